@@ -73,7 +73,8 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a result that needs attention and is no error, like `say`; in amber on a terminal."""
-        self.say(f"\x1b[33m! {text}\x1b[0m" if self.out.isatty() else f"! {text}")
+        text = f"! {shown(text)}"
+        self._say(f"\x1b[33m{text}\x1b[0m" if self.out.isatty() else text)
 
     def note(self, text: str) -> None:
         """Print a note on standard error, unless -q."""

@@ -138,3 +138,13 @@ def test_control_characters_never_reach_the_terminal():
     shown = r"a\x1b[2J\x9b31m"
     assert out.getvalue().count(shown) == 6 and err.getvalue().count(shown) == 3
     assert not {"\x1b", "\x9b", "\r", "\x00", "\u202e"} & {*out.getvalue(), *err.getvalue()}
+
+
+@pytest.mark.parametrize(
+    ("out", "drawn"), [(io.StringIO, "! worse than \\x1b[2J\n"), (Terminal, "\x1b[33m! worse than \\x1b[2J\x1b[0m\n")]
+)
+def test_a_warning_is_amber_on_a_terminal_alone(out, drawn):
+    """Its colour reaches the terminal, control characters of its text do not."""
+    console = Console(0, out(), io.StringIO(), Clock(1.0))
+    console.warn("worse than \x1b[2J")
+    assert console.out.getvalue() == drawn
