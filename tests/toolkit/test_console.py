@@ -145,6 +145,6 @@ def test_control_characters_never_reach_the_terminal():
 )
 def test_a_warning_is_amber_on_a_terminal_alone(out, drawn):
     """Its colour reaches the terminal, control characters of its text do not."""
-    console = Console(0, out(), io.StringIO(), Clock(1.0))
-    console.warn("worse than \x1b[2J")
-    assert console.out.getvalue() == drawn
+    stdout = out()
+    Console(0, stdout, io.StringIO(), Clock(1.0)).warn("worse than \x1b[2J")
+    assert stdout.getvalue() == drawn
