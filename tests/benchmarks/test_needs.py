@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,22 +9,8 @@ from tiedae.compress.errors import DataError, UnavailableError
 from tiedae.compress.packages import INSTALL
 from tiedae.sources import VARIABLE
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The folder is on the path for a test alone, and what it imported from there is forgotten."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    path, modules = list(sys.path), set(sys.modules)
-    yield
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if (file := getattr(sys.modules[name], "__file__", None)) and Path(file).parent == BENCHMARKS:
-            del sys.modules[name]
-
-
-def test_each_kind_of_need_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_kind_of_need_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, benchmarks_folder: Path) -> None:
     require = importlib.import_module("needs").require
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     with pytest.raises(DataError, match=f"fashion-mnist: not found; set {VARIABLE} to the folder that holds fashion-mnist/"):
@@ -33,7 +18,7 @@ def test_each_kind_of_need_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UnavailableError, match="no_such_module is not installed: pip install no_such_module"):
         require(packages=("numpy", "no_such_module"))
     with pytest.raises(UnavailableError, match=r"onnxruntime_c_api\.h is not installed: apt-get install libonnxruntime-dev"):
-        require(files=(BENCHMARKS / "needs.py", tmp_path / "onnxruntime_c_api.h"))
+        require(files=(benchmarks_folder / "needs.py", tmp_path / "onnxruntime_c_api.h"))
     monkeypatch.setenv("PATH", str(tmp_path))
     for program in ("node", "chromium", "clang", "wasm-ld", "cc", "javac", "gcc", "size", "qemu-x86_64"):
         with pytest.raises(UnavailableError) as raised:
