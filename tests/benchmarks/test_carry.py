@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tiedae.compress.errors import DataError
+from tiedae.compress.records import encode
+from tiedae.console import Console
 from tiedae.readers import read
 from tiedae.sources import VARIABLE
 
@@ -87,3 +90,121 @@ def test_a_package_is_read_without_a_second_download(sets: Any, tmp_path: Path, 
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(DataError, match=f"{VARIABLE} is not set"):
         sets.member_of("", tmp_path)
+
+
+@pytest.fixture
+def carry() -> Any:
+    return importlib.import_module("carry")
+
+
+@pytest.fixture
+def outcome(carry: Any) -> Callable[..., Any]:
+    """A good run of a set of 1,500 samples, with what differs."""
+    runs, methods = importlib.import_module("carry_runs"), importlib.import_module("carry_methods")
+
+    def made(name: str = "wine", task: str = "compression", seed: int = 0, **changed: Any) -> Any:
+        figures = {"run_exit": 0, "measure": "error", "floating": 2.0, "int8": 2.0, "recipe_exit": 0}
+        figures["methods"] = methods.Methods(1_500, "qat", 1.0, 1.0)
+        figures["pca"] = runs.PcaGain(0.9, 1.0, 0.05, 0.15)
+        return runs.Outcome(name, task, seed, **(figures | changed))
+
+    return made
+
+
+def value_of(carry: Any, name: str, *outcomes: Any) -> tuple[float, bool]:
+    row = next(row for row in carry.rows_of(outcomes) if row.name == name)
+    return row.value, row.ok
+
+
+def pca(low: float, high: float, ours: float = 1.2) -> Any:
+    return importlib.import_module("carry_runs").PcaGain(ours, 1.0, low, high)
+
+
+def methods(samples: int, ptq: float, qat: float) -> Any:
+    return importlib.import_module("carry_methods").Methods(samples, "ptq", ptq, qat)
+
+
+def test_good_runs_reach_every_row(carry: Any, outcome: Callable[..., Any]) -> None:
+    rows = carry.rows_of([outcome(), outcome("digits")])
+    assert [row.name for row in rows if not row.ok] == []
+    assert {row.name: row.value for row in rows}["pca_gain_median"] == 0.9
+
+
+def test_without_a_figure_no_row_of_figures_is_met(carry: Any, outcome: Callable[..., Any]) -> None:
+    nothing = outcome(run_exit=2, floating=None, int8=None, methods=None, pca=None, message="refused")
+    assert [row.name for row in carry.rows_of([nothing]) if not row.ok] == [
+        "runs_failed",
+        "int8_loss_worst",
+        "int8_loss_median",
+        "qat_vs_ptq_worst",
+        "pca_gain_median",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "value"),
+    [
+        ("runs_failed", {"recipe_exit": 2, "run_exit": None}, 1),
+        ("runs_failed", {"run_exit": 1}, 1),
+        ("int8_loss_worst", {"int8": 2.5}, 1.25),
+        ("int8_loss_worst", {"measure": "ROC-AUC", "floating": 0.9, "int8": 0.7}, 1.2),
+        ("int8_loss_worst", {"measure": "error", "floating": 0.0, "int8": 0.7}, float("inf")),
+        ("qat_vs_ptq_worst", {"methods": (200, 2.0, 2.2)}, 1.1),
+        ("pca_lost", {"pca": (-0.3, -0.1)}, 1),
+    ],
+)
+def test_one_bad_run_is_not_hidden_by_others(
+    carry: Any, outcome: Callable[..., Any], name: str, changed: dict[str, Any], value: float
+) -> None:
+    records = {"methods": methods, "pca": pca}
+    changed = {key: records[key](*figures) if key in records else figures for key, figures in changed.items()}
+    found, ok = value_of(carry, name, outcome(), outcome(seed=1, **changed), outcome(seed=2))
+    assert found == pytest.approx(value) and not ok
+
+
+def test_what_the_verdict_says_or_noise_may_be_is_not_lost_to_pca(carry: Any, outcome: Callable[..., Any]) -> None:
+    said = outcome(pca=pca(-0.3, -0.1), findings=("worse than a baseline: pca",))
+    assert value_of(carry, "pca_lost", said, outcome(seed=1, pca=pca(-0.3, 0.1))) == (0, True)
+    assert value_of(carry, "pca_lost", outcome(pca=pca(-0.3, -0.1), findings=("dead units: code",))) == (1, False)
+
+
+def test_small_sets_do_not_count_in_the_gain_and_seeds_of_a_set_count_once(carry: Any, outcome: Callable[..., Any]) -> None:
+    small = outcome("wine", pca=pca(0, 0, 9.0), methods=methods(178, 1.0, 1.0))
+    seeds = [outcome("digits", seed=seed, pca=pca(0, 0, gain)) for seed, gain in enumerate((0.5, 0.6, 5.0))]
+    assert value_of(carry, "pca_gain_median", small, *seeds, outcome("italy", pca=pca(0, 0, 0.8)))[0] == pytest.approx(0.7)
+
+
+def test_the_table_has_a_row_of_each_set_and_task_with_bad_figures_in_bold(carry: Any, outcome: Callable[..., Any]) -> None:
+    bad = outcome(seed=1, run_exit=1, int8=2.4, message="error 2.4", pca=pca(-0.3, -0.1))
+    _, _, *lines = carry.table_of([outcome(), bad, outcome(task="reduction", findings=("dead units: code",))]).splitlines()
+    assert lines == [
+        "| wine | choice | 1,500 | compression | qat | 0, **1** | 1.000, **1.200** | 1.000, 1.000 | 0.900, **1.200** | good |",
+        "| wine | choice | 1,500 | reduction | qat | 0 | 1.000 | 1.000 | 0.900 | dead units: code |",
+        "",
+        "- wine compression 1: error 2.4",
+    ]
+
+
+def test_a_finished_run_is_not_made_again(carry: Any, outcome: Callable[..., Any], tmp_path: Path) -> None:
+    runs, kept = importlib.import_module("carry_runs"), outcome(seed=2, findings=("dead units: code",))
+    (tmp_path / "outcome.json").write_bytes(encode(kept))
+    job = runs.Job(carry.SETS[0], "compression", 2, tmp_path / "absent.csv", tmp_path)
+    assert carry.made([job], 1, Console(verbosity=-1)) == [kept]
+
+
+def test_a_recipe_that_is_refused_is_an_outcome(carry: Any, tmp_path: Path) -> None:
+    runs = importlib.import_module("carry_runs")
+    job = runs.Job(carry.SETS[0], "compression", 0, tmp_path / "absent.csv", tmp_path / "run")
+    made = job.outcome()
+    assert (made.recipe_exit, made.run_exit, made.failed) == (2, None, True)
+    assert made.message and job.outcome() == made
+
+
+def test_anomaly_recipes_state_the_normal_label_and_every_recipe_its_seeds(carry: Any, tmp_path: Path) -> None:
+    runs, row = importlib.import_module("carry_runs"), next(row for row in carry.SETS if row.name == "daphnet")
+    command = runs.Job(row, "anomaly", 2, tmp_path / "x.csv", tmp_path).recipe_command
+    assert [value for option, value in pairwise(command) if option == "--set"] == [
+        "train.seed=2",
+        "data.seed=2",
+        'task.normal=["normal"]',
+    ]
