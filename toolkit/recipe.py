@@ -123,7 +123,7 @@ def _union_text(field: msgspec.inspect.Field, tables: Sequence[Any]) -> str:
     tag, names = tables[0].tag_field, ", ".join(sorted(table.tag for table in tables))
     about = node.extra_json_schema["description"]
     text = f"# {about[0].upper()}{about[1:]}.\n[{field.name}]\n"
-    text += f"# each is described below, with its keys | one of {names}\n{tag} = {_toml(_tag(field.default)[tag])}\n"
+    text += f"# each is described below, with its keys | one of {names}\n{tag} = {toml_value(_tag(field.default)[tag])}\n"
     for table in tables:
         keys = "".join(_key_text(key, "") for key in table.fields)
         text += f"# {table.tag}: {table.cls.__doc__.partition(chr(10))[0]}\n" + _commented(keys)
@@ -151,7 +151,7 @@ def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
     tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
     kind = "a table of the keys below" if single else "a list of numbers, or of tables of the keys below"
     right = kind if tables else right_of(node).replace(" (below 2³¹)", "")
-    text = f"# {schema['description']} | {right}\n{mark}{field.name} = {_toml(value)}\n"
+    text = f"# {schema['description']} | {right}\n{mark}{field.name} = {toml_value(value)}\n"
     return text + _commented(tables)
 
 
@@ -175,16 +175,16 @@ def _changed(record: msgspec.Struct) -> dict[str, Any]:
 
 
 def _keys(table: Mapping[str, Any]) -> str:
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+    return "".join(f"{key} = {toml_value(value)}\n" for key, value in table.items())
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A value in TOML; its basic strings are JSON's, but for DEL, and false is None."""
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     value = _changed(value) if isinstance(value, msgspec.Struct) else value
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -261,6 +261,15 @@ def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
     return Samples(np.concatenate([arrays.values, arrays.test_values]), both)
 
 
+def source_shape(config: DataConfig, *, base: Path = Path()) -> tuple[tuple[int, ...], int]:
+    """The shape of a source's array, a test set of its own left out, and its default window (0: none).
+
+    Raises DataError or FormatError, naming the source, for what cannot be read.
+    """
+    arrays, window = _read(config, base)
+    return arrays.values.shape, window
+
+
 def data_text(config: DataConfig, splits: Dataset) -> str:
     """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]

@@ -1,4 +1,9 @@
-"""Print a recipe with every key, its default, what it means and what it may be."""
+"""Print a recipe: one that fits your data, with the reason for each value; or every key with its default and meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from .command import STDOUT, Call, Parser, as_json
 
@@ -12,6 +17,9 @@ TASK_STARTERS = {"anomaly": "anomaly", "denoising": "denoising", "reduction": "r
 def add_arguments(parser: Parser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
+        "--data", metavar="SOURCE", help="a recipe for these data: a name of `tiedae data`, a file or a folder of images"
+    )
+    which.add_argument(
         "--for",
         dest="kind",
         choices=STARTERS | TASK_STARTERS,
@@ -20,14 +28,26 @@ def add_arguments(parser: Parser) -> None:
     which.add_argument(
         "--schema", action="store_true", help="the JSON Schema of recipes, by which an editor completes and checks"
     )
-    parser.add_file("-o", "--out", text="where to (default: -, standard output)", default=STDOUT)
+    parser.add_value("--task", "KIND", "beside --data: compression (default), anomaly, denoising or reduction")
+    text = "beside --data: the fraction of the variance that the code keeps (default: by the task, 0.8 to 0.95)"
+    parser.add_value("--keep", "FRACTION", text, type=float)
+    text = "beside --data: a key that is yours to choose, such as data.window=128 or task.normal=[1]; can be repeated"
+    parser.add_value("--set", "KEY=VALUE", text, action="append", default=[])
+    parser.add_file("-o", "--out", text="where to (default: -, standard output)")
+    parser.add_json("beside --data: the recipe, the facts about the data and the reasons")
 
 
 def run(call: Call) -> None:
     from ..recipe import recipe_schema, recipe_text
     from ..sources import ASSETS
 
-    call.require_suffix(".json" if call.schema else ".toml")
+    if call.out is None and call.json != STDOUT:
+        call.out = STDOUT
+    if call.out is not None:
+        call.require_suffix(".json" if call.schema else ".toml")
+    if call.data is not None:
+        return suggested(call)
+    require_unused(call)
     if call.schema:
         text = as_json(recipe_schema())
     elif call.kind:
@@ -35,3 +55,25 @@ def run(call: Call) -> None:
     else:
         text = recipe_text()
     call.write(text, {"out": str})
+
+
+def suggested(call: Call) -> None:
+    """Write the recipe for --data."""
+    from ..sources import DATA_SETS
+    from ..suggesting import Wish, suggest
+
+    if call.data not in DATA_SETS:
+        call.check_outputs(Path(call.data))
+    to = Path() if call.out is None else call.out.parent  # that of - is the working directory as well
+    suggestion = suggest(Wish.of(call.data, call.task or "compression", call.keep, call.set), to=to)
+    call.write(suggestion, {"out": lambda suggestion: suggestion.text})
+
+
+def require_unused(call: Call) -> None:
+    """Raise InputError for an option that goes with --data alone."""
+    from tiedae.compress.errors import InputError
+
+    options: dict[str, Any] = {"--task": call.task, "--keep": call.keep, "--set": call.set, "--json": call.json}
+    for option, value in options.items():
+        if value not in (None, []):
+            raise InputError(f"{option}: goes with --data SOURCE, which is missing")

@@ -1,0 +1,228 @@
+"""`tiedae recipe --data`: a recipe for any data that a run takes, by training samples alone, with a reason for each value."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiedae.cli import main
+from tiedae.compress.data import Samples, split
+from tiedae.compress.errors import DataError, RecipeError
+from tiedae.recipe import check_inputs, load_recipe, parse_recipe
+from tiedae.sources import recipe_data
+from tiedae.suggesting import Wish, suggest
+from tiedae.suggesting.choices import CHOICES, EARLY, KEPT, leading, power_of_two, water_level, window_of
+
+TASKS = tuple(KEPT)
+
+
+def images(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.integers(0, rng.integers(2, 257), (n, 5, 4), np.uint8)
+
+
+def table(rng: np.random.Generator, n: int) -> np.ndarray:
+    return (rng.standard_normal((n, 6)) @ rng.standard_normal((6, 6)) * 10.0 ** np.arange(-2, 4)).astype(np.float64)
+
+
+def heavy(rng: np.random.Generator, n: int) -> np.ndarray:
+    values = rng.standard_t(1.1, (n, 4)).clip(-1e6, 1e6)
+    values[:, 1] = 7.0
+    return values
+
+
+def duplicated(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.repeat(rng.integers(-9, 9, (2, 3)), [n // 2, n - n // 2], axis=0) + np.eye(n, 3, dtype=np.int64)
+
+
+def signals(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.cumsum(rng.standard_normal((n, 24)), axis=1).astype(np.float32)
+
+
+def record(rng: np.random.Generator, n: int) -> np.ndarray:
+    return np.cumsum(rng.integers(-9, 10, 32 * n)).astype(np.int16)
+
+
+KINDS = {function.__name__: function for function in (images, table, heavy, duplicated, signals, record)}
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(sorted(KINDS)), st.sampled_from(TASKS), st.integers(40, 400), st.integers(0, 99))
+def test_any_data_have_a_recipe_that_their_run_accepts(tmp_path_factory, kind: str, task: str, n: int, seed: int) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    np.save(folder / "x.npy", KINDS[kind](np.random.default_rng(seed), n))
+    suggestion = suggest(Wish.of("x.npy", task), base=folder, to=folder)
+    recipe = parse_recipe(tomllib.loads(suggestion.text), "x")
+    splits = recipe_data(recipe, folder)
+    recipe = check_inputs(recipe, splits.inputs, splits.spec.dtype)
+    assert max(layer.units for layer in recipe.model.layers[-1:]) <= splits.inputs
+    assert recipe.codec.classes <= len(splits.train)
+    assert len(splits.train) == suggestion.facts.training and recipe.task.__struct_config__.tag == task
+    assert suggestion.facts.samples == len(splits.train.disjoint) + sum(len(s) for s in (splits.validation, splits.test) if s)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_value_has_its_reason_above_it(tmp_path: Path, kind: str, task: str) -> None:
+    np.save(tmp_path / "x.npy", KINDS[kind](np.random.default_rng(1), 300))
+    suggestion = suggest(Wish.of("x.npy", task), base=tmp_path, to=tmp_path)
+    lines = suggestion.text.splitlines()
+    assert all(len(line) <= 128 for line in lines if line.startswith("#"))
+    keys = [i for i, line in enumerate(lines) if " = " in line and not line.startswith("#")]
+    assert len(keys) == len(suggestion.choices) and all(lines[i - 1].startswith("# ") for i in keys)
+    assert all(choice.reason for choice in suggestion.choices)
+    assert "PCA" in suggestion.baseline and suggestion.baseline in suggestion.text.replace("\n# ", " ")
+    parsed = tomllib.loads(suggestion.text)
+    for choice in suggestion.choices:
+        table_name, _, name = choice.key.partition(".")
+        assert parsed[table_name][name] == choice.value
+
+
+def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
+    used = set()
+    rng = np.random.default_rng(0)
+    for kind, make in KINDS.items():
+        np.save(tmp_path / f"{kind}.npy", make(rng, 300) % 100 if kind == "images" else make(rng, 300))
+        for task in TASKS:
+            used |= {choice.key for choice in suggest(Wish.of(f"{kind}.npy", task), base=tmp_path).choices}
+    np.savez(tmp_path / "few.npz", x=rng.standard_normal((60, 5)), labels=np.arange(60) % 2)
+    for task in ("anomaly", "reduction"):
+        used |= {choice.key for choice in suggest(Wish.of("few.npz", task), base=tmp_path).choices}
+    assert used - {"data.source", "data.window"} == set(CHOICES) | set(EARLY)
+
+
+def test_no_test_sample_is_looked_at(tmp_path: Path) -> None:
+    x = np.random.default_rng(3).standard_normal((200, 8))
+    np.save(tmp_path / "x.npy", x)
+    before = suggest(Wish.of("x.npy", "anomaly"), base=tmp_path)
+    recipe = parse_recipe(tomllib.loads(before.text), "x")
+    _, validation, test = split(Samples(x), (recipe.data.validation, recipe.data.test), "x", seed=recipe.data.seed)
+    for part in (validation, test):
+        assert part is not None
+        x[part.rows] = 1e6
+    np.save(tmp_path / "x.npy", x)
+    assert suggest(Wish.of("x.npy", "anomaly"), base=tmp_path) == before
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=40).filter(any), st.floats(0.01, 0.99))
+def test_the_water_level_keeps_the_stated_fraction(values: list[float], kept: float) -> None:
+    variances = np.sort(values)[::-1]
+    level = water_level(variances, kept)
+    assert np.minimum(variances, level).sum() == pytest.approx((1 - kept) * variances.sum(), rel=1e-9)
+    count = leading(variances, kept)
+    assert variances[:count].sum() >= kept * variances.sum() * (1 - 1e-12)
+    assert count == 1 or variances[: count - 1].sum() < kept * variances.sum() * (1 + 1e-12)
+
+
+@given(st.floats(0, 1e9))
+def test_a_power_of_two_is_at_or_below_a_value(value: float) -> None:
+    power = power_of_two(value, 4, 64)
+    assert power in (4, 8, 16, 32, 64) and (power <= value or power == 4) and (2 * power > value or power == 64)
+
+
+@pytest.mark.parametrize(("values", "window"), [(400, 32), (15_000, 64), (108_000, 256), (10_000_000, 256)])
+def test_a_record_is_cut_into_windows(values: int, window: int) -> None:
+    assert window_of(values).value == window
+
+
+def test_more_that_is_kept_takes_more_units_and_a_lower_rate(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", signals(np.random.default_rng(0), 300))
+    plans = [
+        parse_recipe(tomllib.loads(suggest(Wish.of("x.npy", kept=kept), base=tmp_path).text), "x") for kept in (0.8, 0.95, 0.99)
+    ]
+    units = [plan.model.layers[-1].units for plan in plans]
+    rates = [plan.train.rate for plan in plans]
+    assert units == sorted(units) and units[0] < units[-1] and rates == sorted(rates, reverse=True) and rates[0] > rates[-1]
+
+
+def test_kinds_are_told_apart_by_their_values(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind, expected in {"images": "images", "table": "table", "signals": "signals", "record": "record"}.items():
+        np.save(tmp_path / f"{kind}.npy", KINDS[kind](rng, 300))
+        facts = suggest(Wish.of(f"{kind}.npy"), base=tmp_path).facts
+        assert facts.kind == expected and facts.output == ("sigmoid" if kind == "images" else "linear")
+    np.save(tmp_path / "heavy.npy", heavy(rng, 300))
+    facts = suggest(Wish.of("heavy.npy"), base=tmp_path).facts
+    assert facts.heavy and facts.constants == 1 and facts.duplicates == 0
+    np.save(tmp_path / "twice.npy", duplicated(rng, 300))
+    assert suggest(Wish.of("twice.npy"), base=tmp_path).facts.duplicates > 200
+
+
+def test_what_is_stated_stays_and_decides_the_rest(tmp_path: Path, capsys) -> None:
+    np.savez(tmp_path / "x.npz", x=signals(np.random.default_rng(0), 300), labels=np.arange(300) % 3 + 4)
+    call = ["recipe", "--data", str(tmp_path / "x.npz"), "--task", "anomaly", "-o", str(tmp_path / "r.toml")]
+    assert main(call) == 2
+    assert "which of its labels are normal? State them by --set task.normal=[…], of 4, 5, 6" in capsys.readouterr().err
+    stated = ["--set", "task.normal=[5, 6]", "--set", "task.score=max", "--set", "model.output_activation=tanh"]
+    assert main([*call, *stated]) == 0
+    recipe = load_recipe(tmp_path / "r.toml")
+    assert recipe.task.normal == (5, 6) and recipe.task.score == "max" and recipe.model.output_activation == "tanh"
+    assert "# stated by --set\nscore" in (tmp_path / "r.toml").read_text(encoding="utf-8")
+    assert len(recipe_data(recipe, tmp_path).train) == pytest.approx(0.6 * 200, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--task", "compress"], "--task: got 'compress', must be one of compression, anomaly, denoising, reduction"),
+        (["--keep", "1"], "--keep: got 1.0, must be a fraction of the variance, in (0, 1)"),
+        (["--set", "window=3"], "--set: got 'window=3', must be KEY=VALUE with a key such as data.window"),
+        (["--set", "data.window"], "--set: got 'data.window', must be KEY=VALUE"),
+        (["--set", "task.kind=anomaly"], "--set: got 'task.kind=anomaly'; --task states it"),
+        (["--set", "data.windw=3"], "data.windw: unknown key; did you mean window?"),
+        (["--set", "train.epochs=-1"], "train.epochs: got -1, must be an integer, 0 or more"),
+        (["--set", 'data.columns=["a"]'], "`columns` in [data] is for a .csv file"),
+    ],
+)
+def test_a_wrong_wish_is_one_line(tmp_path: Path, capsys, arguments: list[str], text: str) -> None:
+    np.save(tmp_path / "x.npy", signals(np.random.default_rng(0), 60))
+    assert main(["recipe", "--data", str(tmp_path / "x.npy"), *arguments, "-o", str(tmp_path / "r.toml")]) == 2
+    error = capsys.readouterr().err
+    assert text in error and len(error.strip().splitlines()) == 1 and not (tmp_path / "r.toml").exists()
+
+
+@pytest.mark.parametrize("option", [["--task", "anomaly"], ["--set", "data.window=3"], ["--keep", "0.9"], ["--json", "-"]])
+def test_what_goes_with_data_alone_is_refused_without(capsys, option: list[str]) -> None:
+    assert main(["recipe", *option]) == 2
+    assert f"{option[0]}: goes with --data SOURCE, which is missing" in capsys.readouterr().err
+
+
+def test_missing_data_and_data_without_any_sample_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing\.npy: no such file or folder"):
+        suggest(Wish.of("nothing.npy"), base=tmp_path)
+    np.save(tmp_path / "few.npy", np.arange(12.0).reshape(4, 3))
+    with pytest.raises(DataError, match=r"few\.npy: has . held-out normal samples"):
+        suggest(Wish.of("few.npy", "anomaly"), base=tmp_path)
+    with pytest.raises(RecipeError, match=r"^--task: got 'x'"):
+        Wish.of("few.npy", "x")
+
+
+def test_a_recipe_names_its_data_from_its_own_folder(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "deep").mkdir()
+    np.save(tmp_path / "x.npy", signals(np.random.default_rng(0), 100))
+    monkeypatch.chdir(tmp_path)
+    assert main(["recipe", "--data", "x.npy", "-o", "deep/r.toml"]) == 0
+    recipe = load_recipe(Path("deep/r.toml"))
+    assert recipe.data.source == "../x.npy" and recipe_data(recipe, Path("deep")).inputs == 24
+    assert main(["recipe", "--data", "x.npy", "-o", "deep/r.toml"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main(["recipe", "--data", "x.npy", "-o", "x.npy", "--force"]) == 2
+    assert main(["recipe", "--data", "ecg-table", "--json", "-"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert parse_recipe(tomllib.loads(printed["text"]), "x").data.source == "ecg-table"
+    assert printed["facts"]["inputs" if "inputs" in printed["facts"] else "shape"] == [8]
+    assert {choice["key"] for choice in printed["choices"]} >= {"model.layers", "train.epochs", "quantize.method"}
+
+
+def test_neither_tensorflow_nor_keras_is_imported(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", signals(np.random.default_rng(0), 100))
+    call = f"main(['recipe', '--data', {str(tmp_path / 'x.npy')!r}, '-o', {str(tmp_path / 'r.toml')!r}])"
+    code = f"import sys; from tiedae.cli import main; print({call}, {{'tensorflow', 'tf_keras', 'onnx'}} & {{*sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split(maxsplit=1) == ["0", "set()\n"]

@@ -1,0 +1,5 @@
+"""`tiedae recipe --data`: a recipe for data that nobody has seen, with its reasons."""
+
+from .suggestion import Suggestion, Wish, suggest
+
+__all__ = ["Suggestion", "Wish", "suggest"]

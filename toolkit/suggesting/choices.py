@@ -1,0 +1,285 @@
+"""The keys of a suggested recipe: one row per key, which chooses a value by the facts about the data and says why.
+
+How much is kept, and which units carry it: a Gaussian component of variance v costs ½ log₂(v / θ) bits at a squared error θ,
+and nothing where v is below θ ("reverse water-filling", Cover & Thomas 2006, 10.3.3). The θ at which a stated fraction of the
+variance is kept gives the units of the code, those with v above θ, and the rate of training, 2 ln 2 · θ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from tiedae.compress.config import DataConfig
+from tiedae.compress.normal import NORMAL, label_text
+from tiedae.compress.tasks import LARGEST_DEVIATION, held_out_samples
+
+from .facts import Facts
+
+KEPT: Mapping[str, float] = {"compression": 0.9, "anomaly": 0.8, "denoising": 0.95, "reduction": 0.8}
+"""Fraction of the variance that the code keeps by default, by the kind of task."""
+SPARE = 1.25
+"""Units of a code that is trained for rate, per component that is worth bits: those that are not leave the model."""
+REDUCED = 8
+"""Units of a code that replaces samples in plots and other models, at most."""
+HIDDEN = (32, 512)
+"""Units of a hidden layer, at least and at most."""
+SAMPLES_PER_UNIT = 4
+"""Training samples for each unit of a hidden layer."""
+STEPS, FINE_STEPS = 4_000, 1_000
+"""Steps of float training and of quantization-aware training: fewer leave small sets undertrained, whatever their epochs."""
+EPOCHS = (5, 600)
+"""Epochs, at least and at most."""
+SMALL = 500
+"""Training samples below which a batch has half as many."""
+WINDOWS = (32, 256)
+"""Values of a window, at least and at most: a power of two."""
+LEAST_WINDOWS = 200
+"""Windows that a record is cut into, at least, where windows of 32 values allow it."""
+STARTS = 8
+"""Training windows per window: they overlap, so that the model sees a stretch of a record at many places."""
+QUANTILES = (0.99, 0.95, 0.9, 0.8)
+"""Quantiles of an anomaly score; the highest that the held-out samples can place is taken."""
+PER_CLASS = 100
+"""Training samples for each class of codes."""
+MOST_CLASSES = 32
+NOISE = 0.5
+"""Standard deviation of the noise that a denoiser learns to remove, as a fraction of that of the values."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A value of a key, and why."""
+
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class SourceSize:
+    """What is known of a source before its samples are split: its number of `samples`, and its window (0: none)."""
+
+    samples: int
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class RecipePlan:
+    """What a row chooses by: the kind of task, `[data]`, the labels of normal samples, the fraction of the variance that the
+    code keeps, and the facts."""
+
+    task: str
+    data: DataConfig
+    normal: tuple[int | str, ...]
+    kept: float
+    facts: Facts
+
+    @property
+    def for_rate(self) -> bool:
+        return self.task == "compression"
+
+    @cached_property
+    def variances(self) -> np.ndarray:
+        return np.array(self.facts.variances)
+
+    @cached_property
+    def level(self) -> float:
+        """θ, in scaled values."""
+        return water_level(self.variances, self.kept)
+
+    @property
+    def bits(self) -> float:
+        """Bits of a sample at that level, were its components Gaussian."""
+        above = self.variances[self.variances > self.level]
+        return float(np.log2(above / self.level).sum() / 2) if self.level > 0 else 0.0
+
+    @property
+    def components(self) -> int:
+        """Components that keep the fraction: those that are worth bits, or the leading ones as real numbers."""
+        if self.for_rate and self.level > 0:
+            return max(1, int(np.count_nonzero(self.variances > self.level)))
+        return leading(self.variances, self.kept)
+
+    @property
+    def units(self) -> int:
+        """Units of the code."""
+        if self.task == "reduction":
+            return min(REDUCED, max(2, self.components), self.facts.inputs)
+        return min(self.facts.inputs, math.ceil((SPARE if self.for_rate else 1.0) * self.components))
+
+    @property
+    def hidden(self) -> int:
+        """Units of the hidden layer."""
+        return max(power_of_two(self.facts.training / SAMPLES_PER_UNIT, *HIDDEN), power_of_two(2 * self.units, *HIDDEN))
+
+    @property
+    def batch(self) -> int:
+        return 32 if self.facts.training < SMALL else 64
+
+    @property
+    def epoch_steps(self) -> int:
+        return math.ceil(self.facts.training / self.batch)
+
+
+def water_level(variances: np.ndarray, kept: float) -> float:
+    """θ with Σ min(v, θ) = (1 − kept) · Σ v, for variances v, descending, at least one above 0."""
+    rest = np.append(np.cumsum(variances[::-1])[::-1][1:], 0.0)
+    levels = ((1 - kept) * variances.sum() - rest) / np.arange(1, len(variances) + 1)
+    return float(levels[int((levels >= np.append(variances[1:], 0.0)).argmax())])
+
+
+def leading(variances: np.ndarray, kept: float) -> int:
+    """The least number of leading components that keep a fraction of the variance, 1 or more."""
+    sums = np.cumsum(variances)
+    return min(len(variances), 1 + int(np.searchsorted(sums, kept * sums[-1])))
+
+
+def power_of_two(value: float, least: int, most: int) -> int:
+    """The power of two at or below a value, within bounds that are powers of two."""
+    return int(np.clip(1 << int(math.log2(max(1.0, value))), least, most))
+
+
+def rounded(value: float) -> float:
+    """A number of three digits."""
+    return float(f"{value:.3g}")
+
+
+def window_of(values: int) -> Chosen:
+    """The window of a record of so many values."""
+    window = power_of_two(values / LEAST_WINDOWS, *WINDOWS)
+    return Chosen(window, f"{values // window:,} windows of {window} values: a record of {values:,} values has no samples yet")
+
+
+def _stride(source: SourceSize, _: str) -> Chosen | None:
+    if not source.window or source.window % STARTS:
+        return None
+    return Chosen(source.window // STARTS, f"training windows overlap: {STARTS} times as many, each stretch at many places")
+
+
+def _test(source: SourceSize, _: str) -> Chosen | None:
+    few = f"a fifth: a tenth of {source.samples:,} samples would be few to measure by"
+    return Chosen(0.2, few) if source.samples < 10_000 else None
+
+
+def _validation(source: SourceSize, task: str) -> Chosen | None:
+    if task == "anomaly":
+        return Chosen(0.2, "held-out normal samples set the threshold")
+    return Chosen(0.1, "chooses the parameters of the classic denoisers beside the model") if task == "denoising" else None
+
+
+EARLY: Mapping[str, Callable[[SourceSize, str], Chosen | None]] = {
+    "data.stride": _stride,
+    "data.test": _test,
+    "data.validation": _validation,
+}
+"""Keys that decide which samples are trained on, by the source and the kind of task; None: the key is left out."""
+
+
+def _scaling(plan: RecipePlan) -> Chosen | None:
+    if plan.facts.scaling == "auto":
+        return None
+    return Chosen(plan.facts.scaling, f"bytes of {plan.facts.low:g} to {plan.facts.high:g} would fill little of 0 to 1 by 255")
+
+
+def _per_feature(plan: RecipePlan) -> Chosen | None:
+    text = "neighbouring values are similar, as in a signal: one scale for all"
+    return Chosen(False, text) if plan.facts.kind == "signals" else None
+
+
+def _layers(plan: RecipePlan) -> Chosen:
+    units, count = plan.units, len(plan.variances)
+    text = f"code: {plan.components:,} of {count:,} principal components keep {plan.kept:.0%} of the variance"
+    if plan.for_rate:
+        text += f", and {SPARE:g} units for each: those that are not worth their bits leave"
+    elif plan.task == "reduction":
+        text += f"; {REDUCED} units at most, for plots and other models"
+    return Chosen([plan.hidden, units], f"{text}. Hidden: by {plan.facts.training:,} training samples")
+
+
+def _output(plan: RecipePlan) -> Chosen:
+    reason = "values have a least and a largest one" if plan.facts.output == "sigmoid" else "values have no limits of their own"
+    return Chosen(plan.facts.output, reason)
+
+
+def _epochs(plan: RecipePlan) -> Chosen:
+    count = int(np.clip(math.ceil(STEPS / plan.epoch_steps), *EPOCHS))
+    return Chosen(count, f"{count * plan.epoch_steps:,} steps, {plan.epoch_steps:,} an epoch")
+
+
+def _rate(plan: RecipePlan) -> Chosen | None:
+    if not plan.for_rate or plan.level <= 0:
+        return None
+    text = f"the squared error that a bit has to save; at it, PCA keeps {plan.kept:.0%} of the variance in {plan.bits:.3g} bits"
+    return Chosen(rounded(2 * math.log(2) * plan.level), f"{text} a sample. docs/rate.md")
+
+
+def _noise(plan: RecipePlan) -> Chosen | None:
+    if plan.task != "denoising" or plan.data.clean is not None:
+        return None
+    level = rounded(min(LARGEST_DEVIATION, NOISE * plan.facts.spread))
+    text = f"{NOISE:g} of the standard deviation of scaled values. Choose what is like yours, or give pairs: [data] clean"
+    return Chosen({"kind": "gaussian", "level": level}, text)
+
+
+def _classes(plan: RecipePlan) -> Chosen | None:
+    count = power_of_two(plan.facts.apart / PER_CLASS, 1, MOST_CLASSES)
+    if not plan.for_rate or count == 1:
+        return None
+    return Chosen(
+        count, f"kinds of samples, each with its own means: smaller files of equal codes; {PER_CLASS} samples or more each"
+    )
+
+
+def _normal(plan: RecipePlan) -> Chosen | None:
+    if plan.task != "anomaly" or not plan.normal:
+        return None
+    return Chosen(list(plan.normal), "the label of normal samples by convention; the test set keeps all labels")
+
+
+def _quantile(plan: RecipePlan) -> Chosen | None:
+    if plan.task != "anomaly" or held_out_samples(QUANTILES[0]) <= plan.facts.held_out:
+        return None
+    fitting = (quantile for quantile in QUANTILES if held_out_samples(quantile) <= plan.facts.held_out)
+    return Chosen(next(fitting, 0.5), f"{plan.facts.held_out:,} held-out normal samples place no higher one")
+
+
+def _neighbours(plan: RecipePlan) -> Chosen | None:
+    tested = round(plan.data.test * plan.facts.samples)
+    most = max(1, (tested - 1) // 2)
+    if plan.task != "reduction" or most >= 10:
+        return None
+    return Chosen(most, f"less than half of {tested:,} test samples")
+
+
+CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
+    "data.scaling": _scaling,
+    "data.per_feature": _per_feature,
+    "model.layers": _layers,
+    "model.output_activation": _output,
+    "train.epochs": _epochs,
+    "train.batch_size": lambda plan: Chosen(plan.batch, f"{plan.facts.training:,} training samples"),
+    "train.learning_rate": lambda _: Chosen(2e-3, "of Adam, which decays to zero"),
+    "train.weight_decay": lambda _: Chosen(0.0, "the code limits the model already"),
+    "train.rate": _rate,
+    "train.noise": _noise,
+    "quantize.method": lambda _: Chosen("ptq", "from samples, without training: it loses little here"),
+    "codec.classes": _classes,
+    "task.kind": lambda plan: Chosen(plan.task, "what is measured and reported; --task chooses another"),
+    "task.normal": _normal,
+    "task.quantile": _quantile,
+    "task.score": lambda plan: (
+        Chosen("standardized", "errors by those of training, value for value") if plan.task == "anomaly" else None
+    ),
+    "task.neighbours": _neighbours,
+}
+"""The other keys; None: the key is left out."""
+
+
+def default_normal(labels: np.ndarray) -> tuple[int | str, ...]:
+    """Those of the labels that are normal by convention: 0 or normal."""
+    names = {label_text(label) for label in np.unique(labels).tolist()}
+    return tuple(label for label in NORMAL if label_text(label) in names)

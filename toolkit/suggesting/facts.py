@@ -1,0 +1,169 @@
+"""Facts about training samples that a recipe is chosen by, measured in seconds and without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from tiedae.compress.data import Dataset, Samples, choose, fit_scaling, scales_per_feature
+from tiedae.compress.keys import Count, Positive
+from tiedae.compress.normal import label_text
+from tiedae.compress.records import Record
+from tiedae.compress.scaling import Scaling
+
+LOOKED_AT = 8_000
+"""Training samples whose spectrum is computed, at most."""
+MOST_VALUES = 1 << 25
+"""Their values at most: larger samples are fewer."""
+SMOOTH = 0.5
+"""Below this, neighbouring values are those of a signal: their mean squared difference over twice the variance, 1 for noise
+(von Neumann 1941)."""
+LEAST_SIGNAL = 16
+"""Values of a sample that a signal has at least."""
+
+HEAVY = 12.0
+"""Standard deviations from the mean at which values are those of a heavy tail."""
+NARROW = 128
+"""Bytes that span less than this are scaled to their own range."""
+
+DataKind = Literal["images", "record", "signals", "table"]
+"""As `data.kind`; signals are tables of floats whose neighbours are similar, as windows that were cut before."""
+
+
+class Facts(Record, frozen=True):
+    """Facts about the training samples of a source.
+
+    `shape` of a sample. `samples`: all of them, test samples included; `training`: those that a run trains on, overlapping
+    windows included; `overlap`: of them that share a value; `held_out`: validation samples. `low`, `high`: the extremes.
+    `tail`: the largest distance of a value from the mean, in standard deviations; of each column of a table, of all values of
+    other data. `constants`: columns of one value. `duplicates`: samples that equal an earlier one. `labels`: the distinct
+    ones, as text. `scaling`, `per_feature`, `output`: how samples are scaled, and for which output activation. `spread`: the
+    standard deviation of scaled values. `variances`: of the principal components of scaled values, descending, of `looked_at`
+    samples.
+    """
+
+    kind: DataKind
+    dtype: str
+    shape: tuple[Positive, ...]
+    samples: Positive
+    training: Positive
+    overlap: Positive
+    held_out: Count
+    low: float
+    high: float
+    tail: float
+    constants: Count
+    duplicates: Count
+    labels: tuple[str, ...]
+    scaling: str
+    per_feature: bool | str
+    output: str
+    spread: float
+    variances: tuple[float, ...]
+    looked_at: Positive
+
+    def scaling_of(self, splits: Dataset) -> Scaling:
+        """The scaling of the data set that the facts are about."""
+        return fitted_scaling(splits, self.scaling, self.per_feature, self.output)
+
+    @property
+    def inputs(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the columns have heavy tails."""
+        return self.tail > HEAVY
+
+    @property
+    def apart(self) -> int:
+        """Training samples that share no value."""
+        return -(-self.training // self.overlap)
+
+
+def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
+    """The facts about training samples; `stated`: keys of the recipe that are fixed, such as `data.scaling`."""
+    train, wanted = splits.train, splits.train.wanted
+    x = subsample(splits)
+    low, high = wanted.extent
+    kind = kind_of_values(x, splits)
+    tail = tail_of(x if kind == "table" else x.reshape(-1, 1))
+    output = stated.get("model.output_activation", "sigmoid" if kind == "images" and tail <= HEAVY else "linear")
+    narrow = train.dtype == np.uint8 and high.max() - low.min() < NARROW
+    rule = stated.get("data.scaling", "minmax" if narrow else "auto")
+    per_feature = stated.get("data.per_feature", False if kind == "signals" else "auto")
+    scaling = fitted_scaling(splits, rule, per_feature, output)
+    scaled = scaling.apply(x)
+    held_out = [part for part in (splits.validation, splits.test) if part is not None]
+    return Facts(
+        kind,
+        train.dtype.name,
+        train.shape,
+        len(train.disjoint) + sum(map(len, held_out)),
+        len(train),
+        train.overlap,
+        0 if splits.validation is None else len(splits.validation),
+        float(low.min()),
+        float(high.max()),
+        tail,
+        int(np.count_nonzero(high <= low)),
+        duplicates_of(train.disjoint),
+        () if train.labels is None else tuple(label_text(label) for label in np.unique(train.labels).tolist()),
+        rule,
+        per_feature,
+        output,
+        float(scaled.std(dtype=np.float64)),
+        tuple(variances_of(scaled).tolist()),
+        len(x),
+    )
+
+
+def fitted_scaling(splits: Dataset, rule: Any, per_feature: Any, output: str) -> Scaling:
+    """The scaling that a run fits by these keys of its recipe."""
+    each = scales_per_feature(per_feature, splits.kind)
+    source = splits.config.source
+    return fit_scaling(rule, splits.train.wanted, per_feature=each, output_activation=output, source=source)
+
+
+def subsample(splits: Dataset) -> np.ndarray:
+    """Training samples that share no value, in the data's unit of measure, [n, inputs], drawn by the seed of the split."""
+    train = splits.train.disjoint
+    count = min(LOOKED_AT, max(2, MOST_VALUES // splits.inputs), len(train))
+    return train.wanted.take(choose(train, count, splits.config.seed))
+
+
+def kind_of_values(x: np.ndarray, splits: Dataset) -> DataKind:
+    """The kind of a data set with samples x [n, inputs]: its own, or signals."""
+    is_table = splits.kind == "table"
+    if not is_table or splits.columns is not None or splits.inputs < LEAST_SIGNAL:
+        return splits.kind
+    return "signals" if roughness(x) < SMOOTH else "table"
+
+
+def roughness(x: np.ndarray) -> float:
+    """Mean squared difference of neighbouring values over twice the variance of all values; x: [n, inputs]."""
+    wide = x.astype(np.float64)
+    variance = wide.var()
+    return float(np.square(np.diff(wide, axis=1)).mean() / (2 * variance)) if variance > 0 else 1.0
+
+
+def tail_of(x: np.ndarray) -> float:
+    """The largest distance of a value from the mean of its column, in standard deviations of it; x: [n, inputs]."""
+    wide = x.astype(np.float64)
+    deviation, distance = wide.std(axis=0), np.abs(wide - wide.mean(axis=0)).max(axis=0)
+    varies = deviation > 0
+    return float((distance[varies] / deviation[varies]).max(initial=0.0))
+
+
+def duplicates_of(samples: Samples) -> int:
+    """How many samples equal an earlier one."""
+    seen = {hash(row.tobytes()) for _, chunk in samples.chunks() for row in chunk}
+    return len(samples) - len(seen)
+
+
+def variances_of(x: np.ndarray) -> np.ndarray:
+    """Variances of the principal components of scaled samples, float32 [n, inputs]: float64, descending, none below 0."""
+    centred = x - x.mean(axis=0, dtype=np.float64).astype(np.float32)
+    moments = centred @ centred.T if centred.shape[1] > len(centred) else centred.T @ centred
+    return np.maximum(np.linalg.eigvalsh(moments.astype(np.float64) / len(centred))[::-1], 0.0)

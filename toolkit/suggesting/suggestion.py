@@ -1,0 +1,234 @@
+"""A recipe that fits some data, as TOML with a reason above each key, and what a simple baseline reaches."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+from tiedae.compress.config import DataConfig, Recipe
+from tiedae.compress.data import Dataset, choose
+from tiedae.compress.errors import DataError, RecipeError, listed
+from tiedae.compress.normal import label_text, require_detectable
+from tiedae.compress.records import Record, checked, require, within
+from tiedae.export.parity.fidelity import Fidelity, fit_value
+from tiedae.export.tasks.coders import PcaChoice
+from tiedae.export.tasks.compression import no_pca
+from tiedae.export.tasks.neighbourhoods import Pca
+
+from ..recipe import check_inputs, parse_recipe, slug, toml_value
+from ..sources import DATA_SETS, load_dataset, source_shape
+from .choices import CHOICES, EARLY, KEPT, Chosen, RecipePlan, SourceSize, default_normal, window_of
+from .facts import Facts, measure
+
+WIDTH = 118
+"""Characters of a comment line at most."""
+FITTED, HELD = 8_000, 1_000
+"""Training samples that the baseline is fitted to, and others that it is measured on, at most."""
+STATED = "stated by --set"
+TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
+"""Tables of a recipe, in its order."""
+DECIDED = {"data.source": "--data", "task.kind": "--task"}
+"""Keys that another option states."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user says: the source, the kind of task, the fraction of the variance that the code keeps, and keys of the recipe
+    (`data.window`) with values that are fixed."""
+
+    source: str
+    task: str
+    kept: float
+    stated: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: str, task: str = "compression", kept: float | None = None, settings: Sequence[str] = ()) -> Wish:
+        """The wish of a command line; `settings`: KEY=VALUE each. RecipeError for what is not known."""
+        require(task in KEPT, "--task", task, f"one of {', '.join(KEPT)}")
+        require(kept is None or 0 < kept < 1, "--keep", kept, "a fraction of the variance, in (0, 1)")
+        return cls(source, task, kept or KEPT[task], dict(map(_setting, settings)))
+
+    def table(self, name: str) -> dict[str, Any]:
+        """The stated keys of a table."""
+        return {key.removeprefix(f"{name}."): value for key, value in self.stated.items() if key.startswith(f"{name}.")}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`data.window=128` as a key and a value of TOML; a value that is no TOML is text."""
+    key, equals, value = text.partition("=")
+    table, _, name = key.strip().partition(".")
+    if not equals or table not in TABLES or not name:
+        right = f"KEY=VALUE with a key such as data.window, of the tables {', '.join(TABLES)}"
+        raise RecipeError(f"--set: got {text!r}, must be {right}")
+    if key.strip() in DECIDED:
+        raise RecipeError(f"--set: got {text!r}; {DECIDED[key.strip()]} states it")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+class KeyChoice(Record, frozen=True):
+    """The value of a key of the recipe, and why."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+class Suggestion(Record, frozen=True):
+    """A recipe as TOML `text`, the facts and choices that it comes from, and what a baseline reaches."""
+
+    facts: Facts
+    choices: tuple[KeyChoice, ...]
+    baseline: str
+    text: str
+
+
+def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion:
+    """The recipe for a source. Of its samples only those are looked at that the recipe's run trains on.
+
+    `base`: folder of a relative source; `to`: folder of the recipe, from which it names a relative source.
+    Raises DataError or FormatError for a source that cannot be used, RecipeError for a stated key that is wrong.
+    """
+    config, chosen = _data(wish, base)
+    normal = _normal(wish, config, base)
+    splits = load_dataset(config, "linear", base=base, normal=normal)
+    facts = measure(splits, wish.stated)
+    plan = RecipePlan(wish.task, config, normal, wish.kept, facts)
+    chosen |= {key: choice for key, choose_value in CHOICES.items() if (choice := choose_value(plan)) is not None}
+    chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
+    chosen["data.source"] = Chosen(_named_from(wish.source, base, to), _about(facts))
+    name = slug(Path(wish.source).stem)
+    tables = tables_of(chosen)
+    recipe = check_inputs(parse_recipe(tables, name), facts.inputs, facts.dtype)
+    require_detectable(splits, recipe.task, wish.source)
+    baseline = baseline_text(splits, plan)
+    text = recipe_with_reasons(wish, chosen, baseline)
+    if parse_recipe(tomllib.loads(text), name) != parse_recipe(tables, name):
+        raise RecipeError(f"{wish.source}: the recipe reads back as another, which is a defect of tiedae")
+    choices = tuple(KeyChoice(key, choice.value, choice.reason) for key, choice in ordered(chosen).items())
+    return Suggestion(facts, choices, baseline, text)
+
+
+def tables_of(chosen: Mapping[str, Chosen]) -> dict[str, Any]:
+    """Values by `table.key` as tables."""
+    tables: dict[str, Any] = {}
+    for key, choice in ordered(chosen).items():
+        table, _, name = key.partition(".")
+        tables.setdefault(table, {})[name] = choice.value
+    return tables
+
+
+def ordered(chosen: Mapping[str, Chosen]) -> dict[str, Chosen]:
+    """The choices in the order of a recipe's tables; those of a table as they were chosen, `source` and `kind` first."""
+
+    def place(key: str) -> tuple[int, bool]:
+        return TABLES.index(key.partition(".")[0]), key not in DECIDED
+
+    return {key: chosen[key] for key in sorted(chosen, key=place)}
+
+
+def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
+    """`[data]` as far as it decides which samples are trained on, and why."""
+    with within("data."):
+        config = checked(DataConfig, {"source": wish.source, **wish.table("data")})
+    shape, window = source_shape(config, base=base)
+    chosen: dict[str, Chosen] = {}
+    values = int(np.prod(shape, dtype=np.int64))
+    if shape[:1] == (values,) and not (config.window or window):
+        chosen["data.window"] = window_of(values)
+        config = replace(config, window=chosen["data.window"].value)
+    window = config.window or window
+    source = SourceSize(values // window if window else shape[0], window)
+    chosen |= {key: choice for key, choose_value in EARLY.items() if (choice := choose_value(source, wish.task)) is not None}
+    chosen = {key: choice for key, choice in chosen.items() if key not in wish.stated}
+    made = {key.removeprefix("data."): choice.value for key, choice in chosen.items()}
+    with within("data."):
+        return checked(DataConfig, {"source": wish.source, **made, **wish.table("data")}), chosen
+
+
+def _normal(wish: Wish, config: DataConfig, base: Path) -> tuple[int | str, ...]:
+    """The labels of normal samples: as stated, or those of a convention; none where the task or the data have none."""
+    if wish.task != "anomaly":
+        return ()
+    if "task.normal" in wish.stated:
+        return tuple(wish.stated["task.normal"])
+    labels = load_dataset(config, "linear", base=base).train.labels
+    if labels is None:
+        return ()
+    normal = default_normal(labels)
+    if not normal:
+        names = listed([label_text(label) for label in np.unique(labels).tolist()])
+        raise DataError(f"{wish.source}: which of its labels are normal? State them by --set task.normal=[…], of {names}")
+    return normal
+
+
+def _named_from(source: str, base: Path, to: Path) -> str:
+    """The source as a recipe in the folder `to` names it."""
+    if source in DATA_SETS or Path(source).expanduser().is_absolute():
+        return source
+    return Path(os.path.relpath(base / source, to)).as_posix()
+
+
+def _about(facts: Facts) -> str:
+    """The samples in a sentence."""
+    shape = " × ".join(map(str, facts.shape))
+    extremes = f"{facts.dtype} from {facts.low:.6g} to {facts.high:.6g}"
+    notes = [
+        f"{facts.constants:,} constant columns" if facts.constants else "",
+        f"{facts.duplicates:,} duplicates" if facts.duplicates else "",
+        f"values {facts.tail:.3g} standard deviations from their mean" if facts.heavy else "",
+    ]
+    parts = (f"{facts.samples:,} samples of {shape} values", extremes, f"taken as {facts.kind}", *filter(None, notes))
+    return ", ".join(parts)
+
+
+def recipe_with_reasons(wish: Wish, chosen: Mapping[str, Chosen], baseline: str) -> str:
+    """The TOML of the choices, each below its reason."""
+    lines = [
+        f"A recipe for {wish.source}, by `tiedae recipe --data`. The training samples decided, no test sample was looked at.",
+        baseline,
+    ]
+    parts = ["".join(map(_comment, lines))]
+    table = ""
+    for key, choice in ordered(chosen).items():
+        name, _, field_name = key.partition(".")
+        parts.append(f"\n[{name}]\n" if name != table else "")
+        parts.append(f"{_comment(choice.reason)}{field_name} = {toml_value(choice.value)}\n")
+        table = name
+    return "".join(parts)
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(text, WIDTH, break_long_words=False))
+
+
+def baseline_text(splits: Dataset, plan: RecipePlan) -> str:
+    """What PCA reaches on training samples that it is not fitted to; for a code in bits at the bits that the plan expects."""
+    train, seed = splits.train.disjoint.wanted, splits.config.seed
+    held = choose(train, min(HELD, max(1, len(train) // 5)), seed)
+    rest = np.setdiff1d(np.arange(len(train)), held)
+    rest = np.sort(np.random.default_rng(seed).permutation(rest)[:FITTED])
+    if problem := no_pca(splits.inputs, len(rest)):
+        return f"No baseline: {problem}."
+    scaling = plan.facts.scaling_of(splits)
+    x, fitted = train.take(held), scaling.apply(train.take(rest))
+    scaled = scaling.apply(x)
+    if plan.for_rate:
+        coder = PcaChoice(fitted, scaled).at(plan.bits)
+        if coder is None:
+            return f"No baseline: no PCA costs {plan.bits:.3g} bits a sample."
+        y, what = coder.decode(coder.encode(scaled)), f"PCA with {coder.setting}, {plan.bits:.3g} bits a sample"
+    else:
+        pca = Pca.fit(fitted, min(plan.units, *fitted.shape))
+        y, what = pca.mean + pca.encode(scaled) @ pca.components.T, f"PCA with {pca.components.shape[1]} components"
+    fit = Fidelity.of_splits(splits.with_scaling(scaling)).measure(x, y.astype(np.float32))
+    return f"{what}, reaches {fit_value(fit)} on {len(held):,} training samples that it was not fitted to."
