@@ -13,6 +13,7 @@ import numpy as np
 
 from ..compress.affine import Quantization, require_real
 from .operations import Operation
+from .operations.arithmetic import TIE, Interval, outwards
 from .program import Program
 
 ROWS = 256
@@ -42,6 +43,21 @@ def apply(program: Program, operation: Operation, x: np.ndarray) -> np.ndarray:
     return operation.integers(program, x) if program.quantized else operation.reals(program, x)
 
 
+def bounds(program: Program, signature: str, low: np.ndarray, high: np.ndarray) -> dict[str, Interval]:
+    """What a runtime that computes in binary32 may give in place of an integer program's integers, for inputs in low…high.
+
+    Of every tensor by name the least and the largest integers, uint8 [batch, size] each: operation by operation, each of which
+    rounds to nearest, and where it lies at a tie either way. Raises as `execute`.
+    """
+    operations, source, _ = program.part(signature)
+    for x in (low, high):
+        program.tensors[source].require(x, f"program {program.name}, {signature}")
+    values: dict[str, Interval] = {source: (low, high)}
+    for operation in operations:
+        values[operation.y] = operation.bounds(program, *values[operation.x])
+    return values
+
+
 Conversion = Literal["divide", "multiply", "away"]
 CONVERSIONS: tuple[Conversion, ...] = get_args(Conversion)
 
@@ -60,6 +76,15 @@ def input_integers(quantization: Quantization, scaled: np.ndarray, conversion: C
     x = require_real(scaled).astype(np.float32, copy=False)
     steps = _STEPS[conversion](x, np.float32(quantization.scale))
     return np.clip(steps + np.float32(quantization.zero_point), 0, quantization.top).astype(np.uint8)
+
+
+def input_bounds(quantization: Quantization, scaled: np.ndarray, slack: float = 0.0) -> Interval:
+    """The least and largest uint8 that a runtime may quantize float32 samples to, of the same shape.
+
+    `slack`: error of the samples in LSB, beside `TIE`.
+    """
+    steps = scaled.astype(np.float64) / quantization.scale
+    return outwards(steps, steps, TIE + slack, quantization.zero_point, 0, quantization.top)
 
 
 def _away(steps: np.ndarray) -> np.ndarray:

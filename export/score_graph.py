@@ -21,6 +21,7 @@ import numpy as np
 
 from ..compress.affine import BYTE
 from .file_io import FileIO
+from .operations.arithmetic import Interval
 from .program import Program
 from .scoring import FRACTION_BITS, LARGEST, Detector
 
@@ -166,16 +167,35 @@ class Scored:
 
         `scaled`: the samples in scaled values, float32; `x`, `y`: the program's integers, uint8.
         """
+        return cls.between(detector, layout, program, io, samples, scaled, x, (y, y))[0]
+
+    @classmethod
+    def between(
+        cls,
+        detector: Detector,
+        layout: str,
+        program: Program,
+        io: FileIO,
+        samples: np.ndarray,
+        scaled: np.ndarray,
+        x: np.ndarray,
+        y: Interval,
+    ) -> tuple[Scored, Scored]:
+        """The least and the largest scores of samples, as `of`, for integers of y between two arrays."""
         scoring, quantization = detector.scoring, program.quantization("x")
         clipped = program.file_io(io).dtype != "float32" and quantization != BYTE
-        totals = [np.zeros(0, np.int64)]
-        for start in range(0, len(y), ROWS):
+        totals = [np.zeros((2, 0), np.int64)]
+        for start in range(0, len(samples), ROWS):
             rows = slice(start, start + ROWS)
             units = (
                 scoring.real_units(quantization.dequantize(x[rows])) if clipped else scoring.units(samples[rows], scaled[rows])
             )
-            totals.append(scoring.totals(scoring.errors(units, y[rows])))
-        return cls(detector, layout, np.concatenate(totals))
+            most, least = (scoring.errors(units, ends[rows]) for ends in y)
+            inside = (least < 0) & (most > 0)
+            nearest = np.where(inside, 0, np.minimum(np.abs(least), np.abs(most)))
+            totals.append(np.stack([scoring.totals(nearest), scoring.totals(np.maximum(np.abs(least), np.abs(most)))]))
+        low, high = np.concatenate(totals, axis=1)
+        return cls(detector, layout, low), cls(detector, layout, high)
 
     @property
     def score(self) -> np.ndarray:
@@ -198,7 +218,15 @@ class Scored:
         Relative to the score, or where that is less, to that of an error of `COARSE` steps of y in every value: float32 and X
         hold `x` to a small part of a step, not of an error that is smaller still.
         """
-        return np.abs(score.astype(np.float64) - self.score) / np.maximum(self.score, self._least)
+        return np.maximum(self.below(score), self.above(score))
+
+    def below(self, score: np.ndarray) -> np.ndarray:
+        """How far a file's scores are below, relative as `relative`; negative where they are above."""
+        return (self.score - score.astype(np.float64)) / np.maximum(self.score, self._least)
+
+    def above(self, score: np.ndarray) -> np.ndarray:
+        """How far a file's scores are above, relative as `relative`; negative where they are below."""
+        return -self.below(score)
 
     @property
     def near(self) -> np.ndarray:

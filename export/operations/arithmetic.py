@@ -124,6 +124,23 @@ def requantize(
     return np.clip(product, low, high, out=product).astype(np.uint8)
 
 
+Interval = tuple[np.ndarray, np.ndarray]
+"""The least and the largest integers that a tensor may have, uint8 each."""
+TIE = 1e-3
+"""How near to a tie, in LSB, a runtime that computes in binary32 may round either way."""
+UNIT_ROUNDOFF = 2.0**-24
+"""Largest relative error of one binary32 operation."""
+
+
+def outwards(low: np.ndarray, high: np.ndarray, slack: np.ndarray | float, zero_point: int, least: int, most: int) -> Interval:
+    """The integers that values between `low` and `high` may be rounded to, saturated to least…most.
+
+    `low`, `high`: float64 in LSB, without the zero point; `slack`: how far each may be off before it is rounded.
+    """
+    ends = np.ceil(low - slack - 0.5) + zero_point, np.floor(high + slack + 0.5) + zero_point
+    return np.clip(ends[0], least, most).astype(np.uint8), np.clip(ends[1], least, most).astype(np.uint8)
+
+
 def clamp(activation: str, quantization: Quantization) -> tuple[int, int]:
     """The lowest and highest uint8 value of an output with this fused activation."""
     low = quantization.zero_point if activation in ("relu", "relu6") else 0

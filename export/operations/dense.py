@@ -10,7 +10,19 @@ import numpy as np
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
 from ..c.text import literal
-from .arithmetic import FUNCTIONS, add_bias, add_parameters, clamp, product_multiplier, requantize, steps
+from .arithmetic import (
+    FUNCTIONS,
+    TIE,
+    UNIT_ROUNDOFF,
+    Interval,
+    add_bias,
+    add_parameters,
+    clamp,
+    outwards,
+    product_multiplier,
+    requantize,
+    steps,
+)
 from .operation import Elementwise, Operation
 
 if TYPE_CHECKING:
@@ -54,6 +66,20 @@ class Dense(Operation):
             accumulator = add_bias(accumulator, program.constants[self.bias])
         multiplier = product_multiplier(source, self.scales(program), target)
         return requantize(accumulator, multiplier, target.zero_point, *clamp(self.activation, target))
+
+    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+        """As of every operation; a sum of n products has errors of √n roundings beside `TIE` (Higham & Mary, "A new approach to
+        probabilistic rounding error analysis", SIAM Journal on Scientific Computing 41, 2019)."""
+        source, target = program.quantization(self.x), program.quantization(self.y)
+        matrix, multiplier = self.matrix(program).astype(np.float64), product_multiplier(source, self.scales(program), target)
+        ends = [q.astype(np.float64) - source.zero_point for q in (low, high)]
+        middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
+        bias = 0 if self.bias is None else program.constants[self.bias]
+        sums, spread = middle @ matrix + bias, half @ np.abs(matrix)
+        terms = (np.abs(middle) + half) @ np.abs(matrix) + np.abs(bias)
+        slack = TIE + np.sqrt(len(matrix)) * UNIT_ROUNDOFF * terms * multiplier
+        least, most = clamp(self.activation, target)
+        return outwards((sums - spread) * multiplier, (sums + spread) * multiplier, slack, target.zero_point, least, most)
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         y = x @ self.matrix(program)
@@ -131,6 +157,9 @@ class Product(Operation):
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         return self.dense.integers(program, x)
 
+    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+        return self.dense.bounds(program, low, high)
+
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return self.dense.reals(program, x)
 
@@ -173,6 +202,14 @@ class AddBias(Elementwise):
         total >>= shift
         total += target.zero_point
         return np.clip(total, *clamp(self.activation, target), out=total).astype(np.uint8)
+
+    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+        assert self.quantization is not None
+        bias = program.constants[self.bias].astype(np.float64) - self.quantization.zero_point
+        return x + bias * self.quantization.scale
+
+    def saturation(self, program: Program) -> tuple[int, int]:
+        return clamp(self.activation, program.quantization(self.y))
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.activation].real(x + program.constants[self.bias])

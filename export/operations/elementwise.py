@@ -30,6 +30,9 @@ class Rescale(Elementwise):
         multiplier = product_multiplier(source, self.quantization.scale, target)
         return requantize(product, multiplier, target.zero_point, 0, target.top)
 
+    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+        return x * (program.constants[self.factors].astype(np.float64) - self.quantization.zero_point) * self.quantization.scale
+
     def to_c(self, graph: CBuilder) -> None:
         source, target = graph.program.quantization(self.x), graph.program.quantization(self.y)
         factors = graph.program.constants[self.factors]
@@ -70,6 +73,9 @@ class Activate(Elementwise):
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         return activation_table(self.function, program.quantization(self.x), program.quantization(self.y)).take(x)
 
+    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+        return FUNCTIONS[self.function].real(x)
+
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.function].real(x).astype(np.float32)
 
@@ -106,6 +112,9 @@ class Requantize(Elementwise):
         source, target = program.quantization(self.x), program.quantization(self.y)
         multiplier = np.float32(source.scale) / np.float32(target.scale)
         return requantize(steps(x, source), multiplier, target.zero_point, 0, target.top)
+
+    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+        return x
 
     def to_c(self, graph: CBuilder) -> None:
         graph.table(self, "in another quantization")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...compress.errors import ExportError
-from .arithmetic import FUNCTIONS
+from .arithmetic import FUNCTIONS, TIE, Interval, outwards
 
 if TYPE_CHECKING:
     from ..c.builder import CBuilder
@@ -63,6 +63,13 @@ class Operation(ABC):
     def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
         """Run in an integer program: uint8 [batch, *shape of x] → uint8 [batch, *shape of y]."""
 
+    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+        """The least and largest integers of y, for x in low…high, in a runtime that computes in binary32.
+
+        Each is rounded to nearest, and within `TIE` of a tie either way. By default integers are moved and none is rounded.
+        """
+        return self.integers(program, low), self.integers(program, high)
+
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         """Run in a float program: float32 [batch, *shape of x] → float32 [batch, *shape of y]."""
         return x
@@ -82,7 +89,21 @@ class Operation(ABC):
 
 
 class Elementwise(Operation):
-    """An operation on each value: x and y have the same shape."""
+    """An operation on each value, which does not fall where x rises: x and y have the same shape."""
+
+    @abstractmethod
+    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+        """The real y of x, float64 in both tensors' scaled values, before it is rounded and saturated."""
+
+    def saturation(self, program: Program) -> tuple[int, int]:
+        """The least and largest integer of y."""
+        return 0, program.quantization(self.y).top
+
+    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+        source, target = program.quantization(self.x), program.quantization(self.y)
+        reals = ((q.astype(np.float64) - source.zero_point) * source.scale for q in (low, high))
+        ends = [self.exact(program, real) / target.scale for real in reals]
+        return outwards(ends[0], ends[1], TIE, target.zero_point, *self.saturation(program))
 
     def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
         shape = program.tensors[self.y].shape

@@ -268,6 +268,34 @@ def test_another_detector_is_told_apart(make_program, tmp_path):
         assert "score of samples" in {check.detail for check in files.measure(runtime, other).checks if not check.ok}
 
 
+def test_a_code_at_a_tie_is_no_wrong_score(make_program, tmp_path):
+    """A sample whose score in OpenVINO is 2.1 % below that of the program and that of its own y: a code of three at a tie."""
+    rng = np.random.default_rng(15)
+    offset, scale = COLUMNS.float32
+    x = (rng.uniform(0, 1, (8000, SIZE)) * scale + offset).astype(np.float32)[500:800]
+    data = dataclasses.replace(DATA["table, data"], x=x)
+    options = {"byte_data": False, "output_activation": "linear", "seed": 15}
+    activations = ("relu", "relu", "linear")
+    programs = Programs(*(make_program((SIZE, 24, 12, 3), activations, form=form, **options) for form in ("split", "fused")))
+    files = Files.write(tmp_path, programs, data, detector_of(programs, data, "standardized"))
+    findings = files.measure("openvino-onnx")
+    assert [check.text for check in findings.checks if not check.ok] == [] and not findings.skipped
+
+
+@pytest.mark.parametrize("factor", [1.002, 0.998])
+def test_a_wrong_score_is_found_where_ties_are_rounded_either_way(factor, make_program, tmp_path):
+    """A weight unit that is 0.2 % off: few samples have integers at a tie, and few of these so wide bounds."""
+    data = DATA["int16, data"]
+    programs = programs_of(data, make_program)
+    own = detector_of(programs, data, "standardized")
+    files = Files.write(tmp_path, programs, data, own)
+    wrong = replace(own, scoring=replace(own.scoring, unit_weight=own.scoring.unit_weight * factor))
+    assert [check.text for check in files.measure("openvino-onnx").checks if not check.ok] == []
+    failed = [check for check in files.measure("openvino-onnx", wrong).checks if not check.ok]
+    assert "score of samples" in {check.detail for check in failed}
+    assert "rounded either way; the nearest to its end" in failed[0].text and "bound" in failed[0].limit
+
+
 def test_a_wrong_scalar_is_reported_not_raised(make_program, tmp_path):
     data = DATA["int16, data"]
     programs = programs_of(data, make_program)
