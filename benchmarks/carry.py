@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -42,6 +42,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, choices=range(1, 4), default=3, help="of each run, fewer for a trial")
     parser.add_argument("--workers", type=int, default=2, help="runs side by side, of one thread each")
     parser.add_argument("--work", type=Path, default=CACHE, metavar="DIR", help="where sets, packages and results are kept")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after these")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write a row of each set and task here, as Markdown")
     arguments = parser.parse_args()
     arguments.work = arguments.work.resolve()
@@ -71,10 +72,11 @@ def bounded_rows(console: Console, _: argparse.Namespace) -> Sequence[Row]:
 
 def run_rows(console: Console, arguments: argparse.Namespace) -> Sequence[Row]:
     """The rows of the runs; writes the table."""
-    outcomes = made(jobs(arguments), arguments.workers, console)
+    chosen = jobs(arguments)
+    outcomes = made(chosen, arguments.workers, arguments.minutes, console)
     if arguments.table:
         write_atomic(arguments.table, table_of(outcomes).encode())
-    return rows_of(outcomes)
+    return rows_of(outcomes, len(chosen) - len(outcomes))
 
 
 PARTS: Mapping[str, Callable[[Console, argparse.Namespace], Sequence[Row]]] = {
@@ -99,14 +101,19 @@ def jobs(arguments: argparse.Namespace) -> list[Job]:
     ]
 
 
-def made(jobs: Sequence[Job], workers: int, console: Console) -> list[Outcome]:
-    """What came of each run, in their order."""
+def made(jobs: Sequence[Job], workers: int, minutes: float, console: Console) -> list[Outcome]:
+    """What came of each run, in their order; of those that could start within `minutes`, or were made before."""
+    last = time.monotonic() + 60 * minutes
+
+    def outcome(job: Job) -> Outcome | None:
+        if not job.done and time.monotonic() > last:
+            return None
+        made = job.outcome()
+        console.note(text_of(made))
+        return made
+
     with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(job.outcome) for job in jobs]
-        for number, future in enumerate(as_completed(futures), 1):
-            outcome = future.result()
-            console.note(f"{number}/{len(jobs)} {text_of(outcome)}")
-        return [future.result() for future in futures]
+        return [each for each in pool.map(outcome, jobs) if each is not None]
 
 
 def text_of(outcome: Outcome) -> str:
@@ -120,16 +127,17 @@ def name_of(outcome: Outcome) -> str:
     return f"{outcome.name} {outcome.task} {outcome.seed}"
 
 
-def rows_of(outcomes: Sequence[Outcome]) -> list[Row]:
-    """The rows of these runs; a row without any figure is infinite."""
+def rows_of(outcomes: Sequence[Outcome], left_out: int = 0) -> list[Row]:
+    """The rows of these runs, and of how many that were not made; a row without any figure is infinite."""
     failed = [name_of(outcome) for outcome in outcomes if outcome.failed]
     losses = {name_of(outcome): loss for outcome in outcomes if (loss := outcome.loss) is not None}
     methods = {name_of(outcome): ratio for outcome in outcomes if (ratio := outcome.qat_vs_ptq) is not None}
     lost = sorted({outcome.name for outcome in outcomes if outcome.pca_lost})
     gains = pca_gains(outcomes)
     compared = f"{len(gains)} sets of {LARGE:,} samples or more" + "".join(f"; {k} {v:.3f}" for k, v in gains.items())
+    of = f"of {len(outcomes)}" + (f", {left_out} more were not made" if left_out else "")
     return [
-        Row("runs_failed", len(failed), "runs", "== 0", "", "; ".join([f"of {len(outcomes)}", *failed])),
+        Row("runs_failed", len(failed), "runs", "== 0", "", "; ".join([of, *failed])),
         Row("int8_loss_worst", max(losses.values(), default=NOTHING), "x", "<= 1.10", "<= 1.05", worst(losses)),
         Row("int8_loss_median", median(losses.values()), "x", "<= 1.02", "<= 1.00", f"{len(losses)} runs"),
         Row("qat_vs_ptq_worst", max(methods.values(), default=NOTHING), "x", "<= 1.00", "<= 0.98", worst(methods)),

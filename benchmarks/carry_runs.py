@@ -107,13 +107,20 @@ class Job:
     def name(self) -> str:
         return f"{self.strangers.name} {self.task} {self.seed}"
 
+    @property
+    def file(self) -> Path:
+        return self.folder / "outcome.json"
+
+    @property
+    def done(self) -> bool:
+        return self.file.exists()
+
     def outcome(self) -> Outcome:
         """What came of it; made now if the folder does not hold it."""
-        file = self.folder / "outcome.json"
-        if not file.exists():
+        if not self.done:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(file, encode(self._made()))
-        return decode(Outcome, load_json(file.read_bytes(), file), file)
+            write_atomic(self.file, encode(self._made()))
+        return decode(Outcome, load_json(self.file.read_bytes(), self.file), self.file)
 
     @property
     def recipe_command(self) -> list[str]:

@@ -189,7 +189,21 @@ def test_a_finished_run_is_not_made_again(carry: Any, outcome: Callable[..., Any
     runs, kept = importlib.import_module("carry_runs"), outcome(seed=2, findings=("dead units: code",))
     (tmp_path / "outcome.json").write_bytes(encode(kept))
     job = runs.Job(carry.SETS[0], "compression", 2, tmp_path / "absent.csv", tmp_path)
-    assert carry.made([job], 1, Console(verbosity=-1)) == [kept]
+    assert carry.made([job], 1, 60, Console(verbosity=-1)) == [kept]
+
+
+def test_no_run_starts_after_the_last_minute_and_the_rows_say_so(
+    carry: Any, outcome: Callable[..., Any], tmp_path: Path
+) -> None:
+    runs, kept = importlib.import_module("carry_runs"), outcome()
+    folders = [tmp_path / str(seed) for seed in range(3)]
+    folders[1].mkdir()
+    (folders[1] / "outcome.json").write_bytes(encode(kept))
+    jobs = [
+        runs.Job(carry.SETS[0], "compression", seed, tmp_path / "absent.csv", folder) for seed, folder in enumerate(folders)
+    ]
+    assert carry.made(jobs, 2, -1, Console(verbosity=-1)) == [kept]
+    assert carry.rows_of([kept], 2)[0].detail == "of 1, 2 more were not made"
 
 
 def test_a_recipe_that_is_refused_is_an_outcome(carry: Any, tmp_path: Path) -> None:
