@@ -164,7 +164,7 @@ def pca_gains(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return {name: statistics.median(ratios) for name, ratios in found.items()}
 
 
-COLUMNS = ("set", "half", "samples", "task", "method", "exit codes", "int8 / float", "QAT / PTQ", "ours / PCA", "verdict")
+COLUMNS = ("set, task", "half", "samples", "method", "exit codes", "int8 / float", "QAT / PTQ", "ours / PCA", "verdict")
 
 
 def table_of(outcomes: Sequence[Outcome]) -> str:
@@ -184,10 +184,9 @@ def cells_of(group: Sequence[Outcome]) -> list[str]:
     measured = next((outcome.methods for outcome in group if outcome.methods is not None), None)
     findings = list(dict.fromkeys(finding.rstrip(": ") for outcome in group for finding in outcome.findings))
     return [
-        first.name,
+        f"{first.name}, {first.task}",
         next(row.half for row in SETS if row.name == first.name),
         f"{measured.samples:,}" if measured else "",
-        first.task,
         measured.method if measured else "",
         ", ".join(bold(f"{outcome.recipe_exit or outcome.run_exit}", outcome.failed) for outcome in group),
         ", ".join(ratio(outcome.loss, REACH["loss"]) for outcome in group),

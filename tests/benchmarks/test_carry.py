@@ -178,8 +178,8 @@ def test_the_table_has_a_row_of_each_set_and_task_with_bad_figures_in_bold(carry
     bad = outcome(seed=1, run_exit=1, int8=2.4, message="error 2.4", pca=pca(-0.3, -0.1))
     _, _, *lines = carry.table_of([outcome(), bad, outcome(task="reduction", findings=("dead units: code",))]).splitlines()
     assert lines == [
-        "| wine | choice | 1,500 | compression | qat | 0, **1** | 1.000, **1.200** | 1.000, 1.000 | 0.900, **1.200** | good |",
-        "| wine | choice | 1,500 | reduction | qat | 0 | 1.000 | 1.000 | 0.900 | dead units: code |",
+        "| wine, compression | choice | 1,500 | qat | 0, **1** | 1.000, **1.200** | 1.000, 1.000 | 0.900, **1.200** | good |",
+        "| wine, reduction | choice | 1,500 | qat | 0 | 1.000 | 1.000 | 0.900 | dead units: code |",
         "",
         "- wine compression 1: error 2.4",
     ]
