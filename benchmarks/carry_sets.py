@@ -103,9 +103,9 @@ def digits(member: Member) -> Content:
 
 
 def daphnet(member: Member) -> Content:
-    """Integers of three accelerometers on a leg; the time of a row is left out."""
+    """Integers of three accelerometers on a leg; left out are the time of a row and a label that all rows share."""
     header, *rows = cells(member("aeon/datasets/data/Daphnet_S06R02E0/S06R02E0.csv"))
-    return Table([*header[1:-1], "label"], [[*row[1:-1], ("normal", "freeze")[int(row[-1])]] for row in rows])
+    return Table(header[1:-1], [row[1:-1] for row in rows])
 
 
 def bleeding(member: Member) -> Content:
@@ -195,7 +195,7 @@ SETS: Sequence[StrangersSet] = (
         (C,),
         as_it_is("statsmodels/datasets/fair/fair.csv"),
     ),
-    StrangersSet("daphnet", ".csv", AEON, UCI, "choice", (C, A), daphnet, "normal"),
+    StrangersSet("daphnet", ".csv", AEON, UCI, "choice", (C,), daphnet),
     StrangersSet("digits", ".npz", SKLEARN, UCI, "choice", (C, A, D, R), digits, "0"),
     StrangersSet("hubble", ".npy", SKIMAGE, "public domain (NASA)", "choice", (C, D), hubble),
     StrangersSet(

@@ -215,10 +215,10 @@ def test_a_recipe_that_is_refused_is_an_outcome(carry: Any, tmp_path: Path) -> N
 
 
 def test_anomaly_recipes_state_the_normal_label_and_every_recipe_its_seeds(carry: Any, tmp_path: Path) -> None:
-    runs, row = importlib.import_module("carry_runs"), next(row for row in carry.SETS if row.name == "daphnet")
+    runs, row = importlib.import_module("carry_runs"), next(row for row in carry.SETS if row.name == "motions")
     command = runs.Job(row, "anomaly", 2, tmp_path / "x.csv", tmp_path).recipe_command
     assert [value for option, value in pairwise(command) if option == "--set"] == [
         "train.seed=2",
         "data.seed=2",
-        'task.normal=["normal"]',
+        'task.normal=["Standing"]',
     ]
