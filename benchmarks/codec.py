@@ -34,6 +34,7 @@ from proof import train
 from rows import Row, arguments_of, report
 from tiedae.compress import CheckError, DataConfig
 from tiedae.console import Console
+from tiedae.data_sets import ASSETS
 from tiedae.export import integer_maps
 from tiedae.export.bundle import Bundle
 from tiedae.export.codec import rans
@@ -45,7 +46,7 @@ from tiedae.export.codec.streams import Reader, StreamEncoder
 from tiedae.export.tasks.coders import LOSSLESS_CODERS
 from tiedae.pipeline import run_recipe
 from tiedae.recipe import load_recipe
-from tiedae.sources import ASSETS, load_dataset
+from tiedae.sources import load_dataset
 
 SOURCE = "fashion-mnist"
 IMAGES = 10_000

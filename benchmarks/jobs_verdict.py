@@ -20,6 +20,7 @@ from rows import Row
 from tiedae.calibration.calibration_file import read_calibration
 from tiedae.compress.tasks import task_kind
 from tiedae.console import Console
+from tiedae.data_sets import ASSETS
 from tiedae.export.assemble import files_or_program, keras_function, write_bundle
 from tiedae.export.report.verdict import texts
 from tiedae.export.tasks.judging import judge
@@ -28,7 +29,7 @@ from tiedae.export.tasks.table import TASKS
 from tiedae.export.tasks.verdict import Reason, Verdict
 from tiedae.pipeline import CALIBRATION, Stages, load_model
 from tiedae.recipe import check_inputs, parse_recipe
-from tiedae.sources import ASSETS, recipe_data
+from tiedae.sources import recipe_data
 
 Arrays = Callable[[np.random.Generator], Mapping[str, np.ndarray]]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tiedae.compress.packages import missing, require_installed
-from tiedae.sources import DATA_SETS
+from tiedae.data_sets import DATA_SETS
 
 
 def require(

@@ -305,7 +305,10 @@ class DataConfig(Checked, frozen=True):
     per_feature: Annotated[
         bool | Literal["auto"], means("an offset and scale for each value of a sample; auto: for the columns of a table")
     ] = "auto"
-    test: Annotated[float, Meta(gt=0, lt=1), means("fraction for the test set, where the source has none of its own")] = 0.1
+    test: Annotated[
+        Annotated[float, Meta(gt=0, lt=1)] | Line,
+        means("fraction for the test set, where the source has none; or a source of test samples"),
+    ] = 0.1
     validation: Annotated[ProperFraction, means("fraction for the validation set")] = 0.0
     split: Annotated[
         Literal["auto", "random", "tail"], means("tail: the last samples are held out; auto: tail for records in time")
@@ -315,16 +318,29 @@ class DataConfig(Checked, frozen=True):
         str | None,
         means("clean samples, in the order of the noisy ones in `source`; the model learns to give them; false: none"),
     ] = None
+    drop_labels: Annotated[tuple[int | str, ...], means("labels whose samples are left out of every split")] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source that is read."""
+        return (self.source, *filter(None, (self.test_source, self.clean)))
+
+    @property
+    def test_source(self) -> str | None:
+        """Where the test samples come from, if not from `source`."""
+        return self.test if isinstance(self.test, str) else None
 
     def check(self) -> None:
         require(bool(self.source), "source", self.source, "a known name or a path")
+        require(self.test != "", "test", self.test, "a fraction, a known name or a path")
         require(self.clean != "", "clean", self.clean, "the path of a file of clean samples")
-        _require_different(self, "columns", "drop")
+        _require_different(self, "columns", "drop", "drop_labels")
         both = [name for name in self.columns if name in (*self.drop, self.label)]
         require(not both, "columns", both, "names that neither `drop` nor `label` has")
         require(self.label == "" or self.label not in self.drop, "label", self.label, "a name that `drop` does not have")
         require(len(self.resize) in (0, 2), "resize", list(self.resize), "[height, width]")
-        require(self.test + self.validation < 1, "validation", self.validation, "less than 1 − test")
+        test = 0 if isinstance(self.test, str) else self.test
+        require(test + self.validation < 1, "validation", self.validation, "less than 1 − test")
 
 
 class ExportConfig(Checked, frozen=True):

@@ -1,4 +1,4 @@
-"""Samples, their scaling, splits, validation of input data, and the order of samples in an epoch.
+"""Samples, their scaling, their splits, and validation of input data.
 
 Arrays may be memory maps larger than memory: everything here reads chunks of about `CHUNK_BYTES`.
 """
@@ -6,7 +6,6 @@ Arrays may be memory maps larger than memory: everything here reads chunks of ab
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,13 +20,12 @@ from .errors import DataError
 from .records import checked, require
 from .sample_spec import INTEGERS, Kind, SampleSpec
 from .scaling import OUTPUT_RANGES, Rule, Scaling
+from .splitting import split_rows, stratified_order
 from .texts import Line
 
 CHUNK_BYTES = 8 << 20
 BLOCK_BYTES = 1 << 20
 """Size of a block of neighbouring samples, the unit of reading a memory map."""
-WINDOW_BLOCKS = 64
-"""Blocks per shuffle window."""
 MIN_SPAN = float(np.finfo(np.float32).tiny)
 """A feature of a smaller span is constant: float32's smallest normal number."""
 LARGEST = 1e30
@@ -98,6 +96,11 @@ class Samples:
     def places(self, indices: np.ndarray) -> np.ndarray:
         """Where the samples at `indices` stand in the source, int64 [n]."""
         return indices if self.rows is None else self.rows[indices]
+
+    def select(self, indices: np.ndarray) -> Samples:
+        """The samples at `indices`, int64 ascending, as samples."""
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(self, rows=self.places(indices), labels=labels)
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Model inputs in the given order of sample indices, float32 [up to batch_size, inputs]."""
@@ -291,40 +294,18 @@ class Dataset:
 
 
 def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
-    """The training samples, then one part per fraction: drawn by the seed, or the last samples in order without a seed.
-
-    A fraction above 0 gets at least one sample; 0 gives None. Raises DataError if no training sample is left.
-    """
-    n = len(samples)
-    counts = [max(1, round(n * fraction)) if fraction else 0 for fraction in fractions]
-    bounds = np.cumsum([0, n - sum(counts), *counts])
-    if bounds[1] < 1:
-        raise DataError(f"{source}: holds {n} samples; with {sum(counts)} split off none is left to train on")
-    if bounds[1] == n:
+    """The training samples, then one part per fraction, as `split_rows` chooses them; None for a fraction of 0."""
+    parts = split_rows(len(samples), fractions, source, seed=seed)
+    if not any(fractions):
         return [samples, *(None for _ in fractions)]
-    order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
-    parts: list[Samples | None] = []
-    for first, end in itertools.pairwise(bounds):
-        rows = np.sort(order[first:end])
-        labels = None if samples.labels is None else samples.labels[rows]
-        parts.append(Samples(samples.values, labels, rows=rows, clean=samples.clean) if len(rows) else None)
-    return parts
+    return [samples.select(rows) if len(rows) else None for rows in parts]
 
 
 def choose(samples: Samples, count: int, seed: int) -> np.ndarray:
     """Indices of `count` samples drawn by the seed, int64 ascending; with labels each class in proportion."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(samples)) if samples.labels is None else _stratified_order(samples.labels, rng)
+    order = rng.permutation(len(samples)) if samples.labels is None else stratified_order(samples.labels, rng)
     return np.sort(order[:count])
-
-
-def _stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """All indices in an order whose every prefix holds the classes in proportion, to within one sample each."""
-    position = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        position[members] = (np.arange(len(members)) + rng.uniform()) / len(members)
-    return np.argsort(position, kind="stable")
 
 
 def with_clean(samples: Samples, clean: np.ndarray, source: str) -> Samples:
@@ -375,25 +356,6 @@ def check_samples(samples: Samples, source: str) -> None:
             got = chunk[sample, feature]
             right = f"within ±{LARGEST:g}; scale the data" if np.isfinite(got) else "finite"
             raise DataError(f"{source}: sample {start + sample}, value {feature} is {got}, must be {right}")
-
-
-def epoch_order(n: int, seed: int, epoch: int, block: int = 0) -> np.ndarray:
-    """The order of n samples in one epoch, int64; deterministic in seed and epoch on every machine.
-
-    `block` 0: a permutation of all samples. Otherwise blocks of `block` neighbours are permuted and samples are shuffled
-    within each window of `WINDOW_BLOCKS` blocks, so that disk reads stay local.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    if block == 0:
-        return rng.permutation(n)
-    starts = rng.permutation(np.arange(0, n, block))
-    order = np.empty(n, np.int64)
-    filled = 0
-    for first in range(0, len(starts), WINDOW_BLOCKS):
-        window = np.concatenate([np.arange(s, min(s + block, n)) for s in starts[first : first + WINDOW_BLOCKS]])
-        order[filled : filled + len(window)] = rng.permutation(window)
-        filled += len(window)
-    return order
 
 
 def _is_mapped(values: np.ndarray | None) -> bool:

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
 from .data import Dataset, Samples
-from .errors import DataError, listed
+from .errors import DataError
+from .labels import Label, is_among, require_occurring, with_labels
 from .tasks import MOST_INPUTS, Anomaly, Task, held_out_samples
 
-Label = int | str
 NORMAL = (0, "normal")
 """The labels of normal samples where a task states none."""
 
 
 def is_normal(labels: np.ndarray, normal: Sequence[Label] = ()) -> np.ndarray:
     """Which labels [n] are among `normal` (none: `NORMAL`), bool [n]. Numbers compare as such: 3, 3.0 and "3" are one label."""
-    names, members = np.unique(np.asarray(labels), return_inverse=True)
-    wanted = {label_text(each) for each in normal or NORMAL}
-    return np.array([label_text(name) in wanted for name in names.tolist()], bool)[members.reshape(-1)]
-
-
-def label_text(label: object) -> str:
-    """A label in words, the same for 3, 3.0, "3" and True for 1."""
-    text = str(int(label)) if isinstance(label, bool | np.bool_) else str(label).strip()
-    if "_" in text:  # which Python allows between digits
-        return text
-    with suppress(ValueError):
-        return str(int(text))
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return str(int(number)) if number.is_integer() else repr(number)
+    return is_among(labels, normal or NORMAL)
 
 
 def normal_samples(samples: Samples, normal: Sequence[Label], source: str) -> Samples:
@@ -45,14 +28,8 @@ def normal_samples(samples: Samples, normal: Sequence[Label], source: str) -> Sa
     """
     if not normal:
         return samples
-    if samples.labels is None:
-        raise DataError(f"{source}: has no labels, must have those of task.normal: {listed(normal)}")
-    found = {label_text(each) for each in np.unique(samples.labels).tolist()}
-    for label in normal:
-        if label_text(label) not in found:
-            names = listed(sorted(found))
-            raise DataError(f"{source}: no training sample has the label {label!r} of task.normal, must be among {names}")
-    return _labelled(samples, normal)
+    require_occurring(samples.labels, normal, "task.normal", source, "training sample")
+    return with_labels(samples, normal)
 
 
 def normal_only(data: Dataset, normal: Sequence[Label], source: str = "data") -> Dataset:
@@ -62,14 +39,8 @@ def normal_only(data: Dataset, normal: Sequence[Label], source: str = "data") ->
     train = normal_samples(data.train, normal, source)
     if data.validation is None or data.validation.labels is None:
         return replace(data, train=train)
-    held = _labelled(data.validation, normal)
+    held = with_labels(data.validation, normal)
     return replace(data, train=train, validation=held if len(held) else None)
-
-
-def _labelled(samples: Samples, normal: Sequence[Label]) -> Samples:
-    labels = np.asarray(samples.labels)
-    chosen = np.flatnonzero(is_normal(labels, normal))
-    return replace(samples, rows=chosen if samples.rows is None else samples.rows[chosen], labels=labels[chosen])
 
 
 def normal_of(task: Task) -> tuple[Label, ...]:

@@ -15,7 +15,7 @@ import tf_keras
 from . import archive
 from .autoencoder import TiedAutoencoder
 from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
-from .data import Dataset, Samples, choose, epoch_order, mean_input
+from .data import Dataset, Samples, choose, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
@@ -23,6 +23,7 @@ from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
 from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, largest_useful_rate
 from .scaling import require_reachable
+from .splitting import epoch_order
 from .symmetries import balance_code, centre_code, input_order, without_unused_code
 
 Progress = Callable[[str, int, int, int, int, float], None]

@@ -211,7 +211,7 @@ def assemble(
         metrics,
         keras=device,
         skipped=metrics.skipped + skipped(device) + measured_task.skipped,
-        samples=Source(recipe.data.source, tested.sha256),
+        samples=Source(recipe.data.test_source or recipe.data.source, tested.sha256),
         data=plain(manifest.data),
         model=manifest.model,
         history=tuple(Epoch(**record) for record in history),

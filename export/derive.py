@@ -125,7 +125,7 @@ def derive(
     verdict = judge(task, backend, tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
     metrics = replace(
         metrics,
-        samples=Source(source, tested.sha256),
+        samples=Source(data.config.test_source or source, tested.sha256),
         data=old.data,
         model=manifest.model,
         keras=kept.keras,

@@ -57,32 +57,61 @@ def require_unpackable(path: Path, unpacked: int, packed: int) -> None:
 
 LABEL_KEYS = ("labels", "label", "y")
 """Names of an array of labels; with `_train` and `_test` beside `x_train` and `x_test`."""
+PARTS = {"": ("",), "_train": ("_train", "_test"), "_test": ("_test",)}
+"""What `x` ends in, and the parts that may then be there: all samples; a training and a test set; a test set alone."""
 
 
 def read_npz(path: Path) -> Arrays:
-    """One array of any name, or `x`, or `x_train` and `x_test`, each with one of `LABEL_KEYS`; docs/data.md.
+    """One array of any name, or `x`, or `x_train` and `x_test`, each with one of `LABEL_KEYS`, in any case; docs/data.md.
 
-    Raises DataError for an array of another name beside these.
+    Labels without `_train` and `_test` beside `x_train` and `x_test` are of those that are as many. Labels [n, 1], as Keras
+    stores them, are [n]. Raises DataError for an array of another name beside these.
     """
     arrays = _members(path)
     if len(arrays) == 1:
         return Arrays(next(iter(arrays.values())))
-    parts = [part for part in ("", "_train", "_test") if f"x{part}" in arrays]
-    if parts[:1] not in ([""], ["_train"]):
-        names = ", ".join(arrays) or "none"
-        raise DataError(f"{path}: holds the arrays {names}; must be one array, or x (and labels), or x_train and x_test")
-    known = [f"{key}{part}" for part in (parts if parts[0] else [""]) for key in ("x", *LABEL_KEYS)]
-    unknown = [name for name in arrays if name not in known]
+    names = {name.lower(): name for name in arrays}
+    if len(names) < len(arrays):
+        raise DataError(f"{path}: holds {listed(list(arrays))}; must be of different names in lower case")
+    first = next((part for part in PARTS if f"x{part}" in names), None)
+    if first is None:
+        held = ", ".join(arrays) or "none"
+        raise DataError(f"{path}: holds the arrays {held}; must be one array, or x (and labels), or x_train and x_test")
+    values = {part: arrays[names[f"x{part}"]] for part in PARTS[first] if f"x{part}" in names}
+    known = [f"x{part}" for part in PARTS[first]] + [f"{key}{part}" for part in {**values, "": None} for key in LABEL_KEYS]
+    unknown = [name for lower, name in names.items() if lower not in known]
     if unknown:
-        raise DataError(f"{path}: holds {listed(unknown)} beside {known[0]}; must be of {', '.join(known)}, or left out")
+        right = f"must be of {', '.join(known)}, or left out"
+        raise DataError(f"{path}: holds {listed(unknown)} beside {names[f'x{first}']}; {right}")
+    labels = _labels(path, {lower: arrays[name] for lower, name in names.items() if not lower.startswith("x")}, values)
+    return Arrays(values[first], labels.get(first), *((values["_test"], labels.get("_test")) if len(values) > 1 else ()))
 
-    def labels(part: str) -> np.ndarray | None:
-        names = [f"{key}{part}" for key in LABEL_KEYS if f"{key}{part}" in arrays]
+
+def _labels(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The labels of each part of `values`, of arrays by their name in lower case; DataError where that is not clear."""
+    flat = {name: array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for name, array in arrays.items()}
+    labels: dict[str, np.ndarray] = {}
+    for part in values:
+        names = [name for name in (f"{key}{part}" for key in LABEL_KEYS) if name in flat]
         if len(names) > 1:
             raise DataError(f"{path}: holds {' and '.join(names)}; must be one array of labels")
-        return arrays[names[0]] if names else None
-
-    return Arrays(arrays[known[0]], labels(parts[0]), arrays.get("x_test"), labels("_test"))
+        if names:
+            labels[part] = flat[names[0]]
+    whole = [] if "" in values else [name for name in LABEL_KEYS if name in flat]
+    if not whole:
+        return labels
+    if len(whole) > 1 or labels:
+        raise DataError(f"{path}: holds {listed(list(arrays))}; must be one array of labels, or one with each x")
+    got, counts = len(np.atleast_1d(flat[whole[0]])), {part: len(np.atleast_1d(array)) for part, array in values.items()}
+    matches = [part for part, count in counts.items() if count == got]
+    if len(matches) == 1:
+        return {matches[0]: flat[whole[0]]}
+    if not matches and got == sum(counts.values()):
+        first, *_ = counts.values()
+        return dict(zip(counts, np.split(flat[whole[0]], [first]), strict=True))
+    held = " and ".join(f"{count:,} in x{part}" for part, count in counts.items())
+    right = "; name them labels_train or labels_test" if matches else ", or as many as both" if len(counts) > 1 else ""
+    raise DataError(f"{path}: holds {got:,} {whole[0]} beside {held}; must be as many as one of these{right}")
 
 
 def _members(path: Path) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 
@@ -29,6 +29,13 @@ def require_keys(config: DataConfig, source: object, allowed: Sequence[str]) -> 
             got = getattr(config, key.name)
             got = list(got) if isinstance(got, tuple) else got
             raise DataError(f"{source}: `{key.name}` in [data] is for {which}; got {got!r}, must be left out")
+
+
+def keys_of(config: DataConfig, path: Path) -> DataConfig:
+    """The configuration without keys of other kinds of source than `path`."""
+    allowed = IMAGE_KEYS if path.is_dir() else TABLE_KEYS if path.suffix.lower() == ".csv" else ()
+    dropped = {*TABLE_KEYS, *IMAGE_KEYS} - {*allowed}
+    return replace(config, **{field.name: field.default for field in fields(config) if field.name in dropped})
 
 
 def read(path: Path, config: DataConfig | None = None) -> Arrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tiedae.export.manifest import Manifest
 from tiedae.export.verify.verify import MAX_SAMPLES
 
 from .csv_files import read_headings
+from .data_sets import DATA_SETS
 from .sources import load_all, load_dataset
 
 FLOAT_STAGES = STAGES[: STAGES.index("quantize")]
@@ -71,10 +73,19 @@ def load_splits(
 ) -> Dataset:
     """The samples of a source, split as the bundle's recipe says, with a scaling of their own; DataError as `load_test`.
 
-    `label`: the column of labels, of a .csv file. `normal`: see `load_data`.
+    `source`: that of the recipe, its test file, or other data; a file of the recipe's names is that of the recipe, and those
+    beside it are found from there. Of other data a tenth is the test set where the recipe names a file. `label`: the column of
+    labels, of a .csv file. `normal`: see `load_data`.
     """
-    config = _config_of(manifest, source, label)
-    splits = load_dataset(config, manifest.recipe.model.output_activation, normal=normal)
+    stated = manifest.recipe.data
+    whole = source
+    if stated.test_source is not None and Path(source).name == Path(stated.test_source).name:
+        whole = _beside(stated.source, stated.test_source, source) or source
+    config = _config_of(manifest, whole, label if whole == source else own_label(whole, label))
+    if whole != source:
+        config = replace(config, test=source)
+    other = Path(whole).name != Path(stated.source).name
+    splits = load_dataset(config, manifest.recipe.model.output_activation, normal=normal, other=other)
     if splits.inputs != manifest.data.inputs:
         raise DataError(f"{source}: has {splits.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
     return splits
@@ -92,7 +103,8 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     """How the recipe's data are read, for another source, with this column of labels if it is a .csv file."""
     recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
-    chosen = replace(recipe.data, source=source, clean=recipe.data.clean if source == recipe.data.source else None)
+    clean, test = (_beside(other, recipe.data.source, source) for other in (recipe.data.clean, recipe.data.test_source))
+    chosen = replace(recipe.data, source=source, clean=clean, test=test or _fraction(recipe.data))
     if data.kind == "record" and not chosen.window:  # by default a known record has a window of its own
         chosen = replace(chosen, window=data.inputs)
     if not Path(source).is_dir():
@@ -101,11 +113,26 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
         named = next((name for name in read_headings(Path(source)) if name.lower() == "label"), "")
         chosen = replace(chosen, label=label or named)
     if data.columns:
-        columns, named = (data.columns, label or "") if table else ((), "auto")
+        unlabelled = "auto" if chosen.test_source and recipe.data.label == "auto" else ""
+        columns, named = (data.columns, label or unlabelled) if table else ((), "auto")
         chosen = replace(chosen, columns=columns, drop=(), label=named)
     elif table and label:
         chosen = replace(chosen, label=label)
     return chosen
+
+
+def _fraction(config: DataConfig) -> float:
+    """The fraction for the test set of other data: the recipe's, or the default where it names a file."""
+    return DataConfig("x").test if isinstance(config.test, str) else config.test  # pyright: ignore[reportReturnType]
+
+
+def _beside(other: str | None, stated: str, given: str) -> str | None:
+    """Where a source of the recipe lies, seen from `given`, a path of its source `stated`; None for other data."""
+    if other is None or Path(given).name != Path(stated).name:
+        return None
+    if given == stated or other in DATA_SETS or Path(other).is_absolute() or Path(stated).is_absolute():
+        return other
+    return str(Path(given).parent / os.path.relpath(other, Path(stated).parent))
 
 
 def float_archives(folder: Path) -> list[Path]:

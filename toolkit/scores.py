@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from tiedae.compress.errors import DataError, InputError, listed
-from tiedae.compress.normal import NORMAL, is_normal, label_text, normal_of
+from tiedae.compress.labels import label_text
+from tiedae.compress.normal import NORMAL, is_normal, normal_of
 from tiedae.compress.records import Record
 from tiedae.compress.tasks import ScoreKind
 from tiedae.export.codec.codec import Codec, bundle_of, open_bundle

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,123 +22,15 @@ from tiedae.compress.data import (
     with_clean,
 )
 from tiedae.compress.errors import DataError, listed
+from tiedae.compress.labels import require_occurring, without_labels
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked, require
 from tiedae.compress.scaling import Scaling
 
-from .arrays import Arrays, read_idx, read_npy
-from .readers import read, require_keys
-
-ASSETS = Path(__file__).parent / "assets"
-VARIABLE = "TIEDAE_DATA"
-"""Environment variable with the folder of data sets that do not ship with the package."""
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set that a recipe can name. `files` are in `folder`; `window`: default values per sample of a record."""
-
-    name: str
-    description: str
-    shape: str
-    licence: str
-    origin: str
-    files: tuple[str, ...]
-    folder: str
-    load: Callable[[list[Path]], Arrays]
-    ships: bool = False
-    window: int = 0
-
-    def find(self) -> Path | None:
-        """The folder that holds all files, or None."""
-        data = os.environ.get(VARIABLE)
-        places = [ASSETS / self.folder] if self.ships else [Path(data) / self.folder, Path(data)] if data else []
-        return next((place for place in places if all((place / file).is_file() for file in self.files)), None)
-
-    def located(self) -> Path:
-        """The folder that holds all files; DataError, with where they come from, where none does."""
-        folder = self.find()
-        if folder is None:
-            where = f"set {VARIABLE} to the folder that holds {self.folder}/ with {', '.join(self.files)}"
-            raise DataError(f"{self.name}: not found; {where}, from {self.origin} (licence {self.licence})")
-        return folder
-
-
-_TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
-_TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
-
-
-def _fashion_mnist(paths: list[Path]) -> Arrays:
-    train, test = read_idx(paths[0]), read_idx(paths[1])
-    return Arrays(train.values, train.labels, test.values, test.labels)
-
-
-def _ecg_table(paths: list[Path]) -> Arrays:
-    """A row for each half second of the record: what its 180 values are like."""
-    windows = read_npy(paths[0]).values.reshape(-1, 180).astype(np.float32)
-    slopes = np.diff(windows, axis=1)
-    columns = {
-        "mean": windows.mean(1),
-        "deviation": windows.std(1),
-        "lowest": windows.min(1),
-        "highest": windows.max(1),
-        "steepest_fall": slopes.min(1),
-        "steepest_rise": slopes.max(1),
-        "mean_slope": np.abs(slopes).mean(1),
-        "time_of_highest": windows.argmax(1) / 360,
-    }
-    return Arrays(np.stack([*columns.values()], 1).astype(np.float32), columns=tuple(columns))
-
-
-DATA_SETS: Mapping[str, DataSet] = {
-    known.name: known
-    for known in (
-        DataSet(
-            "fashion",
-            "Fashion-MNIST, its test file: gray pictures of clothes in ten classes",
-            "10,000 × 28×28 uint8",
-            "MIT",
-            "zalandoresearch/fashion-mnist, © 2017 Zalando SE",
-            _TEST,
-            "fashion-mnist",
-            lambda paths: read_idx(paths[0]),
-            ships=True,
-        ),
-        DataSet(
-            "ecg",
-            "MIT-BIH Arrhythmia Database, record 208: one lead, 360 Hz, counts; millivolt = (x − 1024) / 200",
-            "108,000 int16, windows of 256",
-            "ODC-By 1.0",
-            "PhysioNet; Moody & Mark 2001, Goldberger et al. 2000",
-            ("mitbih208.npy",),
-            "ecg",
-            lambda paths: read_npy(paths[0]),
-            ships=True,
-            window=256,
-        ),
-        DataSet(
-            "ecg-table",
-            "the same record as a table: level, spread, slopes and time of the peak of each half second",
-            "600 × 8 float32",
-            "ODC-By 1.0",
-            "PhysioNet; Moody & Mark 2001, Goldberger et al. 2000",
-            ("mitbih208.npy",),
-            "ecg",
-            _ecg_table,
-            ships=True,
-        ),
-        DataSet(
-            "fashion-mnist",
-            "Fashion-MNIST, all of it, with the test set of its authors",
-            "60,000 + 10,000 × 28×28 uint8",
-            "MIT",
-            "zalandoresearch/fashion-mnist, © 2017 Zalando SE",
-            (_TRAIN[0], _TEST[0], _TRAIN[1], _TEST[1]),
-            "fashion-mnist",
-            _fashion_mnist,
-        ),
-    )
-}
+from .arrays import Arrays
+from .csv_files import read_headings
+from .data_sets import DATA_SETS
+from .readers import keys_of, read, require_keys
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -156,7 +46,7 @@ def load_data(
     output_activation: Activation = "sigmoid",
     scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto",
     per_feature: bool | Literal["auto"] = "auto",
-    test: float = 0.1,
+    test: float | str | Path = 0.1,
     validation: float = 0.0,
     split: Literal["auto", "random", "tail"] = "auto",
     seed: int = 0,
@@ -168,12 +58,13 @@ def load_data(
     resize: Sequence[int] = (),
     grayscale: bool = False,
     normal: Sequence[int | str] = (),
+    drop_labels: Sequence[int | str] = (),
 ) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file or a folder of images.
 
     `clean`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range.
-    `normal`: labels of the training and validation samples, all where it is empty; the test samples keep every label. The other
-    options are the keys of `[data]` in a recipe (docs/recipe.md).
+    `test`: a fraction, or the source of a test set. `normal`: labels of the training and validation samples, all where it is
+    empty; the test samples keep every label. The other options are the keys of `[data]` in a recipe (docs/recipe.md).
 
     Raises DataError or FormatError, naming the source, RecipeError for an option out of its range.
     """
@@ -188,11 +79,12 @@ def load_data(
         grayscale,
         scaling,
         per_feature,
-        test,
+        str(test) if isinstance(test, Path) else test,
         validation,
         split,
         seed,
         None if clean is None else str(clean),
+        tuple(drop_labels),
     )
     return load_dataset(config, checked(Activation, output_activation, "output_activation"), normal=normal)
 
@@ -205,55 +97,73 @@ def recipe_data(recipe: Recipe, base: Path) -> Dataset:
 
 
 def load_dataset(
-    config: DataConfig, output_activation: str, *, base: Path = Path(), normal: Sequence[int | str] = ()
+    config: DataConfig,
+    output_activation: str,
+    *,
+    base: Path = Path(),
+    normal: Sequence[int | str] = (),
+    other: bool = False,
 ) -> Dataset:
     """Read, validate, split and scale the samples of a source; `base`: folder of a relative path. `normal`: see `load_data`.
+
+    `other`: this is another source than the recipe's, in which the labels of `drop_labels` need not occur.
 
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
     source = config.source
     arrays, window = _load(config, base)
-    columns, label = None if window else arrays.columns, arrays.label
-    whole = Samples(arrays.values, arrays.labels)
-    check_samples(whole, source)
-    clean = None if config.clean is None else _load(replace(config, source=config.clean), base)[0]
-    if clean is not None:
-        whole = with_clean(whole, clean.values, str(config.clean))
-    tail = config.split == "tail" or (config.split == "auto" and window > 0)
-    seed = None if tail else config.seed
-    if config.stride:
-        _require_stride(config, window, tail)
-    if arrays.test_values is None:
-        train, validation, test = split(whole, (config.validation, config.test), source, seed=seed)
-    else:
-        train, validation = split(whole, (config.validation,), source, seed=seed)
-        test = Samples(arrays.test_values, arrays.test_labels)
-        check_samples(test, f"{source}, test set")
-        if test.shape != whole.shape:
-            got = f"a training sample has shape {list(whole.shape)}, a test sample {list(test.shape)}"
-            raise DataError(f"{source}: {got}; must be the same")
-        if clean is not None:
+    whole = _checked(arrays.values, arrays.labels, source)
+    test, test_source = _own_test(config, arrays, window, base)
+    if test is not None:
+        require_like(test, whole, test_source)
+    if config.clean is not None:
+        clean = _load(replace(config, source=config.clean), base)[0]
+        whole = with_clean(whole, clean.values, config.clean)
+        if test is not None:
             if clean.test_values is None:
-                raise DataError(f"{config.clean}: has no test set, must have one as {source} does")
+                raise DataError(f"{config.clean}: has no test set, must have one: the clean samples of {test_source}")
             test = with_clean(test, clean.test_values, f"{config.clean}, test set")
-    assert train is not None and test is not None
-    if config.stride:
-        train = _overlapping(train, window, config.stride)
-    chosen = normal_only(Dataset(train, validation, test, Scaling()), normal, source)
-    train, validation = chosen.train, chosen.validation
+    if config.drop_labels and not other:
+        _require_dropped(config, whole, test)
+    train, validation, part = divide(whole, config, window, normal, own_test=test is not None)
+    test = part if test is None else without_labels(test, config.drop_labels, test_source)
+    assert test is not None
     check_varies(train.wanted, source)
     each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
     fitted = fit_scaling(config.scaling, train.wanted, per_feature=each, output_activation=output_activation, source=source)
-    splits = Dataset(train, validation, test, fitted, window > 0, columns, label, config)
-    return splits.with_scaling(fitted)
+    columns = None if window else arrays.columns
+    return Dataset(train, validation, test, fitted, window > 0, columns, arrays.label, config).with_scaling(fitted)
+
+
+def divide(
+    whole: Samples, config: DataConfig, window: int, normal: Sequence[int | str], *, own_test: bool
+) -> tuple[Samples, Samples | None, Samples | None]:
+    """The training, validation and test samples of a source, without `drop_labels`; `own_test`: its test set is elsewhere.
+
+    Training windows overlap by `stride`. Raises DataError where no sample is left to train on.
+    """
+    kept = without_labels(whole, config.drop_labels, config.source)
+    tail = config.split == "tail" or (config.split == "auto" and window > 0)
+    if config.stride:
+        _require_stride(config, window, tail)
+    fraction = 0.0 if own_test or isinstance(config.test, str) else config.test
+    seed = None if tail else config.seed
+    train, validation, test = split(kept, (config.validation, fraction), config.source, seed=seed)
+    assert train is not None
+    train = _overlapping(train, window, config.stride) if config.stride else train
+    chosen = normal_only(Dataset(train, validation, train, Scaling()), normal, config.source)
+    return chosen.train, chosen.validation, test
 
 
 def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
-    """Every sample of a source, unscaled; their values are not checked. A test set of its own comes last.
+    """Every sample of a source, unscaled; their values are not checked. A test set that the source has comes last.
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """
-    arrays, _ = _load(config, base)
+    return _all_of(_load(config, base)[0])
+
+
+def _all_of(arrays: Arrays) -> Samples:
     if arrays.test_values is None:
         return Samples(arrays.values, arrays.labels)
     labels = None if arrays.labels is None or arrays.test_labels is None else (arrays.labels, arrays.test_labels)
@@ -277,7 +187,60 @@ def data_text(config: DataConfig, splits: Dataset) -> str:
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
     by = "per feature" if isinstance(scaling.scale, tuple) else "with one scale"
     scaled = "unscaled" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
-    return f"{config.source}: {splits.inputs:,} {what}{names}, {scaled}{label}"
+    test = f"; test samples: {config.test_source}" if config.test_source else ""
+    dropped = f"; without labels {listed(config.drop_labels)}" if config.drop_labels else ""
+    return f"{config.source}: {splits.inputs:,} {what}{names}, {scaled}{label}{dropped}{test}"
+
+
+def require_like(test: Samples, train: Samples, source: str) -> None:
+    """Raise DataError, naming the source, unless test samples have shape and dtype of the training samples."""
+    if (test.dtype, test.shape) != (train.dtype, train.shape):
+        got = f"a test sample is {test.dtype} {list(test.shape)}"
+        raise DataError(f"{source}: {got}, must be {train.dtype} {list(train.shape)} as those to train on")
+
+
+def _checked(values: np.ndarray, labels: np.ndarray | None, source: str) -> Samples:
+    samples = Samples(values, labels)
+    check_samples(samples, source)
+    return samples
+
+
+def _own_test(config: DataConfig, arrays: Arrays, window: int, base: Path) -> tuple[Samples | None, str]:
+    """The test set that a source has, or that `test` names, or None for a fraction; and where it comes from."""
+    if config.test_source is None:
+        source = f"{config.source}, test set"
+        return (None if arrays.test_values is None else _checked(arrays.test_values, arrays.test_labels, source)), source
+    if arrays.test_values is not None:
+        got = f"has a test set of its own beside `test` = {config.test!r} in [data]"
+        raise DataError(f"{config.source}: {got}; leave `test` out, or save the training samples alone")
+    test = _load(_test_config(config, arrays, window, base), base)[0]
+    if test.test_values is not None:
+        right = "as `test` in [data] it must be test samples alone"
+        raise DataError(f"{config.test}: has training samples and a test set of its own; {right}")
+    return _checked(test.values, test.labels, config.test_source), config.test_source
+
+
+def _test_config(config: DataConfig, arrays: Arrays, window: int, base: Path) -> DataConfig:
+    """How the source of `test` is read: with the columns of a .csv file by name, in the windows of a record."""
+    assert config.test_source is not None
+    path = base / Path(config.test_source)
+    chosen = replace(keys_of(config, path), source=config.test_source, test=DataConfig("x").test, window=window, stride=0)
+    if path.suffix.lower() != ".csv" or not path.is_file() or arrays.columns is None:
+        return chosen
+    headings = read_headings(path)
+    missing = [name for name in arrays.columns if name not in headings]
+    if missing:
+        right = f"must have those of {config.source}: {listed(arrays.columns)}"
+        raise DataError(f"{config.test}: has no column {listed(missing)}; {right}")
+    label = arrays.label if config.label == "auto" and arrays.label in headings else config.label
+    return replace(chosen, columns=arrays.columns, drop=(), label=label)
+
+
+def _require_dropped(config: DataConfig, whole: Samples, test: Samples | None) -> None:
+    """Raise DataError unless each label of `drop_labels` occurs."""
+    parts = [part.labels for part in (whole, test) if part is not None and part.labels is not None]
+    labels = np.concatenate([part.astype(str) for part in parts]) if parts else None
+    require_occurring(labels, config.drop_labels, "data.drop_labels", config.source)
 
 
 def _load(config: DataConfig, base: Path) -> tuple[Arrays, int]:

@@ -55,7 +55,10 @@ def verify(
     functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
     options = {"tolerances": held, "run_source": run_source, "announce": announce}
     metrics = verify_bundle(path, **functions, test=test, test_samples=count, **options)
-    metrics = structs.replace(metrics, model=manifest.model, samples=None if test is None else Source(str(data), test.sha256))
+    samples = None
+    if splits is not None and test is not None:
+        samples = Source(splits.config.test_source or splits.config.source, test.sha256)
+    metrics = structs.replace(metrics, model=manifest.model, samples=samples)
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
     measured = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from tiedae.pages import duration, fraction, number, render, size
 
 from ...compress.affine import Quantization
+from ...compress.config import DataConfig
 from ...compress.scaling import Scaling
 from ...compress.tasks import task_kind
 from ..file_info import ModelFileInfo, ValueInfo
@@ -61,7 +62,7 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         details=_details(manifest, metrics),
         limitations=_limitations(metrics),
         programs=render_programs(manifest),
-        training=_training(manifest.data),
+        training=_training(manifest.data, manifest.recipe.data),
         procedure=_procedure(manifest, metrics),
         meanings=[(name, MEANINGS[name]) for name in measures],
         results=_results(metrics),
@@ -141,12 +142,14 @@ def _limitations(metrics: Metrics) -> list[str]:
     return [*filter(None, (formats_text(metrics),)), *points]
 
 
-def _training(data: Data) -> Facts:
+def _training(data: Data, config: DataConfig) -> Facts:
     facts = {
         "source": f"`{data.source}`",
         "licence": data.licence or UNKNOWN,
         "origin": data.origin,
         "samples": samples_text(data),
+        "test samples": f"`{config.test_source}`" if config.test_source else None,
+        "labels left out": ", ".join(f"`{label}`" for label in config.drop_labels),
         "columns": ", ".join(f"`{name}`" for name in data.columns or ()),
         "label": f"`{data.label}`, not trained on" if data.label else None,
         "preprocessing": f"model value = {scaled('x', data.scaling)} (rule {data.scaling.rule})",

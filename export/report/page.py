@@ -294,7 +294,7 @@ def row_order(model: Model) -> str:
 
 
 def model_and_data(report: Report) -> Values:
-    model, data = report.manifest.model, report.manifest.data
+    model, data, config = report.manifest.model, report.manifest.data, report.manifest.recipe.data
     rule, offset, scale = data.scaling.rule, data.scaling.offset, data.scaling.scale
     if isinstance(offset, tuple) or isinstance(scale, tuple):
         rule += ": one offset and scale per feature"
@@ -309,6 +309,8 @@ def model_and_data(report: Report) -> Values:
         "licence of the data": data.licence,
         "origin of the data": data.origin,
         "samples": samples_text(data),
+        "test samples": config.test_source,
+        "labels left out": ", ".join(map(str, config.drop_labels)),
         "columns": ", ".join(data.columns or ()),
         "label, not trained on": data.label,
         "a sample": f"{data.dtype} {' × '.join(map(str, data.shape))}",

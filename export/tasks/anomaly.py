@@ -15,7 +15,8 @@ from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Curve, CurveChart, HistogramChart, Plot, Point, fragment
 
 from ...compress.data import choose
-from ...compress.normal import is_normal, label_text
+from ...compress.labels import label_text
+from ...compress.normal import is_normal
 from ...compress.packages import missing
 from ...compress.tasks import Anomaly, ScoreKind
 from ..codec.backends import BATCH

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from ...compress.errors import DataError
-from ...compress.normal import label_text
+from ...compress.labels import label_text
 from .results import Detection, Estimate, LabelFlags, Scorer
 
 RESAMPLES = 500

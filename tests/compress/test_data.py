@@ -7,17 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress.data import (
-    WINDOW_BLOCKS,
     Dataset,
     Samples,
     Scaling,
     check_samples,
-    epoch_order,
     fit_scaling,
     kind_of,
     scales_per_feature,
 )
 from tiedae.compress.errors import DataError, RecipeError
+from tiedae.compress.splitting import epoch_order
 
 BYTES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 5)))
 FLOATS = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-1000, 1000, width=32))
@@ -246,26 +245,6 @@ def test_an_array_that_cannot_be_split_is_named(x, options, error, text):
 def test_two_samples_are_enough():
     splits = Dataset.from_array(np.array([[0, 1], [2, 3]], np.uint8))
     assert (len(splits.train), len(splits.test), splits.validation) == (1, 1, None)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 300), st.integers(0, 5), st.integers(0, 3), st.integers(0, 40))
-def test_an_epoch_holds_every_sample_once_in_a_fixed_order(n, seed, epoch, block):
-    order = epoch_order(n, seed, epoch, block)
-    assert sorted(order.tolist()) == list(range(n))
-    np.testing.assert_array_equal(order, epoch_order(n, seed, epoch, block))
-
-
-def test_epochs_and_seeds_differ():
-    orders = [epoch_order(1000, seed, epoch, block).tolist() for seed in (0, 1) for epoch in (0, 1) for block in (0, 10)]
-    assert len({tuple(order) for order in orders}) == 8
-
-
-def test_reads_of_a_memory_map_stay_within_a_window_and_are_shuffled_in_it():
-    block, n = 8, 100 * 8 * WINDOW_BLOCKS
-    order = epoch_order(n, 0, 0, block)
-    assert all(len(np.unique(window // block)) == WINDOW_BLOCKS for window in order.reshape(100, -1))
-    assert (np.diff(order) == 1).mean() < 0.05
 
 
 def test_a_memory_map_is_walked_without_being_loaded(tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tiedae.compress import Dataset
 from tiedae.compress.errors import DataError
-from tiedae.compress.normal import is_normal, label_text, normal_only, require_detectable
+from tiedae.compress.labels import label_text
+from tiedae.compress.normal import is_normal, normal_only, require_detectable
 from tiedae.compress.tasks import MOST_INPUTS, Anomaly, Compression, held_out_samples
 
 X = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)

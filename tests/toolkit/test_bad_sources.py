@@ -12,7 +12,8 @@ from PIL import Image
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError, RecipeError
-from tiedae.sources import VARIABLE, load_dataset
+from tiedae.data_sets import VARIABLE
+from tiedae.sources import load_dataset
 
 from .test_sources import LABELS, PIXELS, idx, write_npy, write_npz_of_one
 
@@ -170,18 +171,31 @@ BAD_SOURCES = [
     (npz(a=PIXELS, b=PIXELS), DataError, "x.npz: holds the arrays a, b; must be one array, or x"),
     (npz(x=PIXELS, labels=LABELS, ids=LABELS), DataError, "x.npz: holds ids beside x; must be of x, labels, label, y, or left"),
     (npz(x=PIXELS, x_test=PIXELS), DataError, "x.npz: holds x_test beside x; must be of"),
+    (npz(x_train=PIXELS, ids=LABELS), DataError, "x.npz: holds ids beside x_train; must be of x_train, x_test, labels_train"),
+    (npz(X=PIXELS, x=PIXELS), DataError, "x.npz: holds X, x; must be of different names in lower case"),
     (
-        npz(x_train=PIXELS, y=LABELS),
+        npz(x_train=PIXELS[:8], x_test=PIXELS[8:], labels=LABELS[:5]),
         DataError,
-        "x.npz: holds y beside x_train; must be of x_train, labels_train",
+        "x.npz: holds 5 labels beside 8 in x_train and 12 in x_test; must be as many as one of these, or as many as both",
     ),
+    (
+        npz(x_train=PIXELS[:10], x_test=PIXELS[10:], y=LABELS[:10]),
+        DataError,
+        "x.npz: holds 10 y beside 10 in x_train and 10 in x_test; .* name them labels_train or labels_test",
+    ),
+    (npz(x_train=PIXELS, y=LABELS, y_train=LABELS), DataError, "x.npz: holds y, y_train; must be one array of labels, or one"),
     (npz(x_train=PIXELS, y_test=LABELS), DataError, "x.npz: holds y_test beside x_train; must be of"),
     (npz(x=PIXELS, y=LABELS, label=LABELS), DataError, "x.npz: holds label and y; must be one array of labels"),
     (npz(), DataError, "x.npz: holds the arrays none; must be one array, or x"),
     (
         npz(x_train=PIXELS, x_test=PIXELS[:, :2]),
         DataError,
-        r"x.npz: a training sample has shape \[4, 3\], a test sample \[2, 3\]",
+        r"x.npz, test set: a test sample is uint8 \[2, 3\], must be uint8 \[4, 3\]",
+    ),
+    (
+        npz(x_train=PIXELS, x_test=PIXELS / 255),
+        DataError,
+        r"x.npz, test set: a test sample is float64 \[4, 3\], must be uint8 \[4, 3\]",
     ),
     (npz(x=PIXELS, labels=LABELS[:5]), DataError, r"x.npz: has labels of shape \[5\], must be \[20\]"),
     (content("x.csv", b""), DataError, "x.csv: holds no row of numbers"),

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiedae import __version__, cli, commands
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, ExportError, FormatError
-from tiedae.sources import DATA_SETS, VARIABLE
+from tiedae.data_sets import DATA_SETS, VARIABLE
 
 COMMAND = [sys.executable, "-m", "tiedae"]
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
@@ -67,7 +67,10 @@ def one_line(capsys):
         (RECIPE + "[codec]\nclasses = 0", "codec.classes: got 0, must be an integer in [1, 256]"),
         (RECIPE + "[codec]\nclasses = 19", "codec.classes: got 19, must be 18 at most, the number of training samples"),
         (RECIPE + "layers", "not valid TOML: "),
-        (RECIPE.replace("x.npy", "fashion-mnist"), f"fashion-mnist: not found; set {VARIABLE} to the folder"),
+        (
+            RECIPE.replace("x.npy", "fashion-mnist"),
+            f"fashion-mnist: not found ({VARIABLE} is not set); set {VARIABLE}",
+        ),
         (RECIPE.replace("x.npy", "y.npy"), "y.npy: no such file or folder"),
     ],
 )
@@ -159,7 +162,7 @@ def test_data_lists_what_ships_and_what_is_missing(monkeypatch, capsys):
     assert main(["data", "--json", "-"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(rows) == set(DATA_SETS)
-    assert rows["fashion-mnist"]["found"] is None
+    assert rows["fashion-mnist"]["found"] is None and rows["fashion-mnist"]["looked"] == []
     assert all(
         (Path(rows[name]["found"]) / file).exists() for name in ("fashion", "ecg", "ecg-table") for file in rows[name]["files"]
     )
@@ -167,6 +170,29 @@ def test_data_lists_what_ships_and_what_is_missing(monkeypatch, capsys):
     table = capsys.readouterr().out
     for text in ("fashion-mnist", "MIT", "ODC-By 1.0", "ships with tiedae", VARIABLE):
         assert text in table
+
+
+def test_data_says_where_it_looked_and_what_was_not_there(monkeypatch, capsys, tmp_path):
+    known = DATA_SETS["fashion-mnist"]
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
+    assert main(["data"]) == 0
+    inner, outer = tmp_path / "data" / known.folder, tmp_path / "data"
+    assert f"fashion-mnist: not found; {inner} is no folder; {outer} is no folder\n" in capsys.readouterr().out
+    inner.mkdir(parents=True)
+    for file in known.files[1:]:
+        (inner / file).touch()
+    assert main(["data", "--json", "-"]) == 0
+    output = capsys.readouterr()
+    text = f"fashion-mnist: not found; {inner} holds no {known.files[0]}; {outer} holds none of its files\n"
+    assert text in output.err and str(known.files[0]) in output.err
+    row = next(row for row in json.loads(output.out) if row["name"] == known.name)
+    assert row["looked"] == [
+        {"folder": str(inner), "missing": [known.files[0]]},
+        {"folder": str(outer), "missing": list(known.files)},
+    ]
+    (inner / known.files[0]).touch()
+    assert main(["data"]) == 0
+    assert "not found" not in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -41,7 +41,7 @@ def test_a_test_set_of_its_own_has_targets_of_its_own(tmp_path: Path, capsys: py
     assert np.array_equal(data.test.wanted.take(slice(0, 10)), CLEAN[30:].reshape(10, -1))
     np.save(tmp_path / "clean.npy", CLEAN[:30])
     line = refused(tmp_path, capsys, source="noisy.npz", data='clean = "clean.npy"')
-    assert line.endswith("clean.npy: has no test set, must have one as noisy.npz does")
+    assert line.endswith("clean.npy: has no test set, must have one: the clean samples of noisy.npz, test set")
 
 
 def refused(

@@ -14,7 +14,7 @@ from tiedae.commands import COMMANDS
 from tiedae.compress import packages
 from tiedae.compress.errors import UnavailableError
 from tiedae.compress.packages import INSTALL, missing, require_one_build
-from tiedae.sources import ASSETS
+from tiedae.data_sets import ASSETS
 
 TRAIN = "pip install 'tiedae[train]'"
 CPU = "pip install 'tiedae[cpu]'"

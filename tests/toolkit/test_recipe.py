@@ -22,8 +22,8 @@ from tiedae.compress.config import (
 from tiedae.compress.errors import FormatError, RecipeError
 from tiedae.compress.records import plain
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, NoiseConfig, NoiseKind, Reduction
+from tiedae.data_sets import ASSETS, DATA_SETS
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_schema, recipe_to_toml
-from tiedae.sources import ASSETS, DATA_SETS
 
 SMALL = {"data": {"source": "x.npy"}, "model": {"layers": [{"units": 8, "activation": "relu"}, {"units": 3}]}}
 SHARE = st.floats(0, 0.875)

@@ -27,8 +27,9 @@ from tiedae.compress.config import (
     VerifyConfig,
 )
 from tiedae.compress.tasks import Task, task_kind
+from tiedae.data_sets import ASSETS
 from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text, recipe_to_toml
-from tiedae.sources import ASSETS, load_dataset
+from tiedae.sources import load_dataset
 
 from ..pages import program_of
 

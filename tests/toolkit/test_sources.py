@@ -8,8 +8,9 @@ from PIL import Image
 from tiedae.arrays import MAPPED_FROM
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
+from tiedae.data_sets import DATA_SETS, VARIABLE
 from tiedae.readers import read
-from tiedae.sources import DATA_SETS, VARIABLE, data_text, load_dataset
+from tiedae.sources import data_text, load_dataset
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 4, 3), np.uint8)
 LABELS = np.arange(20, dtype=np.uint8) % 3

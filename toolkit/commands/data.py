@@ -1,4 +1,4 @@
-"""List the data sets known by name, and where they come from."""
+"""List the data sets known by name, where they come from, and where they were looked for."""
 
 from .command import Call, Parser
 
@@ -8,15 +8,25 @@ COLUMNS = {"name": "name", "description": "what", "shape": "shape", "licence": "
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_json("the data sets")
+    parser.add_json("the data sets, and the folders looked for with the files that each lacks")
 
 
 def run(call: Call) -> None:
-    from ..sources import DATA_SETS, VARIABLE
+    from ..data_sets import DATA_SETS, VARIABLE
 
     places = {known: known.find() for known in DATA_SETS.values()}
-    texts = {k: "ships with tiedae" if k.ships else place or f"not found; set {VARIABLE}" for k, place in places.items()}
+    texts = {known: "ships with tiedae" if known.ships else place or "not found" for known, place in places.items()}
     shown = [(*(getattr(known, key) for key in COLUMNS), text) for known, text in texts.items()]
     call.console.table("Data sets", (*COLUMNS.values(), "found"), shown)
-    rows = [{key: getattr(k, key) for key in (*COLUMNS, "files")} | {"found": p and str(p)} for k, p in places.items()]
-    call.write(rows)
+    for known, place in places.items():
+        if place is None:
+            call.console.say(f"{known.name}: not found; {known.looked()}")
+            call.console.say(f"  set {VARIABLE} to the folder that holds {known.folder}/ with {', '.join(known.files)}")
+    call.write(
+        [
+            {key: getattr(known, key) for key in (*COLUMNS, "files")}
+            | {"found": place and str(place)}
+            | {"looked": [{"folder": str(folder), "missing": known.missing(folder)} for folder in known.places]}
+            for known, place in places.items()
+        ]
+    )

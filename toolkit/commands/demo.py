@@ -13,7 +13,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    from ..sources import ASSETS
+    from ..data_sets import ASSETS
 
     recipes.run(Call(**vars(call), recipe=ASSETS / f"{call.data}.toml"))
     from ..tae_files import encode_test, quality_text

@@ -38,8 +38,8 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
+    from ..data_sets import ASSETS
     from ..recipe import recipe_schema, recipe_text
-    from ..sources import ASSETS
 
     if call.out is None and call.json != STDOUT:
         call.out = STDOUT

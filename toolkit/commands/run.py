@@ -20,7 +20,7 @@ def run(call: Call) -> None:
     from ..recipe import load_recipe
 
     recipe = load_recipe(call.recipe)
-    call.check_outputs(call.recipe.parent / recipe.data.source)
+    call.check_outputs(*(call.recipe.parent / source for source in recipe.data.sources))
     from tiedae.export.report.summary import HEADER, table_rows
     from tiedae.export.verify.results import Kind, to_json
 

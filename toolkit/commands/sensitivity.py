@@ -24,7 +24,7 @@ def run(call: Call) -> None:
     from ..sources import recipe_data
 
     recipe = load_recipe(call.recipe)
-    call.check_outputs(call.recipe.parent / recipe.data.source)
+    call.check_outputs(*(call.recipe.parent / source for source in recipe.data.sources))
     samples = recipe.quantize.samples if call.samples is None else call.samples
     require(samples >= 1, "--samples", samples, "at least 1")
     archive = archive_path(call.model or RUNS / recipe.name / "model", "train")

@@ -25,10 +25,11 @@ from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.targets import TARGETS
 
 from ..console import Console, Progress
+from ..data_sets import DATA_SETS
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_toml
 from ..run_directory import alone_in, claim, write_json
-from ..sources import DATA_SETS, data_text, recipe_data
+from ..sources import data_text, recipe_data
 from .constraints import SearchLimits
 from .early_stopping import EarlyStopping
 from .front import COUNTED, FloatBaseline, bits_count, describe, pareto, point_text
@@ -253,12 +254,12 @@ class _Search:
         return self.builder.build(recipe, archives["quantize"])[0]
 
     def standalone_recipe(self, point: Point) -> Recipe:
-        """The recipe of a point for its own file: with the absolute path of its data and without [search]."""
+        """The recipe of a point for its own file: with the absolute paths of its data and without [search]."""
         recipe = self.space.recipe_of(point)
-        source = recipe.data.source
-        if source not in DATA_SETS:
-            source = str((self.base / Path(source).expanduser()).resolve())
-        return structs.replace(recipe, data=structs.replace(recipe.data, source=source), search=None)
+        stated = {"source": recipe.data.source, "test": recipe.data.test_source, "clean": recipe.data.clean}
+        paths = {key: str((self.base / Path(each).expanduser()).resolve()) for key, each in stated.items() if each}
+        moved = {key: path for key, path in paths.items() if stated[key] not in DATA_SETS}
+        return structs.replace(recipe, data=structs.replace(recipe.data, **moved), search=None)
 
 
 def require_found(front: Mapping[str, Any], limits: SearchLimits, out: Path) -> None:
