@@ -6,11 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from msgspec.structs import replace
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.compress.labels import without_labels
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
@@ -18,10 +20,14 @@ from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
 from tiedae.export.verify.verify import MAX_SAMPLES
 
+from .arrays import Arrays
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
-from .sources import load_all, load_dataset
+from .sources import all_of, divide, load_all, load_arrays, load_dataset
 
+NONE = "none"
+SPLITS = ("train", "validation", "test", NONE)
+"""What a sample of a source was used for when a bundle was trained; none: for nothing."""
 FLOAT_STAGES = STAGES[: STAGES.index("quantize")]
 """The float models of a run, in order; the float files come from the last that is there."""
 
@@ -97,6 +103,40 @@ def load_source(manifest: Manifest, source: str, label: str | None = None) -> Sa
     `label`: the column of labels, of a .csv file.
     """
     return load_all(_config_of(manifest, source, label))
+
+
+def load_scored(manifest: Manifest, source: str, label: str | None = None) -> tuple[Samples, np.ndarray]:
+    """As `load_source`, and the split of each sample when the bundle was trained, of `SPLITS`.
+
+    The recipe's split is made again: it is that of the training where the sha256 of the training samples is the manifest's.
+    Otherwise every sample is of no split: the source is other data, or the same in another order.
+    """
+    stated = own_label(source, manifest.data.label)
+    config = _config_of(manifest, source, label or stated)
+    arrays, window = load_arrays(config)
+    named = arrays if label in (None, stated) else load_arrays(_config_of(manifest, source, stated))[0]
+    return all_of(arrays), _splits_of(manifest, replace(config, test=manifest.recipe.data.test), named, window)
+
+
+def _splits_of(manifest: Manifest, config: DataConfig, arrays: Arrays, window: int) -> np.ndarray:
+    whole, own_test = Samples(arrays.values, arrays.labels), arrays.test_values is not None
+    splits = np.full(len(all_of(arrays)), NONE, f"U{max(map(len, SPLITS))}")
+    if whole.labels is not None and whole.labels.shape != (len(whole),):
+        return splits
+    try:
+        parts = divide(whole, config, window, normal_of(manifest.recipe.task), own_test=own_test)
+    except DataError:  # too few samples, or none of a label: these cannot be what the bundle was trained on
+        return splits
+    train, *_ = parts
+    if (len(train), train.inputs) != (manifest.data.train, manifest.data.inputs) or train.sha256 != manifest.data.sha256:
+        return splits
+    for name, part in zip(SPLITS, parts, strict=False):
+        if part is not None:
+            splits[part.disjoint.places(np.arange(len(part.disjoint)))] = name
+    if arrays.test_values is not None:
+        test = without_labels(Samples(arrays.test_values, arrays.test_labels), config.drop_labels, config.source)
+        splits[len(whole) + test.places(np.arange(len(test)))] = "test"
+    return splits
 
 
 def _config_of(manifest: Manifest, source: str, label: str | None = None) -> DataConfig:

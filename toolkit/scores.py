@@ -20,9 +20,17 @@ from tiedae.export.tasks.results import Detection, LabelFlags
 from .coding import named, pieces, steps
 from .console import Progress
 from .csv_files import read_headings
-from .run_artifacts import load_source, own_label
+from .run_artifacts import SPLITS, load_scored
 
 METHOD = "int8"
+
+
+class SplitScores(Record, frozen=True):
+    """How many samples were of a split when the bundle was trained, of `SPLITS`; the mean of their scores, if they have any."""
+
+    split: str
+    samples: int
+    mean: float | None
 
 
 class Scores(Record, frozen=True):
@@ -31,7 +39,7 @@ class Scores(Record, frozen=True):
 
     `threshold`, `alarms`: of an anomaly bundle; those without a score are alarms. `detection`, `labels`: where samples have
     labels, normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples,
-    where the bundle holds these.
+    where the bundle holds these. `trained_on`: samples that the bundle was trained on; `splits`: all by their split.
     """
 
     samples: int
@@ -49,6 +57,8 @@ class Scores(Record, frozen=True):
     seed: int | None = None
     detection: Detection | None = None
     labels: tuple[LabelFlags, ...] = ()
+    trained_on: int = 0
+    splits: tuple[SplitScores, ...] = ()
 
 
 def score(
@@ -64,7 +74,7 @@ def score(
     if label is not None:
         codec.require_detector("--label")
         require_column(source, label, bundle.manifest.data.columns or ())
-    found = load_source(bundle.manifest, source, label or own_label(source, bundle.manifest.data.label))
+    found, splits = load_scored(bundle.manifest, source, label)
     if not len(found):
         raise DataError(f"{source}: holds no samples")
     report = steps(progress, "score")
@@ -74,10 +84,10 @@ def score(
         place = slice(start, start + len(part))
         scores[place] = named(source, start, lambda part=part: codec.score(part))
         flags[place] = np.isnan(scores[place]) | (scores[place] > (np.inf if codec.threshold is None else codec.threshold))
-    brief = _brief(codec, scores, flags)
+    brief = _with_splits(_brief(codec, scores, flags), scores, splits)
     if codec.detector is not None and found.labels is not None:
         brief = _with_labels(brief, codec, source, scores, flags, found.labels, required=label is not None)
-    return brief, _lines(codec, values, scores, flags, steps_too=steps_too)
+    return brief, _lines(codec, values, scores, flags, splits, steps_too=steps_too)
 
 
 def require_column(source: str, label: str, features: tuple[str, ...]) -> None:
@@ -115,6 +125,14 @@ def _brief(codec: Codec, scores: np.ndarray, flags: np.ndarray) -> Scores:
     )
 
 
+def _with_splits(brief: Scores, scores: np.ndarray, splits: np.ndarray) -> Scores:
+    rows = []
+    for name in SPLITS:
+        whole = scores[(splits == name) & ~np.isnan(scores)]
+        rows.append(SplitScores(name, int((splits == name).sum()), float(whole.mean()) if len(whole) else None))
+    return replace(brief, trained_on=rows[0].samples, splits=tuple(row for row in rows if row.samples))
+
+
 def _with_labels(
     brief: Scores, codec: Codec, source: str, scores: np.ndarray, flags: np.ndarray, labels: np.ndarray, *, required: bool
 ) -> Scores:
@@ -136,14 +154,15 @@ def _with_labels(
     )
 
 
-def _lines(codec: Codec, values: np.ndarray, scores: np.ndarray, flags: np.ndarray, *, steps_too: bool) -> Iterator[str]:
-    """Lines of a .csv file: `sample,score`, with `anomaly` of a detector; of its record a line per step, `step,error` first."""
+def _lines(
+    codec: Codec, values: np.ndarray, scores: np.ndarray, flags: np.ndarray, splits: np.ndarray, *, steps_too: bool
+) -> Iterator[str]:
+    """Lines of a .csv file: `sample,score,split`, with `anomaly` of a detector; of its record a line per step, `step,error`
+    first."""
     detects = codec.detector is not None
-    heading = "sample,score,anomaly" if detects else "sample,score"
-    texts = [
-        f"{i},{value!r}" + (f",{int(flag)}" if detects else "")
-        for i, (value, flag) in enumerate(zip(scores.tolist(), flags.tolist(), strict=True))
-    ]
+    heading = "sample,score,anomaly,split" if detects else "sample,score,split"
+    rows = zip(scores.tolist(), flags.tolist(), splits.tolist(), strict=True)
+    texts = [f"{i},{value!r}{f',{int(flag)}' if detects else ''},{name}" for i, (value, flag, name) in enumerate(rows)]
     if not (steps_too and detects and codec.spec.kind == "record"):
         yield from (f"{line}\n" for line in [heading, *texts])
         return

@@ -111,13 +111,13 @@ def load_dataset(
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
     source = config.source
-    arrays, window = _load(config, base)
+    arrays, window = load_arrays(config, base)
     whole = _checked(arrays.values, arrays.labels, source)
     test, test_source = _own_test(config, arrays, window, base)
     if test is not None:
         require_like(test, whole, test_source)
     if config.clean is not None:
-        clean = _load(replace(config, source=config.clean), base)[0]
+        clean = load_arrays(replace(config, source=config.clean), base)[0]
         whole = with_clean(whole, clean.values, config.clean)
         if test is not None:
             if clean.test_values is None:
@@ -160,10 +160,11 @@ def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """
-    return _all_of(_load(config, base)[0])
+    return all_of(load_arrays(config, base)[0])
 
 
-def _all_of(arrays: Arrays) -> Samples:
+def all_of(arrays: Arrays) -> Samples:
+    """Every sample, unscaled; those of the test set last."""
     if arrays.test_values is None:
         return Samples(arrays.values, arrays.labels)
     labels = None if arrays.labels is None or arrays.test_labels is None else (arrays.labels, arrays.test_labels)
@@ -213,7 +214,7 @@ def _own_test(config: DataConfig, arrays: Arrays, window: int, base: Path) -> tu
     if arrays.test_values is not None:
         got = f"has a test set of its own beside `test` = {config.test!r} in [data]"
         raise DataError(f"{config.source}: {got}; leave `test` out, or save the training samples alone")
-    test = _load(_test_config(config, arrays, window, base), base)[0]
+    test = load_arrays(_test_config(config, arrays, window, base), base)[0]
     if test.test_values is not None:
         right = "as `test` in [data] it must be test samples alone"
         raise DataError(f"{config.test}: has training samples and a test set of its own; {right}")
@@ -243,7 +244,7 @@ def _require_dropped(config: DataConfig, whole: Samples, test: Samples | None) -
     require_occurring(labels, config.drop_labels, "data.drop_labels", config.source)
 
 
-def _load(config: DataConfig, base: Path) -> tuple[Arrays, int]:
+def load_arrays(config: DataConfig, base: Path = Path()) -> tuple[Arrays, int]:
     """The arrays of a source, a record cut into windows, and the window (0: none)."""
     arrays, window = _read(config, base)
     window = config.window or window

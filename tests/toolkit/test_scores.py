@@ -15,6 +15,7 @@ from tiedae.export.codec.codec import load
 from tiedae.export.codec.detection import integer_errors
 from tiedae.export.targets import read_model
 from tiedae.run_artifacts import load_source
+from tiedae.sources import load_dataset
 
 COLUMNS = ("a", "b", "c", "d")
 
@@ -98,8 +99,8 @@ def test_scores_of_a_table_with_labels(run: Path, tmp_path: Path, capsys: pytest
     ]
     assert main([*map(str, arguments)]) == 0
     out = capsys.readouterr().out
-    rows = np.loadtxt(tmp_path / "s.csv", delimiter=",", skiprows=1)
-    assert (tmp_path / "s.csv").read_text().startswith("sample,score,anomaly\n0,")
+    rows = np.loadtxt(tmp_path / "s.csv", delimiter=",", skiprows=1, usecols=range(3))
+    assert (tmp_path / "s.csv").read_text().startswith("sample,score,anomaly,split\n0,")
     codec = load(run)
     x = np.loadtxt(run.parent / "t.csv", delimiter=",", skiprows=1, usecols=range(4))
     np.testing.assert_array_equal(rows[:, 1], codec.score(x))
@@ -146,7 +147,7 @@ def test_rows_with_nan_are_anomalies_without_a_score(run: Path, tmp_path: Path, 
     )
     brief = json.loads((tmp_path / "s.json").read_text())
     assert brief["missing"] == 1 and brief["largest_at"] != 0 and "1 with NaN or infinity apart" in capsys.readouterr().out
-    assert (tmp_path / "s.csv").read_text().splitlines()[1] == "0,nan,1"
+    assert (tmp_path / "s.csv").read_text().splitlines()[1] == "0,nan,1,none"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,45 @@ def test_labels_that_cannot_be_measured_by(
     data = table(tmp_path, "x.csv", odd=odd)
     assert text.format(data) in refused(capsys, "score", run, data, "--label", label)
     assert main(["score", str(run), str(data)]) == 0, "without --label there is nothing wrong"
+
+
+def splits_of(run: Path, source: Path, *options: str) -> tuple[list[str], dict[str, int], int]:
+    """The column `split` of `tiedae score`, and from its JSON the samples of each split and those trained on."""
+    folder = source.parent
+    files = ["--csv", str(folder / "s.csv"), "--json", str(folder / "s.json"), "--force"]
+    assert main(["score", str(run), str(source), *files, *options]) == 0
+    brief = json.loads((folder / "s.json").read_text())
+    column = [line.rsplit(",", 1)[1] for line in (folder / "s.csv").read_text().splitlines()[1:]]
+    return column, {row["split"]: row["samples"] for row in brief["splits"]}, brief["trained_on"]
+
+
+def test_score_knows_the_samples_that_were_trained_on(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Bundle.open(run / "bundle").manifest
+    copy = tmp_path / "copy.csv"
+    copy.write_bytes((run.parent / "t.csv").read_bytes())
+    column, counts, trained_on = splits_of(run, copy)
+    assert f"{trained_on} trained on (mean " in capsys.readouterr().out
+    states = [line.rsplit(",", 1)[1] for line in copy.read_text().splitlines()[1:]]
+    data = load_dataset(manifest.recipe.data, "linear", base=run.parent, normal=("good",))
+    for part, name in ((data.train, "train"), (data.validation, "validation"), (data.test, "test")):
+        assert part is not None and part.rows is not None
+        assert [i for i, each in enumerate(column) if each == name] == part.rows.tolist() and counts[name] == len(part)
+    assert trained_on == manifest.data.train == column.count("train") and counts["none"] == column.count("none") > 0
+    assert {states[i] for i, each in enumerate(column) if each in ("none", "train")} == {"worn", "good"}
+    assert all(states[i] == "worn" for i, each in enumerate(column) if each == "none")
+
+
+@pytest.mark.parametrize("change", ["other values", "other order", "fewer", "one"])
+def test_score_says_that_other_data_were_not_trained_on(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    heading, *rows = (run.parent / "t.csv").read_text().splitlines()
+    rows = {"other values": ["7.5,1,2,3,good", *rows[1:]], "other order": rows[::-1], "fewer": rows[:-1], "one": rows[:1]}[
+        change
+    ]
+    (tmp_path / "x.csv").write_text("\n".join([heading, *rows]))
+    assert splits_of(run, tmp_path / "x.csv") == (["none"] * len(rows), {"none": len(rows)}, 0)
+    assert "trained on: none of these" in capsys.readouterr().out
 
 
 def test_a_label_is_a_column(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,15 +254,18 @@ def test_a_score_of_each_time_step_of_a_record(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     record = np.sin(np.arange(4000) / 5) + rng.normal(0, 0.05, 4000)
     np.save(tmp_path / "r.npy", record.astype(np.float32))
-    recipe = RECIPE.replace('"t.csv"\nlabel = "state"', '"r.npy"\nwindow = 20').replace('normal = ["good"]\n', "")
+    recipe = RECIPE.replace('"t.csv"\nlabel = "state"', '"r.npy"\nwindow = 20\nstride = 5').replace('normal = ["good"]\n', "")
     (tmp_path / "r.toml").write_text(recipe, encoding="utf-8")
     assert main(["run", str(tmp_path / "r.toml"), "--out", str(tmp_path / "out")]) == 0
+    expected = ["train"] * 100 + ["validation"] * 50 + ["test"] * 50
+    assert [*dict.fromkeys(splits_of(tmp_path / "out", tmp_path / "r.npy")[0])] == ["train", "validation", "test"]
+    assert splits_of(tmp_path / "out", tmp_path / "r.npy")[0][::20] == expected
     record[107] += 3
     np.save(tmp_path / "new.npy", record[:200].astype(np.float32))
     assert main(["score", str(tmp_path / "out"), str(tmp_path / "new.npy"), "--csv", str(tmp_path / "s.csv")]) == 0
     lines = (tmp_path / "s.csv").read_text().splitlines()
-    rows = np.loadtxt(lines[1:], delimiter=",")
-    assert lines[0] == "step,error,sample,score,anomaly" and rows[:, 0].tolist() == list(range(200))
+    rows = np.loadtxt(lines[1:], delimiter=",", usecols=range(5))
+    assert lines[0] == "step,error,sample,score,anomaly,split" and rows[:, 0].tolist() == list(range(200))
     assert rows[:, 1].argmax() == 107 and rows[107, 2] == 5 and rows[107, 4] == 1
     np.testing.assert_allclose(rows[:, 1].reshape(10, 20).mean(axis=1), rows[::20, 3])
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from msgspec import structs
 from PIL import Image
+from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, RecipeError
+from tiedae.export.bundle import Bundle
+from tiedae.export.verify.results import FILE as METRICS
+from tiedae.export.verify.results import read_metrics
 from tiedae.readers import read
 from tiedae.sources import data_text, load_data, load_dataset
 
@@ -216,3 +221,58 @@ def test_labels_that_cannot_be_left_out_are_named(tmp_path, source, options, tex
 def test_a_label_is_left_out_once():
     with pytest.raises(RecipeError, match=r"drop_labels: got \[1, 1\], must be a list of different values"):
         DataConfig("x.npz", drop_labels=(1, 1))
+
+
+RECIPE = """
+[data]
+source = "train.csv"
+test = "test.csv"
+[model]
+layers = [3]
+[train]
+epochs = 1
+[quantize]
+method = "ptq"
+[export]
+targets = ["tflite"]
+"""
+
+
+def test_a_run_is_measured_on_its_test_file_which_the_bundle_knows(tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "data", tmp_path / "out"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    train, test = (rng.integers(0, 256, (n, 4, 3), np.uint8) for n in (60, 40))
+    csv(folder, "train", train, np.arange(60) % 3)
+    csv(folder, "test", test, np.arange(40) % 3)
+    (folder / "r.toml").write_text(RECIPE)
+    assert main(["run", str(folder / "r.toml"), "--out", str(out)]) in (0, 1)
+    assert "test samples: test.csv" in capsys.readouterr().err
+    bundle = Bundle.open(out / "bundle")
+    data, config = bundle.manifest.data, bundle.manifest.recipe.data
+    assert (data.train, data.test, config.test) == (60, 40, "test.csv")
+    np.testing.assert_array_equal(bundle.golden()["x"], test.reshape(40, 12))
+    assert "test samples | `test.csv`" in (out / "bundle" / "MODEL_CARD.md").read_text()
+    assert "test.csv" in (out / "bundle" / "report.html").read_text()
+    before = read_metrics(out / "bundle" / METRICS).samples
+    assert before is not None and before.source == "test.csv"
+
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    monkeypatch.chdir(moved.parent)
+    for given in ("moved/train.csv", "moved/test.csv", str(moved / "train.csv")):
+        assert main(["verify", str(out), "--data", given, "--json", "v.json", "--force"]) == 0
+        after = read_metrics(Path("v.json")).samples
+        assert after is not None and (after.sha256, Path(after.source).name) == (before.sha256, "test.csv")
+    assert main(["score", str(out), "moved/train.csv", "--json", "s.json"]) == 0
+    assert json.loads(Path("s.json").read_text())["trained_on"] == 60
+    assert main(["score", str(out), "moved/test.csv", "--json", "s.json", "--force"]) == 0
+    assert json.loads(Path("s.json").read_text())["trained_on"] == 0
+
+    assert main(["run", str(moved / "r.toml"), "--out", str(out), "--resume"]) in (0, 1)
+    csv(moved, "test", 255 - test, np.arange(40) % 3)
+    capsys.readouterr()
+    assert main(["run", str(moved / "r.toml"), "--out", str(out), "--resume"]) == 2
+    assert "holds a run on other data" in capsys.readouterr().err
+    assert main(["run", str(moved / "r.toml"), "--json", str(moved / "test.csv"), "--force"]) == 2
+    assert "is the input" in capsys.readouterr().err

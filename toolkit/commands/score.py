@@ -16,7 +16,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_bundle()
     parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
     parser.add_file(
-        "--csv", text="write each sample's score and whether it is an anomaly, one a line; of records each time step"
+        "--csv", text="write each sample's score, its split and whether it is an anomaly, one a line; of records each time step"
     )
     parser.add_value("--label", "COLUMN", "of a .csv file: labels, by which the scores of an anomaly bundle are measured")
     parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
@@ -47,6 +47,18 @@ def run(call: Call) -> None:
     call.write(brief, {"csv": lambda _: "".join(lines)})
 
 
+SPLITS = {"train": "trained on", "validation": "validation", "test": "test", "none": "in no split"}
+
+
+def trained_text(brief: Scores) -> str:
+    """How many of the samples the bundle was trained on, and the mean score of these and of the others."""
+    if not brief.trained_on:
+        return "trained on: none of these; they are not the bundle's training data (by sha256, which another order changes)"
+    means = ["" if row.mean is None else f" (mean {row.mean:.4g})" for row in brief.splits]
+    parts = (f"{row.samples:,} {SPLITS[row.split]}{mean}" for row, mean in zip(brief.splits, means, strict=True))
+    return f"splits: {', '.join(parts)}"
+
+
 def texts(brief: Scores) -> list[str]:
     """The summary in lines."""
     from tiedae.export.drift import drift_text
@@ -59,6 +71,7 @@ def texts(brief: Scores) -> list[str]:
         missing = f", {brief.missing:,} with NaN or infinity apart" if brief.missing else ""
         kind = f"{KINDS[brief.score]} in scaled values, {brief.runtime}"
         lines = [f"{brief.samples:,} samples: {line}, {worst}{missing} ({kind})"]
+    lines.append(trained_text(brief))
     if brief.alarms is not None:
         fraction = f"{100 * brief.alarms / brief.samples:.3g} %"
         lines.append(
