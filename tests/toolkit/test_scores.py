@@ -262,7 +262,7 @@ def test_a_score_of_each_time_step_of_a_record(tmp_path: Path) -> None:
     assert splits_of(tmp_path / "out", tmp_path / "r.npy")[0][::20] == expected
     record[107] += 3
     np.save(tmp_path / "new.npy", record[:200].astype(np.float32))
-    assert main(["score", str(tmp_path / "out"), str(tmp_path / "new.npy"), "--csv", str(tmp_path / "s.csv")]) == 0
+    assert main(["score", str(tmp_path / "out"), str(tmp_path / "new.npy"), "--csv", str(tmp_path / "s.csv"), "--force"]) == 0
     lines = (tmp_path / "s.csv").read_text().splitlines()
     rows = np.loadtxt(lines[1:], delimiter=",", usecols=range(5))
     assert lines[0] == "step,error,sample,score,anomaly,split" and rows[:, 0].tolist() == list(range(200))
