@@ -59,7 +59,7 @@ def run(call: Call) -> None:
 
 def suggested(call: Call) -> None:
     """Write the recipe for --data."""
-    from ..sources import DATA_SETS
+    from ..data_sets import DATA_SETS
     from ..suggesting import Wish, suggest
 
     if call.data not in DATA_SETS:

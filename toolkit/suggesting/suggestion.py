@@ -22,8 +22,9 @@ from tiedae.export.tasks.coders import PcaChoice
 from tiedae.export.tasks.compression import no_pca
 from tiedae.export.tasks.neighbourhoods import Pca
 
+from ..data_sets import DATA_SETS
 from ..recipe import check_inputs, parse_recipe, slug, toml_value
-from ..sources import DATA_SETS, load_dataset, source_shape
+from ..sources import load_dataset, source_shape
 from .choices import CHOICES, EARLY, KEPT, Chosen, RecipePlan, SourceSize, default_normal, window_of
 from .facts import Facts, measure
 
