@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 from tiedae.compress.config import DataConfig
-from tiedae.compress.normal import NORMAL, label_text
+from tiedae.compress.labels import label_text
+from tiedae.compress.normal import NORMAL
 from tiedae.compress.tasks import LARGEST_DEVIATION, held_out_samples
 
 from .facts import Facts

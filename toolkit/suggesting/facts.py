@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from tiedae.compress.data import Dataset, Samples, choose, fit_scaling, scales_per_feature
 from tiedae.compress.keys import Count, Positive
-from tiedae.compress.normal import label_text
+from tiedae.compress.labels import label_text
 from tiedae.compress.records import Record
 from tiedae.compress.scaling import Scaling
 

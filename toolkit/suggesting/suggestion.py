@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError, RecipeError, listed
-from tiedae.compress.normal import label_text, require_detectable
+from tiedae.compress.labels import label_text
+from tiedae.compress.normal import require_detectable
 from tiedae.compress.records import Record, checked, require, within
 from tiedae.export.parity.fidelity import Fidelity, fit_value
 from tiedae.export.tasks.coders import PcaChoice
