@@ -172,13 +172,13 @@ def all_of(arrays: Arrays) -> Samples:
     return Samples(np.concatenate([arrays.values, arrays.test_values]), both)
 
 
-def source_shape(config: DataConfig, *, base: Path = Path()) -> tuple[tuple[int, ...], int]:
-    """The shape of a source's array, a test set of its own left out, and its default window (0: none).
+def source_shape(config: DataConfig, *, base: Path = Path()) -> tuple[tuple[int, ...], int, bool]:
+    """The shape of a source's array, its default window (0: none), and whether it has a test set of its own beside it.
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """
     arrays, window = _read(config, base)
-    return arrays.values.shape, window
+    return arrays.values.shape, window, arrays.test_values is not None
 
 
 def data_text(config: DataConfig, splits: Dataset) -> str:

@@ -213,11 +213,27 @@ def test_a_recipe_names_its_data_from_its_own_folder(tmp_path: Path, monkeypatch
     assert main(["recipe", "--data", "x.npy", "-o", "deep/r.toml"]) == 2
     assert "is there already" in capsys.readouterr().err
     assert main(["recipe", "--data", "x.npy", "-o", "x.npy", "--force"]) == 2
+    stated = ["--set", "data.clean=x.npy", "--task", "denoising", "-o", "deep/clean.toml"]
+    assert main(["recipe", "--data", "x.npy", *stated]) == 0
+    assert load_recipe(Path("deep/clean.toml")).data.clean == "../x.npy"
+    capsys.readouterr()
     assert main(["recipe", "--data", "ecg-table", "--json", "-"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert parse_recipe(tomllib.loads(printed["text"]), "x").data.source == "ecg-table"
     assert printed["facts"]["inputs" if "inputs" in printed["facts"] else "shape"] == [8]
     assert {choice["key"] for choice in printed["choices"]} >= {"model.layers", "train.epochs", "quantize.method"}
+
+
+def test_a_source_with_a_test_set_has_no_fraction_for_one(tmp_path: Path) -> None:
+    x = signals(np.random.default_rng(0), 300)
+    np.savez(tmp_path / "own.npz", x_train=x[:200], x_test=x[200:])
+    np.save(tmp_path / "x.npy", x[:200])
+    np.save(tmp_path / "test.npy", x[200:])
+    own = suggest(Wish.of("own.npz"), base=tmp_path)
+    elsewhere = suggest(Wish.of("x.npy", settings=["data.test=test.npy"]), base=tmp_path, to=tmp_path)
+    assert own.facts == elsewhere.facts and (own.facts.training, own.facts.tested) == (200, 100)
+    assert "data.test" not in {choice.key for choice in own.choices}
+    assert parse_recipe(tomllib.loads(elsewhere.text), "x").data.test == "test.npy"
 
 
 def test_neither_tensorflow_nor_keras_is_imported(tmp_path: Path) -> None:

@@ -14,25 +14,31 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tiedae.compress.config import DataConfig
+from tiedae.compress.config import DataConfig, QuantizeConfig
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL
-from tiedae.compress.tasks import LARGEST_DEVIATION, held_out_samples
+from tiedae.compress.tasks import LARGEST_DEVIATION, Reduction, held_out_samples
 
 from .facts import Facts
 
 KEPT: Mapping[str, float] = {"compression": 0.9, "anomaly": 0.8, "denoising": 0.95, "reduction": 0.8}
 """Fraction of the variance that the code keeps by default, by the kind of task."""
-SPARE = 1.25
-"""Units of a code that is trained for rate, per component that is worth bits: those that are not leave the model."""
+LINEAR = 16
+"""Components that have a unit each in a code that is trained for rate; of those beyond, `FOLDED` share one."""
+FOLDED = 3
 REDUCED = 8
 """Units of a code that replaces samples in plots and other models, at most."""
 HIDDEN = (32, 512)
 """Units of a hidden layer, at least and at most."""
+PER_INPUT = 16
+"""Units of a hidden layer for each value of a sample, at most."""
 SAMPLES_PER_UNIT = 4
 """Training samples for each unit of a hidden layer."""
-STEPS, FINE_STEPS = 4_000, 1_000
-"""Steps of float training and of quantization-aware training: fewer leave small sets undertrained, whatever their epochs."""
+STEPS = 4_000
+"""Steps of float training: fewer leave small sets undertrained, whatever their number of epochs."""
+LEARNING_RATE = 5e-3
+CALIBRATED = 8_192
+"""Training samples that ranges are taken from, at most: with few, ranges miss rare values."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 SMALL = 500
@@ -48,6 +54,8 @@ QUANTILES = (0.99, 0.95, 0.9, 0.8)
 PER_CLASS = 100
 """Training samples for each class of codes."""
 MOST_CLASSES = 32
+LEAST_BITS = 24
+"""Bits of a sample from which a class is worth its own bits."""
 NOISE = 0.5
 """Standard deviation of the noise that a denoiser learns to remove, as a fraction of that of the values."""
 
@@ -62,10 +70,12 @@ class Chosen:
 
 @dataclass(frozen=True)
 class SourceSize:
-    """What is known of a source before its samples are split: its number of `samples`, and its window (0: none)."""
+    """What is known of a source before its samples are split: their number, the window (0: none), and whether it has a test set
+    of its own."""
 
     samples: int
-    window: int = 0
+    window: int
+    own_test: bool
 
 
 @dataclass(frozen=True)
@@ -110,12 +120,14 @@ class RecipePlan:
         """Units of the code."""
         if self.task == "reduction":
             return min(REDUCED, max(2, self.components), self.facts.inputs)
-        return min(self.facts.inputs, math.ceil((SPARE if self.for_rate else 1.0) * self.components))
+        beyond = max(0, self.components - LINEAR)
+        return self.components - beyond + math.ceil(beyond / FOLDED) if self.for_rate else self.components
 
     @property
     def hidden(self) -> int:
         """Units of the hidden layer."""
-        return max(power_of_two(self.facts.training / SAMPLES_PER_UNIT, *HIDDEN), power_of_two(2 * self.units, *HIDDEN))
+        wide = min(self.facts.training / SAMPLES_PER_UNIT, PER_INPUT * self.facts.inputs)
+        return power_of_two(max(wide, 2 * self.units), *HIDDEN)
 
     @property
     def batch(self) -> int:
@@ -163,7 +175,7 @@ def _stride(source: SourceSize, _: str) -> Chosen | None:
 
 def _test(source: SourceSize, _: str) -> Chosen | None:
     few = f"a fifth: a tenth of {source.samples:,} samples would be few to measure by"
-    return Chosen(0.2, few) if source.samples < 10_000 else None
+    return Chosen(0.2, few) if source.samples < 10_000 and not source.own_test else None
 
 
 def _validation(source: SourceSize, task: str) -> Chosen | None:
@@ -194,16 +206,20 @@ def _per_feature(plan: RecipePlan) -> Chosen | None:
 def _layers(plan: RecipePlan) -> Chosen:
     units, count = plan.units, len(plan.variances)
     text = f"code: {plan.components:,} of {count:,} principal components keep {plan.kept:.0%} of the variance"
-    if plan.for_rate:
-        text += f", and {SPARE:g} units for each: those that are not worth their bits leave"
+    if units < plan.components and plan.for_rate:
+        text += f"; behind a hidden layer {units:,} units do"
     elif plan.task == "reduction":
         text += f"; {REDUCED} units at most, for plots and other models"
     return Chosen([plan.hidden, units], f"{text}. Hidden: by {plan.facts.training:,} training samples")
 
 
 def _output(plan: RecipePlan) -> Chosen:
-    reason = "values have a least and a largest one" if plan.facts.output == "sigmoid" else "values have no limits of their own"
-    return Chosen(plan.facts.output, reason)
+    facts = plan.facts
+    if facts.output == "sigmoid":
+        return Chosen("sigmoid", f"pixels fill their range: their standard deviation is {facts.deviation:.3g}")
+    if facts.kind == "images":
+        return Chosen(facts.output, f"most pixels are near their mean: their standard deviation is {facts.deviation:.3g}")
+    return Chosen(facts.output, "values have no limits of their own")
 
 
 def _epochs(plan: RecipePlan) -> Chosen:
@@ -224,6 +240,12 @@ def _noise(plan: RecipePlan) -> Chosen | None:
     level = rounded(min(LARGEST_DEVIATION, NOISE * plan.facts.spread))
     text = f"{NOISE:g} of the standard deviation of scaled values. Choose what is like yours, or give pairs: [data] clean"
     return Chosen({"kind": "gaussian", "level": level}, text)
+
+
+def _samples(plan: RecipePlan) -> Chosen | None:
+    count = min(CALIBRATED, plan.facts.training)
+    text = f"ranges of {count:,} training samples: those of fewer miss rare values"
+    return Chosen(count, text) if count > QuantizeConfig().samples else None
 
 
 def _classes(plan: RecipePlan) -> Chosen | None:
@@ -249,11 +271,10 @@ def _quantile(plan: RecipePlan) -> Chosen | None:
 
 
 def _neighbours(plan: RecipePlan) -> Chosen | None:
-    tested = round(plan.data.test * plan.facts.samples)
-    most = max(1, (tested - 1) // 2)
-    if plan.task != "reduction" or most >= 10:
+    most = max(1, (plan.facts.tested - 1) // 2)
+    if plan.task != "reduction" or most >= Reduction().neighbours:
         return None
-    return Chosen(most, f"less than half of {tested:,} test samples")
+    return Chosen(most, f"less than half of {plan.facts.tested:,} test samples")
 
 
 CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
@@ -263,11 +284,12 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "model.output_activation": _output,
     "train.epochs": _epochs,
     "train.batch_size": lambda plan: Chosen(plan.batch, f"{plan.facts.training:,} training samples"),
-    "train.learning_rate": lambda _: Chosen(2e-3, "of Adam, which decays to zero"),
+    "train.learning_rate": lambda _: Chosen(LEARNING_RATE, "of Adam; it decays to zero, so that few steps go far"),
     "train.weight_decay": lambda _: Chosen(0.0, "the code limits the model already"),
     "train.rate": _rate,
     "train.noise": _noise,
     "quantize.method": lambda _: Chosen("ptq", "from samples, without training: it loses little here"),
+    "quantize.samples": _samples,
     "codec.classes": _classes,
     "task.kind": lambda plan: Chosen(plan.task, "what is measured and reported; --task chooses another"),
     "task.normal": _normal,

@@ -26,6 +26,9 @@ HEAVY = 12.0
 """Standard deviations from the mean at which values are those of a heavy tail."""
 NARROW = 128
 """Bytes that span less than this are scaled to their own range."""
+FILLED = 6.0
+"""Pixels fill the range of a sigmoid where it is at most so many standard deviations of theirs: most of what it gives then
+occurs, and saturated values are black and white."""
 
 DataKind = Literal["images", "record", "signals", "table"]
 """As `data.kind`; signals are tables of floats whose neighbours are similar, as windows that were cut before."""
@@ -35,12 +38,13 @@ class Facts(Record, frozen=True):
     """Facts about the training samples of a source.
 
     `shape` of a sample. `samples`: all of them, test samples included; `training`: those that a run trains on, overlapping
-    windows included; `overlap`: of them that share a value; `held_out`: validation samples. `low`, `high`: the extremes.
-    `tail`: the largest distance of a value from the mean, in standard deviations; of each column of a table, of all values of
-    other data. `constants`: columns of one value. `duplicates`: samples that equal an earlier one. `labels`: the distinct
-    ones, as text. `scaling`, `per_feature`, `output`: how samples are scaled, and for which output activation. `spread`: the
-    standard deviation of scaled values. `variances`: of the principal components of scaled values, descending, of `looked_at`
-    samples.
+    windows included; `overlap`: of them that share a value; `held_out`, `tested`:
+    the number of validation and of test samples. `low`, `high`: the extremes.
+    `deviation`: the standard deviation of all values. `tail`: the largest distance of a value from the mean, in standard
+    deviations; of each column of a table, of all values of other data. `constants`: columns of one value. `duplicates`:
+    samples that equal an earlier one. `labels`: the distinct ones, as text. `scaling`, `per_feature`, `output`: how samples
+    are scaled, and for which output activation. `spread`: the standard deviation of scaled values. `variances`: of the
+    principal components of scaled values, descending, of `looked_at` samples.
     """
 
     kind: DataKind
@@ -50,8 +54,10 @@ class Facts(Record, frozen=True):
     training: Positive
     overlap: Positive
     held_out: Count
+    tested: Positive
     low: float
     high: float
+    deviation: float
     tail: float
     constants: Count
     duplicates: Count
@@ -89,23 +95,29 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     low, high = wanted.extent
     kind = kind_of_values(x, splits)
     tail = tail_of(x if kind == "table" else x.reshape(-1, 1))
-    output = stated.get("model.output_activation", "sigmoid" if kind == "images" and tail <= HEAVY else "linear")
-    narrow = train.dtype == np.uint8 and high.max() - low.min() < NARROW
+    span = float(high.max() - low.min())
+    narrow = train.dtype == np.uint8 and span < NARROW
+    reached = 255.0 if train.dtype == np.uint8 and not narrow else span
+    deviation = float(x.std(dtype=np.float64))
+    filled = kind == "images" and reached <= FILLED * deviation
+    output = stated.get("model.output_activation", "sigmoid" if filled else "linear")
     rule = stated.get("data.scaling", "minmax" if narrow else "auto")
     per_feature = stated.get("data.per_feature", False if kind == "signals" else "auto")
     scaling = fitted_scaling(splits, rule, per_feature, output)
     scaled = scaling.apply(x)
-    held_out = [part for part in (splits.validation, splits.test) if part is not None]
+    held_out = 0 if splits.validation is None else len(splits.validation)
     return Facts(
         kind,
         train.dtype.name,
         train.shape,
-        len(train.disjoint) + sum(map(len, held_out)),
+        len(train.disjoint) + held_out + len(splits.test),
         len(train),
         train.overlap,
-        0 if splits.validation is None else len(splits.validation),
+        held_out,
+        len(splits.test),
         float(low.min()),
         float(high.max()),
+        deviation,
         tail,
         int(np.count_nonzero(high <= low)),
         duplicates_of(train.disjoint),

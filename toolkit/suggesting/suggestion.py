@@ -31,7 +31,7 @@ from .facts import Facts, measure
 
 WIDTH = 118
 """Characters of a comment line at most."""
-FITTED, HELD = 8_000, 1_000
+FITTED, HELD = 4_000, 1_000
 """Training samples that the baseline is fitted to, and others that it is measured on, at most."""
 STATED = "stated by --set"
 TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
@@ -107,7 +107,10 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     plan = RecipePlan(wish.task, config, normal, wish.kept, facts)
     chosen |= {key: choice for key, choose_value in CHOICES.items() if (choice := choose_value(plan)) is not None}
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
-    chosen["data.source"] = Chosen(_named_from(wish.source, base, to), _about(facts))
+    chosen["data.source"] = Chosen(wish.source, _about(facts))
+    for key in ("data.source", "data.test", "data.clean"):
+        if key in chosen and isinstance(chosen[key].value, str):
+            chosen[key] = Chosen(_named_from(chosen[key].value, base, to), chosen[key].reason)
     name = slug(Path(wish.source).stem)
     tables = tables_of(chosen)
     recipe = check_inputs(parse_recipe(tables, name), facts.inputs, facts.dtype)
@@ -142,14 +145,14 @@ def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
     """`[data]` as far as it decides which samples are trained on, and why."""
     with within("data."):
         config = checked(DataConfig, {"source": wish.source, **wish.table("data")})
-    shape, window = source_shape(config, base=base)
+    shape, window, own_test = source_shape(config, base=base)
     chosen: dict[str, Chosen] = {}
     values = int(np.prod(shape, dtype=np.int64))
     if shape[:1] == (values,) and not (config.window or window):
         chosen["data.window"] = window_of(values)
         config = replace(config, window=chosen["data.window"].value)
     window = config.window or window
-    source = SourceSize(values // window if window else shape[0], window)
+    source = SourceSize(values // window if window else shape[0], window, own_test)
     chosen |= {key: choice for key, choose_value in EARLY.items() if (choice := choose_value(source, wish.task)) is not None}
     chosen = {key: choice for key, choice in chosen.items() if key not in wish.stated}
     made = {key.removeprefix("data."): choice.value for key, choice in chosen.items()}
