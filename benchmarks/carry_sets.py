@@ -27,7 +27,7 @@ from strangers_files import download, whole
 from tiedae.compress.errors import DataError, TiedaeError
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console
-from tiedae.sources import VARIABLE
+from tiedae.data_sets import VARIABLE
 
 CACHE = Path("build/carry")
 Half = Literal["choice", "report"]

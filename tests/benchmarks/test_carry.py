@@ -14,8 +14,8 @@ import pytest
 from tiedae.compress.errors import DataError
 from tiedae.compress.records import encode
 from tiedae.console import Console
+from tiedae.data_sets import VARIABLE
 from tiedae.readers import read
-from tiedae.sources import VARIABLE
 
 
 @pytest.fixture
