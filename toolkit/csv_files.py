@@ -184,7 +184,8 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) ->
                 if column == chosen.label and not cell.strip():
                     raise DataError(f"{path}: {where} is empty, must be a label")
                 if column != chosen.label and column not in chosen.ignored and _number(cell) is None:
-                    raise DataError(f"{path}: {where}: {cell!r} is not a number")
+                    out = f', or left out: `drop = ["{names[column].strip()}"]` in [data]' if heading else ""
+                    raise DataError(f"{path}: {where}: {cell!r} is not a number, must be one{out}")
     raise DataError(f"{path}: is not a table of numbers")
 
 

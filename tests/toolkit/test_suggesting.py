@@ -176,6 +176,7 @@ def test_what_is_stated_stays_and_decides_the_rest(tmp_path: Path, capsys) -> No
         (["--set", "data.window"], "--set: got 'data.window', must be KEY=VALUE"),
         (["--set", "task.kind=anomaly"], "--set: got 'task.kind=anomaly'; --task states it"),
         (["--set", "data.windw=3"], "data.windw: unknown key; did you mean window?"),
+        (["--task", "anomaly", "--set", "task.normal=5"], "task.normal: got 5, must be a list, each an integer or a string"),
         (["--set", "train.epochs=-1"], "train.epochs: got -1, must be an integer, 0 or more"),
         (["--set", 'data.columns=["a"]'], "`columns` in [data] is for a .csv file"),
     ],
@@ -197,8 +198,19 @@ def test_missing_data_and_data_without_any_sample_are_named(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"nothing\.npy: no such file or folder"):
         suggest(Wish.of("nothing.npy"), base=tmp_path)
     np.save(tmp_path / "few.npy", np.arange(12.0).reshape(4, 3))
-    with pytest.raises(DataError, match=r"few\.npy: has . held-out normal samples"):
-        suggest(Wish.of("few.npy", "anomaly"), base=tmp_path)
+    for task in TASKS:
+        with pytest.raises(DataError, match=r"few\.npy: has . training samples beside 1 test samples, must be 16 or more"):
+            suggest(Wish.of("few.npy", task), base=tmp_path)
+    np.savez(tmp_path / "rare.npz", x=signals(np.random.default_rng(0), 200), y=np.arange(200) > 9)
+    with pytest.raises(DataError, match=r"rare\.npz: has . training samples beside 40 test samples, must be 16 or more"):
+        suggest(Wish.of("rare.npz", "anomaly"), base=tmp_path)
+    for name, values in {"short": np.arange(500), "none": np.zeros(0), "rows": np.zeros((0, 5))}.items():
+        np.save(tmp_path / f"{name}.npy", values)
+    with pytest.raises(DataError, match=r"short\.npy: is a record of 500 values, must be 512 or more for 16 windows of 32; or"):
+        suggest(Wish.of("short.npy"), base=tmp_path)
+    for name, shape in {"none": r"\[0\]", "rows": r"\[0, 5\]"}.items():
+        with pytest.raises(DataError, match=rf"{name}\.npy: (is empty \(shape|has shape) {shape}"):
+            suggest(Wish.of(f"{name}.npy"), base=tmp_path)
     with pytest.raises(RecipeError, match=r"^--task: got 'x'"):
         Wish.of("few.npy", "x")
 

@@ -20,13 +20,13 @@ from tiedae.compress.normal import require_detectable
 from tiedae.compress.records import Record, checked, require, within
 from tiedae.export.parity.fidelity import Fidelity, fit_value
 from tiedae.export.tasks.coders import PcaChoice
-from tiedae.export.tasks.compression import no_pca
+from tiedae.export.tasks.compression import LEAST_SAMPLES, no_pca
 from tiedae.export.tasks.neighbourhoods import Pca
 
 from ..data_sets import DATA_SETS
 from ..recipe import check_inputs, parse_recipe, slug, toml_value
 from ..sources import load_dataset, source_shape
-from .choices import CHOICES, EARLY, KEPT, Chosen, RecipePlan, SourceSize, default_normal, window_of
+from .choices import CHOICES, EARLY, KEPT, WINDOWS, Chosen, RecipePlan, SourceSize, default_normal, window_of
 from .facts import Facts, measure
 
 WIDTH = 118
@@ -103,6 +103,7 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     config, chosen = _data(wish, base)
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
+    _require_enough(splits)
     facts = measure(splits, wish.stated)
     plan = RecipePlan(wish.task, config, normal, wish.kept, facts)
     chosen |= {key: choice for key, choose_value in CHOICES.items() if (choice := choose_value(plan)) is not None}
@@ -148,7 +149,8 @@ def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
     shape, window, own_test = source_shape(config, base=base)
     chosen: dict[str, Chosen] = {}
     values = int(np.prod(shape, dtype=np.int64))
-    if shape[:1] == (values,) and not (config.window or window):
+    if values and shape[:1] == (values,) and not (config.window or window):
+        _require_windows(wish.source, values)
         chosen["data.window"] = window_of(values)
         config = replace(config, window=chosen["data.window"].value)
     window = config.window or window
@@ -160,12 +162,28 @@ def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
         return checked(DataConfig, {"source": wish.source, **made, **wish.table("data")}), chosen
 
 
+def _require_windows(source: str, values: int) -> None:
+    """Raise DataError for a record that is too short for `LEAST_SAMPLES` windows."""
+    least = LEAST_SAMPLES * WINDOWS[0]
+    if values < least:
+        right = f"{least:,} or more for {LEAST_SAMPLES} windows of {WINDOWS[0]}; or state a window by --set data.window=N"
+        raise DataError(f"{source}: is a record of {values:,} values, must be {right}")
+
+
+def _require_enough(splits: Dataset) -> None:
+    """Raise DataError where the training samples that share no value are fewer than `LEAST_SAMPLES`."""
+    count = len(splits.train.disjoint)
+    if count < LEAST_SAMPLES:
+        got = f"has {count} training samples beside {len(splits.test)} test samples"
+        raise DataError(f"{splits.config.source}: {got}, must be {LEAST_SAMPLES} or more for a recipe by them")
+
+
 def _normal(wish: Wish, config: DataConfig, base: Path) -> tuple[int | str, ...]:
     """The labels of normal samples: as stated, or those of a convention; none where the task or the data have none."""
     if wish.task != "anomaly":
         return ()
     if "task.normal" in wish.stated:
-        return tuple(wish.stated["task.normal"])
+        return checked(tuple[int | str, ...], wish.stated["task.normal"], "task.normal")
     labels = load_dataset(config, "linear", base=base).train.labels
     if labels is None:
         return ()
