@@ -154,6 +154,24 @@ def test_kinds_are_told_apart_by_their_values(tmp_path: Path) -> None:
     assert suggest(Wish.of("twice.npy"), base=tmp_path).facts.duplicates > 200
 
 
+def test_tails_that_no_byte_holds_are_not_trained_for_rate(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((20_000, 4))
+    np.save(tmp_path / "x.npy", x)
+    assert parse_recipe(tomllib.loads(suggest(Wish.of("x.npy"), base=tmp_path).text), "x").train.rate > 0
+    x[:3, 2] = 1e4
+    np.save(tmp_path / "x.npy", x)
+    recipe = parse_recipe(tomllib.loads(suggest(Wish.of("x.npy"), base=tmp_path).text), "x")
+    assert recipe.train.rate == 0 and recipe.codec.classes == 1
+
+
+def test_classes_are_for_codes_of_many_bits(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for columns, many in ((3, False), (40, True)):
+        np.save(tmp_path / "x.npy", rng.standard_normal((1000, columns)))
+        recipe = parse_recipe(tomllib.loads(suggest(Wish.of("x.npy"), base=tmp_path).text), "x")
+        assert (recipe.codec.classes > 1) == many and recipe.quantize.samples == 800
+
+
 def test_what_is_stated_stays_and_decides_the_rest(tmp_path: Path, capsys) -> None:
     np.savez(tmp_path / "x.npz", x=signals(np.random.default_rng(0), 300), labels=np.arange(300) % 3 + 4)
     call = ["recipe", "--data", str(tmp_path / "x.npz"), "--task", "anomaly", "-o", str(tmp_path / "r.toml")]

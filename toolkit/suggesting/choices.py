@@ -56,6 +56,8 @@ PER_CLASS = 100
 MOST_CLASSES = 32
 LEAST_BITS = 24
 """Bits of a sample from which a class is worth its own bits."""
+MOST_LSB = 200
+"""LSBs that a unit of a code spans at most, of 255, as far as that is known before training."""
 NOISE = 0.5
 """Standard deviation of the noise that a denoiser learns to remove, as a fraction of that of the values."""
 
@@ -91,7 +93,14 @@ class RecipePlan:
 
     @property
     def for_rate(self) -> bool:
-        return self.task == "compression"
+        """Whether the code is trained for its bits: not with tails so heavy that a unit needs more than 8 bits."""
+        return self.task == "compression" and self.level > 0 and self.most_lsb < MOST_LSB
+
+    @property
+    def most_lsb(self) -> float:
+        """LSBs that the widest column of a table spans at most, estimated by its tail; 0 for other data, of one scale."""
+        tail = self.facts.tail if self.facts.kind == "table" else 0.0
+        return 2 * tail / (math.sqrt(12 * self.level) / 2)
 
     @cached_property
     def variances(self) -> np.ndarray:
@@ -111,7 +120,7 @@ class RecipePlan:
     @property
     def components(self) -> int:
         """Components that keep the fraction: those that are worth bits, or the leading ones as real numbers."""
-        if self.for_rate and self.level > 0:
+        if self.for_rate:
             return max(1, int(np.count_nonzero(self.variances > self.level)))
         return leading(self.variances, self.kept)
 
@@ -228,7 +237,7 @@ def _epochs(plan: RecipePlan) -> Chosen:
 
 
 def _rate(plan: RecipePlan) -> Chosen | None:
-    if not plan.for_rate or plan.level <= 0:
+    if not plan.for_rate:
         return None
     text = f"the squared error that a bit has to save; at it, PCA keeps {plan.kept:.0%} of the variance in {plan.bits:.3g} bits"
     return Chosen(rounded(2 * math.log(2) * plan.level), f"{text} a sample. docs/rate.md")
@@ -250,10 +259,10 @@ def _samples(plan: RecipePlan) -> Chosen | None:
 
 def _classes(plan: RecipePlan) -> Chosen | None:
     count = power_of_two(plan.facts.apart / PER_CLASS, 1, MOST_CLASSES)
-    if not plan.for_rate or count == 1:
+    if not plan.for_rate or count == 1 or plan.bits < LEAST_BITS:
         return None
     return Chosen(
-        count, f"kinds of samples, each with its own means: smaller files of equal codes; {PER_CLASS} samples or more each"
+        count, f"kinds of samples, each with its own means: smaller files. {PER_CLASS} training samples or more for each"
     )
 
 

@@ -94,7 +94,10 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     x = subsample(splits)
     low, high = wanted.extent
     kind = kind_of_values(x, splits)
-    tail = tail_of(x if kind == "table" else x.reshape(-1, 1))
+    if kind == "table":
+        tail = tail_of(x, low, high)
+    else:
+        tail = tail_of(x.reshape(-1, 1), low.min(keepdims=True), high.max(keepdims=True))
     span = float(high.max() - low.min())
     narrow = train.dtype == np.uint8 and span < NARROW
     reached = 255.0 if train.dtype == np.uint8 and not narrow else span
@@ -160,12 +163,12 @@ def roughness(x: np.ndarray) -> float:
     return float(np.square(np.diff(wide, axis=1)).mean() / (2 * variance)) if variance > 0 else 1.0
 
 
-def tail_of(x: np.ndarray) -> float:
-    """The largest distance of a value from the mean of its column, in standard deviations of it; x: [n, inputs]."""
+def tail_of(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """The largest distance of the extremes `low` and `high` [columns] from the mean of x [n, columns], in its deviations."""
     wide = x.astype(np.float64)
-    deviation, distance = wide.std(axis=0), np.abs(wide - wide.mean(axis=0)).max(axis=0)
+    deviation, mean = wide.std(axis=0), wide.mean(axis=0)
     varies = deviation > 0
-    return float((distance[varies] / deviation[varies]).max(initial=0.0))
+    return float((np.maximum(high - mean, mean - low)[varies] / deviation[varies]).max(initial=0.0))
 
 
 def duplicates_of(samples: Samples) -> int:
