@@ -193,6 +193,13 @@ def data_text(config: DataConfig, splits: Dataset) -> str:
     return f"{config.source}: {splits.inputs:,} {what}{names}, {scaled}{label}{dropped}{test}"
 
 
+def with_absolute_paths(config: DataConfig, base: Path) -> DataConfig:
+    """The same sources by absolute paths; those that are known by name stay."""
+    stated = {"source": config.source, "test": config.test_source, "clean": config.clean}
+    paths = {key: source for key, source in stated.items() if source is not None and source not in DATA_SETS}
+    return replace(config, **{key: str((base / Path(path).expanduser()).resolve()) for key, path in paths.items()})
+
+
 def require_like(test: Samples, train: Samples, source: str) -> None:
     """Raise DataError, naming the source, unless test samples have shape and dtype of the training samples."""
     if (test.dtype, test.shape) != (train.dtype, train.shape):

@@ -16,7 +16,7 @@ from tiedae.export.bundle import Bundle
 from tiedae.export.verify.results import FILE as METRICS
 from tiedae.export.verify.results import read_metrics
 from tiedae.readers import read
-from tiedae.sources import data_text, load_data, load_dataset
+from tiedae.sources import data_text, load_data, load_dataset, with_absolute_paths
 
 from .test_sources import LABELS, PIXELS, idx
 
@@ -167,6 +167,12 @@ def test_a_test_file_that_does_not_fit_is_named(tmp_path, config, text):
     _write(tmp_path)
     with pytest.raises(DataError, match=text):
         load_dataset(config, "sigmoid", base=tmp_path)
+
+
+def test_every_source_has_an_absolute_path(tmp_path):
+    config = with_absolute_paths(DataConfig("a.npy", test="fashion", clean="deep/../c.npy"), tmp_path)
+    assert config.sources == (str(tmp_path / "a.npy"), "fashion", str(tmp_path / "c.npy"))
+    assert with_absolute_paths(DataConfig("ecg", test=0.2), tmp_path) == DataConfig("ecg", test=0.2)
 
 
 @pytest.mark.parametrize("test", [0, 1.0, 2, True, "", "a\nb"])

@@ -25,11 +25,10 @@ from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.targets import TARGETS
 
 from ..console import Console, Progress
-from ..data_sets import DATA_SETS
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_toml
 from ..run_directory import alone_in, claim, write_json
-from ..sources import data_text, recipe_data
+from ..sources import data_text, recipe_data, with_absolute_paths
 from .constraints import SearchLimits
 from .early_stopping import EarlyStopping
 from .front import COUNTED, FloatBaseline, bits_count, describe, pareto, point_text
@@ -256,10 +255,7 @@ class _Search:
     def standalone_recipe(self, point: Point) -> Recipe:
         """The recipe of a point for its own file: with the absolute paths of its data and without [search]."""
         recipe = self.space.recipe_of(point)
-        stated = {"source": recipe.data.source, "test": recipe.data.test_source, "clean": recipe.data.clean}
-        paths = {key: str((self.base / Path(each).expanduser()).resolve()) for key, each in stated.items() if each}
-        moved = {key: path for key, path in paths.items() if stated[key] not in DATA_SETS}
-        return structs.replace(recipe, data=structs.replace(recipe.data, **moved), search=None)
+        return structs.replace(recipe, data=with_absolute_paths(recipe.data, self.base), search=None)
 
 
 def require_found(front: Mapping[str, Any], limits: SearchLimits, out: Path) -> None:
