@@ -221,6 +221,8 @@ def _own_test(config: DataConfig, arrays: Arrays, window: int, base: Path) -> tu
     if arrays.test_values is not None:
         got = f"has a test set of its own beside `test` = {config.test!r} in [data]"
         raise DataError(f"{config.source}: {got}; leave `test` out, or save the training samples alone")
+    if with_absolute_paths(config, base).source == with_absolute_paths(config, base).test:
+        raise DataError(f"{config.test}: is `source` and `test` in [data], must be other samples than those to train on")
     test = load_arrays(_test_config(config, arrays, window, base), base)[0]
     if test.test_values is not None:
         right = "as `test` in [data] it must be test samples alone"

@@ -156,6 +156,7 @@ def _write(folder: Path) -> None:
             DataConfig("both.npz", test="a.npy"),
             r"both\.npz: has a test set of its own beside `test` = 'a\.npy' in \[data\]",
         ),
+        (DataConfig("a.npy", test="./a.npy"), r"\./a\.npy: is `source` and `test` in \[data\], must be other samples than"),
         (DataConfig("a.npy", test="gone.npy"), r"gone\.npy: no such file or folder"),
         (DataConfig("a.npy", test="nan.npy"), r"nan\.npy: sample 0, value 0 is nan, must be finite"),
         (DataConfig("table.csv", test="less.csv"), r"less\.csv: has no column p0, p1; must have those of table\.csv: p0, "),
