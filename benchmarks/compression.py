@@ -39,8 +39,8 @@ from tiedae.compress import (
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console
 from tiedae.export import execute, lower, to_tflite
+from tiedae.export.parity.fidelity import squared_error
 from tiedae.export.program import Program
-from tiedae.export.verify.measurement import squared_error
 from tiedae.recipe import check_inputs
 from tiedae.sources import load_dataset
 

@@ -33,9 +33,9 @@ from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.bench.latency import Timed, TimedGroup, ratio, time_groups
 from tiedae.export.bench.results import Way
 from tiedae.export.interpreter import program_input
+from tiedae.export.parity.fidelity import squared_error
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.ort import open_ort
-from tiedae.export.verify.measurement import squared_error
 
 SECONDS = 10
 

@@ -35,9 +35,9 @@ from tiedae.export.codec.streams import Reader, StreamEncoder
 from tiedae.export.codec.tables import fit
 from tiedae.export.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.export.file_io import FileIO
+from tiedae.export.parity.fidelity import squared_error
 from tiedae.export.tasks.coders import IMAGE_CODERS, PcaChoice, file_bytes
 from tiedae.export.tasks.results import Coder
-from tiedae.export.verify.measurement import squared_error
 from tiedae.sources import load_dataset
 
 SEEDS = (0, 1, 2)

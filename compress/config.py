@@ -377,14 +377,25 @@ class CodecConfig(Checked, frozen=True):
 class VerifyConfig(Checked, frozen=True):
     """Limits of the checks; `tiedae verify --limit KEY=VALUE` replaces one.
 
-    `codes_equal_share` and `codes_max_lsb` hold for the codes of int8 files in runtimes that round as the integer program does,
-    from the same integers; in others `codes_max_lsb` holds per kernel. Full scale is the largest magnitude of a tensor; at
-    least 0.1.
+    The first four limit what quantization may lose; a task is held to its own (`export.tasks`). `codes_equal_share` and
+    `codes_max_lsb` hold for the codes of int8 files in runtimes that round as the integer program does, from the same integers;
+    in others `codes_max_lsb` holds per kernel. Full scale is the largest magnitude of a tensor; at least 0.1.
     """
 
-    max_quality_loss: Annotated[NonNegative, means("fraction by which the int8 files' test error may exceed Keras float's")] = (
-        0.05
-    )
+    max_quality_loss: Annotated[
+        NonNegative,
+        means("fraction by which the int8 files' test error may exceed Keras float's: compression, anomaly without anomalies"),
+    ] = 0.05
+    max_points_lost: Annotated[
+        NonNegative, means("of Keras float's ROC-AUC and PR-AUC (anomaly) or trustworthiness (reduction), beyond noise")
+    ] = 0.02
+    max_alarms_added: Annotated[
+        NonNegative,
+        means("normal samples flagged beyond Keras float's / expected ones, beyond noise (anomaly)"),
+    ] = 1.0
+    max_decibels_lost: Annotated[
+        NonNegative, means("PSNR against the clean samples that the int8 files may lose to Keras float (denoising)")
+    ] = 0.5
     codes_equal_share: Annotated[Fraction, means("least fraction of codes that equal the integer program's")] = 1.0
     codes_max_lsb: Annotated[Count, means("largest difference of a code; in runtimes that round otherwise, per kernel")] = 1
     operation_max_lsb: Annotated[Count, means("largest difference of an operation's output, on equal inputs")] = 1

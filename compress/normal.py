@@ -21,6 +21,17 @@ def is_normal(labels: np.ndarray, normal: Sequence[Label] = ()) -> np.ndarray:
     return is_among(labels, normal or NORMAL)
 
 
+def normal_rows(test: Samples, task: Task, rows: np.ndarray) -> np.ndarray | None:
+    """Which of these test samples are normal, bool [n]; None of another task, or without labels."""
+    labelled = isinstance(task, Anomaly) and test.labels is not None
+    return is_normal(np.asarray(test.labels)[rows], normal_of(task)) if labelled else None
+
+
+def measured_rows(count: int, normal: np.ndarray | None) -> np.ndarray:
+    """Which of `count` samples quality is measured on, by index: the normal ones, all where that is not known or none is."""
+    return np.arange(count) if normal is None or not normal.any() else np.flatnonzero(normal)
+
+
 def normal_samples(samples: Samples, normal: Sequence[Label], source: str) -> Samples:
     """The samples with these labels; all where `normal` is empty.
 

@@ -19,6 +19,7 @@ from ..compress.config import ModelConfig, Recipe
 from ..compress.data import Dataset, Samples
 from ..compress.errors import UnavailableError
 from ..compress.noise import noise_of, noisy_test
+from ..compress.normal import measured_rows, normal_rows
 from ..compress.records import encode, plain
 from ..compress.sample_spec import SampleType
 from ..compress.tasks import task_kind
@@ -46,19 +47,19 @@ from .integer_maps import IntegerMaps
 from .lowering import lower
 from .manifest import CalibrationInfo, Data, Manifest, ProgramText, ProgramTexts, Tensors
 from .operations.interleave import interleaved_parts
-from .parity.fidelity import Fidelity, column_names, warnings_of
+from .parity.fidelity import Fidelity, column_names, squared_error, warnings_of
 from .parity.keras_device import keras_device, keras_layers, on_device, skipped
 from .report.rendering import render_pages
 from .runtimes.machine import installed_versions
 from .targets import TARGETS
 from .tasks.judging import better_than, judge
+from .tasks.losses import with_losses
 from .tasks.row import Exported
 from .tasks.table import TASKS
 from .verify.kinds import Stage
-from .verify.measurement import squared_error
 from .verify.results import FILE as METRICS
-from .verify.results import Device, Epoch, Fit, Metrics, Model, Quality, Source, to_json
-from .verify.verify import MAX_SAMPLES, verify_bundle
+from .verify.results import Device, Epoch, Fit, Metrics, Model, Quality, to_json
+from .verify.verify import MAX_SAMPLES, source_of, verify_bundle
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder
@@ -166,6 +167,7 @@ def assemble(
     manifest, programs, splits, tested = written.manifest, written.programs, written.splits, written.tested
     io, fidelity = manifest.io, Fidelity.of_splits(splits)
     shown = representative(splits.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
+    task = TASKS[task_kind(recipe.task)]
     metrics = verify_bundle(
         directory,
         keras=keras,
@@ -174,6 +176,7 @@ def assemble(
         test=tested,
         test_samples=len(splits.test),
         tolerances=recipe.verify,
+        error_limit=task.error_limit(recipe.task, tested),
         announce=lambda text: announce(f"verify: {text}"),
     )
     from .baselines.measurement import measure_stock
@@ -181,10 +184,11 @@ def assemble(
     announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
     taken = np.arange(min(len(tested), MAX_SAMPLES))
     test, wanted = splits.scaling.apply(tested.take(taken)), tested.wanted.take(taken)
-    wanted_scaled = splits.scaling.apply(wanted)
+    rows = measured_rows(len(taken), normal_rows(tested, recipe.task, taken))
+    judged, judged_scaled = wanted[rows], splits.scaling.apply(wanted[rows])
 
     def errors(y: np.ndarray) -> tuple[float, Fit]:
-        return squared_error(wanted_scaled, y), fidelity.measure(wanted, y)
+        return squared_error(judged_scaled, y[rows]), fidelity.measure(judged, y[rows])
 
     files_of_stock, quality_of_stock, parity_of_stock = measure_stock(
         floating, io.dtype, shown.inputs, test, errors, keras, recipe, stock
@@ -194,24 +198,23 @@ def assemble(
         for stage, model in models.items()
     ]
     quality = (*stages, *metrics.quality, *quality_of_stock)
-    task = task_kind(recipe.task)
-    announce(f"task: {task}")
+    announce(f"task: {task_kind(recipe.task)}")
     exported = Exported(
         written.backend,
         splits,
         recipe,
-        coding_function(floating, device),
+        coding_function(next(iter(models.values())), device),
         written.fitted.tables,
         manifest.detector,
         files_or_program(directory),
     )
-    measured_task = TASKS[task].measure(exported)
+    measured_task = task.measure(exported)
     verdict = judge(measured_task, written.backend, tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
     metrics = replace(
         metrics,
         keras=device,
         skipped=metrics.skipped + skipped(device) + measured_task.skipped,
-        samples=Source(recipe.data.test_source or recipe.data.source, tested.sha256),
+        samples=source_of(recipe.data.test_source or recipe.data.source, tested, recipe.task),
         data=plain(manifest.data),
         model=manifest.model,
         history=tuple(Epoch(**record) for record in history),
@@ -224,6 +227,7 @@ def assemble(
         verdict=verdict,
         checks=metrics.checks + better_than(verdict, recipe.verify.better_than),
     )
+    metrics = with_losses(metrics, manifest, measured_task, recipe.verify)
     constants = programs["int8"].reference.constants
     write_pages(directory, manifest, metrics, written.arrays, constants, written.masks, measured_task.kept)
     return metrics

@@ -34,12 +34,13 @@ from .report.rendering import PAGES
 from .runtimes.machine import installed_versions
 from .targets import Programs, read_model
 from .tasks.judging import better_than, judge
+from .tasks.losses import beside_kept, with_losses
 from .tasks.row import Exported
 from .tasks.table import TASKS
 from .verify.kinds import Kind, Maker, Skipped, Stage, Why
 from .verify.results import FILE as METRICS
-from .verify.results import Metrics, Source, read_metrics
-from .verify.verify import MAX_SAMPLES, verify_bundle
+from .verify.results import Metrics, read_metrics
+from .verify.verify import MAX_SAMPLES, source_of, verify_bundle
 
 Announce = Callable[[str], None]
 FLOAT_STAGES = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
@@ -114,18 +115,21 @@ def derive(
     kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, factor=factor)
     keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
     exported = Exported(backend, data, recipe, None, fitted.tables, detector, files_or_program(directory))
-    task = TASKS[task_kind(recipe.task)].measure(exported)
+    row = TASKS[task_kind(recipe.task)]
+    samples = source_of(data.config.test_source or source, tested, recipe.task)
+    task = beside_kept(row.measure(exported), bundle, samples)
     metrics = verify_bundle(
         directory,
         test=tested,
         test_samples=len(data.test),
         float_error=keras,
+        error_limit=row.error_limit(recipe.task, tested),
         announce=lambda text: announce(f"verify: {text}"),
     )
     verdict = judge(task, backend, tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
     metrics = replace(
         metrics,
-        samples=Source(data.config.test_source or source, tested.sha256),
+        samples=samples,
         data=old.data,
         model=manifest.model,
         keras=kept.keras,
@@ -139,6 +143,7 @@ def derive(
         verdict=verdict,
         checks=metrics.checks + better_than(verdict, recipe.verify.better_than),
     )
+    metrics = with_losses(metrics, manifest, task, recipe.verify)
     write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks, task.kept)
     return metrics
 

@@ -11,6 +11,7 @@ from msgspec import structs
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import checked, require, within
+from tiedae.compress.tasks import task_kind
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.recording import record
 from tiedae.export.bench.results import Bench
@@ -18,9 +19,11 @@ from tiedae.export.bundle import Bundle
 from tiedae.export.parity.keras_device import keras_device, skipped
 from tiedae.export.tasks.from_files import with_task
 from tiedae.export.tasks.judging import better_than, with_verdict
+from tiedae.export.tasks.losses import beside_kept, kept_error, with_losses
+from tiedae.export.tasks.table import TASKS
 from tiedae.export.verify.baseline import require_comparable, require_fraction, with_baseline
-from tiedae.export.verify.results import Device, Metrics, Model, Source, read_metrics
-from tiedae.export.verify.verify import verify_bundle
+from tiedae.export.verify.results import Device, Metrics, Model, read_metrics
+from tiedae.export.verify.verify import source_of, verify_bundle
 
 from .run_artifacts import find_archives, load_measured, load_test, tested
 
@@ -53,18 +56,23 @@ def verify(
     splits = None if data is None else load_measured(path, manifest, data)
     test, count = (None, None) if splits is None else (tested(manifest, splits), len(splits.test))
     functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
-    options = {"tolerances": held, "run_source": run_source, "announce": announce}
-    metrics = verify_bundle(path, **functions, test=test, test_samples=count, **options)
-    samples = None
+    task, source = manifest.recipe.task, None
     if splits is not None and test is not None:
-        samples = Source(splits.config.test_source or splits.config.source, test.sha256)
-    metrics = structs.replace(metrics, model=manifest.model, samples=samples)
+        source = source_of(splits.config.test_source or splits.config.source, test, task)
+    options = {"tolerances": held, "run_source": run_source, "announce": announce}
+    options["error_limit"] = TASKS[task_kind(task)].error_limit(task, test)
+    options["float_error"] = kept_error(bundle, source) if model is None else None
+    metrics = verify_bundle(path, **functions, test=test, test_samples=count, **options)
+    metrics = structs.replace(metrics, model=manifest.model, samples=source)
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
     measured = None
     if splits is not None:
         announce("task, through the files")
-        metrics, measured = with_task(metrics, bundle, splits)
+        metrics, measured = with_task(metrics, bundle, splits, functions.get("uncompressed"))
+    if measured is not None:
+        measured = beside_kept(measured, bundle, source)
+    metrics = with_losses(metrics, manifest, measured, held)
     metrics = with_verdict(metrics, bundle, test, measured)
     metrics = structs.replace(metrics, checks=metrics.checks + better_than(metrics.verdict, held.better_than))
     if before is None:

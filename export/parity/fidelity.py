@@ -22,17 +22,22 @@ from ...compress.sample_spec import Kind
 from ...compress.scaling import Scaling
 from ..manifest import Data
 from ..tasks.results import Measure
-from ..verify.results import Column, ColumnWarning, Fit, Quality, Stage
+from ..verify.results import Column, ColumnWarning, Fit, Quality, Source, Stage
 
 MEASURES: Mapping[Kind, tuple[Measure, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
 """(measure, unit) of each kind of data."""
 
 MEANINGS: Mapping[str, str] = {
-    "PSNR": "10 · log₁₀(peak² / MSE) over the test samples, peak 255 for bytes, else the range of the training data",
+    "PSNR": "10 · log₁₀(peak² / MSE), peak 255 for bytes, else the range of the training data",
     "R²": "1 − squared error / squared distance from the column's mean, averaged over columns; below 0 the mean is closer",
-    "PRDN": "100 · √(squared error / squared distance from the mean), over the test samples",
+    "PRDN": "100 · √(squared error / squared distance from the mean)",
 }
 """Definition of each measure in words."""
+
+
+def meaning(measure: str, samples: Source | None) -> str:
+    """A measure in words, and over how many samples it is."""
+    return MEANINGS[measure] + (f"; over {samples.text}" if samples is not None and samples.samples else "")
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ class Fidelity:
         known = [value for value in r2 if value is not None]
         columns = tuple(Column(name, value) for name, value in zip(self.columns, r2, strict=True))
         return Fit(name, unit, mse, float(np.mean(known)) if known else None, columns)
+
+
+def squared_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Σ (y − x)² over the values of a sample, averaged over samples; `x` and `y` [n, inputs] in scaled values."""
+    return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))
 
 
 def fit_value(fit: Fit | None) -> str:

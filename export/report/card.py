@@ -17,7 +17,7 @@ from ...compress.scaling import Scaling
 from ...compress.tasks import task_kind
 from ..file_info import ModelFileInfo, ValueInfo
 from ..manifest import Data, Derivation, Manifest
-from ..parity.fidelity import MEANINGS, fit_text
+from ..parity.fidelity import fit_text, meaning
 from ..program import SIGNATURES
 from ..runtimes.table import usual
 from ..score_graph import SCORE
@@ -64,7 +64,7 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         programs=render_programs(manifest),
         training=_training(manifest.data, manifest.recipe.data),
         procedure=_procedure(manifest, metrics),
-        meanings=[(name, MEANINGS[name]) for name in measures],
+        meanings=[(name, meaning(name, metrics.samples)) for name in measures],
         results=_results(metrics),
         latency=_latency(metrics),
         task=_task(metrics),

@@ -25,6 +25,7 @@ def render_columns(metrics: Metrics) -> Markup:
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         where=f"{worst.title} in {worst.runtime}" if worst.runtime else worst.title,
+        over="the test samples" if metrics.samples is None else metrics.samples.text,
         warnings=metrics.warnings,
         first=BarChart(bars[:SHOWN]),
         more=BarChart(bars[SHOWN:]),

@@ -17,7 +17,7 @@ from tiedae.pages import Bar, BarChart, Cell, Line, LineChart, counted, exact, f
 from ...compress.errors import FormatError
 from ...compress.tasks import task_kind
 from ..manifest import Manifest
-from ..parity.fidelity import MEANINGS, fit_text
+from ..parity.fidelity import fit_text, meaning
 from ..targets import TARGETS
 from ..tasks.results import DenoisingResult
 from ..tasks.table import TASKS
@@ -137,7 +137,8 @@ def error_per_stage(report: Report) -> Values:
         note = "; ".join(filter(None, (fit_text(worst.fidelity), runtimes)))
         bars.append(Bar(title, worst.error, number(worst.error), COLOURS.get(stage, "keras"), note, change))
     measure = next((row.fidelity.measure for row in quality if row.fidelity), None)
-    return {"chart": BarChart(bars), "measure": measure, "meaning": MEANINGS.get(measure or "")} if bars else None
+    words = None if measure is None else meaning(measure, report.metrics.samples)
+    return {"chart": BarChart(bars), "measure": measure, "meaning": words} if bars else None
 
 
 def sizes(report: Report) -> Values:

@@ -48,8 +48,14 @@ def _file_row(metrics: Metrics, file: ModelFile) -> TableRow:
     span = dict.fromkeys(f"{row.error:.3f}" for row in (*measured[:1], *measured[-1:]))
     label = "stock" if file.maker is Maker.STOCK else "tied"
     quality = fit_text(measured[-1].fidelity) if measured else ""
-    parity = ", ".join(_parity(metrics, file))
+    parity = ", ".join([*_parity(metrics, file), *_finer(metrics, file)])
     return f"{label} int8 {file.format}{_part(file)}", "…".join(span) or "—", quality, f"{file.bytes:,}", parity
+
+
+def _finer(metrics: Metrics, file: ModelFile) -> list[str]:
+    """What a stock file's error is not comparable for, beside a model that was trained for rate."""
+    rated = metrics.verdict is not None and metrics.verdict.for_rate and file.maker is Maker.STOCK
+    return ["its codes are finer: 256 steps over the range of each, not the step of the rate"] if rated else []
 
 
 def _parity(metrics: Metrics, file: ModelFile) -> list[str]:

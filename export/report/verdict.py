@@ -14,17 +14,16 @@ Row = tuple[str, ...]
 
 
 def verdict_rows(verdict: Verdict | None) -> list[Row]:
-    """A row per baseline that the program was compared with."""
-    return [
-        (
-            row.title,
-            row.criterion,
-            *map(number, (row.ours, row.theirs, row.gain.value)),
-            f"{number(row.gain.low)} … {number(row.gain.high)}",
-            "better" if row.better else "worse" if row.gain.high < 0 else "within noise",
-        )
-        for row in (verdict.comparisons if verdict else ())
-    ]
+    """A row per baseline that the program was compared with; one more for its PR-AUC, which nothing is judged by."""
+    rows = []
+    for row in verdict.comparisons if verdict else ():
+        interval = f"{number(row.gain.low)} … {number(row.gain.high)}"
+        judged = "better" if row.better else "worse" if row.gain.high < 0 else "within noise"
+        rows.append((row.title, row.criterion, *map(number, (row.ours, row.theirs, row.gain.value)), interval, judged))
+        if row.pr_auc is not None:
+            ours, theirs = row.pr_auc
+            rows.append(("", "PR-AUC", *map(number, (ours, theirs, ours - theirs)), "", ""))
+    return rows
 
 
 def summary(verdict: Verdict) -> str:

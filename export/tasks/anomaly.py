@@ -6,6 +6,7 @@ fused layout. Every method has a threshold of its own, the same quantile of the 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,21 +15,22 @@ import numpy as np
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Curve, CurveChart, HistogramChart, Plot, Point, fragment
 
-from ...compress.data import choose
+from ...compress.data import Samples, choose
 from ...compress.labels import label_text
-from ...compress.normal import is_normal
+from ...compress.normal import is_normal, normal_rows
 from ...compress.packages import missing
-from ...compress.tasks import Anomaly, ScoreKind
+from ...compress.tasks import Anomaly, ScoreKind, Task
 from ..codec.backends import BATCH
 from ..codec.detection import integer_errors
 from ..manifest import Manifest
 from ..report.images import diverging, encode_images
 from ..scoring import Scoring
+from ..verify.error_limit import FRACTION, ErrorLimit
 from ..verify.kinds import Kind, Skipped, Why
 from .neighbourhoods import Pca
-from .ranking import Ranked, by_label, detection
+from .ranking import Ranked, average_precision, by_label, detection, roc_auc
 from .results import AnomalyResult, Detection, Estimate, LabelFlags, Scorer
-from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .row import Contest, Exported, HeldFigure, Statistic, TableRow, TaskMeasurement, TaskRow, not_measured
 from .verdict import Criterion
 
 SAMPLES = 10_000
@@ -63,25 +65,37 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
     methods: list[Detection] = []
     found: tuple[LabelFlags, ...] = ()
     skipped: list[Skipped] = []
-    contest = None
+    held = None if data.validation is None else data.validation.take(choose(data.validation, samples, seed))
+
+    def flagged(score: Score, own: np.ndarray) -> np.ndarray | None:
+        limit = None if held is None else np.quantile(score(held), task.quantile, method="inverted_cdf")
+        return None if limit is None else own > limit
+
+    contest = Contest(Criterion.SCORE, rows, scores, {}, alarms=flags / (1 - task.quantile))
+    float_score = None if exported.keras is None else score_by_keras(exported, scoring)
+    if float_score is not None:
+        by_float = float_score(test)
+        float_flags = flagged(float_score, by_float)
+        alarms = None if float_flags is None else float_flags / (1 - task.quantile)
+        contest = dataclasses.replace(contest, keras=by_float, keras_alarms=alarms)
     if anomalous is None or labels is None or anomalous.all() or not anomalous.any():
         reason = "the test samples have no labels" if labels is None else "the test samples are all normal, or none is"
         skipped.append(Skipped(Kind.TASK, Why.NO_SAMPLES, "ROC-AUC, PR-AUC and F1", reason))
-        if anomalous is None or not anomalous.any():
-            far = {MEAN: mean_scores(exported, scoring, test)} if exported.others else {}
-            contest = Contest(Criterion.SCORE, rows, scores, far)
+        far = {MEAN: mean_scores(exported, scoring, test)} if exported.others else {}
+        contest = None if anomalous is not None and anomalous.any() else dataclasses.replace(contest, baselines=far)
     else:
         methods.append(detection(INT8, scores, flags, anomalous, seed))
         found = by_label(scores, flags, labels, anomalous, seed)
-        baselines = {}
-        if exported.others and data.validation is not None:
-            held = data.validation.take(choose(data.validation, samples, seed))
-            others, skipped = other_methods(exported, scoring)
-            for name, score in others.items():
-                own, limit = score(test), np.quantile(score(held), task.quantile, method="inverted_cdf")
-                methods.append(detection(name, own, own > limit, anomalous, seed))
-                baselines |= {} if name == FLOAT else {name: own}
-        contest = Contest(Criterion.ROC_AUC, rows, scores, baselines, anomalous=anomalous)
+        others: dict[Scorer, Score] = {} if float_score is None else {FLOAT: float_score}
+        if exported.others and held is not None:
+            baselines, skipped = other_methods(exported, scoring)
+            others |= baselines
+        scored = {name: score(test) for name, score in others.items()}
+        for name, own in scored.items():
+            flags_of = flagged(others[name], own)
+            methods += [] if flags_of is None else [detection(name, own, flags_of, anomalous, seed)]
+        areas = {name: own for name, own in scored.items() if name != FLOAT}
+        contest = dataclasses.replace(contest, criterion=Criterion.ROC_AUC, baselines=areas, anomalous=anomalous)
     worst = np.argsort(-scores, kind="stable")[:SHOWN]
     y = exported.model.samples(exported.model.reconstruct(test[worst])[1])
     arrays = {
@@ -129,28 +143,32 @@ def mean_scores(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarr
     return real_scores(scoring.kind, exported.mean - exported.data.scaling.apply(x), score_weights(scoring))
 
 
+def score_by_keras(exported: Exported, scoring: Scoring) -> Score:
+    """The float model's score."""
+    apply, keras, weights = exported.data.scaling.apply, exported.keras, score_weights(scoring)
+    assert keras is not None
+    return lambda x: real_scores(scoring.kind, apply(x).astype(np.float64) - keras(apply(x))[1], weights)
+
+
 def score_weights(scoring: Scoring) -> np.ndarray | float:
     """What the squared error of each feature counts in a real score."""
     return np.array(scoring.weights) * scoring.unit_weight if scoring.weights else 1.0
 
 
 def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[Scorer, Score], list[Skipped]]:
-    """The float model's score, and those of baselines fitted to the same training samples; what was skipped, with reasons.
+    """The scores of baselines fitted to the same training samples; what was skipped, with reasons.
 
     PCA: the same kind of score behind as many components as the code has values, standardized by its own training errors.
     Mean: the same behind none, the distance from the mean of the training samples.
     IsolationForest (Liu, Ting & Zhou 2008): scikit-learn's, with its own settings and 100 trees.
     """
-    data, keras = exported.data, exported.keras
+    data = exported.data
     apply, seed = data.scaling.apply, data.config.seed
     train = apply(data.train.take(choose(data.train, SAMPLES, seed)))
     scores: dict[Scorer, Score] = {}
     skipped: list[Skipped] = []
-    if keras is None:
+    if exported.keras is None:
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "anomalies by the float model", "there is no Keras model here"))
-    else:
-        weights = score_weights(scoring)
-        scores[FLOAT] = lambda x: real_scores(scoring.kind, apply(x).astype(np.float64) - keras(apply(x))[1], weights)
     (units,) = exported.backend.program.tensors["code"].shape
     pca = Pca.fit(train, min(units, train.shape[1]))
 
@@ -361,6 +379,44 @@ def headline(result: AnomalyResult) -> tuple[str, str, str] | None:
     return figure, text, f"tells anomalies from normal samples with {figure}{beside}"
 
 
+def area(of: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Contest, np.ndarray], Statistic]:
+    """The area under a curve of `Ranked.counts`, as a figure that is held."""
+
+    def statistic(contest: Contest, values: np.ndarray) -> Statistic:
+        assert contest.anomalous is not None
+        ranked = Ranked.of(values, contest.anomalous)
+        return lambda weights: of(*ranked.counts(weights))
+
+    return statistic
+
+
+def alarm_rate(contest: Contest, values: np.ndarray) -> Statistic:
+    """Flagged normal samples / expected ones."""
+    normal = np.flatnonzero(np.ones(len(values)) if contest.anomalous is None else ~contest.anomalous)
+    values = values[normal].astype(np.float64)
+    return lambda weights: float(np.average(values, weights=None if weights is None else weights[normal]))
+
+
+def scored_pair(contest: Contest) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if contest.anomalous is None or contest.keras is None else (contest.own, contest.keras)
+
+
+def flagged_pair(contest: Contest) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if contest.alarms is None or contest.keras_alarms is None else (contest.alarms, contest.keras_alarms)
+
+
+def error_limit(task: Task, test: Samples | None) -> ErrorLimit | None:
+    """The error of normal samples is limited where there are no anomalies: else the areas say what it is good for."""
+    rows = np.arange(0 if test is None else len(test))
+    normal = None if test is None else normal_rows(test, task, rows)
+    return FRACTION if normal is None or normal.all() else None
+
+
+HELD = (
+    HeldFigure("ROC-AUC", scored_pair, area(roc_auc), lambda limits: limits.max_points_lost),
+    HeldFigure("PR-AUC", scored_pair, area(average_precision), lambda limits: limits.max_points_lost),
+    HeldFigure("alarm rate", flagged_pair, alarm_rate, lambda limits: limits.max_alarms_added, sign=-1),
+)
 ROW = TaskRow(
     "Anomaly detection",
     "finds anomalies among samples of {inputs} values, by the error of their reconstruction from a code of {units} bytes",
@@ -371,4 +427,6 @@ ROW = TaskRow(
     rows,
     headline,
     needs=lambda _: {"isolation-forest": ("sklearn",)},
+    held=HELD,
+    error_limit=error_limit,
 )

@@ -233,7 +233,7 @@ HEADER = ("", "quality", "bytes", "bits per value", "smaller by")
 
 def rows(result: CompressionResult) -> Sequence[TableRow]:
     return [
-        (name, "", quality, size, f"{bits} bits per value, {ratio} smaller")
+        (name, "", quality, size, f"{bits} bits per value, {ratio} smaller, {result.samples:,} test samples")
         for name, quality, size, bits, ratio in cells(result)
     ]
 
@@ -257,7 +257,7 @@ def section(manifest: Manifest, result: CompressionResult, arrays: Mapping[str, 
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         result=result,
-        meaning=MEANINGS.get(result.measure, ""),
+        meaning=MEANINGS.get(result.measure, "") + f"; over {result.samples:,} test samples",
         coders={point.coder for point in result.points},
         header=HEADER,
         rows=cells(result),

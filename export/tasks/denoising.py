@@ -25,6 +25,7 @@ from ...compress.scaling import Scaling
 from ..manifest import Manifest
 from ..parity.fidelity import MEASURES, Fidelity
 from ..report.images import encode_images
+from ..verify.error_limit import DECIBELS
 from ..verify.kinds import Kind, Skipped, Why
 from .compression import squared_errors
 from .denoisers import EXTRA, PCA_SAMPLES, Selection, denoisers_of
@@ -221,7 +222,8 @@ def rows(result: DenoisingResult) -> Sequence[TableRow]:
     shown = {f"noisy input ({noise_text(result)})": result.row(INPUT), "denoised, int8": result.row(PROGRAM)}
     if best is not None:
         shown[f"best baseline: {title(best)}"] = best
-    return [(name, "", quality_text(row), "", gain_text(row)) for name, row in shown.items()]
+    over = f"{result.samples:,} test samples"
+    return [(name, "", quality_text(row), "", ", ".join(filter(None, (gain_text(row), over)))) for name, row in shown.items()]
 
 
 def table(result: DenoisingResult) -> list[tuple[str, str, str]]:
@@ -338,5 +340,6 @@ ROW = TaskRow(
     card,
     rows,
     headline,
+    error_limit=lambda _task, _test: DECIBELS,
     needs=lambda spec: {name: denoiser.packages for name, denoiser in denoisers_of(spec).items()},
 )

@@ -18,15 +18,17 @@ from ..scoring import threshold_of
 from ..targets import read_model
 from ..verify.kinds import Kind, Skipped, Why
 from ..verify.results import Check, Metrics
-from .row import Exported, TaskMeasurement
+from .row import Exported, Keras, TaskMeasurement
 from .table import TASKS
 
 TASK = "the figures of the task"
 
 
-def with_task(metrics: Metrics, bundle: Bundle, data: Dataset) -> tuple[Metrics, TaskMeasurement | None]:
+def with_task(
+    metrics: Metrics, bundle: Bundle, data: Dataset, keras: Keras | None = None
+) -> tuple[Metrics, TaskMeasurement | None]:
     """The metrics with the result of the bundle's task on the test samples of `data`, in the bundle's scaling, and its
-    measurement, None where there is none.
+    measurement, None where there is none. `keras`: the float model before compression, where it is there.
 
     Of a detector also a check that its thresholds are those of the held-out samples, where `data` are the ones it was fitted
     to. What cannot be measured is a failed check, or a skipped row where no runtime is installed.
@@ -39,7 +41,7 @@ def with_task(metrics: Metrics, bundle: Bundle, data: Dataset) -> tuple[Metrics,
         backend = ProgramBackend(programs.fused, manifest.data.spec, manifest.io, manifest.integer_maps)
         tables = bundle.tables() if tables_name(manifest.name) in manifest.files else None
         files = open_files(bundle)
-        exported = Exported(backend, data, manifest.recipe, None, tables, manifest.detector, files, others=False)
+        exported = Exported(backend, data, manifest.recipe, keras, tables, manifest.detector, files, others=False)
         measured = TASKS[kind].measure(exported)
         split = replace_fields(backend, program=programs.split)
         checks, skipped = _check_thresholds(manifest, {"split": split, "fused": backend}, data)

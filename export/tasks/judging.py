@@ -7,7 +7,7 @@ chapter 16): samples are drawn, and both methods are measured on the same draw.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -21,17 +21,14 @@ from ..interpreter import execute
 from ..parity.reference_outputs import layer_outputs
 from ..verify.kinds import Kind, Skipped, Why
 from ..verify.results import FILE, Check, Metrics, read_metrics
-from .ranking import LEVEL, Ranked, resamples, roc_auc
+from .ranking import LEVEL, Ranked, average_precision, resamples, roc_auc
 from .results import Estimate
-from .row import Contest, TaskMeasurement
+from .row import Contest, Statistic, TaskMeasurement
 from .verdict import TITLES, Criterion, LayerUse, MethodComparison, Verdict, findings
 
 RESAMPLES = 1000
 OBSERVED = 2_000
 """Test samples whose units and outputs are looked at, at most."""
-
-Statistic = Callable[[np.ndarray | None], float]
-"""A figure of samples that count `weights` times, float64 [n]; None: once each."""
 
 
 def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, seed: int, *, for_rate: bool = False) -> Verdict:
@@ -124,9 +121,13 @@ def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
     low, high = np.quantile(_gains(criterion, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     gains = [Estimate(*map(float, each)) for each in zip(_gains(criterion, whole), low, high, strict=True)]
     ours, *theirs = whole.tolist()
+    areas = [None] * len(names)
+    if contest.anomalous is not None:
+        own, *others = (average_precision(*Ranked.of(each, contest.anomalous).counts()) for each in contest.arrays["figures"])
+        areas = [(own, other) for other in others]
     return tuple(
-        MethodComparison(name, criterion, ours, value, gain, contest.settings.get(name, ""))
-        for name, value, gain in zip(names, theirs, gains, strict=True)
+        MethodComparison(name, criterion, ours, value, gain, contest.settings.get(name, ""), area)
+        for name, value, gain, area in zip(names, theirs, gains, areas, strict=True)
     )
 
 

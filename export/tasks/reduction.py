@@ -21,7 +21,7 @@ from ..manifest import Manifest
 from ..verify.kinds import Kind, Skipped, Why
 from .neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness_of_each
 from .results import Method, Neighbourhoods, ReductionResult
-from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .row import Contest, Exported, HeldFigure, Statistic, TableRow, TaskMeasurement, TaskRow, not_measured
 from .verdict import Criterion
 
 TRAIN = 5000
@@ -57,6 +57,8 @@ def measure(exported: Exported) -> TaskMeasurement:
         "int8": (code.dequantize(exported.model.encode(train)), code.dequantize(exported.model.encode(test)))
     }
     skipped: list[Skipped] = []
+    if exported.keras is not None:
+        codes["float"] = exported.keras(x_train)[0], exported.keras(x_test)[0]
     if exported.others:
         others, skipped = other_codes(exported, x_train, x_test, units)
         codes |= others
@@ -79,21 +81,19 @@ def measure(exported: Exported) -> TaskMeasurement:
     if exported.others:
         baselines["pca"] = trusted["pca"]
         baselines["mean"] = trustworthiness_of_each(x_test, np.zeros((len(test), 1)), task.neighbours)
-    contest = Contest(Criterion.TRUSTWORTHINESS, rows, trusted["int8"], baselines)
+    contest = Contest(Criterion.TRUSTWORTHINESS, rows, trusted["int8"], baselines, keras=trusted.get("float"))
     return TaskMeasurement(result, arrays, tuple(skipped), contest)
 
 
 def other_codes(
     exported: Exported, train: np.ndarray, test: np.ndarray, units: int
 ) -> tuple[dict[Method, tuple[np.ndarray, np.ndarray]], list[Skipped]]:
-    """Codes of `train` and `test`, in scaled values, by the float model, PCA and UMAP; what was skipped, with reasons."""
+    """Codes of `train` and `test`, in scaled values, by PCA and UMAP; what was skipped, with reasons."""
     pca, keras = Pca.fit(train, min(units, train.shape[1])), exported.keras
     codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {}
     skipped: list[Skipped] = []
     if keras is None:
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by the float model", "there is no Keras model here"))
-    else:
-        codes["float"] = keras(train)[0], keras(test)[0]
     codes["pca"] = pca.encode(train), pca.encode(test)
     if find_spec("umap") is None:
         skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, "reduction by UMAP", str(missing("umap"))))
@@ -195,6 +195,15 @@ def rows(result: ReductionResult) -> Sequence[TableRow]:
     return lines
 
 
+def trusted_pair(contest: Contest) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if contest.keras is None else (contest.own, contest.keras)
+
+
+def mean_of(_: Contest, values: np.ndarray) -> Statistic:
+    return lambda weights: float(np.average(values.astype(np.float64), weights=weights))
+
+
+HELD = (HeldFigure("trustworthiness", trusted_pair, mean_of, lambda limits: limits.max_points_lost),)
 ROW = TaskRow(
     "Dimensionality reduction",
     "turns samples of {inputs} values into codes of {units} values, near samples into near codes",
@@ -205,4 +214,6 @@ ROW = TaskRow(
     rows,
     headline,
     needs=lambda _: {"umap": ("umap",)},
+    held=HELD,
+    error_limit=lambda _task, _test: None,
 )

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ...compress.config import Recipe
-from ...compress.data import Dataset, choose
+from ...compress.config import Recipe, VerifyConfig
+from ...compress.data import Dataset, Samples, choose
 from ...compress.errors import NotInstalledError
 from ...compress.packages import missing
 from ...compress.sample_spec import SampleSpec
+from ...compress.tasks import Task
 from ..codec.backends import Backend, ProgramBackend
 from ..codec.classes import CodeTables
 from ..manifest import Manifest
 from ..scoring import Detector
+from ..verify.error_limit import FRACTION, ErrorLimit
 from ..verify.kinds import Kind, Skipped, Why
 from .results import TaskResult
 from .verdict import Criterion
@@ -28,8 +30,10 @@ MEAN_SAMPLES = 10_000
 """Training samples whose mean is a baseline, at most."""
 TableRow = tuple[str, str, str, str, str]
 """A row of the table at the end of a run: subject, error, quality, bytes, parity."""
+Statistic = Callable[[np.ndarray | None], float]
+"""A figure of samples that count `weights` times, float64 [n]; None: once each."""
 Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""float32 [n, inputs] in scaled values → (code, y), by the float model that the int8 one comes from."""
+"""float32 [n, inputs] in scaled values → (code, y), by the float model before it is compressed."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,9 @@ class Exported:
 class Contest:
     """What each of the test samples `rows` adds to a figure: a squared error, a score or a trustworthiness, float32 [n] each.
 
-    `own`: by the program; `baselines` by name, with a `settings` text where there is one. `anomalous`: bool [n], which samples
-    are anomalies, where the figure is an area under a curve.
+    `own`: by the program; `keras`: by the float model, None where there is none; `baselines` by name, with a `settings` text
+    where there is one. `anomalous`: bool [n], which samples are anomalies, where the figure is an area under a curve.
+    `alarms`, `keras_alarms`: of a detector, what each sample adds to the alarm rate, flagged / expected, by both.
     """
 
     criterion: Criterion
@@ -77,12 +82,34 @@ class Contest:
     baselines: Mapping[str, np.ndarray]
     settings: Mapping[str, str] = field(default_factory=dict)
     anomalous: np.ndarray | None = None
+    keras: np.ndarray | None = None
+    alarms: np.ndarray | None = None
+    keras_alarms: np.ndarray | None = None
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What a bundle keeps of it."""
         values = np.stack([self.own, *self.baselines.values()]).astype(np.float32)
-        return {"compared": self.rows, "figures": values} | ({} if self.anomalous is None else {"anomalous": self.anomalous})
+        of_keras = {"keras": self.keras, "keras_alarms": self.keras_alarms}
+        kept = {name: each.astype(np.float32) for name, each in of_keras.items() if each is not None}
+        return {"compared": self.rows, "figures": values, **kept} | (
+            {} if self.anomalous is None else {"anomalous": self.anomalous}
+        )
+
+
+@dataclass(frozen=True)
+class HeldFigure:
+    """A figure of a task that the int8 files may lose little of, against Keras float.
+
+    `pair`: of a contest the samples' values by the program and by the float model, None where it has none; `statistic`: what
+    computes the figure of such values. `sign`: 1 where larger is better, −1 where smaller is. `most`: the limit of [verify].
+    """
+
+    title: str
+    pair: Callable[[Contest], tuple[np.ndarray, np.ndarray] | None]
+    statistic: Callable[[Contest, np.ndarray], Statistic]
+    most: Callable[[VerifyConfig], float]
+    sign: int = 1
 
 
 @dataclass(frozen=True)
@@ -111,7 +138,8 @@ class TaskRow:
     `section`: of report.html, from the manifest, the result and the arrays; empty for none. `card`: its section of
     MODEL_CARD.md in Markdown; empty for none. `rows`: of the table at the end of a run. `headline`: for the top of report.html,
     a large figure, the text below it and its phrase in the first sentence; None for none. `needs`: of each other method that
-    samples are measured by, the optional packages.
+    samples are measured by, the optional packages. `held`: the figures whose loss by quantization is limited.
+    `error_limit`: how the error of the int8 files on these test samples is limited beside them; None: it is not.
     """
 
     title: str
@@ -123,6 +151,8 @@ class TaskRow:
     rows: Callable[[Any], Sequence[TableRow]]
     headline: Callable[[Any], tuple[str, str, str] | None] = lambda _: None
     needs: Callable[[SampleSpec], Mapping[str, tuple[str, ...]]] = lambda _: {}
+    held: Sequence[HeldFigure] = ()
+    error_limit: Callable[[Task, Samples | None], ErrorLimit | None] = lambda _task, _test: FRACTION
 
     def missing(self, spec: SampleSpec) -> Mapping[str, NotInstalledError]:
         """The methods that cannot be measured here, each with the error that says how to install what it needs."""

@@ -69,6 +69,7 @@ class MethodComparison(Record, frozen=True):
 
     `gain`: how much better the program is, in the figure's unit, negative where it is worse, with the 95 % interval of the
     paired bootstrap. `setting` of the baseline. The mean squared error is per value, in the data's unit of measure, squared.
+    `pr_auc`: of both, beside ROC-AUC.
     """
 
     baseline: str
@@ -77,6 +78,7 @@ class MethodComparison(Record, frozen=True):
     theirs: float
     gain: Estimate
     setting: str = ""
+    pr_auc: tuple[float, float] | None = None
 
     @property
     def better(self) -> bool:
@@ -239,8 +241,15 @@ def _alarm_text(finding: Finding, _: Verdict) -> str:
     )
 
 
-def _chance_text(finding: Finding, _: Verdict) -> str:
-    return f"ROC-AUC {finding.value:.4f}: anomalies score lower than normal samples, guessing has 0.5"
+def _chance_text(finding: Finding, verdict: Verdict) -> str:
+    best = max(verdict.comparisons, key=lambda row: row.theirs)
+    other = f"{best.title} has {number(best.theirs)} here" if best.theirs > 0.5 else "no baseline is above 0.5 either"
+    return (
+        f"ROC-AUC {finding.value:.4f}: anomalies score lower than normal samples, guessing has 0.5. They may be simpler than "
+        "normal samples (flat, half empty, of smaller amplitude), which a model reconstructs well, or `normal` in [task] names "
+        'the wrong labels. Try fewer units of the code, score = "standardized", or another detector: '
+        f"{other} (docs/anomaly.md)"
+    )
 
 
 RULES: Mapping[Reason, Rule] = {

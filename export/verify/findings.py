@@ -11,18 +11,19 @@ from msgspec.structs import replace
 
 from ...compress.config import VerifyConfig
 from ...compress.errors import TiedaeError
+from ...compress.normal import measured_rows
 from ..file_io import SCALED_IO, FileIO
 from ..formats.model_file import Contents
 from ..interpreter import Conversion, program_input
 from ..parity.comparison import compare
-from ..parity.fidelity import Fidelity
+from ..parity.fidelity import Fidelity, squared_error
 from ..parity.reference_outputs import Expected, Floats
 from ..program import Program
 from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, rounds_as_program
 from ..score_graph import ANOMALY, SCORE
 from .kinds import Kind, Skipped, Why
-from .results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, finite
+from .results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, finite, samples_text
 
 Values = Mapping[str, np.ndarray]
 
@@ -69,7 +70,7 @@ class Evidence:
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality. `fidelity` measures in the data's unit of measure, if the kind
-    of data is known. `normal`: which samples are normal, bool [n]; None where they have no labels.
+    of data is known. `normal`: which samples are normal, bool [n], of an anomaly task with labels; quality is measured on them.
     """
 
     x: np.ndarray
@@ -87,9 +88,25 @@ class Evidence:
         """What the model shall give, in scaled values."""
         return self.scaled if self.clean_scaled is None else self.clean_scaled
 
+    @property
+    def measured(self) -> np.ndarray:
+        """The samples that quality is measured on, by index."""
+        return measured_rows(len(self.x), self.normal)
+
+    @property
+    def samples_text(self) -> str:
+        return samples_text(len(self.measured), normal=self.normal is not None and bool(self.normal.any()))
+
+    def error(self, y: np.ndarray) -> float:
+        """The squared error of reconstructions `y`, [n, inputs] in scaled values."""
+        return squared_error(self.wanted_scaled[self.measured], y[self.measured])
+
     def fit(self, y: np.ndarray) -> Fit | None:
         """The fidelity of reconstructions `y`, [n, inputs] in scaled values; None if the kind of data is unknown."""
-        return None if self.fidelity is None else self.fidelity.measure(self.x if self.clean is None else self.clean, y)
+        if self.fidelity is None:
+            return None
+        wanted = self.x if self.clean is None else self.clean
+        return self.fidelity.measure(wanted[self.measured], y[self.measured])
 
 
 @dataclass(frozen=True)

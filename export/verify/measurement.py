@@ -214,14 +214,9 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
         return
     signature = "reconstruct" if "reconstruct" in subject.files else "decode"
     file = subject.files[signature]
-    if "y" not in outputs or not np.isfinite(error := squared_error(evidence.wanted_scaled, outputs["y"])):
+    if "y" not in outputs or not np.isfinite(error := evidence.error(outputs["y"])):
         text = f"{file} in {runtime}: no finite y of the expected shape"
         findings.check(Kind.QUALITY, False, "no y", "finite", text, file=file, runtime=runtime)
         return
     of = {"precision": precision, "file": file, "runtime": runtime, "provider": subject.session.provider}
     findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, evidence.fit(outputs["y"]), **of))
-
-
-def squared_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Σ (y − x)² over the values of a sample, averaged over samples; `x` and `y` [n, inputs] in scaled values."""
-    return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))

@@ -295,10 +295,21 @@ class Model(Record, frozen=True):
 
 
 class Source(Record, frozen=True):
-    """The test samples of a measurement."""
+    """The test samples of a measurement; quality is measured on `samples` of them, the `normal` ones of an anomaly task."""
 
     source: str
     sha256: str
+    samples: Count = 0
+    normal: bool = False
+
+    @property
+    def text(self) -> str:
+        return samples_text(self.samples, normal=self.normal)
+
+
+def samples_text(count: int, *, normal: bool) -> str:
+    """`2,000 test samples`, `201 normal test samples`."""
+    return f"{count:,} {'normal ' if normal else ''}test samples"
 
 
 class Baseline(Record, frozen=True):

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from ...compress.config import VerifyConfig
 from ...compress.data import Samples
 from ...compress.errors import FormatError
-from ...compress.normal import is_normal, normal_of
+from ...compress.normal import measured_rows, normal_rows
+from ...compress.tasks import Task
 from .. import golden as vectors
 from ..bundle import PRECISIONS, PROGRAM_FILE, Bundle, Programs, describe_files, model_names, residuals_name, tables_name
 from ..file_info import digest_of
@@ -29,17 +30,18 @@ from ..interpreter import execute
 from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
 from ..parity.comparison import compare
-from ..parity.fidelity import Fidelity, warnings_of
+from ..parity.fidelity import Fidelity, fit_value, warnings_of
 from ..parity.reference_outputs import Expected, Keras, Layers, Original, best_floats, expect, read_float_program
 from ..program import Program
 from ..runtimes.machine import installed_versions
 from ..targets import TARGETS, read_model, tolerances_of
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
+from .error_limit import FRACTION, ErrorLimit
 from .findings import Evidence, Findings, Measured, Subject
 from .kinds import Kind, Maker, Precision, Why
-from .measurement import measure_float, measure_int8, squared_error
-from .results import Metrics, ModelFile, Proof
+from .measurement import measure_float, measure_int8
+from .results import Metrics, ModelFile, Proof, Source
 from .scores import measure_scores, score_constants
 from .sessions import open_sessions
 from .sources import check_sources, is_source
@@ -62,6 +64,7 @@ def verify_bundle(
     test: Samples | None = None,
     test_samples: int | None = None,
     tolerances: VerifyConfig | None = None,
+    error_limit: ErrorLimit | None = FRACTION,
     run_source: bool = False,
     announce: Announce = lambda _text: None,
 ) -> Metrics:
@@ -70,7 +73,8 @@ def verify_bundle(
     `keras` is the source of the float files, `layers` gives the outputs of its layers, `uncompressed` is the float model before
     pruning, the reference of quality (default: `keras`); `float_error`: its error on `test`, where known. `test_samples`: how
     many the test set has, where `test` is only its first part. Without `test` samples the golden vectors are used; without a
-    model, the float program of the float files. `tolerances` default to those of the recipe. `run_source`: run the code of .c
+    model, the float program of the float files. `tolerances` default to those of the recipe. `error_limit`: how the int8 files'
+    error is held to the float model's; None: it is not, where the task has figures of its own. `run_source`: run the code of .c
     files that are not what this version writes of the program. Raises FormatError if `path` is no bundle or its manifest is
     damaged.
     """
@@ -127,8 +131,16 @@ def verify_bundle(
             measure_crossing(of_precision, against, evidence, findings, precision)
         measured += of_precision
     findings.errors += attribute(measured, expected, evidence.floats)
-    _check_quality(findings, tolerances, evidence)
+    if error_limit is not None:
+        _check_quality(findings, error_limit, tolerances, evidence)
     return _metrics(bundle, findings)
+
+
+def source_of(source: str, test: Samples, task: Task) -> Source:
+    """The test samples of a measurement: where they are from, and how many of them quality is measured on."""
+    taken = np.arange(min(len(test), MAX_SAMPLES))
+    normal = normal_rows(test, task, taken)
+    return Source(source, test.sha256, len(measured_rows(len(taken), normal)), normal is not None and bool(normal.any()))
 
 
 def _metrics(bundle: Bundle, findings: Findings) -> Metrics:
@@ -363,16 +375,13 @@ def _evidence(
         findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
     known = (golden["code.f32"], manifest.io.floats.scaled_values(golden["y.f32"])) if test is None else None
     floats = best_floats(scaled, original, known, floating)
-    wanted = scaled if clean_scaled is None else clean_scaled
     reference = original.keras if original.uncompressed is None else original.uncompressed
-    float_error = None if reference is None else squared_error(wanted, reference(scaled)[1])
-    measures = test is not None
-    labels = None if test is None or test.labels is None else np.asarray(test.labels)[taken]
-    normal = None if labels is None else is_normal(labels, normal_of(manifest.recipe.task))
-    return Evidence(x, scaled, floats, float_error, measures, fidelity, clean, clean_scaled, normal)
+    normal = None if test is None else normal_rows(test, manifest.recipe.task, taken)
+    evidence = Evidence(x, scaled, floats, None, test is not None, fidelity, clean, clean_scaled, normal)
+    return evidence if reference is None else dataclasses.replace(evidence, float_error=evidence.error(reference(scaled)[1]))
 
 
-def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evidence) -> None:
+def _check_quality(findings: Findings, limit: ErrorLimit, tolerances: VerifyConfig, evidence: Evidence) -> None:
     """Check the int8 files' error against Keras float's, in every runtime."""
     if not evidence.measures_quality:
         return
@@ -380,10 +389,12 @@ def _check_quality(findings: Findings, tolerances: VerifyConfig, evidence: Evide
         reason = "no Keras model given for these samples"
         findings.skip(Kind.QUALITY, Why.NO_KERAS, "quality against Keras float", reason)
         return
-    reference, most = evidence.float_error, tolerances.max_quality_loss
+    reference, most = evidence.float_error, limit.most(tolerances)
     for row in findings.quality:
         if row.precision is not Precision.INT8:
             continue
-        loss = row.error / reference - 1 if reference > 0 else float(row.error > 0)
-        text = f"{row.file} in {row.runtime}: error {row.error:.4g}, {loss:+.2%} against Keras float {reference:.4g}"
-        findings.check(Kind.QUALITY, loss <= most, loss, f"<= {most:g}", text, file=row.file, runtime=row.runtime)
+        loss, fit = limit.lost(row.error, reference), fit_value(row.fidelity)
+        quality = f"error {row.error:.4g}, {limit.text.format(loss)} against Keras float {reference:.4g}"
+        text = f"{row.file} in {row.runtime}: {quality}, over {evidence.samples_text}{f' ({fit})' if fit else ''}"
+        limit_text = f"<= {most:g}{limit.unit}"
+        findings.check(Kind.QUALITY, loss <= most, loss, limit_text, text, file=row.file, runtime=row.runtime)

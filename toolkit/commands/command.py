@@ -238,13 +238,13 @@ def say_verdict(metrics: Metrics, console: Console) -> None:
 
 def say_checks(metrics: Metrics, console: Console) -> None:
     """The quality of unscaled samples, a note for each of the worst columns that it warns of, and every check with -v."""
-    from tiedae.export.parity.fidelity import MEANINGS
+    from tiedae.export.parity.fidelity import meaning
 
     for check in metrics.checks:
         console.detail(f"{'ok' if check.ok else 'FAILED'}  {check.text}")
     measure = next((row.fidelity.measure for row in metrics.quality if row.fidelity), None)
     if measure is not None:
-        console.say(f"quality: {measure} = {MEANINGS[measure]}")
+        console.say(f"quality: {measure} = {meaning(measure, metrics.samples)}")
     for warning in metrics.warnings[:SHOWN]:
         console.note(f"warning: column {warning.text}")
     if len(metrics.warnings) > SHOWN:

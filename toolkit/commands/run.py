@@ -22,6 +22,8 @@ def run(call: Call) -> None:
     recipe = load_recipe(call.recipe)
     call.check_outputs(*(call.recipe.parent / source for source in recipe.data.sources))
     from tiedae.export.report.summary import HEADER, table_rows
+    from tiedae.export.report.verdict import HEADER as VERDICT_HEADER
+    from tiedae.export.report.verdict import verdict_rows
     from tiedae.export.verify.results import Kind, to_json
 
     from ..pipeline import run_recipe
@@ -29,7 +31,10 @@ def run(call: Call) -> None:
     out, console = call.out or RUNS / recipe.name, call.console
     metrics = run_recipe(recipe, base=call.recipe.parent, out=out, resume=call.resume, force=call.force, console=console)
     console.table(recipe.name, HEADER, table_rows(metrics))
-    console.say("error: squared, summed over the values of a test sample, averaged over samples; in scaled values")
+    if rows := verdict_rows(metrics.verdict):
+        console.table("Baselines", VERDICT_HEADER, rows)
+    over = "samples" if metrics.samples is None else metrics.samples.text
+    console.say(f"error: squared, summed over the values of a sample, averaged over {over}; in scaled values")
     say_checks(metrics, console)
     for skipped in (row for row in metrics.skipped if row.kind in (Kind.QUALITY, Kind.TASK)):
         console.say(f"{skipped.what}: not measured, {skipped.reason}")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.records import Record
+from tiedae.export.parity.fidelity import squared_error
 from tiedae.export.tasks.coders import IMAGE_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of
 from tiedae.export.tasks.compression import FAR, TITLES, TRAINING_SAMPLES, no_pca, not_pictures
 from tiedae.export.tasks.results import Coder
-from tiedae.export.verify.measurement import squared_error
 
 AROUND = (0.7, 1.4)
 """The curve of PCA goes from this multiple of the least bits of a trial to this one of the most."""

@@ -30,10 +30,9 @@ from tiedae.export.codec.training_codes import fit_code_tables
 from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit as fit_maps
 from tiedae.export.interpreter import execute, program_input
-from tiedae.export.parity.fidelity import Fidelity
+from tiedae.export.parity.fidelity import Fidelity, squared_error
 from tiedae.export.runtimes.table import RUNTIMES, usual
 from tiedae.export.targets import TARGETS
-from tiedae.export.verify.measurement import squared_error
 from tiedae.export.verify.results import Column, Fit
 
 from ..console import Progress
