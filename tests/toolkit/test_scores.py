@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.codec.codec import load
 from tiedae.export.codec.detection import integer_errors
 from tiedae.export.targets import read_model
-from tiedae.run_artifacts import load_source
+from tiedae.export.verify.kinds import Kind
+from tiedae.export.verify.results import read_metrics
+from tiedae.run_artifacts import load_measured, load_source
 from tiedae.sources import load_dataset
+from tiedae.verification import verify
 
 COLUMNS = ("a", "b", "c", "d")
 
@@ -83,6 +87,39 @@ def test_a_run_trains_on_normal_samples_and_leaves_a_detector(run: Path) -> None
     assert {row["label"]: row["normal"] for row in metrics["labels"]} == {"good": True, "worn": False}
     assert "Anomaly detection" in (run / "bundle" / "report.html").read_text()
     assert "### Anomaly detection" in (run / "bundle" / "MODEL_CARD.md").read_text()
+
+
+def test_quality_is_that_of_normal_samples_and_the_areas_are_limited(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stated = read_metrics(run / "bundle" / "metrics.json")
+    assert stated.samples is not None and (stated.samples.samples, stated.samples.normal) == (50, True)
+    quality = {check.detail: check for check in stated.checks if check.kind is Kind.QUALITY}
+    assert list(quality) == ["ROC-AUC", "PR-AUC", "alarm rate"] and all(check.ok for check in quality.values())
+    codec, manifest = load(run), Bundle.open(run / "bundle").manifest
+    test = load_measured(run, manifest, str(run.parent / "t.csv")).test
+    good = test.take(np.flatnonzero(np.asarray(test.labels) == "good"))
+    x, y = (manifest.data.scaling.apply(each.astype(np.float64)) for each in (good, codec.decode(codec.encode(good))))
+    (row,) = [row for row in stated.quality if row.file == "plane.int8.onnx" and row.runtime == "ort-cpu"]
+    assert len(good) == 50 and row.error == pytest.approx(np.square(x - y).sum(axis=1).mean(), rel=1e-4)
+    capsys.readouterr()
+    arguments = ["verify", str(run), "--data", str(run.parent / "t.csv"), "--json", str(run / "again.json"), "--force"]
+    assert main(arguments) == 0
+    again = read_metrics(run / "again.json")
+    assert {check.detail: check for check in again.checks if check.kind is Kind.QUALITY} == quality
+    out = capsys.readouterr().out
+    assert "over 50 normal test samples" in out and "PR-AUC" in out
+    assert main([*arguments, "--limit", "max_points_lost=0", "--limit", "max_alarms_added=0", "-q"]) == 0, "luck is no loss"
+
+
+def test_figures_of_the_float_model_that_are_gone_are_a_skipped_row(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(run / "bundle", copy)
+    (copy / "task" / "keras.npy").unlink()
+    found = verify(copy, model=None, data=str(run.parent / "t.csv"), announce=lambda _: None)
+    assert [check.file for check in found.failed] == ["task/keras.npy"]
+    assert not [check for check in found.checks if check.kind is Kind.QUALITY]
+    assert [row.what for row in found.skipped if row.kind is Kind.QUALITY] == [
+        "ROC-AUC, PR-AUC, alarm rate against Keras float"
+    ]
 
 
 def test_scores_of_a_table_with_labels(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

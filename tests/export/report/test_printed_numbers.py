@@ -6,8 +6,11 @@ import itertools
 import re
 
 import pytest
+from msgspec.structs import replace
 from tiedae.export.bench.benchmark import tables
+from tiedae.export.parity.fidelity import meaning
 from tiedae.export.report.summary import table_rows
+from tiedae.export.tasks.verdict import Verdict
 
 from ...typed import typed, typed_bench
 from .drawn import render_card, render_report
@@ -59,6 +62,34 @@ def test_final_table_gives_the_fraction_of_equal_codes(make_parts):
     )
     assert rows["tied int8 onnx"][1] == "kernel stored once, 99.975 % of codes equal, at most 1 LSB off in ort-cpu"
     assert rows["stock int8 tflite"][1].endswith("codes against litert-reference: 0.2 %, 1 LSB")
+
+
+def test_a_stock_file_beside_a_rate_has_finer_codes(make_parts):
+    _, metrics, *_ = make_parts()
+    plain = typed(metrics)
+    rated = replace(plain, verdict=Verdict(1, 1, 0, 1, (), (), False, for_rate=True))
+    for found, finer in (
+        (plain, False),
+        (replace(rated, verdict=replace(rated.verdict, for_rate=False)), False),
+        (rated, True),
+    ):
+        texts = {row[0]: row[4] for row in table_rows(found) if "int8" in row[0]}
+        assert len(texts) == 4 and {"finer" in text for name, text in texts.items() if name.startswith("stock")} == {finer}
+        assert not any("finer" in text for name, text in texts.items() if name.startswith("tied"))
+
+
+@pytest.mark.parametrize(
+    ("count", "normal", "words"), [(2000, False, "2,000 test samples"), (50, True, "50 normal test samples")]
+)
+def test_a_fit_says_over_how_many_samples_it_is(make_parts, count, normal, words):
+    manifest, metrics, *arrays = make_parts()
+    fit = {"measure": "PSNR", "unit": "dB", "mse": 1.0, "value": 20.0}
+    metrics["quality"] = [row | {"fidelity": fit} for row in metrics["quality"]]
+    metrics["samples"] = {"source": "x.npy", "sha256": "0", "samples": count, "normal": normal}
+    assert meaning("PSNR", typed(metrics).samples).endswith(f"; over {words}") and meaning("PSNR", None).endswith(
+        "training data"
+    )
+    assert f"over {words}" in render_card(manifest, metrics) and f"over {words}" in render_report(manifest, metrics, *arrays)
 
 
 def test_error_bar_is_that_of_the_worst_runtime(make_parts):

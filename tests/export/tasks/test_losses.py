@@ -22,9 +22,9 @@ from tiedae.export.tasks.row import Contest, TaskMeasurement
 from tiedae.export.tasks.table import TASKS
 from tiedae.export.tasks.verdict import Criterion
 from tiedae.export.verify.error_limit import DECIBELS, FRACTION, ErrorLimit
-from tiedae.export.verify.findings import Findings
+from tiedae.export.verify.findings import Evidence, Findings
 from tiedae.export.verify.kinds import Kind, Why
-from tiedae.export.verify.results import Check, samples_text
+from tiedae.export.verify.results import Check, Metrics, samples_text
 
 LIMITS = VerifyConfig()
 
@@ -119,20 +119,13 @@ def test_a_bundle_keeps_what_the_float_model_adds() -> None:
 def test_without_a_float_model_it_is_a_skipped_row(task: Task) -> None:
     subject = dataclasses.replace(contest(), keras=None)
     manifest: Any = SimpleNamespace(recipe=SimpleNamespace(task=task, data=SimpleNamespace(seed=0)))
-    metrics: Any = METRICS
-    found = with_losses(metrics, manifest, TaskMeasurement(None, contest=subject), LIMITS)
+    found = with_losses(METRICS, manifest, TaskMeasurement(None, contest=subject), LIMITS)
     (row,) = found.skipped
     assert row.kind is Kind.QUALITY and row.why is Why.NO_KERAS and "against Keras float" in row.what and not found.checks
-    assert with_losses(metrics, manifest, None, LIMITS) == metrics
+    assert with_losses(METRICS, manifest, None, LIMITS) == METRICS
 
 
-def _metrics() -> Any:
-    from tiedae.export.verify.results import Metrics
-
-    return Metrics("d", **Findings().rows(), versions={})
-
-
-METRICS = _metrics()
+METRICS = Metrics("d", **Findings().rows(), versions={})
 
 
 def samples(labels: np.ndarray | None) -> Samples:
@@ -168,6 +161,16 @@ def test_quality_is_measured_on_normal_samples_where_they_are_known() -> None:
     odd = normal_rows(samples(MIXED), Anomaly(0.9, (7,)), rows)
     assert odd is not None and not odd.any() and len(measured_rows(20, odd)) == 20
     assert samples_text(1200, normal=True) == "1,200 normal test samples"
+
+
+def test_anomalies_beyond_the_range_do_not_move_the_error() -> None:
+    x = np.zeros((20, 3), np.float32)
+    y = np.full((20, 3), 0.1, np.float32)
+    y[1::2] = 1e6
+    normal = normal_rows(samples(MIXED), Anomaly(0.9, (0,)), np.arange(20))
+    evidence = Evidence(x, x, None, None, True, normal=normal)
+    assert evidence.error(y) == pytest.approx(0.03) and evidence.samples_text == "10 normal test samples"
+    assert dataclasses.replace(evidence, normal=None).error(y) > 1e12
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6))

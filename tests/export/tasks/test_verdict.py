@@ -16,8 +16,10 @@ from tiedae.compress.errors import RecipeError
 from tiedae.compress.records import checked, decode, plain
 from tiedae.compress.tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Reduction
 from tiedae.export.codec.backends import ProgramBackend
+from tiedae.export.report.verdict import verdict_rows
 from tiedae.export.tasks.denoisers import DENOISERS
 from tiedae.export.tasks.judging import RESAMPLES, better_than, comparisons, judge, layer_use
+from tiedae.export.tasks.ranking import Ranked, average_precision
 from tiedae.export.tasks.results import INPUT, AnomalyResult, Estimate
 from tiedae.export.tasks.row import Contest, TaskMeasurement
 from tiedae.export.tasks.verdict import (
@@ -33,6 +35,7 @@ from tiedae.export.tasks.verdict import (
     sentences,
 )
 from tiedae.export.verify.kinds import Kind
+from tiedae.pages import number
 
 from ...conftest import build_program
 from ...samples import images
@@ -106,6 +109,16 @@ def test_a_reason_is_found_where_it_is_one(
     assert set(RULES) == set(Reason)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "words"), [(0.1, "no baseline is above 0.5 either"), (0.71, "another detector: PCA has 0.71 here")]
+)
+def test_an_area_below_chance_has_causes_and_what_to_try(theirs: float, words: str) -> None:
+    subject = area(0.39)
+    subject = replace(subject, comparisons=(replace(subject.comparisons[0], theirs=theirs),))
+    (text,) = sentences(replace(subject, findings=findings(subject, None)))
+    assert "flat, half empty" in text and "Try fewer units" in text and words in text and "docs/anomaly.md" in text
+
+
 def test_a_verdict_is_read_back_as_it_was_written() -> None:
     subject = verdict((-0.5, 0.1), (1, 2), layers=(LayerUse("code", 4, (1,)),))
     subject = replace(subject, findings=findings(subject, None))
@@ -157,6 +170,12 @@ def test_areas_are_compared_on_the_same_draws_of_normal_and_anomalous_samples() 
     )
     assert better.better and better.gain.low > 0 and better.ours > better.theirs
     assert (equal.gain.low, equal.gain.high) == (0, 0), "a monotone map of the scores has the same area in every draw"
+    assert better.pr_auc is not None and equal.pr_auc is not None and equal.pr_auc[0] == equal.pr_auc[1]
+    precise = [average_precision(*Ranked.of(each, anomalous).counts()) for each in (common, worse)]
+    assert better.pr_auc == pytest.approx(tuple(precise), abs=1e-4) and better.pr_auc[0] > better.pr_auc[1]
+    shown = verdict_rows(replace(verdict(), comparisons=(better, equal)))
+    assert [row[:2] for row in shown][:2] == [("PCA", "ROC-AUC"), ("", "PR-AUC")] and len(shown) == 4
+    assert shown[1][2:4] == tuple(map(number, better.pr_auc))
 
 
 @pytest.mark.parametrize(("normal", "held_out", "quantile"), [(500, 300, 0.95), (1000, 1000, 0.99), (100, 100, 0.99)])
