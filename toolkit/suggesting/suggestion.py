@@ -189,8 +189,10 @@ def _normal(wish: Wish, config: DataConfig, base: Path) -> tuple[int | str, ...]
         return ()
     normal = default_normal(labels)
     if not normal:
-        names = listed([label_text(label) for label in np.unique(labels).tolist()])
-        raise DataError(f"{wish.source}: which of its labels are normal? State them by --set task.normal=[…], of {names}")
+        names = [label_text(label) for label in np.unique(labels).tolist()]
+        example = f'"{names[0]}"' if labels.dtype.kind == "U" else names[0]
+        right = f"State them, such as --set 'task.normal=[{example}]', of {listed(names)}"
+        raise DataError(f"{wish.source}: which of its labels are normal? {right}")
     return normal
 
 
