@@ -84,7 +84,9 @@ def read_npz(path: Path) -> Arrays:
         right = f"must be of {', '.join(known)}, or left out"
         raise DataError(f"{path}: holds {listed(unknown)} beside {names[f'x{first}']}; {right}")
     labels = _labels(path, {lower: arrays[name] for lower, name in names.items() if not lower.startswith("x")}, values)
-    return Arrays(values[first], labels.get(first), *((values["_test"], labels.get("_test")) if len(values) > 1 else ()))
+    if len(values) == 1:
+        return Arrays(values[first], labels.get(first))
+    return Arrays(values["_train"], labels.get("_train"), values["_test"], labels.get("_test"))
 
 
 def _labels(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

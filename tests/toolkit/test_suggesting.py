@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tiedae.cli import main
 from tiedae.compress.data import Samples, split
 from tiedae.compress.errors import DataError, RecipeError
+from tiedae.compress.tasks import Anomaly
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe
 from tiedae.sources import recipe_data
 from tiedae.suggesting import Wish, suggest
@@ -184,7 +185,8 @@ def test_what_is_stated_stays_and_decides_the_rest(tmp_path: Path, capsys) -> No
     stated = ["--set", "task.normal=[5, 6]", "--set", "task.score=max", "--set", "model.output_activation=tanh"]
     assert main([*call, *stated]) == 0
     recipe = load_recipe(tmp_path / "r.toml")
-    assert recipe.task.normal == (5, 6) and recipe.task.score == "max" and recipe.model.output_activation == "tanh"
+    assert isinstance(recipe.task, Anomaly) and recipe.task.normal == (5, 6) and recipe.task.score == "max"
+    assert recipe.model.output_activation == "tanh"
     assert "# stated by --set\nscore" in (tmp_path / "r.toml").read_text(encoding="utf-8")
     assert len(recipe_data(recipe, tmp_path).train) == pytest.approx(0.6 * 200, abs=10)
 

@@ -98,7 +98,7 @@ def test_the_test_samples_are_those_of_the_file(tmp_path, write):
     np.testing.assert_array_equal(splits.test.take(slice(None)), TEST.reshape(6, 12)[order])
     if write is not npy:
         assert [int(label) for label in np.asarray(splits.test.labels)] == TEST_LABELS[order].tolist()
-    assert config.test in data_text(config, splits)
+    assert str(config.test) in data_text(config, splits)
 
 
 def test_columns_of_a_test_file_are_found_by_name_and_its_labels_too(tmp_path):
