@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tiedae.cli import main
+from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Samples, split
 from tiedae.compress.errors import DataError, RecipeError
 from tiedae.compress.tasks import Anomaly
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe
 from tiedae.sources import recipe_data
 from tiedae.suggesting import Wish, suggest
-from tiedae.suggesting.choices import CHOICES, EARLY, KEPT, leading, power_of_two, water_level, window_of
+from tiedae.suggesting.choices import CHOICES, EARLY, KEPT, STEPS, RecipePlan, leading, power_of_two, water_level, window_of
+from tiedae.suggesting.facts import Facts
 
 TASKS = tuple(KEPT)
 
@@ -278,3 +281,81 @@ def test_neither_tensorflow_nor_keras_is_imported(tmp_path: Path) -> None:
     code = f"import sys; from tiedae.cli import main; print({call}, {{'tensorflow', 'tf_keras', 'onnx'}} & {{*sys.modules}})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split(maxsplit=1) == ["0", "set()\n"]
+
+
+FACTS = Facts(
+    kind="images",
+    dtype="uint8",
+    shape=(8, 8),
+    samples=2000,
+    training=1600,
+    overlap=1,
+    held_out=0,
+    tested=400,
+    low=0.0,
+    high=255.0,
+    deviation=70.0,
+    tail=2.5,
+    constants=0,
+    duplicates=0,
+    labels=(),
+    scaling="auto",
+    per_feature="auto",
+    output="sigmoid",
+    spread=0.3,
+    variances=(4.0,) * 40 + (0.25,) * 24,
+    looked_at=1600,
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "task", "changes", "value"),
+    [
+        # 0.9 of 40 · 4 + 24 · 0.25 = 166: θ with 40 θ + 24 · 0.25 = 16.6, so that 40 components are above it
+        ("train.rate", "compression", {}, round(2 * np.log(2) * 10.6 / 40, 3)),
+        ("model.layers", "compression", {}, [256, 16 + 24 // 3]),
+        ("model.layers", "compression", {"training": 100}, [32, 24]),
+        ("model.layers", "compression", {"training": 10**6}, [512, 24]),
+        ("model.layers", "compression", {"shape": (9,), "variances": (1.0,) * 9, "training": 10**6}, [128, 9]),
+        ("model.layers", "anomaly", {}, [256, 34]),  # 34 · 4 ≥ 0.8 · 166
+        ("model.layers", "reduction", {}, [256, 8]),
+        ("train.epochs", "compression", {}, 160),  # 25 steps an epoch
+        ("train.epochs", "compression", {"training": 54_000}, 5),
+        ("train.epochs", "compression", {"training": 90}, 600),
+        ("train.batch_size", "compression", {"training": 499}, 32),
+        ("quantize.samples", "compression", {}, 1600),
+        ("quantize.samples", "compression", {"training": 54_000}, 8192),
+        ("quantize.samples", "compression", {"training": 500}, None),
+        ("codec.classes", "compression", {}, 16),
+        ("codec.classes", "compression", {"overlap": 8}, 2),
+        ("codec.classes", "denoising", {}, None),
+        ("train.rate", "anomaly", {}, None),
+        ("train.noise", "denoising", {}, {"kind": "gaussian", "level": 0.15}),
+        ("task.quantile", "anomaly", {"held_out": 100}, None),
+        ("task.quantile", "anomaly", {"held_out": 99}, 0.95),
+        ("task.quantile", "anomaly", {"held_out": 3}, 0.5),
+        ("task.neighbours", "reduction", {"tested": 20}, 9),
+        ("task.neighbours", "reduction", {"tested": 21}, None),
+    ],
+)
+def test_values_follow_from_the_facts(key: str, task: str, changes: dict, value: object) -> None:
+    plan = RecipePlan(task, DataConfig("x.npy"), (), KEPT[task], replace(FACTS, **changes))
+    chosen = CHOICES[key](plan)
+    assert (None if chosen is None else chosen.value) == value
+
+
+def test_dark_pictures_have_a_linear_output(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (300, 6, 6), np.uint8)
+    np.save(tmp_path / "bright.npy", x)
+    np.save(tmp_path / "dark.npy", np.where(rng.random(x.shape) < 0.01, x, x // 16))
+    outputs = {name: suggest(Wish.of(f"{name}.npy"), base=tmp_path).facts.output for name in ("bright", "dark")}
+    assert outputs == {"bright": "sigmoid", "dark": "linear"}
+
+
+def test_epochs_come_from_the_number_of_steps(tmp_path: Path) -> None:
+    for n in (150, 1000, 9000):
+        np.save(tmp_path / "x.npy", table(np.random.default_rng(0), n))
+        recipe = parse_recipe(tomllib.loads(suggest(Wish.of("x.npy"), base=tmp_path, to=tmp_path).text), "x")
+        steps = recipe.train.epochs * -(-len(recipe_data(recipe, tmp_path).train) // recipe.train.batch_size)
+        assert 0.5 * STEPS <= steps <= 1.1 * STEPS
