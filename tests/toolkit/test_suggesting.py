@@ -333,6 +333,7 @@ FACTS = Facts(
         ("train.noise", "denoising", {}, {"kind": "gaussian", "level": 0.15}),
         ("task.quantile", "anomaly", {"held_out": 100}, None),
         ("task.quantile", "anomaly", {"held_out": 99}, 0.95),
+        ("task.quantile", "anomaly", {"held_out": 20}, 0.95),
         ("task.quantile", "anomaly", {"held_out": 3}, 0.5),
         ("task.neighbours", "reduction", {"tested": 20}, 9),
         ("task.neighbours", "reduction", {"tested": 21}, None),
