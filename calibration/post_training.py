@@ -24,6 +24,11 @@ from .ranges import calibrate, observer_of
 from .representative import Representative
 from .rounding import clipped_scales, rounded
 
+MARGINS = (2.0, 1.5, 1.25)
+"""Candidates for a range as multiples of what calibration samples need: samples that they are not reach further."""
+MARGIN_COST = 0.1
+"""What a margin may cost, as a fraction of the reconstruction error, divided by the number of calibration samples: of n samples
+the next one exceeds an extreme with a probability of 1 / (n + 1)."""
 CLIP_FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
 """Candidates for a range end as fractions of it, tried in this order while the output error falls."""
 
@@ -51,7 +56,12 @@ class Reference:
 
     def error(self, model: TiedAutoencoder) -> float:
         """The mean squared error of a model's output relative to `output`."""
-        return float(tf.reduce_mean(tf.square(model(self.x) - self.output)))
+        return self.errors(model)[0]
+
+    def errors(self, model: TiedAutoencoder) -> tuple[float, float]:
+        """The mean squared errors of a model's output relative to `output` and to `x`."""
+        y = model(self.x)
+        return float(tf.reduce_mean(tf.square(y - self.output))), float(tf.reduce_mean(tf.square(y - self.x)))
 
 
 def product_means(
@@ -100,25 +110,40 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
         least = min(least, shifted)
 
 
-def clip_ranges(model: TiedAutoencoder, reference: Reference) -> None:
-    """Shrink the ranges of a quantized model, one end at a time, while the simulated model's output error falls."""
+def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
+    """Widen the range of each activation by the first of `MARGINS` whose cost `MARGIN_COST` allows, for samples that reach
+    further. A range whose resolution counts is shrunk instead, one end at a time, while the output error falls."""
     quantizers = model.quantizers
     assert quantizers is not None
+    for name, variables in quantizers.range_variables.items():
+        if quantizers.is_free(name) and not name.endswith(".bias") and not _widened(model, reference, variables):
+            for end in variables.values():
+                _shrink(model, reference, end)
+
+
+def _widened(model: TiedAutoencoder, reference: Reference, ends: Mapping[str, tf.Variable]) -> bool:
+    """Widen a range; False, without changes, where every margin costs too much."""
+    start = {key: end.numpy() for key, end in ends.items()}
+    most = (1 + MARGIN_COST / len(reference.x)) * reference.errors(model)[1]
+    for margin in (*MARGINS, 1.0):
+        for key, end in ends.items():
+            end.assign(margin * start[key])
+        if margin > 1 and reference.errors(model)[1] <= most:
+            return True
+    return False
+
+
+def _shrink(model: TiedAutoencoder, reference: Reference, end: tf.Variable) -> None:
+    """Move an end of a range inwards while the output error falls."""
     least = reference.error(model)
-    for end in (
-        end
-        for name, ends in quantizers.range_variables.items()
-        if quantizers.is_free(name) and not name.endswith(".bias")
-        for end in ends.values()
-    ):
-        start = kept = end.numpy()
-        for fraction in CLIP_FRACTIONS:
-            end.assign(start * fraction)
-            found = reference.error(model)
-            if found >= least:
-                break
-            least, kept = found, end.numpy()
-        end.assign(kept)
+    start = kept = end.numpy()
+    for fraction in CLIP_FRACTIONS:
+        end.assign(start * fraction)
+        found = reference.error(model)
+        if found >= least:
+            break
+        least, kept = found, end.numpy()
+    end.assign(kept)
 
 
 Phase = Literal["float", "kernels", "activations"]
@@ -126,7 +151,7 @@ Phase = Literal["float", "kernels", "activations"]
 REFINEMENTS: Mapping[Phase, Mapping[str, Callable[[TiedAutoencoder, Reference], None]]] = {
     "float": {"equalize": equalize},
     "kernels": {"round": round_kernels},
-    "activations": {"correct": correct_biases, "ranges": clip_ranges},
+    "activations": {"correct": correct_biases, "ranges": set_ranges},
 }
 """Steps by their name in a recipe, grouped by when they run: on the float model, after quantizing kernels, after quantizing
 activations too. A step modifies the model in place."""
@@ -146,9 +171,9 @@ def quantize_post_training(
     `layout`: of the simulated decoder: split if TFLite is a target, else fused (see `export.targets`). `x` is bytes if the
     data's scaling is `byte`.
 
-    Kernels are rounded to nearest over their extremes, activations get calibrated ranges. `ptq` adds `config.refinements`;
-    `qat`, with kernels of fewer than 8 bits, only those of the float model. A given `calibration` replaces calibrating and
-    excludes equalizing hidden units, which would invalidate its ranges.
+    Kernels are rounded to nearest over their extremes, activations get calibrated ranges; `config.refinements` improve both.
+    Quantization-aware training starts here too. A given `calibration` replaces calibrating and excludes equalizing hidden
+    units, which would invalidate its ranges.
     Raises InputError for a quantized model or a calibration of another model, which stays a float model; DataError for
     samples that cannot be used; RecipeError for a `code_scale` too fine for the code, and for a `spec` (deprecated: it is
     derived) that contradicts the other arguments.
@@ -166,8 +191,6 @@ def quantize_post_training(
         spec.code_range(float(codes.min()), float(codes.max()))
     widths = model.kernel_bits(spec.bits)
     chosen = set(config.refinements) - ({"equalize"} if calibration else set())
-    if config.method == "qat":
-        chosen &= set(REFINEMENTS["float"]) if min(widths) < 8 else set()
     levels = [kernel_bounds(bits)[1] for bits in widths]
 
     def refer(*phases: Phase) -> Reference | None:

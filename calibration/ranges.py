@@ -98,9 +98,6 @@ class _ObservedTensor:
         )
 
 
-OBSERVER_OF_METHOD = {"ptq": "minmax", "qat": "moving-average"}
-
-
 def observer_of(config: QuantizeConfig) -> str:
-    """The name of a configuration's observer; auto depends on its method."""
-    return OBSERVER_OF_METHOD[config.method] if config.observer == "auto" else config.observer
+    """The name of a configuration's observer; auto is the first of `OBSERVERS`."""
+    return next(iter(OBSERVERS)) if config.observer == "auto" else config.observer

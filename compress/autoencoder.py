@@ -367,7 +367,6 @@ class TiedAutoencoder(DatasetModel):
             "model": config_to_json(self.config),
             "seed": self.seed,
             "spec": None if self.spec is None else plain(self.spec),
-            "frozen": self.quantizers is not None and self.quantizers.frozen,
             **({} if self.code_scale is None else {"code_scale": self.code_scale}),
             "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
             "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
@@ -390,7 +389,7 @@ class TiedAutoencoder(DatasetModel):
             model.quantize_kernels(spec.granularity, spec.bits)
             for kernel in model.kernels:
                 kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
-            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0))).frozen = header.get("frozen", False)
+            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
         model.restore(arrays)
         if header.get("spec") is not None:
             model.spec = checked(SampleSpec, header["spec"])

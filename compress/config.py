@@ -192,13 +192,14 @@ class PruneConfig(Checked, frozen=True):
 
 
 class QuantizeConfig(Checked, frozen=True):
-    """Quantization to int8: training with fake quantization (`qat`), or without training (`ptq`).
+    """Quantization to int8: without training (`ptq`), or from there by training with fake quantization (`qat`).
 
-    With kernels of fewer than 8 bits `qat` starts from equalized units too.
+    `qat` keeps the better of its start, which is the result of `ptq`, and its end.
     """
 
     method: Annotated[
-        Literal["qat", "ptq"], means("qat: training with fake quantization; ptq: from samples, without training")
+        Literal["qat", "ptq"],
+        means("ptq: from samples, without training; qat: ptq, then training with fake quantization where it helps"),
     ] = "qat"
     granularity: Annotated[Granularity, means("tensor: a scale per kernel; unit: a scale per unit")] = "tensor"
     bits: Annotated[tuple[Bits, ...], Meta(min_length=1), means("of the kernels: one width, or one per kernel")] = (8,)
@@ -207,12 +208,12 @@ class QuantizeConfig(Checked, frozen=True):
         NonNegative,
         means("scale of the code, which no stage changes; 0: from its range, or what train.rate found best"),
     ] = 0.0
-    samples: Annotated[int, Meta(ge=8, le=LARGEST), means("calibration samples, which the ranges start from")] = 512
-    observer: Annotated[Observer, means("how ranges are taken; auto: minmax for ptq, moving-average for qat")] = "auto"
+    samples: Annotated[int, Meta(ge=8, le=LARGEST), means("calibration samples, which the ranges are taken from")] = 4096
+    observer: Annotated[Observer, means("how ranges are taken; auto: minmax")] = "auto"
     calibration: Annotated[
         str | None, means("file of `tiedae calibrate`, relative to the recipe, to take the ranges from; false: none")
     ] = None
-    refinements: Annotated[tuple[Refinement, ...], means("what ptq does beyond rounding to nearest over the extremes")] = (
+    refinements: Annotated[tuple[Refinement, ...], means("what is done beyond rounding to nearest over the extremes")] = (
         get_args(Refinement)
     )
     epochs: Annotated[Positive, EPOCHS] = 5

@@ -186,7 +186,7 @@ class DatasetModel(tf_keras.Model):
     def _fit_dataset(
         self, data: Dataset, train: TrainConfig | None, given: dict[str, Any], verbose: Verbosity
     ) -> tf_keras.callbacks.History:
-        from .train import Training, fit, range_epochs, train_float
+        from .train import Training, fit, train_float
 
         if self.optimizer is not None:
             raise InputError(
@@ -204,8 +204,7 @@ class DatasetModel(tf_keras.Model):
             if self.config != begun:
                 self.lineage = evolve(self.lineage, model=begun)
         else:
-            frozen_after = range_epochs(config.epochs) if stage == "quantize" else None
-            records = fit(self, data, training, stage=stage, range_epochs=frozen_after)
+            records = fit(self, data, training, stage=stage)
         self.spec = data.spec
         self.lineage = self.lineage.trained(stage, config if stage == "train" else None, records)
         return _history(self, records)

@@ -165,11 +165,14 @@ class TiedKernel(tf_keras.layers.Layer):
     def set_integers(self, integers: np.ndarray, scales: np.ndarray) -> None:
         """Assign integers · scales to the variable, after moving integers that exceed the pair limit.
 
-        `integers`: [inputs, units] within `bounds`; `scales`: float32 () or [units], as `largest`.
+        `integers`: [inputs, units] within `bounds`; `scales`: float32 () or [units], as `largest`. `headroom` is then that of
+        these scales, so that training goes on from them.
         """
         assert self.largest is not None
+        moved = within_pairs(integers, self.pair_limit)
         self.largest.assign(np.float32(self.bounds[1]) * scales)
-        self.variable.assign(within_pairs(integers, self.pair_limit) * self.scale_tensor())
+        self.variable.assign(moved * self.scale_tensor())
+        self.headroom = self.bounds[1] / max(float(np.abs(moved).max(self._axis, initial=1).max()), 1.0)
 
     def reassign_pairs(self) -> None:
         """Move weights of a clustered kernel to smaller clusters so that 8-bit integers obey the pair rule.

@@ -111,8 +111,7 @@ def _rules(config: ModelConfig) -> dict[str, ActivationRule]:
 class ActivationQuantizers(tf_keras.layers.Layer):
     """The tap of a quantized model: fake quantization of every tensor that the integer program quantizes.
 
-    Training tracks ranges as moving averages until `frozen`; bias ranges are the extremes of the bias; fixed ranges never
-    change. `ranges`: initial ranges by tensor name.
+    `ranges`, by tensor name, are those of calibration; weights adapt to them. Those of biases are the extremes of the bias.
     """
 
     def __init__(self, config: ModelConfig, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
@@ -120,18 +119,14 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         from tensorflow_model_optimization.quantization.keras import quantizers
 
         self.spec = spec
-        self.frozen = False
         self.windows = linear_windows(config)
         self.fixed = {
             name: tuple(quantizers.FixedQuantizer(8, low, high, narrow_range=False) for low, high in chain)
             for name, chain in fixed_ranges(config, spec).items()
         }
         affine = {"per_axis": False, "symmetric": False, "narrow_range": False}
-        last = quantizers.LastValueQuantizer(8, **affine)
         self.tracked = {
-            name: last if name.endswith(".bias") else quantizers.MovingAverageQuantizer(spec.bits_of(name), **affine)
-            for name in ranges
-            if name not in self.fixed
+            name: quantizers.LastValueQuantizer(spec.bits_of(name), **affine) for name in ranges if name not in self.fixed
         }
         self.range_variables = {
             name: quantizer.build(None, name.replace(".", "_"), self) for name, quantizer in self.tracked.items()
@@ -159,8 +154,7 @@ class ActivationQuantizers(tf_keras.layers.Layer):
             return x
         if name in self.windows:
             x = tf.clip_by_value(x, *self.windows[name])
-        observe = training and not self.frozen and self.is_free(name)
-        quantized = self.tracked[name](x, observe, self.range_variables[name])
+        quantized = self.tracked[name](x, training and name.endswith(".bias"), self.range_variables[name])
         simulated = self.spec.layout == "split" or not name.endswith((".product", ".bias"))
         return quantized if simulated else x
 

@@ -127,3 +127,12 @@ def largest_useful_rate(samples: np.ndarray) -> float:
     centred = samples.astype(np.float64) - samples.mean(axis=0, dtype=np.float64)
     gram = centred.T @ centred if centred.shape[1] <= len(centred) else centred @ centred.T
     return float(2 * math.log(2) * np.linalg.eigvalsh(gram)[-1] / len(samples))
+
+
+def entropy_bits(codes: np.ndarray) -> float:
+    """Bits of quantized codes, float32 [n, units], at the empirical entropy of each unit."""
+    bits = 0.0
+    for unit in codes.T:
+        fractions = np.unique(unit, return_counts=True)[1] / len(unit)
+        bits -= float(fractions @ np.log2(fractions))
+    return bits

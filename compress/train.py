@@ -21,9 +21,11 @@ from .files import write_atomic
 from .layers import RULES
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
-from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, largest_useful_rate
+from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, entropy_bits, largest_useful_rate
+from .records import plain
 from .scaling import require_reachable
 from .splitting import epoch_order
+from .start_or_end import StartOrEnd
 from .symmetries import balance_code, centre_code, input_order, without_unused_code
 
 Progress = Callable[[str, int, int, int, int, float], None]
@@ -51,9 +53,6 @@ LOSSES: dict[str, Loss] = {
     "bce": tf_keras.losses.binary_crossentropy,
     "huber": tf_keras.losses.huber,
 }
-
-RANGE_FRACTION = 0.6
-"""Fraction of quantization-aware epochs that update activation ranges."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,14 +160,12 @@ def fit(
     *,
     stage: str = "train",
     before_step: Callable[[int], None] | None = None,
-    range_epochs: int | None = None,
     ramp_epochs: int = 0,
 ) -> History:
     """Train `model` in place on `splits.train` and return the history. Initializes the output bias, see `init_output_bias`.
 
-    `before_step(step)` runs before each update. The activation ranges of a quantized model freeze after `range_epochs`.
-    With a validation set, the weights of the best epoch after the first `ramp_epochs` are kept, and training stops after
-    `patience` epochs without a better one.
+    `before_step(step)` runs before each update. With a validation set, the weights of the best epoch after the first
+    `ramp_epochs` are kept, and training stops after `patience` epochs without a better one.
 
     Raises the errors of `Training.require_compatible`, and InputError if the loss is not finite.
     """
@@ -188,8 +185,6 @@ def fit(
         run.resume(checkpoint)
     while not run.finished:
         epoch = len(run.history)
-        if model.quantizers is not None and range_epochs is not None:
-            model.quantizers.frozen = epoch >= range_epochs
         if rate is not None:
             rate.noisy = epoch < noisy_epochs
             if epoch == noisy_epochs > 0:
@@ -256,22 +251,39 @@ def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:
 
 
 def train_quantized(model: TiedAutoencoder, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
-    """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018) and fixed masks.
+    """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and ranges.
 
-    Activation ranges freeze after `RANGE_FRACTION` of the epochs, so that the weights adapt to the exported ranges. Raises
-    the errors of `fit`, InputError for a float model, RecipeError if the model was quantized with another configuration or
-    scaling.
+    Keeps the better of the model as it is given, after post-training quantization, and as it is trained: by `held_out_cost`.
+    The history's last record says which, as `kept`. Raises the errors of `fit`, InputError for a float model, RecipeError if
+    the model was quantized with another configuration or scaling.
     """
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
-    return fit(model, splits, training, stage="quantize", range_epochs=range_epochs(config.epochs))
+    start, start_cost = model.arrays(), held_out_cost(model, splits, training)
+    history = fit(model, splits, training, stage="quantize")
+    held_out = splits.validation is not None
+    kept = StartOrEnd(start_cost, held_out_cost(model, splits, training), "validation" if held_out else "training")
+    if kept.is_start:
+        model.restore(start)
+    history[-1]["kept"] = plain(kept)
+    return history
 
 
-def range_epochs(epochs: int) -> int:
-    """The epochs in which activation ranges are tracked."""
-    return max(1, math.ceil(epochs * RANGE_FRACTION))
+def held_out_cost(model: TiedAutoencoder, splits: Dataset, training: Training) -> float:
+    """The squared error per validation sample in scaled values; of training samples, `CODE_SAMPLES` at most, without any.
+
+    A model that is trained for rate pays for the bits of its codes too, at their empirical entropy per unit.
+    """
+    samples = splits.validation or splits.train
+    chosen = np.arange(len(samples)) if splits.validation else choose(samples, CODE_SAMPLES, training.config.seed)
+    total, codes = 0.0, []
+    for x, wanted in pairs(samples, chosen, 1000, training.noise(splits), noise_seed(training.config, "validation")):
+        code, y = model.encode_decode(x)
+        total += float(tf.reduce_sum(tf.square(y - wanted)))
+        codes.append(code.numpy())
+    return total / len(chosen) + training.config.rate * entropy_bits(np.concatenate(codes))
 
 
 def init_output_bias(model: TiedAutoencoder, splits: Dataset) -> bool:
@@ -365,7 +377,7 @@ class _StageTraining:
         self.stage, self.ramp_epochs = stage, ramp_epochs
         self.history: History = []
         self.best: dict[str, np.ndarray] | None = None
-        self._compiled: dict[tuple[bool, bool], Callable[[np.ndarray, np.ndarray], tf.Tensor]] = {}
+        self._compiled: dict[bool, Callable[[np.ndarray, np.ndarray], tf.Tensor]] = {}
 
     @property
     def _beside(self) -> dict[str, tf.Variable]:
@@ -389,13 +401,13 @@ class _StageTraining:
         return len(self.history) >= config.epochs or 0 < config.patience <= waited
 
     def step_function(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-        """One update as a graph, compiled again once the ranges are frozen, and once the code is rounded."""
-        quantizers, rate = self.model.quantizers, self.rate
-        phase = quantizers is not None and quantizers.frozen, rate is not None and rate.noisy
-        if phase not in self._compiled:
-            step = training_step(self.model, self.optimizer.apply, self.model.config.inputs, self.training.objective, rate)
-            self._compiled[phase] = step
-        return self._compiled[phase]
+        """One update as a graph, compiled again once the code is rounded."""
+        noisy = self.rate is not None and self.rate.noisy
+        if noisy not in self._compiled:
+            inputs = self.model.config.inputs
+            step = training_step(self.model, self.optimizer.apply, inputs, self.training.objective, self.rate)
+            self._compiled[noisy] = step
+        return self._compiled[noisy]
 
     def record(self, loss: float, validation: float | None, bits: float | None) -> None:
         entry: dict[str, Any] = {"stage": self.stage, "epoch": len(self.history) + 1, "loss": loss}

@@ -20,7 +20,7 @@ from ..compress.data import Dataset, Samples
 from ..compress.errors import UnavailableError
 from ..compress.noise import noise_of, noisy_test
 from ..compress.normal import measured_rows, normal_rows
-from ..compress.records import encode, plain
+from ..compress.records import checked, encode, plain
 from ..compress.sample_spec import SampleType
 from ..compress.tasks import task_kind
 from . import golden, integer_maps
@@ -217,7 +217,7 @@ def assemble(
         samples=source_of(recipe.data.test_source or recipe.data.source, tested, recipe.task),
         data=plain(manifest.data),
         model=manifest.model,
-        history=tuple(Epoch(**record) for record in history),
+        history=tuple(checked(Epoch, record) for record in history),
         quality=quality,
         warnings=warnings_of(quality),
         files=(*metrics.files, *files_of_stock),

@@ -31,7 +31,8 @@ from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.records import plain, require
+from tiedae.compress.records import checked, plain, require
+from tiedae.compress.start_or_end import StartOrEnd
 from tiedae.compress.tasks import task_kind
 from tiedae.export.targets import decoder_layout, require_targets
 from tiedae.export.tasks.table import TASKS
@@ -174,6 +175,8 @@ class _PipelineRun:
         stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)
         models = stages.run()
         history = [record for path in models.values() for record in read_json(path.with_suffix(".json"))]
+        if history[-1].get("kept"):
+            self.console.note(f"quantize: {checked(StartOrEnd, history[-1]['kept']).text}")
         loaded = {name: load_model(path) for name, path in models.items()}
         if self.recipe.train.rate:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]

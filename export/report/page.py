@@ -170,7 +170,8 @@ def training(report: Report) -> Values:
             lines.append(Line(f"{kind} validation", *zip(*seen, strict=True)))
         text = f"{stage}: {counted(len(rows), 'epoch')}, loss {number(rows[0].loss)} → {number(rows[-1].loss)}"
         bits = "" if rows[-1].bits is None else f", {rows[-1].bits:.4g} bits a code"
-        entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "") + bits))
+        kept = "" if rows[-1].kept is None else f"; {rows[-1].kept.text}"
+        entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "") + bits + kept))
         start += len(rows)
         separators.append(start + 0.5)
     if any("validation" in line.kind for line in lines):

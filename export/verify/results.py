@@ -17,6 +17,7 @@ from msgspec import Meta
 from ...compress.errors import CheckError, FormatError, InputError
 from ...compress.files import read_regular
 from ...compress.records import Record, decode, encode, load_json, plain, require
+from ...compress.start_or_end import StartOrEnd
 from ..bench.results import Bench
 from ..differences import Sample, place
 from ..tasks.results import Measure, TaskResult
@@ -326,13 +327,15 @@ class Baseline(Record, frozen=True):
 
 
 class Epoch(Record, frozen=True):
-    """An epoch of training. `bits`: of a code at its end, by the densities of training for rate."""
+    """An epoch of training. `bits`: of a code at its end, by the densities of training for rate. `kept`: after the last one of
+    quantization-aware training."""
 
     stage: str
     epoch: int
     loss: float
     validation_loss: float | None = None
     bits: float | None = None
+    kept: StartOrEnd | None = None
 
 
 class Metrics(Record, frozen=True):

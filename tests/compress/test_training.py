@@ -25,7 +25,9 @@ from tiedae.compress import (
 from tiedae.compress.kernel import OUTLIER_RMS
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
-from tiedae.compress.train import training_step, validation_loss
+from tiedae.compress.records import checked
+from tiedae.compress.start_or_end import StartOrEnd
+from tiedae.compress.train import held_out_cost, training_step, validation_loss
 
 from .conftest import sparsity_of
 
@@ -319,22 +321,50 @@ def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
     assert loss_of(model, splits) < error
 
 
-def test_ranges_stand_still_at_the_end_of_quantization_aware_training(make_splits) -> None:
-    splits, model = make_splits(), model_of()
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
+def test_quantization_aware_training_begins_with_the_model_and_the_ranges_of_ptq(make_splits) -> None:
+    """Scales of a quantized kernel that training computes are those that rounding chose."""
+    splits, model, other = make_splits(), model_of(), model_of()
+    for each, method in ((model, "qat"), (other, "ptq")):
+        quantize_post_training(each, representative(splits.train, 64), QuantizeConfig(method=method))
+    assert same(weights(model), weights(other))
+    x = splits.test.scaling.apply(splits.test.take(np.arange(8)))
+    np.testing.assert_allclose(model(x, training=True), model(x), atol=1e-6)
     start = model.quantizers.ranges()
-    seen = []
+    train_quantized(model, splits, QuantizeConfig(epochs=3), TrainConfig(batch_size=32))
+    ranges = model.quantizers.ranges()
+    assert not same(weights(model), weights(other))
+    assert {name: ranges[name] for name in start if not name.endswith(".bias")} == {
+        name: start[name] for name in start if not name.endswith(".bias")
+    }
 
-    def progress(_stage: str, _epoch: int, _epochs: int, step: int, steps: int, _loss: float) -> None:
-        if step == steps:
-            seen.append(model.quantizers.ranges())
 
-    train_quantized(model, splits, QuantizeConfig(epochs=5), Training(TrainConfig(batch_size=32), progress=progress))
-    moved = [name for name in start if not name.endswith(".bias") and seen[0][name] != start[name]]
-    assert moved
-    for name in moved:
-        assert seen[2][name] == seen[4][name]
-        assert seen[1][name] != seen[0][name]
+@pytest.mark.parametrize("validation", [32, 0])
+@pytest.mark.parametrize(("rate", "is_start"), [(3e-3, False), (3.0, True)])
+def test_quantization_aware_training_keeps_the_better_of_its_start_and_its_end(
+    make_splits, rate: float, is_start: bool, validation: int
+) -> None:
+    splits, model = make_splits(validation=validation), model_of()
+    fit(model, splits, TrainConfig(epochs=2, batch_size=32, learning_rate=1e-2))
+    config = QuantizeConfig(epochs=2, learning_rate=rate)
+    quantize_post_training(model, representative(splits.train, 64), config)
+    training = Training(TrainConfig(batch_size=32))
+    start, cost = weights(model), held_out_cost(model, splits, training)
+    kept = checked(StartOrEnd, train_quantized(model, splits, config, training)[-1]["kept"])
+    assert (kept.is_start, same(weights(model), start), kept.start) == (is_start, is_start, cost)
+    assert held_out_cost(model, splits, training) == min(kept.start, kept.end)
+    assert ("since [data] validation is 0" in kept.text) == (validation == 0)
+    assert ("post-training quantization" if is_start else "quantization-aware training") in kept.text
+
+
+def test_what_is_kept_of_a_model_trained_for_rate_pays_for_its_bits(make_splits) -> None:
+    splits, model = make_splits(validation=32), model_of()
+    fit(model, splits, TrainConfig(epochs=2, batch_size=32, rate=0.01))
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
+    free, paid = (held_out_cost(model, splits, Training(TrainConfig(rate=rate))) for rate in (0.0, 0.01))
+    x = splits.validation.scaling.apply(splits.validation.take(np.arange(32)))
+    codes = np.rint(model.encoder(x).numpy() / model.code_scale)
+    counts = [np.unique(unit, return_counts=True)[1] / 32 for unit in codes.T]
+    assert paid - free == pytest.approx(-0.01 * sum(float(each @ np.log2(each)) for each in counts), rel=1e-4)
 
 
 def test_samples_of_another_width_are_refused(make_splits) -> None:

@@ -66,7 +66,7 @@ def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
     assert metrics.warnings == ()
     file = (finished_run / "model" / "calibration.json").read_bytes()
     assert manifest["calibration"]["file_sha256"] == hashlib.sha256(file).hexdigest()
-    assert manifest["calibration"] | {"observer": "moving-average", "samples": 64} == manifest["calibration"]
+    assert manifest["calibration"] | {"observer": "minmax", "samples": 64} == manifest["calibration"]
 
 
 def test_the_same_recipe_gives_the_same_bytes(finished_run: Path, recipe_file: Path, tmp_path: Path) -> None:
