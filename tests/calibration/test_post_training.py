@@ -53,9 +53,7 @@ def test_steps_before_ranges_are_better_than_none_on_unseen_samples(
     assert errors[ALL[:-1]] < 0.7 * errors[()]
 
 
-def test_ranges_get_a_margin_for_as_much_as_it_may_cost(
-    trained: Callable[[], TiedAutoencoder], samples: Representative
-) -> None:
+def test_ranges_get_the_margin_that_they_may_cost(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
     models = [quantized(trained(), samples, refinements) for refinements in ((), ("ranges",))]
     quantizers = models[0].quantizers
     assert quantizers is not None
