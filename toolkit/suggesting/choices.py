@@ -37,10 +37,14 @@ SAMPLES_PER_UNIT = 4
 STEPS = 4_000
 """Steps of float training: fewer leave small sets undertrained, whatever their number of epochs."""
 LEARNING_RATE = 5e-3
+FINE_STEPS = 1_000
+"""Steps of quantization-aware training."""
 CALIBRATED = 8_192
 """Training samples that ranges are taken from, at most: with few, ranges miss rare values."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
+TUNED = 1_000
+"""Training samples from which quantization-aware training has enough of them."""
 SMALL = 500
 """Training samples below which a batch has half as many."""
 WINDOWS = (32, 256)
@@ -251,6 +255,26 @@ def _noise(plan: RecipePlan) -> Chosen | None:
     return Chosen({"kind": "gaussian", "level": level}, text)
 
 
+def _method(plan: RecipePlan) -> Chosen:
+    facts = plan.facts
+    if 2 * facts.duplicates > facts.apart:
+        return Chosen("qat", f"{facts.duplicates:,} samples are duplicates: errors are small, and rounding is felt")
+    if plan.for_rate and facts.training >= TUNED:
+        return Chosen("qat", f"{facts.training:,} training samples: training makes up for what rounding loses")
+    return Chosen("ptq", "from samples, without training: it loses little here")
+
+
+def _fine_epochs(plan: RecipePlan) -> Chosen | None:
+    if _method(plan).value == "ptq":
+        return None
+    count = math.ceil(FINE_STEPS / plan.epoch_steps)
+    return Chosen(count, f"{count * plan.epoch_steps:,} steps")
+
+
+def _fine_decay(plan: RecipePlan) -> Chosen | None:
+    return None if _method(plan).value == "ptq" else Chosen(0.0, "as in training")
+
+
 def _samples(plan: RecipePlan) -> Chosen | None:
     count = min(CALIBRATED, plan.facts.training)
     text = f"ranges of {count:,} training samples: those of fewer miss rare values"
@@ -297,8 +321,10 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "train.weight_decay": lambda _: Chosen(0.0, "the code limits the model already"),
     "train.rate": _rate,
     "train.noise": _noise,
-    "quantize.method": lambda _: Chosen("ptq", "from samples, without training: it loses little here"),
+    "quantize.method": _method,
     "quantize.samples": _samples,
+    "quantize.epochs": _fine_epochs,
+    "quantize.weight_decay": _fine_decay,
     "codec.classes": _classes,
     "task.kind": lambda plan: Chosen(plan.task, "what is measured and reported; --task chooses another"),
     "task.normal": _normal,
