@@ -24,6 +24,7 @@ LAYERS = (
     "export.codec.classes",
     "export.codec.lanes",
     "export.codec.tokens",
+    "export.codec.contexts",
     "export.codec.predictors",
     "export.codec.residuals",
     "export.codec.grid",

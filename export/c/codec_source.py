@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Literal
 
 import numpy as np
 
 from ...compress.sample_spec import INTEGERS, SampleSpec
 from ..codec.classes import COST_BITS, ClassTables, CodeTables, costs_of
+from ..codec.contexts import LEAF
 from ..codec.rans import RAW_BITS, SUM, SUM_BITS
 from ..codec.residual_tables import ResidualTables
-from ..codec.residuals import ContextTables
 from ..codec.tables import FrequencyTables, pack_table
-from .text import array, part
+from .text import WIDTH, array, part
 
 Direction = Literal["encode", "decode"]
 DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
@@ -35,6 +36,8 @@ _BUCKET_BYTES = 2048
 _LARGEST_PLACE = 255
 SMALL = 1 << 8
 """Frequencies below it are the difference of the low 8 bits of two slots."""
+_ALWAYS_LEAF_0 = (0, -128, LEAF, LEAF)
+"""The node of a tree that has none."""
 _PAIRED_TABLES = 16
 """Tables of a family whose numbers lie two in a byte."""
 
@@ -76,7 +79,7 @@ def codec_text(
     source = "".join(map(part, _source_parts(spec, codec.tables, bool(kinds), directions)))
     tables = array("tae_identity", np.frombuffer(codec.identity, np.uint8)) + code_tables(codec.tables, directions)
     if codec.residuals is not None and kinds:
-        tables += residual_tables(codec.residuals, kinds)
+        tables += residual_tables(codec.residuals)
     return CodecText(_constants(spec, codec, kinds) + header, tables + source)
 
 
@@ -105,7 +108,10 @@ def _source_parts(spec: SampleSpec, tables: CodeTables, residuals: bool, directi
     slots = "small" if _small(tables) else "wide"
     yield from ("entropy.c", f"slots_{slots}.c", "symbols.c", "file.c")
     if residuals:
-        yield from ("residuals.c", f"predict_{_predictor(spec)}.c")
+        yield "residuals.c"
+        if spec.kind != "images" or "encode" in directions:
+            yield "quanta.c"
+        yield f"predict_{_predictor(spec)}.c"
     if "decode" in directions:
         yield from (f"find_{slots}.c", "entropy_decode.c", f"{coding}_decode.c", "file_read.c")
         if not residuals:
@@ -220,24 +226,24 @@ def _costs(listed: np.ndarray) -> np.ndarray:
     return np.append(np.where(listed > 0, costs, costs[-1]), 0)
 
 
-def residual_tables(residuals: ResidualTables, kinds: Collection[Promise]) -> str:
-    """The tables of residuals: of mode 1, then mode 2; in each those of lossless files, then of bounded ones, where wanted."""
+def residual_tables(residuals: ResidualTables) -> str:
+    """The tables of residuals, of mode 1, then of mode 2, with the trees of their contexts."""
     images = residuals.prediction.kind == "images"
-    blocks: list[ContextTables] = []
-    for coder in (residuals.prediction, residuals.corrections):
-        blocks += [coder.lossless] if "lossless" in kinds else []
-        blocks += [coder.bounded] if "bounded" in kinds else []
-    text, rows = "", []
-    for i, block in enumerate(blocks):
+    text = (
+        "typedef struct tae_node {\n  uint8_t feature;\n  int8_t threshold;\n  uint8_t below;\n  uint8_t above;\n} tae_node;\n"
+    )
+    rows: list[str] = []
+    for i, block in enumerate((residuals.prediction.part, residuals.corrections.part)):
         tables = [pack_table(row[:-1]) for row in block.tables.frequencies]
-        text += array(f"tae_contexts{i}", block.places)
+        nodes = block.tree.nodes.tolist() or [_ALWAYS_LEAF_0]
+        listed = wrap(", ".join(f"{{{', '.join(map(str, node))}}}" for node in nodes), WIDTH)
+        text += f"static const tae_node tae_nodes{i}[{len(nodes)}] = {{\n" + "\n".join(listed) + "\n};\n"
         text += array(f"tae_token_places{i}", np.cumsum([0, *map(len, tables)])[:-1].astype(np.uint16))
         text += array(f"tae_tokens{i}", np.frombuffer(b"".join(tables), np.uint8))
         weights = "" if images else f", {{{', '.join(map(str, block.weights.tolist()))}}}"
-        rows.append(f"  {{tae_contexts{i}, tae_token_places{i}, tae_tokens{i}{weights}}},\n")
-    fields = ["const uint8_t *contexts", "const uint16_t *places", "const uint8_t *tables"]
+        rows.append(f"  {{tae_nodes{i}, tae_token_places{i}, tae_tokens{i}{weights}}},\n")
+    fields = ["const tae_node *nodes", "const uint16_t *places", "const uint8_t *tables"]
     fields += [] if images else ["int16_t weights[16]"]
     text += "typedef struct tae_block {\n" + "".join(f"  {field};\n" for field in fields) + "} tae_block;\n"
     text += "static const tae_block tae_blocks[] = {\n" + "".join(rows) + "};\n"
-    place = "2u * ((mode) - 1u) + ((bound) > 0)" if len(kinds) > 1 else "(mode) - 1u"
-    return text + f"#define tae_block_of(mode, bound) (&tae_blocks[{place}])\n"
+    return text + "#define tae_block_of(mode) (&tae_blocks[(mode) - 1u])\n"

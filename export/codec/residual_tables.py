@@ -14,7 +14,7 @@ from .grid import LARGEST
 from .residuals import ResidualCoder, fit_residuals
 
 MAGIC = b"TAEP"
-VERSION = 1
+VERSION = 2
 TRAINING_STEPS = (1 / 128, 1 / 32, 1 / 8, 1 / 2)
 """Steps that float samples' tables are fitted to, in parts of the root mean squared error of the reconstruction."""
 _HEADER = struct.Struct("<4sBI")
@@ -71,7 +71,7 @@ def fit_tables(spec: SampleSpec, samples: np.ndarray, y: np.ndarray, per_frame: 
                 spec.shape,
                 np.concatenate([_steps(whole - base, error * part) for part in TRAINING_STEPS]),
                 min(per_frame, len(whole)),
-                bounds=(),
+                bounds=(0,),
             )
             for base in (bases(spec), y[: len(whole)])
         )

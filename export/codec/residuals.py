@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -16,9 +16,10 @@ import numpy as np
 
 from ...compress.errors import DataError, FormatError, InputError
 from ...compress.sample_spec import INTEGERS, Integer, Kind
+from .contexts import ALONE, ContextTree, grow
 from .damage import DamagedFrames, refuse
 from .lanes import LaneReader, write
-from .predictors import TAPS, contexts_of, fit_start_weights, frames_of, open_predictor, streams_of, within
+from .predictors import TAPS, features_of, fit_start_weights, frames_of, open_predictor, streams_of, within
 from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit_counts
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
 
@@ -26,32 +27,34 @@ T = TypeVar("T")
 LARGEST_BOUND = LARGEST
 _AT_ONCE = 1 << 22
 """Values of frames that are coded together, about: enough lanes for speed, few enough for memory."""
-_TRAINING_VALUES = 1 << 22
+_TRAINING_VALUES = 1 << 19
 """Training values that `fit_residuals` takes, at most."""
-_TRAINING_BOUNDS: Mapping[Integer, tuple[int, ...]] = {"uint8": (1, 2, 4, 8), "int16": (1, 4, 16, 64), "uint16": (1, 4, 16, 64)}
-"""Bounds whose residuals the tables for bounded errors are fitted to, all together."""
-_LEAST_COUNT = 256
-"""Residuals that a table is fitted to, at least; contexts of fewer share one."""
-_HEADER = struct.Struct(f"<4s{TAPS}hHI")
+_TRAINING_BOUNDS = (0, 1, *(3 << octave for octave in range(15)))
+"""Bounds whose residuals the tables are fitted to, all together: those between two parts of the training values' range."""
+_FINEST_OCTAVE, _COARSEST_OCTAVE = 12, 2
+"""These parts are 2⁻ⁱ of the range."""
+_TREE_VALUES = 1 << 20
+"""Training residuals of all bounds that a tree and its tables are fitted to, at most."""
+_FINE_OCTAVE = 7
+"""Start weights are fitted to bounds of a part of 2⁻ⁱ at most: coarser ones leave little to learn."""
+_HEADER = struct.Struct(f"<4s{TAPS}h")
 _MAGIC = b"TAER"
-_SIZE = struct.Struct("<I")
 
 
 @dataclass(frozen=True, eq=False)
 class ContextTables:
-    """A predictor's start weights, int16 [16], and the frequency tables: `tables` unit `places[c]` is that of context c."""
+    """A predictor's start weights, int16 [16], the tree of its contexts, and a frequency table for each leaf of it."""
 
     weights: np.ndarray
-    places: np.ndarray
+    tree: ContextTree
     tables: FrequencyTables
 
     def __post_init__(self) -> None:
         if self.weights.dtype != np.int16 or self.weights.shape != (TAPS,):
             raise InputError(f"start weights: got {self.weights.dtype} {list(self.weights.shape)}, must be int16 [{TAPS}]")
-        if self.places.dtype != np.uint8 or self.tables.bits != BITS or self.places.max(initial=0) >= self.tables.units:
-            raise InputError(f"places: got {self.places.dtype}, must be uint8 below {self.tables.units} over tables of 8 bits")
-        if self.tables.units > len(self.places):
-            raise InputError(f"tables: got {self.tables.units}, must be {len(self.places)} at most, one per context")
+        if self.tables.bits != BITS or self.tables.units != self.tree.leaves:
+            right = f"{self.tree.leaves} of {BITS} bits, one per context"
+            raise InputError(f"tables: got {self.tables.units} of {self.tables.bits} bits, must be {right}")
 
     @property
     def least_bits(self) -> float:
@@ -60,21 +63,18 @@ class ContextTables:
         return min(_least_growth(int(tokens.max())), _least_growth(int(escapes.max())) + _least_growth(SUM >> RAW_BITS))
 
     def to_bytes(self) -> bytes:
-        tables = self.tables.to_bytes()
-        return _HEADER.pack(_MAGIC, *self.weights.tolist(), len(self.places), len(tables)) + self.places.tobytes() + tables
+        return _HEADER.pack(_MAGIC, *self.weights.tolist()) + self.tree.to_bytes() + self.tables.to_bytes()
 
     @classmethod
     def from_bytes(cls, data: bytes, source: object) -> ContextTables:
         """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
         if len(data) < _HEADER.size or data[: len(_MAGIC)] != _MAGIC:
             raise FormatError(f"{source}: not the tables of residuals")
-        _, *weights, contexts, size = _HEADER.unpack_from(data)
-        if len(data) != _HEADER.size + contexts + size:
-            raise FormatError(f"{source}: damaged: {len(data)} bytes, must be {_HEADER.size + contexts + size}")
-        places = np.frombuffer(data, np.uint8, contexts, _HEADER.size)
-        tables = FrequencyTables.from_bytes(data[_HEADER.size + contexts :], source)
+        _, *weights = _HEADER.unpack_from(data)
         try:
-            return cls(np.array(weights, np.int16), places, tables)
+            tree, size = ContextTree.from_bytes(data[_HEADER.size :])
+            tables = FrequencyTables.from_bytes(data[_HEADER.size + size :], source)
+            return cls(np.array(weights, np.int16), tree, tables)
         except InputError as error:
             raise FormatError(f"{source}: damaged: {error}") from None
 
@@ -87,33 +87,29 @@ def _least_growth(frequency: int) -> float:
 class ResidualCoder:
     """Codes the samples of frames, integers [samples, inputs], as residuals of a predictor.
 
-    `lossless` and `bounded` are the tables for bound 0 and for all others. `kind`, `shape` and `dtype` are the samples'.
+    `kind`, `shape` and `dtype` are the samples'. The tables are those of every bound.
     """
 
     kind: Kind
     shape: tuple[int, ...]
     dtype: Integer
-    lossless: ContextTables = field(repr=False)
-    bounded: ContextTables = field(repr=False)
+    part: ContextTables = field(repr=False)
 
     def __post_init__(self) -> None:
-        for name, part in (("lossless", self.lossless), ("bounded", self.bounded)):
-            if len(part.places) != contexts_of(self.kind):
-                raise InputError(f"{name}: got {len(part.places)} contexts, must be {contexts_of(self.kind)} for {self.kind}")
+        features = features_of(self.kind)
+        if self.part.tree.features > features:
+            raise InputError(f"nodes: got feature {self.part.tree.features - 1}, must be below {features} for {self.kind}")
 
     def to_bytes(self) -> bytes:
-        """Both tables; kind, shape and dtype are the bundle's."""
-        lossless = self.lossless.to_bytes()
-        return _SIZE.pack(len(lossless)) + lossless + self.bounded.to_bytes()
+        """The tables; kind, shape and dtype are the bundle's."""
+        return self.part.to_bytes()
 
     @classmethod
     def from_bytes(cls, kind: Kind, shape: tuple[int, ...], dtype: Integer, data: bytes, source: object) -> ResidualCoder:
         """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
-        size = _SIZE.unpack_from(data)[0] if len(data) >= _SIZE.size else 0
-        parts = (data[_SIZE.size :][:size], data[_SIZE.size + size :])
-        lossless, bounded = (ContextTables.from_bytes(part, source) for part in parts)
+        part = ContextTables.from_bytes(data, source)
         try:
-            return cls(kind, shape, dtype, lossless, bounded)
+            return cls(kind, shape, dtype, part)
         except InputError as error:
             raise FormatError(f"{source}: damaged: {error}") from None
 
@@ -127,7 +123,7 @@ class ResidualCoder:
         `y`: the frames' reconstructions, of the same shapes and dtype. Raises InputError for a bound that is not in 0…65,535,
         DataError for samples of another shape or dtype.
         """
-        part = self._part(bound)
+        _require_bound(bound)
         for i, frame in enumerate(frames):
             self._require(frame, len(frame), f"frame {i}: samples")
             if y is not None:
@@ -136,8 +132,8 @@ class ResidualCoder:
         def encode_lanes(lanes: list[int]) -> list[bytes]:
             x = self._streams(frames, lanes)
             base = np.zeros_like(x) if y is None else self._streams(y, lanes)
-            residuals, contexts = self._residuals(part, x, base, bound)
-            return _write(part, residuals.reshape(-1, len(lanes)), contexts.reshape(-1, len(lanes)))
+            residuals, leaves, _ = self.residuals(x, base, bound)
+            return _write(self.part, residuals.reshape(-1, len(lanes)), leaves.reshape(-1, len(lanes)))
 
         return self._by_length([len(frame) for frame in frames], encode_lanes)
 
@@ -149,12 +145,12 @@ class ResidualCoder:
         Raises DamagedFrames for payloads that are cut, too long, or hold a residual that no sample has. A damaged one that
         passes decodes to other samples, about one in 2¹⁶: files hold a checksum of each payload.
         """
-        part = self._part(bound)
+        _require_bound(bound)
         refuse(
             {
                 i: f"{len(payload)} bytes cannot hold {count} samples"
                 for i, (payload, count) in enumerate(zip(payloads, samples, strict=True))
-                if not 0 <= count * self.inputs <= 8 * len(payload) / part.least_bits
+                if not 0 <= count * self.inputs <= 8 * len(payload) / self.part.least_bits
             }
         )
         for i, (each, count) in enumerate(zip(y or (), samples, strict=y is not None)):
@@ -163,8 +159,10 @@ class ResidualCoder:
         def decode_lanes(lanes: list[int]) -> list[np.ndarray]:
             blank = np.zeros((samples[lanes[0]], self.inputs), self.dtype)
             base = self._streams([blank] * len(samples) if y is None else y, lanes)
-            reader = _ResidualReader(part, [payloads[i] for i in lanes], lanes, (self._span + bound) // (2 * bound + 1))
-            values = self._run(part, base, bound, lambda _, prediction, contexts: reader.read(contexts))
+            reader = _ResidualReader(self.part, [payloads[i] for i in lanes], lanes, (self._span + bound) // (2 * bound + 1))
+            values = self._run(
+                base, bound, lambda _step, _, features, signs: signs * reader.read(self.part.tree.leaves_of(features))
+            )
             reader.finish()
             return list(frames_of(self.kind, values, self.inputs).astype(self.dtype))
 
@@ -178,11 +176,6 @@ class ResidualCoder:
     @property
     def _span(self) -> int:
         return self._limits[1] - self._limits[0]
-
-    def _part(self, bound: int) -> ContextTables:
-        if not 0 <= bound <= LARGEST_BOUND:
-            raise InputError(f"bound: got {bound}, must be an integer in 0…{LARGEST_BOUND}")
-        return self.bounded if bound else self.lossless
 
     def _require(self, frame: np.ndarray, samples: int, source: str) -> None:
         if frame.dtype != self.dtype or frame.shape != (samples, self.inputs):
@@ -211,46 +204,55 @@ class ResidualCoder:
         refuse(problems)
         return [found[i] for i in range(len(counts))]
 
-    def _residuals(
-        self, part: ContextTables, x: np.ndarray, y: np.ndarray, bound: int | np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals, in quanta, int32, and their contexts, uint8, [steps, streams, lanes] as `x` and `y`.
+    def residuals(
+        self, x: np.ndarray, y: np.ndarray, bound: int | np.ndarray, *, with_features: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Residuals as they are coded, in quanta and with the signs of their contexts, int32, and the leaves of these, uint8.
 
-        `bound`: of all lanes, or of each, int32 [lanes].
+        All are [steps, streams, lanes] as `x` and `y`. `bound`: of all lanes, or of each, int32 [lanes]. `with_features`: also
+        the features, int8 [features, steps, streams, lanes].
         """
-        residuals, contexts = np.empty_like(x), np.empty(x.shape, np.uint8)
+        residuals, leaves = np.empty_like(x), np.empty(x.shape, np.uint8)
+        kept = np.empty((features_of(self.kind) if with_features else 0, *x.shape), np.int8)
 
-        def quantize(step: int, prediction: np.ndarray, context: np.ndarray) -> np.ndarray:
-            contexts[step] = context
-            residuals[step] = (x[step] - prediction + bound) // (2 * bound + 1)
-            return residuals[step]
+        def quantize(step: int, prediction: np.ndarray, features: np.ndarray, signs: np.ndarray) -> np.ndarray:
+            found = (x[step] - prediction + bound) // (2 * bound + 1)
+            residuals[step] = signs * found
+            if with_features:
+                kept[:, step] = features
+            else:
+                leaves[step] = self.part.tree.leaves_of(features)
+            return found
 
-        self._run(part, y, bound, quantize)
-        return residuals, contexts
+        self._run(y, bound, quantize)
+        return residuals, leaves, kept
 
     def _run(
         self,
-        part: ContextTables,
         y: np.ndarray,
         bound: int | np.ndarray,
-        residuals_at: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
+        residuals_at: Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     ) -> np.ndarray:
-        """The decoded values, int32 [steps, streams, lanes]; `residuals_at` takes a step, its predictions and contexts."""
+        """The decoded values, int32 [steps, streams, lanes]; `residuals_at` takes a step and what the predictor gives."""
         limits = self._limits
-        predictor = open_predictor(self.kind, self.shape, part.weights, y, limits)
+        predictor = open_predictor(self.kind, self.shape, self.part.weights, y, limits, bound)
         values = np.empty_like(y)
         for step in range(len(y)):
-            prediction, contexts = predictor.predict(step)
-            residuals = residuals_at(step, prediction, contexts)
+            prediction, features, signs = predictor.predict(step)
+            residuals = residuals_at(step, prediction, features, signs)
             values[step] = within(limits, prediction + residuals * (2 * bound + 1))
             predictor.learn(step, values[step], residuals)
         return values
 
 
-def _write(part: ContextTables, residuals: np.ndarray, contexts: np.ndarray) -> list[bytes]:
-    """The streams of residuals [symbols, lanes]: of each a token, the raw token of an escape, and the extra bits."""
+def _require_bound(bound: int) -> None:
+    if not 0 <= bound <= LARGEST_BOUND:
+        raise InputError(f"bound: got {bound}, must be an integer in 0…{LARGEST_BOUND}")
+
+
+def _write(part: ContextTables, residuals: np.ndarray, units: np.ndarray) -> list[bytes]:
+    """The streams of residuals [symbols, lanes] under these units: a token, the raw token of an escape, and the extra bits."""
     tokens, counts, extra = tokens_of(residuals)
-    units = part.places[contexts]
     escaped = part.tables.frequencies[units, tokens] == 0
     symbols = np.where(escaped, part.tables.escape, tokens)
     raw = escaped * RAW_BITS
@@ -270,9 +272,9 @@ class _ResidualReader:
         self._reader = LaneReader(payloads, frames)
         self._damaged = np.zeros(len(payloads), bool)
 
-    def read(self, contexts: np.ndarray) -> np.ndarray:
-        """The next residuals, int64 [streams, lanes], of these contexts."""
-        return np.array([self._next(units) for units in self._part.places[contexts]], np.int64).reshape(contexts.shape)
+    def read(self, leaves: np.ndarray) -> np.ndarray:
+        """The next residuals, int64 [streams, lanes], in these contexts."""
+        return np.array([self._next(units) for units in leaves], np.int64).reshape(leaves.shape)
 
     def _next(self, units: np.ndarray) -> np.ndarray:
         tables = self._part.tables
@@ -306,8 +308,8 @@ def fit_residuals(
 ) -> ResidualCoder:
     """A coder for samples like these training samples, [n, inputs], in frames of `per_frame`; `y` as in `ResidualCoder.encode`.
 
-    Of many samples it takes frames at equal distances. `bounds`: those that it is made for beside 0, by default some of each
-    size. Raises DataError for less than one sample, or another dtype.
+    Of many samples it takes frames at equal distances. `bounds`: those that it is made for, by default 0 and some of each size.
+    Raises DataError for less than one sample, or another dtype.
     """
     dtype: Integer | None = next((each for each in INTEGERS if samples.dtype == each), None)
     if dtype is None or samples.ndim != 2 or not samples.size:
@@ -324,44 +326,32 @@ def fit_residuals(
 
     x = training(samples)
     base = np.zeros_like(x) if y is None else training(y)
-    zero = ContextTables(np.zeros(TAPS, np.int16), np.zeros(contexts_of(kind), np.uint8), _any_token())
-    blank = ResidualCoder(kind, shape, dtype, zero, zero)
-    chosen = _TRAINING_BOUNDS[dtype] if bounds is None else bounds
-    lossless, bounded = (_fit_part(blank, x, base, each) if each else zero for each in ((0,), chosen))
-    return ResidualCoder(kind, shape, dtype, lossless, bounded)
+    span = int(x.max()) - int(x.min())
+    finest, coarsest = span >> _FINEST_OCTAVE, max(1, span >> _COARSEST_OCTAVE)
+    chosen = bounds or tuple(bound for bound in _TRAINING_BOUNDS if not bound or finest <= bound <= coarsest)
+    weights = np.zeros(TAPS, np.int16)
+    if kind != "images":
+        fine = [bound for bound in chosen if bound <= span >> _FINE_OCTAVE]
+        weights = fit_start_weights((x - base).reshape(len(x), -1), fine)
+    return _fitted(ResidualCoder(kind, shape, dtype, ContextTables(weights, ALONE, _any_token())), x, base, chosen)
 
 
 def _any_token() -> FrequencyTables:
     return FrequencyTables(BITS, np.array([[0] * (1 << BITS) + [SUM]], np.uint16))
 
 
-def _fit_part(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[int, ...]) -> ContextTables:
-    """Start weights and tables for streams [steps, streams, lanes], pooled over bounds."""
-    weights = blank.lossless.weights
-    if blank.kind != "images":
-        weights = fit_start_weights((x - y).reshape(len(x), -1), bounds)
-    start = ContextTables(weights, blank.lossless.places, blank.lossless.tables)
+def _fitted(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[int, ...]) -> ResidualCoder:
+    """A coder with the tree and tables of streams [steps, streams, lanes], coded within each of the bounds."""
     together, lanes = max(1, _AT_ONCE // x.size), x.shape[2]
-    runs = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for some in (bounds[at : at + together] for at in range(0, len(bounds), together)):
-        side_by_side = np.tile(x, len(some)), np.tile(y, len(some))
-        runs.append(blank._residuals(start, *side_by_side, np.repeat(np.array(some, np.int32), lanes)))
-    symbols = [contexts * np.int64(1 << BITS) + tokens_of(residuals)[0] for residuals, contexts in runs]
-    counts = np.sum([np.bincount(each.ravel(), minlength=len(start.places) << BITS) for each in symbols], axis=0)
-    counts = counts.reshape(-1, 1 << BITS)
-    places = _shared(counts.sum(axis=1))
-    pooled = [counts[places == place].sum(axis=0, keepdims=True) for place in range(int(places.max()) + 1)]
-    tables = [fit_counts(each, BITS).frequencies for each in pooled]
-    return ContextTables(weights, places, FrequencyTables(BITS, np.concatenate(tables)))
-
-
-def _shared(counts: np.ndarray) -> np.ndarray:
-    """The table of each context, uint8: consecutive contexts share one until it has enough residuals."""
-    places, place, held = np.zeros(len(counts), np.uint8), 0, 0
-    left = int(counts.sum())
-    for context, count in enumerate(counts.tolist()):
-        if held >= _LEAST_COUNT and left >= _LEAST_COUNT and count:
-            place, held = place + 1, 0
-        places[context] = place
-        held, left = held + count, left - count
-    return places
+        side_by_side = np.tile(x, len(some)), np.tile(y, len(some)), np.repeat(np.array(some, np.int32), lanes)
+        residuals, _, features = blank.residuals(*side_by_side, with_features=True)
+        parts.append((residuals.ravel(), features.reshape(len(features), -1)))
+    rows = np.random.default_rng(0).permutation(sum(len(part[0]) for part in parts))[:_TREE_VALUES]
+    residuals = np.concatenate([part[0] for part in parts])[rows]
+    features = np.concatenate([part[1] for part in parts], axis=1)[:, rows]
+    tree = grow(features, residuals)
+    cells = tree.leaves_of(features) << BITS | tokens_of(residuals)[0]
+    counts = np.bincount(cells, minlength=tree.leaves << BITS).reshape(-1, 1 << BITS)
+    return replace(blank, part=ContextTables(blank.part.weights, tree, fit_counts(counts, BITS)))

@@ -3,7 +3,7 @@ static int tae_decode_residuals(
   tae_arena *arena, const tae_header *header, const tae_frame *frame, tae_value *data, tae_predictor *predictors
 )
 {
-  const tae_block *block = tae_block_of(frame->mode, header->bound);
+  const tae_block *block = tae_block_of(frame->mode);
   tae_payload codes;
   tae_payload residuals;
   size_t i;

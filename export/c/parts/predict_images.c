@@ -23,8 +23,8 @@ static const tae_pixel *tae_before(const tae_predictor *predictor, uint32_t back
   return &predictor->pixels[(predictor->step - back) % TAE_RING];
 }
 
-/* The prediction of the next value, whose reconstruction is y, and its context. */
-static int32_t tae_predict(const tae_predictor *predictor, int32_t y, uint32_t *context)
+/* The prediction of the next value, whose reconstruction is y, the features before it, and the sign of its context, 1. */
+static int32_t tae_predict(const tae_predictor *predictor, int32_t y, uint32_t bound, int8_t *features, int32_t *sign)
 {
   static const tae_pixel outside = {0, 0, 0};
   uint32_t column = predictor->step % TAE_ROW;
@@ -56,15 +56,25 @@ static int32_t tae_predict(const tae_predictor *predictor, int32_t y, uint32_t *
   activity += tae_magnitude_of((int32_t)up->x - right->x);
   level = (uint32_t)(prediction - TAE_LOWEST);
   level = (uint32_t)(level >= 1u) + (level >= 4u) + (level >= 16u) + (level >= 64u) + (level >= 192u);
-  *context = 21u * level + (activity == 0 ? 0 : tae_log2(activity) + 1u);
+  *sign = 1;
+  features[0] = tae_half_octaves(activity);
+  features[1] = (int8_t)level;
+  features[2] = tae_distance(left->x - prediction, bound);
+  features[3] = tae_distance(up->x - prediction, bound);
+  features[4] = tae_distance(right->x - prediction, bound);
+  features[5] = tae_distance(y - prediction, bound);
+  features[6] = (int8_t)(left->q < 8 ? left->q : 8);
+  features[7] = (int8_t)(up->q < 8 ? up->q : 8);
+  features[8] = tae_bound_level(bound);
   return prediction;
 }
 
-static void tae_learn(tae_predictor *predictor, int32_t y, int32_t x, int32_t residual)
+static void tae_learn(tae_predictor *predictor, int32_t y, int32_t x, int32_t residual, uint32_t bound)
 {
   tae_pixel *pixel = &predictor->pixels[predictor->step % TAE_RING];
   pixel->x = (tae_value)x;
   pixel->y = (tae_value)y;
   pixel->q = (tae_magnitude)tae_magnitude_of(residual);
   predictor->step++;
+  (void)bound;
 }

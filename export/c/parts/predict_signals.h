@@ -3,7 +3,9 @@
 typedef struct tae_predictor {
   int32_t differences[16];
   int32_t last;
+  uint32_t slow; /* the long-term magnitude of residuals */
   int16_t weights[16];
   tae_magnitude magnitudes[8];
+  int8_t direction; /* of the last change by a quantum or more */
   uint8_t started;
 } tae_predictor;

@@ -1,8 +1,10 @@
 
-/* Residuals: what a predictor leaves of a value, as tokens under the table of a context. */
+/* Residuals: what a predictor leaves of a value, as tokens under the table of a context, a leaf of a tree. */
 
 #define TAE_TOKENS 256u     /* the escape of tokens */
 #define TAE_ZERO_TOKEN 128u
+#define TAE_LEAF 128u       /* a child of a node from this number on is a leaf */
+#define TAE_FEATURES 9
 
 static int32_t tae_clip(int32_t value, int32_t lowest, int32_t highest)
 {
@@ -37,9 +39,48 @@ static uint32_t tae_scan(const uint8_t *table, uint32_t token, uint32_t slot, ui
   return TAE_TOKENS;
 }
 
-static const uint8_t *tae_table_of(const tae_block *block, uint32_t context)
+static const uint8_t *tae_table_of(const tae_block *block, uint32_t leaf)
 {
-  return block->tables + block->places[block->contexts[context]];
+  return block->tables + block->places[leaf];
+}
+
+static uint32_t tae_leaf_of(const tae_block *block, const int8_t *features)
+{
+  uint32_t child = 0;
+  do {
+    const tae_node *node = &block->nodes[child];
+    child = features[node->feature] >= node->threshold ? node->above : node->below;
+  } while (child < TAE_LEAF);
+  return child - TAE_LEAF;
+}
+
+/* The feature of a magnitude below 2^20: twice its logarithm. */
+static int8_t tae_half_octaves(uint32_t magnitude)
+{
+  uint32_t octave;
+  if (magnitude < 2u) {
+    return (int8_t)magnitude;
+  }
+  octave = tae_log2(magnitude);
+  return (int8_t)(2u * octave + (magnitude >> (octave - 1u) & 1u));
+}
+
+/* The feature of a difference of values: the eighths of a quantum that it reaches, on a coarse scale. */
+static int8_t tae_distance(int32_t difference, uint32_t bound)
+{
+  static const uint16_t eighths[13] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256};
+  uint32_t magnitude = 8u * tae_magnitude_of(difference);
+  int32_t reached = 0;
+  while (reached < 13 && magnitude >= eighths[reached] * (2u * bound + 1u)) {
+    reached++;
+  }
+  return (int8_t)(difference < 0 ? -reached : reached);
+}
+
+/* The feature of a bound: its bits. */
+static int8_t tae_bound_level(uint32_t bound)
+{
+  return (int8_t)(bound > 0 ? tae_log2(bound) + 1u : 0);
 }
 
 /* The value of a prediction and a residual. */

@@ -8,12 +8,12 @@ static uint32_t tae_take_bits(tae_payload *payload, uint32_t bits)
   return number;
 }
 
-/* The next residual, in a context. */
+/* The next residual, in the context of a leaf. */
 static int tae_take_residual(
-  tae_payload *payload, const tae_block *block, uint32_t context, uint32_t largest, int32_t *residual
+  tae_payload *payload, const tae_block *block, uint32_t leaf, uint32_t largest, int32_t *residual
 )
 {
-  const uint8_t *table = tae_table_of(block, context);
+  const uint8_t *table = tae_table_of(block, leaf);
   uint32_t frequency;
   uint32_t start;
   uint32_t token = tae_scan(table, TAE_TOKENS, payload->state & (TAE_SUM - 1u), &frequency, &start);
@@ -42,17 +42,21 @@ static int tae_take_value(
   tae_payload *payload, const tae_block *block, uint32_t bound, tae_predictor *predictor, tae_value *value
 )
 {
-  uint32_t context;
+  int8_t features[TAE_FEATURES];
+  int32_t sign;
   int32_t residual;
   int32_t y = *value;
-  int32_t prediction = tae_predict(predictor, y, &context);
+  int32_t prediction = tae_predict(predictor, y, bound, features, &sign);
   int32_t x;
-  int status = tae_take_residual(payload, block, context, (TAE_SPAN + bound) / (2u * bound + 1u), &residual);
+  int status = tae_take_residual(
+    payload, block, tae_leaf_of(block, features), (TAE_SPAN + bound) / (2u * bound + 1u), &residual
+  );
   if (status != TAE_OK) {
     return status;
   }
+  residual *= sign;
   x = tae_restore(prediction, residual, bound);
-  tae_learn(predictor, y, x, residual);
+  tae_learn(predictor, y, x, residual, bound);
   *value = (tae_value)x;
   return TAE_OK;
 }

@@ -1,5 +1,5 @@
 
-#define TAE_CONTEXT_BITS 7 /* of a cell: the context, above it the residual */
+#define TAE_CONTEXT_BITS 7 /* of a cell: the leaf, above it the residual */
 
 static void tae_put_bits(tae_writer *writer, uint32_t number, uint32_t bits)
 {
@@ -28,15 +28,14 @@ static void tae_put_residual(tae_writer *writer, const tae_block *block, tae_cel
 }
 
 /* The cell of a residual in its context. The predictor learns the value that is decoded. */
-static tae_cell tae_quantize(tae_predictor *predictor, int32_t y, int32_t x, uint32_t bound)
+static tae_cell tae_quantize(tae_predictor *predictor, const tae_block *block, int32_t y, int32_t x, uint32_t bound)
 {
-  uint32_t context;
-  int32_t prediction = tae_predict(predictor, y, &context);
-  int32_t distance = x - prediction + (int32_t)bound;
-  int32_t step = 2 * (int32_t)bound + 1;
-  int32_t residual = distance < 0 ? -((step - 1 - distance) / step) : distance / step;
-  tae_learn(predictor, y, tae_restore(prediction, residual, bound), residual);
-  return (tae_cell)((uint32_t)(residual + (int32_t)TAE_SPAN) << TAE_CONTEXT_BITS | context);
+  int8_t features[TAE_FEATURES];
+  int32_t sign;
+  int32_t prediction = tae_predict(predictor, y, bound, features, &sign);
+  int32_t residual = tae_quanta(x - prediction, bound);
+  tae_learn(predictor, y, tae_restore(prediction, residual, bound), residual, bound);
+  return (tae_cell)((uint32_t)(sign * residual + (int32_t)TAE_SPAN) << TAE_CONTEXT_BITS | tae_leaf_of(block, features));
 }
 
 /* Fill the cells with the residuals of all samples, and behind them, in mode 2, with their codes. */
@@ -44,6 +43,7 @@ static int tae_fill_cells(
   tae_arena *arena, uint32_t mode, uint32_t bound, const tae_value *data, size_t samples, tae_workspace *workspace
 )
 {
+  const tae_block *block = tae_block_of(mode);
   tae_cell *cell = workspace->cells;
   tae_cell *codes = workspace->cells + samples * TAE_INPUTS;
   size_t sample;
@@ -67,11 +67,11 @@ static int tae_fill_cells(
     }
     if (sample == 0 || TAE_IMAGES) {
       for (i = 0; i < TAE_STREAMS; i++) {
-        tae_reset(&workspace->predictors[i], tae_block_of(mode, bound));
+        tae_reset(&workspace->predictors[i], block);
       }
     }
     for (i = 0; i < TAE_INPUTS; i++) {
-      *cell++ = tae_quantize(&workspace->predictors[i % TAE_STREAMS], workspace->values[i], *data++, bound);
+      *cell++ = tae_quantize(&workspace->predictors[i % TAE_STREAMS], block, workspace->values[i], *data++, bound);
     }
   }
   return TAE_OK;
@@ -110,7 +110,7 @@ static int tae_write_mode(
   size_t capacity, size_t *size, tae_workspace *workspace
 )
 {
-  const tae_block *block = tae_block_of(mode, header->bound);
+  const tae_block *block = tae_block_of(mode);
   tae_writer writer;
   size_t codes = 0;
   size_t left = samples * TAE_INPUTS;

@@ -242,8 +242,9 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
     made = Library(Copying(spec, 4, 6), model.coding, folder())
     assert model.residuals is not None
     coder = model.residuals.prediction
-    header, tables = header_of(model, 0, 1), coder.lossless.tables
-    place = int(coder.lossless.places[0])  # the prediction of the first value is 0, that of nothing
+    header, tables = header_of(model, 0, 1), coder.part.tables
+    _, leaves, _ = coder.residuals(np.zeros((1, 1, 1), np.int32), np.zeros((1, 1, 1), np.int32), 0)
+    place = int(leaves[0, 0, 0])
     payloads = []
     for token, full in itertools.product(range(256), (0, 1)):
         count = int(extra_bits(np.clip(token, 9, 247)))
@@ -283,8 +284,8 @@ def test_predictions_round_as_pythons(folder: Folder) -> None:
     spec = SampleSpec((50,), "uint8", kind="record")
     model = model_of(spec)
     assert model.residuals is not None
-    block = dataclasses.replace(model.residuals.prediction.lossless, weights=np.array([1 << 13, *[0] * 15], np.int16))
-    coder = dataclasses.replace(model.residuals.prediction, lossless=block)
+    block = dataclasses.replace(model.residuals.prediction.part, weights=np.array([1 << 13, *[0] * 15], np.int16))
+    coder = dataclasses.replace(model.residuals.prediction, part=block)
     model = dataclasses.replace(model, residuals=ResidualTables(coder, coder))
     made = Library(Copying(spec, 4, 6), model.coding, folder())
     x = np.random.default_rng(0).integers(100, 104, (8, 50), np.uint8)

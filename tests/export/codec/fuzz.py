@@ -32,6 +32,7 @@ from tiedae.export.bundle import Bundle
 from tiedae.export.codec import rans
 from tiedae.export.codec.classes import CodeTables, read_tables
 from tiedae.export.codec.container import FrameSpan, Gap, Header, is_index, read, read_frame, scan
+from tiedae.export.codec.contexts import ALONE
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.residual_tables import ResidualTables
 from tiedae.export.codec.residuals import ContextTables, ResidualCoder
@@ -81,8 +82,8 @@ class Subject:
     def coders(self) -> list[ResidualCoder]:
         residuals = self.models[0].residuals
         assert residuals is not None
-        part = residuals.prediction.lossless
-        record = ContextTables(part.weights, np.zeros(40, np.uint8), FrequencyTables(8, part.tables.frequencies[:1]))
+        part = residuals.prediction.part
+        record = ContextTables(part.weights, ALONE, FrequencyTables(8, part.tables.frequencies[:1]))
         signals = [ResidualCoder(kind, (6,), "int16", record, record) for kind in ("record", "table")]
         return [residuals.prediction, residuals.corrections, *signals]
 
@@ -180,23 +181,17 @@ def fuzz_residual_tables(_: Subject, data: bytes) -> None:
     """NAME.residuals; sealed, its checksum and those of the tables inside."""
     choice, changed = data[0], bytearray(data[1:])
     if choice & 1:
-        changed[:5] = b"TAEP\1"
+        changed[:5] = b"TAEP\2"
         at = changed.find(b"TAEC")
         while at >= 0:
-            stop = next((at + size for size in _sizes(changed, at) if 8 < size <= len(changed) - at), len(changed))
+            after = changed.find(b"TAER", at)
+            stop = after if after >= 0 else len(changed) - 4
             changed[stop - 4 : stop] = _checksum(changed[at : stop - 4])
             at = changed.find(b"TAEC", at + 4)
         changed[-4:] = _checksum(changed[:-4])
     spec = SampleSpec(shape=(24,), dtype="uint8", kind="table" if choice & 2 else "images")
     tables = ResidualTables.from_bytes(spec, bytes(changed), "f.residuals")
     require(tables.to_bytes() == changed, "tables whose bytes are others")
-
-
-def _sizes(data: bytearray, at: int) -> Iterator[int]:
-    """How long the tables at a place may be, as the heads of blocks before it state it."""
-    for contexts in (126, 40):
-        if at >= contexts + 4:
-            yield int.from_bytes(data[at - contexts - 4 : at - contexts], "little")
 
 
 def fuzz_payload(subject: Subject, data: bytes) -> None:

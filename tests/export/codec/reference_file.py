@@ -84,24 +84,22 @@ def short(data: bytes, at: int) -> tuple[int, int]:
     return (data[at], at + 1) if data[at] < 128 else (data[at] & 127 | data[at + 1] << 7, at + 2)
 
 
-def coders(data: bytes) -> list[list[Any]]:
-    """The tables of NAME.residuals: of mode 1 and mode 2, for bound 0 and for all others."""
-    if data[:5] != b"TAEP\1" or zlib.crc32(data[:-4]) != u32(data, len(data) - 4):
+def coders(data: bytes) -> list[Any]:
+    """The tables of NAME.residuals: of mode 1 and mode 2."""
+    if data[:5] != b"TAEP\2" or zlib.crc32(data[:-4]) != u32(data, len(data) - 4):
         raise Damaged("residuals")
     cut = 9 + u32(data, 5)
-    found = []
-    for coder in (data[9:cut], data[cut:-4]):
-        middle = 4 + u32(coder, 0)
-        found.append([block(coder[4:middle]), block(coder[middle:])])
-    return found
+    return [block(data[9:cut]), block(data[cut:-4])]
 
 
 def block(data: bytes) -> Any:
-    magic, *weights, contexts, size = struct.unpack_from("<4s16hHI", data)
-    if magic != b"TAER" or len(data) != 42 + contexts + size:
+    magic, *weights = struct.unpack_from("<4s16h", data)
+    if magic != b"TAER":
         raise Damaged("block")
-    tables = SimpleNamespace(frequencies=np.array(frequencies(data[42 + contexts :])))
-    return SimpleNamespace(weights=np.array(weights), places=list(data[42 : 42 + contexts]), tables=tables)
+    end = 37 + 4 * data[36]
+    nodes = np.array([struct.unpack_from("<BbBB", data, at) for at in range(37, end, 4)], int).reshape(-1, 4)
+    tables = SimpleNamespace(frequencies=np.array(frequencies(data[end:])))
+    return SimpleNamespace(weights=np.array(weights), tree=SimpleNamespace(nodes=nodes), tables=tables)
 
 
 def decode(data: bytes, own_identity: bytes, tables: Sequence[reference.Table] | Classes) -> list[list[int]]:
@@ -128,7 +126,7 @@ def decode_integers(
     inputs = int(np.prod(shape))
     found = []
     for mode, payload, samples in frames:
-        part = coders(residuals)[mode - 1][bound > 0]
+        part = coders(residuals)[mode - 1]
         y = [[0] * inputs] * samples
         if mode == 2:
             size = u32(payload, 0)
@@ -162,7 +160,7 @@ def decode_floats(
             payload = payload[4 + size :]
         if payload[0] > 32:
             raise Damaged("halvings")
-        step, part, zeros = 2.0 * bound * 2.0 ** -payload[0], coders(residuals)[mode - 3][0], [[0] * len(offsets)] * samples
+        step, part, zeros = 2.0 * bound * 2.0 ** -payload[0], coders(residuals)[mode - 3], [[0] * len(offsets)] * samples
         steps = residual_reference.decode(kind, shape, (-32768, 32767), part, payload[1:], samples, 0, zeros)
         found += [[b + k * step for b, k in zip(*each, strict=True)] for each in zip(base, steps, strict=True)]
     return found

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 
 from tiedae.export.codec.residuals import ContextTables
-
-Read = Callable[[int], int]
-"""The next residual in a context."""
 
 
 class Stream:
@@ -29,8 +26,15 @@ class Stream:
         self.advance(2 ** (14 - count), value << 14 - count)
         return value
 
-    def residual(self, context: int) -> int:
-        table = self.part.tables.frequencies[self.part.places[context]].tolist()
+    def leaf(self, features: list[int]) -> int:
+        child = 0 if len(self.part.tree.nodes) else 128
+        while child < 128:
+            feature, threshold, below, above = self.part.tree.nodes[child].tolist()
+            child = above if features[feature] >= threshold else below
+        return child - 128
+
+    def residual(self, leaf: int) -> int:
+        table = self.part.tables.frequencies[leaf].tolist()
         token, start = 0, 0
         while self.x % 2**14 >= start + table[token]:
             start += table[token]
@@ -57,27 +61,23 @@ def decode(
     if kind == "images":
         images = [image(shape, each, limits, bound) for each in y]
         for step, sample in product(range(inputs), range(samples)):
-            out[sample][step] = take(images[sample], stream.residual)
+            out[sample][step] = take(images[sample], stream)
     elif kind == "record":
         series = signal([each for row in y for each in row], part.weights.tolist(), limits, bound)
         for sample, step in product(range(samples), range(inputs)):
-            out[sample][step] = take(series, stream.residual)
+            out[sample][step] = take(series, stream)
     else:
         columns = [signal([row[i] for row in y], part.weights.tolist(), limits, bound) for i in range(inputs)]
         for sample, step in product(range(samples), range(inputs)):
-            out[sample][step] = take(columns[step], stream.residual)
+            out[sample][step] = take(columns[step], stream)
     assert stream.x == 2**16
     assert stream.at == len(payload)
     return out
 
 
-Series = Iterator[int]
-"""Gives a context, takes its residual, gives the value."""
-
-
-def take(series: object, read: Read) -> int:
-    context = next(series)  # type: ignore[call-overload]
-    return series.send(read(context))  # type: ignore[attr-defined]
+def take(series: object, stream: Stream) -> int:
+    features, sign = next(series)  # type: ignore[call-overload]
+    return series.send(sign * stream.residual(stream.leaf(features)))  # type: ignore[attr-defined]
 
 
 def clip(value: int, limits: tuple[int, int]) -> int:
@@ -89,19 +89,31 @@ def half_octave(m: int) -> int:
     return sum(m >= each for each in thresholds)
 
 
+def distance(value: int, bound: int) -> int:
+    reached = sum(8 * abs(value) >= each * (2 * bound + 1) for each in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256))
+    return -reached if value < 0 else reached
+
+
 def signal(y: Sequence[int], weights: list[int], limits: tuple[int, int], bound: int):  # type: ignore[no-untyped-def]
-    w, h, recent, last = list(weights), [0] * 16, [0] * 8, 0
+    w, h, recent, last, slow, sign = list(weights), [0] * 16, [0] * 8, 0, 0, 1
     for t, base in enumerate(y):
         change = (sum(a * b for a, b in zip(w, h, strict=True)) + 2**13) >> 14
-        prediction = clip(base + last + change, limits)
-        q = yield half_octave(sum(a * b for a, b in zip((4, 3, 2, 2, 1, 1, 1, 1), recent, strict=True)))
-        value = clip(prediction + q * (2 * bound + 1), limits)
+        quantum = 2 * bound + 1
+        prediction = clip(base + last + (change + bound) // quantum * quantum, limits)
+        activity = sum(a * b for a, b in zip((4, 3, 2, 2, 1, 1, 1, 1), recent, strict=True))
+        differences = [base + last + change - prediction, change, h[0], h[1], sum(h[:4]), sum(h)]
+        features = [half_octave(activity), half_octave(slow >> 6), *(distance(sign * each, bound) for each in differences)]
+        q = yield [*features, bound.bit_length()], sign
+        value = clip(prediction + q * quantum, limits)
         yield value
         if t:
-            sign = (q > 0) - (q < 0)
-            w = [clip(a + 16 * sign * ((b > 0) - (b < 0)), (-(2**15), 2**15 - 1)) for a, b in zip(w, h, strict=True)]
+            up = (q > 0) - (q < 0)
+            w = [clip(a + 16 * up * ((b > 0) - (b < 0)), (-(2**15), 2**15 - 1)) for a, b in zip(w, h, strict=True)]
             h = [value - base - last, *h[:-1]]
             recent = [abs(q), *recent[:-1]]
+            slow += (min(abs(q), 1023) << 8) - (slow >> 6)
+            if abs(h[0]) > bound:
+                sign = 1 if h[0] > 0 else -1
         last = value - base
 
 
@@ -129,9 +141,9 @@ def image(shape: Sequence[int], y: Sequence[int], limits: tuple[int, int], bound
         (a, b, c, d), (ea, eb, ec, _) = [n[0] for n in near], [n[0] - n[1] for n in near]
         prediction = clip(sorted((edge(a, b, c), base + edge(ea, eb, ec), base))[1], limits)
         activity = 2 * near[0][2] + 2 * near[1][2] + near[2][2] + near[3][2] + abs(a - c) + abs(b - c) + abs(b - d)
-        level = min(activity.bit_length(), 20)
         lightness = sum(prediction - limits[0] >= each for each in (1, 4, 16, 64, 192))
-        q = yield 21 * lightness + level
+        features = [half_octave(activity), lightness, *(distance(each - prediction, bound) for each in (a, b, d, base))]
+        q = yield [*features, min(near[0][2], 8), min(near[1][2], 8), bound.bit_length()], 1
         value = clip(prediction + q * (2 * bound + 1), limits)
         yield value
         values[row, column, channel] = value, base, abs(q)

@@ -16,6 +16,7 @@ from tiedae.export.bundle import Bundle
 from tiedae.export.codec import rans
 from tiedae.export.codec.classes import ClassTables
 from tiedae.export.codec.container import MOST_BYTES, FileKind, Header, pack_frame, pack_index, read
+from tiedae.export.codec.contexts import ALONE
 from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.residuals import ContextTables
 from tiedae.export.codec.streams import Reader, StreamDecoder
@@ -37,9 +38,8 @@ def sure(model: FileModel) -> FileModel:
     plain[:, [7, 256]] = SUM - 1, 1
     tokens = np.zeros((1, 257), np.uint16)
     tokens[:, [128, 256]] = SUM - 1, 1
-    parts = model.residuals.prediction.lossless
-    part = ContextTables(parts.weights, np.zeros(len(parts.places), np.uint8), FrequencyTables(8, tokens))
-    coder = dataclasses.replace(model.residuals.prediction, lossless=part, bounded=part)
+    part = ContextTables(model.residuals.prediction.part.weights, ALONE, FrequencyTables(8, tokens))
+    coder = dataclasses.replace(model.residuals.prediction, part=part)
     residuals = dataclasses.replace(model.residuals, prediction=coder, corrections=coder)
     return dataclasses.replace(model, tables=FrequencyTables(8, plain), residuals=residuals)
 
@@ -188,8 +188,8 @@ def test_longest_payloads(model: FileModel) -> None:
     coder = model.residuals.prediction
     tokens = np.zeros((1, 257), np.uint16)
     tokens[:, [128, 256]] = SUM - 1, 1
-    part = dataclasses.replace(coder.lossless, places=np.zeros(126, np.uint8), tables=FrequencyTables(8, tokens))
-    wide = dataclasses.replace(coder, lossless=part, dtype="uint16")
+    part = dataclasses.replace(coder.part, tree=ALONE, tables=FrequencyTables(8, tokens))
+    wide = dataclasses.replace(coder, part=part, dtype="uint16")
     (payload,) = wide.encode([np.random.default_rng(0).integers(0, 65_536, (64, 24)).astype(np.uint16)], 0)
     assert len(payload) <= 12 + 64 * 6 * 24
     assert model.longest_payload(64) == 13 + 64 * (3 * units + 6 * 24)
@@ -197,7 +197,7 @@ def test_longest_payloads(model: FileModel) -> None:
 
 def test_more_tables_than_contexts_are_refused(model: FileModel) -> None:
     """A unit takes 2 bytes in a file and 160 kB as it decodes."""
-    part = model.residuals.prediction.lossless
+    part = model.residuals.prediction.part
     tables = FrequencyTables(8, np.tile(part.tables.frequencies[:1], (127, 1)))
-    with pytest.raises(InputError, match="tables: got 127, must be 126 at most, one per context"):
-        ContextTables(part.weights, part.places, tables)
+    with pytest.raises(InputError, match=r"tables: got 127 of 8 bits, must be \d+ of 8 bits, one per context"):
+        ContextTables(part.weights, part.tree, tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from typing import get_args
@@ -12,8 +13,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
+from tiedae.export.codec.contexts import ALONE, ContextTree
 from tiedae.export.codec.lanes import write
-from tiedae.export.codec.predictors import contexts_of, fit_start_weights, streams_of
+from tiedae.export.codec.predictors import features_of, fit_start_weights, streams_of
 from tiedae.export.codec.residual_tables import ResidualTables, fit_tables
 from tiedae.export.codec.residuals import LARGEST_BOUND, ContextTables, ResidualCoder, fit_residuals
 from tiedae.export.codec.tables import FrequencyTables, fit
@@ -76,17 +78,16 @@ def test_tables_are_those_of_the_residuals_of_every_bound_by_their_contexts(kind
     shape = SHAPES[kind][0]
     training = samples_of("walk", (800, math.prod(shape)), "int16", 7)
     y = training + np.random.default_rng(0).integers(-40, 40, training.shape).astype(np.int16)
-    made = fit_residuals(kind, shape, training, 80, y, bounds=(1, 5, 64))
+    made = fit_residuals(kind, shape, training, 80, y, bounds=(0, 1, 5, 64))
     x, base = (streams_of(kind, each.reshape(10, 80, -1).astype(np.int32)) for each in (training, y))
-    for part, bounds in ((made.lossless, (0,)), (made.bounded, (1, 5, 64))):
-        tokens: dict[int, list[int]] = {}
-        for residuals, contexts in (made._residuals(part, x, base, bound) for bound in bounds):
-            for token, place in zip(tokens_of(residuals)[0].flat, part.places[contexts].flat, strict=True):
-                tokens.setdefault(int(place), []).append(int(token))
-        assert tokens.keys() == set(range(part.tables.units)) and len(tokens) > 1
-        for place, found in tokens.items():
-            expected = fit(np.array(found, np.uint8)[:, None]).frequencies[0]
-            np.testing.assert_array_equal(part.tables.frequencies[place], expected, f"table {place} of {bounds}")
+    tokens: dict[int, list[int]] = {}
+    for residuals, leaves, _ in (made.residuals(x, base, bound) for bound in (0, 1, 5, 64)):
+        for token, leaf in zip(tokens_of(residuals)[0].flat, leaves.flat, strict=True):
+            tokens.setdefault(int(leaf), []).append(int(token))
+    assert tokens.keys() == set(range(made.part.tables.units)) and len(tokens) > 4
+    for leaf, found in tokens.items():
+        expected = fit(np.array(found, np.uint8)[:, None]).frequencies[0]
+        np.testing.assert_array_equal(made.part.tables.frequencies[leaf], expected, f"table {leaf}")
 
 
 @given(cases())
@@ -94,7 +95,6 @@ def test_payloads_decode_as_the_specification_says_within_the_bound(case: Case) 
     made, frames, y, bound = case
     payloads = made.encode(frames, bound, y)
     found = made.decode(payloads, [len(frame) for frame in frames], bound, y)
-    part = made.bounded if bound else made.lossless
     limits = np.iinfo(made.dtype)
     for i, (payload, got) in enumerate(zip(payloads, found, strict=True)):
         assert (got.dtype, got.shape) == (frames[i].dtype, frames[i].shape)
@@ -104,7 +104,7 @@ def test_payloads_decode_as_the_specification_says_within_the_bound(case: Case) 
             continue
         base = np.zeros_like(got) if y is None else y[i]
         right = reference.decode(
-            made.kind, made.shape, (int(limits.min), int(limits.max)), part, payload, len(got), bound, base.tolist()
+            made.kind, made.shape, (int(limits.min), int(limits.max)), made.part, payload, len(got), bound, base.tolist()
         )
         assert got.tolist() == right
 
@@ -145,18 +145,21 @@ GOLDEN = {
 
 
 def golden_tables(kind: Kind) -> ContextTables:
-    """Two tables, for even and odd contexts: residuals of −3…3, and those of −40…40, each with escapes."""
+    """Two tables, by every feature in turn: residuals of −3…3, and those of −40…40, each with escapes."""
     frequencies = np.zeros((2, 257), np.uint16)
     frequencies[0, 125:132] = 500, 1000, 3000, 7000, 3000, 1000, 500
     frequencies[1, 95:162] = 240
     frequencies[:, 256] = (1 << 14) - frequencies.sum(axis=1)
-    places = np.arange(contexts_of(kind), dtype=np.uint8) % 2
-    return ContextTables(np.array([16000, -4000, *[100] * 14], np.int16), places, FrequencyTables(8, frequencies))
+    count = features_of(kind)
+    nodes = [(feature, 3, feature + 1 if feature + 1 < count else 128 + count, 128 + feature) for feature in range(count)]
+    tree = ContextTree(np.array(nodes, np.int16))
+    tables = FrequencyTables(8, frequencies[np.arange(tree.leaves) % 2])
+    return ContextTables(np.array([16000, -4000, *[100] * 14], np.int16), tree, tables)
 
 
 def golden_case(kind: Kind, with_y: bool) -> tuple[ResidualCoder, np.ndarray, np.ndarray | None]:
     part = golden_tables(kind)
-    made = ResidualCoder(kind, (2, 4) if kind == "images" else (8,), "uint8" if kind == "images" else "int16", part, part)
+    made = ResidualCoder(kind, (2, 4) if kind == "images" else (8,), "uint8" if kind == "images" else "int16", part)
     ramp = np.arange(24).reshape(3, 8)
     x = (ramp * ramp % 91 + ramp).astype(made.dtype)
     return made, x, (x // 16 * 16).astype(made.dtype) if with_y else None
@@ -197,7 +200,8 @@ def test_damaged_payloads_are_refused_or_decode_to_samples(case: Case, data: st.
 def test_an_escape_holds_a_token_without_a_frequency(token: int, extra: int, valid: bool) -> None:
     """The only symbols of a stream: the escape, its raw token, the extra bits."""
     part = golden_tables("record")
-    made = ResidualCoder("record", (1,), "uint8", part, part)
+    part = ContextTables(part.weights, ALONE, FrequencyTables(8, part.tables.frequencies[:1]))
+    made = ResidualCoder("record", (1,), "uint8", part)
     count = int(extra_bits(np.clip(token, 9, 247)))
     frequencies = [[part.tables.frequencies[0, 256]], [1 << 6], [1 << 14 - count]]
     starts = [[part.tables.starts[0, 256]], [token << 6], [extra << 14 - count]]
@@ -247,26 +251,31 @@ def test_bytes_hold_the_coder(kind: Kind) -> None:
     assert found.to_bytes() == written
     frames = [samples_of("random", (5, made.inputs), "int16", 1)]
     assert found.encode(frames, 1) == made.encode(frames, 1)
-    other: Kind = "record" if kind == "images" else "images"
-    with pytest.raises(FormatError, match=r"demo\.codec: damaged: lossless: got \d+ contexts, must be \d+ for "):
-        ResidualCoder.from_bytes(other, made.shape, "int16", written, "demo.codec")
+    beyond = dataclasses.replace(made.part, tree=ContextTree(np.array([[9, 0, 128, 129]], np.int16)), tables=two_tables())
+    with pytest.raises(FormatError, match=rf"demo\.codec: damaged: nodes: got feature 9, must be below 9 for {kind}"):
+        ResidualCoder.from_bytes(kind, made.shape, "int16", beyond.to_bytes(), "demo.codec")
+
+
+def two_tables() -> FrequencyTables:
+    return FrequencyTables(8, golden_tables("record").tables.frequencies[:2])
 
 
 @given(st.data())
 @example(None)
 def test_damaged_tables_are_refused(data: st.DataObject | None) -> None:
-    written = coder("record", (12,), "int16", "walk").lossless.to_bytes()
+    written = coder("record", (12,), "int16", "walk").part.to_bytes()
     if data is None:
-        damaged = [b"", written[:20], written + b"\0", b"PK\3\4" + written[4:]]
+        damaged = [b"", written[:20], written[:36], written + b"\0", b"PK\3\4" + written[4:]]
     else:
         damaged = [written[: data.draw(st.integers(0, len(written) - 1))]]
     for each in damaged:
         with pytest.raises(FormatError, match=r"^demo\.codec: "):
             ContextTables.from_bytes(each, "demo.codec")
-    places = bytearray(written)
-    places[42] = 255
-    with pytest.raises(FormatError, match=r"^demo\.codec: damaged: places: "):
-        ContextTables.from_bytes(bytes(places), "demo.codec")
+    for child in (0, 127, 255):
+        changed = bytearray(written)
+        changed[39] = child
+        with pytest.raises(FormatError, match=r"^demo\.codec: damaged: nodes: each but the first, and each leaf, must be"):
+            ContextTables.from_bytes(bytes(changed), "demo.codec")
 
 
 def test_start_weights_are_those_of_a_known_recursion() -> None:
@@ -295,5 +304,3 @@ def test_a_file_of_tables_holds_both_coders_and_is_checked() -> None:
         for each in (damaged, data[:at]):
             with pytest.raises(FormatError, match=r"^demo\.residuals: (not a file|damaged|residuals' tables of version)"):
                 ResidualTables.from_bytes(spec, each, "demo.residuals")
-    with pytest.raises(FormatError, match="got 126 contexts, must be 40 for record"):
-        ResidualTables.from_bytes(SampleSpec((12,), "uint8", kind="record"), data, "demo.residuals")
