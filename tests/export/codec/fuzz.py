@@ -84,7 +84,7 @@ class Subject:
         assert residuals is not None
         part = residuals.prediction.part
         record = ContextTables(part.weights, ALONE, FrequencyTables(8, part.tables.frequencies[:1]))
-        signals = [ResidualCoder(kind, (6,), "int16", record, record) for kind in ("record", "table")]
+        signals = [ResidualCoder(kind, (6,), "int16", record) for kind in ("record", "table")]
         return [residuals.prediction, residuals.corrections, *signals]
 
 

@@ -105,7 +105,7 @@ GOLDEN_BOUND = 0.05
 
 
 def test_the_golden_file_decodes_for_ever(model: FileModel, old_runs: Path) -> None:
-    """Version 1, written on 2026-11-26 with frames of 8. Never write it again."""
+    """Version 1, written on 2026-11-29 with frames of 8. Never write it again."""
     data = (GOLDEN / "grid.tae").read_bytes()
     np.testing.assert_array_equal(decompressed(model, data), np.load(GOLDEN / "grid.npy"))
     x = golden_samples(model, old_runs)

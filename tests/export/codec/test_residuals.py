@@ -134,12 +134,12 @@ def test_every_residual_has_a_token() -> None:
 
 
 GOLDEN = {
-    ("record", 0, False): "92124c0050a2903f953fff23be55ffea7a1cc57f82de9f93ba150fabc7be87552feb3015002b",
-    ("record", 2, True): "75545c0afdfdbcd04d61fe1a60de",
-    ("images", 0, True): "99174c0283fee7389d163599682554698cd81c7fc13a4f271f62b0e2",
-    ("images", 16, False): "f39f040014fdddd985df741e2f2120c7",
-    ("table", 0, False): "3d9c642a10ff3bffafff8fe887e947eaffaa7fe35be7e8df0bdf913b1bcfe6fd443ed9deccdec03e",
-    ("table", 2, True): "355a8d120c79c7bb1aff1057",
+    ("record", 0, False): "069fc400fcbab03fbf3f3f61636131bfd1effbfeae3e837ea4becffeb8d524ff47ffa7552fd530150015",
+    ("record", 2, True): "631fb3aaf2d3ebcb03ffd511d84a",
+    ("images", 0, True): "fa5ef9342fa1a56285bec53effbebe6170e2ba3f5e7fe404297fb0fe277fa53e94fe",
+    ("images", 16, False): "1b65be03d01bb9ac5c15",
+    ("table", 0, False): "addf08074465b63b4defd7ceb7c7e0437efa13dfe351f8fe91ce457f64df43efcefe5cbfc03e",
+    ("table", 2, True): "a99f0600d99f32207d61fde00c9f6b9f33fff71ee470",
 }
 """Payloads of `golden_case`. They hold the format: files with such payloads exist."""
 

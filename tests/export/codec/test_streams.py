@@ -118,11 +118,11 @@ def test_a_damaged_frame_with_classes_leaves_the_others(old_runs: Path, classed:
 
 @pytest.mark.parametrize("file", INTEGER_FILES)
 def test_golden_files_of_integers_decode_for_ever(old_runs: Path, file: str) -> None:
-    """Version 1, written on 2026-11-26 with frames of 8: both modes, and extremes. Never write them again."""
+    """Version 1, written on 2026-11-29 with frames of 8: both modes, and extremes. Never write them again."""
     found, x = load(old_runs / "bytes" / "bundle").decompress(golden(file)), np.load(GOLDEN / "lossless.npy")
     np.testing.assert_array_equal(found, np.load(GOLDEN / f"{file}.npy"))
     assert load(old_runs / "bytes" / "bundle").compress(x, samples_per_frame=8, **INTEGER_FILES[file]) == golden(file)
-    assert modes(golden(file)) == [1, 2, 1]
+    assert modes(golden(file)) == ([1, 2, 1] if file == "lossless" else [1, 1, 1])
 
 
 def modes(data: bytes) -> list[int]:
