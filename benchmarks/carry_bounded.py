@@ -1,9 +1,9 @@
 """Files within a bound, of records that nobody tuned the format to: their bytes beside other coders', and the same files in C.
 
 `make bench-carry` runs it. The first half of each record trains the tables, the second half is measured, in frames of 64
-windows of 256 values. Bounds are parts of the range of the second half. A network that copies values stands in for an autoencoder, so
-that prediction alone counts. The tables, NAME.residuals, are part of a bundle and not counted, as those of other formats
-are part of their programs. The others code the values rounded to 2E + 1:
+windows of 256 values. Bounds are parts of the range of the second half. A network that copies values stands in for an
+autoencoder, so that prediction alone counts. The tables, NAME.residuals, are part of a bundle and not counted, as those of
+other formats are part of their programs. The others code the values rounded to 2E + 1:
 
 flac     RFC 9639, level 8, by soundfile, of the rounded values
 lzma     `.lzma`, preset 9 extreme, of the differences of the rounded values, and of the residuals below; the smaller one

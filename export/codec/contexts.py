@@ -23,7 +23,7 @@ LEAF = 128
 """A child of this number or more is a leaf: this number plus the leaf's."""
 _AT_ONCE = 64
 """Values whose leaves are computed in one product: few enough that no library starts threads for it."""
-_GROWN_LEAVES = 96
+_GROWN_LEAVES = 64
 """Leaves that a tree grows to at most; each is a table of the bundle."""
 _LEAST_COUNT = 256
 """Training residuals of a leaf at least."""

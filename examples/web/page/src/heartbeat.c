@@ -718,7 +718,7 @@ int heartbeat_decode_data(heartbeat_arena *arena, const uint8_t *code, heartbeat
 }
 
 static const uint8_t heartbeat_identity[8] = {
-122,59,253,221,57,16,229,123
+53,179,203,145,81,152,50,200
 };
 static const uint8_t heartbeat_first[16] = {
 0,34,0,0,0,0,0,119,0,0,31,0,0,110,8,2
