@@ -150,7 +150,7 @@ def files_of(record: BoundedRecord, member: Member) -> list[BoundedFile]:
     model = FileModel(network, fit(codes, 6), b"bounded.", residuals)  # type: ignore[arg-type]
     span = int(x.max()) - int(x.min())
     with tempfile.TemporaryDirectory() as folder:
-        library = Library(network, model.coding, Path(folder) / "c", "-O2")
+        library = Library(network, model.coding, Path(folder) / "c", "-O2")  # type: ignore[arg-type]
         return [file_of(record, model, library, x, part, max(1, round(part * span))) for part in PARTS]
 
 

@@ -13,6 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
+from tiedae.data_sets import ASSETS
 from tiedae.export.codec.contexts import ALONE, ContextTree
 from tiedae.export.codec.lanes import write
 from tiedae.export.codec.predictors import features_of, fit_start_weights, streams_of
@@ -107,6 +108,22 @@ def test_payloads_decode_as_the_specification_says_within_the_bound(case: Case) 
             made.kind, made.shape, (int(limits.min), int(limits.max)), made.part, payload, len(got), bound, base.tolist()
         )
         assert got.tolist() == right
+
+
+@pytest.mark.parametrize("part", [0.01, 0.03, 0.1])
+def test_files_within_coarse_bounds_are_below_the_entropy_of_changes(part: float) -> None:
+    """Of a real record; the residuals of the previous decoded value are what a simple coder would write."""
+    x = np.load(next((ASSETS / "ecg").glob("*.npy")))[:65_536].reshape(-1, 128)
+    training, test = x[:256], x[256:]
+    bound = round(part * (int(test.max()) - int(test.min())))
+    made = fit_residuals("record", (128,), training, 64)
+    size = sum(map(len, made.encode(np.split(test, 4), bound)))
+    last, residuals = 0, []
+    for value in test.ravel().tolist():
+        residuals.append((value - last + bound) // (2 * bound + 1))
+        last += residuals[-1] * (2 * bound + 1)
+    counts = np.unique(residuals, return_counts=True)[1]
+    assert size < -(counts * np.log2(counts / counts.sum())).sum() / 8
 
 
 @pytest.mark.parametrize("content", CONTENTS)
