@@ -173,7 +173,7 @@ def test_classes_are_for_codes_of_many_bits(tmp_path: Path) -> None:
     for columns, many in ((3, False), (40, True)):
         np.save(tmp_path / "x.npy", rng.standard_normal((1000, columns)))
         recipe = parse_recipe(tomllib.loads(suggest(Wish.of("x.npy"), base=tmp_path).text), "x")
-        assert (recipe.codec.classes > 1) == many and recipe.quantize.samples == 800
+        assert (recipe.codec.classes > 1) == many
 
 
 def test_what_is_stated_stays_and_decides_the_rest(tmp_path: Path, capsys) -> None:
@@ -328,10 +328,6 @@ FACTS = Facts(
         ("quantize.method", "compression", {"training": 999}, "ptq"),
         ("quantize.epochs", "compression", {"training": 999}, None),
         ("quantize.method", "anomaly", {}, "ptq"),
-        ("quantize.method", "anomaly", {"duplicates": 801}, "qat"),
-        ("quantize.samples", "compression", {}, 1600),
-        ("quantize.samples", "compression", {"training": 54_000}, 8192),
-        ("quantize.samples", "compression", {"training": 500}, None),
         ("codec.classes", "compression", {}, 16),
         ("codec.classes", "compression", {"overlap": 8}, 2),
         ("codec.classes", "denoising", {}, None),

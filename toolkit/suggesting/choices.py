@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tiedae.compress.config import DataConfig, QuantizeConfig
+from tiedae.compress.config import DataConfig
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL
 from tiedae.compress.tasks import LARGEST_DEVIATION, Reduction, held_out_samples
@@ -39,8 +39,6 @@ STEPS = 4_000
 LEARNING_RATE = 5e-3
 FINE_STEPS = 1_000
 """Steps of quantization-aware training."""
-CALIBRATED = 8_192
-"""Training samples that ranges are taken from, at most: with few, ranges miss rare values."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 TUNED = 1_000
@@ -256,11 +254,8 @@ def _noise(plan: RecipePlan) -> Chosen | None:
 
 
 def _method(plan: RecipePlan) -> Chosen:
-    facts = plan.facts
-    if 2 * facts.duplicates > facts.apart:
-        return Chosen("qat", f"{facts.duplicates:,} samples are duplicates: errors are small, and rounding is felt")
-    if plan.for_rate and facts.training >= TUNED:
-        return Chosen("qat", f"{facts.training:,} training samples: training makes up for what rounding loses")
+    if plan.for_rate and plan.facts.training >= TUNED:
+        return Chosen("qat", f"{plan.facts.training:,} training samples: training makes up for what rounding loses")
     return Chosen("ptq", "from samples, without training: it loses little here")
 
 
@@ -273,12 +268,6 @@ def _fine_epochs(plan: RecipePlan) -> Chosen | None:
 
 def _fine_decay(plan: RecipePlan) -> Chosen | None:
     return None if _method(plan).value == "ptq" else Chosen(0.0, "as in training")
-
-
-def _samples(plan: RecipePlan) -> Chosen | None:
-    count = min(CALIBRATED, plan.facts.training)
-    text = f"ranges of {count:,} training samples: those of fewer miss rare values"
-    return Chosen(count, text) if count > QuantizeConfig().samples else None
 
 
 def _classes(plan: RecipePlan) -> Chosen | None:
@@ -322,7 +311,6 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "train.rate": _rate,
     "train.noise": _noise,
     "quantize.method": _method,
-    "quantize.samples": _samples,
     "quantize.epochs": _fine_epochs,
     "quantize.weight_decay": _fine_decay,
     "codec.classes": _classes,
