@@ -59,7 +59,7 @@ def verify(
     task, source = manifest.recipe.task, None
     if splits is not None and test is not None:
         source = source_of(splits.config.test_source or splits.config.source, test, task)
-    options = {"tolerances": held, "run_source": run_source, "announce": announce}
+    options: dict[str, Any] = {"tolerances": held, "run_source": run_source, "announce": announce}
     options["error_limit"] = TASKS[task_kind(task)].error_limit(task, test)
     options["float_error"] = kept_error(bundle, source) if model is None else None
     metrics = verify_bundle(path, **functions, test=test, test_samples=count, **options)

@@ -121,7 +121,7 @@ def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
     low, high = np.quantile(_gains(criterion, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     gains = [Estimate(*map(float, each)) for each in zip(_gains(criterion, whole), low, high, strict=True)]
     ours, *theirs = whole.tolist()
-    areas = [None] * len(names)
+    areas: list[tuple[float, float] | None] = [None] * len(names)
     if contest.anomalous is not None:
         own, *others = (average_precision(*Ranked.of(each, contest.anomalous).counts()) for each in contest.arrays["figures"])
         areas = [(own, other) for other in others]

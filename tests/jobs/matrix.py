@@ -139,7 +139,7 @@ def recipe_of(case: Case, number: int, source: str, *, trained: bool) -> dict[st
         "model": {"layers": layers, "output_activation": output},
         "train": {"epochs": 2 if trained else 0},
         "quantize": {"method": "qat" if trained else "ptq", "samples": 64, "epochs": 1},
-        "verify": {"max_quality_loss": 1000.0},
+        "verify": {key: 1000.0 for key in ("max_quality_loss", "max_points_lost", "max_alarms_added", "max_decibels_lost")},
     }
     for level in case.values():
         for key, value in ON.get(level, {}).items():

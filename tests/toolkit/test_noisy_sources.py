@@ -120,7 +120,7 @@ samples = 64
 [export]
 targets = ["tflite"]
 [verify]
-max_quality_loss = 20.0
+max_decibels_lost = 20.0
 [task]
 kind = "denoising"
 """
