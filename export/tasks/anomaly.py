@@ -90,11 +90,11 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         if exported.others and held is not None:
             baselines, skipped = other_methods(exported, scoring)
             others |= baselines
-        scored = {name: score(test) for name, score in others.items()}
+        scored: dict[Scorer, np.ndarray] = {name: score(test) for name, score in others.items()}
         for name, own in scored.items():
             flags_of = flagged(others[name], own)
             methods += [] if flags_of is None else [detection(name, own, flags_of, anomalous, seed)]
-        areas = {name: own for name, own in scored.items() if name != FLOAT}
+        areas: dict[str, np.ndarray] = {name: own for name, own in scored.items() if name != FLOAT}
         contest = dataclasses.replace(contest, criterion=Criterion.ROC_AUC, baselines=areas, anomalous=anomalous)
     worst = np.argsort(-scores, kind="stable")[:SHOWN]
     y = exported.model.samples(exported.model.reconstruct(test[worst])[1])
