@@ -26,7 +26,7 @@ from .rounding import clipped_scales, rounded
 
 MARGINS = (2.0, 1.5, 1.25)
 """Candidates for a range as multiples of what calibration samples need: samples that they are not reach further."""
-MARGIN_COST = 0.1
+MARGIN_COST = 2.0
 """What a margin may cost, as a fraction of the reconstruction error, divided by the number of calibration samples: of n samples
 the next one exceeds an extreme with a probability of 1 / (n + 1)."""
 CLIP_FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
