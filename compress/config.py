@@ -194,7 +194,7 @@ class PruneConfig(Checked, frozen=True):
 class QuantizeConfig(Checked, frozen=True):
     """Quantization to int8: without training (`ptq`), or from there by training with fake quantization (`qat`).
 
-    `qat` keeps the better of its start, which is the result of `ptq`, and its end.
+    `qat` keeps its end only where that is better than its start, the result of `ptq`, beyond noise.
     """
 
     method: Annotated[

@@ -129,10 +129,10 @@ def largest_useful_rate(samples: np.ndarray) -> float:
     return float(2 * math.log(2) * np.linalg.eigvalsh(gram)[-1] / len(samples))
 
 
-def entropy_bits(codes: np.ndarray) -> float:
-    """Bits of quantized codes, float32 [n, units], at the empirical entropy of each unit."""
-    bits = 0.0
+def code_bits(codes: np.ndarray) -> np.ndarray:
+    """Bits of each quantized code, float64 [n], of codes float32 [n, units]: by the frequencies of the values of each unit."""
+    bits = np.zeros(len(codes))
     for unit in codes.T:
-        fractions = np.unique(unit, return_counts=True)[1] / len(unit)
-        bits -= float(fractions @ np.log2(fractions))
+        _, places, counts = np.unique(unit, return_inverse=True, return_counts=True)
+        bits -= np.log2(counts / len(unit))[places]
     return bits

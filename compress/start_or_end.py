@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
+import numpy as np
 from msgspec import Meta
 
 from .records import Record
 
 Cost = Annotated[float, Meta(ge=0)]
+BEYOND_NOISE = 1.96
+"""Standard errors of the mean gain that the end must exceed: 95 % of a normal distribution lie within."""
 
 
 class StartOrEnd(Record, frozen=True):
-    """The cost of both, by `train.held_out_cost` over samples of `split`. The start is that of post-training quantization."""
+    """The mean cost of both, by `train.held_out_costs` over samples of `split`, and the standard error of their difference.
+
+    The start is that of post-training quantization.
+    """
 
     start: Cost
     end: Cost
+    noise: Cost
     split: Literal["validation", "training"]
+
+    @classmethod
+    def of(cls, start: np.ndarray, end: np.ndarray, split: Literal["validation", "training"]) -> StartOrEnd:
+        """That of the costs of the same samples before and after training, float64 [n]."""
+        noise = float(np.std(start - end)) / math.sqrt(max(1, len(start) - 1))
+        return cls(float(start.mean()), float(end.mean()), noise, split)
 
     @property
     def is_start(self) -> bool:
-        """Whether the start was kept, which is better by more than nothing."""
-        return self.start < self.end
+        """Whether the start was kept: training gained nothing, or no more than chance explains."""
+        return not self.start - self.end > BEYOND_NOISE * self.noise
 
     @property
     def text(self) -> str:
         """One line: what was kept, and why."""
         kept = "post-training quantization" if self.is_start else "quantization-aware training"
         text = f"kept the model of {kept}: loss on {self.split} samples {self.start:.5g} before training, {self.end:.5g} after"
+        text += f" (± {BEYOND_NOISE * self.noise:.2g})"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"

@@ -21,7 +21,7 @@ from .files import write_atomic
 from .layers import RULES
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
-from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, entropy_bits, largest_useful_rate
+from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, code_bits, largest_useful_rate
 from .records import plain
 from .scaling import require_reachable
 from .splitting import epoch_order
@@ -253,37 +253,37 @@ def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:
 def train_quantized(model: TiedAutoencoder, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
     """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and ranges.
 
-    Keeps the better of the model as it is given, after post-training quantization, and as it is trained: by `held_out_cost`.
-    The history's last record says which, as `kept`. Raises the errors of `fit`, InputError for a float model, RecipeError if
-    the model was quantized with another configuration or scaling.
+    Keeps the model as it is trained if its `held_out_costs` are lower beyond noise, else the model as it is given, after
+    post-training quantization. The history's last record says which, as `kept`. Raises the errors of `fit`, InputError for a
+    float model, RecipeError if the model was quantized with another configuration or scaling.
     """
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
-    start, start_cost = model.arrays(), held_out_cost(model, splits, training)
+    start, before = model.arrays(), held_out_costs(model, splits, training)
     history = fit(model, splits, training, stage="quantize")
-    held_out = splits.validation is not None
-    kept = StartOrEnd(start_cost, held_out_cost(model, splits, training), "validation" if held_out else "training")
+    kept = StartOrEnd.of(before, held_out_costs(model, splits, training), "validation" if splits.validation else "training")
     if kept.is_start:
         model.restore(start)
     history[-1]["kept"] = plain(kept)
     return history
 
 
-def held_out_cost(model: TiedAutoencoder, splits: Dataset, training: Training) -> float:
-    """The squared error per validation sample in scaled values; of training samples, `CODE_SAMPLES` at most, without any.
+def held_out_costs(model: TiedAutoencoder, splits: Dataset, training: Training) -> np.ndarray:
+    """The squared error of each validation sample in scaled values, float64 [n]; of training samples, `CODE_SAMPLES` at most,
+    without any.
 
-    A model that is trained for rate pays for the bits of its codes too, at their empirical entropy per unit.
+    A sample of a model that is trained for rate pays for the bits of its code too, at the empirical entropy of each unit.
     """
     samples = splits.validation or splits.train
     chosen = np.arange(len(samples)) if splits.validation else choose(samples, CODE_SAMPLES, training.config.seed)
-    total, codes = 0.0, []
+    errors, codes = [], []
     for x, wanted in pairs(samples, chosen, 1000, training.noise(splits), noise_seed(training.config, "validation")):
         code, y = model.encode_decode(x)
-        total += float(tf.reduce_sum(tf.square(y - wanted)))
+        errors.append(tf.reduce_sum(tf.square(y - wanted), axis=1).numpy().astype(np.float64))
         codes.append(code.numpy())
-    return total / len(chosen) + training.config.rate * entropy_bits(np.concatenate(codes))
+    return np.concatenate(errors) + training.config.rate * code_bits(np.concatenate(codes))
 
 
 def init_output_bias(model: TiedAutoencoder, splits: Dataset) -> bool:

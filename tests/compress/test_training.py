@@ -27,7 +27,7 @@ from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
 from tiedae.compress.records import checked
 from tiedae.compress.start_or_end import StartOrEnd
-from tiedae.compress.train import held_out_cost, training_step, validation_loss
+from tiedae.compress.train import held_out_costs, training_step, validation_loss
 
 from .conftest import sparsity_of
 
@@ -340,7 +340,7 @@ def test_quantization_aware_training_begins_with_the_model_and_the_ranges_of_ptq
 
 @pytest.mark.parametrize("validation", [32, 0])
 @pytest.mark.parametrize(("rate", "is_start"), [(3e-3, False), (3.0, True)])
-def test_quantization_aware_training_keeps_the_better_of_its_start_and_its_end(
+def test_quantization_aware_training_keeps_its_end_only_where_that_is_better(
     make_splits, rate: float, is_start: bool, validation: int
 ) -> None:
     splits, model = make_splits(validation=validation), model_of()
@@ -348,19 +348,31 @@ def test_quantization_aware_training_keeps_the_better_of_its_start_and_its_end(
     config = QuantizeConfig(epochs=2, learning_rate=rate)
     quantize_post_training(model, representative(splits.train, 64), config)
     training = Training(TrainConfig(batch_size=32))
-    start, cost = weights(model), held_out_cost(model, splits, training)
+    start, cost = weights(model), held_out_costs(model, splits, training).mean()
     kept = checked(StartOrEnd, train_quantized(model, splits, config, training)[-1]["kept"])
     assert (kept.is_start, same(weights(model), start), kept.start) == (is_start, is_start, cost)
-    assert held_out_cost(model, splits, training) == min(kept.start, kept.end)
+    assert held_out_costs(model, splits, training).mean() == (kept.start if is_start else kept.end)
+    assert kept.start > kept.end + 1.96 * kept.noise or is_start
     assert ("since [data] validation is 0" in kept.text) == (validation == 0)
     assert ("post-training quantization" if is_start else "quantization-aware training") in kept.text
+
+
+@pytest.mark.parametrize(
+    ("gains", "is_start"),
+    [((1, 1, 1, 1), False), ((-1, -1, -1, -1), True), ((0, 0, 0, 0), True), ((9, -3, -1, -4), True), ((2, 1, 1.5, 1), False)],
+)
+def test_a_gain_that_chance_explains_keeps_the_start(gains: tuple[float, ...], is_start: bool) -> None:
+    end = np.full(4, 10.0)
+    kept = StartOrEnd.of(end + gains, end, "validation")
+    assert (kept.is_start, kept.end, kept.start) == (is_start, 10, 10 + np.mean(gains))
+    assert kept.noise == pytest.approx(np.std(gains, ddof=1) / 2)
 
 
 def test_what_is_kept_of_a_model_trained_for_rate_pays_for_its_bits(make_splits) -> None:
     splits, model = make_splits(validation=32), model_of()
     fit(model, splits, TrainConfig(epochs=2, batch_size=32, rate=0.01))
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
-    free, paid = (held_out_cost(model, splits, Training(TrainConfig(rate=rate))) for rate in (0.0, 0.01))
+    free, paid = (held_out_costs(model, splits, Training(TrainConfig(rate=rate))).mean() for rate in (0.0, 0.01))
     x = splits.validation.scaling.apply(splits.validation.take(np.arange(32)))
     codes = np.rint(model.encoder(x).numpy() / model.code_scale)
     counts = [np.unique(unit, return_counts=True)[1] / 32 for unit in codes.T]

@@ -43,6 +43,8 @@ EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 TUNED = 1_000
 """Training samples from which quantization-aware training has enough of them."""
+HELD_OUT = 1_500
+"""Samples from which a tenth of them is held out for validation."""
 SMALL = 500
 """Training samples below which a batch has half as many."""
 WINDOWS = (32, 256)
@@ -192,7 +194,11 @@ def _test(source: SourceSize, _: str) -> Chosen | None:
 def _validation(source: SourceSize, task: str) -> Chosen | None:
     if task == "anomaly":
         return Chosen(0.2, "held-out normal samples set the threshold")
-    return Chosen(0.1, "chooses the parameters of the classic denoisers beside the model") if task == "denoising" else None
+    if task == "denoising":
+        return Chosen(0.1, "chooses the parameters of the classic denoisers beside the model")
+    if task == "compression" and source.samples >= HELD_OUT:
+        return Chosen(0.1, "chooses the best epoch, and whether quantization-aware training helped")
+    return None
 
 
 EARLY: Mapping[str, Callable[[SourceSize, str], Chosen | None]] = {
@@ -254,7 +260,7 @@ def _noise(plan: RecipePlan) -> Chosen | None:
 
 
 def _method(plan: RecipePlan) -> Chosen:
-    if plan.for_rate and plan.facts.training >= TUNED:
+    if plan.for_rate and plan.facts.training >= TUNED and plan.data.validation:
         return Chosen("qat", f"{plan.facts.training:,} training samples: training makes up for what rounding loses")
     return Chosen("ptq", "from samples, without training: it loses little here")
 
