@@ -98,6 +98,8 @@ def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", x=rng.standard_normal((60, 5)), labels=np.arange(60) % 2)
     for task in ("anomaly", "reduction"):
         used |= {choice.key for choice in suggest(Wish.of("few.npz", task), base=tmp_path).choices}
+    np.save(tmp_path / "many.npy", rng.standard_normal((1_600, 5)) * np.arange(1, 6))
+    used |= {choice.key for choice in suggest(Wish.of("many.npy"), base=tmp_path).choices}
     assert used - {"data.source", "data.window"} == set(CHOICES) | set(EARLY)
 
 
@@ -323,10 +325,11 @@ FACTS = Facts(
         ("train.epochs", "compression", {"training": 54_000}, 5),
         ("train.epochs", "compression", {"training": 90}, 600),
         ("train.batch_size", "compression", {"training": 499}, 32),
-        ("quantize.method", "compression", {}, "qat"),
-        ("quantize.epochs", "compression", {}, 40),
-        ("quantize.method", "compression", {"training": 999}, "ptq"),
-        ("quantize.epochs", "compression", {"training": 999}, None),
+        ("quantize.method", "compression", {"held_out": 160}, "qat"),
+        ("quantize.epochs", "compression", {"held_out": 160}, 40),
+        ("quantize.method", "compression", {}, "ptq"),
+        ("quantize.method", "compression", {"held_out": 160, "training": 999}, "ptq"),
+        ("quantize.epochs", "compression", {"held_out": 160, "training": 999}, None),
         ("quantize.method", "anomaly", {}, "ptq"),
         ("codec.classes", "compression", {}, 16),
         ("codec.classes", "compression", {"overlap": 8}, 2),

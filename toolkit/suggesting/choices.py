@@ -260,7 +260,7 @@ def _noise(plan: RecipePlan) -> Chosen | None:
 
 
 def _method(plan: RecipePlan) -> Chosen:
-    if plan.for_rate and plan.facts.training >= TUNED and plan.data.validation:
+    if plan.for_rate and plan.facts.training >= TUNED and plan.facts.held_out:
         return Chosen("qat", f"{plan.facts.training:,} training samples: training makes up for what rounding loses")
     return Chosen("ptq", "from samples, without training: it loses little here")
 
