@@ -331,6 +331,11 @@ FACTS = Facts(
         ("quantize.method", "compression", {"held_out": 160, "training": 999}, "ptq"),
         ("quantize.epochs", "compression", {"held_out": 160, "training": 999}, None),
         ("quantize.method", "anomaly", {}, "ptq"),
+        ("verify.max_quality_loss", "compression", {"kind": "table"}, None),
+        # 3 · 64 · (2 · 25.5 / 255)² / 12 = 0.64 of half of 16.6: 7.7 % beside 5 %
+        ("verify.max_quality_loss", "compression", {"kind": "table", "tail": 25.5}, 0.13),
+        ("verify.max_quality_loss", "compression", {"tail": 25.5}, None),
+        ("verify.max_quality_loss", "anomaly", {"kind": "table", "tail": 25.5}, None),
         ("codec.classes", "compression", {}, 16),
         ("codec.classes", "compression", {"overlap": 8}, 2),
         ("codec.classes", "denoising", {}, None),

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tiedae.compress.config import DataConfig
+from tiedae.compress.config import DataConfig, VerifyConfig
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL
 from tiedae.compress.tasks import LARGEST_DEVIATION, Reduction, held_out_samples
@@ -58,8 +58,14 @@ QUANTILES = (0.99, 0.95, 0.9, 0.8)
 PER_CLASS = 100
 """Training samples for each class of codes."""
 MOST_CLASSES = 32
+LEAST_LOST = 0.01
+"""What rounding heavy tails may add to the error, as a fraction of it, from which the limit on quality makes room for it."""
 LEAST_BITS = 24
 """Bits of a sample from which a class is worth its own bits."""
+ROUNDINGS = 3
+"""Roundings to bytes of the widest column that reach the output: of x, of the last product, of y."""
+PCA_GAIN = 0.5
+"""Our squared error as a fraction of that of PCA, about, in docs/decisions/2026-11-29-recipes-for-data.md."""
 MOST_LSB = 200
 """LSBs that a unit of a code spans at most, of 255, as far as that is known before training."""
 NOISE = 0.5
@@ -276,6 +282,18 @@ def _fine_decay(plan: RecipePlan) -> Chosen | None:
     return None if _method(plan).value == "ptq" else Chosen(0.0, "as in training")
 
 
+def _most_lost(plan: RecipePlan) -> Chosen | None:
+    if plan.task != "compression" or plan.facts.kind != "table":
+        return None
+    step = 2 * plan.facts.tail / 255
+    noise = ROUNDINGS * plan.facts.inputs * step**2 / 12
+    lost = noise / (PCA_GAIN * (1 - plan.kept) * float(plan.variances.sum()))
+    if lost < LEAST_LOST:
+        return None
+    reach = f"values reach {plan.facts.tail:.3g} standard deviations, so a step of a byte is {step:.2g} of them"
+    return Chosen(round(VerifyConfig().max_quality_loss + lost, 2), f"{reach}: that alone may add {lost:.0%} to the error")
+
+
 def _classes(plan: RecipePlan) -> Chosen | None:
     count = power_of_two(plan.facts.apart / PER_CLASS, 1, MOST_CLASSES)
     if not plan.for_rate or count == 1 or plan.bits < LEAST_BITS:
@@ -320,6 +338,7 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "quantize.epochs": _fine_epochs,
     "quantize.weight_decay": _fine_decay,
     "codec.classes": _classes,
+    "verify.max_quality_loss": _most_lost,
     "task.kind": lambda plan: Chosen(plan.task, "what is measured and reported; --task chooses another"),
     "task.normal": _normal,
     "task.quantile": _quantile,
