@@ -1,4 +1,4 @@
-"""The section on R² of each column of a table, worst first, and warnings."""
+"""The section on the columns of a table: R² of each, worst first, what the file loses in its unit of measure, and warnings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, fragment, number
 
 from ..verify.kinds import Precision
-from ..verify.results import Metrics
+from ..verify.results import Metrics, Stage
 from .key_figures import worst_exported
 
 SHOWN = 24
@@ -21,6 +21,8 @@ def render_columns(metrics: Metrics) -> Markup:
     rows = [] if worst is None or worst.fidelity is None else worst.fidelity.worst_columns
     if worst is None or not (rows or metrics.warnings):
         return Markup()
+    keras = next((row.fidelity for row in metrics.quality if row.stage is Stage.TRAIN), None)
+    lost = worst.fidelity.lost(keras)[:SHOWN] if keras and keras.columns and worst.fidelity else []
     bars = [Bar(name, max(r2, 0.0), number(r2), "ours") for r2, name in rows]
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
@@ -29,4 +31,5 @@ def render_columns(metrics: Metrics) -> Markup:
         warnings=metrics.warnings,
         first=BarChart(bars[:SHOWN]),
         more=BarChart(bars[SHOWN:]),
+        lost=[(ours.name, number(loss), number(ours.rmse), number(theirs.rmse)) for loss, ours, theirs in lost if loss > 0],
     )

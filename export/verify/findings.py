@@ -69,8 +69,9 @@ class Evidence:
     `clean`, `clean_scaled`: the same of what the model shall give for them, where inputs are noisy; else None.
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
-    float model before compression, the reference of quality. `fidelity` measures in the data's unit of measure, if the kind
-    of data is known. `normal`: which samples are normal, bool [n], of an anomaly task with labels; quality is measured on them.
+    float model before compression, the reference of quality, and `float_fit` its fidelity, if known. `fidelity` measures in
+    the data's unit of measure, if the kind of data is known. `normal`: which samples are normal, bool [n], of an anomaly
+    task with labels; quality is measured on them.
     """
 
     x: np.ndarray
@@ -82,6 +83,7 @@ class Evidence:
     clean: np.ndarray | None = None
     clean_scaled: np.ndarray | None = None
     normal: np.ndarray | None = None
+    float_fit: Fit | None = None
 
     @property
     def wanted_scaled(self) -> np.ndarray:

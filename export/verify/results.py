@@ -200,10 +200,11 @@ class LayerError(Record, frozen=True):
 
 
 class Column(Record, frozen=True):
-    """R² of one column of a table; None if it is constant."""
+    """R² of one column of a table, None if it is constant, and the root of its mean squared error, in its unit of measure."""
 
     name: str
     r2: float | None
+    rmse: Amount
 
 
 class Fit(Record, frozen=True):
@@ -219,6 +220,12 @@ class Fit(Record, frozen=True):
     def worst_columns(self) -> list[tuple[float, str]]:
         """(R², name) of every column that has one, worst first."""
         return sorted((each.r2, each.name) for each in self.columns if each.r2 is not None)
+
+    def lost(self, reference: Fit) -> list[tuple[float, Column, Column]]:
+        """(R² lost, column, the same column of the reference) of every column that has R², most lost first."""
+        pairs = zip(self.columns, reference.columns, strict=True)
+        rows = [(theirs.r2 - ours.r2, ours, theirs) for ours, theirs in pairs if ours.r2 is not None and theirs.r2 is not None]
+        return sorted(rows, key=lambda row: (-row[0], row[1].name))
 
 
 class Quality(Record, frozen=True):

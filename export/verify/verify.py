@@ -30,7 +30,7 @@ from ..interpreter import execute
 from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
 from ..parity.comparison import compare
-from ..parity.fidelity import Fidelity, fit_value, warnings_of
+from ..parity.fidelity import Fidelity, fit_value, most_lost, warnings_of
 from ..parity.reference_outputs import Expected, Keras, Layers, Original, best_floats, expect, read_float_program
 from ..program import Program
 from ..runtimes.machine import installed_versions
@@ -378,7 +378,10 @@ def _evidence(
     reference = original.keras if original.uncompressed is None else original.uncompressed
     normal = None if test is None else normal_rows(test, manifest.recipe.task, taken)
     evidence = Evidence(x, scaled, floats, None, test is not None, fidelity, clean, clean_scaled, normal)
-    return evidence if reference is None else dataclasses.replace(evidence, float_error=evidence.error(reference(scaled)[1]))
+    if reference is None:
+        return evidence
+    y = reference(scaled)[1]
+    return dataclasses.replace(evidence, float_error=evidence.error(y), float_fit=evidence.fit(y))
 
 
 def _check_quality(findings: Findings, limit: ErrorLimit, tolerances: VerifyConfig, evidence: Evidence) -> None:
@@ -396,5 +399,6 @@ def _check_quality(findings: Findings, limit: ErrorLimit, tolerances: VerifyConf
         loss, fit = limit.lost(row.error, reference), fit_value(row.fidelity)
         quality = f"error {row.error:.4g}, {limit.text.format(loss)} against Keras float {reference:.4g}"
         text = f"{row.file} in {row.runtime}: {quality}, over {evidence.samples_text}{f' ({fit})' if fit else ''}"
+        text += most_lost(row.fidelity, evidence.float_fit)
         limit_text = f"<= {most:g}{limit.unit}"
         findings.check(Kind.QUALITY, loss <= most, loss, limit_text, text, file=row.file, runtime=row.runtime)

@@ -33,7 +33,7 @@ from tiedae.export.interpreter import execute, program_input
 from tiedae.export.parity.fidelity import Fidelity, squared_error
 from tiedae.export.runtimes.table import RUNTIMES, usual
 from tiedae.export.targets import TARGETS
-from tiedae.export.verify.results import Column, Fit
+from tiedae.export.verify.results import Fit
 
 from ..console import Progress
 from ..pipeline import Stages, load_model
@@ -142,8 +142,9 @@ class TrialBuilder:
         y = execute(program, "reconstruct", x)["y"]
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(wanted, y)
-        worst = tuple(Column(name, r2) for r2, name in measured.worst_columns[:1])
-        return ValidationQuality(squared_error(self.splits.scaling.apply(wanted), y), replace(measured, columns=worst))
+        worst = [name for _, name in measured.worst_columns[:1]]
+        columns = tuple(column for column in measured.columns if column.name in worst)
+        return ValidationQuality(squared_error(self.splits.scaling.apply(wanted), y), replace(measured, columns=columns))
 
     def bits(self, program: Program, recipe: Recipe) -> float:
         """Bits per validation sample of the .tae file that the bundle of an int8 program would write."""

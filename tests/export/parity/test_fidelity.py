@@ -14,7 +14,7 @@ from tiedae.compress.errors import FormatError
 from tiedae.compress.records import decode, plain
 from tiedae.compress.scaling import Scaling
 from tiedae.export.manifest import Data
-from tiedae.export.parity.fidelity import Fidelity, fit_text, warnings_of
+from tiedae.export.parity.fidelity import Fidelity, fit_text, most_lost, warnings_of
 from tiedae.export.verify.results import Column, Fit, Quality, Stage
 
 RNG = np.random.default_rng(0)
@@ -93,11 +93,25 @@ def test_what_never_changes_has_no_measure_though_its_mean_rounds(level: float) 
     x = np.full((7, 2), level)
     x[:, 1] = np.arange(7)
     row = Fidelity("table", Scaling(), ("still", "moves")).measure(x, x + 0.5)
-    assert row.columns[0] == Column("still", None)
+    assert row.columns[0] == Column("still", None, pytest.approx(0.5))
     assert row.value == pytest.approx(row.columns[1].r2)
     constant = Fidelity("table", Scaling(), ("a", "b")).measure(x[:, :1].repeat(2, 1), x[:, :1].repeat(2, 1) + 1)
     assert constant.value is None and fit_text(constant) == "R² not defined"
     assert Fidelity("record", Scaling()).measure(x[:, :1], x[:, :1] + 1).value is None
+
+
+def test_what_a_file_loses_is_in_the_unit_of_measure_of_the_column() -> None:
+    """Temperatures in tenths and pressures in thousands: the column that loses most of its R² is named, with its own errors."""
+    x = np.stack([np.arange(8) / 10, np.arange(8) * 1000.0], axis=1)
+    measure = Fidelity("table", Scaling(), ("temperature", "pressure")).measure
+    reference, worse = (measure(x, x + np.array(errors)) for errors in ([0.01, 10.0], [0.02, 400.0]))
+    assert [column.rmse for column in worse.columns] == pytest.approx([0.02, 400.0])
+    assert [(ours.name, ours.rmse, theirs.rmse) for _, ours, theirs in worse.lost(reference)] == [
+        ("pressure", pytest.approx(400), pytest.approx(10)),
+        ("temperature", pytest.approx(0.02), pytest.approx(0.01)),
+    ]
+    assert most_lost(worse, reference) == "; most of it in pressure: RMSE 400 instead of 10"
+    assert most_lost(reference, worse) == most_lost(None, reference) == most_lost(worse, None) == ""
 
 
 def test_what_is_exact_says_so_and_is_json() -> None:
@@ -125,7 +139,7 @@ def test_damaged_data_are_named_by_their_key(change: dict) -> None:
 
 
 def row(stage: Stage, name: str, r2: dict[str, float | None], **more: str) -> Quality:
-    columns = tuple(Column(column, value) for column, value in r2.items())
+    columns = tuple(Column(column, value, 1.0) for column, value in r2.items())
     return Quality(name, stage, 1.0, Fit("R²", "", 1.0, None, columns), **more)
 
 

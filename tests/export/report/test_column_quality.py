@@ -21,7 +21,7 @@ NAMES = ("flow", "te<mp", "noise", "still")
 
 
 def r2(*values: float | None) -> dict:
-    columns = [{"name": name, "r2": value} for name, value in zip(NAMES, values, strict=True)]
+    columns = [{"name": name, "r2": value, "rmse": 0.125} for name, value in zip(NAMES, values, strict=True)]
     return {"measure": "R²", "unit": "", "value": 0.4321, "mse": 0.5, "columns": columns}
 
 
@@ -79,10 +79,18 @@ def test_columns_come_worst_first_with_their_warnings(make_parts: Callable) -> N
     assert rf"- Column te\<mp: R² is -0.25 in some file: {advice}." in render_card(manifest, metrics)
 
 
+def test_what_the_file_loses_is_in_the_unit_of_measure_of_each_column(make_parts: Callable) -> None:
+    _, metrics, *_ = with_fidelity(make_parts(), r2(0.9, 0.5, 0.1, None))
+    before = next(row for row in metrics["quality"] if row["stage"] == "train")["fidelity"]
+    before["columns"] = [{**column, "rmse": 2.5} for column in r2(0.925, 0.75, 0.1, None)["columns"]]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", render_columns(typed(metrics)).split("RMSE of Keras float")[-1])
+    assert cells == ["te&lt;mp", "0.25", "0.125", "2.5", "flow", "0.025", "0.125", "2.5"]
+
+
 def test_many_columns_are_folded(make_parts: Callable) -> None:
     _, metrics, *_ = with_fidelity(make_parts(), r2(0.9, 0.5, 0.1, None))
     for row in metrics["quality"]:
-        row["fidelity"]["columns"] = [{"name": f"c{i}", "r2": i / 100} for i in range(60)]
+        row["fidelity"]["columns"] = [{"name": f"c{i}", "r2": i / 100, "rmse": 0.5} for i in range(60)]
     section = render_columns(typed(metrics))
     assert "36 more columns" in section and section.count("<tr>") == 60
     assert section.index("c23") < section.index("<details>") < section.index("c24")
