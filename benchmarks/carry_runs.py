@@ -17,6 +17,7 @@ from pathlib import Path
 from carry_methods import Methods
 from carry_sets import StrangersSet
 from msgspec.structs import replace
+from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import InputError
 from tiedae.compress.files import write_atomic
 from tiedae.compress.records import Record, decode, encode, load_json
@@ -70,6 +71,13 @@ class Outcome(Record, frozen=True):
     @property
     def failed(self) -> bool:
         return self.recipe_exit != 0 or self.run_exit != 0
+
+    @property
+    def lenient(self) -> bool:
+        """Whether the run passed by a limit on quality that its recipe made wider than the default one."""
+        if self.failed or self.task != "compression" or self.loss is None:
+            return False
+        return self.loss > 1 + VerifyConfig().max_quality_loss
 
     @property
     def loss(self) -> float | None:
