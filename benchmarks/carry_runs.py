@@ -142,7 +142,7 @@ class Job:
         recipe, run = self.folder / "recipe.toml", self.folder / "run"
         started = time.monotonic()
         outcome = Outcome(self.strangers.name, self.task, self.seed, 0)
-        done = call([*self.recipe_command, "-o", str(recipe)])
+        done = call([*self.recipe_command, "-o", str(recipe), "--force"])
         if done.returncode:
             return replace(outcome, recipe_exit=done.returncode, message=last_line(done.stderr))
         done = call([TIEDAE, "run", str(recipe), "--out", str(run), "--resume"])

@@ -220,7 +220,14 @@ def test_a_recipe_that_is_refused_is_an_outcome(carry: Any, tmp_path: Path) -> N
     job = runs.Job(carry.SETS[0], "compression", 0, tmp_path / "absent.csv", tmp_path / "run")
     made = job.outcome()
     assert (made.recipe_exit, made.run_exit, made.failed) == (2, None, True)
-    assert made.message and job.outcome() == made
+    assert "absent.csv" in made.message and job.outcome() == made
+
+
+def test_a_run_that_was_interrupted_after_its_recipe_starts_again(carry: Any, tmp_path: Path) -> None:
+    runs = importlib.import_module("carry_runs")
+    (tmp_path / "recipe.toml").write_text("of before")
+    made = runs.Job(carry.SETS[0], "compression", 0, tmp_path / "absent.csv", tmp_path).outcome()
+    assert "absent.csv" in made.message
 
 
 def test_anomaly_recipes_state_the_normal_label_and_every_recipe_its_seeds(carry: Any, tmp_path: Path) -> None:
