@@ -18,7 +18,7 @@ from carry_methods import Methods
 from carry_sets import StrangersSet
 from msgspec.structs import replace
 from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import InputError
+from tiedae.compress.errors import CheckError, InputError
 from tiedae.compress.files import write_atomic
 from tiedae.compress.records import Record, decode, encode, load_json
 from tiedae.export.tasks.results import AnomalyResult, DenoisingResult, ReductionResult, TaskResult
@@ -98,6 +98,7 @@ class Outcome(Record, frozen=True):
         return self.pca is not None and self.pca.high < 0 and f"{Reason.WORSE}: pca" not in self.findings
 
 
+INTERRUPTED = 130
 ERROR, AREA, TRUST = "error", "ROC-AUC", "trustworthiness"
 
 
@@ -160,7 +161,11 @@ class Job:
 
 
 def call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    """What a command did; CheckError where it was interrupted, so that no outcome is kept."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    if done.returncode < 0 or done.returncode == INTERRUPTED:
+        raise CheckError(f"{' '.join(command[1:3])}: was interrupted; call the benchmark again")
+    return done
 
 
 def last_line(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiedae.compress.errors import DataError
+from tiedae.compress.errors import CheckError, DataError
 from tiedae.compress.records import encode
 from tiedae.console import Console
 from tiedae.data_sets import VARIABLE
@@ -238,3 +238,10 @@ def test_anomaly_recipes_state_the_normal_label_and_every_recipe_its_seeds(carry
         "data.seed=2",
         'task.normal=["Standing"]',
     ]
+
+
+@pytest.mark.parametrize("end", ["exit 130", "kill -TERM $$"])
+def test_an_interrupted_command_leaves_no_outcome(carry: Any, end: str) -> None:
+    with pytest.raises(CheckError, match=r"-c .*: was interrupted"):
+        carry.call(["sh", "-c", end])
+    assert carry.call(["sh", "-c", "exit 2"]).returncode == 2
