@@ -175,8 +175,8 @@ class _PipelineRun:
         stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)
         models = stages.run()
         history = [record for path in models.values() for record in read_json(path.with_suffix(".json"))]
-        if history[-1].get("kept"):
-            self.console.note(f"quantize: {checked(StartOrEnd, history[-1]['kept']).text}")
+        for kept in (record["kept"] for record in history if record.get("kept")):
+            self.console.note(f"quantize: {checked(StartOrEnd, kept).text}")
         loaded = {name: load_model(path) for name, path in models.items()}
         if self.recipe.train.rate:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]

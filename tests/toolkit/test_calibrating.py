@@ -50,10 +50,13 @@ def test_calibrate_writes_ranges_a_page_and_what_it_found(finished_run: Path, fo
     assert found["model"].endswith("prune.safetensors") and found["halves"]["held_out"] == 24
 
 
-def test_the_file_that_a_run_leaves_is_what_calibrate_makes(finished_run: Path, folder: Path) -> None:
-    made = folder / "made.json"
-    assert run("calibrate", folder / "mini.toml", "--model", finished_run / "model", "--out", made, "-q") == 0
-    assert made.read_bytes() == (finished_run / "model" / "calibration.json").read_bytes()
+def test_the_file_that_a_run_without_refinements_leaves_is_what_calibrate_makes(folder: Path) -> None:
+    """Refinements change the model that a run calibrates."""
+    recipe, made = folder / "mini.toml", folder / "made.json"
+    recipe.write_text(recipe.read_text().replace("samples = 64", "samples = 64\nrefinements = []"))
+    assert run("run", recipe, "--out", folder / "plain", "-q") == 0
+    assert run("calibrate", recipe, "--model", folder / "plain" / "model", "--out", made, "-q") == 0
+    assert made.read_bytes() == (folder / "plain" / "model" / "calibration.json").read_bytes()
 
 
 def with_calibration(folder: Path, more: str = "") -> Path:

@@ -154,8 +154,8 @@ def test_a_package_that_only_the_data_needs(tmp_path, monkeypatch, capsys):
 
 
 def test_a_module_that_no_extra_brings_is_a_fault_of_ours(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tiedae.sources", None)
-    with pytest.raises(ModuleNotFoundError, match=r"tiedae\.sources"):
+    monkeypatch.setitem(sys.modules, "tiedae.data_sets", None)
+    with pytest.raises(ModuleNotFoundError, match=r"tiedae\.data_sets"):
         main(["data"])
 
 

@@ -172,7 +172,8 @@ def test_pca_is_chosen_without_the_test_set(images: Exported, measured: TaskMeas
     swapped = dataclasses.replace(images, data=dataclasses.replace(data, test=data.validation))
     again = chosen(result_of(compression.measure(swapped)))["pca"]
     assert again.setting == point.setting and again.bytes != point.bytes
-    other = dataclasses.replace(images, data=dataclasses.replace(data, validation=data.train))
+    few = dataclasses.replace(data.validation, rows=data.validation.rows[:8])
+    other = dataclasses.replace(images, data=dataclasses.replace(data, validation=few))
     assert chosen(result_of(compression.measure(other)))["pca"].setting != point.setting
     rates = compression._Rates(dataclasses.replace(images, data=dataclasses.replace(data, validation=None)), np.empty((0, 144)))
     train, held = rates._training()
@@ -213,7 +214,7 @@ def test_what_is_equal_is_nearly_equal(measured: TaskMeasurement) -> None:
         point.coder == "tied" or bool(point.chosen) for point in result.points
     ]
     for coder in ("pca", "jpeg", "webp", "avif"):
-        curve = sorted((point.bits, point.mse) for point in result.points if point.coder == coder)
+        curve = sorted((point.bits, point.mse) for point in result.points if point.coder == coder and not point.chosen)
         assert len(curve) > 2 and [mse for _, mse in curve] == sorted((mse for _, mse in curve), reverse=True)
 
 
@@ -358,7 +359,8 @@ def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) 
     assert html.count("<polyline") == 8 and "PSNR (dB)" in html and not re.search(r"https?:|<script|url\(", html)
     assert f"| {' | '.join(ours)} |" in compression.card(result)
     table_rows = compression.rows(result)
-    assert table_rows[0] == ("this codec, .tae", "", ours[1], ours[2], f"{ours[3]} bits per value, {ours[4]} smaller")
+    size = f"{ours[3]} bits per value, {ours[4]} smaller, 60 test samples"
+    assert table_rows[0] == ("this codec, .tae", "", ours[1], ours[2], size)
     assert [row[0].split(":")[0] for row in table_rows[1:]] == [
         "PCA at the same bits",
         "JPEG at no larger error",

@@ -243,7 +243,9 @@ def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) 
     assert f"| int8 program | {figures[0]} | {figures[1]} |" in card and "gaussian noise of level 0.25" in card
     assert "| 0.25 (trained) |" in card and "| 0.5 |" in card
     rows = denoising.rows(result)
-    assert rows[1] == ("denoised, int8", "", figures[0], "", figures[1]) and rows[2][0].startswith("best baseline: ")
+    assert rows[1] == ("denoised, int8", "", figures[0], "", f"{figures[1]}, 60 test samples") and rows[2][0].startswith(
+        "best baseline: "
+    )
     assert any(name.startswith("PCA, ") for name, *_ in denoising.table(result))
     found = denoising.ROW.headline(result)
     assert found is not None and found[0] == figures[1] and figures[0] in found[1]
