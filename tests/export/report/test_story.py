@@ -57,7 +57,7 @@ def test_the_ratio_counts_samples_in_their_dtype(make_parts, dtype, count, ratio
 def test_a_code_of_few_bits_and_the_worst_column_are_named(make_parts):
     manifest, metrics, *arrays = make_parts((64,), "float32", "minmax")
     manifest["tensors"]["code"] = manifest["tensors"]["code"] | {"bits": 5}
-    columns = [{"name": "ph", "r2": 0.5}, {"name": "<salt>", "r2": -1.25}, {"name": "never changes", "r2": None}]
+    columns = [{"name": name, "r2": r2, "rmse": 1.0} for name, r2 in (("ph", 0.5), ("<salt>", -1.25), ("never changes", None))]
     for row in metrics["quality"]:
         row["fidelity"] = {"measure": "R²", "unit": "", "value": 0.75, "mse": 1.0, "columns": columns}
     metrics["warnings"] = [{"column": f"<c{i}>", "r2": None} for i in range(6)]
