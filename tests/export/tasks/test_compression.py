@@ -172,6 +172,7 @@ def test_pca_is_chosen_without_the_test_set(images: Exported, measured: TaskMeas
     swapped = dataclasses.replace(images, data=dataclasses.replace(data, test=data.validation))
     again = chosen(result_of(compression.measure(swapped)))["pca"]
     assert again.setting == point.setting and again.bytes != point.bytes
+    assert data.validation is not None
     few = dataclasses.replace(data.validation, rows=data.validation.rows[:8])
     other = dataclasses.replace(images, data=dataclasses.replace(data, validation=few))
     assert chosen(result_of(compression.measure(other)))["pca"].setting != point.setting
