@@ -1,7 +1,7 @@
 """Files within a bound, of records that nobody tuned the format to: their bytes beside other coders', and the same files in C.
 
 `make bench-carry` runs it. The first half of each record trains the tables, the second half is measured, in frames of 64
-windows of 256 values. Bounds are parts of the range of the second half. A network that copies values stands in for an
+windows of 256 values. Bounds are parts of the range of the second half. A network that copies values takes the place of an
 autoencoder, so that prediction alone counts. The tables, NAME.residuals, are part of a bundle and not counted, as those of
 other formats are part of their programs. The others code the values rounded to 2E + 1:
 

@@ -166,7 +166,7 @@ class TiedKernel(tf_keras.layers.Layer):
         """Assign integers · scales to the variable, after moving integers that exceed the pair limit.
 
         `integers`: [inputs, units] within `bounds`; `scales`: float32 () or [units], as `largest`. `headroom` is then that of
-        these scales, so that training goes on from them.
+        these scales, so that training continues from them.
         """
         assert self.largest is not None
         moved = within_pairs(integers, self.pair_limit)

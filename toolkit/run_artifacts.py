@@ -79,9 +79,9 @@ def load_splits(
 ) -> Dataset:
     """The samples of a source, split as the bundle's recipe says, with a scaling of their own; DataError as `load_test`.
 
-    `source`: that of the recipe, its test file, or other data; a file of the recipe's names is that of the recipe, and those
-    beside it are found from there. Of other data a tenth is the test set where the recipe names a file. `label`: the column of
-    labels, of a .csv file. `normal`: see `load_data`.
+    `source`: that of the recipe, its test file, or other data. A file is the recipe's if it has the same name; the recipe's
+    other files are then looked for next to it. Where the recipe names a test file, a tenth of other data is the test set.
+    `label`: the column of labels, of a .csv file. `normal`: see `load_data`.
     """
     stated = manifest.recipe.data
     whole = source

@@ -173,7 +173,7 @@ def all_of(arrays: Arrays) -> Samples:
 
 
 def source_shape(config: DataConfig, *, base: Path = Path()) -> tuple[tuple[int, ...], int, bool]:
-    """The shape of a source's array, its default window (0: none), and whether it has a test set of its own beside it.
+    """The shape of a source's array, its default window (0: none), and whether it has a test set of its own.
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """

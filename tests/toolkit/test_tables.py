@@ -13,6 +13,7 @@ from msgspec import structs
 from tiedae.cli import main
 from tiedae.compress.errors import DataError
 from tiedae.export.manifest import read
+from tiedae.export.verify.kinds import Kind, Precision
 from tiedae.export.verify.results import ColumnWarning, Stage, read_metrics
 from tiedae.recipe import load_recipe
 from tiedae.run_artifacts import load_test
@@ -111,6 +112,20 @@ def test_every_row_of_quality_has_r2_of_the_test_samples_in_the_users_unit(bundl
     assert r2.min() > 0.9
     assert fit.value == pytest.approx(r2.mean(), abs=1e-4)
     assert fit.mse == pytest.approx(np.square(y - x).mean(), rel=1e-3)
+
+
+def test_the_check_of_the_error_names_the_column_that_loses_most_in_its_unit_of_measure(bundle: Path) -> None:
+    metrics = read_metrics(bundle / "metrics.json")
+    keras = next(row.fidelity for row in metrics.quality if row.stage is Stage.TRAIN)
+    texts = {(check.file, check.runtime): check.text for check in metrics.checks if check.kind is Kind.QUALITY}
+    losses = {}
+    for row in (row for row in metrics.quality if row.stage is Stage.EXPORT and row.precision is Precision.INT8):
+        assert row.fidelity is not None and keras is not None
+        lost, ours, theirs = row.fidelity.lost(keras)[0]
+        losses[row.file, row.runtime] = lost
+        end = f"; most of it in {ours.name}: RMSE {ours.rmse:.4g} instead of {theirs.rmse:.4g}"
+        assert texts[row.file, row.runtime].endswith(end) == (lost > 0)
+    assert max(losses.values()) > 0
 
 
 def test_a_column_that_never_changes_comes_back_and_is_warned_of(bundle: Path, said: str) -> None:

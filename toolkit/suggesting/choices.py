@@ -67,7 +67,7 @@ ROUNDINGS = 3
 PCA_GAIN = 0.5
 """Our squared error as a fraction of that of PCA, about, in docs/decisions/2026-11-29-recipes-for-data.md."""
 MOST_LSB = 200
-"""LSBs that a unit of a code spans at most, of 255, as far as that is known before training."""
+"""LSBs that a unit of a code may span, of 255, by the estimate before training."""
 NOISE = 0.5
 """Standard deviation of the noise that a denoiser learns to remove, as a fraction of that of the values."""
 
@@ -181,7 +181,7 @@ def rounded(value: float) -> float:
 
 
 def window_of(values: int) -> Chosen:
-    """The window of a record of so many values."""
+    """The window of a record of this length."""
     window = power_of_two(values / LEAST_WINDOWS, *WINDOWS)
     return Chosen(window, f"{values // window:,} windows of {window} values: a record of {values:,} values has no samples yet")
 

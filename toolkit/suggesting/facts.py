@@ -27,8 +27,8 @@ HEAVY = 12.0
 NARROW = 128
 """Bytes that span less than this are scaled to their own range."""
 FILLED = 6.0
-"""Pixels fill the range of a sigmoid where it is at most so many standard deviations of theirs: most of what it gives then
-occurs, and saturated values are black and white."""
+"""Pixels fill the range of a sigmoid where the range is at most this many of their standard deviations: most of its outputs
+occur then, and saturated values are black and white."""
 
 DataKind = Literal["images", "record", "signals", "table"]
 """As `data.kind`; signals are tables of floats whose neighbours are similar, as windows that were cut before."""
@@ -38,13 +38,12 @@ class Facts(Record, frozen=True):
     """Facts about the training samples of a source.
 
     `shape` of a sample. `samples`: all of them, test samples included; `training`: those that a run trains on, overlapping
-    windows included; `overlap`: of them that share a value; `held_out`, `tested`:
-    the number of validation and of test samples. `low`, `high`: the extremes.
-    `deviation`: the standard deviation of all values. `tail`: the largest distance of a value from the mean, in standard
-    deviations; of each column of a table, of all values of other data. `constants`: columns of one value. `duplicates`:
-    samples that equal an earlier one. `labels`: the distinct ones, as text. `scaling`, `per_feature`, `output`: how samples
-    are scaled, and for which output activation. `spread`: the standard deviation of scaled values. `variances`: of the
-    principal components of scaled values, descending, of `looked_at` samples.
+    windows included; `overlap`: how many of those share a value; `held_out`, `tested`: the number of validation and of test
+    samples. `low`, `high`: the extremes. `deviation`: the standard deviation of all values. `tail`: the largest distance of a
+    value from the mean, in standard deviations; of each column of a table, of all values of other data. `constants`: columns
+    of one value. `duplicates`: samples that equal an earlier one. `labels`: the distinct ones, as text. `scaling`,
+    `per_feature`, `output`: how samples are scaled, and for which output activation. `spread`: the standard deviation of
+    scaled values. `variances`: of the principal components of scaled values, descending, of `looked_at` samples.
     """
 
     kind: DataKind

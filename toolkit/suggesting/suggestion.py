@@ -143,7 +143,7 @@ def ordered(chosen: Mapping[str, Chosen]) -> dict[str, Chosen]:
 
 
 def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
-    """`[data]` as far as it decides which samples are trained on, and why."""
+    """The keys of `[data]` that decide which samples are trained on, and why."""
     with within("data."):
         config = checked(DataConfig, {"source": wish.source, **wish.table("data")})
     shape, window, own_test = source_shape(config, base=base)

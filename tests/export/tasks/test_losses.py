@@ -42,7 +42,7 @@ def contest(
 
 
 def alarms(subject: Contest, ours: int, theirs: int, quantile: float = 0.9) -> Contest:
-    """With so many of the normal samples flagged."""
+    """With this many of the normal samples flagged."""
     normal = np.flatnonzero(np.ones(len(subject.own), bool) if subject.anomalous is None else ~subject.anomalous)
     flags = np.zeros((2, len(subject.own)))
     flags[0, normal[:ours]] = flags[1, normal[:theirs]] = 1 / (1 - quantile)
