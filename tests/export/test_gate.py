@@ -22,7 +22,7 @@ from tiedae.export.bundle import Programs, model_files
 from tiedae.export.program import Program
 
 FOLDER = Path(__file__).parents[1] / "gate"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))
+NAMES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 HASHES = FOLDER / "hashes.json"
 CONFIGS = {
     "auto": (ExportConfig(), "float32"),
@@ -62,7 +62,7 @@ def sha256(lines: Iterable[str]) -> str:
 
 def hashes(name: str) -> dict[str, str]:
     """The sha256 of the programs of an archive, and of every file that the writers make of them."""
-    model = TiedAutoencoder.load(FOLDER / f"{name}.npz")
+    model = TiedAutoencoder.load(FOLDER / f"{name}.safetensors")
     programs = Programs(lower(model, name, layout="split"), lower(model, name, layout="fused"))
     found = {form: sha256(described(program)) for form, program in vars(programs).items()}
     precision = "int8" if model.quantized else "f32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from tiedae.compress import (
     Recipe,
     TrainConfig,
 )
-from tiedae.compress.archive import FORMAT, archive_path, pack_npz, unpack
+from tiedae.compress.archive import SUFFIX
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe
 
@@ -47,19 +48,14 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def keep(name: str, folder: Path, stage: str) -> None:
-    """Keep a stage's model as .npz: what `test_gate` looks for, and archives of earlier versions are read with it."""
-    (HERE / f"{name}.npz").write_bytes(pack_npz(*unpack(archive_path(folder, stage), FORMAT)))
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Console() as console:
         for name, recipe in RECIPES.items():
             out = Path(folder) / name
             run_recipe(replace(recipe, name=name), base=Path(), out=out, resume=False, force=False, console=console)
-            keep(name, out / "model", "quantize")
+            shutil.copy(out / "model" / f"quantize{SUFFIX}", HERE / f"{name}{SUFFIX}")
             if name == "plain":
-                keep("float", out / "model", "train")
+                shutil.copy(out / "model" / f"train{SUFFIX}", HERE / f"float{SUFFIX}")
 
 
 if __name__ == "__main__":
