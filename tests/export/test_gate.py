@@ -10,7 +10,7 @@ tae/                         .tae files of each kind that the data have
 c/, web/, npm/, …            folders of `tiedae package`
 
 What depends on the machine has no hash: golden/*.f32.npy, which Keras computes; WebAssembly modules and the name of their
-compiler. manifest.json, metrics and pages are compared by benchmarks/structure.py.
+compiler. benchmarks/run_compare.py compares manifest, metrics and pages of runs.
 """
 
 from __future__ import annotations
