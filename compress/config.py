@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from .combinations import require_combination
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
 from .records import LARGEST, Checked, require
+from .scaling import Rule
 from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
 from .texts import Line, Name
 
@@ -300,7 +301,7 @@ class DataConfig(Checked, frozen=True):
     resize: Annotated[tuple[Positive, ...], means("of a folder of images: [height, width]; empty: as they are")] = ()
     grayscale: Annotated[bool, means("of a folder of images: make them gray")] = False
     scaling: Annotated[
-        Literal["auto", "none", "byte", "minmax", "standard"],
+        Literal["auto", Rule],
         means("auto: bytes by 255, floats as output_activation suggests"),
     ] = "auto"
     per_feature: Annotated[

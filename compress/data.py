@@ -19,7 +19,7 @@ from .config import Activation, DataConfig
 from .errors import DataError
 from .records import checked, require
 from .sample_spec import INTEGERS, Kind, SampleSpec
-from .scaling import OUTPUT_RANGES, Rule, Scaling
+from .scaling import LARGEST_REACH, OUTPUT_RANGES, Rule, Scaling
 from .splitting import split_rows, stratified_order
 from .texts import Line
 
@@ -141,10 +141,11 @@ def fit_scaling(
 ) -> Scaling:
     """Fit a scaling to samples, in one or two passes over chunks.
 
-    `auto` is `byte` for uint8, `standard` for a linear output, else `minmax` to the range of the output activation;
-    without `per_feature`, data that are already within that range stay unscaled. `per_feature` fits an offset and scale
-    per feature. A constant feature maps to the middle of the range, which every output activation reaches, with its
-    magnitude (1 for 0) as scale, so that a small model error stays small relative to it.
+    `auto` is `byte` for uint8, `standard` for a linear output, `capped` with `per_feature`, else `minmax` to the range of the
+    output activation; without `per_feature`, data that are already within that range stay unscaled. `capped` where no value
+    reaches that far is `standard`. `per_feature` fits an offset and scale per feature. A constant feature maps to the middle
+    of the range, which every output activation reaches, with its magnitude (1 for 0) as scale, so that a small model error
+    stays small relative to it.
 
     Raises DataError, naming `source`, if `byte` is given for values outside 0…255, or if values differ by too little for
     float32.
@@ -165,12 +166,15 @@ def fit_scaling(
         reached = OUTPUT_RANGES.get(output_activation)
         if not per_feature and reached is not None and reached[0] <= low.min() and high.max() <= reached[1]:
             return Scaling()
-        rule = "standard" if reached is None else "minmax"
+        rule = "minmax" if reached is not None else "capped" if per_feature else "standard"
     if not per_feature:
         low, high = low.min(keepdims=True), high.max(keepdims=True)
-    if rule == "standard":
+    if rule in ("standard", "capped"):
         middle = 0.0
         offset, scale = _moments(samples, per_feature)
+        least = np.maximum(high - offset, offset - low) / LARGEST_REACH
+        rule = "capped" if rule == "capped" and np.any(least > scale) else "standard"
+        scale = np.maximum(scale, least) if rule == "capped" else scale
     else:
         bottom, top = OUTPUT_RANGES.get(output_activation, (0.0, 1.0))
         middle = (bottom + top) / 2

@@ -10,7 +10,7 @@ import numpy as np
 from .errors import DataError
 from .records import Record, decode, plain, require
 
-Rule = Literal["none", "byte", "minmax", "standard"]
+Rule = Literal["none", "byte", "minmax", "standard", "capped"]
 
 OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "sigmoid": (0.0, 1.0),
@@ -21,6 +21,8 @@ OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
 """Range that `minmax` maps to, by output activation; [0, 1] for a linear output."""
 ACTIVATION_RANGES: Mapping[str, tuple[float, float]] = {**OUTPUT_RANGES, "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 """The values that an output activation gives; any, if it is linear."""
+LARGEST_REACH = 12.0
+"""Training samples scaled by `capped` lie within this distance of 0."""
 REACH = 1e-3
 """Distance beyond them that data may lie at: rounding of the scaling."""
 
@@ -38,7 +40,8 @@ def require_reachable(scaled: np.ndarray, activation: str) -> None:
 class Scaling(Record, frozen=True):
     """model value = (x − offset) / scale, with one offset and scale for all features or one per feature.
 
-    `rule` is their origin: `none` (0, 1), `byte` (0, 255), `minmax` or `standard` (mean, standard deviation).
+    `rule` is their origin: `none` (0, 1), `byte` (0, 255), `minmax`, `standard` (mean, standard deviation) or `capped`
+    (mean; the standard deviation, or the largest distance from the mean / `LARGEST_REACH` where that is more).
     """
 
     rule: Rule = "none"

@@ -92,7 +92,7 @@ def fit(spec: SampleSpec, x: Quantization, y: Quantization) -> tuple[IntegerMaps
     moved = tuple(row[0] for row in rows)
     if moved == tuple(offsets):
         return maps, scaling
-    rule = scaling.rule if scaling.rule in ("minmax", "standard") else "minmax"
+    rule = scaling.rule if scaling.rule in ("minmax", "standard", "capped") else "minmax"
     offset = moved if isinstance(scaling.offset, tuple) else moved[0]
     return maps, replace(scaling, rule=rule, offset=offset)
 

@@ -25,7 +25,7 @@ from tiedae.compress.errors import DataError, listed
 from tiedae.compress.labels import require_occurring, without_labels
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked, require
-from tiedae.compress.scaling import Scaling
+from tiedae.compress.scaling import Rule, Scaling
 
 from .arrays import Arrays
 from .csv_files import read_headings
@@ -44,7 +44,7 @@ def load_data(
     *,
     clean: str | Path | None = None,
     output_activation: Activation = "sigmoid",
-    scaling: Literal["auto", "none", "byte", "minmax", "standard"] = "auto",
+    scaling: Literal["auto", Rule] = "auto",
     per_feature: bool | Literal["auto"] = "auto",
     test: float | str | Path = 0.1,
     validation: float = 0.0,

@@ -16,11 +16,12 @@ from tiedae.compress.data import (
     scales_per_feature,
 )
 from tiedae.compress.errors import DataError, RecipeError
+from tiedae.compress.scaling import LARGEST_REACH
 from tiedae.compress.splitting import epoch_order
 
 BYTES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 5)))
 FLOATS = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-1000, 1000, width=32))
-RULES = st.sampled_from(["auto", "none", "byte", "minmax", "standard"])
+RULES = st.sampled_from(["auto", "none", "byte", "minmax", "standard", "capped"])
 OUTPUTS = st.sampled_from(["linear", "relu", "relu6", "tanh", "sigmoid"])
 
 
@@ -68,6 +69,22 @@ def test_standard_measures_mean_and_deviation_despite_a_large_offset():
     np.testing.assert_allclose(scaling.offset, x.mean(axis=0))
     np.testing.assert_allclose(scaling.scale, x.std(axis=0))
     np.testing.assert_allclose(scaling.apply(x).std(axis=0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("rule", "output"), [("capped", "linear"), ("auto", "linear"), ("capped", "sigmoid")])
+def test_capped_gives_columns_of_heavy_tails_a_larger_scale(rule, output):
+    x = np.random.default_rng(0).normal([5.0, -3.0], [2.0, 0.1], (4000, 2))
+    x[7, 0] += 100.0
+    scaling = fit_scaling(rule, Samples(x), per_feature=True, output_activation=output)
+    scaled = scaling.apply(x)
+    assert scaling.rule == "capped"
+    assert scaled[7, 0] == np.abs(scaled).max() == pytest.approx(LARGEST_REACH)
+    assert scaling.scale == pytest.approx([(x[7, 0] - x[:, 0].mean()) / LARGEST_REACH, x[:, 1].std()])
+
+
+def test_capped_without_heavy_tails_is_standard():
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    assert fit_scaling("capped", Samples(x), per_feature=True) == fit_scaling("standard", Samples(x), per_feature=True)
 
 
 @pytest.mark.parametrize(("values", "fits"), [([0, 255], True), ([0.5, 17], True), ([-1, 3], False), ([0, 255.5], False)])
@@ -233,7 +250,12 @@ def test_a_mapped_array_stays_mapped(tmp_path):
         (np.eye(9), {"test": 0.5, "validation": 0.5}, RecipeError, "validation: got 0.5, must be less than 1 − test"),
         (np.eye(9), {"seed": -1}, RecipeError, "seed: got -1, must be an integer, 0 or more"),
         (np.eye(9), {"per_feature": "yes"}, RecipeError, "per_feature: got 'yes', must be true or false or auto"),
-        (np.eye(9), {"scaling": "max"}, RecipeError, "scaling: got 'max', must be one of auto, byte, minmax, none, standard"),
+        (
+            np.eye(9),
+            {"scaling": "max"},
+            RecipeError,
+            "scaling: got 'max', must be one of auto, byte, capped, minmax, none, standard",
+        ),
         (np.eye(9), {"output_activation": "softmax"}, RecipeError, "output_activation: got 'softmax', must be one of"),
     ],
 )

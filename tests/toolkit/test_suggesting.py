@@ -166,7 +166,8 @@ def test_tails_that_no_byte_holds_are_not_trained_for_rate(tmp_path: Path) -> No
     assert parse_recipe(tomllib.loads(suggest(Wish.of("x.npy"), base=tmp_path).text), "x").train.rate > 0
     x[:3, 2] = 1e4
     np.save(tmp_path / "x.npy", x)
-    recipe = parse_recipe(tomllib.loads(suggest(Wish.of("x.npy"), base=tmp_path).text), "x")
+    wish = Wish.of("x.npy", settings=["data.scaling=standard"])
+    recipe = parse_recipe(tomllib.loads(suggest(wish, base=tmp_path).text), "x")
     assert recipe.train.rate == 0 and recipe.codec.classes == 1
 
 
@@ -298,6 +299,7 @@ FACTS = Facts(
     high=255.0,
     deviation=70.0,
     tail=2.5,
+    reach=2.5,
     constants=0,
     duplicates=0,
     labels=(),
@@ -325,17 +327,17 @@ FACTS = Facts(
         ("train.epochs", "compression", {"training": 54_000}, 5),
         ("train.epochs", "compression", {"training": 90}, 600),
         ("train.batch_size", "compression", {"training": 499}, 32),
-        ("quantize.method", "compression", {"held_out": 160}, "qat"),
+        ("quantize.method", "compression", {}, "qat"),
         ("quantize.epochs", "compression", {"held_out": 160}, 40),
-        ("quantize.method", "compression", {}, "ptq"),
-        ("quantize.method", "compression", {"held_out": 160, "training": 999}, "ptq"),
-        ("quantize.epochs", "compression", {"held_out": 160, "training": 999}, None),
+        ("quantize.epochs", "compression", {}, 5),
+        ("quantize.method", "compression", {"kind": "table", "reach": 1000.0}, "ptq"),
+        ("quantize.epochs", "compression", {"kind": "table", "reach": 1000.0}, None),
         ("quantize.method", "anomaly", {}, "ptq"),
         ("verify.max_quality_loss", "compression", {"kind": "table"}, None),
         # 3 · 64 · (2 · 25.5 / 255)² / 12 = 0.64 of half of 16.6: 7.7 % beside 5 %
-        ("verify.max_quality_loss", "compression", {"kind": "table", "tail": 25.5}, 0.13),
-        ("verify.max_quality_loss", "compression", {"tail": 25.5}, None),
-        ("verify.max_quality_loss", "anomaly", {"kind": "table", "tail": 25.5}, None),
+        ("verify.max_quality_loss", "compression", {"kind": "table", "reach": 25.5}, 0.13),
+        ("verify.max_quality_loss", "compression", {"reach": 25.5}, None),
+        ("verify.max_quality_loss", "anomaly", {"kind": "table", "reach": 25.5}, None),
         ("codec.classes", "compression", {}, 16),
         ("codec.classes", "compression", {"overlap": 8}, 2),
         ("codec.classes", "denoising", {}, None),

@@ -38,11 +38,11 @@ STEPS = 4_000
 """Steps of float training: fewer leave small sets undertrained, whatever their number of epochs."""
 LEARNING_RATE = 5e-3
 FINE_STEPS = 1_000
-"""Steps of quantization-aware training."""
+"""Steps of quantization-aware training where held-out samples judge it."""
+FINE_EPOCHS = 5
+"""Its epochs where none do: more would fit the training samples alone."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
-TUNED = 1_000
-"""Training samples from which quantization-aware training has enough of them."""
 HELD_OUT = 1_500
 """Samples from which a tenth of them is held out for validation."""
 SMALL = 500
@@ -108,9 +108,9 @@ class RecipePlan:
 
     @property
     def most_lsb(self) -> float:
-        """LSBs that the widest column of a table spans at most, estimated by its tail; 0 for other data, of one scale."""
-        tail = self.facts.tail if self.facts.kind == "table" else 0.0
-        return 2 * tail / (math.sqrt(12 * self.level) / 2)
+        """LSBs that the widest column of a table spans at most, estimated by its reach; 0 for other data, of one scale."""
+        reach = self.facts.reach if self.facts.kind == "table" else 0.0
+        return 2 * reach / (math.sqrt(12 * self.level) / 2)
 
     @cached_property
     def variances(self) -> np.ndarray:
@@ -266,14 +266,16 @@ def _noise(plan: RecipePlan) -> Chosen | None:
 
 
 def _method(plan: RecipePlan) -> Chosen:
-    if plan.for_rate and plan.facts.training >= TUNED and plan.facts.held_out:
-        return Chosen("qat", f"{plan.facts.training:,} training samples: training makes up for what rounding loses")
+    if plan.for_rate:
+        return Chosen("qat", "from the result of ptq, which is kept where training gains nothing")
     return Chosen("ptq", "from samples, without training: it loses little here")
 
 
 def _fine_epochs(plan: RecipePlan) -> Chosen | None:
     if _method(plan).value == "ptq":
         return None
+    if not plan.facts.held_out:
+        return Chosen(FINE_EPOCHS, "few: no held-out samples judge them")
     count = math.ceil(FINE_STEPS / plan.epoch_steps)
     return Chosen(count, f"{count * plan.epoch_steps:,} steps")
 
@@ -285,13 +287,13 @@ def _fine_decay(plan: RecipePlan) -> Chosen | None:
 def _most_lost(plan: RecipePlan) -> Chosen | None:
     if plan.task != "compression" or plan.facts.kind != "table":
         return None
-    step = 2 * plan.facts.tail / 255
+    step = 2 * plan.facts.reach / 255
     noise = ROUNDINGS * plan.facts.inputs * step**2 / 12
     lost = noise / (PCA_GAIN * (1 - plan.kept) * float(plan.variances.sum()))
     if lost < LEAST_LOST:
         return None
-    reach = f"values reach {plan.facts.tail:.3g} standard deviations, so a step of a byte is {step:.2g} of them"
-    return Chosen(round(VerifyConfig().max_quality_loss + lost, 2), f"{reach}: that alone may add {lost:.0%} to the error")
+    text = f"scaled values reach {plan.facts.reach:.3g}, so that a byte has steps of {step:.2g}"
+    return Chosen(round(VerifyConfig().max_quality_loss + lost, 2), f"{text}: that alone may add {lost:.0%} to the error")
 
 
 def _classes(plan: RecipePlan) -> Chosen | None:

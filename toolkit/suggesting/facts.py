@@ -10,7 +10,7 @@ from tiedae.compress.data import Dataset, Samples, choose, fit_scaling, scales_p
 from tiedae.compress.keys import Count, Positive
 from tiedae.compress.labels import label_text
 from tiedae.compress.records import Record
-from tiedae.compress.scaling import Scaling
+from tiedae.compress.scaling import LARGEST_REACH, Scaling
 
 LOOKED_AT = 8_000
 """Training samples whose spectrum is computed, at most."""
@@ -22,8 +22,6 @@ SMOOTH = 0.5
 LEAST_SIGNAL = 16
 """Values of a sample that a signal has at least."""
 
-HEAVY = 12.0
-"""Standard deviations from the mean at which values are those of a heavy tail."""
 NARROW = 128
 """Bytes that span less than this are scaled to their own range."""
 FILLED = 6.0
@@ -58,6 +56,7 @@ class Facts(Record, frozen=True):
     high: float
     deviation: float
     tail: float
+    reach: float
     constants: Count
     duplicates: Count
     labels: tuple[str, ...]
@@ -79,7 +78,7 @@ class Facts(Record, frozen=True):
     @property
     def heavy(self) -> bool:
         """Whether the columns have heavy tails."""
-        return self.tail > HEAVY
+        return self.tail > LARGEST_REACH
 
     @property
     def apart(self) -> int:
@@ -121,6 +120,7 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
         float(high.max()),
         deviation,
         tail,
+        float(np.abs(scaling.apply(np.stack([low, high]))).max()),
         int(np.count_nonzero(high <= low)),
         duplicates_of(train.disjoint),
         () if train.labels is None else tuple(label_text(label) for label in np.unique(train.labels).tolist()),
