@@ -67,6 +67,10 @@ COUNT, FRAME = 48, 4
 
 EVERY = ExportConfig(("tflite", "onnx", "c"))
 
+X_SCALE = 0.02601538971066475
+"""That of `x` in most models of the gate. In half of its inverse as unit, samples lie between two integers, and LiteRT, which
+multiplies by the inverse, rounds some of them otherwise."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -146,7 +150,7 @@ def samples_of(job: Job) -> Dataset:
     elif job.dtype == "uint16":
         middle = 3000
     elif job.dtype not in INTEGERS:
-        x, unit = x / 16, 300 / 16
+        x, unit = x / 16, 0.5 / X_SCALE
     x = (x + middle).astype(job.dtype).reshape(-1, *((16, 16) if job.kind == "images" else (256,)))
     numbers: tuple = (float(middle), unit)
     if job.kind == "table":
