@@ -13,9 +13,9 @@ import numpy as np
 from msgspec import Meta
 
 from ..compress.config import Fraction, NonNegative, Positive
+from ..compress.errors import DataError
 from ..compress.records import Record
 from ..compress.scaling import Scaling
-from .two_sample import kolmogorov_smirnov
 
 QUANTILES = 256
 """Quantiles that stand for the training samples; a distance is exact to half of 1/256."""
@@ -50,8 +50,26 @@ class Drift(Record, frozen=True):
     @classmethod
     def of(cls, scores: np.ndarray, training: TrainingScores) -> Drift:
         """`scores`: float64 [samples], one or more."""
-        distance = kolmogorov_smirnov(scores, np.array(training.quantiles)).distance
+        distance = kolmogorov_smirnov(scores, np.array(training.quantiles))
         return cls(len(scores), float(np.mean(scores > training.extreme)), distance)
+
+
+def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
+    """D = sup |F₁ − F₂|, the largest difference of the distribution functions of two samples, [n] and [m], 0…1.
+
+    Raises DataError for an empty sample, more than one axis, or a number that is not finite.
+    """
+    first, second = (_sorted(values) for values in (first, second))
+    points = np.concatenate([first, second])
+    fractions = (np.searchsorted(sample, points, side="right") / len(sample) for sample in (first, second))
+    return float(np.abs(np.subtract(*fractions)).max())
+
+
+def _sorted(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise DataError(f"two samples: got shape {list(values.shape)}, must be [n], one or more finite numbers")
+    return np.sort(values)
 
 
 def drift_text(drift: Drift | None) -> str:

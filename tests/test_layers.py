@@ -16,7 +16,6 @@ LAYERS = (
     "export.runtimes.child_process",
     "export.runtimes.machine",
     "export.differences",
-    "export.two_sample",
     "export.drift",
     "export.codec.damage",
     "export.codec.rans",
