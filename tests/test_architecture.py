@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tiedae.commands import COMMANDS
 from tiedae.compress.layers import LAYER_KINDS
+from tiedae.export.formats.onnx_operations import ONNX_OPERATIONS
+from tiedae.export.formats.tflite_operations import TFLITE_OPERATIONS
 from tiedae.export.lowering import LOWERINGS
 from tiedae.export.operations import OPERATIONS
 from tiedae.export.runtimes.table import RUNTIMES
@@ -21,7 +23,7 @@ TEXT = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encodi
 TITLES = {title: section for title, section in re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)}
 TABLES: dict[str, tuple[Any, ...]] = {
     "A target": (TARGETS,),
-    "An operation": (OPERATIONS,),
+    "An operation": (OPERATIONS, TFLITE_OPERATIONS, ONNX_OPERATIONS),
     "A layer kind": (LAYER_KINDS, LOWERINGS),
     "A runtime": (RUNTIMES,),
     "A command": (COMMANDS,),

@@ -36,12 +36,12 @@ LAYERS = (
     "export.verify.results",
     "export.scoring",
     "export.file_io",
-    "export.c.text",
     "export.operations",
     "export.program",
     "export.score_graph",
     "export.interpreter",
     "export.integer_maps",
+    "export.operation_table",
     "export.c",
     "export.lowering",
     "export.formats",
@@ -121,14 +121,10 @@ def layer(name: str) -> int:
 
 
 FOR_TYPES = {
-    "export.operations.operation": {
-        "export.program",
-        "export.formats.onnx_writer",
-        "export.formats.tflite_writer",
-        "export.c.builder",
-    },
+    name: {"export.program"}
+    for name in (f"export.operations.{each}" for each in ("dense", "elementwise", "interleave", "operation"))
 }
-"""An operation names the program that holds it and the graphs that it is written into, as types alone."""
+"""An operation names the program that holds it, as a type alone."""
 WHEN_CALLED = {"compress.dataset_model": {"compress.train"}}
 """A model's `fit` runs the training loop, which is written for models."""
 IMPORTS = {

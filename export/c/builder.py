@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...compress.errors import ExportError
-from ..operations.arithmetic import clamp, product_multiplier
+from ..operations import Operation
+from ..program import Program
 from .kernels import PLACES, Storage, StoredKernel, stored
-from .products import product_lines, product_scratch, product_tile
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
-from .rounding_text import EMULATION, definitions, described, loop
+from .rounding_text import EMULATION, definitions, loop
 from .text import array, comment, indented, symbol
-
-if TYPE_CHECKING:
-    from ..operations.dense import Dense
-    from ..operations.operation import Operation
-    from ..program import Program
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class CStep:
 
 @dataclass
 class CBuilder:
-    """What operations append to, see `Operation.to_c`."""
+    """What operations append to, see `C_OPERATIONS`."""
 
     program: Program
     storage: Storage = "dense"
@@ -99,45 +93,25 @@ class CBuilder:
         """Lines that round `count` accumulators, each the expression `source` of j, to `y`."""
         return loop(self.name(operation.y), rounding, count, f"({source})")
 
-    def product(self, dense: Dense) -> None:
-        """Append a product with a kernel."""
-        source, target = self.program.quantization(dense.x), self.program.quantization(dense.y)
-        kernel, matrix = self.kernel(dense.kernel), dense.matrix(self.program).astype(np.int64)
-        bias = -source.zero_point * matrix.sum(axis=0)
-        if dense.bias is not None:
-            bias += self.program.constants[dense.bias]
-        products = [source.top * f(matrix, 0).sum(axis=0) for f in (np.minimum, np.maximum)]
-        self.require_int32(dense, *products)  # some orders of additions have the bias last
-        least, most = (bias + each for each in products)
-        multiplier = product_multiplier(source, dense.scales(self.program), target)
-        rounding = self.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
-        biases = self.constant(f"{dense.y}.bias", bias.astype(np.int32)) if bias.any() else ""
-        shape = (len(matrix), len(matrix.T))
-        lines = product_lines(kernel, self.name(dense.y), biases, rounding, shape, transposed=dense.transposed)
-        arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
-        title = f"{arrow}, {dense.activation}: {described(rounding)}"
-        self.step(dense, title, lines, scratch=product_scratch(kernel, shape, transposed=dense.transposed))
-        tile = product_tile(kernel, self.name(dense.y), biases, rounding, shape, transposed=dense.transposed)
-        self.steps[-1] = replace(self.steps[-1], tile=tuple(tile))
-
-    def table(self, operation: Operation, function: str) -> None:
-        """Append an operation on each value as a table of its outputs."""
-        inputs = np.arange(self.program.quantization(operation.x).top + 1, dtype=np.uint8)
-        name = self.constant(f"{operation.y}.table", operation.integers(self.program, inputs))
-        (count,) = self.program.tensors[operation.x].shape
-        body = ["size_t j;", f"for (j = 0; j < {count}; j++) y[j] = {name}[x[j]];"]
-        self.step(operation, f"{operation.x} to {operation.y}: {function}", body, in_place=True)
-
     def require_int32(self, operation: Operation, *sums: np.ndarray) -> None:
         """Raise ExportError unless 32 bits hold these sums of an operation, int64."""
         reach = max(int(np.abs(each).max()) for each in sums)
         if reach >= INT32:
             raise ExportError(f"{operation.y}: sums reach {reach:,}, C holds them in 32 bits: must be below {INT32:,}")
 
-    def step(self, operation: Operation, title: str, body: Sequence[str], *, scratch: int = 0, in_place: bool = False) -> None:
+    def step(
+        self,
+        operation: Operation,
+        title: str,
+        body: Sequence[str],
+        *,
+        scratch: int = 0,
+        in_place: bool = False,
+        tile: Sequence[str] = (),
+    ) -> None:
         """Append the function of an operation, whose body reads `x` and writes `y`; `scratch` bytes at `sums`."""
         function, pointer = f"tae_step_{len(self.steps)}", "*" if in_place else "*restrict "
         parameters = [f"const uint8_t {pointer}x", f"uint8_t {pointer}y"] + ([f"int32_t {pointer}sums"] if scratch else [])
         head = f"{comment(title)}static void {function}({', '.join(parameters)})"
         self.text.append(f"{head}\n{{\n{indented(body)}\n}}\n")
-        self.steps.append(CStep(function, operation.x, operation.y, scratch, in_place))
+        self.steps.append(CStep(function, operation.x, operation.y, scratch, in_place, tuple(tile)))

@@ -19,6 +19,7 @@ from .floats import float_text
 from .header import header_text
 from .kernels import STORAGES, Storage
 from .memory import aligned, plan
+from .operations import C_OPERATIONS
 from .rounding import FORMS, Form
 from .samples import DataUnit
 from .text import identifier, named, part
@@ -85,7 +86,7 @@ def to_c(
     for half in halves_of(signatures):
         start = len(graph.steps)
         for operation in getattr(program, half.operations):
-            operation.to_c(graph)
+            C_OPERATIONS.write(graph, operation)
         calls, memory = plan(graph.steps[start:], sizes, half.source, half.output)
         halves.append(replace(half, calls=tuple(calls), memory=aligned(memory)))
     network = Network(program, halves, unit, detector)

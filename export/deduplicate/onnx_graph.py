@@ -18,11 +18,11 @@ import onnx
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper
 
 from ...compress.errors import ExportError, FormatError
+from ..formats.onnx_kernels import PAGE
 from ..formats.onnx_reader import Opened
 from ..formats.onnx_scopes import bodies, kind
 from ..formats.onnx_tensors import data_of
 from ..formats.onnx_wire import LARGE, Chunk, join, joined, place, placed
-from ..formats.onnx_writer import PAGE
 
 PAGED, ALIGNED = 16 * PAGE, 64
 """Minimum size of constants that start at a page in external data, for memory-mapping; alignment of the others."""

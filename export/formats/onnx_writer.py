@@ -19,30 +19,27 @@ Specification: https://onnx.ai/onnx/operators and, for external data, https://on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from ...compress.affine import SIGNED_SHIFT, unsigned
 from ...compress.errors import ExportError
 from ...compress.integers import PAIR_LIMIT
-from ..file_io import MODEL, OFFSET, SCALE, FileIO
-from ..operations.arithmetic import FUNCTIONS
+from ..file_io import FileIO
 from ..program import Program, require_signature
 from ..score_graph import ANOMALY, CENTRED, SCORE, X, Y, constants, steps
 from ..scoring import Detector
-from .packing import INT4_BITS, is_packed, require_int4, stored_bytes, stored_kernel
+from .onnx_builder import OnnxGraphBuilder
+from .onnx_kernels import external_kernels
+from .onnx_operations import ONNX_OPERATIONS
+from .packing import INT4_BITS, require_int4
 
 OPSETS = range(13, 24)
 PACKED_OPSET = 21
 """The first opset with 4-bit integers."""
-PAGE = 4096
-"""Alignment of kernels in external data, in bytes, for memory-mapping."""
-
 AXES_OPSET = 18
 """The first opset in which reductions take their axes as an input."""
 SCORE_OPERATORS = {
@@ -58,11 +55,6 @@ SCORE_OPERATORS = {
     "not": "Not",
 }
 """The operator of each kind of step of a score."""
-
-EDGE = ".quantized"
-"""Suffix of the uint8 tensor behind an input or output of another dtype."""
-
-_ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
 
 
 def to_onnx(
@@ -101,9 +93,9 @@ def to_onnx(
         opset = max(opset, PACKED_OPSET)
     graph = OnnxGraphBuilder(program, program.file_io(io), int4)
     if detector is not None and signature == SCORE:
-        source, results = graph.write_score(detector, opset)
+        source, results = _write_score(graph, detector, opset)
     else:
-        source, results = graph.write(signature)
+        source, results = _write(graph, signature)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -134,197 +126,48 @@ def to_onnx_pair(
     return encoder, decoder, external_kernels(program, int4=int4)
 
 
-def _stored(program: Program, name: str, int4: str) -> np.ndarray:
-    """A kernel as stored, [units, inputs]: float32, int8, int4, or uint8 with zero point 128."""
-    values = stored_kernel(program, name, int4)
-    return unsigned(values) if name in program.exceeding_pairs else values
+def _write(graph: OnnxGraphBuilder, signature: str) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
+    """Add the nodes of a signature; returns its input and its outputs."""
+    operations, source, results = graph.program.part(signature)
+    graph.enter(source)
+    for operation in operations:
+        ONNX_OPERATIONS.write(graph, operation)
+    for name in results:
+        graph.leave(name)
+    return graph.value_info(source), [graph.value_info(name) for name in results]
 
 
-def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
-    """Serialize all kernels, [units, inputs] each: little-endian, in the program's order, aligned to `PAGE`."""
-    data = bytearray()
-    for name, (offset, _) in _places(program, int4).items():
-        data += bytes(offset - len(data)) + stored_bytes(_stored(program, name, int4))
-    return bytes(data)
-
-
-def _places(program: Program, int4: str) -> dict[str, tuple[int, int]]:
-    """(offset, length) of each kernel in external data, in bytes."""
-    places, end = {}, 0
-    for name in program.kernels:
-        offset, length = -(-end // PAGE) * PAGE, len(stored_bytes(_stored(program, name, int4)))
-        places[name] = offset, length
-        end = offset + length
-    return places
-
-
-class OnnxGraphBuilder:
-    """The nodes and constants of one model while it is written; a constant is stored once per name.
-
-    `edges` are the dtypes of `x`, `code` and `y`.
-    """
-
-    def __init__(self, program: Program, io: FileIO, int4: str) -> None:
-        self.program, self.io, self.int4 = program, io, int4
-        self.edges = program.io_dtypes(io)
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, np.ndarray] = {}
-
-    def constant(self, name: str, values: Any, dtype: Any) -> str:
-        self.constants[name] = np.asarray(values, dtype)
-        return name
-
-    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
-
-    def value_info(self, name: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
-
-    def write(self, signature: str) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
-        """Add the nodes of a signature; returns its input and its outputs."""
-        operations, source, results = self.program.part(signature)
-        self.enter(source)
-        for operation in operations:
-            operation.to_onnx(self)
-        for name in results:
-            self.leave(name)
-        return self.value_info(source), [self.value_info(name) for name in results]
-
-    def write_score(self, detector: Detector, opset: int) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
-        """Add the nodes of the signature `score`; returns its input and its outputs."""
-        operations, source, _ = self.program.part("reconstruct")
-        self.edges["y"] = "uint8"
-        self.enter(source)
-        for operation in operations:
-            operation.to_onnx(self)
-        size = detector.scoring.inputs
-        real = "" if self.edges["x"] != "float32" else X if self.scaled_values("x") == "x" else CENTRED
-        names = {X: self._real("x", X), Y: self._real("y", Y)}
-        for name, values in constants(detector, "fused").items():
-            self.constant(name, values, np.float32)
-        for step in steps(detector, real=real):
-            inputs = [names.get(name, name) for name in step.inputs]
-            options: dict[str, Any] = {}
-            match step.kind:
-                case "reshape":
-                    inputs.append(self.constant("score.shape", [-1, *step.shape], np.int64))
-                case "pad":
-                    inputs.append(self.constant("score.padding", [0, 0, 0, step.shape[0] - size], np.int64))
-                case "mean" | "largest":
-                    axis = 1 + len(step.shape)
-                    options["keepdims"] = 0
-                    if opset < AXES_OPSET:
-                        options["axes"] = [axis]
-                    else:
-                        inputs.append(self.constant(f"score.axis.{axis}", [axis], np.int64))
-            self.node(SCORE_OPERATORS[step.kind], inputs, step.output, **options)
-        outputs = {SCORE: TensorProto.FLOAT, ANOMALY: TensorProto.BOOL}
-        return self.value_info(source), [
-            helper.make_tensor_value_info(name, element, ["batch"]) for name, element in outputs.items()
-        ]
-
-    def _real(self, name: str, label: str) -> str:
-        """`x` as given or the integers of `y`, float32 in scaled values.
-
-        Integers by Cast: ONNX Runtime would drop a DequantizeLinear behind the QuantizeLinear of `y`, and with it the rounding.
-        """
-        dtype, source = self.edges[name], self.scaled_values(name)
-        if dtype == "float32":
-            return source
-        quantization = self.program.quantization(name)
-        zero_point = quantization.zero_point - (SIGNED_SHIFT if dtype == "int8" else 0)
-        whole = self.node("Cast", [source], f"{label}.integers", to=TensorProto.FLOAT)
-        shifted = self.node("Sub", [whole, self.constant(f"{label}.zero", zero_point, np.float32)], f"{label}.shifted")
-        return self.node("Mul", [shifted, self.constant(f"{label}.scale", quantization.scale, np.float32)], label)
-
-    def inner(self, name: str) -> str:
-        """Name, in the file, of a program tensor in the program's dtype."""
-        converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
-        return name + EDGE if converted else self.scaled_values(name)
-
-    def scaled_values(self, name: str) -> str:
-        """Name of an input or output in the file's dtype, and in scaled values if it is float32."""
-        return name + MODEL if name in ("x", "y") and self.io.folded is not None else name
-
-    def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
-        """Constants of a scale and a zero point, per tensor or per unit."""
-        return [self.constant(f"{label}.scale", scale, np.float32), self.constant(f"{label}.zero", zero_point, dtype)]
-
-    def parameters(self, name: str) -> list[str]:
-        """Constants of a tensor's scale and zero point."""
-        quantization = self.program.quantization(name)
-        return self.affine(name, quantization.scale, quantization.zero_point)
-
-    def signed_parameters(self, name: str) -> list[str]:
-        """The same for the tensor as int8 (uint8 − 128)."""
-        zero_point = self.program.quantization(name).zero_point - SIGNED_SHIFT
-        return [self.parameters(name)[0], self.constant(f"{name}.signed.zero", zero_point, np.int8)]
-
-    def dequantize(self, name: str) -> str:
-        """Dequantize a uint8 tensor, for one consumer."""
-        return self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.real")
-
-    def quantize(self, real: str, name: str, output: str = "") -> str:
-        return self.node("QuantizeLinear", [real, *self.parameters(name)], output or self.inner(name))
-
-    def enter(self, name: str) -> None:
-        """Convert the model's input to the program's unit and dtype, if they differ."""
-        real = self.scaled_values(name)
-        if real != name:
-            self._convert(name, name, real, ("Sub", OFFSET), ("Div", SCALE))
-        if self.inner(name) != real:
-            if self.edges[name] == "int8":
-                real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
-            self.quantize(real, name)
-
-    def leave(self, name: str) -> None:
-        """Convert a program tensor to the model's output dtype and unit, if they differ."""
-        if self.inner(name) != self.scaled_values(name):
-            signed = self.edges[name] == "int8"
-            inputs = [self.inner(name), *self.parameters(name)]
-            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else self.scaled_values(name))
-            if signed:
-                self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
-        if self.scaled_values(name) != name:
-            self._convert(name, self.scaled_values(name), name, ("Mul", SCALE), ("Add", OFFSET))
-
-    def _convert(self, name: str, source: str, target: str, *steps: tuple[str, str]) -> None:
-        """Two float operations (kind, name of the constant) between the data's unit of measure and scaled values."""
-        assert self.io.folded is not None
-        values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
-        for (kind, label), y in zip(steps, (f"{name}.centred", target), strict=True):
-            source = self.node(kind, [source, self.constant(label, values[label], np.float32)], y)
-
-    def kernel(self, name: str) -> str:
-        """A kernel as float32, uint8 or int8, for any number of consumers."""
-        values = _stored(self.program, name, self.int4)
-        first = name not in self.constants
-        self.constant(name, values, values.dtype)
-        if not is_packed(values):
-            return name
-        return self.node("Cast", [name], f"{name}.int8", to=TensorProto.INT8) if first else f"{name}.int8"
-
-    def zero_point(self, kernel: str) -> int:
-        """Zero point of a kernel: 128 if it is uint8, else 0."""
-        return SIGNED_SHIFT if kernel in self.program.exceeding_pairs else 0
-
-    def function(self, name: str, x: str, y: str) -> str:
-        """Add a node of an elementwise function."""
-        ends = {"relu6.low": 0, "relu6.high": 6} if name == "relu6" else {}
-        bounds = [self.constant(label, value, np.float32) for label, value in ends.items()]
-        return self.node(FUNCTIONS[name].onnx, [x, *bounds], y)
-
-    def initializers(self, external: str | None) -> list[TensorProto]:
-        places = {} if external is None else _places(self.program, self.int4)
-        tensors = []
-        for name, values in self.constants.items():
-            tensor = numpy_helper.from_array(values, name)
-            if name in places:
-                offset, length = places[name]
-                tensor.ClearField("raw_data")
-                tensor.data_location = TensorProto.EXTERNAL
-                for key, value in (("location", external), ("offset", offset), ("length", length)):
-                    tensor.external_data.add(key=key, value=str(value))
-            tensors.append(tensor)
-        return tensors
+def _write_score(
+    graph: OnnxGraphBuilder, detector: Detector, opset: int
+) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
+    """Add the nodes of the signature `score`; returns its input and its outputs."""
+    operations, source, _ = graph.program.part("reconstruct")
+    graph.edges["y"] = "uint8"
+    graph.enter(source)
+    for operation in operations:
+        ONNX_OPERATIONS.write(graph, operation)
+    size = detector.scoring.inputs
+    real = "" if graph.edges["x"] != "float32" else X if graph.scaled_values("x") == "x" else CENTRED
+    names = {X: graph.real("x", X), Y: graph.real("y", Y)}
+    for name, values in constants(detector, "fused").items():
+        graph.constant(name, values, np.float32)
+    for step in steps(detector, real=real):
+        inputs = [names.get(name, name) for name in step.inputs]
+        options: dict[str, Any] = {}
+        match step.kind:
+            case "reshape":
+                inputs.append(graph.constant("score.shape", [-1, *step.shape], np.int64))
+            case "pad":
+                inputs.append(graph.constant("score.padding", [0, 0, 0, step.shape[0] - size], np.int64))
+            case "mean" | "largest":
+                axis = 1 + len(step.shape)
+                options["keepdims"] = 0
+                if opset < AXES_OPSET:
+                    options["axes"] = [axis]
+                else:
+                    inputs.append(graph.constant(f"score.axis.{axis}", [axis], np.int64))
+        graph.node(SCORE_OPERATORS[step.kind], inputs, step.output, **options)
+    outputs = {SCORE: TensorProto.FLOAT, ANOMALY: TensorProto.BOOL}
+    return graph.value_info(source), [
+        helper.make_tensor_value_info(name, element, ["batch"]) for name, element in outputs.items()
+    ]

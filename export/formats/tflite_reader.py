@@ -24,8 +24,8 @@ from ...compress.files import open_regular
 from ..file_io import MODEL
 from .flatbuffer import Flatbuffer, Table
 from .model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, printable, program_names
+from .tflite_builder import INNER
 from .tflite_schema import OPERATORS, Op, Type
-from .tflite_writer import INNER
 
 T = TypeVar("T")
 _SUBGRAPHS, _SIGNATURES = 2, 7

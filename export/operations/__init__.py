@@ -1,6 +1,7 @@
-"""The operations of a program: one class per operation, with its record, both interpreters and both writers.
+"""The operations of a program: one class per operation, a record with both interpreters.
 
-A new operation is a subclass of `Operation` in a file of this folder, and a row of `OPERATIONS`.
+A new operation is a subclass of `Operation` in a file of this folder, a row of `OPERATIONS`, and one of the `OperationTable` of
+each format that shall hold it.
 """
 
 from __future__ import annotations

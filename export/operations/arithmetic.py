@@ -25,14 +25,12 @@ from ...compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 
 @dataclass(frozen=True)
 class Function:
-    """An elementwise function: `real` computes it in floats, `tflite` and `onnx` name its operators.
+    """An elementwise function: `real` computes it in floats.
 
-    `fused`: products and additions can include it. `output` is the quantization that TFLite fixes for its int8 output.
+    `fused`: products and additions can include it. `output` is the quantization that its integer output always has.
     """
 
     real: Callable[[np.ndarray], np.ndarray]
-    tflite: str = ""
-    onnx: str = ""
     fused: bool = True
     output: Quantization | None = None
 
@@ -41,12 +39,13 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x)))
 
 
+IDENTITY = "linear"
 FUNCTIONS: Mapping[str, Function] = {
-    "linear": Function(lambda x: x),
-    "relu": Function(lambda x: np.maximum(x, 0), "RELU", "Relu"),
-    "relu6": Function(lambda x: np.clip(x, 0, 6), "RELU6", "Clip"),
-    "tanh": Function(np.tanh, "TANH", "Tanh", fused=False, output=TANH_OUTPUT),
-    "sigmoid": Function(_sigmoid, "LOGISTIC", "Sigmoid", fused=False, output=SIGMOID_OUTPUT),
+    IDENTITY: Function(lambda x: x),
+    "relu": Function(lambda x: np.maximum(x, 0)),
+    "relu6": Function(lambda x: np.clip(x, 0, 6)),
+    "tanh": Function(np.tanh, fused=False, output=TANH_OUTPUT),
+    "sigmoid": Function(_sigmoid, fused=False, output=SIGMOID_OUTPUT),
 }
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
-from ..c.text import literal
 from .arithmetic import (
     FUNCTIONS,
     TIE,
@@ -26,7 +25,7 @@ from .arithmetic import (
 from .operation import Elementwise, Operation
 
 if TYPE_CHECKING:
-    from .operation import CBuilder, OnnxGraphBuilder, Program, TfliteGraphBuilder
+    from ..program import Program
 
 
 @dataclass(frozen=True)
@@ -87,59 +86,6 @@ class Dense(Operation):
             y = y + program.constants[self.bias]
         return FUNCTIONS[self.activation].real(y).astype(np.float32)
 
-    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
-        program = graph.program
-        if self.transposed:
-            right = "TFLite needs the decoder in the split layout (Product and AddBias)"
-            raise ExportError(f"{self.y}: {right}, got a transposed Dense")
-        inputs = [graph.inner(self.x), graph.kernel(self.kernel, self.kernel, self.scales(program))]
-        bias = -1
-        if self.bias is not None:
-            scales = self.bias_scales(program) if program.quantized else ()
-            bias = graph.constant(self.bias, program.constants[self.bias], scales)
-        version = 1 if not program.quantized else 10 if graph.is_packed(inputs[1]) else 4
-        output = graph.unclamped(self.y)
-        graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, self.activation)
-        if output != graph.inner(self.y):
-            graph.add("QUANTIZE", 1, [output], graph.inner(self.y))
-
-    def to_c(self, graph: CBuilder) -> None:
-        graph.product(self)
-
-    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
-        if graph.program.quantized:
-            self._quantized_onnx(graph)
-            return
-        operands = [graph.inner(self.x), graph.kernel(self.kernel)]
-        if self.bias is not None:
-            operands.append(graph.constant(self.bias, graph.program.constants[self.bias], np.float32))
-        linear, y = self.activation == "linear", graph.inner(self.y)
-        total = graph.node("Gemm", operands, y if linear else f"{self.y}.sum", transB=int(not self.transposed))
-        if not linear:
-            graph.function(self.activation, total, y)
-
-    def _quantized_onnx(self, graph: OnnxGraphBuilder) -> None:
-        program, scales, units = graph.program, self.scales(graph.program), self.bias_scales(graph.program)
-        suffix, axis = ".unit", {"axis": 0}
-        if len(scales) == 1:
-            scales, units, suffix, axis = scales[0], units[0], "", {}
-        zero = np.full_like(scales, graph.zero_point(self.kernel))
-        inputs = [graph.kernel(self.kernel)]
-        inputs += graph.affine(f"{self.kernel}{suffix}", scales, zero, np.uint8 if zero.any() else np.int8)
-        operands = [graph.dequantize(self.x), graph.node("DequantizeLinear", inputs, f"{self.y}.kernel", **axis)]
-        if self.bias is not None:
-            bias = graph.constant(self.bias, program.constants[self.bias], np.int32)
-            unit = graph.constant(f"{bias}.scale", units, np.float32)
-            operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **axis))
-        real = graph.node("Gemm", operands, f"{self.y}.sum", transB=int(not self.transposed))
-        low, high = clamp(self.activation, program.quantization(self.y))
-        if (low, high) == (0, 255):
-            graph.quantize(real, self.y)
-            return
-        bounds = [graph.constant(f"{self.y}.{bound}", value, np.uint8) for bound, value in (("low", low), ("high", high))]
-        free = graph.quantize(real, self.y, f"{self.y}.free")
-        graph.node("Clip", [free, *bounds], graph.inner(self.y))
-
 
 @dataclass(frozen=True)
 class Product(Operation):
@@ -162,15 +108,6 @@ class Product(Operation):
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return self.dense.reals(program, x)
-
-    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
-        right = graph.kernel(self.kernel, f"{self.kernel}.decode", self.dense.scales(graph.program))
-        if graph.is_packed(right):
-            right = graph.unpacked(right)
-        graph.add("BATCH_MATMUL", graph.version, [graph.inner(self.x), right], graph.inner(self.y))
-
-    def to_c(self, graph: CBuilder) -> None:
-        graph.product(self.dense)
 
 
 @dataclass(frozen=True)
@@ -213,28 +150,3 @@ class AddBias(Elementwise):
 
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.activation].real(x + program.constants[self.bias])
-
-    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
-        bias = graph.operand(self.bias, self.quantization)
-        graph.add("ADD", graph.version, [graph.inner(self.x), bias], graph.inner(self.y), self.activation)
-
-    def to_c(self, graph: CBuilder) -> None:
-        source, target = graph.program.quantization(self.x), graph.program.quantization(self.y)
-        assert self.quantization is not None
-        x_multiplier, bias_multiplier, shift = add_parameters(source, self.quantization, target)
-        low, high = clamp(self.activation, target)
-        rest = (target.zero_point - low << shift) + (1 << shift - 1) - source.zero_point * x_multiplier
-        rest -= self.quantization.zero_point * bias_multiplier
-        if abs(rest) >= 1 << 62:
-            raise ExportError(f"{self.y}: its scale is too far from those of {self.x} and {self.bias} for sums of 64 bits")
-        bias, count = graph.constant(self.bias, graph.program.constants[self.bias]), graph.program.tensors[self.x].shape[0]
-        body = [
-            "size_t j;",
-            f"for (j = 0; j < {count}; j++) {{",
-            f"  int64_t t = (int64_t)x[j] * {x_multiplier} + (int64_t){bias}[j] * {bias_multiplier} + {literal(rest, 64)};",
-            "  t = t < 0 ? 0 : t;",
-            f"  t = (int64_t)((uint64_t)t >> {shift});",
-            f"  y[j] = (uint8_t)({low} + (t < {high - low} ? t : {high - low}));",
-            "}",
-        ]
-        graph.step(self, f"{self.x} to {self.y}: plus {self.bias}, {self.activation}", body, in_place=True)

@@ -12,7 +12,7 @@ from .elementwise import Requantize
 from .operation import Operation
 
 if TYPE_CHECKING:
-    from .operation import CBuilder, OnnxGraphBuilder, Program, TfliteGraphBuilder
+    from ..program import Program
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,6 @@ class Interleave(Operation):
         return interleaved(x, self.ways)
 
     reals = integers
-
-    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
-        (size,) = graph.program.tensors[self.x].shape
-        split, turned = (self.ways, size // self.ways), (size // self.ways, self.ways)
-        parts = graph.between(f"{self.y}.split", self.x, split)
-        rows = graph.between(f"{self.y}.turned", self.x, turned)
-        graph.reshape(graph.inner(self.x), parts, split)
-        axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
-        graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
-        graph.reshape(rows, graph.inner(self.y), (size,))
-
-    def to_c(self, graph: CBuilder) -> None:
-        (size,) = graph.program.tensors[self.x].shape
-        step, count = size // self.ways, self.ways
-        body = [f"for (j = 0; j < {step}; j++)", f"  for (i = 0; i < {count}; i++) y[j * {count} + i] = x[i * {step} + j];"]
-        graph.step(self, f"{self.x} to {self.y}: [{count}, {step}] transposed", ["size_t i, j;", *body])
-
-    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
-        (size,) = graph.program.tensors[self.x].shape
-        shapes = {"parts": (0, self.ways, size // self.ways), "row": (0, size)}  # 0 keeps the batch dimension
-        parts, row = (graph.constant(f"{self.y}.{end}", shape, np.int64) for end, shape in shapes.items())
-        split = graph.node("Reshape", [graph.inner(self.x), parts], f"{self.y}.split")
-        turned = graph.node("Transpose", [split], f"{self.y}.turned", perm=(0, 2, 1))
-        graph.node("Reshape", [turned, row], graph.inner(self.y))
 
 
 def interleaved(x: np.ndarray, groups: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The base of operations: a frozen record of names, and its methods for interpreters and writers."""
+"""The base of operations: a frozen record of names, and its two interpreters."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...compress.errors import ExportError
-from .arithmetic import FUNCTIONS, TIE, Interval, outwards
+from .arithmetic import FUNCTIONS, IDENTITY, TIE, Interval, outwards
 
 if TYPE_CHECKING:
-    from ..c.builder import CBuilder
-    from ..formats.onnx_writer import OnnxGraphBuilder
-    from ..formats.tflite_writer import TfliteGraphBuilder
     from ..program import Program
 
 
@@ -44,7 +41,7 @@ class Operation(ABC):
                 raise ExportError(f"program {program.name}: there is no {key} {name!r}")
         for key in ("activation", "function"):
             name = getattr(self, key, None)
-            choices = [each for each, row in FUNCTIONS.items() if (row.fused if key == "activation" else row.onnx)]
+            choices = [each for each, row in FUNCTIONS.items() if (row.fused if key == "activation" else each != IDENTITY)]
             if name is not None and name not in choices:
                 raise ExportError(f"{self.y}: got {key} {name!r}, must be one of {', '.join(choices)}")
         got, right = tuple(program.tensors[name].shape for name in (self.x, self.y)), self.shapes(program)
@@ -73,19 +70,6 @@ class Operation(ABC):
     def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
         """Run in a float program: float32 [batch, *shape of x] → float32 [batch, *shape of y]."""
         return x
-
-    @abstractmethod
-    def to_tflite(self, graph: TfliteGraphBuilder) -> None:
-        """Append the operators to a subgraph; ExportError if TFLite cannot express them."""
-
-    def to_c(self, graph: CBuilder) -> None:
-        """Append the function of an integer program's operation; ExportError if the C writer does not support it."""
-        raise ExportError(f"program {graph.program.name}: the C writer has no {type(self).__name__}, which writes {self.y!r}")
-
-    def to_onnx(self, graph: OnnxGraphBuilder) -> None:
-        """Append the nodes; ExportError if the ONNX writer does not support the operation."""
-        got = f"got {type(self).__name__} writing {self.y!r}"
-        raise ExportError(f"program {graph.program.name}: the ONNX writer needs the decoder in the fused layout, {got}")
 
 
 class Elementwise(Operation):

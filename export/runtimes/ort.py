@@ -217,7 +217,7 @@ def inner_names(values: Values) -> dict[str, np.ndarray]:
     """Rename traced values to the program's names; an input or output becomes the one in scaled values, or the uint8 one."""
     from ..file_io import MODEL
     from ..formats.model_file import program_names
-    from ..formats.onnx_writer import EDGE
+    from ..formats.onnx_builder import EDGE
 
     return program_names(values, MODEL, EDGE)
 

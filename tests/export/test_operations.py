@@ -1,4 +1,4 @@
-"""An operation is one row: nothing outside of its class, and `OPERATIONS`, knows it."""
+"""An operation is one row of `OPERATIONS` and of the table of each format: nothing else knows it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.compress.records import decode, encode
 from tiedae.export import operations
+from tiedae.export.c.builder import CBuilder
+from tiedae.export.c.operations import C_OPERATIONS
+from tiedae.export.c.source import to_c
+from tiedae.export.codec.backends import written_anew
+from tiedae.export.formats.onnx_builder import OnnxGraphBuilder
+from tiedae.export.formats.onnx_operations import ONNX_OPERATIONS
 from tiedae.export.formats.onnx_writer import to_onnx
+from tiedae.export.formats.tflite_builder import TfliteGraphBuilder
+from tiedae.export.formats.tflite_operations import TFLITE_OPERATIONS
 from tiedae.export.formats.tflite_writer import to_tflite
 from tiedae.export.interpreter import execute
 from tiedae.export.manifest import ProgramText
-from tiedae.export.operations import OPERATIONS, Activate, AddBias, Operation, Product
+from tiedae.export.operations import OPERATIONS, Activate, AddBias, Interleave, Operation, Product, Rescale
 from tiedae.export.parity.reference_outputs import float_program
 from tiedae.export.program import Kernel, Program, Tensor
 from tiedae.export.runtimes.litert import open_litert
 from tiedae.export.runtimes.ort import open_ort
 
 from ..conftest import build_program
+from .c.compiled import compiler
 
 SCALE = Quantization(1 / 64, 128)
 
@@ -38,27 +47,45 @@ class Turn(Operation):
 
     reals = integers
 
-    def to_tflite(self, graph):
-        (size,) = graph.program.tensors[self.x].shape
-        shapes = (self.rows, size // self.rows), (size // self.rows, self.rows)
-        before, after = (graph.between(f"{self.y}.{i}", self.x, shape) for i, shape in enumerate(shapes))
-        graph.reshape(graph.inner(self.x), before, shapes[0])
-        axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
-        graph.add("TRANSPOSE", graph.version, [before, axes], after)
-        graph.reshape(after, graph.inner(self.y), (size,))
 
-    def to_onnx(self, graph):
-        (size,) = graph.program.tensors[self.x].shape
-        shapes = (0, self.rows, size // self.rows), (0, size)
-        before, after = (graph.constant(f"{self.y}.{i}", shape, np.int64) for i, shape in enumerate(shapes))
-        matrix = graph.node("Reshape", [graph.inner(self.x), before], f"{self.y}.matrix")
-        turned = graph.node("Transpose", [matrix], f"{self.y}.turned", perm=(0, 2, 1))
-        graph.node("Reshape", [turned, after], graph.inner(self.y))
+def turn_in_tflite(graph: TfliteGraphBuilder, turn: Turn) -> None:
+    (size,) = graph.program.tensors[turn.x].shape
+    shapes = (turn.rows, size // turn.rows), (size // turn.rows, turn.rows)
+    before, after = (graph.between(f"{turn.y}.{i}", turn.x, shape) for i, shape in enumerate(shapes))
+    graph.reshape(graph.inner(turn.x), before, shapes[0])
+    axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
+    graph.add("TRANSPOSE", graph.version, [before, axes], after)
+    graph.reshape(after, graph.inner(turn.y), (size,))
+
+
+def turn_in_onnx(graph: OnnxGraphBuilder, turn: Turn) -> None:
+    (size,) = graph.program.tensors[turn.x].shape
+    shapes = (0, turn.rows, size // turn.rows), (0, size)
+    before, after = (graph.constant(f"{turn.y}.{i}", shape, np.int64) for i, shape in enumerate(shapes))
+    matrix = graph.node("Reshape", [graph.inner(turn.x), before], f"{turn.y}.matrix")
+    turned = graph.node("Transpose", [matrix], f"{turn.y}.turned", perm=(0, 2, 1))
+    graph.node("Reshape", [turned, after], graph.inner(turn.y))
+
+
+def turn_in_c(graph: CBuilder, turn: Turn) -> None:
+    (size,), rows = graph.program.tensors[turn.x].shape, turn.rows
+    body = ["size_t i;", f"for (i = 0; i < {size}; i++) y[i % {size // rows} * {rows} + i / {size // rows}] = x[i];"]
+    graph.step(turn, f"{turn.x} to {turn.y}: turned", body)
+
+
+FORMATS = {
+    "TFLite": (TFLITE_OPERATIONS, "split", to_tflite),
+    "ONNX": (ONNX_OPERATIONS, "fused", to_onnx),
+    "C": (C_OPERATIONS, "fused", to_c),
+}
+"""The table of each format, the layout of its decoders, what writes a program."""
 
 
 @pytest.mark.parametrize("quantized", [True, False])
 def test_a_new_operation_is_one_row(quantized: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPERATIONS, "Turn", Turn)
+    for table, write in ((TFLITE_OPERATIONS, turn_in_tflite), (ONNX_OPERATIONS, turn_in_onnx), (C_OPERATIONS, turn_in_c)):
+        monkeypatch.setitem(table, Turn, write)
     tensors = {name: Tensor(name, (6,), SCALE if quantized else None) for name in ("x", "code", "y")}
     program = Program("p", tensors, {}, (Turn("x", "code", 3),), (Turn("code", "y", 2),), {})
     x = np.random.default_rng(0).integers(0, 256, (5, 6), np.uint8)
@@ -69,13 +96,38 @@ def test_a_new_operation_is_one_row(quantized: bool, tmp_path: Path, monkeypatch
     assert decode(ProgramText, written, "p").program("p", {}).encoder == program.encoder
     io = "uint8" if quantized else "float32"
     (tmp_path / "p.onnx").write_bytes(to_onnx(program, io=io))
-    for session in (
+    sessions: list = [
         open_litert("litert-reference", to_tflite(program, io=io)),
         open_ort("ort-cpu", {"reconstruct": tmp_path / "p.onnx"}),
-    ):
+    ]
+    if quantized and compiler():
+        sessions.append(written_anew(program, "c"))
+    for session in sessions:
         got = session.run("reconstruct", x)
         for name in ("code", "y"):
             np.testing.assert_array_equal(got[name], wanted[name])
+
+
+@pytest.mark.parametrize("label", FORMATS)
+def test_a_format_without_an_operation_names_both(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, layout, write = FORMATS[label]
+    program = build_program(form=layout, granularity="unit", byte_data=False, interleave=4)
+    kinds = {type(operation) for operation in program.operations}
+    assert {Interleave, Rescale, Activate} < kinds
+    for kind in kinds:
+        with monkeypatch.context() as patch:
+            patch.delitem(table, kind)
+            said = rf"^program toy: {label} has no {kind.__name__}, which writes '\S+'; must be one of "
+            with pytest.raises(ExportError, match=said) as caught:
+                write(program)
+            assert kind.__name__ not in str(caught.value).partition("must be")[2]
+    write(program)
+
+
+@pytest.mark.parametrize("label", FORMATS)
+def test_each_format_has_the_operations_of_its_layout(label: str) -> None:
+    lacking = {OPERATIONS[name] for name in OPERATIONS} - set(FORMATS[label][0])
+    assert lacking == ({Product, AddBias} if label == "ONNX" else set())
 
 
 def test_the_table_has_every_operation_by_its_name() -> None:

@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.compress.errors import ExportError, UnavailableError
 from tiedae.export.formats.model_file import Constant, Contents
-from tiedae.export.formats.onnx_writer import PACKED_OPSET, external_kernels, to_onnx, to_onnx_pair
+from tiedae.export.formats.onnx_kernels import external_kernels
+from tiedae.export.formats.onnx_writer import PACKED_OPSET, to_onnx, to_onnx_pair
 from tiedae.export.formats.packing import stored_bytes
 from tiedae.export.formats.storage_check import prove
 from tiedae.export.formats.tflite_reader import read_tflite

@@ -1,0 +1,117 @@
+"""Operations of an integer program as C functions: `C_OPERATIONS`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...compress.errors import ExportError
+from ..operation_table import OperationTable
+from ..operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
+from ..operations.arithmetic import add_parameters, clamp, product_multiplier
+from .builder import CBuilder
+from .products import product_lines, product_scratch, product_tile
+from .rounding_text import described
+from .text import literal
+
+
+def _dense(graph: CBuilder, dense: Dense) -> None:
+    source, target = graph.program.quantization(dense.x), graph.program.quantization(dense.y)
+    kernel, matrix = graph.kernel(dense.kernel), dense.matrix(graph.program).astype(np.int64)
+    bias = -source.zero_point * matrix.sum(axis=0)
+    if dense.bias is not None:
+        bias += graph.program.constants[dense.bias]
+    products = [source.top * f(matrix, 0).sum(axis=0) for f in (np.minimum, np.maximum)]
+    graph.require_int32(dense, *products)  # some orders of additions have the bias last
+    least, most = (bias + each for each in products)
+    multiplier = product_multiplier(source, dense.scales(graph.program), target)
+    rounding = graph.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
+    biases = graph.constant(f"{dense.y}.bias", bias.astype(np.int32)) if bias.any() else ""
+    shape, name = (len(matrix), len(matrix.T)), graph.name(dense.y)
+    lines = product_lines(kernel, name, biases, rounding, shape, transposed=dense.transposed)
+    arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
+    title = f"{arrow}, {dense.activation}: {described(rounding)}"
+    scratch = product_scratch(kernel, shape, transposed=dense.transposed)
+    tile = product_tile(kernel, name, biases, rounding, shape, transposed=dense.transposed)
+    graph.step(dense, title, lines, scratch=scratch, tile=tile)
+
+
+def _product(graph: CBuilder, operation: Product) -> None:
+    _dense(graph, operation.dense)
+
+
+def _add_bias(graph: CBuilder, operation: AddBias) -> None:
+    source, target = graph.program.quantization(operation.x), graph.program.quantization(operation.y)
+    assert operation.quantization is not None
+    x_multiplier, bias_multiplier, shift = add_parameters(source, operation.quantization, target)
+    low, high = clamp(operation.activation, target)
+    rest = (target.zero_point - low << shift) + (1 << shift - 1) - source.zero_point * x_multiplier
+    rest -= operation.quantization.zero_point * bias_multiplier
+    if abs(rest) >= 1 << 62:
+        near = f"those of {operation.x} and {operation.bias}"
+        raise ExportError(f"{operation.y}: its scale is too far from {near} for sums of 64 bits")
+    bias = graph.constant(operation.bias, graph.program.constants[operation.bias])
+    count = graph.program.tensors[operation.x].shape[0]
+    body = [
+        "size_t j;",
+        f"for (j = 0; j < {count}; j++) {{",
+        f"  int64_t t = (int64_t)x[j] * {x_multiplier} + (int64_t){bias}[j] * {bias_multiplier} + {literal(rest, 64)};",
+        "  t = t < 0 ? 0 : t;",
+        f"  t = (int64_t)((uint64_t)t >> {shift});",
+        f"  y[j] = (uint8_t)({low} + (t < {high - low} ? t : {high - low}));",
+        "}",
+    ]
+    title = f"{operation.x} to {operation.y}: plus {operation.bias}, {operation.activation}"
+    graph.step(operation, title, body, in_place=True)
+
+
+def _rescale(graph: CBuilder, operation: Rescale) -> None:
+    source, target = graph.program.quantization(operation.x), graph.program.quantization(operation.y)
+    factors, own = graph.program.constants[operation.factors], operation.quantization
+    ends = np.outer((-source.zero_point, source.top - source.zero_point), factors.astype(np.int64) - own.zero_point)
+    multiplier = product_multiplier(source, own.scale, target)
+    reach = np.array([ends.min()]), np.array([ends.max()])
+    rounding = graph.rounding(operation, *reach, multiplier, (0, target.top))
+    name, count = graph.constant(operation.factors, factors), graph.program.tensors[operation.x].shape[0]
+    factor = f"((int32_t){name}[j] - {own.zero_point})"
+    lines = graph.rounded(operation, rounding, count, f"((int32_t)x[j] - {source.zero_point}) * {factor}")
+    title = f"{operation.x} to {operation.y}: times factors per unit"
+    graph.step(operation, title, ["size_t j;", *lines], in_place=True)
+
+
+def _activate(graph: CBuilder, operation: Activate) -> None:
+    _table(graph, operation, operation.function)
+
+
+def _requantize(graph: CBuilder, operation: Requantize) -> None:
+    _table(graph, operation, "in another quantization")
+
+
+def _table(graph: CBuilder, operation: Operation, what: str) -> None:
+    """An operation on each value as a table of its outputs."""
+    inputs = np.arange(graph.program.quantization(operation.x).top + 1, dtype=np.uint8)
+    name = graph.constant(f"{operation.y}.table", operation.integers(graph.program, inputs))
+    (count,) = graph.program.tensors[operation.x].shape
+    body = ["size_t j;", f"for (j = 0; j < {count}; j++) y[j] = {name}[x[j]];"]
+    graph.step(operation, f"{operation.x} to {operation.y}: {what}", body, in_place=True)
+
+
+def _interleave(graph: CBuilder, operation: Interleave) -> None:
+    (size,), count = graph.program.tensors[operation.x].shape, operation.ways
+    step = size // count
+    body = [f"for (j = 0; j < {step}; j++)", f"  for (i = 0; i < {count}; i++) y[j * {count} + i] = x[i * {step} + j];"]
+    graph.step(operation, f"{operation.x} to {operation.y}: [{count}, {step}] transposed", ["size_t i, j;", *body])
+
+
+C_OPERATIONS: OperationTable[CBuilder] = OperationTable(
+    "C",
+    {
+        Dense: _dense,
+        Product: _product,
+        AddBias: _add_bias,
+        Rescale: _rescale,
+        Activate: _activate,
+        Requantize: _requantize,
+        Interleave: _interleave,
+    },
+)
+"""The functions that append a C function for an operation."""
