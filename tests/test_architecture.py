@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ from tiedae.export.operations import OPERATIONS
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import TARGETS
 
+from .architecture import SECTIONS, TEXT, run_example
 from .pages import blocks_of
 
-TEXT = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
-TITLES = {title: section for title, section in re.findall(r"^### ([^\n]+)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL)}
 TABLES: dict[str, tuple[Any, ...]] = {
-    "A target": (TARGETS,),
+    "A target": (TARGETS, RUNTIMES),
     "An operation": (OPERATIONS, TFLITE_OPERATIONS, ONNX_OPERATIONS),
     "A layer kind": (LAYER_KINDS, LOWERINGS),
     "A runtime": (RUNTIMES,),
@@ -46,13 +44,11 @@ def test_an_example_runs_and_adds_its_row(
     title: str, tables: dict[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "example"}
-    for block in blocks_of(TITLES[title], "python"):
-        exec(compile(block.text, f"docs/architecture.md, {title}", "exec"), names)
+    run_example(title)
     more = {id(table): len(table) - tables[id(table)] for rows in TABLES.values() for table in rows}
     assert more == {id(table): int(table in TABLES[title]) for rows in TABLES.values() for table in rows}
 
 
 def test_every_section_with_code_is_run() -> None:
-    assert {title for title, section in TITLES.items() if blocks_of(section, "python")} == set(TABLES)
-    assert sum(len(blocks_of(section, "python")) for section in TITLES.values()) == len(blocks_of(TEXT, "python")) == 11
+    assert {title for title, section in SECTIONS.items() if blocks_of(section, "python")} == set(TABLES)
+    assert sum(len(blocks_of(section, "python")) for section in SECTIONS.values()) == len(blocks_of(TEXT, "python")) == 14
