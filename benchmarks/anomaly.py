@@ -22,11 +22,11 @@ from tiedae.compress.tasks import Anomaly
 from tiedae.compress.train import train_float, train_quantized
 from tiedae.console import Console
 from tiedae.export import lower
-from tiedae.export.assemble import keras_function
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.detector import fit_detector
 from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit
+from tiedae.export.parity.keras_device import keras_function
 from tiedae.export.targets import Programs
 from tiedae.export.tasks import anomaly
 from tiedae.export.tasks.ranking import Ranked, roc_auc

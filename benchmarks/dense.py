@@ -174,8 +174,8 @@ def continued_error(splits: Dataset, start: Path, phases: Sequence[PruneConfig |
 
 
 def test_error(model: Any, splits: Dataset) -> float:
-    from tiedae.export.assemble import keras_function
     from tiedae.export.parity.fidelity import squared_error
+    from tiedae.export.parity.keras_device import keras_function
 
     x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
     return squared_error(x, keras_function(model)(x)[1])

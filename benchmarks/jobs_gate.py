@@ -42,12 +42,13 @@ from tiedae.compress.files import write_atomic
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
 from tiedae.compress.train import train_float
 from tiedae.console import Console
-from tiedae.export.assemble import Written, keras_function, write_bundle, write_described, write_models
+from tiedae.export.assemble import Written, assemble, golden_arrays, write_bundle, write_described, write_models
 from tiedae.export.bundle import Bundle
-from tiedae.export.derive import derive
+from tiedae.export.derive import EarlierBundle
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.scoring import Detector, Thresholds
 from tiedae.export.targets import decoder_layout
+from tiedae.export.trained import Trained, TrainedModels
 from tiedae.export.verify.kinds import Kind
 from tiedae.export.verify.results import Metrics, read_metrics, to_json
 from tiedae.sources import load_dataset, recipe_data
@@ -137,17 +138,8 @@ class Subject:
         layout = decoder_layout(recipe.export.targets)
         calibration = quantize_post_training(model, shown, recipe.quantize, layout=layout)
         source = self.floating if floating is None else floating
-        return write_bundle(
-            folder,
-            source,
-            model,
-            self.splits,
-            recipe,
-            calibration=calibration,
-            provenance={},
-            keras=keras_function(source),
-            announce=lambda _text: None,
-        )
+        models = TrainedModels({"train": source, "quantize": model}, calibration)
+        return write_bundle(Trained(models, self.splits, recipe, folder / "stock"), folder, lambda _text: None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,17 +249,12 @@ def thresholds(change: Callable[[Thresholds], Thresholds]) -> Callable[[Job, Pat
 
 
 def rewritten(written: Written, folder: Path, detector: Detector) -> None:
-    from tiedae.export import golden
     from tiedae.export.bundle import npy
 
     manifest = structs.replace(written.manifest, detector=detector, files={}, golden=None)
-    io, splits = manifest.io, written.splits
-    x = written.arrays["x"]
-    model_x = splits.scaling.apply(io.samples(x))
-    answered = golden.expectations(written.programs["int8"], manifest.recipe.export.targets, model_x, io)
-    arrays = {**written.arrays, **golden.scores(answered, io, detector, x, model_x)}
+    arrays = golden_arrays(replace(written.fitted, detector=detector), written.arrays)
     files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
-    files |= write_models(written.programs, manifest, lambda _text: None, written.fitted)
+    files |= write_models(written.fitted, manifest, lambda _text: None)
     kept = {name: (folder / name).read_bytes() for name in written.manifest.files if name not in files}
     write_described(folder, manifest, {**kept, **files}, arrays)
 
@@ -296,14 +283,8 @@ def of_less_noise(job: Job, folder: Path) -> None:
 def rescaled(factor: float) -> Callable[[Job, Path], object]:
     def write(job: Job, folder: Path) -> None:
         with_metrics(job)
-        derive(
-            Bundle.open(job.bundle),
-            folder,
-            job.splits,
-            source=job.recipe.data.source,
-            factor=factor,
-            announce=lambda _text: None,
-        )
+        earlier = EarlierBundle.of(Bundle.open(job.bundle), job.splits, job.recipe.data.source, factor=factor)
+        assemble(earlier, folder, lambda _text: None)
 
     return write
 
@@ -359,7 +340,7 @@ FINE: Mapping[str, Case] = {
 
 
 def with_metrics(job: Job) -> None:
-    """A bundle holds metrics.json, which `derive` reads."""
+    """A bundle holds metrics.json, which an `EarlierBundle` reads."""
     path = job.bundle / "metrics.json"
     if not path.exists():
         write_atomic(path, job.baseline.read_bytes())

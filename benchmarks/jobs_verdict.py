@@ -21,12 +21,12 @@ from tiedae.calibration.calibration_file import read_calibration
 from tiedae.compress.tasks import task_kind
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS
-from tiedae.export.assemble import files_or_program, keras_function, write_bundle
+from tiedae.export.assemble import exported_of, write_bundle
 from tiedae.export.report.verdict import texts
 from tiedae.export.tasks.judging import judge
-from tiedae.export.tasks.row import Exported
 from tiedae.export.tasks.table import TASKS
 from tiedae.export.tasks.verdict import Reason, Verdict
+from tiedae.export.trained import Trained, TrainedModels
 from tiedae.pipeline import CALIBRATION, Stages, load_model
 from tiedae.recipe import check_inputs, parse_recipe
 from tiedae.sources import recipe_data
@@ -201,21 +201,12 @@ def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
     recipe = check_inputs(recipe, splits.inputs)
     models = Stages(recipe, splits, lambda _: folder / "model", console.progress).run()
     floating, quantized = (load_model(path) for path in list(models.values())[-2:])
-    written = write_bundle(
-        folder / "bundle",
-        floating,
-        quantized,
-        splits,
-        recipe,
-        calibration=read_calibration(folder / "model" / CALIBRATION),
-        provenance={},
-        keras=keras_function(floating),
-        announce=console.note,
-    )
-    files, tables, detector = files_or_program(folder / "bundle"), written.fitted.tables, written.manifest.detector
-    exported = Exported(written.backend, written.splits, recipe, None, tables, detector, files)
-    measured = TASKS[task_kind(recipe.task)].measure(exported)
-    return judge(measured, written.backend, written.tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
+    calibration = read_calibration(folder / "model" / CALIBRATION)
+    models = TrainedModels({"train": floating, "quantize": quantized}, calibration)
+    written = write_bundle(Trained(models, splits, recipe, folder / "stock"), folder / "bundle", console.note)
+    measured = TASKS[task_kind(recipe.task)].measure(exported_of(written, None))
+    fitted = written.fitted
+    return judge(measured, fitted.backend, fitted.tested, recipe.data.seed, for_rate=recipe.train.for_rate)
 
 
 def is_wrong(case: Case, verdict: Verdict) -> bool:

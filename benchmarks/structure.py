@@ -6,6 +6,7 @@ where code reads prose, tests/test_names.py the names that several classes have.
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 import subprocess
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 from rows import Row
+from tiedae.export.assemble import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ("compress", "calibration", "export", "toolkit")
@@ -41,6 +43,7 @@ def structure_rows() -> list[Row]:
     python = ((path, text.splitlines()) for path, text in texts.items() if path.suffix == ".py")
     markup = [f"{path}:{i}" for path, each in python for i, line in enumerate(each, 1) if MARKUP.search(line)]
     ratio = lines / BEFORE
+    carried = {stage.__name__: len(inspect.signature(stage).parameters) for stage in STAGES}
     return [
         Row("files_changed", changed, "hashes", "== 0", "", f"of {compared}, eight archives"),
         Row(
@@ -49,6 +52,14 @@ def structure_rows() -> list[Row]:
         Row("prose_parsed", len(prose), "places", "== 0", "", f"PROSE of tests/test_sentences.py, without {reader}: {found}"),
         Row("duplicate_class_names", len(names), "names", "== 0", "", ", ".join(sorted(names)) or "each class has its own"),
         Row("html_in_python_lines", len(markup), "lines", "<= 50", "== 0", ", ".join(markup) or f"none of {TAGS}"),
+        Row(
+            "assemble_carried",
+            max(carried.values()),
+            "parameters",
+            "<= 5",
+            "",
+            ", ".join(f"{name} {count}" for name, count in carried.items()),
+        ),
         Row("product_lines_ratio", ratio, "x", "<= 0.92", "<= 0.85", f"{lines:,} lines against {BEFORE:,}"),
     ]
 

@@ -24,9 +24,9 @@ from tiedae.compress.tasks import Denoising
 from tiedae.compress.train import train_float, train_quantized
 from tiedae.console import Console
 from tiedae.export import lower
-from tiedae.export.assemble import keras_function
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.file_io import FileIO
+from tiedae.export.parity.keras_device import keras_function
 from tiedae.export.tasks import denoising
 from tiedae.export.tasks.results import KERAS, PROGRAM, DenoisingResult
 from tiedae.export.tasks.row import Exported

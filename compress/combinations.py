@@ -50,7 +50,7 @@ FEATURES: Mapping[str, Has] = {
     "block or N:M pruning of the code": _patterned_code,
     "clusters": lambda recipe, _: recipe.cluster is not None,
     "interleave": lambda recipe, _: recipe.model.interleave > 1,
-    "training for rate": lambda recipe, _: recipe.train.rate > 0,
+    "training for rate": lambda recipe, _: recipe.train.for_rate,
     "classes": lambda recipe, _: recipe.codec.classes > 1,
     "tanh": _hidden("tanh"),
     "sigmoid": _hidden("sigmoid"),

@@ -123,6 +123,11 @@ class TrainConfig(Checked, frozen=True):
         means("added to the inputs of every stage, anew in each epoch; false: none"),
     ] = None
 
+    @property
+    def for_rate(self) -> bool:
+        """Whether the bits of the code are part of the loss."""
+        return self.rate > 0
+
 
 def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
     """Float training with the settings of a later stage."""

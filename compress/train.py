@@ -112,14 +112,14 @@ class Training:
         if self.config.noise is not None and splits.train.clean is not None:
             raise RecipeError("noise: got noise beside samples that have clean ones; must be one of them")
         activation = model.config.layers[-1].activation
-        free = RULES[activation].output is None or not self.config.rate
+        free = RULES[activation].output is None or not self.config.for_rate
         require(free, "rate", self.config.rate, f"0, since {activation} fixes the scale of the code")
         if self.code_scale is not None and model.code_scale is not None:
             right = f"{model.code_scale:.9g}, which the model was trained for"
             require(float(np.float32(self.code_scale)) == model.code_scale, "code_scale", self.code_scale, right)
         stepless = model.quantized and model.code_scale is None
         right = "0: the model is quantized without a step of its code; train its float model for rate"
-        require(not (stepless and self.config.rate), "rate", self.config.rate, right)
+        require(not (stepless and self.config.for_rate), "rate", self.config.rate, right)
 
     @property
     def objective(self) -> Objective:
@@ -136,7 +136,7 @@ class Training:
     def rate_term(self, model: TiedAutoencoder, splits: Dataset) -> RateTerm | None:
         """The rate as a term of the loss. A model without a step for its code gets one, at first by noise."""
         config = self.config
-        if not config.rate:
+        if not config.for_rate:
             return None
         code = model.config.layers[-1].units
         known = model.code_scale
@@ -227,7 +227,7 @@ def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Tr
     training = Training.of(train)
     history = fit(model, splits, training)
     x = training.code_inputs(splits)
-    if not training.config.rate:
+    if not training.config.for_rate:
         if model.code_scale is None:
             balance_code(model, x)
         return history

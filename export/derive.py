@@ -1,4 +1,4 @@
-"""A bundle from another one, without training and without TensorFlow: fresh tables, and codes of another scale.
+"""An earlier bundle as the origin of another one, without training and TensorFlow: fresh tables, another scale of the codes.
 
 The integer program is the source's, but for the scale of its codes. What the scale does not change is copied: the float files,
 Keras' golden outputs, and of metrics.json what was measured of Keras' float models and of the stock converters' files. The rest
@@ -7,145 +7,180 @@ is written and measured anew; what needs Keras is a skipped row with its reason.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Set
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 from msgspec.structs import replace
 
+from ..compress.config import Recipe
 from ..compress.data import Dataset, Samples
 from ..compress.errors import DataError
 from ..compress.files import read_regular
-from ..compress.noise import Noise, noise_of, noisy_test
+from ..compress.noise import noise_of
 from ..compress.normal import normal_of, normal_only
-from ..compress.tasks import task_kind
 from . import golden
-from .assemble import files_or_program, write_described, write_models, write_pages
-from .bundle import PROGRAM_FILE, Bundle, npy, program_file, tables_name
+from .assemble import Announce, Fitted, Verified, export_text
+from .bundle import Bundle, tables_name
 from .code_scale import with_factor
 from .codec.backends import PRECISION, ProgramBackend
 from .codec.class_fitting import require_classes
-from .codec.training_codes import Fitted, codec_files, fit_codec, training_inputs
-from .detector import fit_detector
-from .manifest import FILE, Derivation, Manifest, ProgramText, ProgramTexts, Tensors
+from .codec.training_codes import training_inputs
+from .manifest import FILE, Derivation, Manifest
+from .parity.reference_outputs import Original
+from .program import Program
 from .report.rendering import PAGES
-from .runtimes.machine import installed_versions
 from .targets import Programs, read_model
-from .tasks.judging import better_than, judge
-from .tasks.losses import beside_kept, with_losses
-from .tasks.row import Exported
-from .tasks.table import TASKS
+from .tasks.losses import beside_kept
+from .tasks.row import TaskMeasurement
 from .verify.kinds import Kind, Maker, Skipped, Stage, Why
 from .verify.results import FILE as METRICS
-from .verify.results import Metrics, read_metrics
-from .verify.verify import MAX_SAMPLES, source_of, verify_bundle
+from .verify.results import Metrics, Source, read_metrics
 
-Announce = Callable[[str], None]
 FLOAT_STAGES = (Stage.TRAIN, Stage.PRUNE, Stage.CLUSTER)
 
 
-def derive(
-    bundle: Bundle,
-    directory: Path,
-    data: Dataset,
-    *,
-    source: str,
-    factor: float = 1.0,
-    classes: int | None = None,
-    announce: Announce,
-) -> Metrics:
-    """Write a bundle with tables and scores of these training samples into `directory`, and return its metrics.
+@dataclass(frozen=True, eq=False)
+class EarlierBundle:
+    """An `Origin`. `data` of the training, which `source` names: those of the model where their sha256 is the manifest's.
 
-    `factor`: the factor on the scale of the codes. `classes`: of the tables, by default as many as the bundle's have. `source`
-    names the samples; they are those of the model where their sha256 is the manifest's. A failed check is no error here: the
-    metrics report it.
-
-    Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as `with_factor` and
-    `fit_codec`.
+    `factor`: on the scale of the codes. `classes`: of the tables.
     """
-    before = bundle.manifest
-    bundle.require_intact()
-    _require_like(before, data, source)
-    recipe = before.recipe
-    data = normal_only(data.with_scaling(before.data.scaling), normal_of(recipe.task), source)
-    noise = noise_of(recipe.train.noise, data.train)
-    tested = data.test if noise is None else noisy_test(data.test, noise, recipe.data.seed, MAX_SAMPLES)
-    int8 = {name: read_model(bundle.path / name) for name, info in before.models.items() if info.precision == PRECISION}
-    programs, masks, arrays = bundle.programs(int8), bundle.masks(), bundle.golden()
-    classes = _classes(bundle) if classes is None else classes
-    require_classes(classes, len(data.train))
-    announce("codes of the training samples")
-    programs, backend, fitted = _fitted(before, programs, data.train, noise, factor, classes)
-    detector = fit_detector(programs, backend, data, recipe.task, recipe.data.seed)
-    io, config = before.io, before.recipe.export
-    announce("export: integer program, " + ", ".join(config.targets))
-    scaled = before.data.scaling.apply(io.samples(arrays["x"]))
-    arrays = {name: arrays[name] for name in ("x", *golden.FLOATS)}
-    answered = golden.expectations(programs, config.targets, scaled, io)
-    arrays |= golden.answers(answered, io)
-    if detector is not None:
-        arrays |= golden.scores(answered, io, detector, arrays["x"], scaled)
-    files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
-    files[PROGRAM_FILE] = program_file(programs, masks)
-    files |= codec_files(before.name, fitted)
-    derivation = Derivation(
-        created_by=before.created_by,
-        manifest_sha256=hashlib.sha256(read_regular(bundle.path / FILE)).hexdigest(),
-        factor=float(factor),
-        classes=fitted.tables.classes,
-        source=source,
-        data_sha256=data.train.sha256,
-    )
-    manifest = replace(
-        before,
-        created_by=f"tiedae {version('tiedae')}",
-        tensors=Tensors(*(programs.reference.quantization(name) for name in ("x", "code", "y"))),
-        operations=ProgramTexts(ProgramText.of(programs.split), ProgramText.of(programs.fused)),
-        versions=installed_versions(),
-        scores=fitted.scores,
-        detector=detector,
-        derived=(*before.derived, derivation),
-    )
-    files |= write_models({PRECISION: programs}, manifest, announce, fitted)
-    files |= _copies(bundle, {*files, *int8, METRICS, *PAGES})
-    manifest = write_described(directory, manifest, files, arrays)
-    old = read_metrics(bundle.path / METRICS)
-    kept = _kept(old, same=old.samples is not None and old.samples.sha256 == tested.sha256, factor=factor)
-    keras = next((row.error for row in kept.quality if row.stage is Stage.TRAIN), None)
-    exported = Exported(backend, data, recipe, None, fitted.tables, detector, files_or_program(directory))
-    row = TASKS[task_kind(recipe.task)]
-    samples = source_of(data.config.test_source or source, tested, recipe.task)
-    task = beside_kept(row.measure(exported), bundle, samples)
-    metrics = verify_bundle(
-        directory,
-        test=tested,
-        test_samples=len(data.test),
-        float_error=keras,
-        error_limit=row.error_limit(recipe.task, tested),
-        announce=lambda text: announce(f"verify: {text}"),
-    )
-    verdict = judge(task, backend, tested, recipe.data.seed, for_rate=recipe.train.rate > 0)
-    metrics = replace(
-        metrics,
-        samples=samples,
-        data=old.data,
-        model=manifest.model,
-        keras=kept.keras,
-        history=kept.history,
-        quality=(*kept.quality, *metrics.quality),
-        files=(*metrics.files, *kept.files),
-        parity=(*metrics.parity, *kept.parity),
-        skipped=(*metrics.skipped, *kept.skipped, *task.skipped),
-        task=task.result,
-        task_runtime=exported.model.runtime,
-        verdict=verdict,
-        checks=metrics.checks + better_than(verdict, recipe.verify.better_than),
-    )
-    metrics = with_losses(metrics, manifest, task, recipe.verify)
-    write_pages(directory, manifest, metrics, arrays, programs.reference.constants, masks, task.kept)
-    return metrics
+
+    bundle: Bundle
+    data: Dataset
+    source: str
+    factor: float
+    classes: int
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, data: Dataset, source: str, *, factor: float = 1.0, classes: int | None = None
+    ) -> EarlierBundle:
+        """`classes`: by default as many as the bundle has.
+
+        Raises FormatError for a damaged bundle, DataError for samples of another shape or dtype, InputError as
+        `require_classes`.
+        """
+        before = bundle.manifest
+        bundle.require_intact()
+        _require_like(before, data, source)
+        data = normal_only(data.with_scaling(before.data.scaling), normal_of(before.recipe.task), source)
+        classes = _classes(bundle) if classes is None else classes
+        require_classes(classes, len(data.train))
+        return cls(bundle, data, source, factor, classes)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.bundle.manifest.recipe
+
+    @property
+    def test_source(self) -> str:
+        return self.data.config.test_source or self.source
+
+    @property
+    def uncompressed(self) -> None:
+        return None
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        return read_metrics(self.bundle.path / METRICS)
+
+    @property
+    def integer_files(self) -> list[str]:
+        return [name for name, info in self.bundle.manifest.models.items() if info.precision == PRECISION]
+
+    def programs(self, announce: Announce) -> dict[str, Programs]:
+        """The integer programs alone, with codes of the scale's `factor`. Raises InputError as `with_factor`."""
+        announce("codes of the training samples")
+        programs = self.bundle.programs({name: read_model(self.bundle.path / name) for name in self.integer_files})
+        if self.factor != 1:
+            noise = noise_of(self.recipe.train.noise, self.data.train)
+            backend = self.backend(programs.reference, announce)
+            x = training_inputs(backend, self.data.train, self.recipe.data.seed, noise)
+            programs = with_factor(programs, x, self.factor)
+        announce(export_text(self.recipe.export.targets))
+        return {PRECISION: programs}
+
+    def masks(self) -> dict[str, np.ndarray]:
+        return self.bundle.masks()
+
+    def backend(self, integer: Program, announce: Announce) -> ProgramBackend:
+        before = self.bundle.manifest
+        return ProgramBackend(integer, before.data.spec, before.io, before.integer_maps)
+
+    def golden(self, fitted: Fitted) -> dict[str, np.ndarray]:
+        arrays = self.bundle.golden()
+        return {name: arrays[name] for name in ("x", *golden.FLOATS)}
+
+    def manifest(self, fitted: Fitted) -> Manifest:
+        before = self.bundle.manifest
+        derivation = Derivation(
+            created_by=before.created_by,
+            manifest_sha256=hashlib.sha256(read_regular(self.bundle.path / FILE)).hexdigest(),
+            factor=float(self.factor),
+            classes=fitted.codec.tables.classes,
+            source=self.source,
+            data_sha256=fitted.data.train.sha256,
+        )
+        return replace(before, derived=(*before.derived, derivation), **fitted.stated())
+
+    def copies(self, written: Set[str]) -> dict[str, bytes]:
+        """The other files of the bundle, but golden arrays and those of its task: the files of the float model."""
+        new = {*written, *self.integer_files, METRICS, *PAGES}
+        names = [name for name in self.bundle.manifest.files if name not in new and not name.startswith(("golden/", "task/"))]
+        return {name: read_regular(self.bundle.path / name) for name in names}
+
+    def reference(self, tested: Samples) -> Original:
+        kept = self.kept(tested).quality
+        return Original(error=next((row.error for row in kept if row.stage is Stage.TRAIN), None))
+
+    def beside(self, verified: Verified, announce: Announce) -> Metrics:
+        metrics, kept = verified.metrics, self.kept(verified.written.fitted.tested)
+        return replace(
+            metrics,
+            data=kept.data,
+            keras=kept.keras,
+            history=kept.history,
+            quality=(*kept.quality, *metrics.quality),
+            files=(*metrics.files, *kept.files),
+            parity=(*metrics.parity, *kept.parity),
+            skipped=(*metrics.skipped, *kept.skipped),
+        )
+
+    def task(self, measured: TaskMeasurement, samples: Source) -> TaskMeasurement:
+        return beside_kept(measured, self.bundle, samples)
+
+    def kept(self, tested: Samples) -> Metrics:
+        """What the metrics say of Keras and the stock converters' files, where they were measured on these test samples;
+        reasons for the rest."""
+        metrics = self.metrics
+        same = metrics.samples is not None and metrics.samples.sha256 == tested.sha256
+        stock = [row for row in metrics.files if row.maker is Maker.STOCK]
+        stages = {*FLOAT_STAGES, Stage.STOCK} | ({Stage.QUANTIZE} if self.factor == 1 else set())
+        skipped = []
+        if not same:
+            what = "Keras and the stock converters' files"
+            skipped.append(Skipped(Kind.QUALITY, Why.NOT_COMPARABLE, what, "were measured on other test samples"))
+        elif self.factor != 1:
+            what, reason = (
+                "Keras int8 simulation",
+                "its codes have the scale of before, and a derived bundle has no Keras model",
+            )
+            skipped.append(Skipped(Kind.QUALITY, Why.NO_KERAS, what, reason))
+        if metrics.bench is not None:
+            reason = "not measured of the derived files; `tiedae bench` does"
+            skipped.append(Skipped(Kind.BENCH, Why.NOT_COMPARABLE, "benchmark", reason))
+        return replace(
+            metrics,
+            quality=tuple(row for row in metrics.quality if same and row.stage in stages),
+            files=tuple(stock) if same else (),
+            parity=tuple(row for row in metrics.parity if same and row.file in {each.file for each in stock}),
+            skipped=tuple(skipped),
+            keras=metrics.keras if same else None,
+        )
 
 
 def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
@@ -159,48 +194,7 @@ def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
         raise DataError(f"{source}: {error}") from None
 
 
-def _fitted(
-    manifest: Manifest, programs: Programs, train: Samples, noise: Noise | None, factor: float, classes: int
-) -> tuple[Programs, ProgramBackend, Fitted]:
-    seed = manifest.recipe.data.seed
-    backend = ProgramBackend(programs.reference, manifest.data.spec, manifest.io, manifest.integer_maps)
-    if factor != 1:
-        programs = with_factor(programs, training_inputs(backend, train, seed, noise), factor)
-        backend = dataclasses.replace(backend, program=programs.reference)
-    return programs, backend, fit_codec(backend, train, seed, noise, classes=classes)
-
-
 def _classes(bundle: Bundle) -> int:
     """Of a bundle's tables of codes; those of its recipe where it has none."""
     has = tables_name(bundle.manifest.name) in bundle.manifest.files
     return bundle.tables().classes if has else bundle.manifest.recipe.codec.classes
-
-
-def _copies(bundle: Bundle, written: set[str]) -> dict[str, bytes]:
-    """The other files of a bundle, but golden arrays and those of its task: the files of the float model."""
-    names = [name for name in bundle.manifest.files if name not in written and not name.startswith(("golden/", "task/"))]
-    return {name: read_regular(bundle.path / name) for name in names}
-
-
-def _kept(metrics: Metrics, *, same: bool, factor: float) -> Metrics:
-    """What earlier metrics say of Keras and the stock converters' files, on the `same` test samples; reasons for the rest."""
-    stock = [row for row in metrics.files if row.maker is Maker.STOCK]
-    stages = {*FLOAT_STAGES, Stage.STOCK} | ({Stage.QUANTIZE} if factor == 1 else set())
-    skipped = []
-    if not same:
-        what = "Keras and the stock converters' files"
-        skipped.append(Skipped(Kind.QUALITY, Why.NOT_COMPARABLE, what, "were measured on other test samples"))
-    elif factor != 1:
-        what, reason = "Keras int8 simulation", "its codes have the scale of before, and a derived bundle has no Keras model"
-        skipped.append(Skipped(Kind.QUALITY, Why.NO_KERAS, what, reason))
-    if metrics.bench is not None:
-        reason = "not measured of the derived files; `tiedae bench` does"
-        skipped.append(Skipped(Kind.BENCH, Why.NOT_COMPARABLE, "benchmark", reason))
-    return replace(
-        metrics,
-        quality=tuple(row for row in metrics.quality if same and row.stage in stages),
-        files=tuple(stock) if same else (),
-        parity=tuple(row for row in metrics.parity if same and row.file in {each.file for each in stock}),
-        skipped=tuple(skipped),
-        keras=metrics.keras if same else None,
-    )

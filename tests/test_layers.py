@@ -69,6 +69,7 @@ LAYERS = (
     "export.report",
     "export.bench",
     "export.assemble",
+    "export.trained",
     "export.derive",
     "export",
     "toolkit",

@@ -113,6 +113,7 @@ def export_bundle(
     target cannot express the model. A check that fails is no error here: `bundle.verify(data)` reports it.
     """
     from tiedae.export.assemble import assemble
+    from tiedae.export.trained import Trained, TrainedModels
 
     from .stages import rebuilt
 
@@ -135,17 +136,10 @@ def export_bundle(
     recipe = _recipe(model, data, name or slug(path.resolve().name), export, codec, verify, task)
     announce = print if verbose else _ignore
     with new_folder(path) as partial:
-        assemble(
-            partial,
-            {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier} | {"quantize": model},
-            data,
-            recipe,
-            lineage.history,
-            calibration=lineage.calibration,
-            provenance=provenance(recipe.data.source),
-            stock=partial.with_name("stock"),
-            announce=announce,
-        )
+        stages = {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier}
+        trained = TrainedModels({**stages, "quantize": model}, lineage.calibration, lineage.history)
+        source = provenance(recipe.data.source)
+        assemble(Trained(trained, data, recipe, partial.with_name("stock"), source), partial, announce)
     return ExportedBundle.open(path)
 
 

@@ -170,6 +170,7 @@ class _PipelineRun:
 
     def build(self, bundle: Path) -> None:
         from tiedae.export.assemble import assemble
+        from tiedae.export.trained import Trained, TrainedModels
 
         folder = self.out / "model"
         stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)
@@ -178,23 +179,15 @@ class _PipelineRun:
         for kept in (record["kept"] for record in history if record.get("kept")):
             self.console.note(f"quantize: {checked(StartOrEnd, kept).text}")
         loaded = {name: load_model(path) for name, path in models.items()}
-        if self.recipe.train.rate:
+        if self.recipe.train.for_rate:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]
             left = f"{float_model.config.widths[-1]} of {code.units} units of the code are worth their bits"
             self.console.note(f"{left}, at a scale of {float_model.code_scale:.4g}")
         partial = self.out / ".bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        assemble(
-            partial,
-            loaded,
-            self.splits,
-            self.recipe,
-            history,
-            calibration=read_calibration(folder / CALIBRATION),
-            provenance=provenance(self.recipe.data.source),
-            stock=self.out / "stock",
-            announce=self.console.note,
-        )
+        trained = TrainedModels(loaded, read_calibration(folder / CALIBRATION), history)
+        source = provenance(self.recipe.data.source)
+        assemble(Trained(trained, self.splits, self.recipe, self.out / "stock", source), partial, self.console.note)
         partial.rename(bundle)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
+from tiedae.export.assemble import assemble
 from tiedae.export.bundle import Bundle, tables_name
 from tiedae.export.codec.codec import bundle_of, open_bundle
-from tiedae.export.derive import derive
+from tiedae.export.derive import EarlierBundle
 from tiedae.export.verify.results import Metrics
 from tiedae.export.verify.verify import MAX_SAMPLES
 
@@ -44,7 +45,7 @@ def rescale(
     replace: bool,
     announce: Callable[[str], None],
 ) -> Derived:
-    """Write a bundle of the same model into the folder `out`: see `export.derive.derive`.
+    """Write a bundle of the same model into the folder `out`: see `EarlierBundle`.
 
     `path`: a bundle, or OUT of a run. `source`: the training data, as in a recipe, which are split as the bundle's recipe says.
     Raises InputError also where `out` exists, unless `replace`, or holds the source or lies in it.
@@ -74,13 +75,13 @@ def derived(
     replace: bool,
     announce: Callable[[str], None],
 ) -> Metrics:
-    """Write the bundle that `derive` makes into the folder `out`, which appears whole."""
+    """Write a bundle of an `EarlierBundle` into the folder `out`, which appears whole."""
     require_new(out, replace=replace, option="overwrite=True")
     here, there = bundle.path.resolve(), out.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):
         raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
     with new_folder(out) as partial:
-        return derive(bundle, partial, data, source=source, factor=factor, classes=classes, announce=announce)
+        return assemble(EarlierBundle.of(bundle, data, source, factor=factor, classes=classes), partial, announce)
 
 
 def _bits(bundle: Bundle, test: Samples, count: int) -> float | None:

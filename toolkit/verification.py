@@ -106,8 +106,7 @@ def _original(folder: Path, widths: Sequence[int]) -> tuple[dict[str, Any], Devi
     """The float models of a run, after training and, where there was pruning, after that; and the device that they run on."""
     archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.export.assemble import coding_function, keras_function
-    from tiedae.export.parity.keras_device import keras_layers
+    from tiedae.export.parity.keras_device import coding_function, keras_function, keras_layers
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
     device = keras_device()

@@ -30,18 +30,20 @@ RESIDUAL_VALUES = 1 << 19
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedCodec:
     tables: CodeTables
     residuals: ResidualTables
     scores: TrainingScores
 
 
-def codec_files(name: str, fitted: Fitted) -> dict[str, bytes]:
+def codec_files(name: str, fitted: FittedCodec) -> dict[str, bytes]:
     """The tables by file name, of a model of this name."""
     return {tables_name(name): fitted.tables.to_bytes(), residuals_name(name): fitted.residuals.to_bytes()}
 
 
-def fit_codec(backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None, *, classes: int = 1) -> Fitted:
+def fit_codec(
+    backend: ProgramBackend, train: Samples, seed: int, noise: Noise | None = None, *, classes: int = 1
+) -> FittedCodec:
     """Tables and scores of an integer program for these training samples, with `noise`; of many, some are drawn by the seed.
 
     `classes`: of the tables of codes, 1 for none. Raises InputError for more than 256, or than there are training samples.
@@ -55,7 +57,7 @@ def fit_codec(backend: ProgramBackend, train: Samples, seed: int, noise: Noise |
         tables = fit(np.concatenate(codes), backend.program.quantization("code").bits)
     else:
         tables = fit_code_tables(backend, train, seed, noise, classes=classes)
-    return Fitted(tables, _residual_tables(backend, train, seed, noise), TrainingScores.of(np.concatenate(scores)))
+    return FittedCodec(tables, _residual_tables(backend, train, seed, noise), TrainingScores.of(np.concatenate(scores)))
 
 
 def fit_code_tables(

@@ -21,7 +21,7 @@ from ..runtimes.native_output import quiet
 from ..runtimes.session import first_line
 from ..verify.kinds import Kind, Skipped, Why
 from ..verify.results import Device
-from .reference_outputs import Layers
+from .reference_outputs import Keras, Layers
 
 if TYPE_CHECKING:
     from ...compress.autoencoder import TiedAutoencoder
@@ -128,6 +128,33 @@ def on_device(device: Device) -> Iterator[None]:
             yield
     finally:
         experimental.enable_tensor_float_32_execution(before)
+
+
+def keras_function(model: TiedAutoencoder, device: Device | None = None, *, code_scale: float | None = None) -> Keras:
+    """A function float32 [n, inputs] → (code, y) that runs the Keras model in batches, on `keras_device()` by default.
+
+    `code_scale`: what the code is rounded to before it is decoded; None: nothing.
+    """
+    device = keras_device() if device is None else device
+
+    def code_and_output(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if code_scale is None:
+            code, y = model.encode_decode(x)
+            return code.numpy(), y.numpy()
+        code = np.rint(model.encoder(x).numpy() / np.float32(code_scale)) * np.float32(code_scale)
+        return code, model.decoder(code).numpy()
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with on_device(device):
+            codes, outputs = zip(*(code_and_output(x[start : start + 1000]) for start in range(0, len(x), 1000)), strict=True)
+            return np.concatenate(codes), np.concatenate(outputs)
+
+    return run
+
+
+def coding_function(model: TiedAutoencoder, device: Device | None = None) -> Keras:
+    """What a model is measured by: a float one that was trained for rate has its code rounded to its step."""
+    return keras_function(model, device, code_scale=None if model.quantized else model.code_scale)
 
 
 def keras_layers(model: TiedAutoencoder, device: Device) -> Layers:

@@ -32,12 +32,14 @@ Layers = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 class Original:
     """The Keras models of a bundle, None if not given.
 
-    `keras`: the model of the float files. `layers`: the outputs of its layers. `uncompressed`: the float model before pruning.
+    `keras`: the model of the float files. `layers`: the outputs of its layers. `uncompressed`: the float model before pruning,
+    `error`: its error on the test samples, where known.
     """
 
     keras: Keras | None = None
     layers: Layers | None = None
     uncompressed: Keras | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

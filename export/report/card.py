@@ -128,7 +128,7 @@ def _taken_out(manifest: Manifest) -> str:
     recipe = manifest.recipe
     before = [layer.units for layer in recipe.model.layers]
     structured = recipe.prune is not None and recipe.prune.kind == "structured"
-    by = " and ".join(name for name, is_so in (("training for rate", recipe.train.rate > 0), ("pruning", structured)) if is_so)
+    by = " and ".join(name for name, is_so in (("training for rate", recipe.train.for_rate), ("pruning", structured)) if is_so)
     return "" if before == units else f"; {by} removed units of {_arrows((inputs, *before))}"
 
 

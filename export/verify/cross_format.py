@@ -15,19 +15,19 @@ import numpy as np
 from ..parity.reference_outputs import Expected
 from ..runtimes.table import RUNTIMES
 from ..targets import TARGETS
-from .findings import Evidence, Findings, Measured
+from .findings import Evidence, Findings, Outputs
 from .kinds import Kind, Precision, Why
 from .measurement import check_output
 
 
 def measure_crossing(
-    measured: Sequence[Measured], expected: Mapping[str, Expected], evidence: Evidence, findings: Findings, precision: str
+    measured: Sequence[Outputs], expected: Mapping[str, Expected], evidence: Evidence, findings: Findings, precision: str
 ) -> None:
     """Compare one runtime of each format, the usual one if it ran; adds a skipped row if fewer than two formats ran.
 
     `expected` by format, for int8 files.
     """
-    first: dict[str, Measured] = {}
+    first: dict[str, Outputs] = {}
     for each in sorted(measured, key=lambda each: RUNTIMES[each.subject.runtime].role != "usual"):
         first.setdefault(each.subject.format, each)
     if len(first) < 2:
@@ -46,7 +46,7 @@ def measure_crossing(
             findings.skip(Kind.CROSSING, Why.NOT_IN_FILES, what, f"there is no {missing}")
 
 
-def _compare_values(one: Measured, other: Measured) -> None:
+def _compare_values(one: Outputs, other: Outputs) -> None:
     """Compare codes and y directly. The int8 decoders round at different places, so their `y` has no limit."""
     subject, reference, tolerances = other.subject, one.subject.runtime, other.subject.tolerances
     signature = next(name for name in ("reconstruct", "encode", "decode") if name in subject.files)
@@ -74,14 +74,14 @@ def _compare_values(one: Measured, other: Measured) -> None:
             subject.check(Kind.FORMATS, signature, ok, row.equal_fraction, limit, row.text, **of)
 
 
-def _same_integers(one: Measured, other: Measured) -> np.ndarray:
+def _same_integers(one: Outputs, other: Outputs) -> np.ndarray:
     """bool [samples]: whether both runtimes quantize a sample's inputs to the same integers."""
     if one.expected is None or other.expected is None:
         return np.ones(len(next(iter(one.values.values()), ())), bool)
     return (one.expected.x == other.expected.x).all(axis=1)
 
 
-def _cross(encoder: Measured, decoder: Measured, expected: Expected | None, evidence: Evidence) -> None:
+def _cross(encoder: Outputs, decoder: Outputs, expected: Expected | None, evidence: Evidence) -> None:
     subject, source = decoder.subject, encoder.subject.runtime
     codes = encoder.values["code"]
     got = subject.run("decode", codes)

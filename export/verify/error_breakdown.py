@@ -18,12 +18,12 @@ import numpy as np
 from ..parity.comparison import similarity
 from ..parity.reference_outputs import TRACED_SAMPLES, Expected, Floats, layer_outputs
 from ..targets import TARGETS
-from .findings import Measured
+from .findings import Outputs
 from .kinds import Lost, Precision
 from .results import LayerError
 
 
-def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], floats: Floats | None) -> list[LayerError]:
+def attribute(measured: Sequence[Outputs], expected: Mapping[str, Expected], floats: Floats | None) -> list[LayerError]:
     """The rows `errors` of metrics.json; `expected` by target."""
     real = {} if floats is None else {"code": floats.code, "y": floats.y} | dict(floats.layers)
     reference = "" if floats is None else floats.layers_reference or floats.reference
@@ -39,7 +39,7 @@ def attribute(measured: Sequence[Measured], expected: Mapping[str, Expected], fl
     return rows
 
 
-def _of_files(measured: Measured, real: Mapping[str, np.ndarray], reference: str) -> list[LayerError]:
+def _of_files(measured: Outputs, real: Mapping[str, np.ndarray], reference: str) -> list[LayerError]:
     subject, rows = measured.subject, []
     encoded = {operation.y for operation in subject.program.encoder}
     for layer, values in measured.layers.items():

@@ -236,7 +236,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Outputs:
     """The outputs of a subject, for comparison with other subjects; outputs that it did not give are absent.
 
     `values`: `code` and `y` (decoded from that code) for all samples; uint8 in int8 files, else float32.

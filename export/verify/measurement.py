@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ...compress.affine import Quantization
 from ..parity.comparison import compare, compare_traced
 from ..parity.reference_outputs import TRACED_SAMPLES, Expected, layer_outputs
-from .findings import Evidence, Measured, Subject
+from .findings import Evidence, Outputs, Subject
 from .kinds import Kind, Precision, Stage, Why
 from .results import Parity, Quality
 
@@ -21,7 +21,7 @@ ROUNDING = 0.01
 """Rounding error of a dequantized output, in LSB."""
 
 
-def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Measured:
+def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Outputs:
     """Compare codes, outputs and every operation (on equal inputs) with the program, and measure the test error."""
     plain: dict[str, dict[str, np.ndarray]] = {}
     values: dict[str, np.ndarray] = {}
@@ -52,7 +52,7 @@ def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Me
             layers |= {name: traced[name] for name in layer_outputs(subject.program) if name in written & traced.keys()}
     outputs = {"y": subject.program.quantization("y").dequantize(values["y"])} if "y" in values else {}
     _measure_quality(subject, Precision.INT8, outputs, evidence)
-    return Measured(subject, values, layers, expected)
+    return Outputs(subject, values, layers, expected)
 
 
 def _output(subject: Subject, got: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -154,7 +154,7 @@ def _check_tracing(subject: Subject, signature: str, plain: Mapping[str, np.ndar
             subject.hold(row, subject.tolerances.operation_max_lsb + coarse, detail=name)
 
 
-def measure_float(subject: Subject, evidence: Evidence) -> Measured:
+def measure_float(subject: Subject, evidence: Evidence) -> Outputs:
     """Compare code, y and every layer with the float model, and measure the test error."""
     floats, values = evidence.floats, {}
     for signature in ("reconstruct", "encode", "decode"):
@@ -177,7 +177,7 @@ def measure_float(subject: Subject, evidence: Evidence) -> Measured:
                 values.setdefault(name, got)
     layers = {name: each[:TRACED_SAMPLES] for name, each in values.items()} | _measure_layers(subject, evidence)
     _measure_quality(subject, Precision.F32, values, evidence)
-    return Measured(subject, values, layers)
+    return Outputs(subject, values, layers)
 
 
 def _measure_layers(subject: Subject, evidence: Evidence) -> dict[str, np.ndarray]:

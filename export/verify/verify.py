@@ -38,7 +38,7 @@ from ..targets import TARGETS, read_model, tolerances_of
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
 from .error_limit import FRACTION, ErrorLimit
-from .findings import Evidence, Findings, Measured, Subject
+from .findings import Evidence, Findings, Outputs, Subject
 from .kinds import Kind, Maker, Precision, Why
 from .measurement import measure_float, measure_int8
 from .results import Metrics, ModelFile, Proof, Source
@@ -105,10 +105,10 @@ def verify_bundle(
         evidence = dataclasses.replace(evidence, float_error=float_error)
     shown = Evidence(golden["x"], manifest.data.scaling.apply(manifest.io.samples(golden["x"])), None, None, False)
     expected: dict[str, Expected] = {}
-    measured: list[Measured] = []
+    measured: list[Outputs] = []
     usable = intact - (set(bundle.models) - contents.keys())
     for precision in PRECISIONS:
-        of_precision: list[Measured] = []
+        of_precision: list[Outputs] = []
         for session, files, target in open_sessions(bundle, programs, precision, usable, ours, strange, findings):
             announce(f"{precision} {session.runtime}")
             io, limits = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, tolerances)

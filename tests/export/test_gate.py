@@ -42,6 +42,7 @@ from tiedae.export.assemble import write_bundle
 from tiedae.export.bundle import Programs, model_files
 from tiedae.export.codec.codec import Codec, load
 from tiedae.export.program import Program
+from tiedae.export.trained import Trained, TrainedModels
 
 from .c.compiled import tool
 
@@ -176,12 +177,8 @@ def write_of(name: str, model: TiedAutoencoder, folder: Path) -> Codec:
         tensors={},
     )
 
-    def keras(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        code, y = floating.encode_decode(x)
-        return code.numpy(), y.numpy()
-
-    options = {"calibration": calibration, "provenance": {}, "keras": keras, "announce": lambda _text: None}
-    write_bundle(folder, floating, model, data, recipe, **options)
+    models = TrainedModels({"train": floating, "quantize": model}, calibration)
+    write_bundle(Trained(models, data, recipe, folder / "stock"), folder, lambda _text: None)
     return load(folder, runtime="program")
 
 

@@ -16,7 +16,7 @@ from tiedae.export.program import Program
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import read_model
 from tiedae.export.verify.cross_format import measure_crossing
-from tiedae.export.verify.findings import Evidence, Findings, Measured, Subject
+from tiedae.export.verify.findings import Evidence, Findings, Outputs, Subject
 from tiedae.export.verify.kinds import Kind, Why
 from tiedae.export.verify.measurement import measure_int8
 
@@ -31,7 +31,7 @@ def programs(make_program: Callable[..., Program], tmp_path: Path) -> Programs:
     return programs
 
 
-def measure(programs: Programs, folder: Path, runtime: str, x: np.ndarray, findings: Findings) -> Measured:
+def measure(programs: Programs, folder: Path, runtime: str, x: np.ndarray, findings: Findings) -> Outputs:
     form = RUNTIMES[runtime].format
     file = {"tflite": "toy.int8.tflite", "onnx": "toy.encoder.int8.onnx"}[form]
     files = {"encode": file, "decode": file.replace("encoder", "decoder")}

@@ -20,7 +20,6 @@ from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError, UnavailableError
 from tiedae.compress.records import encode
 from tiedae.compress.scaling import Scaling
-from tiedae.export.assemble import coarse_text
 from tiedae.export.bundle import Bundle, Programs, model_files, write_files
 from tiedae.export.file_io import OFFSET, SCALE, FileIO
 from tiedae.export.formats.storage_check import prove_scaling
@@ -32,6 +31,7 @@ from tiedae.export.parity.assertion import assert_parity
 from tiedae.export.program import Program
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import read_model
+from tiedae.export.trained import coarse_text
 
 from .test_golden import run_onnx, run_tflite, same, ties
 

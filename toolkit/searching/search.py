@@ -169,7 +169,7 @@ class _Search:
 
     def trial(self, number: int, point: Point, stopping: EarlyStopping, title: str) -> Outcome:
         recipe = self.space.recipe_of(point)
-        by_error = not (self.rated or recipe.train.rate)
+        by_error = not (self.rated or recipe.train.for_rate)
 
         def check(epoch: int, loss: float) -> None:
             reason = stopping.stop_reason(epoch, recipe.train.epochs, loss) if by_error else ""

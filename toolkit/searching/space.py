@@ -114,7 +114,7 @@ def _pruned_widths(recipe: Recipe) -> list[int]:
     if prune is not None and prune.kind == "structured":
         for i in range(1, len(widths) - (not prune.code)):
             widths[i] = 1 if prune.scope == "global" else widths[i] - round(prune.sparsity * widths[i])
-    return [*widths[:-1], 1] if recipe.train.rate else widths
+    return [*widths[:-1], 1] if recipe.train.for_rate else widths
 
 
 def _with_units(recipe: Recipe, index: int, units: int) -> Recipe:

@@ -80,7 +80,7 @@ def test_tf32_is_off_inside_and_as_it_was_outside() -> None:
 def test_a_model_runs_there_in_exact_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
     from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
-    from tiedae.export.assemble import keras_function
+    from tiedae.export.parity.keras_device import keras_function
 
     model = TiedAutoencoder(ModelConfig((LayerConfig(5, "relu"), LayerConfig(3)), inputs=8))
     x = np.random.default_rng(0).normal(size=(1003, 8)).astype(np.float32)

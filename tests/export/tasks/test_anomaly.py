@@ -17,12 +17,12 @@ from tiedae.compress.records import decode, plain
 from tiedae.compress.tasks import Anomaly, Compression, ScoreKind
 from tiedae.compress.train import train_float
 from tiedae.export import lower
-from tiedae.export.assemble import keras_function
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.codec.codec import Codec
 from tiedae.export.detector import SAMPLES, fit_detector, totals
 from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit
+from tiedae.export.parity.keras_device import keras_function
 from tiedae.export.targets import Programs
 from tiedae.export.tasks import anomaly
 from tiedae.export.tasks.judging import judge

@@ -17,10 +17,10 @@ from tiedae.compress.scaling import Scaling
 from tiedae.compress.tasks import Denoising
 from tiedae.compress.train import train_float
 from tiedae.export import lower
-from tiedae.export.assemble import keras_function
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.file_io import FileIO
 from tiedae.export.manifest import Data
+from tiedae.export.parity.keras_device import keras_function
 from tiedae.export.tasks import denoisers, denoising
 from tiedae.export.tasks.denoisers import DENOISERS, Selection
 from tiedae.export.tasks.results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult

@@ -16,7 +16,7 @@ from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import read_model
 from tiedae.export.verify.cross_format import measure_crossing
 from tiedae.export.verify.error_breakdown import attribute
-from tiedae.export.verify.findings import Evidence, Findings, Measured, Subject
+from tiedae.export.verify.findings import Evidence, Findings, Outputs, Subject
 from tiedae.export.verify.measurement import measure_float, measure_int8
 
 SIZE = 16
@@ -50,7 +50,7 @@ class Case:
         evidence = Evidence(scaled, scaled, best_floats(scaled, Original(), None, self.f32.fused), None, False)
         contents = {path.name: read_model(path) for path in self.folder.glob("toy*.*") if path.suffix in (".tflite", ".onnx")}
         expected = {target: expect(self.int8.of(target), scaled) for target in runtimes}
-        everything: list[Measured] = []
+        everything: list[Outputs] = []
         for precision in ("int8", "f32"):
             measured = []
             for target, runtime in runtimes.items():
