@@ -1,6 +1,6 @@
-"""Whether the structure of the product holds: exported bytes, what a new target touches, prose that code reads, names, lines.
+"""Whether the structure of the product holds: exported bytes, a target from outside, prose that code reads, names, lines.
 
-The gate is tests/export/test_gate.py, the dummy target that of tests/export/test_targets.py. tests/test_sentences.py finds
+The gate is tests/export/test_gate.py, the target that of `wheel_target`. tests/test_sentences.py finds
 where code reads prose, tests/test_names.py the names that several classes have.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rows import Row
 from tiedae.export.assemble import STAGES
+from wheel_target import target_steps
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ("compress", "calibration", "export", "toolkit")
@@ -26,8 +27,6 @@ TAGS = (
 )
 MARKUP = re.compile(rf"</?(?:{TAGS})[ >/]")
 """An HTML or SVG tag in a line of Python."""
-DUMMY = "numpy-runtime"
-"""The runtime of the target that only a test knows."""
 
 
 def structure_rows() -> list[Row]:
@@ -39,16 +38,14 @@ def structure_rows() -> list[Row]:
     names = runpy.run_path(str(ROOT / "tests" / "test_names.py"))["duplicate_names"]()
     lines = sum(text.count("\n") for text in texts.values())
     changed, compared = changed_hashes()
-    touched = [str(path) for path, text in texts.items() if DUMMY in text]
+    failed, steps = target_steps()
     python = ((path, text.splitlines()) for path, text in texts.items() if path.suffix == ".py")
     markup = [f"{path}:{i}" for path, each in python for i, line in enumerate(each, 1) if MARKUP.search(line)]
     ratio = lines / BEFORE
     carried = {stage.__name__: len(inspect.signature(stage).parameters) for stage in STAGES}
     return [
         Row("files_changed", changed, "hashes", "== 0", "", f"of {compared}, eight archives"),
-        Row(
-            "dummy_target_files", len(touched), "files", "== 0", "", ", ".join(touched) or "tests/export/test_targets.py alone"
-        ),
+        Row("target_failed", len(failed), "steps", "== 0", "", f"of {steps}, against the wheel: {', '.join(failed) or 'none'}"),
         Row("prose_parsed", len(prose), "places", "== 0", "", f"PROSE of tests/test_sentences.py, without {reader}: {found}"),
         Row("duplicate_class_names", len(names), "names", "== 0", "", ", ".join(sorted(names)) or "each class has its own"),
         Row("html_in_python_lines", len(markup), "lines", "<= 50", "== 0", ", ".join(markup) or f"none of {TAGS}"),

@@ -1,0 +1,61 @@
+"""The target of docs/architecture.md against the wheel, through every step that tests/export/test_targets.py takes it.
+
+The wheel is built from a copy of the files that Git knows, and unpacked into a folder before the checkout on Python's path.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = "tests/export/test_targets.py"
+
+
+def target_steps() -> tuple[list[str], int]:
+    """The tests that fail, and how many ran. Raises RuntimeError where they would not run, or not with the wheel."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        package = unpacked_wheel(folder)
+        environment = {**os.environ, "PYTHONPATH": str(package)}
+        where = [sys.executable, "-c", "import tiedae.export.targets as found; print(found.__file__)"]
+        imported = subprocess.run(where, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+        if not Path(imported).is_relative_to(package):
+            raise RuntimeError(f"got {imported}, must be in the wheel's folder {package}")
+        report = folder / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"--junitxml={report}", TESTS]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        if not report.is_file():
+            raise RuntimeError(f"{TESTS}: {(done.stdout + done.stderr)[-2000:]}")
+        return failed(report.read_text(encoding="utf-8"))
+
+
+def unpacked_wheel(folder: Path) -> Path:
+    """The folder of an unpacked wheel of this checkout, in `folder`."""
+    source, package = folder / "source", folder / "package"
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for file in subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout.rstrip("\0").split("\0"):
+        if (ROOT / file).is_file():
+            (source / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / file, source / file)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*build, "--wheel-dir", str(folder), str(source)], check=True)
+    (wheel,) = folder.glob("tiedae-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(package)
+    return package
+
+
+def failed(report: str) -> tuple[list[str], int]:
+    """The names of the tests of a JUnit report that did not pass, and how many it has; RuntimeError for none."""
+    cases = list(ElementTree.fromstring(report).iter("testcase"))
+    if not cases:
+        raise RuntimeError(f"{TESTS}: no test ran")
+    wrong = [case for case in cases if any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))]
+    return sorted({case.get("name", "") for case in wrong}), len(cases)
