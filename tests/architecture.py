@@ -15,5 +15,5 @@ def run_example(title: str) -> dict[str, Any]:
     """Run the Python of a section as one program, which writes its files into the current folder; the names that it defines."""
     names: dict[str, Any] = {"__name__": "example"}
     for block in blocks_of(SECTIONS[title], "python"):
-        exec(compile(block.text, f"docs/architecture.md, {title}", "exec"), names)
+        exec(compile(block.text, f"docs/architecture.md, {title}", "exec", dont_inherit=True), names)
     return names

@@ -15,6 +15,7 @@ from tiedae.export.lowering import LOWERINGS
 from tiedae.export.operations import OPERATIONS
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import TARGETS
+from tiedae.export.tasks.table import TASKS
 
 from .architecture import SECTIONS, TEXT, run_example
 from .pages import blocks_of
@@ -24,6 +25,7 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "An operation": (OPERATIONS, TFLITE_OPERATIONS, ONNX_OPERATIONS),
     "A layer kind": (LAYER_KINDS, LOWERINGS),
     "A runtime": (RUNTIMES,),
+    "A task": (TASKS,),
     "A command": (COMMANDS,),
 }
 """The tables that the example of a section adds one row to."""
@@ -51,4 +53,4 @@ def test_an_example_runs_and_adds_its_row(
 
 def test_every_section_with_code_is_run() -> None:
     assert {title for title, section in SECTIONS.items() if blocks_of(section, "python")} == set(TABLES)
-    assert sum(len(blocks_of(section, "python")) for section in SECTIONS.values()) == len(blocks_of(TEXT, "python")) == 14
+    assert sum(len(blocks_of(section, "python")) for section in SECTIONS.values()) == len(blocks_of(TEXT, "python")) == 16
