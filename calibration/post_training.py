@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -161,7 +160,6 @@ def quantize_post_training(
     model: TiedAutoencoder,
     data: Representative,
     config: QuantizeConfig,
-    spec: QuantizationSpec | None = None,
     *,
     layout: DecoderLayout = "split",
     calibration: Calibration | None = None,
@@ -175,16 +173,11 @@ def quantize_post_training(
     Quantization-aware training starts here too. A given `calibration` replaces calibrating and excludes equalizing hidden
     units, which would invalidate its ranges.
     Raises InputError for a quantized model or a calibration of another model, which stays a float model; DataError for
-    samples that cannot be used; RecipeError for a `code_scale` too fine for the code, and for a `spec` (deprecated: it is
-    derived) that contradicts the other arguments.
+    samples that cannot be used; RecipeError for a `code_scale` too fine for the code.
     """
     if model.quantized:
         raise InputError("quantize_post_training: the model is quantized already; must be a float model")
     data.require_usable(model.config.inputs)
-    if spec is not None:
-        spec.require_from(config, data.scaling, layout, source="spec (deprecated, leave it out)")
-        text = "quantize_post_training derives `spec` from config, the data's scaling and `layout`; leave it out"
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
     spec = QuantizationSpec.of(config, data.scaling, layout, trained_scale=model.code_scale)
     if spec.code_scale:
         codes = model.encoder(data.inputs).numpy()

@@ -55,16 +55,13 @@ class QuantizationSpec(Record, frozen=True):
             scale = trained_scale
         return cls(config.granularity, layout, scaling.rule == "byte", config.bits, config.code_bits, scale)
 
-    def require_from(
-        self, config: QuantizeConfig, scaling: Scaling, layout: DecoderLayout | None = None, *, source: str
-    ) -> None:
-        """Raise RecipeError, naming `source` and both sides, unless `of` derives the same; `layout` None accepts any."""
-        derived = QuantizationSpec.of(config, scaling, layout or self.layout, trained_scale=self.code_scale or None)
-        sides = {"byte_data": f"data scaled by {scaling.rule!r}", "layout": "the layout of the targets"}
+    def require_from(self, config: QuantizeConfig, scaling: Scaling, *, source: str) -> None:
+        """Raise RecipeError, naming `source` and both sides, unless `of` derives the same for this layout."""
+        derived = QuantizationSpec.of(config, scaling, self.layout, trained_scale=self.code_scale or None)
         for key in (field.name for field in msgspec.structs.fields(self)):
             mine, right = getattr(self, key), getattr(derived, key)
             if mine != right and not (key == "bits" and set(mine) == set(right) and len(set(mine)) == 1):
-                side = sides.get(key, "QuantizeConfig")
+                side = f"data scaled by {scaling.rule!r}" if key == "byte_data" else "QuantizeConfig"
                 raise RecipeError(f"{source}: {key} {mine!r}, but {side} says {right!r}; the two must agree")
 
     def bits_of(self, tensor: str) -> int:

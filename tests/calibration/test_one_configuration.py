@@ -75,41 +75,13 @@ def test_another_layout_is_refused() -> None:
         QuantizationSpec.of(QuantizeConfig(), BYTES_BY_255, "tflite")  # type: ignore[arg-type]
 
 
-def test_a_spec_that_says_the_same_is_taken_for_one_release() -> None:
-    data = representative(splits_of(BYTES_BY_255, "uint8").train, 64)
-    old, new = model_of("sigmoid"), model_of("sigmoid")
-    with pytest.warns(DeprecationWarning, match="derives `spec` from config, the data's scaling and `layout`; leave it out"):
-        quantize_post_training(old, data, QuantizeConfig(), QuantizationSpec(bits=(8, 8)))
-    quantize_post_training(new, data, QuantizeConfig())
-    assert old.quantizers.spec == new.quantizers.spec and old.quantizers.ranges() == new.quantizers.ranges()
-
-
-@pytest.mark.parametrize(
-    ("spec", "config", "scaling", "text"),
-    [
-        ({}, {}, Scaling(), "byte_data True, but data scaled by 'none' says False"),
-        ({"byte_data": False}, {}, BYTES_BY_255, "byte_data False, but data scaled by 'byte' says True"),
-        ({}, {"bits": (4,)}, BYTES_BY_255, r"bits \(8,\), but QuantizeConfig says \(4,\)"),
-        ({"bits": (8, 4)}, {}, BYTES_BY_255, r"bits \(8, 4\), but QuantizeConfig says \(8,\)"),
-        ({}, {"granularity": "unit"}, BYTES_BY_255, "granularity 'tensor', but QuantizeConfig says 'unit'"),
-        ({"code_bits": 5}, {}, BYTES_BY_255, "code_bits 5, but QuantizeConfig says 8"),
-        ({"layout": "fused"}, {}, BYTES_BY_255, "layout 'fused', but the layout of the targets says 'split'"),
-    ],
-)
-def test_a_spec_that_contradicts_is_an_error_that_names_both_sides(
-    spec: dict, config: dict, scaling: Scaling, text: str
-) -> None:
-    data = representative(splits_of(scaling, "uint8").train, 64)
-    with pytest.raises(RecipeError, match=rf"spec \(deprecated, leave it out\): {text}; the two must agree"):
-        quantize_post_training(model_of(), data, QuantizeConfig(**config), QuantizationSpec(**spec))
-
-
 @pytest.mark.parametrize(
     ("config", "scaling", "text"),
     [
         ({"bits": (8,)}, BYTES_BY_255, r"bits \(4,\), but QuantizeConfig says \(8,\)"),
         ({"bits": (4,), "granularity": "unit"}, BYTES_BY_255, "granularity 'tensor', but QuantizeConfig says 'unit'"),
         ({"bits": (4,)}, Scaling("minmax", 0.0, 255.0), "byte_data True, but data scaled by 'minmax' says False"),
+        ({"bits": (4,), "code_bits": 5}, BYTES_BY_255, "code_bits 8, but QuantizeConfig says 5"),
     ],
 )
 def test_training_by_another_configuration_is_an_error(config: dict, scaling: Scaling, text: str) -> None:
