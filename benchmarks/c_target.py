@@ -37,21 +37,19 @@ from tiedae.compress import (
     TiedAutoencoder,
 )
 from tiedae.console import Console
-from tiedae.export import lower, to_onnx
+from tiedae.export import lower
 from tiedae.export.baselines.converters import stock_tflite
 from tiedae.export.bench.latency import Timing, interleave, ratio
 from tiedae.export.c.codec_source import SampleCodec
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
-from tiedae.export.codec.backends import BATCH, written_anew
 from tiedae.export.codec.tables import fit as fit_tables
 from tiedae.export.formats.tflite_reader import read_entries
 from tiedae.export.interpreter import execute
 from tiedae.export.program import Program
 from tiedae.export.runtimes import tflm
 from tiedae.export.runtimes.litert import open_litert
-from tiedae.export.runtimes.ort import open_ort
 from tiedae.sources import load_dataset
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "export"))
@@ -117,7 +115,6 @@ def measure(folder: Path, console: Console) -> Sequence[Row]:
         *memory_rows(nets, folder),
         *time_rows(nets, folder),
         *entropy_rows(nets, folder),
-        python_row(nets, folder),
     ]
 
 
@@ -358,20 +355,6 @@ def entropy_rows(nets: Nets, folder: Path) -> list[Row]:
         detail = f"{codes.size:,} codes in frames of {FRAME} samples, {bits:.1f} bits a sample, gcc -O2"
         rows.append(Row(f"c_entropy_{name}_mcodes_s", rate, "M/s", reach, stretch, detail))
     return rows
-
-
-def python_row(nets: Nets, folder: Path) -> Row:
-    """What `ta.load(…, runtime="c")` runs, in batches, against ONNX Runtime: rows per second."""
-    (folder / "net.onnx").write_bytes(to_onnx(nets.half, signature="reconstruct", io="uint8"))
-    sessions = {"c": written_anew(nets.half, "c"), "onnx": open_ort("ort-cpu", {"reconstruct": folder / "net.onnx"})}
-
-    def call(name: str) -> Callable[[], object]:
-        return lambda: [sessions[name].run("reconstruct", nets.x[i : i + BATCH]) for i in range(0, IMAGES, BATCH)]
-
-    timings = interleave({name: call(name) for name in sessions}, seconds=SECONDS)
-    found, ms = ratio(timings["onnx"], timings["c"]), {name: each.median_us / 1000 for name, each in timings.items()}
-    detail = f"{IMAGES:,} images: {ms['c']:.0f} ms, ONNX Runtime {ms['onnx']:.0f} ms; {found.low:.3g} to {found.high:.3g}"
-    return Row("c_python_rows_ratio", found.value, "x", ">= 0.3", ">= 0.8", f"{detail}; {sessions['c'].provider}")
 
 
 if __name__ == "__main__":

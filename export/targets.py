@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Write = Callable[..., dict[str, bytes]]
 """(program, stem of the file names, export settings, x and y) → the files by name; a target with `scores` has the keyword
-`detector` too, a `Detector` or None, and one with `source` also `codec`, a `ModelCodec` or None, and `tiled`, see `to_c`."""
+`detector` too, a `Detector` or None, and one with `source` also `codec`, a `ModelCodec` or None."""
 Snippet = Callable[[str, str, SignatureInfo, str], list[str]]
 """(file, name of the signature, its record, expression of x) → lines of Python that run it, imports first."""
 
@@ -180,12 +180,11 @@ def _c_files(
     *,
     detector: Detector | None = None,
     codec: ModelCodec | None = None,
-    tiled: bool = False,
 ) -> dict[str, bytes]:
     from .c.samples import DataUnit
     from .c.source import to_c
 
-    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures, "tiled": tiled}
+    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures}
     if codec is not None:
         options |= {"unit": DataUnit(codec.spec, codec.maps, io), "codec": codec.coding, "detector": detector}
     return {name: text.encode("ascii") for name, text in to_c(program, **options).files.items()}

@@ -20,7 +20,7 @@ from .text import array, comment, indented, symbol
 class CStep:
     """A function of a C file that runs one operation: from tensor `x` to tensor `y`, uint8 each.
 
-    `scratch`: bytes of memory that it takes beside them, aligned to 4. `tile`: lines that run it on a tile, see `tiles`.
+    `scratch`: bytes of memory that it takes beside them, aligned to 4.
     """
 
     function: str
@@ -28,7 +28,6 @@ class CStep:
     y: str
     scratch: int
     in_place: bool
-    tile: tuple[str, ...] = ()
 
 
 @dataclass
@@ -99,19 +98,10 @@ class CBuilder:
         if reach >= INT32:
             raise ExportError(f"{operation.y}: sums reach {reach:,}, C holds them in 32 bits: must be below {INT32:,}")
 
-    def step(
-        self,
-        operation: Operation,
-        title: str,
-        body: Sequence[str],
-        *,
-        scratch: int = 0,
-        in_place: bool = False,
-        tile: Sequence[str] = (),
-    ) -> None:
+    def step(self, operation: Operation, title: str, body: Sequence[str], *, scratch: int = 0, in_place: bool = False) -> None:
         """Append the function of an operation, whose body reads `x` and writes `y`; `scratch` bytes at `sums`."""
         function, pointer = f"tae_step_{len(self.steps)}", "*" if in_place else "*restrict "
         parameters = [f"const uint8_t {pointer}x", f"uint8_t {pointer}y"] + ([f"int32_t {pointer}sums"] if scratch else [])
         head = f"{comment(title)}static void {function}({', '.join(parameters)})"
         self.text.append(f"{head}\n{{\n{indented(body)}\n}}\n")
-        self.steps.append(CStep(function, operation.x, operation.y, scratch, in_place, tuple(tile)))
+        self.steps.append(CStep(function, operation.x, operation.y, scratch, in_place))

@@ -9,7 +9,7 @@ from ..operation_table import OperationTable
 from ..operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
 from ..operations.arithmetic import add_parameters, clamp, product_multiplier
 from .builder import CBuilder
-from .products import product_lines, product_scratch, product_tile
+from .products import product_lines, product_scratch
 from .rounding_text import described
 from .text import literal
 
@@ -31,8 +31,7 @@ def _dense(graph: CBuilder, dense: Dense) -> None:
     arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
     title = f"{arrow}, {dense.activation}: {described(rounding)}"
     scratch = product_scratch(kernel, shape, transposed=dense.transposed)
-    tile = product_tile(kernel, name, biases, rounding, shape, transposed=dense.transposed)
-    graph.step(dense, title, lines, scratch=scratch, tile=tile)
+    graph.step(dense, title, lines, scratch=scratch)
 
 
 def _product(graph: CBuilder, operation: Product) -> None:

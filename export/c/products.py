@@ -18,8 +18,6 @@ BLOCK = 128
 """Inputs that the decoder holds as int16_t at once, on the stack."""
 CHUNK = 128
 """Sums that the decoder holds at once."""
-TILE = 4
-"""Samples of a tile, see `tiles`."""
 
 
 def product_lines(
@@ -33,24 +31,6 @@ def product_lines(
     scratch = [f"{kind} *{name_of} = ({kind} *)(sums + {_held(shape, transposed)});"] if kind else []
     lines = (_decoder if transposed else _encoder)(kernel, name, biases, rounding, *shape)
     return ["size_t i, j;", *scratch, *lines]
-
-
-def product_tile(
-    kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, shape: tuple[int, int], *, transposed: bool
-) -> list[str]:
-    """As `product_lines`, on a tile, with room for all of its sums; none where parts/tile.c has no product for the layer."""
-    inputs, outputs = shape
-    suits = inputs >= LEAST_BLOCK if transposed else outputs >= LEAST_BLOCK and inputs % TILE == 0
-    if kernel.layout != "dense" or not suits:
-        return []
-    added = [f"for (j = 0; j < {outputs}; j++) sums[j] += {biases}[j];"] if biases else []
-    return [
-        "size_t i, j;",
-        f"tae_{'dot' if transposed else 'add'}_tile(x, {kernel.name}, {inputs}, {outputs}, sums);",
-        f"for (i = 0; i < {TILE}; i++, y += {outputs}, sums += {outputs}) {{",
-        indented([*added, *loop(name, rounding, outputs), *unit_exceptions(rounding)]),
-        "}",
-    ]
 
 
 def product_scratch(kernel: StoredKernel, shape: tuple[int, int], *, transposed: bool) -> int:

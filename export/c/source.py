@@ -23,7 +23,6 @@ from .operations import C_OPERATIONS
 from .rounding import FORMS, Form
 from .samples import DataUnit
 from .text import identifier, named, part
-from .tiles import tiles_text
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,13 @@ def to_c(
     codec: SampleCodec | None = None,
     promises: Collection[Promise] = PROMISES,
     forms: Sequence[Form] = FORMS,
-    tiled: bool = False,
 ) -> CSource:
     """An integer program as C; it computes the program's integers, all of them.
 
     `storage`: how kernels are stored, see `kernels`. `signatures` of `SIGNATURES`: a file of `encode` or `decode` alone has
     that half. `unit`: the data's, for functions that take and give integer samples; `detector`, which needs it: for `score`;
     `codec`, which needs it too: for .tae files of the kinds `promises`, see `codec_source`; without the decoder, lossy ones
-    alone. `forms`: the forms of rounding that it may have, see `rounding`. `tiled`: with the functions of `tiles`.
+    alone. `forms`: the forms of rounding that it may have, see `rounding`.
 
     Raises InputError for an unknown signature, ExportError for a float program, another storage, sums that 32 bits do not hold.
     """
@@ -96,8 +94,7 @@ def to_c(
         wanted: Collection[Promise] = promises if network.decodes else ("lossy",)  # residuals are coded against decoded samples
         files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c"), part("wasm.c")] if any("TAE_LANES" in text for text in graph.text) else []
-    tiles = [tiles_text(network)] if tiled else []
-    source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source, *tiles])
+    source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
     header, floats = header_text(network, graph, files.header), float_text(network)
     kinds: Mapping[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
     source, header, floats = named(source, name), named(header, name), named(floats, name)

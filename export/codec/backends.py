@@ -201,7 +201,7 @@ def written_anew(program: Program, runtime: str) -> Session:
     Raises UnavailableError without a compiler, ExportError where the target cannot express the program.
     """
     row = TARGETS[RUNTIMES[runtime].format]
-    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), SCALED_IO, tiled=True)
+    files = row.write(program, f"{program.name}.{PRECISION}", ExportConfig(), SCALED_IO)
     with TemporaryDirectory() as folder:
         write_files(Path(folder), files)
         (source,) = [Path(folder) / name for name in files if name.endswith(row.suffix)]

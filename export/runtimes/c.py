@@ -44,23 +44,15 @@ _LOOP = """
 int tae_run_SIGNATURE(size_t count, void *arena, const uint8_t *x, uint8_t *code, uint8_t *y)
 {
   int status = TAE_OK;
-  size_t i = 0;
+  size_t i;
   (void)x;
   (void)y;
-#ifdef TAE_TILE
-  for (; i + TAE_TILE <= count && status == TAE_OK; i += TAE_TILE) status = tae_tile_SIGNATURE(arena, ARGUMENTS);
-#endif
-  for (; i < count && status == TAE_OK; i++) status = tae_SIGNATURE(arena, ARGUMENTS);
+  for (i = 0; i < count && status == TAE_OK; i++) status = tae_SIGNATURE(arena, ARGUMENTS);
   return status;
 }
 """
 _ARGUMENTS = {"x": "x + i * TAE_INPUTS", "code": "code + i * TAE_UNITS", "y": "y + i * TAE_INPUTS"}
-_ARENA = """
-#ifndef TAE_TILE
-typedef tae_arena tae_tile_arena;
-#endif
-size_t tae_run_arena(void) { return sizeof(tae_tile_arena); }
-"""
+_ARENA = "size_t tae_run_arena(void) { return sizeof(tae_arena); }\n"
 
 
 def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> CSession:

@@ -65,15 +65,6 @@ def test_wide_programs_too_with_vectors(seed: int, storage: Storage, flags: tupl
     agrees(source, program, shared(source, tmp_path, *flags), seed)
 
 
-def test_tiles_stand_behind_the_text_of_a_device() -> None:
-    program = random_program(4, 200)
-    plain, tiled = to_c(program), to_c(program, tiled=True)
-    assert tiled.source.startswith(plain.source) and tiled.header == plain.header
-    behind = tiled.source.removeprefix(plain.source)
-    assert "_add_tile(x, " in behind and "_dot_tile(x, " in behind
-    assert "_tile" not in plain.source and "static const" not in behind, "no second kernel"
-
-
 def test_random_programs_have_every_operation_and_layout() -> None:
     programs = [random_program(seed) for seed in range(10)]
     assert {type(each).__name__ for program in programs for each in program.operations} == set(OPERATIONS)

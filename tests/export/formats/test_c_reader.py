@@ -63,7 +63,7 @@ def test_every_form_of_a_kernel_is_read(options: dict, storage: str, tmp_path: P
 
 
 SIZES = ((3, 2), (64, 48, 16), (131, 64, 65, 7), (784, 130, 64))
-"""Each side of what x86.c, wasm.c, tile.c and the decoder's blocks begin at, and of their remainders."""
+"""Each side of what x86.c, wasm.c and the decoder's blocks begin at, and of their remainders."""
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ SIZES = ((3, 2), (64, 48, 16), (131, 64, 65, 7), (784, 130, 64))
 def test_every_size_and_number_of_bits_is_read(bits: int, widths: tuple[int, ...], tmp_path: Path) -> None:
     activations = ("relu",) * (len(widths) - 2) + ("linear",)
     program = build_program(widths, activations, bits=bits, granularity="unit" if bits % 2 else "tensor", pairs=bits != 7)
-    for options in ({"storage": "sparse"}, {"tiled": True}, {}):
+    for options in ({"storage": "sparse"}, {}):
         assert failed(write(tmp_path, program, **options), program) == {}
 
 
@@ -84,8 +84,8 @@ def test_scores_and_codecs_are_read(case: Case, tmp_path: Path) -> None:
     made = case.made()
     program, unit = made.program, DataUnit(made.model.program.spec, made.model.program.maps, made.model.program.io)
     options = {"unit": unit, "detector": made.detector, "codec": made.codec, "storage": case.storage}
-    for tiled, signatures in ((True, ("encode", "decode")), (False, ("encode",)), (False, ("decode",))):
-        assert failed(write(tmp_path, program, **options, signatures=signatures, tiled=tiled), program) == {}
+    for signatures in (("encode", "decode"), ("encode",), ("decode",)):
+        assert failed(write(tmp_path, program, **options, signatures=signatures), program) == {}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PARTS.iterdir()))

@@ -45,7 +45,6 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(("seed", "widest"), [*((seed, 40) for seed in range(12)), *((seed, 200) for seed in (2, 4, 12, 22))])
 def test_codes_and_y_of_random_programs_are_the_programs(seed: int, widest: int) -> None:
-    """Wide ones in tiles of samples, and a last sample alone, where the processor has the instruction."""
     compiler()
     program = random_program(seed, widest)
     session, rng = written_anew(program, "c"), np.random.default_rng(seed)
