@@ -1,4 +1,4 @@
-"""Archives: arrays and a JSON header in .safetensors; .npz in bundles and earlier versions. No pickle."""
+"""Archives: arrays and a JSON header in a .safetensors file; those of a bundle in an .npz file. No pickle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,8 @@ DAMAGE = (
 
 
 def archive_path(folder: Path, name: str) -> Path:
-    """The path of an archive: .safetensors, or the .npz of an earlier version if only that exists."""
-    path = folder / f"{name}{SUFFIX}"
-    earlier = path.with_suffix(".npz")
-    return earlier if earlier.is_file() and not path.is_file() else path
+    """The path of an archive."""
+    return folder / f"{name}{SUFFIX}"
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -66,10 +64,23 @@ def pack_npz(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byt
 
 
 def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of a file by `pack` or `pack_npz`; FormatError if it is missing, damaged or of another kind."""
+    """Header and arrays of a file by `pack`; FormatError if it is missing, damaged or of another kind."""
+    header, arrays = _unpacked(path, kind, _safetensors)
+    if header.pop("sha256", None) != _sha256(header, arrays):
+        raise FormatError(f"{path}: damaged: its header or arrays are not those that were written")
+    return header, arrays
+
+
+def unpack_npz(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a file by `pack_npz`; FormatError as `unpack`."""
+    return _unpacked(path, kind, _npz)
+
+
+def _unpacked(
+    path: Path, kind: str, read: Callable[[bytes], tuple[Any, dict[str, np.ndarray]]]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
-        data = read_regular(path)
-        header, arrays = _npz(data) if data[:2] == b"PK" else _safetensors(data)
+        header, arrays = read(read_regular(path))
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
     except (ValueError, KeyError, safetensors.SafetensorError, *DAMAGE) as error:
@@ -78,8 +89,6 @@ def unpack(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]
         raise FormatError(f"{path}: not a {kind} file")
     if header.get("version") != VERSION:
         raise FormatError(f"{path}: {kind} version {header.get('version')}, this tiedae reads version {VERSION}")
-    if header.pop("sha256", None) not in (None, _sha256(header, arrays)):
-        raise FormatError(f"{path}: damaged: its header or arrays are not those that were written")
     return header, arrays
 
 

@@ -28,8 +28,6 @@ from .records import checked, plain
 from .sample_spec import SampleSpec
 from .weights import weights_of
 
-KERAS_SUFFIXES = (".keras", ".h5", ".hdf5", ".tf")
-
 
 class Encoder(tf_keras.Model):
     """x float32 [batch, inputs] → code float32 [batch, units of the last layer]."""
@@ -334,9 +332,9 @@ class TiedAutoencoder(DatasetModel):
     def save(self, path: str | Path, overwrite: bool = True, **_: Any) -> None:  # type: ignore[override]
         """Write a .safetensors archive atomically, with configuration and `spec` in its metadata; `load` reads it.
 
-        Keras' own formats are refused: they do not keep masks, quantizers and the tie. Raises InputError for their endings.
+        Raises InputError for another ending, Keras' own formats among them: they do not keep masks, quantizers and the tie.
         """
-        if Path(path).suffix in KERAS_SUFFIXES:
+        if Path(path).suffix != archive.SUFFIX:
             raise InputError(f"{path}: must end in {archive.SUFFIX}; Keras' formats lose masks, quantizers and the tie")
         if not overwrite and Path(path).exists():
             raise InputError(f"{path}: exists, and overwrite is false")

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..compress.archive import pack_npz, unpack
+from ..compress.archive import pack_npz, unpack_npz
 from ..compress.config import ExportConfig
 from ..compress.errors import ExportError, FormatError, InputError
 from ..compress.files import read_regular, write_atomic
@@ -186,7 +186,7 @@ class Bundle:
 
         Raises FormatError if no file holds a constant of the manifest, or operations and constants do not fit.
         """
-        _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
+        _, arrays = unpack_npz(self.path / PROGRAM_FILE, PROGRAM_KIND)
         texts = self.manifest.operations
         stated = {**texts.split.constants, **texts.fused.constants}
         constants = {name: self._constant(name, each, arrays, contents) for name, each in stated.items()}
@@ -238,7 +238,7 @@ class Bundle:
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""
-        _, arrays = unpack(self.path / PROGRAM_FILE, PROGRAM_KIND)
+        _, arrays = unpack_npz(self.path / PROGRAM_FILE, PROGRAM_KIND)
         masks = {}
         for kernel in self.manifest.kernels:
             packed = arrays.get(f"mask.{kernel.name}")

@@ -6,8 +6,6 @@ OUT/model/calibration.json        what the ranges of quantization start from
 OUT/model/checkpoint.safetensors  the stage that is being trained
 OUT/stock/                        what the stock converters make of the same model
 OUT/bundle/                       the result; it appears whole
-
-Archives of earlier versions, .npz, are read as well: an earlier run continues from them.
 """
 
 from __future__ import annotations

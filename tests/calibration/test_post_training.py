@@ -117,8 +117,8 @@ def test_twice_the_same_and_saved_as_it_is(
 ) -> None:
     first, again = (quantized(trained(), samples, granularity=granularity) for _ in range(2))
     assert to_tflite(lower(first, "a", layout="split")) == to_tflite(lower(again, "a", layout="split"))
-    first.save(tmp_path / "a.npz")
-    loaded = TiedAutoencoder.load(tmp_path / "a.npz")
+    first.save(tmp_path / "a.safetensors")
+    loaded = TiedAutoencoder.load(tmp_path / "a.safetensors")
     assert to_tflite(lower(loaded, "a", layout="split")) == to_tflite(lower(first, "a", layout="split"))
     for kernel in first.kernels:
         np.testing.assert_allclose(kernel.integers() * kernel.scales(), kernel.variable, rtol=1e-6)

@@ -134,8 +134,8 @@ def test_an_archive_keeps_clusters_and_their_values(make_splits, tmp_path: Path)
     splits, model = make_splits(), model_of()
     prune(model, splits, PruneConfig(sparsity=0.5, epochs=1), TRAIN)
     cluster(model, splits, ClusterConfig(5, epochs=1), TRAIN)
-    model.save(tmp_path / "model.npz")
-    again = TiedAutoencoder.load(tmp_path / "model.npz")
+    model.save(tmp_path / "model.safetensors")
+    again = TiedAutoencoder.load(tmp_path / "model.safetensors")
     assert weights(again) == weights(model)
     gradients = []
     for each in (model, again):
@@ -151,9 +151,9 @@ def test_an_archive_whose_pruned_places_share_a_cluster_with_weights_is_refused(
     share_values(model.kernels[0], 5)
     kernel = model.kernels[0]
     kernel.clusters.assign(np.where(kernel.mask.numpy() == 0, 1, kernel.clusters.numpy()))
-    model.save(tmp_path / "model.npz")
-    with pytest.raises(FormatError, match=r"model\.npz: the archive contradicts itself: kernel_0: "):
-        TiedAutoencoder.load(tmp_path / "model.npz")
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(FormatError, match=r"model\.safetensors: the archive contradicts itself: kernel_0: "):
+        TiedAutoencoder.load(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("stage", ["cluster", "quantize"])
@@ -174,7 +174,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path:
             train_quantized(model, splits, QuantizeConfig(epochs=2), Training(TRAIN, **in_quantize))
         return model
 
-    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Killed):
         run(checkpoint=checkpoint, progress=kill)
     assert weights(run(checkpoint=checkpoint)) == weights(run())

@@ -87,7 +87,7 @@ def test_an_interrupted_pupil_goes_on_to_the_same_weights(make_splits, tmp_path:
         if epoch == 2:
             raise Killed
 
-    splits, teacher, checkpoint = make_splits(), model_of(seed=1), tmp_path / "checkpoint.npz"
+    splits, teacher, checkpoint = make_splits(), model_of(seed=1), tmp_path / "checkpoint.safetensors"
     with pytest.raises(Killed):
         STAGES[stage](splits, 0.5, teacher, checkpoint=checkpoint, progress=kill)
     assert checkpoint.exists()

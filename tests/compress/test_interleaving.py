@@ -75,7 +75,7 @@ def test_units_leave_an_interleaved_model() -> None:
 
 def test_an_archive_keeps_it(tmp_path) -> None:
     start = model(4)
-    start.save(tmp_path / "model.npz")
-    loaded = TiedAutoencoder.load(tmp_path / "model.npz")
+    start.save(tmp_path / "model.safetensors")
+    loaded = TiedAutoencoder.load(tmp_path / "model.safetensors")
     assert loaded.config.interleave == 4
     np.testing.assert_array_equal(loaded(X), start(X))

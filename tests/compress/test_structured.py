@@ -80,8 +80,8 @@ def test_what_stays_keeps_its_mask_and_its_ties(tmp_path: Path) -> None:
     np.testing.assert_array_equal(smaller.masks()["kernel_0"], np.delete(masks[0], 3, axis=1))
     np.testing.assert_array_equal(smaller.masks()["kernel_1"], np.delete(masks[1], 3, axis=0))
     assert [layer.kernel for layer in smaller.encoder.stack] == [layer.kernel for layer in reversed(smaller.decoder.stack)]
-    smaller.save(tmp_path / "model.npz")
-    again = TiedAutoencoder.load(tmp_path / "model.npz")
+    smaller.save(tmp_path / "model.safetensors")
+    again = TiedAutoencoder.load(tmp_path / "model.safetensors")
     x = np.random.default_rng(0).random((4, 24), np.float32)
     np.testing.assert_array_equal(again(x), smaller(x))
 

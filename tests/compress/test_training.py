@@ -164,7 +164,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path:
     layers = (LayerConfig(12, "relu", dropout=0.2), LayerConfig(4))
     whole = model_of(layers)
     run_stage(stage, whole, splits)
-    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Killed):
         run_stage(stage, model_of(layers), splits, checkpoint=checkpoint, **interrupted)
     resumed = model_of(layers)
@@ -190,7 +190,7 @@ def test_a_step_is_traced_once() -> None:
 
 
 def test_a_checkpoint_of_another_stage_is_not_resumed(make_splits, tmp_path: Path) -> None:
-    splits, model, checkpoint = make_splits(), model_of(), tmp_path / "checkpoint.npz"
+    splits, model, checkpoint = make_splits(), model_of(), tmp_path / "checkpoint.safetensors"
     train = Training(TrainConfig(epochs=4, batch_size=32), checkpoint=checkpoint)
     fit(model, splits, train)
     history = prune(model, splits, PruneConfig(sparsity=0.5, epochs=4), train)

@@ -147,9 +147,9 @@ def test_the_float_program_of_a_new_kind_is_read_from_its_integer_program() -> N
 @pytest.mark.usefixtures("ramp")
 def test_an_archive_keeps_the_kinds_of_its_layers(tmp_path: Path) -> None:
     model = mixed("tanh")
-    model.save(tmp_path / "m.npz")
+    model.save(tmp_path / "m.safetensors")
     assert [layer.get("kind") for layer in model.describe()["model"]["layers"]] == [None, "ramp", "ramp"]
-    loaded = TiedAutoencoder.load(tmp_path / "m.npz")
+    loaded = TiedAutoencoder.load(tmp_path / "m.safetensors")
     assert loaded.config == model.config and [type(layer) for layer in loaded.stack] == [type(layer) for layer in model.stack]
     np.testing.assert_array_equal(loaded(X), model(X))
 
@@ -162,6 +162,6 @@ def test_a_kind_that_is_not_registered_is_refused(tmp_path: Path, monkeypatch: p
         model = TiedAutoencoder(ModelConfig((RampConfig(8),), "linear", 12))
         with pytest.raises(ExportError, match="layers of kind ramp have no lowering, must be one of dense"):
             lower(model, "p", layout="split")
-        model.save(tmp_path / "m.npz")
+        model.save(tmp_path / "m.safetensors")
     with pytest.raises(RecipeError, match="kind: got 'ramp', must be one of dense"):
         TiedAutoencoder.rebuild({"model": {"layers": [{"kind": "ramp", "units": 8}]}}, {})

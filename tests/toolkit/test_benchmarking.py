@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_measured(run: Path, opt
 def test_a_model_of_other_widths_is_refused(run: Path, tmp_path: Path):
     from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
 
-    TiedAutoencoder(ModelConfig((LayerConfig(3),), inputs=9)).save(tmp_path / "train.npz")
+    TiedAutoencoder(ModelConfig((LayerConfig(3),), inputs=9)).save(tmp_path / "train.safetensors")
     with pytest.raises(InputError, match=r"a model of widths \[9, 3\], must be \[24, 12, 4\]"):
         measure(run, model=tmp_path)
 

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tiedae.cli import main
-from tiedae.compress.archive import FORMAT, pack_npz, unpack
 from tiedae.export.bundle import Bundle
 from tiedae.export.verify.results import Maker, Metrics, Precision, Stage, read_metrics
 
@@ -201,24 +200,6 @@ def test_a_run_that_is_killed_twice_resumes_to_the_same_bundle(recipe_file: Path
     shown = capfd.readouterr().err
     assert "epoch 60/60" in shown and "epoch 10/60" not in shown
     assert_same_run(whole / "bundle", killed / "bundle")
-
-
-def test_a_run_of_an_earlier_version_goes_on_from_its_npz_archives(
-    finished_run: Path, recipe_file: Path, tmp_path: Path
-) -> None:
-    out = shutil.copytree(finished_run, tmp_path / "run")
-    shutil.rmtree(out / "bundle")
-    (out / "model" / "quantize.safetensors").unlink()
-    for path in (out / "model").glob("*.safetensors"):
-        path.with_suffix(".npz").write_bytes(pack_npz(*unpack(path, FORMAT)))
-        path.unlink()
-    before = {path.name: path.stat().st_mtime_ns for path in (out / "model").glob("*.npz")}
-    assert sorted(before) == ["prune.npz", "train.npz"]
-    assert main(["run", str(recipe_file), "--out", str(out), "--resume", "-q"]) == 0
-    assert_same_run(finished_run / "bundle", out / "bundle")
-    assert {path.name: path.stat().st_mtime_ns for path in (out / "model").glob("*.npz")} == before
-    assert [path.name for path in (out / "model").glob("*.safetensors")] == ["quantize.safetensors"]
-    assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "-q"]) == 0
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(

@@ -210,11 +210,11 @@ def test_an_output_that_is_changed_on_its_way_out_is_found(bundle: Path, name: s
 
 def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
     """Consistent hashes do not help where the numbers differ: the program and the files must agree."""
-    from tiedae.compress.archive import pack_npz, unpack
+    from tiedae.compress.archive import pack_npz, unpack_npz
     from tiedae.export.bundle import PROGRAM_FILE, PROGRAM_KIND
     from tiedae.export.manifest import sha256_of
 
-    _, arrays = unpack(bundle / PROGRAM_FILE, PROGRAM_KIND)
+    _, arrays = unpack_npz(bundle / PROGRAM_FILE, PROGRAM_KIND)
     arrays["code.bias"] = arrays["code.bias"] + 5000
     (bundle / PROGRAM_FILE).write_bytes(pack_npz({"format": PROGRAM_KIND, "version": 1}, arrays))
 
@@ -288,7 +288,7 @@ def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -
 def test_the_model_of_another_run_is_a_wrong_call(finished_run: Path, tmp_path: Path, capsys) -> None:
     from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
 
-    TiedAutoencoder(ModelConfig((LayerConfig(3),), inputs=9)).save(tmp_path / "train.npz")
+    TiedAutoencoder(ModelConfig((LayerConfig(3),), inputs=9)).save(tmp_path / "train.safetensors")
     assert main(["verify", str(finished_run / "bundle"), "--model", str(tmp_path)]) == 2
     assert "a model of widths [9, 3], must be [24, 12, 4] as in the bundle" in capsys.readouterr().err
 
