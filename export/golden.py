@@ -11,8 +11,6 @@ score.npy, anomaly.npy   where there is a detector: outputs of the signature `sc
 code.f32.npy, y.f32.npy   Keras' float32 outputs, y as the float files give it, which agree up to rounding
 
 Float `x` and `y` of the files are in the data's unit of measure, or scaled values, as the recipe says (`FileIO.scaled`).
-
-Bundles written before 2026-11-26 have a uint8 y.npy whatever the dtype of their files, and no arrays for TFLite.
 """
 
 from __future__ import annotations
@@ -135,8 +133,6 @@ def _arrays_of(info: ModelFileInfo, arrays: Mapping[str, np.ndarray]) -> dict[st
 
 def names(manifest: Manifest) -> Sequence[str]:
     """The names of a bundle's arrays: those of every bundle, and those of its targets that the manifest lists."""
-    if manifest.golden is None:
-        return ALWAYS
     own = (*SCORES, *(f"{name}.{target}" for target in TARGETS for name in ("code", "y", *SCORES)))
     return *ALWAYS, *(name for name in own if f"golden/{name}.npy" in manifest.golden.arrays)
 
@@ -166,4 +162,4 @@ def _dtypes(name: str, manifest: Manifest) -> tuple[str, ...]:
         return (manifest.data.dtype,)
     if name.partition(".")[0] in SCORES:
         return ("float32",) if name.startswith(SCORE) else ("bool",)
-    return ("uint8", "int8", "float32") if name.startswith("y") and manifest.golden else ("uint8",)
+    return ("uint8", "int8", "float32") if name.startswith("y") else ("uint8",)

@@ -137,11 +137,11 @@ class KernelInfo(Record, frozen=True, kw_only=True):
 class Data(Record, frozen=True, kw_only=True):
     """The training data: `shape` and `dtype` of a sample that is not scaled, samples per split, sha256 of the training split.
 
-    `peak` is that of images (see `fidelity`). Bundles before 2026-11-26 have no `kind`, `columns`, `label` and `peak`.
+    `peak` is that of images (see `fidelity`).
     """
 
     source: Line
-    kind: Kind | None = None
+    kind: Kind
     columns: tuple[Line, ...] | None = None
     label: Line | None = None
     peak: float | None = None
@@ -163,7 +163,7 @@ class Data(Record, frozen=True, kw_only=True):
     @property
     def spec(self) -> SampleSpec:
         """Shape, dtype, columns and scaling of a sample."""
-        return SampleSpec(self.shape, self.dtype, self.scaling, self.kind or "images", self.columns)
+        return SampleSpec(self.shape, self.dtype, self.scaling, self.kind, self.columns)
 
 
 class Tensors(Record, frozen=True):
@@ -224,8 +224,6 @@ class Manifest(Record, frozen=True, kw_only=True):
     bundle. `scores` are those of training samples.
     `derived`: where the bundle was made from another one, and that from another, oldest first; `recipe` and `calibration` are
     then those of the first bundle, and the scale of the codes is theirs times each factor.
-    Bundles before 2026-11-26 have no `golden`, and their files take scaled values. Some later ones have no
-    `scores`.
     """
 
     schema: int = SCHEMA
@@ -243,7 +241,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     operations: ProgramTexts
     versions: Mapping[Line, Line]
     files: Mapping[FileName, FileInfo] = {}
-    golden: Golden | None = None
+    golden: Golden = Golden({}, {})
     scores: TrainingScores | None = None
     derived: tuple[Derivation, ...] = ()
 
@@ -333,20 +331,11 @@ def parse(written: Any, where: object) -> Manifest:
             for name, row in rows.items()
         }
         manifest = replace(manifest, files=files)
-        if "scaled" not in written["recipe"].get("export", {}):
-            manifest = _scaled(manifest)
         manifest.io  # noqa: B018 - raises ExportError for a scaling that files cannot hold
         _require_known(written, plain(manifest))
     except (ExportError, RecipeError) as error:
         raise FormatError(f"{where}: damaged: {error}") from None
     return manifest
-
-
-def _scaled(manifest: Manifest) -> Manifest:
-    """The manifest of a bundle from before files scaled."""
-    recipe = replace(manifest.recipe, export=replace(manifest.recipe.export, scaled=True))
-    models = {name: info.with_scaled(True) for name, info in manifest.models.items()}
-    return replace(manifest, recipe=recipe, files={**manifest.files, **models})
 
 
 def _require_known(written: Any, kept: Any, key: str = "") -> None:
@@ -361,7 +350,7 @@ def _require_known(written: Any, kept: Any, key: str = "") -> None:
 
 
 def with_files(bundle: Path, files: Mapping[str, FileInfo]) -> bytes:
-    """The text of a bundle's manifest with new records of these files; the rest stays as written, whatever its version."""
+    """The text of a bundle's manifest with new records of these files; the rest stays as written."""
     written = _load(bundle)
     written["files"] = dict(sorted({**written["files"], **plain(files)}.items()))
     return encode(written)

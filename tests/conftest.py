@@ -32,6 +32,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+RUNS = Path(__file__).parent / "runs.zip"
 FIXED = {"sigmoid": SIGMOID_OUTPUT, "tanh": TANH_OUTPUT}
 
 
@@ -235,8 +236,8 @@ def finished_run(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def schema1(tmp_path: Path) -> Path:
-    """Two runs of tiedae 0.1 before schema 2, `bytes` and `table`: recipe, samples, model archive, calibration and bundle."""
-    with zipfile.ZipFile(Path(__file__).parent / "schema1.zip") as archive:
-        archive.extractall(tmp_path / "schema1")
-    return tmp_path / "schema1"
+def small_runs(tmp_path: Path) -> Path:
+    """Two runs, `bytes` and `table`: recipe, samples, archive, calibration, and a bundle without tables for .tae files."""
+    with zipfile.ZipFile(RUNS) as archive:
+        archive.extractall(tmp_path / "runs")
+    return tmp_path / "runs"

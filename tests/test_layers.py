@@ -28,7 +28,6 @@ LAYERS = (
     "export.codec.residuals",
     "export.codec.grid",
     "export.codec.residual_tables",
-    "export.verify.schema1",
     "export.verify.kinds",
     "export.bench.results",
     "export.tasks.results",

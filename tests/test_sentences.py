@@ -1,4 +1,4 @@
-"""Sentences of results are for people: no module of the product tests one or takes it apart, but the reader of schema 1."""
+"""Sentences of results are for people: no module of the product tests one or takes it apart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("compress", "calibration", "export", "toolkit")
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
-READER = "export/verify/schema1.py"
-"""It reads the files of earlier versions, which had nothing but sentences."""
 _SENTENCE = r"(?:\.(?:what|reason|text|title)\b(?!\()|\[[\"'](?:what|reason|text|title|row)[\"']\])"
 _TAKEN_APART = r"\.(?:startswith|endswith|partition|rpartition|split|rsplit|removeprefix|removesuffix|find|index|match)\("
 PROSE = re.compile(
@@ -23,12 +21,11 @@ PROSE = re.compile(
 
 
 def places(root: Path = ROOT) -> list[str]:
-    """FILE:LINE of each place in the product, those of `READER` left out."""
+    """FILE:LINE of each place in the product."""
     files = [path for folder in PRODUCT for path in sorted((root / folder).rglob("*")) if path.suffix in SUFFIXES]
     return [
         f"{path.relative_to(root)}:{number}"
         for path in files
-        if path.relative_to(root).as_posix() != READER
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if PROSE.search(line)
     ]
@@ -36,10 +33,6 @@ def places(root: Path = ROOT) -> list[str]:
 
 def test_no_module_reads_a_sentence() -> None:
     assert places() == []
-
-
-def test_the_reader_of_schema_1_does() -> None:
-    assert PROSE.search((ROOT / READER).read_text(encoding="utf-8"))
 
 
 READ = (
@@ -71,7 +64,7 @@ SHOWN = (
 
 @pytest.mark.parametrize("line", READ)
 def test_reading_one_is_found_in_a_python_file_and_a_template(tmp_path: Path, line: str) -> None:
-    for name in ("export/report/card.py", "toolkit/pages/base.html.j2", READER):
+    for name in ("export/report/card.py", "toolkit/pages/base.html.j2"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"first\n{line}\n", encoding="utf-8")

@@ -149,9 +149,6 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
         chosen = replace(chosen, window=data.inputs)
     if not Path(source).is_dir():
         chosen = replace(chosen, resize=(), grayscale=False)
-    if table and data.kind is None and Path(source).is_file():  # written when `label` alone was a label
-        named = next((name for name in read_headings(Path(source)) if name.lower() == "label"), "")
-        chosen = replace(chosen, label=label or named)
     if data.columns:
         unlabelled = "auto" if chosen.test_source and recipe.data.label == "auto" else ""
         columns, named = (data.columns, label or unlabelled) if table else ((), "auto")

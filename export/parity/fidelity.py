@@ -59,10 +59,8 @@ class Fidelity:
         return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak)
 
     @classmethod
-    def of_data(cls, data: Data) -> Fidelity | None:
-        """That of a manifest's data; None where it was written before data had a kind."""
-        if data.kind is None:
-            return None
+    def of_data(cls, data: Data) -> Fidelity:
+        """That of a manifest's data."""
         return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak)
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:

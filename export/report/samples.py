@@ -10,7 +10,6 @@ import numpy as np
 from markupsafe import Markup
 from tiedae.pages import Bar, BarChart, Plot, fragment, number
 
-from ...compress.sample_spec import Kind
 from ..manifest import Manifest
 from ..parity.fidelity import column_names
 from .images import diverging, encode_images
@@ -60,7 +59,7 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
     order = np.argsort(np.negative(samples.errors["ours"]), kind="stable")
     worst, rest = order[:WORST].tolist(), order[WORST:][::-1]
     spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))].tolist() if len(rest) else []
-    table = data_kind(manifest) == "table"
+    table = data.kind == "table"
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         count=len(x),
@@ -71,14 +70,6 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
         columns=_columns(samples, data.columns, worst) if table else None,
         images=_images(samples, [*worst, *spread]) if is_image(samples.shape) and not table else None,
     )
-
-
-def data_kind(manifest: Manifest) -> Kind:
-    """The kind of the data; inferred from shape, dtype and recipe for earlier manifests."""
-    data = manifest.data
-    if data.kind is not None or is_image(data.shape):
-        return data.kind or "images"
-    return "record" if manifest.recipe.data.window or data.dtype == "uint8" else "table"
 
 
 def is_image(shape: Sequence[int]) -> bool:

@@ -1,7 +1,6 @@
 """Results of a verification as records, and metrics.json, which holds them.
 
-Enums and names identify a row; its texts are for people and never parsed. JSON keys are the field names. Schema 2; files of
-schema 1 are converted by `schema1`.
+Enums and names identify a row; its texts are for people and never parsed. JSON keys are the field names.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from ..bench.results import Bench
 from ..differences import Sample, place
 from ..tasks.results import Measure, TaskResult
 from ..tasks.verdict import Verdict
-from . import schema1
 from .kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 
 SCHEMA = 2
@@ -392,7 +390,7 @@ def to_json(metrics: Metrics) -> str:
 def read_metrics(path: Path) -> Metrics:
     """The metrics of a file: metrics.json of a bundle, or the output of `tiedae verify --json`.
 
-    Raises InputError if the file is missing, FormatError if it is damaged, of another kind or of a later schema.
+    Raises InputError if the file is missing, FormatError if it is damaged, of another kind or schema.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file, must be metrics of a verification")
@@ -400,10 +398,8 @@ def read_metrics(path: Path) -> Metrics:
     if not isinstance(found, dict) or "schema" not in found:
         raise FormatError(f"{path}: not metrics of tiedae: it has no schema")
     schema = found.pop("schema")
-    if schema == schema1.SCHEMA:
-        found = schema1.upgraded(found, path)
-    elif schema != SCHEMA:
-        raise FormatError(f"{path}: metrics of schema {schema!r}, this tiedae reads schemas {schema1.SCHEMA} and {SCHEMA}")
+    if schema != SCHEMA:
+        raise FormatError(f"{path}: metrics of schema {schema!r}, this tiedae reads schema {SCHEMA}")
     return decode(Metrics, found, path)
 
 

@@ -26,7 +26,6 @@ from ..formats.duplicates import copies
 from ..formats.model_file import Contents
 from ..formats.storage_check import StorageFinding, prove, prove_scaling, prove_score, shared_values
 from ..integer_maps import differing
-from ..interpreter import execute
 from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from ..operations.interleave import interleaved_parts
 from ..parity.comparison import compare
@@ -274,10 +273,8 @@ def _check_manifest(
         findings.check(Kind.MANIFEST, wrong == 0, wrong, "== 0", text, detail="integer_maps")
     for name, found in describe_files(bundle.path, contents, contents, manifest.io.scaled).items():
         findings.same(Kind.MANIFEST, replace(manifest.files[name], sha256=""), replace(found, sha256=""), file=name)
-    if manifest.golden is not None:
-        findings.same(
-            Kind.MANIFEST, manifest.golden, vectors.describe(golden, manifest.models, manifest.io.scaled), detail="golden"
-        )
+    described = vectors.describe(golden, manifest.models, manifest.io.scaled)
+    findings.same(Kind.MANIFEST, manifest.golden, described, detail="golden")
     required = model_names(manifest.name, manifest.recipe.export, detector=manifest.detector)
     required |= {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
     missing = sorted(required - set(manifest.files))
@@ -292,23 +289,14 @@ def _check_manifest(
 def _check_golden(
     manifest: Manifest, programs: Programs, golden: Mapping[str, np.ndarray], findings: Findings
 ) -> Mapping[str, Expected]:
-    """Check that the golden vectors are the programs' outputs; returns those outputs by target.
-
-    Bundles without `golden` in the manifest have the reference program's, from inputs quantized in float64; they return {}.
-    """
+    """Check that the golden vectors are the programs' outputs; returns those outputs by target."""
     data, config = manifest.data, manifest.recipe.export
     scaled = data.scaling.apply(manifest.io.samples(golden["x"]))
-    answered: Mapping[str, Expected] = {}
-    if manifest.golden is not None:
-        answered = vectors.expectations(programs, config.targets, scaled, manifest.io)
-        expected = vectors.answers(answered, manifest.io)
-        if manifest.detector is not None:
-            expected |= vectors.scores(answered, manifest.io, manifest.detector, golden["x"], scaled)
-        findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
-    else:
-        x = programs.reference.quantization("x").quantize(scaled)
-        values = execute(programs.reference, "reconstruct", x)
-        expected = {name: values[name] for name in ("code", "y")}
+    answered = vectors.expectations(programs, config.targets, scaled, manifest.io)
+    expected = vectors.answers(answered, manifest.io)
+    if manifest.detector is not None:
+        expected |= vectors.scores(answered, manifest.io, manifest.detector, golden["x"], scaled)
+    findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
     for name in [name for name in expected if name in golden]:
         row = compare(Kind.GOLDEN, name, golden[name], expected[name])
         ok = not row.problem and row.differing == 0

@@ -28,13 +28,6 @@ def test_a_manifest_of_this_version_is_written_as_it_was_read(finished_run: Path
     assert encode(read(bundle)) == text == with_files(bundle, {})
 
 
-@pytest.mark.parametrize("name", ["bytes", "table"])
-def test_keys_that_an_earlier_version_did_not_have_stay_absent(schema1: Path, name: str) -> None:
-    bundle = schema1 / name / "bundle"
-    manifest, text = read(bundle), (bundle / "manifest.json").read_bytes()
-    assert manifest.golden is None and manifest.data.kind is None and with_files(bundle, {}) == text
-
-
 def dense(written: dict[str, Any]) -> dict[str, Any]:
     return written["operations"]["fused"]["encoder"][0]
 

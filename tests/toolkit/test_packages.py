@@ -65,13 +65,13 @@ def one_line(capsys) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_command_names_the_extra_that_it_lacks(schema1, without, monkeypatch, capsys, call, hidden, text):
-    monkeypatch.chdir(schema1 / "table")
-    before = {path: path.stat().st_mtime_ns for path in schema1.rglob("*")}
+def test_a_command_names_the_extra_that_it_lacks(small_runs, without, monkeypatch, capsys, call, hidden, text):
+    monkeypatch.chdir(small_runs / "table")
+    before = {path: path.stat().st_mtime_ns for path in small_runs.rglob("*")}
     without(*hidden)
     assert main(call) == 2
     assert one_line(capsys) == text
-    assert {path: path.stat().st_mtime_ns for path in schema1.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in small_runs.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_a_command_names_the_extra_that_it_lacks(schema1, without, monkeypatch, 
     [["inspect", "bundle/table.f32.onnx", "bundle/table.int8.tflite"], ["data"], ["report", "bundle"]],
     ids=lambda call: call[0],
 )
-def test_a_bare_install_is_enough(schema1, without, monkeypatch, call):
-    monkeypatch.chdir(schema1 / "table")
+def test_a_bare_install_is_enough(small_runs, without, monkeypatch, call):
+    monkeypatch.chdir(small_runs / "table")
     without(*BARE)
     assert main([*call, "-q"]) == 0
 
@@ -123,8 +123,8 @@ def test_the_readme_names_the_install_of_every_command() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_needs_what_the_readme_says(schema1, without, monkeypatch, capsys, command) -> None:
-    monkeypatch.chdir(schema1 / "table")
+def test_a_command_needs_what_the_readme_says(small_runs, without, monkeypatch, capsys, command) -> None:
+    monkeypatch.chdir(small_runs / "table")
     without(*BARE)
     code = main([*CALLS[command], "-q"])
     named = re.findall(r"tiedae\[(.*)\]", capsys.readouterr().err)
@@ -134,9 +134,9 @@ def test_a_command_needs_what_the_readme_says(schema1, without, monkeypatch, cap
     )
 
 
-def test_a_bundle_without_onnx_files_needs_no_onnx_runtime(schema1, without, monkeypatch, capsys):
+def test_a_bundle_without_onnx_files_needs_no_onnx_runtime(small_runs, without, monkeypatch, capsys):
     """What its manifest lists is missing then; nothing asks for ONNX Runtime."""
-    monkeypatch.chdir(schema1 / "table")
+    monkeypatch.chdir(small_runs / "table")
     for path in Path("bundle").glob("*.onnx"):
         path.unlink()
     without(*BARE)
@@ -176,8 +176,8 @@ def installed(folder: Path, *builds: str) -> None:
     ],
     ids=lambda call: call[0],
 )
-def test_two_builds_of_onnx_runtime_stop_a_command_that_needs_it(schema1, tmp_path, monkeypatch, capsys, call):
-    monkeypatch.chdir(schema1 / "table")
+def test_two_builds_of_onnx_runtime_stop_a_command_that_needs_it(small_runs, tmp_path, monkeypatch, capsys, call):
+    monkeypatch.chdir(small_runs / "table")
     installed(tmp_path, "onnxruntime", "onnxruntime-gpu")
     monkeypatch.syspath_prepend(tmp_path)
     assert main(call) == 2

@@ -17,7 +17,7 @@ from tiedae.apps import APPS, MARKER
 from tiedae.cli import main
 
 from ..export.c.compiled import built_check, tool
-from ..export.codec.conftest import NAMES, extract_old_runs
+from ..export.codec.conftest import NAMES, extract_runs
 from ..export.native.libraries import Call, built
 
 WITHOUT = """
@@ -30,7 +30,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return extract_old_runs(tmp_path_factory.mktemp("runs"))
+    return extract_runs(tmp_path_factory.mktemp("runs"))
 
 
 def call(*arguments: object) -> int:
@@ -152,8 +152,8 @@ def test_half_of_it_is_smaller(runs: Path, tmp_path: Path) -> None:
 ALL = ["encode", "decode", "reconstruct"]
 
 
-def test_a_bundle_without_tables_has_no_codec(schema1: Path, tmp_path: Path) -> None:
-    assert call("package", schema1 / "bytes", "--for", "c", "-o", tmp_path / "c") == 0
+def test_a_bundle_without_tables_has_no_codec(small_runs: Path, tmp_path: Path) -> None:
+    assert call("package", small_runs / "bytes", "--for", "c", "-o", tmp_path / "c") == 0
     assert "file_open" not in (tmp_path / "c" / "src" / "bytes.h").read_text()
     assert checked(tmp_path / "c", tmp_path / "check") == "bytes: 8 samples equal\n"
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_is_one_line(
     options: list[str],
     text: str,
 ) -> None:
-    extract_old_runs(tmp_path)
+    extract_runs(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "precious").write_text("mine")

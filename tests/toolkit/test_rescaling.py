@@ -154,15 +154,15 @@ def test_other_data_are_named(finished_run: Path, tmp_path: Path, capsys: pytest
 
 
 def test_a_bundle_without_tables_names_the_command_and_gets_them(
-    schema1: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = tmp_path / "x.tae", tmp_path / "out"
-    assert call("encode", schema1 / "bytes", schema1 / "bytes/bytes.npy", "-o", file) == 2
+    assert call("encode", small_runs / "bytes", small_runs / "bytes/bytes.npy", "-o", file) == 2
     line = error_of(capsys)
-    assert line.endswith(f"`tiedae rescale {schema1 / 'bytes/bundle'} --data DATA --out DIR` writes a bundle with it")
+    assert line.endswith(f"`tiedae rescale {small_runs / 'bytes/bundle'} --data DATA --out DIR` writes a bundle with it")
     for name, source in (("bytes", "bytes.npy"), ("table", "table.csv")):
-        data = schema1 / name / source
-        assert call("rescale", schema1 / name, "--data", data, "-o", out, "--factor", 1.5, "--force", "-q") == 0
+        data = small_runs / name / source
+        assert call("rescale", small_runs / name, "--data", data, "-o", out, "--factor", 1.5, "--force", "-q") == 0
         assert call("encode", out, data, "-o", file, "--force") == 0
         assert "expected: 0.1 %" in capsys.readouterr().out
 

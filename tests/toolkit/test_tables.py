@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from msgspec import structs
 from tiedae.cli import main
-from tiedae.compress.errors import DataError
 from tiedae.export.manifest import read
 from tiedae.export.verify.kinds import Kind, Precision
 from tiedae.export.verify.results import ColumnWarning, Stage, read_metrics
@@ -173,24 +172,6 @@ def test_a_calibration_belongs_to_its_scales_of_each_column(bundle: Path, plant:
         assert re.search(f"c.json: on data scaled by {wrong}", capsys.readouterr().err)
     (folder / "plant.toml").write_text(named)
     assert main(["run", str(folder / "plant.toml"), "--out", str(folder / "o"), "-q"]) == 0
-
-
-def test_a_bundle_from_before_the_label_rule_finds_its_features(schema1: Path, tmp_path: Path) -> None:
-    """There `class` was trained on: four columns with it, so a source with such a heading has as many now."""
-    bundle = schema1 / "table" / "bundle"
-    manifest = read(bundle)
-    inputs = manifest.data.inputs
-    names = [f"c{i}" for i in range(inputs - 1)]
-    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "class"]), comments="")
-    assert load_test(bundle, manifest, str(tmp_path / "t.csv"))[0].inputs == inputs
-    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, :inputs], delimiter=",", header=",".join([*names, "d"]), comments="")
-    assert load_test(bundle, manifest, str(tmp_path / "t.csv"))[0].inputs == inputs
-    both = ",".join([*names, "class", "label"])  # then `label` alone was a label
-    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, : inputs + 1], delimiter=",", header=both, comments="")
-    assert load_test(bundle, manifest, str(tmp_path / "t.csv"))[0].inputs == inputs
-    np.savetxt(tmp_path / "t.csv", np.eye(60)[:, : inputs - 1], delimiter=",")
-    with pytest.raises(DataError, match=rf"has {inputs - 1} values per sample, must be {inputs}"):
-        load_test(bundle, manifest, str(tmp_path / "t.csv"))
 
 
 def test_one_scale_for_all_loses_the_small_columns_and_says_which(plant: Path, tmp_path: Path, capsys) -> None:

@@ -171,7 +171,7 @@ def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
             0.01,
             "better.json: the baseline is of another model: mini 24-3, must be mini 24-12-4",
         ),
-        ({"schema": 7}, 0.01, "better.json: metrics of schema 7, this tiedae reads schemas 1 and 2"),
+        ({"schema": 7}, 0.01, "better.json: metrics of schema 7, this tiedae reads schema 2"),
         ({"checks": 3}, 0.01, "better.json: damaged: "),
         ({}, -1, "tiedae: allow: got -1, must be a fraction of 0 or more, such as 0.01"),
         (None, 0.01, "better.json: no such file, must be metrics of a verification"),

@@ -14,7 +14,7 @@ from tiedae.cli import main
 from tiedae.export.codec.codec import load
 
 from ..export.c.compiled import tool
-from ..export.codec.conftest import NAMES, extract_old_runs
+from ..export.codec.conftest import NAMES, extract_runs
 from ..export.web.node import call as node
 from .test_packaging import WITHOUT, call, content
 
@@ -26,7 +26,7 @@ PAGE = {"index.html", *(f"page/{name}" for name in ("app.mjs", "draw.mjs", "file
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("clang", "wasm-ld", "node"):
         tool(name)
-    return extract_old_runs(tmp_path_factory.mktemp("runs"))
+    return extract_runs(tmp_path_factory.mktemp("runs"))
 
 
 def paths(name: str) -> set[str]:
@@ -94,9 +94,9 @@ def test_the_module_can_be_built_again(runs: Path, tmp_path: Path) -> None:
     assert {path: data for path, data in content(out).items() if not path.endswith(".o")} == before
 
 
-def test_a_bundle_without_tables_has_no_files(schema1: Path, runs: Path, tmp_path: Path) -> None:
-    assert call("package", schema1 / "bytes", "--for", "npm", "-o", tmp_path / "web") == 0
-    (error,) = node([(tmp_path / "web", {}, "compress", np.load(codec_golden(schema1 / "bytes")).ravel())])
+def test_a_bundle_without_tables_has_no_files(small_runs: Path, runs: Path, tmp_path: Path) -> None:
+    assert call("package", small_runs / "bytes", "--for", "npm", "-o", tmp_path / "web") == 0
+    (error,) = node([(tmp_path / "web", {}, "compress", np.load(codec_golden(small_runs / "bytes")).ravel())])
     assert error.endswith("it has none: the bundle has no tables for .tae files")
 
 

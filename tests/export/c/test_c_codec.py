@@ -31,7 +31,7 @@ from tiedae.export.codec.streams import Reader
 from tiedae.export.codec.tables import FrequencyTables
 from tiedae.export.codec.tokens import extra_bits
 
-from ..codec.conftest import GOLDEN, extract_old_runs
+from ..codec.conftest import GOLDEN, extract_runs
 from . import codec_library as library
 from .codec_library import Bundled, Copying, Library
 from .codec_models import (
@@ -384,7 +384,7 @@ def test_float_data_have_lossy_files_alone(folder: Folder) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return extract_old_runs(tmp_path_factory.mktemp("schema1"))
+    return extract_runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.parametrize("file", ["bytes", "classes", "lossless", "bounded", "table"])

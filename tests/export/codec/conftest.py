@@ -1,4 +1,4 @@
-"""Bundles of schema 1 with the tables in golden/, and their samples: bytes and a table of floats."""
+"""Bundles of two small runs with the tables in golden/, and their samples: bytes and a table of floats."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from tiedae.export.bundle import write_files
 from tiedae.export.file_info import FileInfo
 from tiedae.export.manifest import FILE, with_files
 
+from ...conftest import RUNS
+
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("bytes", "table")
 
 
 @pytest.fixture(scope="session")
-def old_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of each of `NAMES` with `bundle`, as it was written in 2026, and its tables."""
-    return extract_old_runs(tmp_path_factory.mktemp("schema1"))
+def coded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each of `NAMES` with `bundle` and its tables."""
+    return extract_runs(tmp_path_factory.mktemp("runs"))
 
 
-def extract_old_runs(folder: Path) -> Path:
-    with zipfile.ZipFile(Path(__file__).parents[2] / "schema1.zip") as archive:
+def extract_runs(folder: Path) -> Path:
+    with zipfile.ZipFile(RUNS) as archive:
         archive.extractall(folder)
     for name in NAMES:
         bundle = folder / name / "bundle"
@@ -38,13 +40,13 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def bundle(old_runs: Path, name: str) -> Path:
-    return old_runs / name / "bundle"
+def bundle(coded_runs: Path, name: str) -> Path:
+    return coded_runs / name / "bundle"
 
 
 @pytest.fixture
-def samples(old_runs: Path, name: str) -> np.ndarray:
+def samples(coded_runs: Path, name: str) -> np.ndarray:
     """400 samples of a bundle, [n, inputs] in the data's dtype."""
     if name == "bytes":
-        return np.load(old_runs / "bytes" / "bytes.npy")
-    return np.loadtxt(old_runs / "table" / "table.csv", delimiter=",", skiprows=1, usecols=range(10))
+        return np.load(coded_runs / "bytes" / "bytes.npy")
+    return np.loadtxt(coded_runs / "table" / "table.csv", delimiter=",", skiprows=1, usecols=range(10))

@@ -39,7 +39,7 @@ from tiedae.export.codec.residuals import ContextTables, ResidualCoder
 from tiedae.export.codec.streams import Reader, StreamDecoder
 from tiedae.export.codec.tables import FrequencyTables
 
-from .conftest import GOLDEN, NAMES, extract_old_runs
+from .conftest import GOLDEN, NAMES, extract_runs
 
 CORPUS = Path(__file__).parent / "corpus"
 """Inputs of each target, in a folder of its name, beside the golden files: what a guided run found, made small."""
@@ -353,7 +353,7 @@ def main() -> None:
     arguments, options = parser.parse_known_args()
     names = [arguments.target] if arguments.target else list(TARGETS)
     with tempfile.TemporaryDirectory() as folder:
-        subject = Subject(extract_old_runs(Path(folder)))
+        subject = Subject(extract_runs(Path(folder)))
         _ = subject.models, subject.tables, subject.coders
         if arguments.atheris:
             guided(subject, names[0], arguments.atheris, options)

@@ -17,8 +17,8 @@ SECONDS = float(os.environ.get("TIEDAE_FUZZ_SECONDS", "6"))
 
 
 @pytest.fixture(scope="module")
-def subject(old_runs: Path) -> fuzz.Subject:
-    return fuzz.Subject(old_runs)
+def subject(coded_runs: Path) -> fuzz.Subject:
+    return fuzz.Subject(coded_runs)
 
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)

@@ -64,9 +64,9 @@ def test_a_step_is_halved_where_the_dtype_s_rounding_would_break_the_bound() -> 
 
 
 @pytest.fixture(scope="module")
-def model(old_runs: Path) -> FileModel:
+def model(coded_runs: Path) -> FileModel:
     """The bundle of a table with golden tables of residuals, which bundles of its time do not have."""
-    bundle = old_runs / "table" / "bundle"
+    bundle = coded_runs / "table" / "bundle"
     plain, data = FileModel.of(Bundle.open(bundle)), (GOLDEN / "grid.residuals").read_bytes()
     residuals = ResidualTables.from_bytes(plain.spec, data, "grid.residuals")
     identity = hashlib.sha256(decoding_text(bundle) + plain.tables.to_bytes() + data).digest()[:8]
@@ -87,13 +87,13 @@ def modes(data: bytes) -> list[int]:
     return [read_frame(data, frame, contents.header).mode for frame in contents.frames]
 
 
-def of_table(old_runs: Path) -> np.ndarray:
-    return np.loadtxt(old_runs / "table" / "table.csv", delimiter=",", skiprows=1, usecols=range(10))
+def of_table(coded_runs: Path) -> np.ndarray:
+    return np.loadtxt(coded_runs / "table" / "table.csv", delimiter=",", skiprows=1, usecols=range(10))
 
 
-def golden_samples(model: FileModel, old_runs: Path) -> np.ndarray:
+def golden_samples(model: FileModel, coded_runs: Path) -> np.ndarray:
     """Two frames near what the model can give, and one that it has never seen the like of."""
-    rng, x = np.random.default_rng(0), of_table(old_runs)[-20:]
+    rng, x = np.random.default_rng(0), of_table(coded_runs)[-20:]
     near = x
     for _ in range(20):
         near = model.program.real_samples(model.program.reconstruct(near)[1])
@@ -104,19 +104,19 @@ def golden_samples(model: FileModel, old_runs: Path) -> np.ndarray:
 GOLDEN_BOUND = 0.05
 
 
-def test_the_golden_file_decodes_for_ever(model: FileModel, old_runs: Path) -> None:
+def test_the_golden_file_decodes_for_ever(model: FileModel, coded_runs: Path) -> None:
     """Version 1, written on 2026-11-29 with frames of 8. Never write it again."""
     data = (GOLDEN / "grid.tae").read_bytes()
     np.testing.assert_array_equal(decompressed(model, data), np.load(GOLDEN / "grid.npy"))
-    x = golden_samples(model, old_runs)
+    x = golden_samples(model, coded_runs)
     assert compressed(model, x, GOLDEN_BOUND, 8) == data
     assert np.abs(np.load(GOLDEN / "grid.npy") - x).max() <= GOLDEN_BOUND
     assert set(modes(data)) == {3, 4}
 
 
-def test_a_decoder_written_from_the_document_agrees(model: FileModel, old_runs: Path) -> None:
-    manifest = json.loads((old_runs / "table" / "bundle" / "manifest.json").read_bytes())
-    tables, residuals = (old_runs / "table" / "bundle" / "table.codec").read_bytes(), (GOLDEN / "grid.residuals").read_bytes()
+def test_a_decoder_written_from_the_document_agrees(model: FileModel, coded_runs: Path) -> None:
+    manifest = json.loads((coded_runs / "table" / "bundle" / "manifest.json").read_bytes())
+    tables, residuals = (coded_runs / "table" / "bundle" / "table.codec").read_bytes(), (GOLDEN / "grid.residuals").read_bytes()
 
     def reconstruct(codes: list[list[int]]) -> list[list[float]]:
         return model.bases(np.array(codes, np.uint8)).tolist()
@@ -131,10 +131,10 @@ def test_a_decoder_written_from_the_document_agrees(model: FileModel, old_runs: 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("bound", [4e-3, 0.03, 2.0])
 @pytest.mark.parametrize("content", ["table", "random", "constant", "extremes"])
-def test_bounds_hold(model: FileModel, old_runs: Path, dtype: str, bound: float, content: str) -> None:
+def test_bounds_hold(model: FileModel, coded_runs: Path, dtype: str, bound: float, content: str) -> None:
     rng = np.random.default_rng(0)
     x = {
-        "table": of_table(old_runs)[:40],
+        "table": of_table(coded_runs)[:40],
         "random": rng.normal(0, 10, (40, 10)),
         "constant": np.full((40, 10), 1.25),
         "extremes": np.where(rng.random((40, 10)) < 0.5, -30.0, 30.0),
@@ -153,8 +153,8 @@ def test_bounds_hold(model: FileModel, old_runs: Path, dtype: str, bound: float,
     assert np.abs(back.astype(np.float64) - x.astype(np.float64)).max() <= bound
 
 
-def test_what_cannot_be_promised_is_refused(model: FileModel, old_runs: Path) -> None:
-    x = of_table(old_runs)[:8]
+def test_what_cannot_be_promised_is_refused(model: FileModel, coded_runs: Path) -> None:
+    x = of_table(coded_runs)[:8]
     with pytest.raises(DataError, match=r"max error 1e-12: too small: a value is more than 32,767 steps of twice that"):
         compressed(model, x, 1e-12)
     for bound in (0.0, -1.0, float("nan"), float("inf")):
@@ -165,8 +165,8 @@ def test_what_cannot_be_promised_is_refused(model: FileModel, old_runs: Path) ->
         compressed(model, x, 1.0)
 
 
-def test_damaged_halvings_are_named(model: FileModel, old_runs: Path) -> None:
-    header, x = model.header(64, FileKind.BOUNDED, 0.5), of_table(old_runs)[:8]
+def test_damaged_halvings_are_named(model: FileModel, coded_runs: Path) -> None:
+    header, x = model.header(64, FileKind.BOUNDED, 0.5), of_table(coded_runs)[:8]
     for mode in model.modes(FileKind.BOUNDED):
         (payload,) = MODES[mode].encode(model, header, [x], [model.program.encode(x)])
         assert payload is not None
@@ -176,8 +176,8 @@ def test_damaged_halvings_are_named(model: FileModel, old_runs: Path) -> None:
                 MODES[mode].decode(model, header, [wrong], [8])
 
 
-def test_tables_are_fitted_to_the_steps(model: FileModel, old_runs: Path) -> None:
-    x = of_table(old_runs)
+def test_tables_are_fitted_to_the_steps(model: FileModel, coded_runs: Path) -> None:
+    x = of_table(coded_runs)
 
     def size(training: np.ndarray) -> int:
         y = model.program.real_samples(model.program.reconstruct(training)[1])

@@ -26,8 +26,8 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def model(old_runs: Path) -> FileModel:
-    return FileModel.of(Bundle.open(old_runs / "bytes" / "bundle"))
+def model(coded_runs: Path) -> FileModel:
+    return FileModel.of(Bundle.open(coded_runs / "bytes" / "bundle"))
 
 
 @pytest.fixture(scope="module")

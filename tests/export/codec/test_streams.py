@@ -56,20 +56,20 @@ def test_golden_files_are_what_is_written(codec: Codec, samples: np.ndarray, nam
 
 
 @pytest.fixture
-def classed(old_runs: Path, tmp_path: Path) -> Path:
+def classed(coded_runs: Path, tmp_path: Path) -> Path:
     """The bundle of bytes with the tables of four classes, as they were fitted in 2026."""
     bundle, data = tmp_path / "classed", (GOLDEN / "classes.codec").read_bytes()
-    shutil.copytree(old_runs / "bytes" / "bundle", bundle)
+    shutil.copytree(coded_runs / "bytes" / "bundle", bundle)
     write_files(bundle, {"bytes.codec": data})
     write_files(bundle, {FILE: with_files(bundle, {"bytes.codec": FileInfo.of(data)})})
     return bundle
 
 
-def test_golden_files_with_classes_decode_for_ever(old_runs: Path, classed: Path) -> None:
+def test_golden_files_with_classes_decode_for_ever(coded_runs: Path, classed: Path) -> None:
     """Version 2 of the tables, written on 2026-11-27 with frames of 8: the file of bytes again. Never write them again."""
     found = load(classed).decompress(golden("classes"))
     np.testing.assert_array_equal(found, np.load(GOLDEN / "bytes.npy"))
-    samples = np.load(old_runs / "bytes" / "bytes.npy")
+    samples = np.load(coded_runs / "bytes" / "bytes.npy")
     assert load(classed, runtime="program").compress(samples[-20:], samples_per_frame=8) == golden("classes")
     tables = (classed / "bytes.codec").read_bytes()
     manifest = json.loads((classed / "manifest.json").read_bytes())
@@ -80,10 +80,10 @@ def test_golden_files_with_classes_decode_for_ever(old_runs: Path, classed: Path
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"max_error": 3}])
-def test_files_with_classes_are_files_as_others(old_runs: Path, classed: Path, options: dict[str, Any]) -> None:
+def test_files_with_classes_are_files_as_others(coded_runs: Path, classed: Path, options: dict[str, Any]) -> None:
     """The same samples; any range, in pieces, as frames alone, appended to; other models refuse them."""
-    plain, codec = (load(each, runtime="program") for each in (old_runs / "bytes" / "bundle", classed))
-    x = np.load(old_runs / "bytes" / "bytes.npy")[:50]
+    plain, codec = (load(each, runtime="program") for each in (coded_runs / "bytes" / "bundle", classed))
+    x = np.load(coded_runs / "bytes" / "bytes.npy")[:50]
     data, right = codec.compress(x, samples_per_frame=8, **options), plain.decompress(plain.compress(x, **options))
     assert read(data, "f.tae").header.classed and not read(plain.compress(x, **options), "f.tae").header.classed
     np.testing.assert_array_equal(codec.decompress(data), right)
@@ -104,9 +104,9 @@ def test_files_with_classes_are_files_as_others(old_runs: Path, classed: Path, o
         plain.decompress(data)
 
 
-def test_a_damaged_frame_with_classes_leaves_the_others(old_runs: Path, classed: Path) -> None:
+def test_a_damaged_frame_with_classes_leaves_the_others(coded_runs: Path, classed: Path) -> None:
     codec = load(classed, runtime="program")
-    x = np.load(old_runs / "bytes" / "bytes.npy")[:32]
+    x = np.load(coded_runs / "bytes" / "bytes.npy")[:32]
     data = bytearray(codec.compress(x, samples_per_frame=8))
     data[read(bytes(data), "f.tae").frames[1].stop - 1] ^= 1
     reader = Reader(codec.file_model, bytes(data), "f.tae")
@@ -117,11 +117,11 @@ def test_a_damaged_frame_with_classes_leaves_the_others(old_runs: Path, classed:
 
 
 @pytest.mark.parametrize("file", INTEGER_FILES)
-def test_golden_files_of_integers_decode_for_ever(old_runs: Path, file: str) -> None:
+def test_golden_files_of_integers_decode_for_ever(coded_runs: Path, file: str) -> None:
     """Version 1, written on 2026-11-29 with frames of 8: both modes, and extremes. Never write them again."""
-    found, x = load(old_runs / "bytes" / "bundle").decompress(golden(file)), np.load(GOLDEN / "lossless.npy")
+    found, x = load(coded_runs / "bytes" / "bundle").decompress(golden(file)), np.load(GOLDEN / "lossless.npy")
     np.testing.assert_array_equal(found, np.load(GOLDEN / f"{file}.npy"))
-    assert load(old_runs / "bytes" / "bundle").compress(x, samples_per_frame=8, **INTEGER_FILES[file]) == golden(file)
+    assert load(coded_runs / "bytes" / "bundle").compress(x, samples_per_frame=8, **INTEGER_FILES[file]) == golden(file)
     assert modes(golden(file)) == ([1, 2, 1] if file == "lossless" else [1, 1, 1])
 
 
@@ -138,9 +138,9 @@ def document(bundle: Path, name: str) -> tuple[dict[str, Any], bytes, list[list[
 
 
 @pytest.mark.parametrize("file", INTEGER_FILES)
-def test_a_decoder_from_the_document_alone_gives_the_integers(old_runs: Path, file: str) -> None:
+def test_a_decoder_from_the_document_alone_gives_the_integers(coded_runs: Path, file: str) -> None:
     """All but the operations of the program, which are those of the interpreter here."""
-    bundle = old_runs / "bytes" / "bundle"
+    bundle = coded_runs / "bytes" / "bundle"
     manifest, identity, plain = document(bundle, "bytes")
     program = FileModel.of(Bundle.open(bundle)).program.program
 
@@ -184,8 +184,8 @@ SPECS = {
 
 
 @pytest.mark.parametrize("kind", SPECS)
-def test_every_kind_of_data_round_trips(old_runs: Path, kind: str) -> None:
-    codec = load(old_runs / "bytes" / "bundle", runtime="program")
+def test_every_kind_of_data_round_trips(coded_runs: Path, kind: str) -> None:
+    codec = load(coded_runs / "bytes" / "bundle", runtime="program")
     spec = replace(codec.spec, **SPECS[kind])
     model = dataclasses.replace(codec.file_model, program=dataclasses.replace(codec.file_model.program, spec=spec))
     x = np.random.default_rng(0).uniform(0, 255, (100, *spec.shape)).astype(spec.dtype)
@@ -268,8 +268,8 @@ def test_codes_of_another_model_are_named(bundle: Path, samples: np.ndarray, mon
         codec.compress(samples)
 
 
-def test_other_models_are_refused(old_runs: Path) -> None:
-    codec = load(old_runs / "bytes" / "bundle")
+def test_other_models_are_refused(coded_runs: Path) -> None:
+    codec = load(coded_runs / "bytes" / "bundle")
     with pytest.raises(FormatError, match="was encoded with another model, tables, shape, dtype or scaling"):
         codec.decompress(golden("table"))
     model = codec.file_model
@@ -295,8 +295,8 @@ ADVERSARIAL = {
 
 @pytest.mark.parametrize("content", ADVERSARIAL)
 @pytest.mark.parametrize("bound", [0, 1, 3, 16, 200, 65_535])
-def test_every_value_is_within_the_bound(old_runs: Path, content: str, bound: int) -> None:
-    codec = load(old_runs / "bytes" / "bundle", runtime="program")
+def test_every_value_is_within_the_bound(coded_runs: Path, content: str, bound: int) -> None:
+    codec = load(coded_runs / "bytes" / "bundle", runtime="program")
     x = ADVERSARIAL[content](codec)
     options: dict[str, Any] = {"max_error": bound} if bound else {"lossless": True}
     data = codec.compress(x, samples_per_frame=16, **options)
@@ -344,8 +344,8 @@ def test_a_frame_that_is_no_payload_is_named_among_others(models: dict[str, File
     assert reader.problems[0].startswith(f"frame {frame} (samples {8 * frame} to {8 * frame + 7}): damaged: ")
 
 
-def test_what_cannot_be_promised_is_refused(old_runs: Path, models: dict[str, FileModel]) -> None:
-    codec, table = (load(old_runs / name / "bundle") for name in NAMES)
+def test_what_cannot_be_promised_is_refused(coded_runs: Path, models: dict[str, FileModel]) -> None:
+    codec, table = (load(coded_runs / name / "bundle") for name in NAMES)
     x = np.load(GOLDEN / "bytes.npy")
     for bound in (0, -1, 0.5, 65_536, float("nan"), float("inf")):
         with pytest.raises(InputError, match=f"max error: got {bound:g}, must be an integer in 1…65,535 for uint8"):
@@ -372,19 +372,19 @@ def test_what_cannot_be_promised_is_refused(old_runs: Path, models: dict[str, Fi
             Reader(model, header.to_bytes() + pack_index(header, []), "f.tae")
 
 
-def test_bundles_without_tables_say_so(schema1: Path, codec: Codec) -> None:
+def test_bundles_without_tables_say_so(small_runs: Path, codec: Codec) -> None:
     with pytest.raises(
         InputError, match=r"holds no bytes\.codec, which \.tae files need; `tiedae rescale .* --data DATA --out DIR`"
     ):
-        load(schema1 / "bytes" / "bundle").compress(np.zeros(24, np.uint8))
+        load(small_runs / "bytes" / "bundle").compress(np.zeros(24, np.uint8))
     with pytest.raises(InputError, match=r"a model archive has no frequency tables; \.tae files need a bundle"):
         dataclasses.replace(codec, bundle=None).compress(np.zeros(24, np.uint8))
 
 
-def test_the_identity_is_that_of_program_tables_and_data(old_runs: Path, tmp_path: Path) -> None:
-    found = {load(old_runs / name / "bundle").file_model.identity.hex() for name in NAMES}
+def test_the_identity_is_that_of_program_tables_and_data(coded_runs: Path, tmp_path: Path) -> None:
+    found = {load(coded_runs / name / "bundle").file_model.identity.hex() for name in NAMES}
     assert found == {Header.from_bytes(golden(name), name).identity.hex() for name in NAMES} and len(found) == 2
-    assert read_manifest(old_runs / "bytes" / "bundle").files.keys() > {"bytes.codec"}
+    assert read_manifest(coded_runs / "bytes" / "bundle").files.keys() > {"bytes.codec"}
 
 
 def whole_samples(name: str) -> list[bytes]:
@@ -424,8 +424,8 @@ def require_noticed(model: FileModel, data: bytes, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def models(old_runs: Path) -> dict[str, FileModel]:
-    found = {name: FileModel.of(Bundle.open(old_runs / name / "bundle")) for name in NAMES}
+def models(coded_runs: Path) -> dict[str, FileModel]:
+    found = {name: FileModel.of(Bundle.open(coded_runs / name / "bundle")) for name in NAMES}
     return found | dict.fromkeys(INTEGER_FILES, found["bytes"])
 
 

@@ -132,12 +132,3 @@ def test_a_table_shows_the_error_of_each_column_instead_of_a_curve(make_parts):
 def test_columns_without_names_have_numbers(make_parts):
     page = render_report(*table_parts(make_parts, width=5))
     assert all(f"<th>value {i}<small>" in page for i in range(5))
-
-
-@pytest.mark.parametrize(
-    ("window", "dtype", "curves"), [(256, "float32", True), (0, "uint8", True), (0, "float32", False)], ids=str
-)
-def test_what_an_earlier_manifest_leaves_open_follows_from_its_recipe(make_parts, window, dtype, curves):
-    manifest, metrics, *arrays = make_parts((20,), dtype, "byte" if dtype == "uint8" else "minmax")
-    manifest["recipe"]["data"]["window"] = window
-    assert ("<h3>Error per column</h3>" in render_report(manifest, metrics, *arrays)) != curves

@@ -464,11 +464,8 @@ DAMAGED: dict[str, tuple[str, str]] = {
     "binary": ("\x00", "damaged: not JSON"),
     "list": ("[]", "not metrics of tiedae"),
     "other": ('{"a": 1}', "not metrics of tiedae"),
-    "manifest": (
-        '{"schema": 1, "name": "toy", "files": {"toy.onnx": {}}}',
-        "not metrics of tiedae: lacks checks, storage, parity, quality",
-    ),
-    "schema": (written(schema=3), "metrics of schema 3, this tiedae reads schemas 1 and 2"),
+    "manifest": ('{"schema": 1, "name": "toy", "files": {"toy.onnx": {}}}', "metrics of schema 1, this tiedae reads schema 2"),
+    "schema": (written(schema=3), "metrics of schema 3, this tiedae reads schema 2"),
     "no schema": (json.dumps(metrics()), "not metrics of tiedae: it has no schema"),
     "table": (json.dumps({"schema": 2, "name": "a", "checks": []}), "damaged: storage: is missing, must be a list"),
     "name": (written(name=3), "damaged: name: got 3, must be a string"),
