@@ -186,6 +186,11 @@ def make_program() -> Callable[..., Program]:
     return build_program
 
 
+def smallest_recipe(source: str = "x.npy", *, data: str = "", more: str = "") -> str:
+    """The text of a recipe of one layer of three units, with more lines of its [data], and lines after [model]."""
+    return f"[data]\nsource = '{source}'\n{data}\n[model]\nlayers = [{{units = 3}}]\n{more}"
+
+
 RECIPE = """
 name = "mini"
 [data]

@@ -15,6 +15,7 @@ from tiedae.compress.errors import DataError, FormatError, RecipeError
 from tiedae.data_sets import VARIABLE
 from tiedae.sources import load_dataset
 
+from ..conftest import smallest_recipe
 from .test_sources import LABELS, PIXELS, idx, write_npy, write_npz_of_one
 
 
@@ -239,7 +240,7 @@ def test_a_source_that_cannot_be_used_is_one_line_and_leaves_nothing(tmp_path, c
     with pytest.raises(error, match=text):
         load_dataset(DataConfig(source), "sigmoid")
     recipe, out = tmp_path / "small.toml", tmp_path / "out"
-    recipe.write_text(f"[data]\nsource = '{source}'\n[model]\nlayers = [{{units = 3}}]")
+    recipe.write_text(smallest_recipe(source))
     assert main(["run", str(recipe), "--out", str(out)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.match(f"tiedae: {tmp_path}.*{text}", line)

@@ -15,15 +15,12 @@ from tiedae.cli import main
 from tiedae.compress.errors import CheckError, ExportError, FormatError
 from tiedae.data_sets import DATA_SETS, VARIABLE
 
+from ..conftest import smallest_recipe
+
 COMMAND = [sys.executable, "-m", "tiedae"]
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 
-RECIPE = """
-[data]
-source = "x.npy"
-[model]
-layers = [{units = 3}]
-"""
+RECIPE = smallest_recipe()
 
 
 def one_line(capsys):

@@ -17,6 +17,8 @@ from tiedae.sources import load_data, load_dataset
 from tiedae.tae_files import encode_test, quality_text
 from tiedae.verification import verify
 
+from ..conftest import smallest_recipe
+
 CLEAN = np.random.default_rng(0).integers(0, 256, (40, 4, 6), dtype=np.uint8)
 NOISY = np.clip(CLEAN + np.random.default_rng(1).normal(0, 40, CLEAN.shape), 0, 255).astype(np.uint8)
 
@@ -49,7 +51,7 @@ def refused(
 ) -> str:
     """The line of a run that is refused with exit code 2."""
     recipe = folder / "r.toml"
-    recipe.write_text(f'[data]\nsource = "{source}"\n{data}\n[model]\nlayers = [4]\n{more}', encoding="utf-8")
+    recipe.write_text(smallest_recipe(source, data=data, more=more), encoding="utf-8")
     assert main(["run", str(recipe), "--out", str(folder / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert not (folder / "out" / "bundle").exists()

@@ -16,6 +16,8 @@ from tiedae.compress.errors import UnavailableError
 from tiedae.compress.packages import INSTALL, missing, require_one_build
 from tiedae.data_sets import ASSETS
 
+from ..conftest import smallest_recipe
+
 TRAIN = "pip install 'tiedae[train]'"
 CPU = "pip install 'tiedae[cpu]'"
 BARE = ("tensorflow", "tf_keras", "tensorflow_model_optimization", "tf2onnx", "onnxruntime", "optuna")
@@ -147,7 +149,7 @@ def test_a_bundle_without_onnx_files_needs_no_onnx_runtime(small_runs, without, 
 def test_a_package_that_only_the_data_needs(tmp_path, monkeypatch, capsys):
     """Found by the import itself: no command can tell beforehand."""
     (tmp_path / "pictures").mkdir()
-    (tmp_path / "recipe.toml").write_text('[data]\nsource = "pictures"\n[model]\nlayers = [{units = 3}]\n')
+    (tmp_path / "recipe.toml").write_text(smallest_recipe("pictures"))
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert main(["run", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "out")]) == 2
     assert one_line(capsys) == "PIL is not installed: pip install pillow"

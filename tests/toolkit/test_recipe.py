@@ -25,6 +25,8 @@ from tiedae.compress.tasks import Anomaly, Compression, Denoising, NoiseConfig, 
 from tiedae.data_sets import ASSETS, DATA_SETS
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe, recipe_digest, recipe_schema, recipe_to_toml
 
+from ..conftest import smallest_recipe
+
 SMALL = {"data": {"source": "x.npy"}, "model": {"layers": [{"units": 8, "activation": "relu"}, {"units": 3}]}}
 SHARE = st.floats(0, 0.875)
 
@@ -105,7 +107,7 @@ def test_a_bare_number_that_is_no_layer_is_named(layer, text):
 )
 def test_a_recipe_without_a_name_has_one_from_its_file(tmp_path, file, name):
     path = tmp_path / f"{file}.toml"
-    path.write_text("[data]\nsource = 'x'\n[model]\nlayers = [3]", encoding="utf-8")
+    path.write_text(smallest_recipe(), encoding="utf-8")
     assert load_recipe(path).name == name
 
 
@@ -312,7 +314,7 @@ def test_a_wrong_key_or_value_is_named_with_what_would_be_right(mapping, text):
         (None, "no such recipe"),
         (b"[data]\nsource = \n", "not valid TOML: Invalid value (at line 2, column 10)"),
         (b"\xff\xfe", "is not UTF-8 text (byte 0)"),
-        (b"name = 3\n[data]\nsource = 'x'\n[model]\nlayers = [{units = 3}]", "name: got 3, must be a string"),
+        (b"name = 3\n" + smallest_recipe().encode(), "name: got 3, must be a string"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_named(tmp_path, content, text):

@@ -18,6 +18,7 @@ from tiedae.export.verify.results import read_metrics
 from tiedae.readers import read
 from tiedae.sources import data_text, load_data, load_dataset, with_absolute_paths
 
+from ..conftest import smallest_recipe
 from .test_sources import LABELS, PIXELS, idx
 
 TEST, TEST_LABELS = 255 - PIXELS[:6], LABELS[6:12]
@@ -230,12 +231,7 @@ def test_a_label_is_left_out_once():
         DataConfig("x.npz", drop_labels=(1, 1))
 
 
-RECIPE = """
-[data]
-source = "train.csv"
-test = "test.csv"
-[model]
-layers = [3]
+STAGES = """
 [train]
 epochs = 1
 [quantize]
@@ -252,7 +248,7 @@ def test_a_run_is_measured_on_its_test_file_which_the_bundle_knows(tmp_path, mon
     train, test = (rng.integers(0, 256, (n, 4, 3), np.uint8) for n in (60, 40))
     csv(folder, "train", train, np.arange(60) % 3)
     csv(folder, "test", test, np.arange(40) % 3)
-    (folder / "r.toml").write_text(RECIPE)
+    (folder / "r.toml").write_text(smallest_recipe("train.csv", data="test = 'test.csv'", more=STAGES))
     assert main(["run", str(folder / "r.toml"), "--out", str(out)]) in (0, 1)
     assert "test samples: test.csv" in capsys.readouterr().err
     bundle = Bundle.open(out / "bundle")
