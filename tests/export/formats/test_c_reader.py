@@ -27,7 +27,7 @@ from ..c.models import CASES, Case
 from ..c.programs import random_program
 
 WIDTHS = (20, 12, 5)
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "c" / "src" / "heartbeat.c"
 
 
 def write(folder: Path, program: Program, **options) -> Path:
@@ -97,9 +97,8 @@ def test_every_part_is_ours_in_either_file(name: str, tmp_path: Path) -> None:
     assert failed(path, program) == {}
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("heartbeat.c")), ids=lambda path: path.relative_to(EXAMPLES).parts[0])
-def test_the_examples_are_read(path: Path) -> None:
-    assert main(["inspect", str(path)]) == 0
+def test_the_example_is_read() -> None:
+    assert main(["inspect", str(EXAMPLE)]) == 0
 
 
 @pytest.mark.parametrize("signature", ["encode", "decode"])
