@@ -18,7 +18,6 @@ from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_tab
 from .dataset_model import DatasetModel
 from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
-from .integers import UNPAIRED
 from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
 from .lineage import Lineage
@@ -383,10 +382,9 @@ class TiedAutoencoder(DatasetModel):
         if header["quantization"] is not None:
             names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
             spec = checked(QuantizationSpec, header["quantization"], "quantization")
-            pairs = header.get("pairs", {})
             model.quantize_kernels(spec.granularity, spec.bits)
             for kernel in model.kernels:
-                kernel.pair_limit, kernel.headroom = pairs.get(kernel.name, (UNPAIRED, 1.0))
+                kernel.pair_limit, kernel.headroom = header["pairs"][kernel.name]
             model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
         model.restore(arrays)
         if header.get("spec") is not None:

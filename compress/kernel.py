@@ -33,7 +33,7 @@ class TiedKernel(tf_keras.layers.Layer):
         clusters     uint8 [inputs, units], the index of each weight's cluster; None if not clustered
         granularity  None if not quantized
         bits         width of the integers
-        pair_limit   limit of the pair rule at 8 bits, see `integers`; `UNPAIRED` in archives from before the rule
+        pair_limit   limit of the pair rule at 8 bits, see `integers`
         largest      float32 () for `tensor`, [units] for `unit`: the real value of the largest integer. At 8 bits it is
                      `headroom` times the largest magnitude. With fewer bits it is trained (Esser et al. 2020), starting at
                      the least squared rounding and clipping error

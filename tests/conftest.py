@@ -242,7 +242,7 @@ def finished_run(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def small_runs(tmp_path: Path) -> Path:
-    """Two runs, `bytes` and `table`: recipe, samples, archive, calibration, and a bundle without tables for .tae files."""
+    """Two runs, `bytes` and `table`: recipe, samples, and a bundle without tables for .tae files."""
     with zipfile.ZipFile(RUNS) as archive:
         archive.extractall(tmp_path / "runs")
     return tmp_path / "runs"
