@@ -27,6 +27,7 @@ from tiedae.export import lower
 from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.file_io import FileIO
 from tiedae.export.parity.keras_device import keras_function
+from tiedae.export.report.tasks import denoising as view
 from tiedae.export.tasks import denoising
 from tiedae.export.tasks.results import KERAS, PROGRAM, DenoisingResult
 from tiedae.export.tasks.row import Exported
@@ -67,7 +68,7 @@ def denoising_rows(console: Console) -> Sequence[Row]:
         measured = denoising.measure(exported(recipe, splits, console), IMAGES, (1.0,))
         assert isinstance(measured.result, DenoisingResult)
         for row in measured.result.rows:
-            console.note(f"seed {seed}: {denoising.title(row)}: {denoising.quality_text(row)} {denoising.gain_text(row)}")
+            console.note(f"seed {seed}: {view.title(row)}: {view.quality_text(row)} {view.gain_text(row)}")
         results.append(measured.result)
     gains = [result.row(PROGRAM).gain_db or 0.0 for result in results]
     floats = [result.row(KERAS).gain_db or 0.0 for result in results]

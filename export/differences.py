@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+LEAST_SCALE = 0.1
+"""Lower bound of a full scale: an activation may shrink sums that were rounded at their own magnitude."""
 SHOWN = 3
 """Maximum number of differing values reported."""
 

@@ -17,7 +17,7 @@ from ..compress.affine import Quantization, io_dtype
 from ..compress.config import ExportConfig
 from ..compress.errors import ExportError
 from ..compress.scaling import Scaling
-from .verify.results import LEAST_SCALE
+from .differences import LEAST_SCALE
 
 OFFSET, SCALE = "scaling.offset", "scaling.scale"
 """Names of the two constants in a file, float32, one value or one per input."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -158,3 +159,16 @@ def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
     )
     found = {each for each in imported("export.module", path) if each}
     assert found == {"compress.kernel", "compress.data", "export.golden", "export.verify.measurement", "toolkit.recipe"}
+
+
+def test_every_package_is_installed():
+    """A folder that the list lacks is in a checkout and not in the wheel."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent.relative_to(ROOT).as_posix() for top in FOLDERS for path in (ROOT / top).rglob("__init__.py")}
+    places = {name: folder for name, folder in options["package-dir"].items()}
+
+    def folder_of(package: str) -> str:
+        parent = max((name for name in places if f"{package}.".startswith(f"{name}.")), key=len)
+        return places[parent] + package.removeprefix(parent).replace(".", "/")
+
+    assert sorted(map(folder_of, options["packages"])) == sorted(folders)

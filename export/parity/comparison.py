@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...compress.affine import Quantization
-from ..differences import differences
+from ..differences import LEAST_SCALE, differences
 from ..interpreter import apply
 from ..program import Program
 from ..runtimes.session import Session
-from ..verify.results import LEAST_SCALE, Kind, Parity, Precision
+from ..verify.results import Kind, Parity, Precision
 
 
 def compare(

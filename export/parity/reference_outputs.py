@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..differences import LEAST_SCALE
 from ..formats.model_file import Contents, oriented
 from ..interpreter import Conversion, execute, program_input
 from ..manifest import sha256_of
 from ..operations import Operation
 from ..program import Program
-from ..verify.results import LEAST_SCALE
 
 TRACED_SAMPLES = 256
 """Number of samples compared per operation and per layer."""

@@ -22,7 +22,6 @@ from ..program import SIGNATURES
 from ..runtimes.table import usual
 from ..score_graph import SCORE
 from ..targets import TARGETS
-from ..tasks.table import TASKS
 from ..verify.kinds import Precision
 from ..verify.results import Metrics
 from .key_figures import (
@@ -40,6 +39,7 @@ from .key_figures import (
 )
 from .page import row_order
 from .speed import leading_case
+from .tasks.table import TASK_VIEWS
 from .verdict import HEADER as VERDICT_HEADER
 from .verdict import method_text, summary, texts, verdict_rows
 
@@ -50,7 +50,7 @@ Facts = Sequence[tuple[str, object]]
 def render_card(manifest: Manifest, metrics: Metrics) -> str:
     """The model card as Markdown. It states latency only after `tiedae bench`."""
     stages = {row.stage for row in metrics.history} | {"train"}
-    row = TASKS[task_kind(manifest.recipe.task)]
+    row = TASK_VIEWS[task_kind(manifest.recipe.task)]
     measures = dict.fromkeys(row.fidelity.measure for row in metrics.quality if row.fidelity)
     return render(
         Path(__file__).with_name("card.md.j2"),
@@ -211,7 +211,7 @@ def _task(metrics: Metrics) -> tuple[str, str] | None:
     """Title and text of the task's section; None where there is nothing to say."""
     if metrics.task is None:
         return None
-    row = TASKS[task_kind(metrics.task)]
+    row = TASK_VIEWS[task_kind(metrics.task)]
     text = row.card(metrics.task)
     return (row.title, text) if text else None
 

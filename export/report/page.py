@@ -20,7 +20,6 @@ from ..manifest import Manifest
 from ..parity.fidelity import fit_text, meaning
 from ..targets import TARGETS
 from ..tasks.results import DenoisingResult
-from ..tasks.table import TASKS
 from ..verify.kinds import Maker, Precision, Stage
 from ..verify.results import Metrics, Model, Parity, Proof
 from .column_quality import render_columns
@@ -42,6 +41,7 @@ from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, pari
 from .samples import render_samples
 from .speed import render_speed
 from .story import alarms, facts, sentence
+from .tasks.table import TASK_VIEWS
 from .verdict import HEADER as VERDICT_HEADER
 from .verdict import method_text, summary, texts, verdict_rows
 
@@ -92,7 +92,7 @@ def _task(report: Report) -> dict[str, Callable[[Report], Markup]]:
     result = report.metrics.task
     if result is None:
         return {}
-    row = TASKS[task_kind(result)]
+    row = TASK_VIEWS[task_kind(result)]
     return {row.title: lambda report: row.section(report.manifest, result, report.task)}
 
 

@@ -12,7 +12,6 @@ from ...compress.tasks import Anomaly, Denoising, task_kind
 from ..bench.results import Latency
 from ..manifest import Data
 from ..parity.fidelity import fit_value
-from ..tasks.table import TASKS
 from ..verify.kinds import Maker, Precision
 from ..verify.results import Fit, Metrics
 from .key_figures import (
@@ -28,6 +27,7 @@ from .key_figures import (
     worst_exported,
 )
 from .speed import leading_case
+from .tasks.table import TASK_VIEWS
 from .verdict import NO_GOOD, summary, texts
 
 WARNINGS = 4
@@ -172,7 +172,7 @@ def _checks(report: Report) -> Iterator[Fact]:
 
 def _task(report: Report) -> Iterator[Fact]:
     result = report.metrics.task
-    if result is not None and (found := TASKS[task_kind(result)].headline(result)) is not None:
+    if result is not None and (found := TASK_VIEWS[task_kind(result)].headline(result)) is not None:
         yield Fact(*found)
 
 

@@ -10,12 +10,12 @@ from tiedae.pages import fraction
 from ...compress.tasks import task_kind
 from ..parity.fidelity import fit_text
 from ..runtimes.table import rounds_as_program
-from ..tasks.row import TableRow
-from ..tasks.table import TASKS
 from ..verify.kinds import Kind, Maker, Precision, Stage
 from ..verify.results import Metrics, ModelFile, Parity
 from .key_figures import groups, size_kind
 from .parity_tables import cell_text
+from .tasks.table import TASK_VIEWS
+from .tasks.view import TableRow
 
 HEADER = ("", "error", "quality", "bytes", "parity")
 """Columns: subject, test error in scaled values, fidelity in the data's unit of measure, bytes, parity."""
@@ -36,7 +36,7 @@ def table_rows(metrics: Metrics) -> list[TableRow]:
         for same in groups(files, lambda file: file.format).values():
             whole = [file for file in same if not _part(file)]
             rows += [_file_row(metrics, file) for file in whole or same]
-    return rows if metrics.task is None else [*rows, *TASKS[task_kind(metrics.task)].rows(metrics.task)]
+    return rows if metrics.task is None else [*rows, *TASK_VIEWS[task_kind(metrics.task)].rows(metrics.task)]
 
 
 def _part(file: ModelFile) -> str:

@@ -8,21 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
-from tiedae.pages import Curve, CurveChart, Point, fragment, three_digits
 
 from ...compress.data import choose
 from ..codec.frames import FileModel
 from ..codec.streams import Reader, StreamEncoder
-from ..manifest import Manifest
-from ..parity.fidelity import MEANINGS, MEASURES, Fidelity
+from ..parity.fidelity import MEASURES, Fidelity
 from ..verify.kinds import Kind, Skipped, Why
 from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality
 from .results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
-from .row import Contest, Exported, TableRow, TaskMeasurement, TaskRow, not_measured
+from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
 from .ssim import has_ssim, ssim
 from .verdict import Criterion
 
@@ -40,8 +36,6 @@ FAR = 4
 RATES = (0.5, 0.7, 1.0, 1.4, 2.0)
 """Rates of the curve of PCA, as multiples of ours."""
 TITLES: Mapping[Coder, str] = {TIED: "this codec, .tae", "pca": "PCA", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
-COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune", "avif": "avif"}
-EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
 
 
 @dataclass(frozen=True)
@@ -205,84 +199,7 @@ def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.square(x.astype(np.float64) - y).mean(axis=1)
 
 
-def quality_text(result: CompressionResult, point: RatePoint) -> str:
-    """`PSNR 20.1 dB, SSIM 0.712`."""
-    if point.mse == 0:
-        return "exact"
-    value = f"{result.measure} not defined" if point.value is None else f"{result.measure} {point.value:.4g} {result.unit}"
-    return value.rstrip() + ("" if point.ssim is None else f", SSIM {point.ssim:.3f}")
-
-
-def title(point: RatePoint) -> str:
-    """`PCA at the same bits: 16 components, step 0.5`."""
-    return " ".join(filter(None, (TITLES[point.coder], EQUAL[point.chosen]))) + (f": {point.setting}" if point.setting else "")
-
-
-def cells(result: CompressionResult) -> list[tuple[str, str, str, str, str]]:
-    """Each coder that is compared: name, quality, bytes, bits per value, how many times smaller."""
-    lossy = [(title(point), quality_text(result, point), point.bytes, point.bits) for point in result.compared]
-    exact = [(f"{each.coder}, lossless", "exact", each.bytes, each.bits) for each in result.lossless]
-    return [
-        (name, quality, f"{size:,}", f"{bits:.4g}", f"{three_digits(result.ratio(size))} ×")
-        for name, quality, size, bits in (*lossy, *exact)
-    ]
-
-
-HEADER = ("", "quality", "bytes", "bits per value", "smaller by")
-
-
-def rows(result: CompressionResult) -> Sequence[TableRow]:
-    return [
-        (name, "", quality, size, f"{bits} bits per value, {ratio} smaller, {result.samples:,} test samples")
-        for name, quality, size, bits, ratio in cells(result)
-    ]
-
-
-def curves(result: CompressionResult) -> list[Curve]:
-    """The points of each coder; ours, a single one, last, so that it is drawn over the others."""
-    found: dict[Coder, list[Point]] = {}
-    for point in result.points:
-        if point.value is not None:
-            text = f"{title(point)}: {point.bits:.4g} bits per value, {quality_text(result, point)}"
-            found.setdefault(point.coder, []).append(Point(point.bits, point.value, text))
-    return [Curve(COLOURS[coder], TITLES[coder], found[coder]) for coder in sorted(found, key=lambda coder: coder == TIED)]
-
-
-def section(manifest: Manifest, result: CompressionResult, arrays: Mapping[str, np.ndarray]) -> Markup:
-    if not result.points:
-        return Markup()
-    drawn = curves(result)
-    axis = f"{result.measure} {f'({result.unit})' if result.unit else ''}".strip()
-    chart = CurveChart(drawn, "Rate and distortion", "bits per value", axis) if drawn else None
-    return fragment(
-        Path(__file__).with_suffix(".html.j2"),
-        result=result,
-        meaning=MEANINGS.get(result.measure, "") + f"; over {result.samples:,} test samples",
-        coders={point.coder for point in result.points},
-        header=HEADER,
-        rows=cells(result),
-        chart=chart,
-    )
-
-
-def card(result: CompressionResult) -> str:
-    if not result.points:
-        return ""
-    return fragment(
-        Path(__file__).with_name("compression_card.md.j2"),
-        result=result,
-        coders={point.coder for point in result.points},
-        lines=[HEADER, ("---",) * len(HEADER), *cells(result)],
-    )
-
-
 ROW = TaskRow(
-    "Compression",
-    "encodes samples of {inputs} values to codes of {units} bytes and decodes them",
-    "It encodes samples to codes, for storage or transmission, and decodes codes to approximate samples.",
     measure,
-    section,
-    card,
-    rows,
     needs=lambda spec: {"images": {"JPEG, WebP and AVIF": ("PIL",)}, "record": {"FLAC": ("soundfile",)}}.get(spec.kind, {}),
 )

@@ -1,4 +1,4 @@
-"""A row of the table of tasks: what a kind of task measures, and how its result is shown."""
+"""A row of the table of tasks: what a kind of task measures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from ...compress.config import Recipe, VerifyConfig
 from ...compress.data import Dataset, Samples, choose
@@ -19,7 +17,6 @@ from ...compress.sample_spec import SampleSpec
 from ...compress.tasks import Task
 from ..codec.backends import Backend, ProgramBackend
 from ..codec.classes import CodeTables
-from ..manifest import Manifest
 from ..scoring import Detector
 from ..verify.error_limit import FRACTION, ErrorLimit
 from ..verify.kinds import Kind, Skipped, Why
@@ -28,8 +25,6 @@ from .verdict import Criterion
 
 MEAN_SAMPLES = 10_000
 """Training samples whose mean is a baseline, at most."""
-TableRow = tuple[str, str, str, str, str]
-"""A row of the table at the end of a run: subject, error, quality, bytes, parity."""
 Statistic = Callable[[np.ndarray | None], float]
 """A figure of samples that count `weights` times, float64 [n]; None: once each."""
 Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -133,23 +128,12 @@ class TaskMeasurement:
 class TaskRow:
     """One kind of task.
 
-    `title`: of its sections. `purpose`: what such a model does, as it follows "A tied autoencoder that", with `{inputs}` values
-    of a sample and `{units}` of the code. `use`: sentences on its direct use. `measure`: the result on the exported program.
-    `section`: of report.html, from the manifest, the result and the arrays; empty for none. `card`: its section of
-    MODEL_CARD.md in Markdown; empty for none. `rows`: of the table at the end of a run. `headline`: for the top of report.html,
-    a large figure, the text below it and its phrase in the first sentence; None for none. `needs`: of each other method that
-    samples are measured by, the optional packages. `held`: the figures whose loss by quantization is limited.
-    `error_limit`: how the error of the int8 files on these test samples is limited beside them; None: it is not.
+    `measure`: the result on the exported program. `needs`: of each other method that samples are measured by, the optional
+    packages. `held`: the figures whose loss by quantization is limited. `error_limit`: how the error of the int8 files on these
+    test samples is limited beside them; None: it is not. `report.tasks.table.TASK_VIEWS` says how a result is shown.
     """
 
-    title: str
-    purpose: str
-    use: str
     measure: Callable[[Exported], TaskMeasurement]
-    section: Callable[[Manifest, Any, Mapping[str, np.ndarray]], Markup]
-    card: Callable[[Any], str]
-    rows: Callable[[Any], Sequence[TableRow]]
-    headline: Callable[[Any], tuple[str, str, str] | None] = lambda _: None
     needs: Callable[[SampleSpec], Mapping[str, tuple[str, ...]]] = lambda _: {}
     held: Sequence[HeldFigure] = ()
     error_limit: Callable[[Task, Samples | None], ErrorLimit | None] = lambda _task, _test: FRACTION

@@ -18,7 +18,7 @@ from ...compress.files import read_regular
 from ...compress.records import Record, decode, encode, load_json, plain, require
 from ...compress.start_or_end import StartOrEnd
 from ..bench.results import Bench
-from ..differences import Sample, place
+from ..differences import LEAST_SCALE, Sample, place
 from ..tasks.results import Measure, TaskResult
 from ..tasks.verdict import Verdict
 from .kinds import Kind, Lost, Maker, Precision, Skipped, Stage
@@ -26,8 +26,6 @@ from .kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 SCHEMA = 2
 FILE = "metrics.json"
 
-LEAST_SCALE = 0.1
-"""Lower bound of a full scale: an activation may shrink sums that were rounded at their own magnitude."""
 REFERENCES: Mapping[str, str] = {"program": "the integer program", "keras": "Keras", "float program": "the float program"}
 """Display names of references; a runtime's is its own name."""
 Count = Annotated[int, Meta(ge=0)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tiedae.export.tasks.compression import COLOURS, TITLES
+from tiedae.export.report.tasks.compression import COLOURS
+from tiedae.export.tasks.compression import TITLES
 from tiedae.pages import Curve, CurveChart, Point, number
 
 from .front import point_text

@@ -13,9 +13,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from msgspec.structs import replace
 from tiedae.compress.affine import Quantization
 from tiedae.compress.records import plain
+from tiedae.export.differences import LEAST_SCALE
 from tiedae.export.interpreter import apply, execute
 from tiedae.export.parity.comparison import compare, compare_traced, similarity
-from tiedae.export.verify.results import LEAST_SCALE, Kind, Parity, Precision
+from tiedae.export.verify.results import Kind, Parity, Precision
 
 IT = Kind.OPERATIONS
 """What is compared here: operation t."""

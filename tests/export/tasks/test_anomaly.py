@@ -23,6 +23,7 @@ from tiedae.export.detector import SAMPLES, fit_detector, totals
 from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit
 from tiedae.export.parity.keras_device import keras_function
+from tiedae.export.report.tasks import anomaly as anomaly_view
 from tiedae.export.targets import Programs
 from tiedae.export.tasks import anomaly
 from tiedae.export.tasks.judging import judge
@@ -264,7 +265,10 @@ def manifest_of(exported: Exported, kind: str | None = None, shape: tuple[int, .
 
 def test_scores_of_both_classes_and_the_curves_are_drawn(exported: Exported, measured: TaskMeasurement) -> None:
     result, anomalous = result_of(measured), np.asarray(exported.data.test.labels) != 0
-    histogram, (roc, recall) = anomaly.score_histogram(result, measured.kept), anomaly.score_curves(result, measured.kept)
+    histogram, (roc, recall) = (
+        anomaly_view.score_histogram(result, measured.kept),
+        anomaly_view.score_curves(result, measured.kept),
+    )
     assert histogram is not None
     assert {label: len(values) for (_, label), values in histogram.values.items()} == {
         "normal": int((~anomalous).sum()),
@@ -281,32 +285,32 @@ def test_scores_of_both_classes_and_the_curves_are_drawn(exported: Exported, mea
     assert result.normal is not None and result.false_alarms is not None
     assert (at.x, at.y) == (result.false_alarms / result.normal, (result.alarms - result.false_alarms) / int(anomalous.sum()))
     assert recall.curves[-1].points[0].x == at.y and recall.curves[0].points[-1].x == 1
-    html = str(anomaly.section(manifest_of(exported), result, measured.kept))
+    html = str(anomaly_view.section(manifest_of(exported), result, measured.kept))
     assert "ROC curve" in html and "Precision and recall" in html and html.count("<rect") > 20 and "threshold" in html
     nothing = {**measured.kept, "figures": np.zeros_like(measured.kept["figures"])}
-    assert anomaly.score_histogram(result, nothing) is None, "no score above 0 has a logarithm"
+    assert anomaly_view.score_histogram(result, nothing) is None, "no score above 0 has a logarithm"
 
 
 def test_report_card_and_table_say_what_was_measured(exported: Exported, measured: TaskMeasurement) -> None:
     result = result_of(measured)
     int8 = result.method("int8")
     assert int8 is not None
-    area = anomaly.estimate_text(int8.roc_auc)
-    record = str(anomaly.section(manifest_of(exported), result, measured.arrays))
+    area = anomaly_view.estimate_text(int8.roc_auc)
+    record = str(anomaly_view.section(manifest_of(exported), result, measured.arrays))
     assert area in record and record.count('<svg class="plot"') == 2 * anomaly.SHOWN
     assert "ROC curve" not in record, "measured.arrays has no scores of all samples; a bundle has"
-    table = str(anomaly.section(manifest_of(exported, "table"), result, measured.arrays))
+    table = str(anomaly_view.section(manifest_of(exported, "table"), result, measured.arrays))
     assert table.count('<table class="bars">') == anomaly.SHOWN and ", reconstructed " in table
-    image = str(anomaly.section(manifest_of(exported, "images", (4, 6)), result, measured.arrays))
+    image = str(anomaly_view.section(manifest_of(exported, "images", (4, 6)), result, measured.arrays))
     assert image.count("<img") == 3 * anomaly.SHOWN and "× threshold" in image
     assert image.count("<figcaption>") == anomaly.SHOWN + 1 and image.index("By label") > image.index("PR-AUC")
-    found = anomaly.ROW.headline(result)
+    found = anomaly_view.VIEW.headline(result)
     assert found is not None and found[0] == f"ROC-AUC {int8.roc_auc.value:.4f}" and "(PCA 1.0000)" in found[1]
-    unlabelled = anomaly.ROW.headline(replace(result, methods=()))
+    unlabelled = anomaly_view.VIEW.headline(replace(result, methods=()))
     assert unlabelled is not None and unlabelled[2] == f"flags {result.alarms} of {result.samples} test samples as anomalies"
-    card = anomaly.card(result)
+    card = anomaly_view.card(result)
     assert f"| int8 program | {area} |" in card and "| 0 (normal) |" in card and f"{result.threshold:.4g}" in card
-    lines = anomaly.rows(result)
+    lines = anomaly_view.rows(result)
     assert f"PR-AUC {int8.pr_auc.value:.4f}" in lines[0][2]
     assert lines[0][0] == "anomalies, int8 program" and f"{int8.roc_auc.value:.4f}" in lines[0][2]
-    assert lines[-1] == ("alarms", "", anomaly.alarms_text(result), "", "") and "expected" in lines[-1][2]
+    assert lines[-1] == ("alarms", "", anomaly_view.alarms_text(result), "", "") and "expected" in lines[-1][2]

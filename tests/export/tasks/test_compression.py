@@ -27,6 +27,7 @@ from tiedae.export.codec.frames import FileModel
 from tiedae.export.codec.streams import StreamEncoder
 from tiedae.export.codec.training_codes import fit_codec
 from tiedae.export.file_io import FileIO
+from tiedae.export.report.tasks import compression as compression_view
 from tiedae.export.tasks import coders, compression
 from tiedae.export.tasks.coders import (
     IMAGE_CODERS,
@@ -330,7 +331,7 @@ def test_what_is_not_measured_has_a_reason(images: Exported, monkeypatch: pytest
     noisy = replace(images.recipe, train=replace(images.recipe.train, noise=NoiseConfig("gaussian", 0.1)))
     found = compression.measure(dataclasses.replace(images, recipe=noisy))
     assert result_of(found).samples == 0 and found.skipped[0].why is Why.NOT_COMPARABLE
-    assert compression.rows(found.result) == [] and compression.card(result_of(found)) == ""
+    assert compression_view.rows(found.result) == [] and compression_view.card(result_of(found)) == ""
     monkeypatch.setattr(coders, "find_spec", lambda name: None)
     monkeypatch.setattr(compression, "MAX_INPUTS", 143)
     found = compression.measure(images, 20)
@@ -354,12 +355,12 @@ class _Manifest:
 
 def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) -> None:
     result: Any = result_of(measured)
-    html = str(compression.section(_Manifest(), result, {}))  # pyright: ignore[reportArgumentType]
-    ours = compression.cells(result)[0]
+    html = str(compression_view.section(_Manifest(), result, {}))  # pyright: ignore[reportArgumentType]
+    ours = compression_view.cells(result)[0]
     assert all(text in html for text in ours) and len(re.findall("<circle class=.ours. [^>]* r=.7.", html)) == 1
     assert html.count("<polyline") == 8 and "PSNR (dB)" in html and not re.search(r"https?:|<script|url\(", html)
-    assert f"| {' | '.join(ours)} |" in compression.card(result)
-    table_rows = compression.rows(result)
+    assert f"| {' | '.join(ours)} |" in compression_view.card(result)
+    table_rows = compression_view.rows(result)
     size = f"{ours[3]} bits per value, {ours[4]} smaller, 60 test samples"
     assert table_rows[0] == ("this codec, .tae", "", ours[1], ours[2], size)
     assert [row[0].split(":")[0] for row in table_rows[1:]] == [
@@ -374,7 +375,7 @@ def test_results_of_now_and_of_before_are_read(measured: TaskMeasurement) -> Non
     result = result_of(measured)
     assert decode(CompressionResult, plain(result), "x") == result
     before = decode(CompressionResult, {"kind": "compression", "sample_bytes": 784, "code_bytes": 30}, "x")
-    assert before.samples == 0 and str(compression.section(_Manifest(), before, {})) == ""  # pyright: ignore[reportArgumentType]
+    assert before.samples == 0 and str(compression_view.section(_Manifest(), before, {})) == ""  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("step", [0.01, 0.1, 0.5, 3.0])

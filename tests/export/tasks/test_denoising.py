@@ -21,6 +21,7 @@ from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.file_io import FileIO
 from tiedae.export.manifest import Data
 from tiedae.export.parity.keras_device import keras_function
+from tiedae.export.report.tasks import denoising as denoising_view
 from tiedae.export.tasks import denoisers, denoising
 from tiedae.export.tasks.denoisers import DENOISERS, Selection
 from tiedae.export.tasks.results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
@@ -220,7 +221,7 @@ def test_pairs_are_measured_as_they_are() -> None:
     assert (result.row(PROGRAM).gain_db or 0) > 1
     methods = {row.method for row in result.rows} | {row.what.split()[-1] for row in found.skipped}
     assert methods == {INPUT, PROGRAM, KERAS, "median", "wavelet", "pca", "mean"}
-    html = denoising.section(manifest_of((64,), "float32", "record"), result, found.arrays)
+    html = denoising_view.section(manifest_of((64,), "float32", "record"), result, found.arrays)
     assert html.count('<svg class="plot"') == 8 and "As given" in html
 
 
@@ -234,20 +235,20 @@ def manifest_of(shape: tuple[int, ...], dtype: str, kind: SampleKind) -> Any:
 
 def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) -> None:
     result = result_of(measured)
-    html = str(denoising.section(manifest_of((12, 12), "uint8", "images"), result, measured.arrays))
+    html = str(denoising_view.section(manifest_of((12, 12), "uint8", "images"), result, measured.arrays))
     program = result.row(PROGRAM)
-    figures = (denoising.quality_text(program), denoising.gain_text(program))
+    figures = (denoising_view.quality_text(program), denoising_view.gain_text(program))
     assert all(text in html for text in figures) and html.count("<img") == 5 * 8 * 3
     assert "Level 0.25, as trained" in html and "Level 0.5<" in html and "level 0.375" in html
-    card = denoising.card(result)
+    card = denoising_view.card(result)
     assert f"| int8 program | {figures[0]} | {figures[1]} |" in card and "gaussian noise of level 0.25" in card
     assert "| 0.25 (trained) |" in card and "| 0.5 |" in card
-    rows = denoising.rows(result)
+    rows = denoising_view.rows(result)
     assert rows[1] == ("denoised, int8", "", figures[0], "", f"{figures[1]}, 60 test samples") and rows[2][0].startswith(
         "best baseline: "
     )
-    assert any(name.startswith("PCA, ") for name, *_ in denoising.table(result))
-    found = denoising.ROW.headline(result)
+    assert any(name.startswith("PCA, ") for name, *_ in denoising_view.table(result))
+    found = denoising_view.VIEW.headline(result)
     assert found is not None and found[0] == figures[1] and figures[0] in found[1]
 
 
@@ -261,4 +262,4 @@ def test_a_result_is_read_back_as_it_was_written(measured: TaskMeasurement) -> N
     [(19.0412, "PSNR 19.04 dB, SSIM 0.620"), (9.9, "PSNR 9.90 dB, SSIM 0.620"), (None, "PSNR not defined, SSIM 0.620")],
 )
 def test_text_of_a_quality(value: float | None, text: str) -> None:
-    assert denoising.quality_text(Denoised("int8", 0.3, 1.0, "PSNR", "dB", value, None, 0.62)) == text
+    assert denoising_view.quality_text(Denoised("int8", 0.3, 1.0, "PSNR", "dB", value, None, 0.62)) == text

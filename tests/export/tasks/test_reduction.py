@@ -15,6 +15,7 @@ from tiedae.compress.errors import TiedaeError
 from tiedae.compress.records import checked
 from tiedae.compress.tasks import Reduction
 from tiedae.export.codec.backends import ProgramBackend
+from tiedae.export.report.tasks import reduction as reduction_view
 from tiedae.export.tasks import reduction
 from tiedae.export.tasks.neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness
 from tiedae.export.tasks.results import ReductionResult
@@ -109,7 +110,7 @@ def test_without_labels_there_is_no_accuracy(no_umap) -> None:
     measured = reduction.measure(exported(None))
     assert all(each.knn_accuracy is None for each in result_of(measured).methods)
     assert result_of(measured).classes == 0 and "labels" not in measured.arrays
-    for text in (reduction.card(measured.result), str(reduction.rows(measured.result))):
+    for text in (reduction_view.card(measured.result), str(reduction_view.rows(measured.result))):
         assert "trustworthiness" in text.lower() and "NN" not in text
 
 
@@ -138,7 +139,7 @@ def test_umap_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", module)
     measured = reduction.measure(exported(labels_of(), neighbours=4, samples=50))
     assert result_of(measured).methods[-1].method == "umap" and measured.skipped == ()
-    assert "UMAP" in reduction.card(measured.result)
+    assert "UMAP" in reduction_view.card(measured.result)
 
 
 def test_without_a_keras_model_umap_does_not_import_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +167,7 @@ def test_the_plot_names_each_sample_on_hover(no_umap, units: int, axis: str) -> 
     names = np.array(["<shirt>", "bag", "coat"])[labels_of()]
     subject = exported(names, units, samples=50)
     measured = reduction.measure(subject)
-    html = str(reduction.section(Made(), result_of(measured), measured.arrays))
+    html = str(reduction_view.section(Made(), result_of(measured), measured.arrays))
     titles = re.findall(r"<circle [^>]*><title>sample (\d+), kind ([^<]+)</title>", html)
     assert [(int(row), label) for row, label in sorted(titles, key=lambda each: int(each[0]))] == [
         (row, str(names[row]).replace("<", "&lt;").replace(">", "&gt;")) for row in measured.arrays["rows"].tolist()
@@ -182,20 +183,20 @@ def test_the_plot_names_each_sample_on_hover(no_umap, units: int, axis: str) -> 
 
 def test_many_labels_share_a_colour() -> None:
     labels = np.repeat(np.arange(30), np.arange(1, 31)).astype(str)
-    names, groups = reduction.grouped(labels)
-    assert len(names) == reduction.GROUPS and names[-1] == "other labels"
-    assert set(labels[groups == reduction.GROUPS - 1].astype(int)) == set(range(11))
-    assert all(names[group] == label for group, label in zip(groups, labels, strict=True) if group < reduction.GROUPS - 1)
-    few, members = reduction.grouped(np.array(["b", "a", "b"]))
+    names, groups = reduction_view.grouped(labels)
+    assert len(names) == reduction_view.GROUPS and names[-1] == "other labels"
+    assert set(labels[groups == reduction_view.GROUPS - 1].astype(int)) == set(range(11))
+    assert all(names[group] == label for group, label in zip(groups, labels, strict=True) if group < reduction_view.GROUPS - 1)
+    few, members = reduction_view.grouped(np.array(["b", "a", "b"]))
     assert few == ("a", "b") and members.tolist() == [1, 0, 1]
 
 
 def test_the_card_is_a_markdown_table(no_umap) -> None:
     result = reduction.measure(exported(labels_of(), samples=50)).result
-    lines = [line for line in reduction.card(result).splitlines() if line.startswith("|")]
+    lines = [line for line in reduction_view.card(result).splitlines() if line.startswith("|")]
     assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1
     assert "| 5-NN accuracy |" in lines[0] and lines[2].startswith("| int8 codes | ")
-    assert len(reduction.rows(result)) == 3
+    assert len(reduction_view.rows(result)) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,15 @@
+"""Views of tasks, by `kind` of the recipe's `[task]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import anomaly, compression, denoising, reduction
+from .view import TaskView
+
+TASK_VIEWS: Mapping[str, TaskView] = {
+    "compression": compression.VIEW,
+    "anomaly": anomaly.VIEW,
+    "denoising": denoising.VIEW,
+    "reduction": reduction.VIEW,
+}
