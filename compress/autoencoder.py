@@ -1,76 +1,36 @@
-"""The tied autoencoder: a stack of encoder layers, mirrored by decoder layers over the same kernels."""
+"""The tied autoencoder: training and inference on samples in the data's own unit of measure, beside Keras' own on arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace as evolve
+from typing import Any, Literal, cast
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from msgspec.structs import replace
-from numpy.typing import ArrayLike
 
-from . import archive
-from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_tables, require
-from .dataset_model import DatasetModel
-from .errors import FormatError, InputError, NotBuiltError, RecipeError
-from .files import write_atomic
-from .kernel import TiedKernel
-from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
-from .lineage import Lineage
-from .quantizers import ActivationQuantizers, QuantizationSpec, Range
-from .rate import RateTerm
-from .records import checked, plain
+from .config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning
+from .data import Dataset, Samples
+from .errors import DataError, InputError, listed
+from .network import TiedNetwork
+from .noise import noise_of
 from .sample_spec import SampleSpec
-from .weights import weights_of
+from .scaling import require_reachable
+from .tasks import NoiseConfig
+from .train import Training, fit, train_float, validation_loss
+
+Verbosity = Literal["auto", 0, 1, 2]
+BATCH = 1000
+"""Samples per call in `predict` and `encode`."""
+FAR = 50.0
+"""Values beyond which an array is taken for samples that are not scaled: scaled data span a few at most."""
+LATER_STAGES: Mapping[str, FineTuning] = {"prune": PruneConfig(), "cluster": ClusterConfig(), "quantize": QuantizeConfig()}
+"""How the later stages train by default."""
 
 
-class Encoder(tf_keras.Model):
-    """x float32 [batch, inputs] → code float32 [batch, units of the last layer]."""
-
-    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
-        super().__init__(name="encoder")
-        self.config = config
-        self.stack = layers_of(config, kernels, "encode")
-        self.dropout = [
-            SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
-            for i, layer in enumerate(config.layers)
-        ]
-
-    @property
-    def tap(self) -> Tap:
-        """The tap of all layers and of `x`, see `TiedLayer`."""
-        return self.stack[0].tap
-
-    def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
-        x = self.tap("x", interleaved(x, self.config.interleave), training)
-        for i, (layer, dropout, config) in enumerate(zip(self.stack, self.dropout, self.config.layers, strict=True)):
-            x = layer(x, training=training, kernel=None if kernels is None else kernels[i])
-            if config.activity_l1 or config.activity_l2:
-                self.add_loss(activity_penalty(config, x))
-            if dropout is not None:
-                x = dropout(x, training=training)
-        return x
-
-
-class Decoder(tf_keras.Model):
-    """code float32 [batch, units of the last layer] → y float32 [batch, inputs]."""
-
-    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
-        super().__init__(name="decoder")
-        self.config = config
-        self.stack = layers_of(config, kernels, "decode")[::-1]
-
-    def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
-        for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
-            code = layer(code, training=training, kernel=None if kernels is None else kernels[i])
-        return interleaved(code, self.config.inputs // self.config.interleave)
-
-
-class TiedAutoencoder(DatasetModel):
+class TiedAutoencoder(TiedNetwork):
     """A tied autoencoder: `model(x)` reconstructs x, `model.encoder(x)` and `model.decoder(code)` are its halves.
 
     `layers`: units or configurations of the encoder's layers, the code last, such as [128, 16]; or a whole `ModelConfig`, which
@@ -80,332 +40,241 @@ class TiedAutoencoder(DatasetModel):
 
     x: float32 [batch, inputs] in scaled values (see `Scaling`). `model.kernels` holds every kernel once, for both directions,
     pruning and quantization. Raises RecipeError for values out of range.
+
+    `fit`, `predict` and `encode` take a Dataset, in the data's unit of measure, or arrays of scaled values. `spec`: of its
+    samples, once it has seen a Dataset. `lineage`: the stages it has been through.
     """
 
-    def __init__(
+    def fit(
         self,
-        layers: ModelConfig | Sequence[int | LayerConfig],
+        x: Any = None,
+        y: Any = None,
         *,
-        activation: Activation = "relu",
-        output_activation: Activation = "sigmoid",
-        inputs: int = 0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(name="tied_autoencoder")
-        if isinstance(layers, ModelConfig):
-            self.config = layers
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        noise: NoiseConfig | Mapping[str, Any] | None = None,
+        rate: float | None = None,
+        train: TrainConfig | None = None,
+        verbose: Verbosity = "auto",
+        **keras: Any,
+    ) -> tf_keras.callbacks.History:
+        """Train in place; masks, clusters and quantizers hold. Returns Keras' History: `history["loss"]`, `["val_loss"]`.
+
+        On a Dataset: with Adam and the settings of `train`, by default those of the model's last stage, of which `epochs`,
+        `batch_size`, `learning_rate`, `noise` and `rate` replace their own. `noise`: of the inputs, such as
+        `{"kind": "gaussian", "level": 0.3}` (see `NoiseConfig`), anew in each epoch. `rate`: the error that a bit of the code
+        has to save (see `TrainConfig`); units that are not worth their bits leave the model. Later stages keep both. With
+        validation samples the best epoch is kept. The ranges of a quantized model freeze after `RANGE_FRACTION` of the epochs.
+        The model is built for its samples if it is not yet.
+
+        On arrays, float32 [n, inputs] in scaled values (see `Scaling`), after `compile`: Keras' own loop with its arguments,
+        one epoch by default. Without `y` the model learns to give `x`.
+
+        Raises InputError for a Dataset on a compiled model, for Keras' arguments beside a Dataset, and where the loss is not
+        finite; DataError for samples that do not fit the model, and for arrays that are not scaled.
+        """
+        if isinstance(x, Dataset):
+            given = [name for name, value in {"y": y, **keras}.items() if value is not None]
+            if given:
+                raise InputError(
+                    f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, noise, rate, train"
+                )
+            settings = {
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "noise": noise,
+                "rate": rate,
+            }
+            return self._fit_dataset(x, train, settings, verbose)
+        if any(each is not None for each in (learning_rate, noise, rate, train)):
+            raise InputError(
+                "fit: learning_rate, noise, rate and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate, "
+                "and y is the clean x"
+            )
+        x = self._scaled_values(x)
+        if y is None and isinstance(x, np.ndarray):
+            require_reachable(x, self.config.output_activation)
+            y = x
+        self.build_for(_last_axis(x))
+        given = keras.pop("callbacks", None) or []
+        callbacks = [*(given if isinstance(given, list | tuple) else [given]), _Finalize()]
+        if hasattr(keras.get("validation_data"), "shape"):
+            keras["validation_data"] = (keras["validation_data"], keras["validation_data"])
+        settings = {"epochs": 1 if epochs is None else epochs, "batch_size": batch_size, "verbose": verbose}
+        return cast(tf_keras.callbacks.History, super().fit(x, y, callbacks=callbacks, **settings, **keras))
+
+    def train_step(self, data: Any) -> Any:
+        """Keras' step, with `x` as `y` where none is given, and what quantized kernels ask for after an update."""
+        logs = super().train_step(_with_y(data))
+        self.after_update()
+        return logs
+
+    def test_step(self, data: Any) -> Any:
+        """Keras' step of `evaluate` and of validation, with `x` as `y` where none is given."""
+        return super().test_step(_with_y(data))
+
+    def evaluate(self, x: Any = None, *arguments: Any, **keras: Any) -> Any:
+        """The mean loss of samples, or of the test samples of a Dataset, by the loss of the model's training, without its rate.
+
+        Of arrays: Keras' own `evaluate`, in scaled values.
+        """
+        samples = self._samples(x)
+        if samples is None:
+            return super().evaluate(self._scaled_values(x), *arguments, **keras)
+        self.require_spec(x.spec)
+        config = self._settings("train")
+        return validation_loss(self, samples, config, noise_of(config.noise, x.train if isinstance(x, Dataset) else x))
+
+    def predict(self, x: Any, *arguments: Any, **keras: Any) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Reconstructions. Of samples, or the test samples of a Dataset: [n, *shape] in their own unit of measure and dtype.
+
+        Of arrays: Keras' own `predict`, in scaled values.
+        """
+        samples = self._samples(x)
+        if samples is None:
+            return super().predict(self._scaled_values(x), *arguments, **keras)
+        spec = self.require_spec(x.spec)
+        parts = [spec.scaling.invert(self(batch).numpy(), spec.dtype) for batch in _batches(samples)]
+        return spec.shaped(np.concatenate(parts), single=False)
+
+    def encode(self, x: Any) -> np.ndarray:
+        """Codes, float32 [n, units], of samples, of the test samples of a Dataset, or of scaled values, float32 [n, inputs]."""
+        samples = self._samples(x)
+        if samples is None:
+            values = np.asarray(self._scaled_values(x), np.float32)
+            batches: Any = (values[start : start + BATCH] for start in range(0, max(len(values), 1), BATCH))
         else:
-            self.config = ModelConfig(layer_tables(layers, activation), output_activation, inputs)  # type: ignore[arg-type]
-        self.seed = seed
-        self.spec: SampleSpec | None = None
-        self.lineage = Lineage()
-        self.quantizers: ActivationQuantizers | None = None
-        self.code_scale: float | None = None
-        if self.config.inputs:
-            self._create()
+            self.require_spec(x.spec)
+            batches = _batches(samples)
+        return np.concatenate([self.encoder(batch).numpy() for batch in batches])
+
+    def require_spec(self, found: SampleSpec) -> SampleSpec:
+        """The model's `spec`, or the one found; DataError where the two differ."""
+        known = self.spec
+        if known is None:
+            return found
+        if found.inputs != known.inputs:
+            raise DataError(f"samples have {found.inputs} values, the model was trained on {known.inputs}")
+        if None not in (found.columns, known.columns) and found.columns != known.columns:
+            raise DataError(
+                f"columns: got {listed(found.columns or ())}, the model was trained on {listed(known.columns or ())}"
+            )
+        if found.scaling != known.scaling:
+            raise DataError(
+                f"samples are scaled by {found.scaling.rule}, the model was trained with another offset and scale "
+                f"({known.scaling.rule}); use data.with_scaling(model.spec.scaling)"
+            )
+        return known
+
+    def _fit_dataset(
+        self, data: Dataset, train: TrainConfig | None, given: dict[str, Any], verbose: Verbosity
+    ) -> tf_keras.callbacks.History:
+        if self.optimizer is not None:
+            raise InputError(
+                "fit: the model is compiled, and a Dataset is trained without compile; pass arrays of scaled values, or use "
+                "model.copy().fit(data)"
+            )
+        self.build_for(data.inputs)
+        self.require_spec(data.spec)
+        stage = self.stage
+        config = with_given(train or self._settings(stage), given)
+        training = Training(config, progress=epoch_progress(verbose))
+        if stage == "train":
+            begun = self.lineage.model or self.config
+            records = train_float(self, data, training)
+            if self.config != begun:
+                self.lineage = evolve(self.lineage, model=begun)
+        else:
+            records = fit(self, data, training, stage=stage)
+        self.spec = data.spec
+        self.lineage = self.lineage.trained(stage, config if stage == "train" else None, records)
+        return _history(self, records)
+
+    def _settings(self, stage: str) -> TrainConfig:
+        """How a stage trains: as it did before, else as it does by default."""
+        train = self.lineage.configs.get("train", TrainConfig())
+        if stage == "train":
+            return train
+        return fine_tuning(train, self.lineage.configs.get(stage, LATER_STAGES[stage]))
 
     @staticmethod
-    def from_weights(
-        kernels: Sequence[ArrayLike],
-        encoder_biases: Sequence[ArrayLike] | None = None,
-        decoder_biases: Sequence[ArrayLike] | None = None,
-        *,
-        activations: Sequence[Activation] | None = None,
-        output_activation: Activation = "sigmoid",
-        seed: int = 0,
-    ) -> TiedAutoencoder:
-        """The model of weights that were trained elsewhere, for which data are scaled as they were there.
+    def _samples(x: Any) -> Samples | None:
+        return x.test if isinstance(x, Dataset) else x if isinstance(x, Samples) else None
 
-        `kernels`: [inputs, units] each, in the encoder's order; the decoder's are their transposes. `encoder_biases`,
-        `decoder_biases`: [units] of each layer, both in forward order; None: zeros, or no biases where both are None.
-        `activations`: of each encoder layer; by default relu, and linear for the code. A decoder layer has the activation of
-        the encoder layer whose output it reconstructs, the last one `output_activation`.
+    def _scaled_values(self, x: Any) -> Any:
+        """Arrays as Keras takes them; a pipeline as it is.
 
-        Raises InputError, naming the array, for other shapes and for values that are not finite; RecipeError for an activation.
+        Raises DataError for integers and for values far outside their range, which are samples in their own unit of measure of
+        measure, and for another shape than [n, inputs].
         """
-        weights = weights_of(kernels, encoder_biases, decoder_biases)
-        units = weights.widths[1:]
-        chosen = (*["relu"] * (len(units) - 1), "linear") if activations is None else tuple(activations)
-        require(len(chosen) == len(units), "activations", list(chosen), f"{len(units)}, one per kernel")
-        biased = weights.encoder is not None
-        layers = [
-            {"units": count, "activation": function, "use_bias": biased} for count, function in zip(units, chosen, strict=True)
-        ]
-        model = TiedAutoencoder(
-            ModelConfig(layers, output_activation, weights.widths[0]),  # pyright: ignore[reportArgumentType]
-            seed=seed,
-        )
-        arrays = {kernel.name: values for kernel, values in zip(model.kernels, weights.kernels, strict=True)}
-        biases = (*(weights.encoder or ()), *(weights.decoder or ()))
-        arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(model.stack, biases, strict=biased)}
-        model.restore(arrays)
-        return model
+        x = np.asarray(x) if isinstance(x, list | tuple) or hasattr(x, "to_numpy") else x
+        dtype, shape = getattr(x, "dtype", None), getattr(x, "shape", None)
+        if dtype is None or shape is None:
+            return x
+        if not tf.as_dtype(dtype).is_floating:
+            raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 scaled values; a Dataset takes raw samples")
+        inputs = self.config.inputs or "inputs"
+        if len(shape) != 2 or inputs not in ("inputs", shape[1]):
+            raise DataError(f"got shape {list(shape)}, must be [n, {inputs}] of scaled values")
+        scaled = self.spec is not None and self.spec.scaling.rule != "none"
+        if scaled and isinstance(x, np.ndarray) and np.abs(x).max(initial=0) > FAR:
+            raise DataError(f"got values up to {np.abs(x).max():g}, must be scaled: data.scaling.apply(x), or a Dataset")
+        return x
 
-    def __getattr__(self, name: str) -> Any:
-        if name in ("kernels", "encoder", "decoder"):
-            raise NotBuiltError(f"{name}: the model is not built; state inputs=, or let fit see data first")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name}")
 
-    @property
-    def has_variables(self) -> bool:
-        """Whether the number of inputs is known."""
-        return self.config.inputs > 0
+class _Finalize(tf_keras.callbacks.Callback):
+    """Zeros of masks into the variables, and scales to the kernels, after every epoch."""
 
-    def build_for(self, inputs: int) -> None:
-        """Create the variables; nothing where they are there. Raises InputError where `inputs` is 0 and not known before."""
-        if self.has_variables:
-            return
-        if not inputs:
-            raise InputError("the model is not built, and the data do not say how many values a sample has; state inputs=")
-        self.config = replace(self.config, inputs=inputs)
-        self._create()
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        cast(TiedNetwork, self.model).finalize()
 
-    def _create(self) -> None:
-        config, seed = self.config, self.seed
-        self.kernels = [
-            TiedKernel(inputs, layer.units, name=f"kernel_{i}", seed=seed + i, l1=layer.l1, l2=layer.l2)
-            for i, (inputs, layer) in enumerate(zip(config.widths[:-1], config.layers, strict=True))
-        ]
-        self.encoder = Encoder(config, self.kernels, seed)
-        self.decoder = Decoder(config, self.kernels)
-        self(tf.zeros((1, config.inputs)))
 
-    def become(self, other: TiedAutoencoder) -> None:
-        """Take the variables and the configuration of a float model, such as one without some of the units."""
-        self.config, self.code_scale = other.config, other.code_scale
-        self.kernels, self.encoder, self.decoder = other.kernels, other.encoder, other.decoder
-        self.train_function = self.predict_function = self.test_function = None
+def _with_y(data: Any) -> Any:
+    x, y, weight = tf_keras.utils.unpack_x_y_sample_weight(data)
+    return x, x if y is None else y, weight
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return self.encode_decode(x, training)[1]
 
-    def encode_decode(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """(code, y) in one pass: each kernel is masked and quantized once for both directions."""
-        kernels = [kernel(training=training) for kernel in self.kernels]
-        code = self.encoder(x, training=training, kernels=kernels)
-        return code, self.decoder(code, training=training, kernels=kernels)
+def with_given(config: Any, given: dict[str, Any]) -> Any:
+    """A configuration with the values that are not None in place of its own."""
+    return replace(config, **{key: value for key, value in given.items() if value is not None})
 
-    def reconstruct_at(self, rate: RateTerm, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """(y, cost of the code [batch]): the reconstruction from the code as `rate` leaves it, and what that costs."""
-        kernels = [kernel(training=training) for kernel in self.kernels]
-        code, cost = rate(self.encoder(x, training=training, kernels=kernels), training)
-        return self.decoder(code, training=training, kernels=kernels), cost
 
-    @property
-    def stack(self) -> tuple[TiedLayer, ...]:
-        """All layers in forward order."""
-        return (*self.encoder.stack, *self.decoder.stack)
+def epoch_progress(verbose: Verbosity) -> Callable[[str, int, int, int, int, float], None] | None:
+    """Keras' progress bar per epoch (1, auto), one line per epoch (2), or none (0)."""
+    if verbose == 0:
+        return None
+    bars: dict[tuple[str, int], Any] = {}
 
-    @property
-    def pairs(self) -> tuple[tuple[TiedLayer, TiedLayer], ...]:
-        """(encoder layer, decoder layer) of each kernel."""
-        return tuple(zip(self.encoder.stack, reversed(self.decoder.stack), strict=True))
+    def progress(stage: str, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
+        if (stage, epoch) not in bars:
+            print(f"{stage}: epoch {epoch}/{epochs}")
+            bars[stage, epoch] = tf_keras.utils.Progbar(steps, verbose=2 if verbose == 2 else 1, stateful_metrics=["loss"])
+        bars[stage, epoch].update(step, [("loss", loss)])
 
-    @property
-    def quantized(self) -> bool:
-        """Whether kernels or activations are fake-quantized."""
-        return self.quantizers is not None or any(kernel.granularity is not None for kernel in self.kernels)
+    return progress
 
-    def set_tap(self, tap: Tap) -> None:
-        """Pass every tensor that the integer program quantizes through `tap`."""
-        for layer in self.stack:
-            layer.tap = tap
 
-    @contextmanager
-    def tapped(self, tap: Tap) -> Iterator[None]:
-        """Set `tap` inside a `with` block, then restore the previous one."""
-        before = self.encoder.tap
-        self.set_tap(tap)
-        try:
-            yield
-        finally:
-            self.set_tap(before)
+def _history(model: tf_keras.Model, records: Sequence[Any]) -> tf_keras.callbacks.History:
+    history = tf_keras.callbacks.History()
+    history.set_model(model)
+    history.epoch = [record["epoch"] - 1 for record in records]
+    history.history = {"loss": [record["loss"] for record in records]}
+    if records and "validation_loss" in records[0]:
+        history.history["val_loss"] = [record["validation_loss"] for record in records]
+    if records and "bits" in records[0]:
+        history.history["bits"] = [record["bits"] for record in records]
+    return history
 
-    def prepare_kernels(self, bits: Sequence[int]) -> None:
-        """Prepare the kernels for quantization to `bits`: apply masks and clusters to the variables, and the pair rule to
-        clusters."""
-        for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
-            kernel.write_back()
-            if width == 8:
-                kernel.reassign_pairs()
 
-    def quantize_kernels(self, granularity: Granularity, bits: Sequence[int] = (8,)) -> None:
-        """Fake-quantize the kernels from now on; calibrate the activations afterwards.
+def _batches(samples: Samples) -> Any:
+    return samples.batches(np.arange(len(samples)), BATCH)
 
-        `bits`: one width for all kernels, or one per kernel; RecipeError for another number of widths.
-        """
-        for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
-            kernel.attach_quantizer(granularity, width)
 
-    def kernel_bits(self, bits: Sequence[int]) -> tuple[int, ...]:
-        """One width per kernel from one per kernel or one for all; RecipeError for another number of widths."""
-        count = len(self.kernels)
-        require(len(bits) in (1, count), "bits", tuple(bits), f"one width, or {count}, one per kernel")
-        return tuple(bits) * count if len(bits) == 1 else tuple(bits)
-
-    def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> ActivationQuantizers:
-        """Fake-quantize the activations from now on; `ranges` by tensor name, calibrated with quantized kernels.
-
-        Raises InputError if the bits or the granularity of the kernels differ from `spec`.
-        """
-        for kernel, bits in zip(self.kernels, self.kernel_bits(spec.bits), strict=True):
-            if (kernel.granularity, kernel.bits) != (spec.granularity, bits):
-                got = f"{kernel.bits} bits per {kernel.granularity}" if kernel.granularity else "not quantized"
-                raise InputError(f"{kernel.name}: got {got}, must be {bits} bits per {spec.granularity} as the spec says")
-        self.quantizers = ActivationQuantizers(self.config, spec, ranges)
-        self.set_tap(self.quantizers)
-        return self.quantizers
-
-    def finalize(self) -> None:
-        """Apply masks and clusters to the variables, and compute scales and bias ranges from the final weights."""
-        for kernel in self.kernels:
-            kernel.write_back()
-            kernel.update_scales()
-        self.update_bias_ranges()
-
-    def update_bias_ranges(self) -> None:
-        """Compute the ranges of quantized biases from their current values."""
-        if self.quantizers is not None:
-            for layer in self.stack:
-                name = f"{layer.tensor_name}.bias"
-                if name in self.quantizers.tracked:
-                    self.quantizers(name, tf.convert_to_tensor(layer.bias), True)
-
-    def state(self) -> dict[str, tf.Variable]:
-        """Every variable by a name that does not depend on Keras, as archives and checkpoints store them."""
-        variables: dict[str, tf.Variable] = {}
-        for kernel in self.kernels:
-            parts = {"": kernel.variable, ".mask": kernel.mask, ".clusters": kernel.clusters, ".largest": kernel.largest}
-            variables |= {f"{kernel.name}{part}": variable for part, variable in parts.items() if variable is not None}
-        for layer in self.stack:
-            if layer.bias is not None:
-                variables[f"{layer.tensor_name}.bias"] = layer.bias
-        for dropout in self.encoder.dropout:
-            if dropout is not None:
-                variables[f"{dropout.name}.counter"] = dropout.counter
-        if self.quantizers is not None:
-            for name, pair in self.quantizers.range_variables.items():
-                variables |= {f"range.{name}.{key}": variable for key, variable in pair.items()}
-        return variables
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The values of `state` by name; the inverse of `restore`."""
-        return {name: variable.numpy() for name, variable in self.state().items()}
-
-    @property
-    def stage(self) -> str:
-        """The last stage that the model has been through; of one from an archive, the last that it shows signs of."""
-        if self.lineage.stage is not None:
-            return self.lineage.stage
-        if self.quantized:
-            return "quantize"
-        if any(kernel.clusters is not None for kernel in self.kernels):
-            return "cluster"
-        return "prune" if any(kernel.mask is not None for kernel in self.kernels) else "train"
-
-    def copy(self) -> TiedAutoencoder:
-        """An independent model of equal variables."""
-        other = TiedAutoencoder.rebuild(self.describe(), self.arrays())
-        other.lineage = self.lineage
-        return other
-
-    def __reduce__(self) -> Any:
-        return TiedAutoencoder.rebuild, (self.describe(), self.arrays()), {"lineage": self.lineage}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.lineage = state["lineage"]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TiedAutoencoder:
-        memo[id(self)] = other = self.copy()
-        return other
-
-    def after_update(self) -> None:
-        for kernel in self.kernels:
-            if kernel.granularity is not None:
-                kernel.clip_outliers()
-
-    def save_weights(self, *_: Any, **__: Any) -> None:
-        """Refused: Keras' format stores no masks, quantizers and ties."""
-        raise InputError("save_weights: use save(path.safetensors), which keeps masks, quantizers and the tie")
-
-    def save(self, path: str | Path, overwrite: bool = True, **_: Any) -> None:  # type: ignore[override]
-        """Write a .safetensors archive atomically, with configuration and `spec` in its metadata; `load` reads it.
-
-        Raises InputError for another ending, Keras' own formats among them: they do not keep masks, quantizers and the tie.
-        """
-        if Path(path).suffix != archive.SUFFIX:
-            raise InputError(f"{path}: must end in {archive.SUFFIX}; Keras' formats lose masks, quantizers and the tie")
-        if not overwrite and Path(path).exists():
-            raise InputError(f"{path}: exists, and overwrite is false")
-        write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
-
-    @staticmethod
-    def load(path: str | Path) -> TiedAutoencoder:
-        """Rebuild a model from `save`'s archive, including ties, masks, quantizers and ranges.
-
-        Raises FormatError for a missing or damaged file, or one of another kind.
-        """
-        header, arrays = archive.unpack(Path(path), archive.FORMAT)
-        try:
-            for name, values in arrays.items():
-                if not np.isfinite(values).all():
-                    raise FormatError(f"{path}: {name} holds values that are not finite; the archive is damaged")
-            return TiedAutoencoder.rebuild(header, arrays)
-        except RecipeError as error:
-            raise FormatError(f"{path}: its configuration is wrong: {error}") from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{path}: the archive contradicts itself: {error}") from error
-
-    def describe(self) -> dict[str, Any]:
-        """The archive's header, which `rebuild` reads; JSON-compatible."""
-        return {
-            "format": archive.FORMAT,
-            "version": archive.VERSION,
-            "model": config_to_json(self.config),
-            "seed": self.seed,
-            "spec": None if self.spec is None else plain(self.spec),
-            **({} if self.code_scale is None else {"code_scale": self.code_scale}),
-            "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
-            "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
-            "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
-        }
-
-    @staticmethod
-    def rebuild(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TiedAutoencoder:
-        """The model of a header from `describe` and of arrays from `arrays`."""
-        model = TiedAutoencoder(config_from_json(header["model"]), seed=header.get("seed", 0))
-        model.code_scale = header.get("code_scale")
-        model.restore_structure(arrays)
-        masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
-        if masked != header["masked"]:
-            raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
-        if header["quantization"] is not None:
-            names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
-            spec = checked(QuantizationSpec, header["quantization"], "quantization")
-            model.quantize_kernels(spec.granularity, spec.bits)
-            for kernel in model.kernels:
-                kernel.pair_limit, kernel.headroom = header["pairs"][kernel.name]
-            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
-        model.restore(arrays)
-        if header.get("spec") is not None:
-            model.spec = checked(SampleSpec, header["spec"])
-        return model
-
-    def restore_structure(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set the masks and clusters that `arrays` holds."""
-        for kernel in self.kernels:
-            if f"{kernel.name}.mask" in arrays:
-                kernel.set_mask(arrays[f"{kernel.name}.mask"])
-            if f"{kernel.name}.clusters" in arrays:
-                kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Assign `arrays` to the variables of `state`, by name; ValueError for another shape."""
-        for name, variable in self.state().items():
-            if arrays[name].shape != tuple(variable.shape):
-                raise ValueError(f"{name}: shape {arrays[name].shape}, the configuration says {tuple(variable.shape)}")
-            variable.assign(arrays[name])
-
-    def masks(self) -> dict[str, np.ndarray]:
-        """Which weights are kept, bool [inputs, units] by kernel name."""
-        return {kernel.name: kernel.live for kernel in self.kernels}
+def _last_axis(x: Any) -> int:
+    """The number of values per sample of arrays, or of a tf.data pipeline; 0 where it is not known."""
+    spec = getattr(x, "element_spec", x)
+    spec = spec[0] if isinstance(spec, tuple) else spec
+    shape = getattr(spec, "shape", None) or (0,)
+    return int(shape[-1] or 0)

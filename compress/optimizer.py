@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from .autoencoder import TiedAutoencoder
 from .config import TrainConfig
+from .network import TiedNetwork
 from .rate import RateTerm
 
 WARM_UP = 0.03
@@ -31,7 +31,7 @@ def _learning_rate(config: TrainConfig, steps: int) -> Any:
 class Optimizer:
     """Keras' legacy Adam, one fused operation per variable on a CPU, with its state by name."""
 
-    def __init__(self, model: TiedAutoencoder, config: TrainConfig, steps: int, rate: RateTerm | None = None) -> None:
+    def __init__(self, model: TiedNetwork, config: TrainConfig, steps: int, rate: RateTerm | None = None) -> None:
         self.peak = config.learning_rate
         self.rate = _learning_rate(config, steps * config.epochs)
         self.keras = tf_keras.optimizers.legacy.Adam(self.rate)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from .autoencoder import TiedAutoencoder
 from .config import PruneConfig
 from .errors import InputError
+from .network import TiedNetwork
 from .patterns import ENUMERATED, Scores, kept, unit_scores
 
 TOLERANCE = 1e-3
@@ -50,7 +50,7 @@ def equalizing_rotation(moments: np.ndarray) -> np.ndarray:
     return rotation
 
 
-def balance_code(model: TiedAutoencoder, x: np.ndarray) -> bool:
+def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     """Rotate the code of a float model in place so that its units have the same mean square over `x` [n, inputs].
 
     The code has one scale, so its unit of the largest range determines the resolution of all. With a linear code, kernel W
@@ -71,7 +71,7 @@ def balance_code(model: TiedAutoencoder, x: np.ndarray) -> bool:
     return True
 
 
-def centre_code(model: TiedAutoencoder, x: np.ndarray, step: float) -> np.ndarray:
+def centre_code(model: TiedNetwork, x: np.ndarray, step: float) -> np.ndarray:
     """Shift the code of a float model in place so that each unit's median over `x` [n, inputs] is a multiple of `step`.
 
     A unit of few values is then one value for most samples; around the middle between two it would cost a bit for nothing.
@@ -88,7 +88,7 @@ def centre_code(model: TiedAutoencoder, x: np.ndarray, step: float) -> np.ndarra
     return shift
 
 
-def reorder_units(model: TiedAutoencoder, scores_of: Scores, config: PruneConfig, *, seed: int) -> None:
+def reorder_units(model: TiedNetwork, scores_of: Scores, config: PruneConfig, *, seed: int) -> None:
     """Permute the hidden units of a float model in place so that N:M masks keep more of its scores.
 
     No effect for m above `ENUMERATED`.
@@ -122,7 +122,7 @@ def row_order(scores: np.ndarray, n: int, m: int, rng: np.random.Generator) -> n
     return groups.ravel()
 
 
-def permute_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None:
+def permute_units(model: TiedNetwork, layer: int, order: np.ndarray) -> None:
     """Permute the units of a hidden layer in place, in both directions: new unit j is the former unit `order`[j]."""
     kernel, following = model.kernels[layer], model.kernels[layer + 1]
     for each, axis in ((kernel, 1), (following, 0)):
@@ -134,7 +134,7 @@ def permute_units(model: TiedAutoencoder, layer: int, order: np.ndarray) -> None
             bias.assign(bias.numpy()[order])
 
 
-def rescale_units(model: TiedAutoencoder, scales: Sequence[np.ndarray]) -> None:
+def rescale_units(model: TiedNetwork, scales: Sequence[np.ndarray]) -> None:
     """Scale the hidden units of a model in place, in both directions, by `scales` [units] per hidden layer."""
     for i, scale in enumerate(scales):
         kernel, following = model.kernels[i], model.kernels[i + 1]
@@ -150,7 +150,7 @@ def input_order(inputs: int, groups: int) -> np.ndarray:
     return np.arange(inputs).reshape(groups, -1).T.ravel()
 
 
-def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
+def interleave(model: TiedNetwork, groups: int) -> TiedNetwork:
     """A float model of the same function with the rows of its first kernel interleaved from `groups` groups of inputs.
 
     Neighbouring pixels or samples of a signal have similar weights, so a tile of four neighbours is all salient or not at
@@ -160,7 +160,7 @@ def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
     for kernel in model.kernels:
         if kernel.granularity is not None or kernel.clusters is not None:
             raise InputError(f"{kernel.name} is quantized or clustered; interleave the inputs before")
-    other = TiedAutoencoder(replace(model.config, interleave=groups), seed=model.seed)
+    other = type(model)(replace(model.config, interleave=groups), seed=model.seed)
     other.code_scale = model.code_scale
     inputs = model.config.inputs
     moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, groups)]
@@ -170,7 +170,7 @@ def interleave(model: TiedAutoencoder, groups: int) -> TiedAutoencoder:
     return other
 
 
-def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
+def shrink(model: TiedNetwork) -> TiedNetwork:
     """A float model without the units that its masks prune entirely; `model` itself if there are none.
 
     Column j of kernel k and row j of kernel k + 1 are zero, so a pruned unit contributes nothing in either direction,
@@ -179,7 +179,7 @@ def shrink(model: TiedAutoencoder) -> TiedAutoencoder:
     return _with_units(model, [count > 0 for count in unit_scores([kernel.live for kernel in model.kernels])])
 
 
-def without_unused_code(model: TiedAutoencoder, x: np.ndarray) -> TiedAutoencoder | None:
+def without_unused_code(model: TiedNetwork, x: np.ndarray) -> TiedNetwork | None:
     """A float model without the units of the code that are one multiple of its `code_scale` for all of `x` [n, inputs].
 
     What such a unit adds to the reconstruction becomes a part of the decoder's bias; where there is none, only units that
@@ -201,12 +201,12 @@ def without_unused_code(model: TiedAutoencoder, x: np.ndarray) -> TiedAutoencode
     return smaller
 
 
-def _with_units(model: TiedAutoencoder, live: Sequence[np.ndarray]) -> TiedAutoencoder:
+def _with_units(model: TiedNetwork, live: Sequence[np.ndarray]) -> TiedNetwork:
     """A float model of these units, bool [units] per layer; `model` itself if they are all."""
     if all(units.all() for units in live):
         return model
     layers = tuple(replace(layer, units=int(units.sum())) for layer, units in zip(model.config.layers, live, strict=True))
-    smaller = TiedAutoencoder(replace(model.config, layers=layers))
+    smaller = type(model)(replace(model.config, layers=layers))
     smaller.code_scale = model.code_scale
     along = [np.ones(model.config.inputs, bool), *live]
     kept_indices: dict[str, tuple[np.ndarray, ...]] = {}

@@ -13,12 +13,12 @@ import tensorflow as tf
 import tf_keras
 
 from . import archive
-from .autoencoder import TiedAutoencoder
 from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
 from .data import Dataset, Samples, choose, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
+from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
 from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, code_bits, largest_useful_rate
@@ -66,7 +66,7 @@ class Training:
     """
 
     config: TrainConfig
-    teacher: TiedAutoencoder | None = None
+    teacher: TiedNetwork | None = None
     distill: float = 0.0
     code_scale: float | None = None
     checkpoint: Path | None = None
@@ -84,16 +84,14 @@ class Training:
         return train if isinstance(train, Training) else cls(train)
 
     @classmethod
-    def fine_tuning(
-        cls, train: TrainConfig | Training, config: FineTuning, model: TiedAutoencoder, splits: Dataset
-    ) -> Training:
+    def fine_tuning(cls, train: TrainConfig | Training, config: FineTuning, model: TiedNetwork, splits: Dataset) -> Training:
         """The training of a later stage, checked before the stage changes `model`."""
         base = cls.of(train)
         training = replace(base, config=fine_tuning(base.config, config), distill=config.distill)
         training.require_compatible(model, splits)
         return training
 
-    def require_compatible(self, model: TiedAutoencoder, splits: Dataset) -> None:
+    def require_compatible(self, model: TiedNetwork, splits: Dataset) -> None:
         """Raise DataError if samples or teacher differ from the model in their inputs or the output cannot give the samples,
         RecipeError for patience without validation samples."""
         if not isinstance(splits, Dataset):
@@ -133,7 +131,7 @@ class Training:
         """The noise of the inputs."""
         return noise_of(self.config.noise, splits.train)
 
-    def rate_term(self, model: TiedAutoencoder, splits: Dataset) -> RateTerm | None:
+    def rate_term(self, model: TiedNetwork, splits: Dataset) -> RateTerm | None:
         """The rate as a term of the loss. A model without a step for its code gets one, at first by noise."""
         config = self.config
         if not config.for_rate:
@@ -154,7 +152,7 @@ class Training:
 
 
 def fit(
-    model: TiedAutoencoder,
+    model: TiedNetwork,
     splits: Dataset,
     train: TrainConfig | Training,
     *,
@@ -217,7 +215,7 @@ def fit(
     return run.history
 
 
-def train_float(model: TiedAutoencoder, splits: Dataset, train: TrainConfig | Training) -> History:
+def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Training) -> History:
     """Train a float model. Its code is then rotated so that the units are of one size, see `symmetries.balance_code`.
 
     With a rate it is not, and units of one value for all samples leave the model, see `symmetries.without_unused_code`.
@@ -250,7 +248,7 @@ def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:
     return [config.seed, epoch, *purpose.encode()]
 
 
-def train_quantized(model: TiedAutoencoder, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
+def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
     """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and ranges.
 
     Keeps the model as it is trained if its `held_out_costs` are lower beyond noise, else the model as it is given, after
@@ -270,7 +268,7 @@ def train_quantized(model: TiedAutoencoder, splits: Dataset, config: QuantizeCon
     return history
 
 
-def held_out_costs(model: TiedAutoencoder, splits: Dataset, training: Training) -> np.ndarray:
+def held_out_costs(model: TiedNetwork, splits: Dataset, training: Training) -> np.ndarray:
     """The squared error of each validation sample in scaled values, float64 [n]; of training samples, `CODE_SAMPLES` at most,
     without any.
 
@@ -286,7 +284,7 @@ def held_out_costs(model: TiedAutoencoder, splits: Dataset, training: Training) 
     return np.concatenate(errors) + training.config.rate * code_bits(np.concatenate(codes))
 
 
-def init_output_bias(model: TiedAutoencoder, splits: Dataset) -> bool:
+def init_output_bias(model: TiedNetwork, splits: Dataset) -> bool:
     """Initialize the output bias so that a code of zeros decodes to the mean training sample of a table.
 
     A skewed column scaled to 0…1 has a mean near 0, while a sigmoid starts at ½; a short training would spend its steps on
@@ -307,7 +305,7 @@ def distilled(loss: Loss, teacher: Callable[[tf.Tensor], tf.Tensor], fraction: f
 
 
 def validation_loss(
-    model: TiedAutoencoder,
+    model: TiedNetwork,
     samples: Samples | None,
     config: TrainConfig,
     noise: Noise | None = None,
@@ -366,7 +364,7 @@ class _StageTraining:
 
     def __init__(
         self,
-        model: TiedAutoencoder,
+        model: TiedNetwork,
         training: Training,
         optimizer: Optimizer,
         stage: str,

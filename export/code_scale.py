@@ -14,9 +14,9 @@ import numpy as np
 
 from ..compress.affine import Quantization
 from ..compress.errors import InputError
+from .arithmetic import FUNCTIONS
 from .interpreter import execute
 from .operations import Activate, Dense, Operation, Product
-from .operations.arithmetic import FUNCTIONS
 from .program import Program
 from .targets import Programs
 

@@ -1,7 +1,7 @@
 """The reference interpreter: executes a program with numpy.
 
 Integer programs give the same integers on every machine, with one defined rounding per operation, see
-`operations.arithmetic`.
+`arithmetic`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..compress.affine import Quantization, require_real
+from .arithmetic import TIE, Interval, outwards
 from .operations import Operation
-from .operations.arithmetic import TIE, Interval, outwards
 from .program import Program
 
 ROWS = 256

@@ -12,9 +12,8 @@ from msgspec import structs
 from ..compress.affine import BYTE, Quantization
 from ..compress.errors import ExportError
 from ..compress.integers import exceeding_pairs
-from .operations import Activate, AddBias, Dense, Operation, Product, Requantize, Rescale
-from .operations.arithmetic import FUNCTIONS
-from .operations.interleave import interleave
+from .arithmetic import FUNCTIONS
+from .operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
 from .program import Kernel, Program, Tensor
 
 if TYPE_CHECKING:
@@ -226,3 +225,28 @@ def _at_least(quantization: Quantization, scale: float) -> Quantization:
 
 def _fused(layer: TiedLayer) -> str:
     return layer.activation if FUNCTIONS[layer.activation].fused else "linear"
+
+
+def interleaved_parts(program: Program) -> int:
+    """The groups of the first kernel's interleaving; 1 if its rows are in the order of x."""
+    first = program.encoder[0]
+    return first.ways if isinstance(first, Interleave) else 1
+
+
+def interleave(program: Program, groups: int) -> Program:
+    """A program for interleaved samples as a program for samples in their own order.
+
+    The output's order is restored before a final `Requantize`, which a file can merge with the conversion of its output.
+    """
+    ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
+    body, tail = program.decoder[:ahead], program.decoder[ahead:]
+    renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
+    encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
+    body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
+    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // groups)
+    return replace(
+        program,
+        tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},
+        encoder=(Interleave("x", renamed["x"], groups), *encoder),
+        decoder=(*body, back, *tail),
+    )

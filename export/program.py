@@ -25,11 +25,12 @@ from functools import cached_property
 import numpy as np
 
 from ..compress.affine import BYTE, Quantization, io_dtype
-from ..compress.errors import DataError, ExportError, InputError
-from ..compress.integers import Bounds, exceeding_pairs, kernel_bounds
+from ..compress.errors import ExportError, InputError
+from ..compress.integers import exceeding_pairs
+from .arithmetic import FloatKernel
 from .file_io import FileIO
 from .operations import Operation
-from .operations.arithmetic import FloatKernel
+from .tensors import Kernel, Tensor
 
 SIGNATURES = ("encode", "decode", "reconstruct")
 
@@ -38,70 +39,6 @@ def require_signature(signature: str) -> None:
     """Raise InputError unless this is one of `SIGNATURES`."""
     if signature not in SIGNATURES:
         raise InputError(f"signature: got {signature!r}, must be one of {', '.join(SIGNATURES)}")
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An activation of `shape` per sample; uint8, or float32 if `quantization` is None."""
-
-    name: str
-    shape: tuple[int, ...]
-    quantization: Quantization | None = None
-
-    @property
-    def dtype(self) -> str:
-        return "float32" if self.quantization is None else "uint8"
-
-    def require(self, values: np.ndarray, source: str) -> None:
-        """Raise DataError, starting with `source`, unless values are [batch, *shape] of the tensor's dtype and range."""
-        dtype = "float32" if self.quantization is None else "uint8"
-        right = f"{source}: {self.name} must be {dtype} [batch, {', '.join(map(str, self.shape))}]"
-        if not isinstance(values, np.ndarray):
-            raise DataError(f"{right}, got {type(values).__name__}")
-        if values.dtype != dtype or values.shape[1:] != self.shape:
-            hint = f"; program.quantization({self.name!r}).quantize converts real values" if dtype == "uint8" else ""
-            raise DataError(f"{right}, got {values.dtype} {list(values.shape)}{hint if values.dtype != dtype else ''}")
-        if self.quantization is None:
-            if not np.isfinite(values).all():
-                raise DataError(f"{right} and finite, got {values[~np.isfinite(values)][0]}")
-        elif self.quantization.bits < 8 and values.max(initial=0) > self.quantization.top:
-            top, bits = self.quantization.top, self.quantization.bits
-            raise DataError(f"{right} in 0…{top} ({bits} bits), got {values.max()}")
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A tied kernel, [inputs, units]. `scales` has one float32 value or one per unit; it is empty in a float program.
-
-    Its values are `Program.constants[name]`: int8 within `bounds`, or float32.
-    """
-
-    name: str
-    inputs: int
-    units: int
-    scales: tuple[float, ...] = ()
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        if self.bits not in range(2, 9):
-            raise ExportError(f"kernel {self.name}: bits must lie in 2…8, got {self.bits!r}")
-        for scale in self.scales:
-            if not isinstance(scale, float | int) or not 0 < scale < float("inf"):
-                raise ExportError(f"kernel {self.name}: scale must be positive and finite, got {scale!r}")
-
-    @property
-    def bounds(self) -> Bounds:
-        return kernel_bounds(self.bits)
-
-    @property
-    def encode_scales(self) -> tuple[float, ...]:
-        """The scales of the encoder's product."""
-        return self.scales
-
-    @property
-    def decode_scales(self) -> tuple[float, ...]:
-        """The scale of the decoder's product: the largest (`Rescale` holds the factors per unit)."""
-        return (max(self.scales),) if self.scales else ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 
 from ..compress.affine import BYTE
+from .arithmetic import Interval
 from .file_io import FileIO
-from .operations.arithmetic import Interval
 from .program import Program
 from .scoring import FRACTION_BITS, LARGEST, Detector
 

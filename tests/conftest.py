@@ -15,8 +15,8 @@ from hypothesis import settings
 from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.compress.integers import kernel_bounds, within_pairs
 from tiedae.export.interpreter import execute
+from tiedae.export.lowering import interleave as interleave_program
 from tiedae.export.operations import Activate, AddBias, Dense, Product, Requantize, Rescale
-from tiedae.export.operations.interleave import interleave as interleave_program
 from tiedae.export.program import Kernel, Program, Tensor
 
 settings.register_profile("tiedae", derandomize=True, deadline=None)

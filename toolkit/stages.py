@@ -15,8 +15,7 @@ from tiedae.compress.lineage import Snapshot
 from tiedae.export.targets import TARGETS, decoder_layout
 
 if TYPE_CHECKING:
-    from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.dataset_model import Verbosity
+    from tiedae.compress.autoencoder import TiedAutoencoder, Verbosity
     from tiedae.compress.train import History, Training
 
 
@@ -37,7 +36,7 @@ def prune(
     whose sparsity follows. They and `epochs` replace those of `config`; `train` has the batch size and the loss, those of the
     model's own training by default. Raises what `compress.prune` raises.
     """
-    from tiedae.compress.dataset_model import with_given
+    from tiedae.compress.autoencoder import with_given
     from tiedae.compress.pruning import prune as prune_in_place
     from tiedae.compress.symmetries import shrink
 
@@ -65,8 +64,8 @@ def cluster(
 
     `clusters` and `epochs` replace those of `config`. Raises what `compress.cluster` raises.
     """
+    from tiedae.compress.autoencoder import with_given
     from tiedae.compress.clustering import cluster as cluster_in_place
-    from tiedae.compress.dataset_model import with_given
 
     config = with_given(config, {"clusters": clusters, "epochs": epochs})
     other, training = _begin(model, data, train, verbose, config.distill)
@@ -92,7 +91,7 @@ def quantize(
     `quantize_post_training` and `train_quantized` raise, InputError for a model that is quantized already.
     """
     from tiedae.calibration.post_training import quantize_post_training
-    from tiedae.compress.dataset_model import with_given
+    from tiedae.compress.autoencoder import with_given
     from tiedae.compress.train import train_quantized
 
     if epochs is not None:
@@ -122,7 +121,7 @@ def _begin(
     model: TiedAutoencoder, data: Dataset, train: TrainConfig | None, verbose: Verbosity, distill: float
 ) -> tuple[TiedAutoencoder, Training]:
     """A copy to work on, and its training, with the uncompressed model as the teacher of a distillation."""
-    from tiedae.compress.dataset_model import epoch_progress
+    from tiedae.compress.autoencoder import epoch_progress
     from tiedae.compress.train import Training
 
     other = model.copy()

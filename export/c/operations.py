@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...compress.errors import ExportError
+from ..arithmetic import add_parameters, clamp, product_multiplier
 from ..operation_table import OperationTable
 from ..operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
-from ..operations.arithmetic import add_parameters, clamp, product_multiplier
 from .builder import CBuilder
 from .products import product_lines, product_scratch
 from .rounding_text import described

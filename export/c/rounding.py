@@ -1,6 +1,6 @@
 """Requantization in integers: what replaces the program's two binary32 roundings in C.
 
-The program's rounding (`operations.arithmetic.requantize`) never decreases as the accumulator grows. So it is a step function
+The program's rounding (`arithmetic.requantize`) never decreases as the accumulator grows. So it is a step function
 with at most 255 thresholds, and integers M, R and S with (a · M + R) >> S are it if they are right at each threshold over the
 reachable accumulators: a linear problem in M and R. Where there are none, the accumulators that come out wrong are listed;
 where those are many, C computes both roundings in integers.
@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ...compress.errors import ExportError
-from ..operations.arithmetic import EXACT, requantize
+from ..arithmetic import EXACT, requantize
 
 Form = Literal["shift", "exceptions", "emulation"]
 FORMS: tuple[Form, ...] = get_args(Form)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arithmetic import clamp
 from ..operation_table import OperationTable
 from ..operations import Activate, Dense, Interleave, Requantize, Rescale
-from ..operations.arithmetic import clamp
 from .onnx_builder import OnnxGraphBuilder
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ...compress.errors import ExportError
+from ..arithmetic import FUNCTIONS
 from ..operation_table import OperationTable
 from ..operations import Activate, AddBias, Dense, Interleave, Product, Requantize, Rescale
-from ..operations.arithmetic import FUNCTIONS
 from .tflite_builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
 
 

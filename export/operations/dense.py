@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ...compress.affine import Quantization
 from ...compress.errors import ExportError
-from .arithmetic import (
+from ..arithmetic import (
     FUNCTIONS,
     TIE,
     UNIT_ROUNDOFF,
@@ -22,10 +22,8 @@ from .arithmetic import (
     requantize,
     steps,
 )
+from ..tensors import Operands
 from .operation import Elementwise, Operation
-
-if TYPE_CHECKING:
-    from ..program import Program
 
 
 @dataclass(frozen=True)
@@ -39,26 +37,26 @@ class Dense(Operation):
 
     constant_dtype: ClassVar[str] = "int32"
 
-    def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         kernel = program.kernels[self.kernel]
         inputs, units = (kernel.inputs,), (kernel.units,)
         return (units, inputs) if self.transposed else (inputs, units)
 
-    def scales(self, program: Program) -> np.ndarray:
+    def scales(self, program: Operands) -> np.ndarray:
         """The kernel's scales in this direction, float32 [1] or [units]."""
         kernel = program.kernels[self.kernel]
         return np.array(kernel.decode_scales if self.transposed else kernel.encode_scales, np.float32)
 
-    def bias_scales(self, program: Program) -> np.ndarray:
+    def bias_scales(self, program: Operands) -> np.ndarray:
         """The scales of the int32 bias: scale of x · scales of the kernel."""
         return np.float32(program.quantization(self.x).scale) * self.scales(program)
 
-    def matrix(self, program: Program) -> np.ndarray:
+    def matrix(self, program: Operands) -> np.ndarray:
         """The right operand of the product: the kernel or its transpose."""
         values = program.constants[self.kernel]
         return values.T if self.transposed else values
 
-    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
         accumulator = program.float_kernels[self.kernel].product(steps(x, source), self.transposed)
         if self.bias is not None:
@@ -66,7 +64,7 @@ class Dense(Operation):
         multiplier = product_multiplier(source, self.scales(program), target)
         return requantize(accumulator, multiplier, target.zero_point, *clamp(self.activation, target))
 
-    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+    def bounds(self, program: Operands, low: np.ndarray, high: np.ndarray) -> Interval:
         """As of every operation; a sum of n products has errors of √n roundings beside `TIE` (Higham & Mary, "A new approach to
         probabilistic rounding error analysis", SIAM Journal on Scientific Computing 41, 2019)."""
         source, target = program.quantization(self.x), program.quantization(self.y)
@@ -80,7 +78,7 @@ class Dense(Operation):
         least, most = clamp(self.activation, target)
         return outwards((sums - spread) * multiplier, (sums + spread) * multiplier, slack, target.zero_point, least, most)
 
-    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
         y = x @ self.matrix(program)
         if self.bias is not None:
             y = y + program.constants[self.bias]
@@ -93,20 +91,20 @@ class Product(Operation):
 
     kernel: str
 
-    def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return self.dense.shapes(program)
 
     @property
     def dense(self) -> Dense:
         return Dense(self.x, self.y, self.kernel, transposed=True, bias=None, activation="linear")
 
-    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return self.dense.integers(program, x)
 
-    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+    def bounds(self, program: Operands, low: np.ndarray, high: np.ndarray) -> Interval:
         return self.dense.bounds(program, low, high)
 
-    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return self.dense.reals(program, x)
 
 
@@ -120,13 +118,13 @@ class AddBias(Elementwise):
 
     caption: ClassVar[str] = "Add bias"
 
-    def check(self, program: Program) -> None:
+    def check(self, program: Operands) -> None:
         super().check(program)
         if (self.quantization is None) == program.quantized:
             right = "a quantization in an integer program, none in a float program"
             raise ExportError(f"{self.bias}: got {self.quantization}, must have {right}")
 
-    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
         assert self.quantization is not None
         x_multiplier, bias_multiplier, shift = add_parameters(source, self.quantization, target)
@@ -140,13 +138,13 @@ class AddBias(Elementwise):
         total += target.zero_point
         return np.clip(total, *clamp(self.activation, target), out=total).astype(np.uint8)
 
-    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
         assert self.quantization is not None
         bias = program.constants[self.bias].astype(np.float64) - self.quantization.zero_point
         return x + bias * self.quantization.scale
 
-    def saturation(self, program: Program) -> tuple[int, int]:
+    def saturation(self, program: Operands) -> tuple[int, int]:
         return clamp(self.activation, program.quantization(self.y))
 
-    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.activation].real(x + program.constants[self.bias])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ...compress.affine import Quantization
-from .arithmetic import FUNCTIONS, activation_table, product_multiplier, requantize, steps
+from ..arithmetic import FUNCTIONS, activation_table, product_multiplier, requantize, steps
+from ..tensors import Operands
 from .operation import Elementwise
-
-if TYPE_CHECKING:
-    from ..program import Program
 
 
 @dataclass(frozen=True)
@@ -23,13 +21,13 @@ class Rescale(Elementwise):
     factors: str
     quantization: Quantization
 
-    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
         product = steps(x, source) * steps(program.constants[self.factors], self.quantization)  # exact: at most 255²
         multiplier = product_multiplier(source, self.quantization.scale, target)
         return requantize(product, multiplier, target.zero_point, 0, target.top)
 
-    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return x * (program.constants[self.factors].astype(np.float64) - self.quantization.zero_point) * self.quantization.scale
 
 
@@ -41,13 +39,13 @@ class Activate(Elementwise):
 
     caption: ClassVar[str] = "{function}"
 
-    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return activation_table(self.function, program.quantization(self.x), program.quantization(self.y)).take(x)
 
-    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.function].real(x)
 
-    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return FUNCTIONS[self.function].real(x).astype(np.float32)
 
 
@@ -57,10 +55,10 @@ class Requantize(Elementwise):
 
     integer_only: ClassVar[bool] = True
 
-    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
         multiplier = np.float32(source.scale) / np.float32(target.scale)
         return requantize(steps(x, source), multiplier, target.zero_point, 0, target.top)
 
-    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return x

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ...compress.errors import ExportError
-from .arithmetic import FUNCTIONS, IDENTITY, TIE, Interval, outwards
-
-if TYPE_CHECKING:
-    from ..program import Program
+from ..arithmetic import FUNCTIONS, IDENTITY, TIE, Interval, outwards
+from ..tensors import Operands
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Operation(ABC):
     constant_dtype: ClassVar[str] = "uint8"
     """dtype of the bias or factors in an integer program."""
 
-    def check(self, program: Program) -> None:
+    def check(self, program: Operands) -> None:
         """Raise ExportError if a constant is missing or of the wrong type, a function is unknown, or the shapes do not fit."""
         for key in ("kernel", "bias", "factors"):
             name = getattr(self, key, None)
@@ -52,22 +50,22 @@ class Operation(ABC):
             if (values.shape, values.dtype) != (right[1], dtype):
                 raise ExportError(f"{name}: got {values.dtype} {list(values.shape)}, must be {dtype} {list(right[1])}")
 
-    def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The required shapes of x and y per sample; unconstrained by default."""
         return program.tensors[self.x].shape, program.tensors[self.y].shape
 
     @abstractmethod
-    def integers(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         """Run in an integer program: uint8 [batch, *shape of x] → uint8 [batch, *shape of y]."""
 
-    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+    def bounds(self, program: Operands, low: np.ndarray, high: np.ndarray) -> Interval:
         """The least and largest integers of y, for x in low…high, in a runtime that computes in binary32.
 
         Each is rounded to nearest, and within `TIE` of a tie either way. By default integers are moved and none is rounded.
         """
         return self.integers(program, low), self.integers(program, high)
 
-    def reals(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
         """Run in a float program: float32 [batch, *shape of x] → float32 [batch, *shape of y]."""
         return x
 
@@ -76,19 +74,19 @@ class Elementwise(Operation):
     """An operation on each value, which does not fall where x rises: x and y have the same shape."""
 
     @abstractmethod
-    def exact(self, program: Program, x: np.ndarray) -> np.ndarray:
+    def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
         """The real y of x, float64 in both tensors' scaled values, before it is rounded and saturated."""
 
-    def saturation(self, program: Program) -> tuple[int, int]:
+    def saturation(self, program: Operands) -> tuple[int, int]:
         """The least and largest integer of y."""
         return 0, program.quantization(self.y).top
 
-    def bounds(self, program: Program, low: np.ndarray, high: np.ndarray) -> Interval:
+    def bounds(self, program: Operands, low: np.ndarray, high: np.ndarray) -> Interval:
         source, target = program.quantization(self.x), program.quantization(self.y)
         reals = ((q.astype(np.float64) - source.zero_point) * source.scale for q in (low, high))
         ends = [self.exact(program, real) / target.scale for real in reals]
         return outwards(ends[0], ends[1], TIE, target.zero_point, *self.saturation(program))
 
-    def shapes(self, program: Program) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         shape = program.tensors[self.y].shape
         return shape, shape

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..arithmetic import Interval
 from ..differences import mismatch
 from ..interpreter import bounds, input_bounds
 from ..manifest import Manifest
-from ..operations.arithmetic import Interval
 from ..parity.reference_outputs import Expected
 from ..runtimes.table import RUNTIMES
 from ..score_graph import ANOMALY, SCORE, TOLERANCE, Scored, constants

@@ -26,8 +26,8 @@ from ..formats.duplicates import copies
 from ..formats.model_file import Contents
 from ..formats.storage_check import StorageFinding, prove, prove_scaling, prove_score, shared_values
 from ..integer_maps import differing
+from ..lowering import interleaved_parts
 from ..manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
-from ..operations.interleave import interleaved_parts
 from ..parity.comparison import compare
 from ..parity.fidelity import Fidelity, fit_value, most_lost, warnings_of
 from ..parity.reference_outputs import Expected, Keras, Layers, Original, best_floats, expect, read_float_program

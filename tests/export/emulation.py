@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from tiedae.export.arithmetic import activation_table, add_parameters, clamp, product_multiplier
 from tiedae.export.operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
-from tiedae.export.operations.arithmetic import activation_table, add_parameters, clamp, product_multiplier
 from tiedae.export.program import Program
 
 

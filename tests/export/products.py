@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from tiedae.export.operations.arithmetic import FloatKernel, requantize
+from tiedae.export.arithmetic import FloatKernel, requantize
 
 SHAPES = ((784, 512), (1500, 300), (512, 784))
 

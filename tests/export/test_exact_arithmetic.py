@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress.affine import Quantization
 from tiedae.compress.integers import kernel_bounds
+from tiedae.export.arithmetic import EXACT, LARGEST_STEPS, TERMS, FloatKernel, add_bias, add_parameters, requantize
 from tiedae.export.interpreter import apply, execute
 from tiedae.export.operations import OPERATIONS, AddBias
-from tiedae.export.operations.arithmetic import EXACT, LARGEST_STEPS, TERMS, FloatKernel, add_bias, add_parameters, requantize
 from tiedae.export.program import Program, Tensor
 
 from ..conftest import build_program

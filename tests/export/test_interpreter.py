@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress import ExportError
 from tiedae.compress.affine import SIGMOID_OUTPUT, Quantization
+from tiedae.export.arithmetic import FUNCTIONS, activation_table, add_parameters, requantize
 from tiedae.export.interpreter import apply, execute
 from tiedae.export.operations import AddBias, Requantize, Rescale
-from tiedae.export.operations.arithmetic import FUNCTIONS, activation_table, add_parameters, requantize
 from tiedae.export.operations.interleave import interleaved
 from tiedae.export.program import Kernel, Program, Tensor
 

@@ -13,9 +13,8 @@ from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT
 from tiedae.export.interpreter import execute
-from tiedae.export.lowering import lower
+from tiedae.export.lowering import interleaved_parts, lower
 from tiedae.export.operations import Activate, AddBias, Dense, Interleave, Product, Rescale
-from tiedae.export.operations.interleave import interleaved_parts
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
 

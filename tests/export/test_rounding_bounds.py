@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tiedae.compress.affine import Quantization
+from tiedae.export.arithmetic import TIE, clamp, outwards, product_multiplier
 from tiedae.export.interpreter import bounds, execute, input_bounds, program_input
 from tiedae.export.operations import Dense, Interleave, Operation, Product
-from tiedae.export.operations.arithmetic import TIE, clamp, outwards, product_multiplier
 from tiedae.export.operations.operation import Elementwise
 from tiedae.export.program import Program
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ...compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
+from ..compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 
 
 @dataclass(frozen=True)

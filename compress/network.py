@@ -1,0 +1,412 @@
+"""The network of a tied autoencoder: a stack of encoder layers, mirrored by decoder layers over the same kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from msgspec.structs import replace
+from numpy.typing import ArrayLike
+
+from . import archive
+from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_tables, require
+from .errors import FormatError, InputError, NotBuiltError, RecipeError
+from .files import write_atomic
+from .kernel import TiedKernel
+from .layers import SeededDropout, Tap, TiedLayer, activity_penalty, config_from_json, config_to_json, interleaved, layers_of
+from .lineage import Lineage
+from .quantizers import ActivationQuantizers, QuantizationSpec, Range
+from .rate import RateTerm
+from .records import checked, plain
+from .sample_spec import SampleSpec
+from .weights import weights_of
+
+
+class Encoder(tf_keras.Model):
+    """x float32 [batch, inputs] → code float32 [batch, units of the last layer]."""
+
+    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
+        super().__init__(name="encoder")
+        self.config = config
+        self.stack = layers_of(config, kernels, "encode")
+        self.dropout = [
+            SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
+            for i, layer in enumerate(config.layers)
+        ]
+
+    @property
+    def tap(self) -> Tap:
+        """The tap of all layers and of `x`, see `TiedLayer`."""
+        return self.stack[0].tap
+
+    def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+        x = self.tap("x", interleaved(x, self.config.interleave), training)
+        for i, (layer, dropout, config) in enumerate(zip(self.stack, self.dropout, self.config.layers, strict=True)):
+            x = layer(x, training=training, kernel=None if kernels is None else kernels[i])
+            if config.activity_l1 or config.activity_l2:
+                self.add_loss(activity_penalty(config, x))
+            if dropout is not None:
+                x = dropout(x, training=training)
+        return x
+
+
+class Decoder(tf_keras.Model):
+    """code float32 [batch, units of the last layer] → y float32 [batch, inputs]."""
+
+    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
+        super().__init__(name="decoder")
+        self.config = config
+        self.stack = layers_of(config, kernels, "decode")[::-1]
+
+    def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+        for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
+            code = layer(code, training=training, kernel=None if kernels is None else kernels[i])
+        return interleaved(code, self.config.inputs // self.config.interleave)
+
+
+class TiedNetwork(tf_keras.Model):
+    """Variables, layers, quantizers and archive of a tied autoencoder; `TiedAutoencoder` adds training and samples.
+
+    x: float32 [batch, inputs] in scaled values (see `Scaling`). `kernels` holds every kernel once, for both directions, pruning
+    and quantization. `spec`: of its samples, once it has seen a Dataset. `lineage`: the stages it has been through. Raises
+    RecipeError for values out of range.
+    """
+
+    if TYPE_CHECKING:  # else a type checker takes Keras' functional model for what the constructor gives
+
+        def __new__(cls, *arguments: Any, **options: Any) -> Self: ...
+
+    def __init__(
+        self,
+        layers: ModelConfig | Sequence[int | LayerConfig],
+        *,
+        activation: Activation = "relu",
+        output_activation: Activation = "sigmoid",
+        inputs: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name="tied_autoencoder")
+        if isinstance(layers, ModelConfig):
+            self.config = layers
+        else:
+            self.config = ModelConfig(layer_tables(layers, activation), output_activation, inputs)  # type: ignore[arg-type]
+        self.seed = seed
+        self.spec: SampleSpec | None = None
+        self.lineage = Lineage()
+        self.quantizers: ActivationQuantizers | None = None
+        self.code_scale: float | None = None
+        if self.config.inputs:
+            self._create()
+
+    @classmethod
+    def from_weights(
+        cls,
+        kernels: Sequence[ArrayLike],
+        encoder_biases: Sequence[ArrayLike] | None = None,
+        decoder_biases: Sequence[ArrayLike] | None = None,
+        *,
+        activations: Sequence[Activation] | None = None,
+        output_activation: Activation = "sigmoid",
+        seed: int = 0,
+    ) -> Self:
+        """The model of weights that were trained elsewhere, for which data are scaled as they were there.
+
+        `kernels`: [inputs, units] each, in the encoder's order; the decoder's are their transposes. `encoder_biases`,
+        `decoder_biases`: [units] of each layer, both in forward order; None: zeros, or no biases where both are None.
+        `activations`: of each encoder layer; by default relu, and linear for the code. A decoder layer has the activation of
+        the encoder layer whose output it reconstructs, the last one `output_activation`.
+
+        Raises InputError, naming the array, for other shapes and for values that are not finite; RecipeError for an activation.
+        """
+        weights = weights_of(kernels, encoder_biases, decoder_biases)
+        units = weights.widths[1:]
+        chosen = (*["relu"] * (len(units) - 1), "linear") if activations is None else tuple(activations)
+        require(len(chosen) == len(units), "activations", list(chosen), f"{len(units)}, one per kernel")
+        biased = weights.encoder is not None
+        layers = [
+            {"units": count, "activation": function, "use_bias": biased} for count, function in zip(units, chosen, strict=True)
+        ]
+        model = cls(
+            ModelConfig(layers, output_activation, weights.widths[0]),  # pyright: ignore[reportArgumentType]
+            seed=seed,
+        )
+        arrays = {kernel.name: values for kernel, values in zip(model.kernels, weights.kernels, strict=True)}
+        biases = (*(weights.encoder or ()), *(weights.decoder or ()))
+        arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(model.stack, biases, strict=biased)}
+        model.restore(arrays)
+        return model
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("kernels", "encoder", "decoder"):
+            raise NotBuiltError(f"{name}: the model is not built; state inputs=, or let fit see data first")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether the number of inputs is known."""
+        return self.config.inputs > 0
+
+    def build_for(self, inputs: int) -> None:
+        """Create the variables; nothing where they are there. Raises InputError where `inputs` is 0 and not known before."""
+        if self.has_variables:
+            return
+        if not inputs:
+            raise InputError("the model is not built, and the data do not say how many values a sample has; state inputs=")
+        self.config = replace(self.config, inputs=inputs)
+        self._create()
+
+    def _create(self) -> None:
+        config, seed = self.config, self.seed
+        self.kernels = [
+            TiedKernel(inputs, layer.units, name=f"kernel_{i}", seed=seed + i, l1=layer.l1, l2=layer.l2)
+            for i, (inputs, layer) in enumerate(zip(config.widths[:-1], config.layers, strict=True))
+        ]
+        self.encoder = Encoder(config, self.kernels, seed)
+        self.decoder = Decoder(config, self.kernels)
+        self(tf.zeros((1, config.inputs)))
+
+    def become(self, other: TiedNetwork) -> None:
+        """Take the variables and the configuration of a float model, such as one without some of the units."""
+        self.config, self.code_scale = other.config, other.code_scale
+        self.kernels, self.encoder, self.decoder = other.kernels, other.encoder, other.decoder
+        self.train_function = self.predict_function = self.test_function = None
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.encode_decode(x, training)[1]
+
+    def encode_decode(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """(code, y) in one pass: each kernel is masked and quantized once for both directions."""
+        kernels = [kernel(training=training) for kernel in self.kernels]
+        code = self.encoder(x, training=training, kernels=kernels)
+        return code, self.decoder(code, training=training, kernels=kernels)
+
+    def reconstruct_at(self, rate: RateTerm, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """(y, cost of the code [batch]): the reconstruction from the code as `rate` leaves it, and what that costs."""
+        kernels = [kernel(training=training) for kernel in self.kernels]
+        code, cost = rate(self.encoder(x, training=training, kernels=kernels), training)
+        return self.decoder(code, training=training, kernels=kernels), cost
+
+    @property
+    def stack(self) -> tuple[TiedLayer, ...]:
+        """All layers in forward order."""
+        return (*self.encoder.stack, *self.decoder.stack)
+
+    @property
+    def pairs(self) -> tuple[tuple[TiedLayer, TiedLayer], ...]:
+        """(encoder layer, decoder layer) of each kernel."""
+        return tuple(zip(self.encoder.stack, reversed(self.decoder.stack), strict=True))
+
+    @property
+    def quantized(self) -> bool:
+        """Whether kernels or activations are fake-quantized."""
+        return self.quantizers is not None or any(kernel.granularity is not None for kernel in self.kernels)
+
+    def set_tap(self, tap: Tap) -> None:
+        """Pass every tensor that the integer program quantizes through `tap`."""
+        for layer in self.stack:
+            layer.tap = tap
+
+    @contextmanager
+    def tapped(self, tap: Tap) -> Iterator[None]:
+        """Set `tap` inside a `with` block, then restore the previous one."""
+        before = self.encoder.tap
+        self.set_tap(tap)
+        try:
+            yield
+        finally:
+            self.set_tap(before)
+
+    def prepare_kernels(self, bits: Sequence[int]) -> None:
+        """Prepare the kernels for quantization to `bits`: apply masks and clusters to the variables, and the pair rule to
+        clusters."""
+        for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
+            kernel.write_back()
+            if width == 8:
+                kernel.reassign_pairs()
+
+    def quantize_kernels(self, granularity: Granularity, bits: Sequence[int] = (8,)) -> None:
+        """Fake-quantize the kernels from now on; calibrate the activations afterwards.
+
+        `bits`: one width for all kernels, or one per kernel; RecipeError for another number of widths.
+        """
+        for kernel, width in zip(self.kernels, self.kernel_bits(bits), strict=True):
+            kernel.attach_quantizer(granularity, width)
+
+    def kernel_bits(self, bits: Sequence[int]) -> tuple[int, ...]:
+        """One width per kernel from one per kernel or one for all; RecipeError for another number of widths."""
+        count = len(self.kernels)
+        require(len(bits) in (1, count), "bits", tuple(bits), f"one width, or {count}, one per kernel")
+        return tuple(bits) * count if len(bits) == 1 else tuple(bits)
+
+    def quantize_activations(self, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> ActivationQuantizers:
+        """Fake-quantize the activations from now on; `ranges` by tensor name, calibrated with quantized kernels.
+
+        Raises InputError if the bits or the granularity of the kernels differ from `spec`.
+        """
+        for kernel, bits in zip(self.kernels, self.kernel_bits(spec.bits), strict=True):
+            if (kernel.granularity, kernel.bits) != (spec.granularity, bits):
+                got = f"{kernel.bits} bits per {kernel.granularity}" if kernel.granularity else "not quantized"
+                raise InputError(f"{kernel.name}: got {got}, must be {bits} bits per {spec.granularity} as the spec says")
+        self.quantizers = ActivationQuantizers(self.config, spec, ranges)
+        self.set_tap(self.quantizers)
+        return self.quantizers
+
+    def finalize(self) -> None:
+        """Apply masks and clusters to the variables, and compute scales and bias ranges from the final weights."""
+        for kernel in self.kernels:
+            kernel.write_back()
+            kernel.update_scales()
+        self.update_bias_ranges()
+
+    def update_bias_ranges(self) -> None:
+        """Compute the ranges of quantized biases from their current values."""
+        if self.quantizers is not None:
+            for layer in self.stack:
+                name = f"{layer.tensor_name}.bias"
+                if name in self.quantizers.tracked:
+                    self.quantizers(name, tf.convert_to_tensor(layer.bias), True)
+
+    def state(self) -> dict[str, tf.Variable]:
+        """Every variable by a name that does not depend on Keras, as archives and checkpoints store them."""
+        variables: dict[str, tf.Variable] = {}
+        for kernel in self.kernels:
+            parts = {"": kernel.variable, ".mask": kernel.mask, ".clusters": kernel.clusters, ".largest": kernel.largest}
+            variables |= {f"{kernel.name}{part}": variable for part, variable in parts.items() if variable is not None}
+        for layer in self.stack:
+            if layer.bias is not None:
+                variables[f"{layer.tensor_name}.bias"] = layer.bias
+        for dropout in self.encoder.dropout:
+            if dropout is not None:
+                variables[f"{dropout.name}.counter"] = dropout.counter
+        if self.quantizers is not None:
+            for name, pair in self.quantizers.range_variables.items():
+                variables |= {f"range.{name}.{key}": variable for key, variable in pair.items()}
+        return variables
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The values of `state` by name; the inverse of `restore`."""
+        return {name: variable.numpy() for name, variable in self.state().items()}
+
+    @property
+    def stage(self) -> str:
+        """The last stage that the model has been through; of one from an archive, the last that it shows signs of."""
+        if self.lineage.stage is not None:
+            return self.lineage.stage
+        if self.quantized:
+            return "quantize"
+        if any(kernel.clusters is not None for kernel in self.kernels):
+            return "cluster"
+        return "prune" if any(kernel.mask is not None for kernel in self.kernels) else "train"
+
+    def copy(self) -> Self:
+        """An independent model of equal variables."""
+        other = self.rebuild(self.describe(), self.arrays())
+        other.lineage = self.lineage
+        return other
+
+    def __reduce__(self) -> Any:
+        return type(self).rebuild, (self.describe(), self.arrays()), {"lineage": self.lineage}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.lineage = state["lineage"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        memo[id(self)] = other = self.copy()
+        return other
+
+    def after_update(self) -> None:
+        """What quantized kernels ask for after an update of Keras' own loop."""
+        for kernel in self.kernels:
+            if kernel.granularity is not None:
+                kernel.clip_outliers()
+
+    def save_weights(self, *_: Any, **__: Any) -> None:
+        """Refused: Keras' format stores no masks, quantizers and ties."""
+        raise InputError("save_weights: use save(path.safetensors), which keeps masks, quantizers and the tie")
+
+    def save(self, path: str | Path, overwrite: bool = True, **_: Any) -> None:  # type: ignore[override]
+        """Write a .safetensors archive atomically, with configuration and `spec` in its metadata; `load` reads it.
+
+        Raises InputError for another ending, Keras' own formats among them: they do not keep masks, quantizers and the tie.
+        """
+        if Path(path).suffix != archive.SUFFIX:
+            raise InputError(f"{path}: must end in {archive.SUFFIX}; Keras' formats lose masks, quantizers and the tie")
+        if not overwrite and Path(path).exists():
+            raise InputError(f"{path}: exists, and overwrite is false")
+        write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Rebuild a model from `save`'s archive, including ties, masks, quantizers and ranges.
+
+        Raises FormatError for a missing or damaged file, or one of another kind.
+        """
+        header, arrays = archive.unpack(Path(path), archive.FORMAT)
+        try:
+            for name, values in arrays.items():
+                if not np.isfinite(values).all():
+                    raise FormatError(f"{path}: {name} holds values that are not finite; the archive is damaged")
+            return cls.rebuild(header, arrays)
+        except RecipeError as error:
+            raise FormatError(f"{path}: its configuration is wrong: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{path}: the archive contradicts itself: {error}") from error
+
+    def describe(self) -> dict[str, Any]:
+        """The archive's header, which `rebuild` reads; JSON-compatible."""
+        return {
+            "format": archive.FORMAT,
+            "version": archive.VERSION,
+            "model": config_to_json(self.config),
+            "seed": self.seed,
+            "spec": None if self.spec is None else plain(self.spec),
+            **({} if self.code_scale is None else {"code_scale": self.code_scale}),
+            "masked": [kernel.name for kernel in self.kernels if kernel.mask is not None],
+            "quantization": None if self.quantizers is None else plain(self.quantizers.spec),
+            "pairs": {kernel.name: (kernel.pair_limit, kernel.headroom) for kernel in self.kernels},
+        }
+
+    @classmethod
+    def rebuild(cls, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        """The model of a header from `describe` and of arrays from `arrays`."""
+        model = cls(config_from_json(header["model"]), seed=header.get("seed", 0))
+        model.code_scale = header.get("code_scale")
+        model.restore_structure(arrays)
+        masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]
+        if masked != header["masked"]:
+            raise ValueError(f"masks of {masked}, the configuration says {header['masked']}")
+        if header["quantization"] is not None:
+            names = [key.removeprefix("range.").removesuffix(".min_var") for key in arrays if key.endswith(".min_var")]
+            spec = checked(QuantizationSpec, header["quantization"], "quantization")
+            model.quantize_kernels(spec.granularity, spec.bits)
+            for kernel in model.kernels:
+                kernel.pair_limit, kernel.headroom = header["pairs"][kernel.name]
+            model.quantize_activations(spec, dict.fromkeys(names, (0.0, 0.0)))
+        model.restore(arrays)
+        if header.get("spec") is not None:
+            model.spec = checked(SampleSpec, header["spec"])
+        return model
+
+    def restore_structure(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set the masks and clusters that `arrays` holds."""
+        for kernel in self.kernels:
+            if f"{kernel.name}.mask" in arrays:
+                kernel.set_mask(arrays[f"{kernel.name}.mask"])
+            if f"{kernel.name}.clusters" in arrays:
+                kernel.set_clusters(arrays[f"{kernel.name}.clusters"])
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Assign `arrays` to the variables of `state`, by name; ValueError for another shape."""
+        for name, variable in self.state().items():
+            if arrays[name].shape != tuple(variable.shape):
+                raise ValueError(f"{name}: shape {arrays[name].shape}, the configuration says {tuple(variable.shape)}")
+            variable.assign(arrays[name])
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """Which weights are kept, bool [inputs, units] by kernel name."""
+        return {kernel.name: kernel.live for kernel in self.kernels}
