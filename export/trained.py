@@ -24,9 +24,8 @@ from . import manifest as manifests
 from .assemble import Announce, Fitted, Verified, export_text
 from .codec.backends import ProgramBackend
 from .file_io import FileIO
-from .lowering import lower
+from .lowering import interleaved_parts, lower
 from .manifest import CalibrationInfo, Data, Manifest
-from .operations.interleave import interleaved_parts
 from .parity.fidelity import Fidelity, column_names, squared_error, warnings_of
 from .parity.keras_device import coding_function, keras_device, keras_function, keras_layers, skipped
 from .parity.reference_outputs import Keras, Original

@@ -36,6 +36,8 @@ LAYERS = (
     "export.verify.results",
     "export.scoring",
     "export.file_io",
+    "export.arithmetic",
+    "export.tensors",
     "export.operations",
     "export.program",
     "export.score_graph",
@@ -121,17 +123,7 @@ def layer(name: str) -> int:
     return LAYERS.index(name)
 
 
-FOR_TYPES = {
-    name: {"export.program"}
-    for name in (f"export.operations.{each}" for each in ("dense", "elementwise", "interleave", "operation"))
-}
-"""An operation names the program that holds it, as a type alone."""
-WHEN_CALLED = {"compress.dataset_model": {"compress.train"}}
-"""A model's `fit` runs the training loop, which is written for models."""
-IMPORTS = {
-    name: {each for each in imported(name, path) if each} - FOR_TYPES.get(name, set()) - WHEN_CALLED.get(name, set())
-    for name, path in MODULES.items()
-}
+IMPORTS = {name: {each for each in imported(name, path) if each} for name, path in MODULES.items()}
 
 
 def test_every_module_has_a_place() -> None:
