@@ -13,6 +13,7 @@ from tiedae.export.formats.onnx_operations import ONNX_OPERATIONS
 from tiedae.export.formats.tflite_operations import TFLITE_OPERATIONS
 from tiedae.export.lowering import LOWERINGS
 from tiedae.export.operations import OPERATIONS
+from tiedae.export.report.tasks.table import TASK_VIEWS
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import TARGETS
 from tiedae.export.tasks.table import TASKS
@@ -25,7 +26,7 @@ TABLES: dict[str, tuple[Any, ...]] = {
     "An operation": (OPERATIONS, TFLITE_OPERATIONS, ONNX_OPERATIONS),
     "A layer kind": (LAYER_KINDS, LOWERINGS),
     "A runtime": (RUNTIMES,),
-    "A task": (TASKS,),
+    "A task": (TASKS, TASK_VIEWS),
     "A command": (COMMANDS,),
 }
 """The tables that the example of a section adds one row to."""
