@@ -22,7 +22,7 @@ def write_run(
     (folder / "bundle").mkdir(parents=True)
     (folder / "stock").mkdir()
     files = {"manifest.json": json.dumps(manifest), "metrics.json": json.dumps(metrics)}
-    files |= {"MODEL_CARD.md": card.replace("RUN", str(folder)), "report.html": report}
+    files |= {"MODEL_CARD.md": card.replace("RUN", str(folder.resolve())), "report.html": report}
     for name, text in files.items():
         (folder / "bundle" / name).write_text(text, encoding="utf-8")
     (folder / "test.tae").write_bytes(b"tae")
@@ -43,6 +43,12 @@ def places(before: Path, after: Path) -> dict[str, int]:
 def test_versions_dates_paths_and_stock_files_do_not_count(before: Path, tmp_path: Path) -> None:
     card = CARD.replace("0.1.0", "0.2.13").replace("2026-11-29T06:12:01", "2027-01-02T23:59:59.25")
     assert places(before, write_run(tmp_path / "after", manifest={**MANIFEST, "created_by": "tiedae 0.2.0"}, card=card)) == {}
+
+
+def test_a_folder_by_the_name_of_a_field_hides_nothing(before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    after = write_run(Path("error"), metrics={**METRICS, "quality": METRICS["quality"][:1]})
+    assert places(before, after) == {"bundle/metrics.json: quality[]": 1}
 
 
 def test_each_field_that_differs_is_named_with_how_often(before: Path, tmp_path: Path) -> None:
