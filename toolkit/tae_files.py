@@ -342,10 +342,9 @@ def _reconstructed(codec: Codec, samples: np.ndarray) -> tuple[np.ndarray, np.nd
     return x, program.scaled_values(program.decode(codec.encode(x)))
 
 
-def _quality(codec: Codec, x: np.ndarray, y: np.ndarray) -> Fit | None:
+def _quality(codec: Codec, x: np.ndarray, y: np.ndarray) -> Fit:
     assert codec.bundle is not None
-    fidelity = Fidelity.of_data(codec.bundle.manifest.data)
-    return None if fidelity is None else fidelity.measure(x, y)
+    return Fidelity.of_data(codec.bundle.manifest.data).measure(x, y)
 
 
 def _drift(codec: Codec, x: np.ndarray, y: np.ndarray) -> Drift | None:

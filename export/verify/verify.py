@@ -342,7 +342,7 @@ def _check_float_program(
 
 def _evidence(
     manifest: Manifest,
-    fidelity: Fidelity | None,
+    fidelity: Fidelity,
     golden: Mapping[str, np.ndarray],
     original: Original,
     floating: Program | None,

@@ -35,6 +35,7 @@ def dense(written: dict[str, Any]) -> dict[str, Any]:
 WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "top": (lambda m: m.update(speed=1), "speed: unknown key"),
     "data": (lambda m: m["data"].update(speed=1), "data.speed: unknown key"),
+    "kind": (lambda m: m["data"].pop("kind"), "data.kind: is missing"),
     "recipe": (lambda m: m["recipe"]["verify"].update(speed=1), "recipe.verify.speed: unknown key"),
     "target": (lambda m: m["recipe"]["export"].update(targets=["abc"]), "recipe.export.targets[0]: got 'abc', must be one of"),
     "file": (lambda m: m["files"]["metrics.json"].update(speed=1), "files.metrics.json: damaged: speed: unknown key"),

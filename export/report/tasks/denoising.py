@@ -116,10 +116,7 @@ def section(manifest: Manifest, result: DenoisingResult, arrays: Mapping[str, np
 
 def _fits(manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> list[list[tuple[str, str]]]:
     """[level][sample]: how near the noisy sample and the denoised one are to the clean one."""
-    fidelity = Fidelity.of_data(manifest.data)
-    if fidelity is None:
-        return []
-    own = dataclasses.replace(fidelity, scaling=Scaling())
+    own = dataclasses.replace(Fidelity.of_data(manifest.data), scaling=Scaling())
 
     def text(clean: np.ndarray, y: np.ndarray) -> str:
         fit = own.measure(clean[None], y[None])
