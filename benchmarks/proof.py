@@ -25,13 +25,15 @@ from needs import require
 from rows import Row, arguments_of, report
 from tiedae.compress import CheckError
 from tiedae.console import Console
-from tiedae.export import Bundle, inspect_file, stock_onnx_int8, stock_tflite, to_tflite
+from tiedae.export import Bundle, to_tflite
+from tiedae.export.baselines.converters import stock_onnx_int8, stock_tflite
 from tiedae.export.bench.benchmark import Plan, bench_bundle
 from tiedae.export.bench.footprint import Load, Run, footprints
 from tiedae.export.bench.latency import Timed, TimedGroup, Timing, ratio, time_groups
 from tiedae.export.bench.results import Bench, Memory, Ratio, Way
 from tiedae.export.bench.subjects import ALONE
 from tiedae.export.deduplicate.share import share_file
+from tiedae.export.inspection import inspect_file
 from tiedae.export.targets import read_model
 from tiedae.export.verify.results import Maker, Precision
 from tiedae.pipeline import run_recipe

@@ -88,11 +88,13 @@ class Forbidden:
 _FIXED = "since tanh or sigmoid fixes the scale of the code; or the code's activation linear, relu or relu6"
 _UNIT_RANGE = "another loss, or model.output_activation sigmoid over data in 0…1"
 
+RATE_OF_FIXED_SCALE = Forbidden("tanh or sigmoid code", "training for rate", "train.rate", f"0, {_FIXED}")
+"""Of a recipe, and of a model that is trained without one."""
 FORBIDDEN: tuple[Forbidden, ...] = (
     Forbidden("clusters", "scales per unit", "quantize.granularity", "tensor with [cluster]: units share its values"),
     Forbidden("tanh or sigmoid code", "code below 8 bits", "quantize.code_bits", f"8, {_FIXED}"),
     Forbidden("tanh or sigmoid code", "stated code scale", "quantize.code_scale", f"0, {_FIXED}"),
-    Forbidden("tanh or sigmoid code", "training for rate", "train.rate", f"0, {_FIXED}"),
+    RATE_OF_FIXED_SCALE,
     Forbidden(
         "block or N:M pruning of the code",
         "training for rate",

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from . import archive
+from .combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
 from .config import FineTuning, QuantizeConfig, TrainConfig, fine_tuning, require
 from .data import Dataset, Samples, choose, mean_input
 from .errors import DataError, InputError, RecipeError
@@ -109,9 +110,8 @@ class Training:
 
         if self.config.noise is not None and splits.train.clean is not None:
             raise RecipeError("noise: got noise beside samples that have clean ones; must be one of them")
-        activation = model.config.layers[-1].activation
-        free = RULES[activation].output is None or not self.config.for_rate
-        require(free, "rate", self.config.rate, f"0, since {activation} fixes the scale of the code")
+        fixed = model.config.layers[-1].activation in FIXED_SCALES
+        require(not (fixed and self.config.for_rate), "rate", self.config.rate, RATE_OF_FIXED_SCALE.right)
         if self.code_scale is not None and model.code_scale is not None:
             right = f"{model.code_scale:.9g}, which the model was trained for"
             require(float(np.float32(self.code_scale)) == model.code_scale, "code_scale", self.code_scale, right)

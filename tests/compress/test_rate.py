@@ -286,7 +286,7 @@ DATA = DataConfig("samples.npy")
         ),
         (
             lambda: train_float(TiedAutoencoder(replace(CONFIG, layers=(LayerConfig(4, "tanh"),))), SPLITS, TRAIN),
-            r"rate: got 0.01, must be 0, since tanh fixes the scale of the code",
+            r"rate: got 0.01, must be 0, since tanh or sigmoid fixes the scale of the code",
         ),
         (
             lambda: fit(quantized(), SPLITS, TRAIN),

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.compress import ExportConfig, FormatError, RecipeError, VerifyConfig
-from tiedae.export import prove
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.bundle import Bundle
 from tiedae.export.deduplicate.share import share_file
 from tiedae.export.file_io import FileIO
 from tiedae.export.formats.random_inputs import Ranges, ranges_of
+from tiedae.export.formats.storage_check import prove
 from tiedae.export.interpreter import execute
 from tiedae.export.operations import OPERATIONS
 from tiedae.export.program import SIGNATURES, Program

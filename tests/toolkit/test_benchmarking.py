@@ -16,12 +16,12 @@ from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress import InputError
 from tiedae.compress.errors import DataError, FormatError
-from tiedae.export import verify_bundle
 from tiedae.export.bench.benchmark import Plan
 from tiedae.export.bench.recording import record
 from tiedae.export.bench.results import Bench
 from tiedae.export.runtimes.machine import describe_machine
 from tiedae.export.verify.results import Maker, Metrics, read_metrics
+from tiedae.export.verify.verify import verify_bundle
 from tiedae.verification import bench
 
 QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)

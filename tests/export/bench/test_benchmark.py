@@ -13,13 +13,14 @@ import onnx
 import pytest
 from msgspec import structs
 from tiedae.compress.records import decode, encode
-from tiedae.export import Bundle, open_ort, read_onnx, stock_onnx_int8, to_onnx
-from tiedae.export.baselines.converters import with_integer_io
+from tiedae.export import Bundle, read_onnx, to_onnx
+from tiedae.export.baselines.converters import stock_onnx_int8, with_integer_io
 from tiedae.export.bench.benchmark import Plan, _choices, bench_bundle, tables
 from tiedae.export.bench.footprint import Load, Run, footprints
 from tiedae.export.bench.results import Bench
 from tiedae.export.bench.subjects import find_subjects
 from tiedae.export.runtimes.machine import cores, describe_machine
+from tiedae.export.runtimes.ort import open_ort
 from tiedae.export.verify.results import Kind, Maker
 
 QUICK = Plan(batches=(2,), call_batches=(2,), threads=(1,), seconds=0.0, rounds=(3, 3), processes=1)

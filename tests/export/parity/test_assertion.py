@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
+from tiedae import assert_parity
 from tiedae.compress import CheckError, FormatError, InputError
-from tiedae.export import Bundle, ParityError, assert_parity, to_onnx, to_tflite
+from tiedae.export import Bundle, to_onnx, to_tflite
 from tiedae.export.interpreter import execute
+from tiedae.export.parity.assertion import ParityError
 
 from ...conftest import build_program
 
@@ -259,7 +261,7 @@ def test_keras_2_models_with_several_inputs_and_outputs_and_our_own(file: Path, 
 KERAS_3 = """
 import sys
 import keras, numpy as np
-from tiedae.export import assert_parity
+from tiedae import assert_parity
 assert keras.__version__.startswith("3"), keras.__version__
 kernel = np.load(sys.argv[2])
 a, b = keras.Input((3, 4), name="a"), keras.Input((4,), name="b")
@@ -287,7 +289,7 @@ def test_a_bundle_is_a_reference_for_its_files_without_tensorflow(finished_run: 
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name.split('.')[0] in ('tensorflow', 'tf_keras', 'keras'): raise ImportError(name + ' is blocked')\n"
         "sys.meta_path.insert(0, Block())\n"
-        "from tiedae.export import assert_parity\n"
+        "from tiedae import assert_parity\n"
         f"assert_parity({str(bundle)!r}, {str(bundle / 'mini.int8.tflite')!r}, signature='reconstruct')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
