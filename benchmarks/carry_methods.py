@@ -28,7 +28,7 @@ from tiedae.export.codec.backends import ProgramBackend
 from tiedae.export.file_io import FileIO
 from tiedae.export.integer_maps import fit
 from tiedae.export.parity.fidelity import squared_error
-from tiedae.export.verify.verify import MAX_SAMPLES
+from tiedae.export.verify.collecting import MAX_SAMPLES
 from tiedae.pipeline import Stages, load_model
 from tiedae.recipe import check_inputs, load_recipe
 from tiedae.sources import recipe_data

@@ -45,9 +45,11 @@ from .tasks.judging import better_than, judge
 from .tasks.losses import with_losses
 from .tasks.row import Exported, TaskMeasurement
 from .tasks.table import TASKS
+from .verify.collecting import MAX_SAMPLES, MeasuredSamples
+from .verify.limits import Limits
 from .verify.results import FILE as METRICS
 from .verify.results import Metrics, Source, to_json
-from .verify.verify import MAX_SAMPLES, source_of, verify_bundle
+from .verify.verify import source_of, verify_bundle
 
 Announce = Callable[[str], None]
 
@@ -215,16 +217,11 @@ def write(fitted: Fitted, directory: Path, announce: Announce) -> Written:
 def verify(written: Written, announce: Announce) -> Verified:
     """Check every file in every runtime."""
     fitted, task = written.fitted, written.fitted.recipe.task
-    reference = fitted.lowered.origin.reference(fitted.tested)
     metrics = verify_bundle(
         written.directory,
-        keras=reference.keras,
-        layers=reference.layers,
-        uncompressed=reference.uncompressed,
-        float_error=reference.error,
-        test=fitted.tested,
-        test_samples=len(fitted.data.test),
-        error_limit=TASKS[task_kind(task)].error_limit(task, fitted.tested),
+        MeasuredSamples(fitted.tested, len(fitted.data.test)),
+        original=fitted.lowered.origin.reference(fitted.tested),
+        limits=Limits(error=TASKS[task_kind(task)].error_limit(task, fitted.tested)),
         announce=lambda text: announce(f"verify: {text}"),
     )
     return Verified(written, metrics)

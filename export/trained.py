@@ -32,9 +32,9 @@ from .parity.reference_outputs import Keras, Original
 from .program import Program
 from .targets import Programs
 from .tasks.row import TaskMeasurement
+from .verify.collecting import MAX_SAMPLES
 from .verify.kinds import Stage
 from .verify.results import Device, Epoch, Fit, Metrics, Model, Quality, Source
-from .verify.verify import MAX_SAMPLES
 
 if TYPE_CHECKING:
     from ..compress.autoencoder import TiedAutoencoder

@@ -43,10 +43,11 @@ class ExportedBundle(Bundle):
 
         `raise_for_failures` of what it returns raises CheckError. Raises DataError where the samples are not the bundle's.
         """
+        from tiedae.export.verify.collecting import MeasuredSamples
         from tiedae.export.verify.verify import verify_bundle
 
         test = data.test if isinstance(data, Dataset) else data
-        return verify_bundle(self.path, test=test, announce=announce)
+        return verify_bundle(self.path, None if test is None else MeasuredSamples.of(test), announce=announce)
 
     def derive(
         self,

@@ -13,8 +13,8 @@ from tiedae.export.assemble import assemble
 from tiedae.export.bundle import Bundle, tables_name
 from tiedae.export.codec.codec import bundle_of, open_bundle
 from tiedae.export.derive import EarlierBundle
+from tiedae.export.verify.collecting import MAX_SAMPLES
 from tiedae.export.verify.results import Metrics
-from tiedae.export.verify.verify import MAX_SAMPLES
 
 from .run_artifacts import load_training
 from .run_directory import new_folder, require_new

@@ -18,7 +18,7 @@ from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import decode
 from tiedae.export.manifest import Manifest
-from tiedae.export.verify.verify import MAX_SAMPLES
+from tiedae.export.verify.collecting import MAX_SAMPLES
 
 from .arrays import Arrays
 from .csv_files import read_headings

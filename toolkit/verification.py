@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from msgspec import structs
@@ -17,11 +16,14 @@ from tiedae.export.bench.recording import record
 from tiedae.export.bench.results import Bench
 from tiedae.export.bundle import Bundle
 from tiedae.export.parity.keras_device import keras_device, skipped
+from tiedae.export.parity.reference_outputs import Original
 from tiedae.export.tasks.from_files import with_task
 from tiedae.export.tasks.judging import better_than, with_verdict
 from tiedae.export.tasks.losses import beside_kept, kept_error, with_losses
 from tiedae.export.tasks.table import TASKS
 from tiedae.export.verify.baseline import require_comparable, require_fraction, with_baseline
+from tiedae.export.verify.collecting import MeasuredSamples
+from tiedae.export.verify.limits import Limits
 from tiedae.export.verify.results import Device, Metrics, Model, read_metrics
 from tiedae.export.verify.verify import source_of, verify_bundle
 
@@ -54,22 +56,24 @@ def verify(
     held = parse_limits(limits, manifest.recipe.verify)
     before = None if baseline is None else _read_baseline(baseline, manifest.name, manifest.model)
     splits = None if data is None else load_measured(path, manifest, data)
-    test, count = (None, None) if splits is None else (tested(manifest, splits), len(splits.test))
-    functions, device = ({}, None) if model is None else _original(model, manifest.model.widths)
+    test = None if splits is None else tested(manifest, splits)
+    samples = None if splits is None or test is None else MeasuredSamples(test, len(splits.test))
     task, source = manifest.recipe.task, None
     if splits is not None and test is not None:
         source = source_of(splits.config.test_source or splits.config.source, test, task)
-    options: dict[str, Any] = {"tolerances": held, "run_source": run_source, "announce": announce}
-    options["error_limit"] = TASKS[task_kind(task)].error_limit(task, test)
-    options["float_error"] = kept_error(bundle, source) if model is None else None
-    metrics = verify_bundle(path, **functions, test=test, test_samples=count, **options)
+    held_to = Limits(held, TASKS[task_kind(task)].error_limit(task, test), run_source)
+    if model is None:
+        original, device = Original(error=kept_error(bundle, source)), None
+    else:
+        original, device = _original(model, manifest.model.widths)
+    metrics = verify_bundle(path, samples, original=original, limits=held_to, announce=announce)
     metrics = structs.replace(metrics, model=manifest.model, samples=source)
     if device is not None:
         metrics = structs.replace(metrics, keras=device, skipped=metrics.skipped + skipped(device))
     measured = None
     if splits is not None:
         announce("task, through the files")
-        metrics, measured = with_task(metrics, bundle, splits, functions.get("uncompressed"))
+        metrics, measured = with_task(metrics, bundle, splits, original.uncompressed)
     if measured is not None:
         measured = beside_kept(measured, bundle, source)
     metrics = with_losses(metrics, manifest, measured, held)
@@ -102,7 +106,7 @@ def _read_baseline(path: Path, name: str, model: Model) -> Metrics:
     return before
 
 
-def _original(folder: Path, widths: Sequence[int]) -> tuple[dict[str, Any], Device]:
+def _original(folder: Path, widths: Sequence[int]) -> tuple[Original, Device]:
     """The float models of a run, after training and, where there was pruning, after that; and the device that they run on."""
     archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -110,12 +114,8 @@ def _original(folder: Path, widths: Sequence[int]) -> tuple[dict[str, Any], Devi
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
     device = keras_device()
-    functions = {
-        "keras": keras_function(models[-1], device),
-        "layers": keras_layers(models[-1], device),
-        "uncompressed": coding_function(models[0], device),
-    }
-    return functions, device
+    last, first = models[-1], models[0]
+    return Original(keras_function(last, device), keras_layers(last, device), coding_function(first, device)), device
 
 
 SAMPLES = 256

@@ -8,6 +8,7 @@ represents each format.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations, permutations
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..targets import TARGETS
 from .findings import Evidence, Findings, Outputs
 from .kinds import Kind, Precision, Why
 from .measurement import check_output
+from .rules import codes_of_formats
 
 
 def measure_crossing(
@@ -48,7 +50,7 @@ def measure_crossing(
 
 def _compare_values(one: Outputs, other: Outputs) -> None:
     """Compare codes and y directly. The int8 decoders round at different places, so their `y` has no limit."""
-    subject, reference, tolerances = other.subject, one.subject.runtime, other.subject.tolerances
+    subject, reference = other.subject, one.subject.runtime
     signature = next(name for name in ("reconstruct", "encode", "decode") if name in subject.files)
     same = _same_integers(one, other)
     if not same.all():
@@ -67,11 +69,8 @@ def _compare_values(one: Outputs, other: Outputs) -> None:
             subject.hold_float(row, peer=reference)
         elif name == "code":
             exact = one.subject.rounds_alike and subject.rounds_alike
-            max_lsb = tolerances.codes_max_lsb * (1 if exact else 2 * len(subject.program.kernels))
-            least = tolerances.codes_equal_share if exact else 0.0
-            ok, limit = row.within(max_lsb=max_lsb, equal_fraction=least), f">= {least}, <= {max_lsb} LSB"
-            of = {"detail": name, "peer": reference}
-            subject.check(Kind.FORMATS, signature, ok, row.equal_fraction, limit, row.text, **of)
+            judge = partial(codes_of_formats, row, exact, len(subject.program.kernels))
+            subject.observe(Kind.FORMATS, signature, row.equal_fraction, row.text, judge, detail=name, peer=reference)
 
 
 def _same_integers(one: Outputs, other: Outputs) -> np.ndarray:
@@ -98,6 +97,4 @@ def _cross(encoder: Outputs, decoder: Outputs, expected: Expected | None, eviden
     if decoded and "y" in own and np.array_equal(own.get("code", codes), codes):
         options = {"reference": subject.runtime, "quantization": subject.program.quantization("y"), "encoder": source}
         row = subject.compare(Kind.CROSSING, "decode", "y", own["y"], decoded["y"], **options)
-        most = 0 if subject.rounds_alike else subject.tolerances.operation_max_lsb
-        of = {"detail": "own codes", "peer": source}
-        subject.check(Kind.CROSSING, "decode", row.within(max_lsb=most), row.max_lsb, f"<= {most} LSB", row.text, **of)
+        subject.hold(row, exact=subject.rounds_alike, detail="own codes", peer=source)

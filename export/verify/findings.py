@@ -1,9 +1,10 @@
-"""The state of a verification: rows found so far, the samples, and the files under test."""
+"""What a verification collects: rows found so far, the samples, and the files under test."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,17 @@ from ..runtimes.session import Session
 from ..runtimes.table import RUNTIMES, rounds_as_program
 from ..score_graph import ANOMALY, SCORE
 from .kinds import Kind, Skipped, Why
-from .results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, finite, samples_text
+from .results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, samples_text
+from .rules import Judge, Observation, close, stated, within_operation
 
 Values = Mapping[str, np.ndarray]
 
 
 @dataclass
 class Findings:
-    """The rows of metrics.json found so far."""
+    """The rows of metrics.json found so far; `observed` become its checks."""
 
-    checks: list[Check] = field(default_factory=list)
+    observed: list[Observation] = field(default_factory=list)
     storage: list[Proof] = field(default_factory=list)
     parity: list[Parity] = field(default_factory=list)
     errors: list[LayerError] = field(default_factory=list)
@@ -41,13 +43,24 @@ class Findings:
     skipped: list[Skipped] = field(default_factory=list)
     alarms: list[Alarms] = field(default_factory=list)
 
-    def rows(self) -> dict[str, Any]:
-        """The rows as fields of `Metrics`."""
-        return {table: tuple(rows) for table, rows in vars(self).items()}
+    def rows(self, limits: VerifyConfig) -> dict[str, Any]:
+        """The rows as fields of `Metrics`, with what was observed judged by these limits."""
+        rows = {table: tuple(rows) for table, rows in vars(self).items() if table != "observed"}
+        return {"checks": self.judged(limits), **rows}
+
+    def judged(self, limits: VerifyConfig) -> tuple[Check, ...]:
+        """What was observed, held to these limits."""
+        return tuple(each.judged(limits) for each in self.observed)
+
+    def add(self, more: Findings) -> None:
+        """Add the rows of others."""
+        for table, rows in vars(more).items():
+            known = getattr(self, table)
+            known += [row for row in rows if table != "skipped" or row not in known]
 
     def check(self, kind: Kind, ok: bool, value: float | int | str, limit: str, text: str, **of: str) -> None:
-        """Add a check; `of` are its file, signature, runtime, detail and peer."""
-        self.checks.append(Check(kind, bool(ok), finite(value), limit, text, **of))
+        """Add a check of a fact, which no setting changes; `of` are its file, signature, runtime, detail and peer."""
+        self.observed.append(Observation(kind, value, text, partial(stated, bool(ok), limit), of))
 
     def same(self, kind: Kind, stated: object, found: object, **of: str) -> None:
         """Check that a stated value equals the found one."""
@@ -71,7 +84,7 @@ class Evidence:
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality, and `float_fit` its fidelity, if known. `fidelity` measures in
     the data's unit of measure, if the kind of data is known. `normal`: which samples are normal, bool [n], of an anomaly
-    task with labels; quality is measured on them.
+    task with labels; quality is measured on them. `left_out`: how many test samples are not among `x`.
     """
 
     x: np.ndarray
@@ -84,6 +97,7 @@ class Evidence:
     clean_scaled: np.ndarray | None = None
     normal: np.ndarray | None = None
     float_fit: Fit | None = None
+    left_out: int = 0
 
     @property
     def wanted_scaled(self) -> np.ndarray:
@@ -115,7 +129,7 @@ class Evidence:
 class Subject:
     """Files of one precision in one runtime: the file of each signature, their program, and their `x` and `y`.
 
-    Measurements are checked against `tolerances` and recorded in `findings`.
+    Measurements are recorded in `findings`; comparisons of floats state those `tolerances`.
     """
 
     session: Session
@@ -162,19 +176,25 @@ class Subject:
         return row
 
     def check(self, kind: Kind, signature: str, ok: bool, value: float | int | str, limit: str, text: str, **more: str) -> None:
-        """Record a check of one signature. `more`: detail and peer."""
-        file = self.files[signature]
-        text = f"{file} in {self.runtime}: {text}"
-        self.findings.check(kind, ok, value, limit, text, file=file, signature=signature, runtime=self.runtime, **more)
+        """Record a check of a fact about one signature. `more`: detail and peer."""
+        self.observe(kind, signature, value, text, partial(stated, bool(ok), limit), **more)
 
-    def hold(self, row: Parity, most: int, **more: str) -> None:
-        """Check that an int8 comparison differs by at most `most` LSB."""
-        self.check(row.kind, row.signature, row.within(max_lsb=most), row.max_lsb, f"<= {most} LSB", row.text, **more)
+    def observe(
+        self, kind: Kind, signature: str, value: float | int | str, text: str, judge: Judge, *, failure: str = "", **more: str
+    ) -> None:
+        """Record what is judged later, about one signature. `failure`: the text if it fails; `more`: detail and peer."""
+        file, where = self.files[signature], f"{self.files[signature]} in {self.runtime}: "
+        of = {"file": file, "signature": signature, "runtime": self.runtime, **more}
+        failure = where + failure if failure else ""
+        self.findings.observed.append(Observation(kind, value, where + text, judge, of, self.format, failure))
 
-    def hold_float(self, row: Parity, **more: str) -> None:
-        """Check that a float comparison is within its tolerances."""
-        limit = f"<= {row.rtol or 0:g} of full scale"
-        self.check(row.kind, row.signature, row.close(), row.relative, limit, row.text, detail=row.tensor, **more)
+    def hold(self, row: Parity, *, exact: bool = False, more: int = 0, **of: str) -> None:
+        """Record an int8 comparison, see `within_operation`."""
+        self.observe(row.kind, row.signature, row.max_lsb, row.text, partial(within_operation, row, exact, more), **of)
+
+    def hold_float(self, row: Parity, **of: str) -> None:
+        """Record a float comparison, which states its tolerances."""
+        self.observe(row.kind, row.signature, row.relative, row.text, partial(close, row), detail=row.tensor, **of)
 
     def input(self, signature: str, evidence: Evidence) -> np.ndarray:
         """The samples in the dtype and unit of the signature's `x`."""

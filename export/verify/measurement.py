@@ -1,11 +1,13 @@
 """Measurements of exported files in one runtime: codes and operations in LSB, float outputs, quality.
 
-All of them are recorded in the subject's `Findings`.
+All of them are recorded in the subject's `Findings`; `rules` judges them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,9 +18,7 @@ from ..parity.reference_outputs import TRACED_SAMPLES, Expected, layer_outputs
 from .findings import Evidence, Outputs, Subject
 from .kinds import Kind, Precision, Stage, Why
 from .results import Parity, Quality
-
-ROUNDING = 0.01
-"""Rounding error of a dequantized output, in LSB."""
+from .rules import close, codes, output, within_operation
 
 
 def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Outputs:
@@ -89,10 +89,10 @@ def check_output(
     if y.dtype == np.float32 and not row.problem:
         steps = np.abs(y.astype(np.float64) - quantization.dequantize(right)) / quantization.scale
         largest, mean = float(steps.max(initial=0)), float(steps.mean())
-    value, most = largest if subject.rounds_alike else mean, subject.tolerances.operation_max_lsb
-    limit = f"<= {most} LSB{'' if subject.rounds_alike else ' on average (rounds differently)'}"
-    allowed = most + ROUNDING + _resolution(subject, right)
-    subject.check(kind, signature, not row.problem and value <= allowed, value, limit, row.text, peer=encoder)
+    alike = subject.rounds_alike
+    value = largest if alike else mean
+    judge = partial(output, math.inf if row.problem else value, alike, _resolution(subject, right))
+    subject.observe(kind, signature, value, row.text, judge, peer=encoder)
     return {} if row.problem else {"y": q}
 
 
@@ -103,39 +103,33 @@ def _resolution(subject: Subject, y: np.ndarray) -> float:
 
 
 def _check_codes(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> Parity:
-    quantization, tolerances = subject.program.quantization("code"), subject.tolerances
+    quantization = subject.program.quantization("code")
     high = got.dtype == np.uint8 and got.max(initial=0) > quantization.top
     problem = f"got {got.max()}, a code of {quantization.bits} bits is at most {quantization.top}" if high else ""
     row = subject.compare(Kind.CODES, signature, "code", expected, got, quantization=quantization, problem=problem)
-    if subject.rounds_alike:
-        max_lsb, least = tolerances.codes_max_lsb, tolerances.codes_equal_share
-        limit = f">= {least}, <= {max_lsb} LSB"
-    else:
-        max_lsb, least = tolerances.codes_max_lsb * len(subject.program.kernels), 0.0
-        limit = f"<= {max_lsb} LSB (rounds differently)"
-    ok = row.within(max_lsb=max_lsb, equal_fraction=least)
-    subject.check(Kind.CODES, signature, ok, row.equal_fraction, limit, row.text)
+    judge = partial(codes, row, subject.rounds_alike, len(subject.program.kernels))
+    subject.observe(Kind.CODES, signature, row.equal_fraction, row.text, judge)
     return row
 
 
 def _check_integers(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> None:
-    """Check that the runtime quantizes its inputs as expected."""
+    """Compare the integers that the runtime quantizes its inputs to."""
     row = subject.compare(Kind.INPUTS, signature, "x", expected, got, quantization=subject.program.quantization("x"))
-    subject.hold(row, 0 if subject.rounds_alike else subject.tolerances.operation_max_lsb)
+    subject.hold(row, exact=subject.rounds_alike)
 
 
 def _check_operations(
     subject: Subject, signature: str, x: np.ndarray, traced: Mapping[str, np.ndarray], expected: Expected
 ) -> None:
-    """Check every operation on equal inputs, whatever the runtime's rounding."""
+    """Compare every operation on equal inputs, whatever the runtime's rounding."""
     rows, hidden = compare_traced(traced, subject.program, signature, x, expected.traced)
     rows = [replace(row, **subject.identity(signature)) for row in rows]
     subject.findings.parity += rows
     none = Parity(Kind.OPERATIONS, Precision.INT8, "none", problem="the runtime exposes no operation")
-    worst, most = max(rows, key=lambda row: row.badness, default=none), subject.tolerances.operation_max_lsb
-    ok = worst.within(max_lsb=most)
+    worst = max(rows, key=lambda row: row.badness, default=none)
     text = f"{len(rows)} operations of {signature}, at most {worst.max_lsb} LSB on equal inputs ({worst.label})"
-    subject.check(Kind.OPERATIONS, signature, ok, worst.max_lsb, f"<= {most} LSB", text if ok else worst.text)
+    judge = partial(within_operation, worst, False, 0)
+    subject.observe(Kind.OPERATIONS, signature, worst.max_lsb, text, judge, failure=worst.text)
     for operation in hidden:
         what = f"{subject.runtime}: operation {operation} of {subject.files[signature]}"
         subject.findings.skip(
@@ -144,14 +138,14 @@ def _check_operations(
 
 
 def _check_tracing(subject: Subject, signature: str, plain: Mapping[str, np.ndarray], traced: Mapping[str, np.ndarray]) -> None:
-    """Check that the outputs of a traced and a plain run agree."""
+    """Compare the outputs of a traced and a plain run."""
     for name, values in plain.items():
         if name in traced:
             quantization = subject.program.quantization(name)
             q, _ = as_bytes(values[:TRACED_SAMPLES], quantization)
             row = compare(Kind.TRACE, name, traced[name], q, reference="its own trace", signature=signature)
             coarse = round(_resolution(subject, q)) if values.dtype == np.float32 else 0
-            subject.hold(row, subject.tolerances.operation_max_lsb + coarse, detail=name)
+            subject.hold(row, more=coarse, detail=name)
 
 
 def measure_float(subject: Subject, evidence: Evidence) -> Outputs:
@@ -198,8 +192,8 @@ def _measure_layers(subject: Subject, evidence: Evidence) -> dict[str, np.ndarra
         if traced:
             none = Parity(Kind.LAYERS, Precision.F32, "none", problem="the runtime exposes no layer")
             worst = max(rows, key=lambda row: row.badness, default=none)
-            limit, text = f"<= {tolerance:g} of full scale", f"{len(rows)} layers, worst {worst.text}"
-            subject.check(Kind.LAYERS, signature, worst.close(), worst.relative, limit, text)
+            text, judge = f"{len(rows)} layers, worst {worst.text}", partial(close, replace(worst, rtol=tolerance))
+            subject.observe(Kind.LAYERS, signature, worst.relative, text, judge)
     return layers
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,26 +16,33 @@ from .findings import Findings
 from .kinds import Kind, Why
 
 
-def open_sessions(
-    bundle: Bundle,
-    programs: Programs,
-    precision: str,
-    usable: set[str],
-    ours: Mapping[str, bytes],
-    strange: set[str],
-    findings: Findings,
-) -> Iterator[tuple[Session, Mapping[str, str], str]]:
+@dataclass(frozen=True, eq=False)
+class Runnable:
+    """The files of a bundle that may run: those that are `usable`.
+
+    `ours`: files of source text by name, which run as they are here, since those in the bundle may have changed. `strange` text
+    does not run.
+    """
+
+    bundle: Bundle
+    programs: Programs
+    usable: Set[str]
+    ours: Mapping[str, bytes]
+    strange: Set[str]
+
+
+def open_sessions(runnable: Runnable, precision: str, findings: Findings) -> Iterator[tuple[Session, Mapping[str, str], str]]:
     """(session, file by signature, target) of every runtime that runs files of this precision.
 
-    Without files that a fault of the runtime concerns. `ours`: files of source text by name, which run as they are here, since
-    those in the bundle may have changed. `strange` text does not run.
+    Without files that a fault of the runtime concerns.
     """
+    bundle, programs = runnable.bundle, runnable.programs
     by_signature: dict[str, dict[str, str]] = {target: {} for target in TARGETS}
     for name, info in bundle.manifest.models.items():
         if info.precision != precision:
             continue
         companions = TARGETS[info.format].companions(f"{bundle.manifest.name}.{precision}", info.signatures)
-        if {name} | (companions & set(bundle.manifest.files)) <= usable:
+        if {name} | (companions & set(bundle.manifest.files)) <= runnable.usable:
             by_signature[info.format] |= dict.fromkeys(info.signatures, name)
         else:
             findings.skip(Kind.RUNS, Why.REFUSED, f"running {name}", "it is damaged")
@@ -42,7 +50,7 @@ def open_sessions(
         files = by_signature[runtime.format]
         if not files or precision not in runtime.precisions:
             continue
-        if unknown := sorted(strange & set(files.values())):
+        if unknown := sorted(runnable.strange & set(files.values())):
             reason = f"{unknown[0]} is not what this version writes of the program, and its code would run: --run-c runs it"
             findings.skip(Kind.OPENS, Why.REFUSED, f"{name} on {precision}", reason, runtime=name)
             continue
@@ -53,7 +61,7 @@ def open_sessions(
             files = {signature: file for signature, file in files.items() if not faults[signature]}
             if not files:
                 continue
-            session = _opened(bundle, runtime, files, ours)
+            session = _opened(runnable, runtime, files)
         except UnavailableError as error:
             why = Why.NOT_INSTALLED if isinstance(error, NotInstalledError) else Why.UNAVAILABLE
             findings.skip(Kind.OPENS, why, f"{name} on {precision}", str(error), runtime=name)
@@ -65,9 +73,9 @@ def open_sessions(
             yield session, files, runtime.format
 
 
-def _opened(bundle: Bundle, runtime: Runtime, files: Mapping[str, str], ours: Mapping[str, bytes]) -> Session:
-    if not set(files.values()) <= ours.keys():
-        return runtime.open({signature: bundle.path / file for signature, file in files.items()})
+def _opened(runnable: Runnable, runtime: Runtime, files: Mapping[str, str]) -> Session:
+    if not set(files.values()) <= runnable.ours.keys():
+        return runtime.open({signature: runnable.bundle.path / file for signature, file in files.items()})
     with TemporaryDirectory() as folder:
-        write_files(Path(folder), ours)
+        write_files(Path(folder), runnable.ours)
         return runtime.open({signature: Path(folder) / file for signature, file in files.items()})

@@ -24,6 +24,7 @@ from tiedae.export.manifest import with_files
 from tiedae.export.parity.assertion import assert_parity
 from tiedae.export.targets import read_model
 from tiedae.export.verify.kinds import Kind, Why
+from tiedae.export.verify.limits import Limits
 from tiedae.export.verify.results import Metrics
 from tiedae.export.verify.verify import verify_bundle
 
@@ -188,7 +189,7 @@ def test_text_that_the_reader_refuses_is_not_run(finished_run: Path, tmp_path: P
     path.write_text(path.read_text() + 'const char more[] = "text";\n')
     info = replace(info, sha256=FileInfo.of(path.read_bytes()).sha256, bytes=path.stat().st_size)
     write_atomic(bundle.path / "manifest.json", with_files(bundle.path, {path.name: info}))
-    metrics = verify_bundle(bundle.path, run_source=True)
+    metrics = verify_bundle(bundle.path, limits=Limits(run_source=True))
     assert (Kind.FORMAT, "mini.c") in {(check.kind, check.file) for check in metrics.failed}
     assert [row.what for row in metrics.skipped if (row.kind, row.why) == (Kind.RUNS, Why.REFUSED)] == ["running mini.c"]
 
@@ -200,7 +201,7 @@ def test_text_of_another_version_is_a_skipped_row(marked: tuple[Bundle, Path]) -
     metrics = verify_bundle(bundle.path)
     assert not metrics.failed and not rows_of_c(metrics) and not mark.exists()
     assert [row.why for row in metrics.skipped if row.runtime == "c"] == [Why.REFUSED]
-    again = verify_bundle(bundle.path, run_source=True)
+    again = verify_bundle(bundle.path, limits=Limits(run_source=True))
     assert not again.failed and rows_of_c(again) and mark.exists()
 
 

@@ -49,7 +49,7 @@ def measure(programs: Programs, folder: Path, runtime: str, x: np.ndarray, findi
 def test_codes_of_ties_are_the_programs_for_the_same_integers(runtime: str, programs: Programs, tmp_path: Path) -> None:
     findings = Findings()
     measure(programs, tmp_path, runtime, ties(programs.fused, 200), findings)
-    assert all(check.ok for check in findings.checks), [check.text for check in findings.checks if not check.ok]
+    assert [check.text for check in findings.judged(VerifyConfig()) if not check.ok] == []
     rows = {(row.kind, row.signature): row for row in findings.parity}
     if RUNTIMES[runtime].rounding == "program":
         assert rows[Kind.CODES, "encode"].differing == 0
@@ -64,7 +64,7 @@ def test_the_two_formats_are_compared_where_their_integers_are_the_same(programs
     both = [measure(programs, tmp_path, runtime, x, findings) for runtime in ("litert-xnnpack", "ort-cpu")]
     expected = {"tflite": expect(programs.split, x), "onnx": expect(programs.fused, x)}
     measure_crossing(both, expected, Evidence(x, x, None, None, False), findings, "int8")
-    assert all(check.ok for check in findings.checks), [check.text for check in findings.checks if not check.ok]
+    assert [check.text for check in findings.judged(VerifyConfig()) if not check.ok] == []
     (row,) = [row for row in findings.parity if (row.kind, row.tensor) == (Kind.FORMATS, "code")]
     apart = int((program_input(programs.split, x, "multiply") != program_input(programs.fused, x)).any(axis=1).sum())
     assert row.count == (200 - apart) * 5 and 0 < apart <= 100
@@ -79,7 +79,7 @@ def test_a_runtime_that_converts_inputs_another_way_fails_by_name(programs: Prog
     session = RUNTIMES["litert-xnnpack"].open({"encode": tmp_path / "toy.int8.tflite"})
     subject = Subject(session, {"encode": "toy.int8.tflite"}, contents, programs.split, VerifyConfig(), findings)
     measure_int8(subject, expect(programs.split, x, "away"), Evidence(x, x, None, None, False))
-    assert Kind.INPUTS in {check.kind for check in findings.checks if not check.ok}
+    assert Kind.INPUTS in {check.kind for check in findings.judged(VerifyConfig()) if not check.ok}
 
 
 def test_conversions_at_a_tie(make_program: Callable[..., Program]) -> None:

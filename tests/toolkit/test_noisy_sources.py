@@ -132,7 +132,7 @@ def test_a_denoising_run_is_judged_against_clean_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its console, report, .tae file and calibration; of a large test set the first samples, which is stated."""
-    for module in ("assemble", "trained", "verify.verify"):
+    for module in ("assemble", "trained", "verify.collecting", "verify.verify"):
         monkeypatch.setattr(f"tiedae.export.{module}.MAX_SAMPLES", MEASURED)
     monkeypatch.setattr("tiedae.run_artifacts.MAX_SAMPLES", MEASURED)
     monkeypatch.setattr("tiedae.export.tasks.denoisers.find_spec", lambda name: None)

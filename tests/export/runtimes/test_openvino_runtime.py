@@ -18,7 +18,7 @@ from tiedae.export.runtimes.openvino_runtime import open_files
 from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.verify.findings import Findings
 from tiedae.export.verify.kinds import Why
-from tiedae.export.verify.sessions import open_sessions
+from tiedae.export.verify.sessions import Runnable, open_sessions
 
 from ...conftest import build_program
 from ...samples import curve
@@ -97,10 +97,8 @@ def test_a_faulty_file_is_a_skipped_row_and_runs_again_once_the_fault_is_gone(co
     monkeypatch.setattr(openvino_runtime, "confuses_square", lambda _size: confuses)
     bundle, findings = Bundle.open(finished_run / "bundle"), Findings()
     square = Programs(*(build_program((20, 12, 12, 5), ("relu", "relu", "linear"), form=form) for form in ("split", "fused")))
-    sessions = {
-        session.runtime: set(files)
-        for session, files, _target in open_sessions(bundle, square, "int8", set(bundle.manifest.files), {}, set(), findings)
-    }
+    runnable = Runnable(bundle, square, set(bundle.manifest.files), {}, set())
+    sessions = {session.runtime: set(files) for session, files, _target in open_sessions(runnable, "int8", findings)}
     assert sessions["ort-cpu"] == sessions["openvino-tflite"] == set(SIGNATURES)
     assert sessions["openvino-onnx"] == set(SIGNATURES) - ({"reconstruct"} if confuses else set())
     rows = [(row.why, row.what, row.why.excuses) for row in findings.skipped if row.runtime == "openvino-onnx"]

@@ -125,7 +125,7 @@ def test_without_a_float_model_it_is_a_skipped_row(task: Task) -> None:
     assert with_losses(METRICS, manifest, None, LIMITS) == METRICS
 
 
-METRICS = Metrics("d", **Findings().rows(), versions={})
+METRICS = Metrics("d", **Findings().rows(LIMITS), versions={})
 
 
 def samples(labels: np.ndarray | None) -> Samples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiedae.compress import VerifyConfig
 from tiedae.compress.affine import Quantization
 from tiedae.export.interpreter import execute
 from tiedae.export.verify.findings import Findings
@@ -13,14 +14,14 @@ from tiedae.export.verify.results import LayerError
 
 
 def failed(findings: Findings) -> dict[str, str]:
-    return {check.name: check.text for check in findings.checks if not check.ok}
+    return {check.name: check.text for check in findings.judged(VerifyConfig()) if not check.ok}
 
 
 def test_files_as_written_hold_in_every_way(case) -> None:
     findings = case.measure()
     assert not failed(findings)
     kinds = {"codes", "output", "inputs", "operations", "trace", "float", "layers", "formats", "crossing"}
-    assert {check.kind for check in findings.checks} == kinds
+    assert {check.kind for check in findings.judged(VerifyConfig())} == kinds
     int8 = [row for row in findings.parity if row.precision is Precision.INT8 and (row.kind, row.tensor) != (Kind.FORMATS, "y")]
     assert int8 and all(row.differing == 0 and row.cosine == 1.0 and row.sqnr_db is None for row in int8)
     operations = {row.tensor for row in int8 if row.kind is Kind.OPERATIONS}
@@ -60,7 +61,8 @@ def test_errors_of_quantization_and_conversion_are_apart_for_every_layer(case) -
 def test_a_runtime_that_rounds_differently_is_bounded_operation_by_operation(case) -> None:
     findings = case.measure(runtimes={"tflite": "litert-reference", "onnx": "ort-cpu"})
     assert not failed(findings)
-    limits = {check.limit for check in findings.checks if check.kind is Kind.OUTPUT and check.file == "toy.int8.tflite"}
+    checks = findings.judged(VerifyConfig())
+    limits = {check.limit for check in checks if check.kind is Kind.OUTPUT and check.file == "toy.int8.tflite"}
     assert limits == {"<= 1 LSB on average (rounds differently)"}
 
 

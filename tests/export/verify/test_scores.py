@@ -144,11 +144,11 @@ def test_scores_and_flags_are_the_programs(name, runtime, kind, make_program, tm
     files = Files.write(tmp_path, programs, data, detector_of(programs, data, kind))
     findings = files.measure(runtime)
     gaps = {"NaN and infinity in samples"} if data.io.dtype == "float32" else set()
-    details = {check.detail for check in findings.checks}
+    details = {check.detail for check in findings.judged(VerifyConfig())}
     assert details == {"score of samples", "anomaly of samples"} | gaps
-    assert {check.kind for check in findings.checks} == {Kind.SCORE}
+    assert {check.kind for check in findings.judged(VerifyConfig())} == {Kind.SCORE}
     assert not findings.skipped or runtime.startswith("openvino")
-    assert [check.text for check in findings.checks if not check.ok] == []
+    assert [check.text for check in findings.judged(VerifyConfig()) if not check.ok] == []
 
 
 @pytest.mark.parametrize("runtime", ["litert-xnnpack", "ort-cpu"])
@@ -213,8 +213,8 @@ def test_sums_of_many_values_are_exact_to_a_millionth(runtime, size, kind, make_
     scoring = scoring_of(kind, data.spec, programs.fused.quantization("y"), np.linspace(0.05, 0.2, size))
     files = Files.write(tmp_path, programs, data, Detector(scoring, Thresholds(10**9, 10**9), 0.9, 10))
     findings = files.measure(runtime)
-    assert [check.text for check in findings.checks if not check.ok] == []
-    (value,) = [check.value for check in findings.checks if check.detail == "score of samples"]
+    assert [check.text for check in findings.judged(VerifyConfig()) if not check.ok] == []
+    (value,) = [check.value for check in findings.judged(VerifyConfig()) if check.detail == "score of samples"]
     assert float(value) < (2e-6 if size >= 64 else 1e-5)
 
 
@@ -279,7 +279,7 @@ def test_a_code_at_a_tie_is_no_wrong_score(make_program, tmp_path):
     programs = Programs(*(make_program((SIZE, 24, 12, 3), activations, form=form, **options) for form in ("split", "fused")))
     files = Files.write(tmp_path, programs, data, detector_of(programs, data, "standardized"))
     findings = files.measure("openvino-onnx")
-    assert [check.text for check in findings.checks if not check.ok] == [] and not findings.skipped
+    assert [check.text for check in findings.judged(VerifyConfig()) if not check.ok] == [] and not findings.skipped
 
 
 @pytest.mark.parametrize("factor", [1.002, 0.998])

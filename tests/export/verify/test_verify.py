@@ -16,7 +16,9 @@ from tiedae.compress import FormatError
 from tiedae.compress.records import plain
 from tiedae.export.bundle import Bundle
 from tiedae.export.formats.duplicates import copies
+from tiedae.export.parity.reference_outputs import Original
 from tiedae.export.targets import read_model
+from tiedae.export.verify.collecting import MeasuredSamples
 from tiedae.export.verify.results import Check, Kind, Lost, Precision, Stage, read_metrics, to_json
 from tiedae.export.verify.verify import verify_bundle
 
@@ -279,7 +281,11 @@ def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -
     from tiedae.sources import load_dataset
 
     splits = load_dataset(DataConfig(str(recipe_file.parent / "samples.npy")), "sigmoid")
-    metrics = verify_bundle(finished_run / "bundle", uncompressed=lambda x: (x, x * np.float32(0.999)), test=splits.test)
+    metrics = verify_bundle(
+        finished_run / "bundle",
+        MeasuredSamples.of(splits.test),
+        original=Original(uncompressed=lambda x: (x, x * np.float32(0.999))),
+    )
     assert metrics.failed and {check.kind for check in metrics.failed} == {Kind.QUALITY}
     assert all(check.file.startswith("mini.int8") for check in metrics.failed)
     assert "against Keras float" in metrics.failed[0].text
