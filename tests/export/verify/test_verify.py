@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress import FormatError
 from tiedae.compress.records import plain
@@ -18,9 +19,10 @@ from tiedae.export.bundle import Bundle
 from tiedae.export.formats.duplicates import copies
 from tiedae.export.parity.reference_outputs import Original
 from tiedae.export.targets import read_model
-from tiedae.export.verify.collecting import MeasuredSamples
+from tiedae.export.verify.collecting import MeasuredSamples, collect
+from tiedae.export.verify.limits import Limits
 from tiedae.export.verify.results import Check, Kind, Lost, Precision, Stage, read_metrics, to_json
-from tiedae.export.verify.verify import verify_bundle
+from tiedae.export.verify.verify import judge, verify_bundle
 
 
 @pytest.fixture
@@ -251,6 +253,18 @@ def test_what_is_no_bundle_is_a_wrong_call(
         verify_bundle(bundle)
     assert main(["verify", str(bundle)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_was_collected_is_judged_without_the_files(bundle: Path) -> None:
+    opened = Bundle.open(bundle)
+    limits = Limits().of(opened.manifest.recipe)
+    collected = collect(opened, None, Original(), limits, lambda _text: None)
+    shutil.rmtree(bundle)
+    checks = judge(collected, limits).judged(limits.tolerances)
+    assert all(check.ok for check in checks) and len(checks) > 50
+    loose = judge(collected, limits).judged(replace(limits.tolerances, operation_max_lsb=3))
+    assert [check.name for check in loose] == [check.name for check in checks]
+    assert {check.limit for check in loose if check.kind is Kind.OPERATIONS} == {"<= 3 LSB"}
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
