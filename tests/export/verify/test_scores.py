@@ -262,10 +262,12 @@ def test_another_detector_is_told_apart(make_program, tmp_path):
             assert not prove_score(contents, constants(detector, layout)).ok
     for runtime in ("litert-xnnpack", "ort-cpu"):
         low = replace(own, thresholds=Thresholds(0, 0))
-        failed = {check.detail for check in files.measure(runtime, low).checks if not check.ok}
+        failed = {check.detail for check in files.measure(runtime, low).judged(VerifyConfig()) if not check.ok}
         assert failed == {"anomaly of samples"}
         other = detector_of(programs, data, "mse")
-        assert "score of samples" in {check.detail for check in files.measure(runtime, other).checks if not check.ok}
+        assert "score of samples" in {
+            check.detail for check in files.measure(runtime, other).judged(VerifyConfig()) if not check.ok
+        }
 
 
 def test_a_code_at_a_tie_is_no_wrong_score(make_program, tmp_path):
@@ -290,8 +292,8 @@ def test_a_wrong_score_is_found_where_ties_are_rounded_either_way(factor, make_p
     own = detector_of(programs, data, "standardized")
     files = Files.write(tmp_path, programs, data, own)
     wrong = replace(own, scoring=replace(own.scoring, unit_weight=own.scoring.unit_weight * factor))
-    assert [check.text for check in files.measure("openvino-onnx").checks if not check.ok] == []
-    failed = [check for check in files.measure("openvino-onnx", wrong).checks if not check.ok]
+    assert [check.text for check in files.measure("openvino-onnx").judged(VerifyConfig()) if not check.ok] == []
+    failed = [check for check in files.measure("openvino-onnx", wrong).judged(VerifyConfig()) if not check.ok]
     assert "score of samples" in {check.detail for check in failed}
     assert "rounded either way; the nearest to its end" in failed[0].text and "bound" in failed[0].limit
 
