@@ -87,7 +87,7 @@ class Trained:
     def keras(self) -> Keras:
         return keras_function(self.models.floating, self.device)
 
-    @cached_property
+    @property
     def uncompressed(self) -> Keras:
         return coding_function(self.models.uncompressed, self.device)
 
