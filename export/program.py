@@ -88,14 +88,17 @@ class Program:
         yield from self.encoder
         yield from self.decoder
 
-    @cached_property
+    @property
     def quantized(self) -> bool:
         return self.tensors["code"].quantization is not None
 
     @cached_property
-    def float_kernels(self) -> Mapping[str, FloatKernel]:
-        """The kernels of an integer program as float32, by name, kept as long as the program: four times the int8 kernels."""
+    def _float_kernels(self) -> Mapping[str, FloatKernel]:
         return {name: FloatKernel.of(self.constants[name]) for name in self.kernels}
+
+    def float_kernel(self, name: str) -> FloatKernel:
+        """A kernel of an integer program as float32, kept as long as the program: four times the int8 kernel."""
+        return self._float_kernels[name]
 
     @cached_property
     def exceeding_pairs(self) -> Mapping[str, int]:

@@ -58,7 +58,7 @@ class Dense(Operation):
 
     def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
-        accumulator = program.float_kernels[self.kernel].product(steps(x, source), self.transposed)
+        accumulator = program.float_kernel(self.kernel).product(steps(x, source), self.transposed)
         if self.bias is not None:
             accumulator = add_bias(accumulator, program.constants[self.bias])
         multiplier = product_multiplier(source, self.scales(program), target)
