@@ -1,201 +1,173 @@
-"""The autoencoder: ties through every stage, through save and load, and against an untied twin of plain Keras layers."""
+"""A model trained on datasets or by Keras' own loop, and the check of samples that it takes."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import copy
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tf_keras
-from safetensors import safe_open
-from tiedae.calibration import quantize_post_training, representative
-from tiedae.compress import (
-    FormatError,
-    LayerConfig,
-    ModelConfig,
-    QuantizeConfig,
-    RecipeError,
-    TiedAutoencoder,
-)
-from tiedae.compress import archive as archives
-from tiedae.compress.errors import NotBuiltError
-from tiedae.compress.layers import RULES
-from tiedae.compress.quantizers import DecoderLayout
+import tiedae as ta
+from tiedae.compress.errors import DataError, InputError, RecipeError
+from tiedae.compress.sample_spec import SampleSpec
+
+from ..samples import Frame, curve, images, table
+
+KINDS = {"images": images, "table": table}
 
 
-def config(**changes: object) -> ModelConfig:
-    layers = (LayerConfig(12, "relu"), LayerConfig(8, "tanh"), LayerConfig(4))
-    return ModelConfig(**{"layers": layers, "inputs": 24, **changes})
+def test_nan_and_infinity_are_named() -> None:
+    spec = SampleSpec((2,), "float32", columns=("a", "b"))
+    x = np.zeros((5, 2), np.float32)
+    x[3, 1] = np.inf
+    with pytest.raises(DataError, match="column b of sample 13 is inf, must be finite"):
+        spec.require_finite(x, 10)
+    x[3, 1] = 1e30  # its square is infinite in float32, it is not
+    spec.require_finite(x)
 
 
-def finished(make_splits, layout: DecoderLayout = "split", **options: object) -> TiedAutoencoder:
-    """A model that is masked and quantized, with scales that its weights alone do not give."""
-    model = TiedAutoencoder(config(), seed=3)
-    rng = np.random.default_rng(0)
-    for kernel in model.kernels:
-        kernel.set_mask((rng.uniform(size=kernel.variable.shape) < 0.7).astype(np.float32))
-    quantize = QuantizeConfig(method="ptq", refinements=("round",), **options)  # type: ignore[arg-type]
-    quantize_post_training(model, representative(make_splits().train, 64), quantize, layout=layout)
-    return model
+def test_fit_trains_on_and_masks_hold() -> None:
+    data = ta.Dataset.from_array(images(), test=0.2, validation=0.1)
+    model = ta.TiedAutoencoder([16, 4])
+    model.fit(data, epochs=1, verbose=0)
+    pruned = ta.prune(model, data, sparsity=0.5, epochs=1, verbose=0)
+    masks = pruned.masks()
+    history = pruned.fit(data, epochs=2, verbose=0)
+    assert len(history.history["val_loss"]) == 2
+    for kernel in pruned.kernels:
+        np.testing.assert_array_equal(kernel.variable.numpy()[~masks[kernel.name]], 0)
 
 
-@pytest.mark.parametrize("activation", list(RULES))
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_it_computes_what_keras_layers_with_transposed_kernels_compute(activation: str, use_bias: bool) -> None:
-    layers = (LayerConfig(12, activation, use_bias), LayerConfig(4, "linear", use_bias))
-    model = TiedAutoencoder(ModelConfig(layers, activation, 24))
-    for variable in model.trainable_variables:
-        variable.assign(tf.random.stateless_normal(variable.shape, [1, 2]) * 0.5)
-    dense = tf_keras.layers.Dense
-    twin = tf_keras.Sequential(
-        [dense(n, a, use_bias) for n, a in ((12, activation), (4, None), (12, activation), (24, activation))]
-    )
-    x = np.random.default_rng(0).uniform(size=(9, 24)).astype(np.float32)
-    twin(x)
-    first, second = (kernel.variable.numpy() for kernel in model.kernels)
-    biases = [layer.bias.numpy() if use_bias else None for layer in model.stack]
-    for layer, kernel, bias in zip(twin.layers, (first, second, second.T, first.T), biases, strict=True):
-        layer.set_weights([kernel] if bias is None else [kernel, bias])
-    np.testing.assert_allclose(model(x), twin(x), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(model.decoder(model.encoder(x)), model(x), atol=1e-7)
+def test_keras_own_loop_obeys_masks_and_quantizers() -> None:
+    data = ta.Dataset.from_array(images(), test=0.2)
+    model = ta.TiedAutoencoder([16, 4])
+    model.fit(data, epochs=1, verbose=0)
+    pruned = ta.prune(model, data, sparsity=0.5, epochs=1, verbose=0)
+    x = data.scaling.apply(data.train.take(slice(None)))
+    for each in (pruned, ta.quantize(pruned, data, epochs=0, verbose=0)):
+        masks = each.masks()
+        each.compile(tf_keras.optimizers.legacy.Adam(1e-3), "mse")
+        history = each.fit(x, epochs=2, batch_size=32, verbose=0)
+        assert isinstance(history, tf_keras.callbacks.History) and history.history["loss"][0] > 1e-5
+        for kernel in each.kernels:
+            np.testing.assert_array_equal(kernel.variable.numpy()[~masks[kernel.name]], 0)
+            if kernel.granularity:
+                assert np.abs(kernel.integers().astype(int)).max() <= 127
+    with pytest.raises(InputError, match="the model is compiled"):
+        pruned.fit(data)
 
 
-def test_every_kernel_is_one_trainable_variable() -> None:
-    model = TiedAutoencoder(config())
-    matrices = [variable for variable in model.trainable_variables if len(variable.shape) == 2]
-    assert [tuple(v.shape) for v in matrices] == [(24, 12), (12, 8), (8, 4)]
-    for kernel, decode in zip(model.kernels, reversed(model.decoder.stack), strict=True):
-        assert decode.kernel is kernel
-
-
-@pytest.mark.parametrize("granularity", ["tensor", "unit"])
-@pytest.mark.parametrize(
-    "options", [{"layout": "split"}, {"layout": "fused"}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}]
-)
-def test_ties_masks_quantizers_and_ranges_survive_save_and_load(make_splits, tmp_path: Path, granularity, options) -> None:
-    model = finished(make_splits, granularity=granularity, **options)
-    path = tmp_path / "model.safetensors"
-    model.save(path)
-    loaded = TiedAutoencoder.load(path)
-    assert loaded.config == model.config and loaded.quantizers.spec == model.quantizers.spec
-    assert loaded.quantizers.ranges() == model.quantizers.ranges()
-    x = make_splits().test.scaling.apply(make_splits().test.values)
-    np.testing.assert_array_equal(loaded(x), model(x))
-    for mine, theirs, decode in zip(model.kernels, loaded.kernels, reversed(loaded.decoder.stack), strict=True):
-        assert decode.kernel is theirs
-        assert mine.bits == theirs.bits
-        np.testing.assert_array_equal(mine.integers(), theirs.integers())
-        np.testing.assert_array_equal(mine.mask, theirs.mask)
-    loaded.save(tmp_path / "again.safetensors")
-    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
-
-
-@pytest.mark.parametrize(("bits", "bounds"), [((4,), [(-8, 7)] * 3), ((8, 4, 2), [(-127, 127), (-8, 7), (-2, 1)])])
-def test_bits_are_one_width_or_one_per_kernel(bits, bounds) -> None:
-    model = TiedAutoencoder(config())
-    model.quantize_kernels("tensor", bits)
-    for kernel in model.kernels:
-        kernel.variable.assign(9 * kernel.variable)
-    assert [(kernel.integers().min(), kernel.integers().max()) for kernel in model.kernels] == bounds
-    with pytest.raises(RecipeError, match=r"bits: got \(4, 8\), must be one width, or 3, one per kernel"):
-        model.quantize_kernels("tensor", (4, 8))
-
-
-def test_archives_hold_no_pickle_and_damage_is_said(make_splits, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    model = finished(make_splits)
-    model.save(path)
-    whole = path.read_bytes()
-    with safe_open(path, "numpy") as file:
-        assert json.loads(file.metadata()["tiedae"])["format"] == "tiedae-model"
-        np.testing.assert_array_equal(file.get_tensor("kernel_0"), model.kernels[0].variable)
-    for name, data in {
-        "half": whole[: len(whole) // 2],
-        "flipped": whole[:-30] + bytes([whole[-30] ^ 255]) + whole[-29:],
-        "longer": whole + b"\0",
-        "empty": b"",
-        "foreign": b"hello",
-    }.items():
-        path.write_bytes(data)
-        with pytest.raises(FormatError, match=str(path)):
-            TiedAutoencoder.load(path)
-            pytest.fail(name)
-    with pytest.raises(FormatError, match="no such file"):
-        TiedAutoencoder.load(tmp_path / "absent.safetensors")
-    with path.open("wb") as plain:
-        np.savez(plain, a=np.zeros(3))
-    with pytest.raises(FormatError, match="not a tiedae-model file"):
-        TiedAutoencoder.load(path)
-    with path.open("wb") as plain:
-        np.save(plain, np.zeros(3))
-    with pytest.raises(FormatError, match=r"model\.safetensors: not a tiedae-model file"):
-        TiedAutoencoder.load(path)
-
-
-@pytest.mark.parametrize(("key", "value"), [("units", -1), ("activation", "gelu")])
-def test_an_archive_with_a_wrong_configuration_is_named(tmp_path: Path, key: str, value: object) -> None:
-    model, path = TiedAutoencoder(config()), tmp_path / "model.safetensors"
-    header = model.describe()
-    header["model"]["layers"][1][key] = value
-    path.write_bytes(archives.pack(header, {name: variable.numpy() for name, variable in model.state().items()}))
-    with pytest.raises(FormatError, match=rf"model\.safetensors: its configuration is wrong: {key}: got {value!r}"):
-        TiedAutoencoder.load(path)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_archive_with_weights_that_are_not_finite_is_refused(tmp_path: Path, value: float) -> None:
-    model, path = TiedAutoencoder(config()), tmp_path / "model.safetensors"
-    model.kernels[1].variable[3, 2].assign(value)
-    model.save(path)
-    with pytest.raises(FormatError, match=r"model\.safetensors: kernel_1 holds values that are not finite"):
-        TiedAutoencoder.load(path)
-
-
-def test_an_archive_whose_shapes_contradict_its_configuration_is_refused(make_splits, tmp_path: Path) -> None:
-    model = TiedAutoencoder(config())
-    arrays = {name: variable.numpy() for name, variable in model.state().items()}
-    arrays["kernel_0"] = arrays["kernel_0"][:, :5]
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(archives.pack(model.describe(), arrays))
-    with pytest.raises(FormatError, match=r"kernel_0: shape \(24, 5\), the configuration says \(24, 12\)"):
-        TiedAutoencoder.load(path)
-
-
-def test_a_failed_save_leaves_the_old_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, path = TiedAutoencoder(config()), tmp_path / "model.safetensors"
-    model.save(path)
-    before = path.read_bytes()
-
-    def full(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        TiedAutoencoder(config(), seed=9).save(path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_model_without_a_number_of_inputs_has_no_variables_yet() -> None:
-    model = TiedAutoencoder(config(inputs=0))
-    with pytest.raises(NotBuiltError, match="kernels: the model is not built"):
+def test_a_model_is_built_when_it_first_sees_data(tmp_path: Path) -> None:
+    model = ta.TiedAutoencoder([16, 4])
+    with pytest.raises(InputError, match="not built"):
+        model.save(tmp_path / "m.safetensors")
+    with pytest.raises(InputError, match="not built"):
         _ = model.kernels
-    model.build_for(9)
-    assert model.kernels[0].inputs == 9
+    model.compile("adam", "mse")
+    model.fit(curve(64, 24).astype(np.float32), verbose=0)
+    assert model.config.inputs == 24 and model.predict(curve(3, 24).astype(np.float32), verbose=0).shape == (3, 24)
 
 
-def test_it_is_tf_keras_although_the_environment_says_otherwise() -> None:
-    program = (
-        "from tiedae.compress import TiedAutoencoder, ModelConfig, LayerConfig, QuantizationSpec; import tf_keras;"
-        "m = TiedAutoencoder(ModelConfig((LayerConfig(2),), inputs=3)); m.quantize_kernels('tensor');"
-        "m.quantize_activations(QuantizationSpec(), {});"
-        "print(isinstance(m, tf_keras.Model))"
-    )
-    environment = os.environ | {"TF_USE_LEGACY_KERAS": "0"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+def test_standardized_samples_are_refused_by_a_bounded_output() -> None:
+    data = ta.Dataset.from_array(table(), output_activation="linear")
+    with pytest.raises(DataError, match="output_activation sigmoid"):
+        ta.TiedAutoencoder([8, 2]).fit(data, epochs=1)
+    ta.TiedAutoencoder([8, 2], output_activation="linear").fit(data, epochs=1, verbose=0)
+
+
+def test_models_copy_and_pickle() -> None:
+    data = ta.Dataset.from_array(images(), test=0.2)
+    model = ta.TiedAutoencoder([16, 4])
+    model.fit(data, epochs=1, verbose=0)
+    small = ta.quantize(model, data, epochs=1, verbose=0)
+    pickled = pickle.loads(pickle.dumps(small))  # noqa: S301
+    for other in (pickled, copy.deepcopy(small), small.copy()):
+        assert all(np.array_equal(values, other.arrays()[name]) for name, values in small.arrays().items())
+        assert other.spec == small.spec and list(other.lineage.earlier) == ["train"]
+        np.testing.assert_array_equal(other.encode(data), small.encode(data))
+
+
+def test_a_data_frame_is_read_by_its_names() -> None:
+    spec = SampleSpec((2,), "float32", columns=("a", "b"))
+    x = np.arange(9.0).reshape(3, 3)
+    np.testing.assert_array_equal(spec.flatten(Frame(x, ["c", "b", "a"]))[0], x[:, [2, 1]])
+    with pytest.raises(DataError, match="no column b; the columns must be a, b"):
+        spec.flatten(Frame(x[:, :2], ["a", "c"]))
+
+
+def test_without_a_target_validation_and_evaluation_are_against_the_input() -> None:
+    x = curve(64, 24).astype(np.float32)
+    model = ta.TiedAutoencoder([16, 4])
+    model.compile("adam", "mse")
+    first = model.fit(x, validation_data=(x,), verbose=0).history["val_loss"][0]
+    right = float(np.mean(np.square(model.predict(x, verbose=0) - x)))
+    assert first == pytest.approx(right, rel=1e-4) and right > 1e-4
+    for given in (x, (x, x)):
+        assert (
+            model.fit(x, validation_data=given, callbacks=tf_keras.callbacks.TerminateOnNaN(), verbose=0).history["val_loss"][0]
+            > 0
+        )
+    assert model.evaluate(x, verbose=0) == pytest.approx(float(np.mean(np.square(model.predict(x, verbose=0) - x))), rel=1e-4)
+
+
+def test_a_later_fit_has_its_stage_s_settings_and_copies_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tiedae.compress import autoencoder
+
+    data = ta.Dataset.from_array(images(), test=0.2)
+    model = ta.TiedAutoencoder([16, 4])
+    model.fit(data, epochs=1, verbose=0)
+    small = ta.quantize(model, data, epochs=3, verbose=0)
+    copies = [small.copy(), pickle.loads(pickle.dumps(small))]  # noqa: S301
+    seen, fit = [], autoencoder.fit
+    monkeypatch.setattr(autoencoder, "fit", lambda *a, **k: seen.append(a[2].config) or fit(*a, **k))
+    for each in (small, *copies):
+        each.fit(data, epochs=3, verbose=0)
+    config = seen[0]
+    assert (config.learning_rate, config.weight_decay, config.epochs) == (1e-3, 0.02, 3)
+    for each in copies:
+        for name, values in small.arrays().items():
+            np.testing.assert_array_equal(each.arrays()[name], values, err_msg=name)
+
+
+def test_columns_are_held_to_their_names() -> None:
+    x, names = table(), list("abcde")
+    data = ta.Dataset.from_array(Frame(x, names))
+    assert data.columns == tuple(names) == ta.Dataset.from_array(x, columns=names).columns
+    model = ta.TiedAutoencoder([8, 2])
+    model.fit(data, epochs=1, verbose=0)
+    assert model.spec is not None
+    turned = ta.Dataset.from_array(Frame(x[:, ::-1], names[::-1])).with_scaling(data.scaling)
+    with pytest.raises(DataError, match="columns: got e, d, c, b, a, the model was trained on a, b, c, d, e"):
+        model.predict(turned)
+    flat, _ = model.spec.flatten(Frame(x[:, ::-1], names[::-1]))
+    np.testing.assert_array_equal(flat, x)
+    with pytest.raises(RecipeError, match="columns: got"):
+        ta.Dataset.from_array(x, columns=["a"])
+
+
+def test_data_scaled_for_another_activation_are_refused() -> None:
+    data = ta.Dataset.from_array(table(), output_activation="tanh")
+    with pytest.raises(DataError, match="scaled values lie in -1…1, output_activation sigmoid gives 0…1"):
+        ta.TiedAutoencoder([8, 2]).fit(data, epochs=1)
+    ta.TiedAutoencoder([8, 2], output_activation="tanh").fit(data, epochs=1, verbose=0)
+
+
+def test_empty_arrays_and_booleans() -> None:
+    flags = (curve(100, 6) > 0.5).astype(bool)
+    data = ta.Dataset.from_array(flags)
+    model = ta.TiedAutoencoder([4, 2])
+    model.fit(data, epochs=1, verbose=0)
+    assert model.encode(np.zeros((0, 6), np.float32)).shape == (0, 2)
+    assert model.spec is not None and model.spec.flatten(flags)[0].shape == (100, 6)
+    with pytest.raises(DataError, match="must be finite in float32"):
+        model.spec.require_finite(np.array([[1e300] * 6]))
+
+
+def test_a_flat_batch_of_one_is_a_batch() -> None:
+    spec = SampleSpec((1, 6), "float32")
+    for count in (1, 2):
+        flat, single = spec.flatten(np.zeros((count, 6), np.float32))
+        assert flat.shape == (count, 6) and not single
+    assert not spec.flatten(np.zeros((3, 1, 6), np.float32))[1]
