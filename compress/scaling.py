@@ -11,6 +11,8 @@ from .errors import DataError
 from .records import Record, decode, plain, require
 
 Rule = Literal["none", "byte", "minmax", "standard", "capped"]
+LARGEST_REACH = 12.0
+"""Training samples scaled by `capped` lie within this distance of 0."""
 
 OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
     "sigmoid": (0.0, 1.0),
@@ -21,9 +23,7 @@ OUTPUT_RANGES: Mapping[str, tuple[float, float]] = {
 """Range that `minmax` maps to, by output activation; [0, 1] for a linear output."""
 ACTIVATION_RANGES: Mapping[str, tuple[float, float]] = {**OUTPUT_RANGES, "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 """The values that an output activation gives; any, if it is linear."""
-LARGEST_REACH = 12.0
-"""Training samples scaled by `capped` lie within this distance of 0."""
-REACH = 1e-3
+TOLERANCE = 1e-3
 """Distance beyond them that data may lie at: rounding of the scaling."""
 
 
@@ -31,7 +31,7 @@ def require_reachable(scaled: np.ndarray, activation: str) -> None:
     """Raise DataError for scaled values outside the range of the output activation, which cannot give them."""
     low, high = ACTIVATION_RANGES.get(activation, (-np.inf, np.inf))
     least, most = float(scaled.min(initial=0)), float(scaled.max(initial=0))
-    if least < low - REACH or most > high + REACH:
+    if least < low - TOLERANCE or most > high + TOLERANCE:
         got = f"scaled values lie in {least:g}…{most:g}"
         right = 'use linear, or scaling "auto" for this activation'
         raise DataError(f"{got}, output_activation {activation} gives {low:g}…{high:g}; {right}")

@@ -92,7 +92,7 @@ def fit(spec: SampleSpec, x: Quantization, y: Quantization) -> tuple[IntegerMaps
     moved = tuple(row[0] for row in rows)
     if moved == tuple(offsets):
         return maps, scaling
-    rule = scaling.rule if scaling.rule in ("minmax", "standard", "capped") else "minmax"
+    rule = "minmax" if scaling.rule in ("none", "byte") else scaling.rule
     offset = moved if isinstance(scaling.offset, tuple) else moved[0]
     return maps, replace(scaling, rule=rule, offset=offset)
 

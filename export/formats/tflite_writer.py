@@ -96,7 +96,7 @@ def _write(graph: TfliteGraphBuilder, signature: str) -> None:
 
 
 def _write_score(graph: TfliteGraphBuilder, detector: Detector) -> None:
-    """Add the operations of the signature `score`. `y` is uint8 as far as it is requantized: XNNPACK rounds that as int8
+    """Add the operations of the signature `score`. `y` is uint8 where it is requantized: XNNPACK rounds that as int8
     in another way."""
     operations, source, _ = graph.program.part("reconstruct")
     graph.edges["y"] = "uint8"

@@ -68,7 +68,7 @@ def _compare_values(one: Outputs, other: Outputs) -> None:
         if row.precision is Precision.F32:
             subject.hold_float(row, peer=reference)
         elif name == "code":
-            exact = one.subject.rounds_alike and subject.rounds_alike
+            exact = one.subject.same_rounding and subject.same_rounding
             judge = partial(codes_of_formats, row, exact, len(subject.program.kernels))
             subject.observe(Kind.FORMATS, signature, row.equal_fraction, row.text, judge, detail=name, peer=reference)
 
@@ -97,4 +97,4 @@ def _cross(encoder: Outputs, decoder: Outputs, expected: Expected | None, eviden
     if decoded and "y" in own and np.array_equal(own.get("code", codes), codes):
         options = {"reference": subject.runtime, "quantization": subject.program.quantization("y"), "encoder": source}
         row = subject.compare(Kind.CROSSING, "decode", "y", own["y"], decoded["y"], **options)
-        subject.hold(row, exact=subject.rounds_alike, detail="own codes", peer=source)
+        subject.hold(row, exact=subject.same_rounding, detail="own codes", peer=source)

@@ -149,7 +149,7 @@ class Subject:
         return self.contents[next(iter(self.files.values()))].format
 
     @property
-    def rounds_alike(self) -> bool:
+    def same_rounding(self) -> bool:
         """Whether the runtime rounds products as the program does."""
         return rounds_as_program(self.runtime)
 

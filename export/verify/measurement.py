@@ -89,9 +89,8 @@ def check_output(
     if y.dtype == np.float32 and not row.problem:
         steps = np.abs(y.astype(np.float64) - quantization.dequantize(right)) / quantization.scale
         largest, mean = float(steps.max(initial=0)), float(steps.mean())
-    alike = subject.rounds_alike
-    value = largest if alike else mean
-    judge = partial(output, math.inf if row.problem else value, alike, _resolution(subject, right))
+    value = largest if subject.same_rounding else mean
+    judge = partial(output, math.inf if row.problem else value, subject.same_rounding, _resolution(subject, right))
     subject.observe(kind, signature, value, row.text, judge, peer=encoder)
     return {} if row.problem else {"y": q}
 
@@ -107,7 +106,7 @@ def _check_codes(subject: Subject, signature: str, expected: np.ndarray, got: np
     high = got.dtype == np.uint8 and got.max(initial=0) > quantization.top
     problem = f"got {got.max()}, a code of {quantization.bits} bits is at most {quantization.top}" if high else ""
     row = subject.compare(Kind.CODES, signature, "code", expected, got, quantization=quantization, problem=problem)
-    judge = partial(codes, row, subject.rounds_alike, len(subject.program.kernels))
+    judge = partial(codes, row, subject.same_rounding, len(subject.program.kernels))
     subject.observe(Kind.CODES, signature, row.equal_fraction, row.text, judge)
     return row
 
@@ -115,7 +114,7 @@ def _check_codes(subject: Subject, signature: str, expected: np.ndarray, got: np
 def _check_integers(subject: Subject, signature: str, expected: np.ndarray, got: np.ndarray) -> None:
     """Compare the integers that the runtime quantizes its inputs to."""
     row = subject.compare(Kind.INPUTS, signature, "x", expected, got, quantization=subject.program.quantization("x"))
-    subject.hold(row, exact=subject.rounds_alike)
+    subject.hold(row, exact=subject.same_rounding)
 
 
 def _check_operations(

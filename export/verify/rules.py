@@ -50,24 +50,25 @@ def within_operation(row: Parity, exact: bool, more: int, limits: VerifyConfig) 
     return row.within(max_lsb=most), f"<= {most} LSB"
 
 
-def output(value: float, alike: bool, allowed: float, limits: VerifyConfig) -> Judged:
-    """An int8 output: its largest difference in LSB, the mean one where the runtime doesn't round alike; `allowed` beside."""
+def output(value: float, same_rounding: bool, allowed: float, limits: VerifyConfig) -> Judged:
+    """An int8 output within the limit and `allowed`. `value`: its largest difference in LSB, its mean one without
+    `same_rounding`."""
     most = limits.operation_max_lsb
-    return value <= most + ROUNDING + allowed, f"<= {most} LSB{'' if alike else ' on average (rounds differently)'}"
+    return value <= most + ROUNDING + allowed, f"<= {most} LSB{'' if same_rounding else ' on average (rounds differently)'}"
 
 
-def codes(row: Parity, alike: bool, kernels: int, limits: VerifyConfig) -> Judged:
+def codes(row: Parity, same_rounding: bool, kernels: int, limits: VerifyConfig) -> Judged:
     """Codes of a runtime against the program's."""
     most, least = limits.codes_max_lsb, limits.codes_equal_share
-    if alike:
+    if same_rounding:
         return row.within(max_lsb=most, equal_fraction=least), f">= {least}, <= {most} LSB"
     return row.within(max_lsb=most * kernels, equal_fraction=0.0), f"<= {most * kernels} LSB (rounds differently)"
 
 
-def codes_of_formats(row: Parity, alike: bool, kernels: int, limits: VerifyConfig) -> Judged:
-    """Codes of two runtimes against each other; `alike`: whether both round as the program does."""
-    most = limits.codes_max_lsb * (1 if alike else 2 * kernels)
-    least = limits.codes_equal_share if alike else 0.0
+def codes_of_formats(row: Parity, same_rounding: bool, kernels: int, limits: VerifyConfig) -> Judged:
+    """Codes of two runtimes against each other; `same_rounding`: both round as the program does."""
+    most = limits.codes_max_lsb * (1 if same_rounding else 2 * kernels)
+    least = limits.codes_equal_share if same_rounding else 0.0
     return row.within(max_lsb=most, equal_fraction=least), f">= {least}, <= {most} LSB"
 
 

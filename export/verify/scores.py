@@ -54,8 +54,8 @@ def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, exp
         else:
             subject.findings.skip(Kind.SCORE, Why.NOT_IN_FILES, what, reason, runtime=subject.runtime)
         return
-    own = None if subject.rounds_alike else _own_y(subject, evidence)
-    if own is None and not subject.rounds_alike and not _computes_in_floats(subject):
+    own = None if subject.same_rounding else _own_y(subject, evidence)
+    if own is None and not subject.same_rounding and not _computes_in_floats(subject):
         what, reason = f"scores of {subject.files[SCORE]} in {subject.runtime}", "it rounds in its own way, and gives no y"
         subject.findings.skip(Kind.SCORE, Why.NOT_COMPARABLE, what, reason, runtime=subject.runtime)
         return

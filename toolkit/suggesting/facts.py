@@ -37,11 +37,12 @@ class Facts(Record, frozen=True):
 
     `shape` of a sample. `samples`: all of them, test samples included; `training`: those that a run trains on, overlapping
     windows included; `overlap`: how many of those share a value; `held_out`, `tested`: the number of validation and of test
-    samples. `low`, `high`: the extremes. `deviation`: the standard deviation of all values. `tail`: the largest distance of a
-    value from the mean, in standard deviations; of each column of a table, of all values of other data. `constants`: columns
-    of one value. `duplicates`: samples that equal an earlier one. `labels`: the distinct ones, as text. `scaling`,
-    `per_feature`, `output`: how samples are scaled, and for which output activation. `spread`: the standard deviation of
-    scaled values. `variances`: of the principal components of scaled values, descending, of `looked_at` samples.
+    samples. `low`, `high`: the extremes. `deviation`: the standard deviation of all values. `tail`: the largest distance of
+    a value from the mean, in standard deviations; of each column of a table, of all values of other data. `reach`: the
+    largest magnitude of scaled values. `constants`: columns of one value. `duplicates`: samples that equal an earlier one.
+    `labels`: the distinct ones, as text. `scaling`, `per_feature`, `output`: how samples are scaled, and for which output
+    activation. `spread`: the standard deviation of scaled values. `variances`: of the principal components of scaled
+    values, descending, of `looked_at` samples.
     """
 
     kind: DataKind

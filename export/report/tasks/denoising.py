@@ -82,14 +82,12 @@ def _before_and_after(each: Mapping[str, Denoised]) -> tuple[str, str, str]:
     return quality_text(each[INPUT]), quality_text(each[PROGRAM]), gain_text(each[PROGRAM])
 
 
+def _facts(result: DenoisingResult) -> dict[str, object]:
+    return {"result": result, "noise": noise_text(result), "methods": table(result), "outside": outside(result)}
+
+
 def card(result: DenoisingResult) -> str:
-    return fragment(
-        Path(__file__).with_name("denoising_card.md.j2"),
-        result=result,
-        noise=noise_text(result),
-        methods=table(result),
-        levels=outside(result),
-    )
+    return fragment(Path(__file__).with_name("denoising_card.md.j2"), **_facts(result))
 
 
 def section(manifest: Manifest, result: DenoisingResult, arrays: Mapping[str, np.ndarray]) -> Markup:
@@ -99,10 +97,7 @@ def section(manifest: Manifest, result: DenoisingResult, arrays: Mapping[str, np
     image = known and spec.kind == "images" and has_ssim(spec.shape) and spec.shape[2:] in ((), (1,), (3,))
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
-        result=result,
-        noise=noise_text(result),
-        methods=table(result),
-        outside=outside(result),
+        **_facts(result),
         levels=[("as given" if level is None else f"level {level:g}") for level in shown],
         trained=shown.index(result.level),
         images=_images(spec.shape, spec.dtype, arrays) if image else None,

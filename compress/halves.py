@@ -1,0 +1,54 @@
+"""The two halves of a tied autoencoder, over the same kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras
+
+from .config import ModelConfig
+from .kernel import TiedKernel
+from .layers import SeededDropout, Tap, activity_penalty, interleaved, layers_of
+
+
+class Encoder(tf_keras.Model):
+    """x float32 [batch, inputs] → code float32 [batch, units of the last layer]."""
+
+    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
+        super().__init__(name="encoder")
+        self.config = config
+        self.stack = layers_of(config, kernels, "encode")
+        self.dropout = [
+            SeededDropout(layer.dropout, seed=seed + i, name=f"dropout_{i}") if layer.dropout else None
+            for i, layer in enumerate(config.layers)
+        ]
+
+    @property
+    def tap(self) -> Tap:
+        """The tap of all layers and of `x`, see `TiedLayer`."""
+        return self.stack[0].tap
+
+    def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+        x = self.tap("x", interleaved(x, self.config.interleave), training)
+        for i, (layer, dropout, config) in enumerate(zip(self.stack, self.dropout, self.config.layers, strict=True)):
+            x = layer(x, training=training, kernel=None if kernels is None else kernels[i])
+            if config.activity_l1 or config.activity_l2:
+                self.add_loss(activity_penalty(config, x))
+            if dropout is not None:
+                x = dropout(x, training=training)
+        return x
+
+
+class Decoder(tf_keras.Model):
+    """code float32 [batch, units of the last layer] → y float32 [batch, inputs]."""
+
+    def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
+        super().__init__(name="decoder")
+        self.config = config
+        self.stack = layers_of(config, kernels, "decode")[::-1]
+
+    def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
+        for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
+            code = layer(code, training=training, kernel=None if kernels is None else kernels[i])
+        return interleaved(code, self.config.inputs // self.config.interleave)
