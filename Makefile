@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXTRAS ?= dev
 BIN := .venv/bin
 READY := .venv/.ready
-# The four folders as the one package that they are installed as, for pyright, which does not run import hooks.
+# The folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
 .PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry mutation examples clean
@@ -25,7 +25,7 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	rm -rf $(LINKS) && mkdir -p $(LINKS)
-	cd $(LINKS) && ln -s ../../../toolkit/* ../../../compress ../../../calibration ../../../export .
+	cd $(LINKS) && ln -s ../../../toolkit/* ../../../compress ../../../calibration ../../../program ../../../entropy ../../../export ../../../runtimes ../../../bundle ../../../codec ../../../tasks ../../../verify ../../../report ../../../apps ../../../dedupe .
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.

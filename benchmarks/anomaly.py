@@ -15,24 +15,24 @@ from statistics import mean, median
 import numpy as np
 from msgspec.structs import replace
 from rows import Row
+from tiedae.bundle.task_results import AnomalyResult, Detection
 from tiedae.calibration import quantize_post_training, representative
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.detector import fit_detector
 from tiedae.compress import DataConfig, Dataset, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.tasks import Anomaly
 from tiedae.compress.train import train_float, train_quantized
 from tiedae.console import Console
 from tiedae.export import lower
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.detector import fit_detector
-from tiedae.export.file_io import FileIO
-from tiedae.export.integer_maps import fit
-from tiedae.export.parity.keras_device import keras_function
 from tiedae.export.targets import Programs
-from tiedae.export.tasks import anomaly
-from tiedae.export.tasks.ranking import Ranked, roc_auc
-from tiedae.export.tasks.results import AnomalyResult, Detection
-from tiedae.export.tasks.row import Exported
+from tiedae.program.file_io import FileIO
+from tiedae.program.integer_maps import fit
 from tiedae.sources import load_dataset
+from tiedae.tasks import anomaly
+from tiedae.tasks.ranking import Ranked, roc_auc
+from tiedae.tasks.row import Exported
+from tiedae.verify.parity.keras_device import keras_function
 
 SEEDS = (0, 1, 2)
 CLASSES = range(10)

@@ -23,14 +23,14 @@ import numpy as np
 from apps_native import ONNX_HEADER, native_rows
 from needs import require
 from rows import Row, arguments_of, report
+from tiedae.app_folders import package_app
 from tiedae.app_model import AppOptions
-from tiedae.apps import package_app
 from tiedae.cli import main as command
+from tiedae.codec.codec import bundle_of
 from tiedae.compress import CheckError
 from tiedae.compress.packages import missing
 from tiedae.console import Console
-from tiedae.export.codec.codec import bundle_of
-from tiedae.export.runtimes.node import VARIABLE
+from tiedae.runtimes.node import VARIABLE
 from tiedae.web import WebFolder
 
 SCRIPT = Path(__file__).with_name("apps_web.mjs")

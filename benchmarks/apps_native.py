@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from rows import Row
 from tiedae.app_model import AppOptions
+from tiedae.apps.native.android import android_module
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.codec import bundle_of
 from tiedae.compress import CheckError
 from tiedae.console import Console
-from tiedae.export.bundle import Bundle
 from tiedae.export.c.text import named
-from tiedae.export.codec.codec import bundle_of
-from tiedae.export.native.android import android_module
 from tiedae.native import native_model
 
 HERE = Path(__file__).parent

@@ -27,30 +27,22 @@ from msgspec import structs
 from needs import require
 from rows import Row, arguments_of, report
 from tiedae.calibration import Representative, quantize_post_training, representative
-from tiedae.compress import (
-    CheckError,
-    Dataset,
-    LayerConfig,
-    ModelConfig,
-    QuantizeConfig,
-    Scaling,
-    TiedAutoencoder,
-)
+from tiedae.compress import CheckError, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.console import Console
+from tiedae.entropy.tables import fit as fit_tables
 from tiedae.export import lower
-from tiedae.export.baselines.converters import stock_tflite
-from tiedae.export.bench.latency import Timing, interleave, ratio
 from tiedae.export.c.codec_source import SampleCodec
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
-from tiedae.export.codec.tables import fit as fit_tables
-from tiedae.export.formats.tflite_reader import read_entries
-from tiedae.export.interpreter import execute
-from tiedae.export.program import Program
-from tiedae.export.runtimes import tflm
-from tiedae.export.runtimes.litert import open_litert
+from tiedae.export.tflite.reader import read_entries
+from tiedae.program.interpreter import execute
+from tiedae.program.program import Program
+from tiedae.runtimes import tflm
+from tiedae.runtimes.litert import open_litert
 from tiedae.sources import load_dataset
+from tiedae.verify.bench.latency import Timing, interleave, ratio
+from tiedae.verify.stock.converters import stock_tflite
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "export"))
 from c.programs import random_input, random_program  # pyright: ignore[reportMissingImports]

@@ -27,12 +27,12 @@ import numpy as np
 from carry_sets import AEON, CACHE, Half, Member, cells, member_of, numbers, problem
 from needs import require
 from rows import Row
+from tiedae.codec.frames import FileModel
+from tiedae.codec.streams import Reader
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.console import Console
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.codec.residual_tables import fit_tables
-from tiedae.export.codec.streams import Reader
-from tiedae.export.codec.tables import fit
+from tiedae.entropy.residual_tables import fit_tables
+from tiedae.entropy.tables import fit
 
 sys.path.append(str(Path(__file__).parent.parent))
 from tests.export.c.codec_library import Copying, Library

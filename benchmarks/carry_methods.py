@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
+from tiedae.bundle.fidelity import squared_error
+from tiedae.codec.backends import ProgramBackend
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.files import write_atomic
@@ -24,14 +26,12 @@ from tiedae.compress.records import Record, encode
 from tiedae.compress.tasks import Anomaly
 from tiedae.console import Console
 from tiedae.export import lower
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.file_io import FileIO
-from tiedae.export.integer_maps import fit
-from tiedae.export.parity.fidelity import squared_error
-from tiedae.export.verify.collecting import MAX_SAMPLES
 from tiedae.pipeline import Stages, load_model
+from tiedae.program.file_io import FileIO
+from tiedae.program.integer_maps import fit
 from tiedae.recipe import check_inputs, load_recipe
 from tiedae.sources import recipe_data
+from tiedae.verify.collecting import MAX_SAMPLES
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder

@@ -17,15 +17,15 @@ from pathlib import Path
 from carry_methods import Methods
 from carry_sets import StrangersSet
 from msgspec.structs import replace
+from tiedae.bundle.results import FILE as METRICS
+from tiedae.bundle.results import Metrics, read_metrics
+from tiedae.bundle.task_results import AnomalyResult, DenoisingResult, ReductionResult, TaskResult
+from tiedae.bundle.verdict import Reason, Verdict
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import CheckError, InputError
 from tiedae.compress.files import write_atomic
 from tiedae.compress.records import Record, decode, encode, load_json
-from tiedae.export.tasks.results import AnomalyResult, DenoisingResult, ReductionResult, TaskResult
-from tiedae.export.tasks.verdict import Reason, Verdict
-from tiedae.export.verify.kinds import Precision, Stage
-from tiedae.export.verify.results import FILE as METRICS
-from tiedae.export.verify.results import Metrics, read_metrics
+from tiedae.export.kinds import Precision, Stage
 
 METHODS = Path(__file__).with_name("carry_methods.py")
 TIEDAE = str(Path(sys.executable).with_name("tiedae"))

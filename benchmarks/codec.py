@@ -25,28 +25,28 @@ from typing import Any
 import numpy as np
 from decodes import decode_row
 from emulated import emulator
-from entropy import best
+from entropy_speed import best
 from msgspec.structs import replace
 from needs import require
 from PIL import Image
 from program_speed import program_row
 from proof import train
 from rows import Row, arguments_of, report
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.codec import Codec, load
+from tiedae.codec.container import FileKind, read, read_frame
+from tiedae.codec.frames import FileModel
+from tiedae.codec.streams import Reader, StreamEncoder
 from tiedae.compress import CheckError, DataConfig
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS
-from tiedae.export import integer_maps
-from tiedae.export.bundle import Bundle
-from tiedae.export.codec import rans
-from tiedae.export.codec.codec import Codec, load
-from tiedae.export.codec.container import FileKind, read, read_frame
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.codec.residual_tables import fit_tables
-from tiedae.export.codec.streams import Reader, StreamEncoder
-from tiedae.export.tasks.coders import LOSSLESS_CODERS
+from tiedae.entropy import rans
+from tiedae.entropy.residual_tables import fit_tables
 from tiedae.pipeline import run_recipe
+from tiedae.program import integer_maps
 from tiedae.recipe import load_recipe
 from tiedae.sources import load_dataset
+from tiedae.tasks.coders import LOSSLESS_CODERS
 
 SOURCE = "fashion-mnist"
 IMAGES = 10_000

@@ -14,9 +14,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from install import install
 from rows import Row
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.codec import Codec, load
 from tiedae.console import Console
-from tiedae.export.bundle import Bundle
-from tiedae.export.codec.codec import Codec, load
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 100_000

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from rows import arguments_of
+from tiedae.bundle.fidelity import squared_error
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     ClusterConfig,
@@ -39,8 +40,7 @@ from tiedae.compress import (
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console
 from tiedae.export import execute, lower, to_tflite
-from tiedae.export.parity.fidelity import squared_error
-from tiedae.export.program import Program
+from tiedae.program.program import Program
 from tiedae.recipe import check_inputs
 from tiedae.sources import load_dataset
 

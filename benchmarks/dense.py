@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from rows import Row, arguments_of, report
+from tiedae.bundle.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from tiedae.compress import (
     CheckError,
     DataConfig,
@@ -31,7 +32,6 @@ from tiedae.compress import (
 )
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
-from tiedae.export.verify.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from tiedae.pipeline import run_recipe
 from tiedae.sources import load_dataset
 
@@ -174,8 +174,8 @@ def continued_error(splits: Dataset, start: Path, phases: Sequence[PruneConfig |
 
 
 def test_error(model: Any, splits: Dataset) -> float:
-    from tiedae.export.parity.fidelity import squared_error
-    from tiedae.export.parity.keras_device import keras_function
+    from tiedae.bundle.fidelity import squared_error
+    from tiedae.verify.parity.keras_device import keras_function
 
     x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
     return squared_error(x, keras_function(model)(x)[1])

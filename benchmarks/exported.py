@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from dense import RECIPE, continued_error
 from msgspec.structs import replace
+from tiedae.bundle.bench_results import Way
+from tiedae.bundle.fidelity import squared_error
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     Dataset,
@@ -30,12 +32,10 @@ from tiedae.compress.affine import BYTE
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
-from tiedae.export.bench.latency import Timed, TimedGroup, ratio, time_groups
-from tiedae.export.bench.results import Way
-from tiedae.export.interpreter import program_input
-from tiedae.export.parity.fidelity import squared_error
-from tiedae.export.runtimes.litert import open_litert
-from tiedae.export.runtimes.ort import open_ort
+from tiedae.program.interpreter import program_input
+from tiedae.runtimes.litert import open_litert
+from tiedae.runtimes.ort import open_ort
+from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 
 SECONDS = 10
 

@@ -1,6 +1,6 @@
-"""Makes the small PyTorch exports in tests/export/deduplicate/files; needs torch and onnxscript, which the project does not.
+"""Makes the small PyTorch exports in tests/dedupe/files; needs torch and onnxscript, which the project does not.
 
-python benchmarks/fixtures.py tests/export/deduplicate/files
+python benchmarks/fixtures.py tests/dedupe/files
 """
 
 from __future__ import annotations

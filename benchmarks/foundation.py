@@ -25,13 +25,13 @@ from proof import ROUNDS, SECONDS, Finished, open_run, train, verify_row
 from rows import Row, arguments_of, report
 from structure import structure_rows
 from tables import row as tables_row
+from tiedae.bundle.results import Precision
 from tiedae.compress import CheckError, DataConfig, QuantizeConfig
 from tiedae.console import Console
-from tiedae.export.bench.benchmark import Plan, bench_bundle
-from tiedae.export.interpreter import execute, program_input
 from tiedae.export.targets import read_model
-from tiedae.export.verify.results import Precision
+from tiedae.program.interpreter import execute, program_input
 from tiedae.sources import load_dataset
+from tiedae.verify.bench.benchmark import Plan, bench_bundle
 
 BATCHES = (1, 32, 256)
 EMULATED_SAMPLES = 1000

@@ -18,8 +18,8 @@ import numpy as np
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.export import lower, to_onnx, to_tflite
-from tiedae.export.program import SIGNATURES
-from tiedae.export.runtimes.table import RUNTIMES
+from tiedae.program.program import SIGNATURES
+from tiedae.runtimes.table import RUNTIMES
 
 LAYERS = (LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(30))
 KINDS = {"8 bits": (8, "bytes"), "4 bits, bytes": (4, "bytes"), "4 bits, packed": (4, "packed")}

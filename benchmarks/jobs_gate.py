@@ -24,17 +24,11 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from rows import Row
+from tiedae.assemble import Written, assemble, golden_arrays, write_bundle, write_described, write_models
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import Metrics, read_metrics, to_json
 from tiedae.calibration import quantize_post_training, representative
-from tiedae.compress import (
-    DataConfig,
-    Dataset,
-    ExportConfig,
-    NoiseConfig,
-    QuantizeConfig,
-    Recipe,
-    TiedAutoencoder,
-    TrainConfig,
-)
+from tiedae.compress import DataConfig, Dataset, ExportConfig, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import CheckError
@@ -42,16 +36,13 @@ from tiedae.compress.files import write_atomic
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
 from tiedae.compress.train import train_float
 from tiedae.console import Console
-from tiedae.export.assemble import Written, assemble, golden_arrays, write_bundle, write_described, write_models
-from tiedae.export.bundle import Bundle
-from tiedae.export.derive import EarlierBundle
-from tiedae.export.runtimes.table import RUNTIMES
-from tiedae.export.scoring import Detector, Thresholds
+from tiedae.derive import EarlierBundle
+from tiedae.export.kinds import Kind
 from tiedae.export.targets import decoder_layout
-from tiedae.export.trained import Trained, TrainedModels
-from tiedae.export.verify.kinds import Kind
-from tiedae.export.verify.results import Metrics, read_metrics, to_json
+from tiedae.program.scoring import Detector, Thresholds
+from tiedae.runtimes.table import RUNTIMES
 from tiedae.sources import load_dataset, recipe_data
+from tiedae.trained import Trained, TrainedModels
 from tiedae.verification import verify
 
 TRAINING, TEST = 4_000, 2_000
@@ -249,7 +240,7 @@ def thresholds(change: Callable[[Thresholds], Thresholds]) -> Callable[[Job, Pat
 
 
 def rewritten(written: Written, folder: Path, detector: Detector) -> None:
-    from tiedae.export.bundle import npy
+    from tiedae.bundle.bundle import npy
 
     manifest = structs.replace(written.manifest, detector=detector, files={}, golden=None)
     arrays = golden_arrays(replace(written.fitted, detector=detector), written.arrays)
@@ -361,8 +352,8 @@ ABSENT = """
 import json, sys
 from pathlib import Path
 sys.modules[sys.argv[1]] = None
-from tiedae.export.runtimes.table import RUNTIMES
-from tiedae.export.verify.results import to_json
+from tiedae.runtimes.table import RUNTIMES
+from tiedae.bundle.results import to_json
 from tiedae.verification import verify
 kept, bundle, data, baseline, allowed, out = json.loads(sys.argv[2])
 for name in [name for name in RUNTIMES if name not in kept]:

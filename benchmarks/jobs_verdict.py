@@ -17,19 +17,19 @@ from typing import Any
 
 import numpy as np
 from rows import Row
+from tiedae.assemble import exported_of, write_bundle
+from tiedae.bundle.verdict import Reason, Verdict
 from tiedae.calibration.calibration_file import read_calibration
 from tiedae.compress.tasks import task_kind
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS
-from tiedae.export.assemble import exported_of, write_bundle
-from tiedae.export.report.verdict import texts
-from tiedae.export.tasks.judging import judge
-from tiedae.export.tasks.table import TASKS
-from tiedae.export.tasks.verdict import Reason, Verdict
-from tiedae.export.trained import Trained, TrainedModels
 from tiedae.pipeline import CALIBRATION, Stages, load_model
 from tiedae.recipe import check_inputs, parse_recipe
+from tiedae.report.verdict import texts
 from tiedae.sources import recipe_data
+from tiedae.tasks.judging import judge
+from tiedae.tasks.table import TASKS
+from tiedae.trained import Trained, TrainedModels
 
 Arrays = Callable[[np.random.Generator], Mapping[str, np.ndarray]]
 

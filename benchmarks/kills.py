@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 from tiedae.cli import main as tiedae
+from tiedae.codec.codec import bundle_of
+from tiedae.codec.container import read
+from tiedae.codec.frames import FileModel
+from tiedae.codec.streams import Reader
 from tiedae.compress.errors import CheckError
-from tiedae.export.codec.codec import bundle_of
-from tiedae.export.codec.container import read
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.codec.streams import Reader
 
 HEADER_BYTES = 24
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tiedae.export.codec import rans
-from tiedae.export.codec.codec import bundle_of, load
-from tiedae.export.codec.frames import FileModel
+from tiedae.codec.codec import bundle_of, load
+from tiedae.codec.frames import FileModel
+from tiedae.entropy import rans
 from tiedae.sources import load_dataset
 
 FRAME = 64

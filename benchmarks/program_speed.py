@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from rows import Row
-from tiedae.export.bundle import Bundle
-from tiedae.export.codec.codec import ProgramBackend, load
-from tiedae.export.interpreter import execute
-from tiedae.export.runtimes.ort import open_ort
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.codec import ProgramBackend, load
+from tiedae.program.interpreter import execute
+from tiedae.runtimes.ort import open_ort
 
 BATCH, TURNS = 256, 200
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")

@@ -23,21 +23,22 @@ from dense import RECIPE
 from msgspec import structs
 from needs import require
 from rows import Row, arguments_of, report
+from tiedae.bundle.bench_results import Bench, Memory, Ratio, Way
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import Maker, Precision
 from tiedae.compress import CheckError
 from tiedae.console import Console
-from tiedae.export import Bundle, to_tflite
-from tiedae.export.baselines.converters import stock_onnx_int8, stock_tflite
-from tiedae.export.bench.benchmark import Plan, bench_bundle
-from tiedae.export.bench.footprint import Load, Run, footprints
-from tiedae.export.bench.latency import Timed, TimedGroup, Timing, ratio, time_groups
-from tiedae.export.bench.results import Bench, Memory, Ratio, Way
-from tiedae.export.bench.subjects import ALONE
-from tiedae.export.deduplicate.share import share_file
-from tiedae.export.inspection import inspect_file
+from tiedae.dedupe.inspection import inspect_file
+from tiedae.dedupe.share import share_file
+from tiedae.export import to_tflite
 from tiedae.export.targets import read_model
-from tiedae.export.verify.results import Maker, Precision
 from tiedae.pipeline import run_recipe
 from tiedae.run_artifacts import float_archives
+from tiedae.verify.bench.benchmark import Plan, bench_bundle
+from tiedae.verify.bench.footprint import Load, Run, footprints
+from tiedae.verify.bench.latency import Timed, TimedGroup, Timing, ratio, time_groups
+from tiedae.verify.bench.subjects import ALONE
+from tiedae.verify.stock.converters import stock_onnx_int8, stock_tflite
 
 SECONDS, ROUNDS = 6.0, (60, 1000)
 """Per comparison: at least so many rounds, and about so long."""

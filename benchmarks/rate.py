@@ -20,25 +20,25 @@ from statistics import median
 import numpy as np
 from msgspec.structs import replace
 from rows import Row, arguments_of, report
+from tiedae.bundle.fidelity import squared_error
+from tiedae.bundle.task_results import Coder
 from tiedae.calibration import quantize_post_training, representative
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.frames import FileModel
+from tiedae.codec.streams import Reader, StreamEncoder
+from tiedae.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.data import Samples, choose
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.rate import RateTerm
 from tiedae.compress.train import Training, train_float, train_quantized, training_step
 from tiedae.console import Console
+from tiedae.entropy.classes import CodeTables
+from tiedae.entropy.tables import fit
 from tiedae.export import lower
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.codec.classes import CodeTables
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.codec.streams import Reader, StreamEncoder
-from tiedae.export.codec.tables import fit
-from tiedae.export.codec.training_codes import TABLE_SAMPLES, fit_code_tables
-from tiedae.export.file_io import FileIO
-from tiedae.export.parity.fidelity import squared_error
-from tiedae.export.tasks.coders import IMAGE_CODERS, PcaChoice, file_bytes
-from tiedae.export.tasks.results import Coder
+from tiedae.program.file_io import FileIO
 from tiedae.sources import load_dataset
+from tiedae.tasks.coders import IMAGE_CODERS, PcaChoice, file_bytes
 
 SEEDS = (0, 1, 2)
 RATES = (0.0112, 0.0165)

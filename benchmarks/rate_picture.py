@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rate import FASHION, MOSAIC, Cost, first, of_seed, pca_choice, pca_cost, picture_cost, trained
+from tiedae.bundle.task_results import TIED, Coder
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console
-from tiedae.export.tasks.compression import TITLES
-from tiedae.export.tasks.results import TIED, Coder
 from tiedae.sources import load_dataset
+from tiedae.tasks.compression import TITLES
 
 RATES = (0.0015, 0.004, 0.0112, 0.0165)
 PCA_BITS = (110, 150, 200, 280, 400)

@@ -23,8 +23,8 @@ from rows import Row, arguments_of, report
 from tiedae.compress import DataConfig
 from tiedae.compress.packages import require_installed
 from tiedae.console import Console
-from tiedae.export.tasks.neighbourhoods import Pca, knn_accuracy, trustworthiness
 from tiedae.sources import load_dataset
+from tiedae.tasks.neighbourhoods import Pca, knn_accuracy, trustworthiness
 
 SEEDS = (0, 1, 2)
 NEIGHBOURS, VOTES = 10, 5

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from rows import Row
+from tiedae.bundle.bundle import Programs, model_files, write_files
+from tiedae.bundle.reference_outputs import expect
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Recipe, TiedAutoencoder, TrainConfig, Training, VerifyConfig
 from tiedae.compress.config import LayerConfig, ModelConfig
@@ -24,17 +26,15 @@ from tiedae.compress.tasks import ScoreKind
 from tiedae.compress.train import train_float
 from tiedae.console import Console
 from tiedae.export import lower
-from tiedae.export.bundle import Programs, model_files, write_files
-from tiedae.export.file_io import FileIO
-from tiedae.export.formats.model_file import Contents
-from tiedae.export.parity.reference_outputs import expect
-from tiedae.export.runtimes.table import RUNTIMES
-from tiedae.export.score_graph import Scored
-from tiedae.export.scoring import Detector, Thresholds, scoring_of, threshold_of
+from tiedae.export.model_file import Contents
 from tiedae.export.targets import read_model
-from tiedae.export.verify.findings import Evidence, Findings, Subject
-from tiedae.export.verify.scores import measure_scores
+from tiedae.program.file_io import FileIO
+from tiedae.program.score_graph import Scored
+from tiedae.program.scoring import Detector, Thresholds, scoring_of, threshold_of
+from tiedae.runtimes.table import RUNTIMES
 from tiedae.sources import load_dataset
+from tiedae.verify.findings import Evidence, Findings, Subject
+from tiedae.verify.scores import measure_scores
 
 SAMPLES = 1000
 QUANTILE = 0.99

@@ -1,6 +1,6 @@
 """Whether the structure of the product holds: exported bytes, a target from outside, prose that code reads, names, lines.
 
-The gate is tests/export/test_gate.py, the target that of `wheel_target`. tests/test_sentences.py finds
+The gate is tests/gate/test_gate.py, the target that of `wheel_target`. tests/test_sentences.py finds
 where code reads prose, tests/test_names.py the names that several classes have.
 """
 
@@ -11,14 +11,15 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from rows import Row
-from tiedae.export.assemble import STAGES
+from tiedae.assemble import STAGES
 from wheel_target import target_steps
 
 ROOT = Path(__file__).resolve().parent.parent
-PRODUCT = ("compress", "calibration", "export", "toolkit")
+PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
 BEFORE = 50_172
 """Lines of the product in commit 2704762, before formats owned their operations."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row, arguments_of, report
+from tiedae.bundle.results import Metrics, Precision, Stage
 from tiedae.console import Console
-from tiedae.export.verify.results import Metrics, Precision, Stage
 from tiedae.pipeline import run_recipe
 from tiedae.recipe import parse_recipe
 

@@ -17,21 +17,21 @@ from needs import require
 from reduction import reduction_rows
 from rows import Row, arguments_of, report
 from scores import score_rows
+from tiedae.bundle.task_results import KERAS, PROGRAM, DenoisingResult
 from tiedae.calibration import quantize_post_training, representative
+from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
 from tiedae.compress.config import LayerConfig, ModelConfig
 from tiedae.compress.tasks import Denoising
 from tiedae.compress.train import train_float, train_quantized
 from tiedae.console import Console
 from tiedae.export import lower
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.file_io import FileIO
-from tiedae.export.parity.keras_device import keras_function
-from tiedae.export.report.tasks import denoising as view
-from tiedae.export.tasks import denoising
-from tiedae.export.tasks.results import KERAS, PROGRAM, DenoisingResult
-from tiedae.export.tasks.row import Exported
+from tiedae.program.file_io import FileIO
+from tiedae.report.tasks import denoising as view
 from tiedae.sources import load_dataset
+from tiedae.tasks import denoising
+from tiedae.tasks.row import Exported
+from tiedae.verify.parity.keras_device import keras_function
 
 SEEDS = (0, 1, 2)
 IMAGES = 10_000

@@ -10,12 +10,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from tiedae.export.bench.latency import Timed, TimedGroup, ratio, time_groups
-from tiedae.export.bench.results import Way
-from tiedae.export.bundle import Bundle, model_files, npy, write_files
-from tiedae.export.file_io import FileIO
-from tiedae.export.runtimes.table import usual
+from tiedae.bundle.bench_results import Way
+from tiedae.bundle.bundle import Bundle, model_files, npy, write_files
 from tiedae.export.targets import TARGETS, read_model
+from tiedae.program.file_io import FileIO
+from tiedae.runtimes.table import usual
+from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 
 SECONDS = 10.0
 COLUMNS, ROWS = 64, 20_000

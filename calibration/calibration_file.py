@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from msgspec import Meta, field
+from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.files import read_regular, write_atomic
+from tiedae.compress.keys import Count, Fraction
+from tiedae.compress.records import Record, decode, load_json, plain, require
+from tiedae.compress.scaling import Scaling
 
-from ..compress.errors import FormatError, InputError
-from ..compress.files import read_regular, write_atomic
-from ..compress.keys import Count, Fraction
-from ..compress.records import Record, decode, load_json, plain, require
-from ..compress.scaling import Scaling
 from .histogram import Grid, Histogram, PackedHistogram, Range
 from .observers import OBSERVERS
 
 if TYPE_CHECKING:
-    from ..compress.autoencoder import TiedAutoencoder
-    from ..compress.quantizers import QuantizationSpec
+    from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.quantizers import QuantizationSpec
 
 KIND = "tiedae-calibration"
 SCHEMA = 1

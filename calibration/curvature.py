@@ -16,9 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-
-from ..compress.autoencoder import TiedAutoencoder
-from ..compress.layers import RULES, TiedLayer
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.layers import RULES, TiedLayer
 
 PROBES = 8
 """Number of random directions of the output."""

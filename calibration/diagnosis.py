@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.keys import NonNegative, ProperFraction
+from tiedae.compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
+from tiedae.compress.records import Checked
 
-from ..compress.autoencoder import TiedAutoencoder
-from ..compress.keys import NonNegative, ProperFraction
-from ..compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
-from ..compress.records import Checked
 from .calibration_file import Calibration, Fingerprint
 from .histogram import Histogram, Range
 from .ranges import BATCH, calibrate, tensors_by_batch

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tiedae.compress.autoencoder import TiedAutoencoder
 
-from ..compress.autoencoder import TiedAutoencoder
 from .curvature import ActivationInfluence, Influence
 
 HOMOGENEOUS = ("linear", "relu")

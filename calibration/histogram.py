@@ -13,10 +13,9 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
-
-from ..compress.affine import affine_parameters, nearest_integers
-from ..compress.errors import DataError
-from ..compress.records import Record, require
+from tiedae.compress.affine import affine_parameters, nearest_integers
+from tiedae.compress.errors import DataError
+from tiedae.compress.records import Record, require
 
 Range = tuple[float, float]
 

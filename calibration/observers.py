@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+from tiedae.compress.config import require
+from tiedae.compress.errors import DataError, InputError
 
-from ..compress.config import require
-from ..compress.errors import DataError, InputError
 from .histogram import BINS, Grid, Histogram, Range, extremes, pieces, squared_error
 
 GRID = Grid()

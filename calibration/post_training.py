@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 from msgspec import structs
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.config import QuantizeConfig
+from tiedae.compress.errors import InputError
+from tiedae.compress.integers import kernel_bounds
+from tiedae.compress.quantizers import DecoderLayout, QuantizationSpec
+from tiedae.compress.symmetries import rescale_units
 
-from ..compress.autoencoder import TiedAutoencoder
-from ..compress.config import QuantizeConfig
-from ..compress.errors import InputError
-from ..compress.integers import kernel_bounds
-from ..compress.quantizers import DecoderLayout, QuantizationSpec
-from ..compress.symmetries import rescale_units
 from .calibration_file import Calibration, Fingerprint
 from .curvature import Influence, influence, pairs, tensors_of
 from .equalization import unit_scales

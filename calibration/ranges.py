@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.config import QuantizeConfig, require
+from tiedae.compress.errors import DataError
+from tiedae.compress.quantizers import linear_windows
 
-from ..compress.autoencoder import TiedAutoencoder
-from ..compress.config import QuantizeConfig, require
-from ..compress.errors import DataError
-from ..compress.quantizers import linear_windows
 from .calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from .histogram import Grid, Histogram
 from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of

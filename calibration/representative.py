@@ -6,13 +6,12 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-
-from ..compress.data import Samples, choose
-from ..compress.errors import DataError
-from ..compress.noise import noise_of, pairs
-from ..compress.records import require
-from ..compress.scaling import Scaling
-from ..compress.tasks import NoiseConfig
+from tiedae.compress.data import Samples, choose
+from tiedae.compress.errors import DataError
+from tiedae.compress.noise import noise_of, pairs
+from tiedae.compress.records import require
+from tiedae.compress.scaling import Scaling
+from tiedae.compress.tasks import NoiseConfig
 
 MINIMUM = 8
 """Minimum number of calibration samples."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from tiedae.compress.integers import UNPAIRED, Bounds, exceeding_pairs, within_pairs
+from tiedae.compress.kernel import FACTOR_LEVELS, HEADROOMS
 
-from ..compress.integers import UNPAIRED, Bounds, exceeding_pairs, within_pairs
-from ..compress.kernel import FACTOR_LEVELS, HEADROOMS
 from .curvature import Quadratic
 
 SWEEPS = 3

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.errors import DataError, InputError
 
-from ..compress.autoencoder import TiedAutoencoder
-from ..compress.errors import DataError, InputError
 from .histogram import Grid
 from .representative import Representative
 

@@ -1,24 +1,35 @@
-"""The integer program, a writer and a reader per format, and the bundle.
+"""A program as files: TFLite, ONNX and C, and the proof of what they store. Names load lazily.
 
-Names load lazily. Only `lower` needs TensorFlow.
+Only `lower` needs TensorFlow.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bundle import Bundle
-    from .file_io import FileIO
-    from .formats.onnx_reader import read_onnx
-    from .formats.onnx_writer import to_onnx, to_onnx_pair
-    from .formats.tflite_reader import read_tflite
-    from .formats.tflite_writer import to_tflite
-    from .interpreter import execute
-    from .lowering import lower
-    from .program import Program
+    from tiedae.program.file_io import FileIO
+    from tiedae.program.interpreter import execute
+    from tiedae.program.lowering import lower
+    from tiedae.program.program import Program
+
+    from .onnx.reader import read_onnx
+    from .onnx.writer import to_onnx, to_onnx_pair
+    from .tflite.reader import read_tflite
+    from .tflite.writer import to_tflite
+
+_HOMES = {
+    "FileIO": "program.file_io",
+    "Program": "program.program",
+    "execute": "program.interpreter",
+    "lower": "program.lowering",
+    "read_onnx": "export.onnx.reader",
+    "read_tflite": "export.tflite.reader",
+    "to_onnx": "export.onnx.writer",
+    "to_onnx_pair": "export.onnx.writer",
+    "to_tflite": "export.tflite.writer",
+}
 
 __all__ = [
-    "Bundle",
     "FileIO",
     "Program",
     "execute",
@@ -30,21 +41,8 @@ __all__ = [
     "to_tflite",
 ]
 
-_LAZY = {
-    "Bundle": "bundle",
-    "FileIO": "file_io",
-    "Program": "program",
-    "execute": "interpreter",
-    "lower": "lowering",
-    "read_onnx": "formats.onnx_reader",
-    "read_tflite": "formats.tflite_reader",
-    "to_onnx": "formats.onnx_writer",
-    "to_onnx_pair": "formats.onnx_writer",
-    "to_tflite": "formats.tflite_writer",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    return getattr(import_module(f"tiedae.{_HOMES[name]}"), name)

@@ -11,13 +11,13 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from tiedae.compress.affine import Quantization
+from tiedae.compress.errors import InputError
+from tiedae.program.arithmetic import FUNCTIONS
+from tiedae.program.interpreter import execute
+from tiedae.program.operations import Activate, Dense, Operation, Product
+from tiedae.program.program import Program
 
-from ..compress.affine import Quantization
-from ..compress.errors import InputError
-from .arithmetic import FUNCTIONS
-from .interpreter import execute
-from .operations import Activate, Dense, Operation, Product
-from .program import Program
 from .targets import Programs
 
 FLOORED = ("relu", "relu6")

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 from msgspec.structs import replace
+from tiedae.compress.files import open_regular
+from tiedae.compress.records import Record
+from tiedae.compress.texts import Identifier, Line, Sha256
 
-from ..compress.files import open_regular
-from ..compress.records import Record
-from ..compress.texts import Identifier, Line, Sha256
-from .formats.model_file import Contents, Signature
-from .verify.kinds import Precision
+from .kinds import Precision
+from .model_file import Contents, Signature
 
 
 class ValueInfo(Record, frozen=True):

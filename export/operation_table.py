@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..compress.errors import ExportError
-from .operations import Operation
-from .program import Program
+from tiedae.compress.errors import ExportError
+from tiedae.program.operations import Operation
+from tiedae.program.program import Program
 
 
 class Graph(Protocol):

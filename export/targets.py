@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
+from tiedae.compress.config import ExportConfig, VerifyConfig
+from tiedae.compress.errors import FormatError, RecipeError
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.program.file_io import FileIO
+from tiedae.program.integer_maps import IntegerMaps
+from tiedae.program.program import Program
+from tiedae.program.score_graph import SCORE
+from tiedae.program.scoring import Detector
 
-from ..compress.config import ExportConfig, VerifyConfig
-from ..compress.errors import FormatError, RecipeError
-from ..compress.sample_spec import SampleSpec
 from .c.codec_source import SampleCodec
 from .file_info import SignatureInfo, ValueInfo
-from .file_io import FileIO
-from .formats.model_file import Contents
-from .integer_maps import IntegerMaps
-from .program import Program
-from .score_graph import SCORE
-from .scoring import Detector
+from .model_file import Contents
 
 if TYPE_CHECKING:
-    from ..compress.quantizers import DecoderLayout
+    from tiedae.compress.quantizers import DecoderLayout
 
 Write = Callable[..., dict[str, bytes]]
 """(program, stem of the file names, export settings, x and y) → the files by name; a target with `scores` has the keyword
@@ -83,14 +83,14 @@ class Target:
 def _tflite_files(
     program: Program, stem: str, config: ExportConfig, io: FileIO, detector: Detector | None = None
 ) -> dict[str, bytes]:
-    from .formats.tflite_writer import to_tflite
+    from .tflite.writer import to_tflite
 
     data = to_tflite(program, signatures=config.signatures, io=io, int4=config.int4, detector=detector)
     return {f"{stem}.tflite": data}
 
 
 def _read_tflite(path: Path) -> Contents:
-    from .formats.tflite_reader import read_tflite_file
+    from .tflite.reader import read_tflite_file
 
     try:
         return read_tflite_file(path)
@@ -132,7 +132,7 @@ def _onnx_names(stem: str, signatures: Collection[str]) -> set[str]:
 def _onnx_files(
     program: Program, stem: str, config: ExportConfig, io: FileIO, detector: Detector | None = None
 ) -> dict[str, bytes]:
-    from .formats.onnx_writer import to_onnx, to_onnx_pair
+    from .onnx.writer import to_onnx, to_onnx_pair
 
     options: dict[str, Any] = {"io": io, "opset": config.opset, "int4": config.int4}
     files, alone, kernels = {}, set(config.signatures), None
@@ -150,7 +150,7 @@ def _onnx_files(
 
 
 def _read_onnx(path: Path) -> Contents:
-    from .formats.onnx_reader import read_onnx
+    from .onnx.reader import read_onnx
 
     return read_onnx(path)
 
@@ -191,7 +191,7 @@ def _c_files(
 
 
 def _read_c(path: Path) -> Contents:
-    from .formats.c_reader import read_c
+    from .c.reader import read_c
 
     return read_c(path)
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import settings
 from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.compress.integers import kernel_bounds, within_pairs
-from tiedae.export.interpreter import execute
-from tiedae.export.lowering import interleave as interleave_program
-from tiedae.export.operations import Activate, AddBias, Dense, Product, Requantize, Rescale
-from tiedae.export.program import Kernel, Program, Tensor
+from tiedae.program.interpreter import execute
+from tiedae.program.lowering import interleave as interleave_program
+from tiedae.program.operations import Activate, AddBias, Dense, Product, Requantize, Rescale
+from tiedae.program.program import Kernel, Program, Tensor
 
 settings.register_profile("tiedae", derandomize=True, deadline=None)
 settings.load_profile("tiedae")
@@ -246,3 +246,35 @@ def small_runs(tmp_path: Path) -> Path:
     with zipfile.ZipFile(RUNS) as archive:
         archive.extractall(tmp_path / "runs")
     return tmp_path / "runs"
+
+
+FLOAT_RECIPE = """
+name = "table"
+[data]
+source = "table.npy"
+[model]
+layers = [ {units = 8, activation = "relu"}, {units = 4} ]
+output_activation = "linear"
+[train]
+epochs = 2
+batch_size = 32
+[quantize]
+epochs = 1
+samples = 64
+[verify]
+max_quality_loss = 100.0
+"""
+
+
+@pytest.fixture(scope="session")
+def float_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of seconds, OUT, on a float64 table: columns of scales 0.01 to 100, around −40 to 320."""
+    from tiedae.cli import main
+
+    folder = tmp_path_factory.mktemp("float")
+    rng = np.random.default_rng(0)
+    table = rng.normal(0, 1, (400, 3)) @ rng.normal(0, 1, (3, 10))
+    np.save(folder / "table.npy", table * np.logspace(-2, 2, 10) + np.linspace(-40, 320, 10))
+    (folder / "table.toml").write_text(FLOAT_RECIPE, encoding="utf-8")
+    assert main(["run", str(folder / "table.toml"), "--out", str(folder / "out"), "-q"]) == 0
+    return folder / "out"

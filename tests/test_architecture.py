@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from tiedae.commands import COMMANDS
 from tiedae.compress.layers import LAYER_KINDS
-from tiedae.export.formats.onnx_operations import ONNX_OPERATIONS
-from tiedae.export.formats.tflite_operations import TFLITE_OPERATIONS
-from tiedae.export.lowering import LOWERINGS
-from tiedae.export.operations import OPERATIONS
-from tiedae.export.report.tasks.table import TASK_VIEWS
-from tiedae.export.runtimes.table import RUNTIMES
+from tiedae.export.onnx.operations import ONNX_OPERATIONS
 from tiedae.export.targets import TARGETS
-from tiedae.export.tasks.table import TASKS
+from tiedae.export.tflite.operations import TFLITE_OPERATIONS
+from tiedae.program.lowering import LOWERINGS
+from tiedae.program.operations import OPERATIONS
+from tiedae.report.tasks.table import TASK_VIEWS
+from tiedae.runtimes.table import RUNTIMES
+from tiedae.tasks.table import TASKS
 
 from .architecture import SECTIONS, TEXT, run_example
 from .pages import blocks_of

@@ -1,93 +1,43 @@
-"""Imports go one way: each entry of `LAYERS` may import itself and those above it in the table."""
+"""Imports go one way: each folder of `LAYERS` imports itself and those to its left, types included; no modules form a circle.
+
+Inside a folder the order is found, not stated: its modules and sub-folders, each taken as a whole, form no circle.
+"""
 
 from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = (
-    "toolkit.pages",
     "compress",
     "calibration",
-    "export.runtimes.native_output",
-    "export.runtimes.child_process",
-    "export.runtimes.machine",
-    "export.differences",
-    "export.drift",
-    "export.codec.damage",
-    "export.codec.rans",
-    "export.codec.tables",
-    "export.codec.classes",
-    "export.codec.lanes",
-    "export.codec.tokens",
-    "export.codec.contexts",
-    "export.codec.predictors",
-    "export.codec.residuals",
-    "export.codec.grid",
-    "export.codec.residual_tables",
-    "export.verify.kinds",
-    "export.bench.results",
-    "export.tasks.results",
-    "export.tasks.verdict",
-    "export.verify.results",
-    "export.scoring",
-    "export.file_io",
-    "export.arithmetic",
-    "export.tensors",
-    "export.operations",
-    "export.program",
-    "export.score_graph",
-    "export.interpreter",
-    "export.integer_maps",
-    "export.operation_table",
-    "export.c",
-    "export.lowering",
-    "export.formats",
-    "export.runtimes",
-    "export.file_info",
-    "export.targets",
-    "export.manifest",
-    "export.parity.reference_outputs",
-    "export.golden",
-    "export.code_scale",
-    "export.bundle",
-    "export.codec",
-    "export.c.golden",
-    "export.c.layout",
-    "export.native",
-    "export.web",
-    "export.detector",
-    "export.parity",
-    "export.baselines",
-    "export.verify",
-    "export.deduplicate",
-    "export.inspection",
-    "export.report.images",
-    "export.tasks",
-    "export.report",
-    "export.bench",
-    "export.assemble",
-    "export.trained",
-    "export.derive",
+    "program",
+    "entropy",
     "export",
+    "runtimes",
+    "bundle",
+    "codec",
+    "tasks",
+    "verify",
+    "report",
+    "apps",
+    "dedupe",
     "toolkit",
-    "toolkit.commands",
-    "toolkit.cli",
-    "toolkit.__main__",
 )
-"""Folders and modules of the product, lowest first; `export` is its public namespace."""
-FOLDERS = ("compress", "calibration", "export", "toolkit")
+"""Top-level folders of the product, lowest first. `toolkit` is installed as `tiedae`, the others inside it."""
 
 
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {module_name(path): path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
+MODULES = {module_name(path): path for folder in LAYERS for path in sorted((ROOT / folder).rglob("*.py"))}
 
 
 def imported(name: str, path: Path) -> Iterator[str]:
@@ -110,57 +60,70 @@ def known(name: str) -> str:
     """The module of the product that holds an imported name; empty for a foreign one."""
     if name.partition(".")[0] == "tiedae":
         own = name.partition(".")[2]
-        name = own if own.partition(".")[0] in FOLDERS else f"toolkit.{own}"
+        name = own if own.partition(".")[0] in LAYERS else f"toolkit.{own}"
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
     return name
 
 
-def layer(name: str) -> int:
-    """The place in `LAYERS` of the longest entry that holds a module; `export` alone holds only itself."""
-    while name not in LAYERS:
-        name = name.rpartition(".")[0]
-    return LAYERS.index(name)
+IMPORTS = {name: sorted({other for other in imported(name, path) if other not in ("", name)}) for name, path in MODULES.items()}
 
 
-IMPORTS = {name: {each for each in imported(name, path) if each} for name, path in MODULES.items()}
+def upward_imports() -> list[str]:
+    """Each import of a module in a folder that is not below."""
+    place = {folder: i for i, folder in enumerate(LAYERS)}
+    top = {name: place[name.partition(".")[0]] for name in MODULES}
+    return [f"{name} imports {other}" for name, others in IMPORTS.items() for other in others if top[other] > top[name]]
 
 
-def test_every_module_has_a_place() -> None:
-    outside = [name for name in MODULES if name.startswith("export.") and LAYERS[layer(name)] == "export"]
-    assert not outside, f"give them a place in LAYERS: {outside}"
+def circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """A circle of a graph; empty if there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
 
 
-def test_imports_go_one_way() -> None:
-    wrong = [f"{name} imports {each}" for name, found in IMPORTS.items() for each in found if layer(each) > layer(name)]
-    assert not wrong, "\n".join(sorted(wrong))
+def inside(folder: str) -> dict[str, set[str]]:
+    """What the modules and sub-folders of a folder import of each other. Its namespace, `__init__.py`, is none of them."""
+
+    def part(name: str) -> str:
+        return name.removeprefix(f"{folder}.").partition(".")[0]
+
+    graph: dict[str, set[str]] = {}
+    for name, others in IMPORTS.items():
+        if name.startswith(f"{folder}."):
+            near = {part(other) for other in others if other.startswith(f"{folder}.")}
+            graph.setdefault(part(name), set()).update(near - {part(name)})
+    return graph
 
 
-def test_no_modules_import_each_other() -> None:
-    TopologicalSorter({name: found - {name} for name, found in IMPORTS.items()}).prepare()
+FOLDERS = sorted({name.rpartition(".")[0] for name in MODULES if "." in name})
 
 
-def test_imports_are_found_wherever_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "module.py"
-    path.write_text(
-        "from typing import TYPE_CHECKING\n"
-        "import tiedae.compress.kernel\n"
-        "if TYPE_CHECKING:\n    from ..compress.data import Dataset\n"
-        "def late():\n    from . import golden\n"
-        "    from .verify.measurement import measure_int8\n    from tiedae import recipe\n"
-    )
-    found = {each for each in imported("export.module", path) if each}
-    assert found == {"compress.kernel", "compress.data", "export.golden", "export.verify.measurement", "toolkit.recipe"}
+def test_every_folder_imports_those_to_its_left() -> None:
+    assert not upward_imports()
 
 
-def test_every_package_is_installed():
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert not circle(IMPORTS)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_parts_of_a_folder_have_an_order(folder: str) -> None:
+    assert not circle(inside(folder))
+
+
+def test_every_top_folder_has_a_place() -> None:
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert sorted(options["package-dir"].values()) == sorted(LAYERS)
+
+
+def test_every_package_is_installed() -> None:
     """A folder that the list lacks is in a checkout and not in the wheel."""
     options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folders = {path.parent.relative_to(ROOT).as_posix() for top in FOLDERS for path in (ROOT / top).rglob("__init__.py")}
-    places = {name: folder for name, folder in options["package-dir"].items()}
-
-    def folder_of(package: str) -> str:
-        parent = max((name for name in places if f"{package}.".startswith(f"{name}.")), key=len)
-        return places[parent] + package.removeprefix(parent).replace(".", "/")
-
-    assert sorted(map(folder_of, options["packages"])) == sorted(folders)
+    installed = {name.removeprefix("tiedae").removeprefix(".") for name in options["packages"]}
+    folders = {path.parent.relative_to(ROOT) for folder in LAYERS for path in (ROOT / folder).rglob("__init__.py")}
+    names = {".".join(path.parts).removeprefix("toolkit").removeprefix(".") for path in folders}
+    assert installed == names

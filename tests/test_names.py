@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PRODUCT = ("compress", "calibration", "export", "toolkit")
+PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
 
 
 def duplicate_names(root: Path = ROOT) -> dict[str, list[str]]:
@@ -27,11 +28,11 @@ def test_no_class_name_is_used_twice() -> None:
 def test_a_duplicate_is_found_in_other_folders_and_inside_functions(tmp_path: Path) -> None:
     texts = {
         "compress/data.py": "class Samples: ...\nclass Own: ...\n",
-        "export/report.py": "def draw():\n    class _Samples: ...\n",
+        "report/page.py": "def draw():\n    class _Samples: ...\n",
         "tests/data.py": "class Own: ...\n",
     }
     for name, text in texts.items():
         path = tmp_path / name
         path.parent.mkdir()
         path.write_text(text, encoding="utf-8")
-    assert duplicate_names(tmp_path) == {"Samples": ["compress/data.py:1", "export/report.py:2"]}
+    assert duplicate_names(tmp_path) == {"Samples": ["compress/data.py:1", "report/page.py:2"]}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiedae.codec.codec import load
 from tiedae.compress.tasks import Reduction
-from tiedae.export.codec.codec import load
 from tiedae.recipe import parse_recipe
 
 from .pages import program_of
@@ -19,10 +19,11 @@ from .pages import program_of
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FOLDERS = ("compress", "calibration", "export", "toolkit", "tests", "benchmarks", "mutation", "docs", "examples")
+PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
+FOLDERS = (*PRODUCT, "tests", "benchmarks", "mutation", "docs", "examples")
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
 MENTION = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`")
-"""A path of the repository in code style, such as `export/program.py`."""
+"""A path of the repository in code style, such as `program/program.py`."""
 
 
 def names(document: Path) -> str:

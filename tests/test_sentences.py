@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PRODUCT = ("compress", "calibration", "export", "toolkit")
+PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
 _SENTENCE = r"(?:\.(?:what|reason|text|title)\b(?!\()|\[[\"'](?:what|reason|text|title|row)[\"']\])"
 _TAKEN_APART = r"\.(?:startswith|endswith|partition|rpartition|split|rsplit|removeprefix|removesuffix|find|index|match)\("
@@ -64,11 +65,11 @@ SHOWN = (
 
 @pytest.mark.parametrize("line", READ)
 def test_reading_one_is_found_in_a_python_file_and_a_template(tmp_path: Path, line: str) -> None:
-    for name in ("export/report/card.py", "toolkit/pages/base.html.j2"):
+    for name in ("report/card.py", "report/pages/base.html.j2"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"first\n{line}\n", encoding="utf-8")
-    assert places(tmp_path) == ["export/report/card.py:2", "toolkit/pages/base.html.j2:2"]
+    assert places(tmp_path) == ["report/card.py:2", "report/pages/base.html.j2:2"]
 
 
 @pytest.mark.parametrize("line", SHOWN)

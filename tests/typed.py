@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
+from tiedae.bundle.bench_results import Bench
+from tiedae.bundle.manifest import Manifest, parse
+from tiedae.bundle.results import Metrics
 from tiedae.compress.records import decode
-from tiedae.export.bench.results import Bench
-from tiedae.export.manifest import Manifest, parse
-from tiedae.export.verify.results import Metrics
 
 
 def typed(found: Mapping[str, Any]) -> Metrics:

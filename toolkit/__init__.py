@@ -16,12 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiedae.codec.codec import Codec, load
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.data import Dataset
     from tiedae.compress.errors import CheckError, TiedaeError
     from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
-    from tiedae.export.codec.codec import Codec, load
-    from tiedae.export.parity.assertion import assert_parity
+    from tiedae.verify.parity.assertion import assert_parity
 
     from .exporting import ExportedBundle, export_bundle
     from .sources import load_data
@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Anomaly": "compress.tasks",
     "CheckError": "compress.errors",
-    "Codec": "export.codec.codec",
+    "Codec": "codec.codec",
     "Compression": "compress.tasks",
     "Dataset": "compress.data",
     "Denoising": "compress.tasks",
@@ -42,10 +42,10 @@ _HOMES = {
     "TiedAutoencoder": "compress.autoencoder",
     "TiedAutoencoderTransformer": "transformer",
     "TiedaeError": "compress.errors",
-    "assert_parity": "export.parity.assertion",
+    "assert_parity": "verify.parity.assertion",
     "cluster": "stages",
     "export_bundle": "exporting",
-    "load": "export.codec.codec",
+    "load": "codec.codec",
     "load_data": "sources",
     "prune": "stages",
     "quantize": "stages",

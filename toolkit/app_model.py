@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tiedae.apps.c.golden import GoldenSamples, golden_samples
+from tiedae.bundle.bundle import Bundle, tables_name
+from tiedae.codec.backends import ProgramBackend, program_of
+from tiedae.codec.frames import FileModel
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import SampleSpec
-from tiedae.export.bundle import Bundle, tables_name
 from tiedae.export.c.codec_source import PROMISES, Promise
-from tiedae.export.c.golden import GoldenSamples, golden_samples
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
-from tiedae.export.codec.backends import ProgramBackend, program_of
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.program import SIGNATURES, Program
-from tiedae.export.scoring import Detector
+from tiedae.program.program import SIGNATURES, Program
+from tiedae.program.scoring import Detector
 
 SAMPLES_PER_FRAME = 2
 """Of golden .tae files: few, since the check of C sources keeps a frame in memory."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tiedae.export.runtimes.native_output import kept_back
+from tiedae.runtimes.native_output import kept_back
 
 from . import __version__, commands
 from .commands.command import Call, Parser, WrongCall

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from tiedae.codec.codec import Codec, bundle_of, open_bundle
 from tiedae.compress.errors import DataError
 from tiedae.compress.files import atomic
 from tiedae.compress.npy import read_npy
 from tiedae.compress.records import Record
-from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
 
 from .console import Progress
 from .run_artifacts import load_source

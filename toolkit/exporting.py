@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
+from tiedae.bundle.bundle import Bundle
 from tiedae.compress.config import CodecConfig, ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.tasks import Compression, Task
-from tiedae.export.bundle import Bundle
 from tiedae.export.targets import require_targets
 
 from .recipe import slug
@@ -22,9 +22,9 @@ from .run_directory import new_folder, require_new
 from .sources import provenance
 
 if TYPE_CHECKING:
+    from tiedae.bundle.results import Metrics
+    from tiedae.codec.codec import Codec
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.export.codec.codec import Codec
-    from tiedae.export.verify.results import Metrics
 
 
 Announce = Callable[[str], None]
@@ -43,8 +43,8 @@ class ExportedBundle(Bundle):
 
         `raise_for_failures` of what it returns raises CheckError. Raises DataError where the samples are not the bundle's.
         """
-        from tiedae.export.verify.collecting import MeasuredSamples
-        from tiedae.export.verify.verify import verify_bundle
+        from tiedae.verify.collecting import MeasuredSamples
+        from tiedae.verify.verify import verify_bundle
 
         test = data.test if isinstance(data, Dataset) else data
         return verify_bundle(self.path, None if test is None else MeasuredSamples.of(test), announce=announce)
@@ -84,7 +84,7 @@ class ExportedBundle(Bundle):
 
     def load(self, runtime: str = "auto") -> Codec:
         """The codec of this bundle, see `tiedae.load`."""
-        from tiedae.export.codec.codec import open_bundle
+        from tiedae.codec.codec import open_bundle
 
         return open_bundle(self, runtime)
 
@@ -113,10 +113,9 @@ def export_bundle(
     Raises InputError for a float model, one from an archive, or a folder that exists, unless `overwrite`; ExportError where a
     target cannot express the model. A check that fails is no error here: `bundle.verify(data)` reports it.
     """
-    from tiedae.export.assemble import assemble
-    from tiedae.export.trained import Trained, TrainedModels
-
+    from .assemble import assemble
     from .stages import rebuilt
+    from .trained import Trained, TrainedModels
 
     path = Path(path)
     if targets is not None:

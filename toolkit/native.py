@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tiedae.apps.native.android import android_module
+from tiedae.apps.native.ios import swift_package
+from tiedae.apps.native.model import NativeModel, c_files
+from tiedae.bundle.bundle import Bundle
 from tiedae.compress.records import Record
-from tiedae.export.bundle import Bundle
-from tiedae.export.native.android import android_module
-from tiedae.export.native.ios import swift_package
-from tiedae.export.native.model import NativeModel, c_files
 
 from .app_model import AppFolder, AppOptions, app_model
 from .object_size import ObjectSize, object_size

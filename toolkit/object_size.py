@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tiedae.compress.errors import UnavailableError
 from tiedae.compress.records import Record
-from tiedae.export.runtimes.c import find_compiler
+from tiedae.runtimes.c import find_compiler
 
 OPTIONS = ("-std=c99", "-O2", "-fno-asynchronous-unwind-tables")
 

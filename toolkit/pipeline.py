@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
+from tiedae.bundle.results import FILE as METRICS
+from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.calibration.calibration_file import Calibration, read_calibration, write_calibration
 from tiedae.calibration.representative import representative
 from tiedae.compress.archive import archive_path
@@ -33,9 +35,7 @@ from tiedae.compress.records import checked, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
 from tiedae.compress.tasks import task_kind
 from tiedae.export.targets import decoder_layout, require_targets
-from tiedae.export.tasks.table import TASKS
-from tiedae.export.verify.results import FILE as METRICS
-from tiedae.export.verify.results import Metrics, read_metrics
+from tiedae.tasks.table import TASKS
 
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest
@@ -120,7 +120,7 @@ def data_digest(splits: Dataset) -> str:
 
 def _require_intact(bundle: Path) -> None:
     """Raise FormatError unless every file of a finished bundle is as its manifest says."""
-    from tiedae.export.bundle import Bundle
+    from tiedae.bundle.bundle import Bundle
 
     try:
         Bundle.open(bundle).require_intact()
@@ -167,8 +167,8 @@ class _PipelineRun:
             self.console.note(f"{self.out}: nothing to resume, starting")
 
     def build(self, bundle: Path) -> None:
-        from tiedae.export.assemble import assemble
-        from tiedae.export.trained import Trained, TrainedModels
+        from .assemble import assemble
+        from .trained import Trained, TrainedModels
 
         folder = self.out / "model"
         stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)

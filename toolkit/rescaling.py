@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from tiedae.bundle.bundle import Bundle, tables_name
+from tiedae.bundle.results import Metrics
+from tiedae.codec.codec import bundle_of, open_bundle
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
-from tiedae.export.assemble import assemble
-from tiedae.export.bundle import Bundle, tables_name
-from tiedae.export.codec.codec import bundle_of, open_bundle
-from tiedae.export.derive import EarlierBundle
-from tiedae.export.verify.collecting import MAX_SAMPLES
-from tiedae.export.verify.results import Metrics
+from tiedae.verify.collecting import MAX_SAMPLES
 
+from .assemble import assemble
+from .derive import EarlierBundle
 from .run_artifacts import load_training
 from .run_directory import new_folder, require_new
 

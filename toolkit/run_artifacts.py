@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+from tiedae.bundle.manifest import Manifest
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, Samples
@@ -17,8 +18,7 @@ from tiedae.compress.lineage import STAGES
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import decode
-from tiedae.export.manifest import Manifest
-from tiedae.export.verify.collecting import MAX_SAMPLES
+from tiedae.verify.collecting import MAX_SAMPLES
 
 from .arrays import Arrays
 from .csv_files import read_headings

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tiedae.bundle.manifest import FILE as MANIFEST
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import read_regular, require_alone, write_atomic
 from tiedae.compress.records import decode, encode
-from tiedae.export.manifest import FILE as MANIFEST
 
 
 def claim(

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+from tiedae.bundle.task_results import Detection, LabelFlags
+from tiedae.codec.codec import Codec, bundle_of, open_bundle
 from tiedae.compress.errors import DataError, InputError, listed
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL, is_normal, normal_of
 from tiedae.compress.records import Record
 from tiedae.compress.tasks import ScoreKind
-from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
-from tiedae.export.drift import Drift
-from tiedae.export.tasks.ranking import by_label, detection
-from tiedae.export.tasks.results import Detection, LabelFlags
+from tiedae.program.drift import Drift
+from tiedae.tasks.ranking import by_label, detection
 
 from .coding import named, pieces, steps
 from .console import Progress

@@ -14,12 +14,11 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
-from tiedae.compress.files import atomic, held, open_regular, require_replaceable, write_atomic
-from tiedae.compress.records import Record
-from tiedae.export.codec.appending import Whole, last_whole
-from tiedae.export.codec.codec import Codec, bundle_of, open_bundle
-from tiedae.export.codec.container import (
+from tiedae.bundle.fidelity import Fidelity, fit_text
+from tiedae.bundle.results import Fit
+from tiedae.codec.appending import Whole, last_whole
+from tiedae.codec.codec import Codec, bundle_of, open_bundle
+from tiedae.codec.container import (
     SAMPLES_PER_FRAME,
     SUFFIX,
     VERSION,
@@ -32,11 +31,12 @@ from tiedae.export.codec.container import (
     read_frame,
     scan,
 )
-from tiedae.export.codec.frames import MODES, FileModel
-from tiedae.export.codec.streams import LISTED, Reader, StreamEncoder, require_frames
-from tiedae.export.drift import Drift, squared_errors
-from tiedae.export.parity.fidelity import Fidelity, fit_text
-from tiedae.export.verify.results import Fit
+from tiedae.codec.frames import MODES, FileModel
+from tiedae.codec.streams import LISTED, Reader, StreamEncoder, require_frames
+from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
+from tiedae.compress.files import atomic, held, open_regular, require_replaceable, write_atomic
+from tiedae.compress.records import Record
+from tiedae.program.drift import Drift, squared_errors
 
 from .coding import named, opened, pieces, steps
 from .console import Progress

@@ -7,26 +7,26 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import structs
+from tiedae.bundle.bench_results import Bench
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.reference_outputs import Original
+from tiedae.bundle.results import Device, Metrics, Model, read_metrics
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import checked, require, within
 from tiedae.compress.tasks import task_kind
-from tiedae.export.bench.benchmark import Plan, bench_bundle
-from tiedae.export.bench.recording import record
-from tiedae.export.bench.results import Bench
-from tiedae.export.bundle import Bundle
-from tiedae.export.parity.keras_device import keras_device, skipped
-from tiedae.export.parity.reference_outputs import Original
-from tiedae.export.tasks.from_files import with_task
-from tiedae.export.tasks.judging import better_than, with_verdict
-from tiedae.export.tasks.losses import beside_kept, kept_error, with_losses
-from tiedae.export.tasks.table import TASKS
-from tiedae.export.verify.baseline import require_comparable, require_fraction, with_baseline
-from tiedae.export.verify.collecting import MeasuredSamples
-from tiedae.export.verify.limits import Limits
-from tiedae.export.verify.results import Device, Metrics, Model, read_metrics
-from tiedae.export.verify.verify import source_of, verify_bundle
+from tiedae.tasks.from_files import with_task
+from tiedae.tasks.judging import better_than, with_verdict
+from tiedae.tasks.losses import beside_kept, kept_error, with_losses
+from tiedae.tasks.table import TASKS
+from tiedae.verify.baseline import require_comparable, require_fraction, with_baseline
+from tiedae.verify.bench.benchmark import Plan, bench_bundle
+from tiedae.verify.collecting import MeasuredSamples
+from tiedae.verify.limits import Limits
+from tiedae.verify.parity.keras_device import keras_device, skipped
+from tiedae.verify.verify import source_of, verify_bundle
 
+from .recording import record
 from .run_artifacts import find_archives, load_measured, load_test, tested
 
 
@@ -110,7 +110,7 @@ def _original(folder: Path, widths: Sequence[int]) -> tuple[Original, Device]:
     """The float models of a run, after training and, where there was pruning, after that; and the device that they run on."""
     archives = find_archives(folder, widths)
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.export.parity.keras_device import coding_function, keras_function, keras_layers
+    from tiedae.verify.parity.keras_device import coding_function, keras_function, keras_layers
 
     models = [TiedAutoencoder.load(archive) for archive in archives]
     device = keras_device()

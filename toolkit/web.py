@@ -6,14 +6,14 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tiedae.apps.web.package import WebModel, module_name, web_package
+from tiedae.apps.web.page import web_page
+from tiedae.apps.web.wasm import FEATURES, find_toolchain
+from tiedae.bundle.bundle import Bundle
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
 from tiedae.compress.tasks import task_kind
-from tiedae.export.bundle import Bundle
-from tiedae.export.program import SIGNATURES
-from tiedae.export.web.package import WebModel, module_name, web_package
-from tiedae.export.web.page import web_page
-from tiedae.export.web.wasm import FEATURES, find_toolchain
+from tiedae.program.program import SIGNATURES
 
 from .app_model import AppFolder, AppModel, AppOptions, app_model
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from tiedae.compress.errors import ExportError
+from tiedae.program.operations import Operation
+from tiedae.program.program import Program
 
-from ...compress.errors import ExportError
-from ..operations import Operation
-from ..program import Program
 from .kernels import PLACES, Storage, StoredKernel, stored
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
 from .rounding_text import EMULATION, definitions, loop

@@ -13,13 +13,13 @@ from textwrap import wrap
 from typing import Literal
 
 import numpy as np
+from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.entropy.classes import COST_BITS, ClassTables, CodeTables, costs_of
+from tiedae.entropy.contexts import LEAF
+from tiedae.entropy.rans import RAW_BITS, SUM, SUM_BITS
+from tiedae.entropy.residual_tables import ResidualTables
+from tiedae.entropy.tables import FrequencyTables, pack_table
 
-from ...compress.sample_spec import INTEGERS, SampleSpec
-from ..codec.classes import COST_BITS, ClassTables, CodeTables, costs_of
-from ..codec.contexts import LEAF
-from ..codec.rans import RAW_BITS, SUM, SUM_BITS
-from ..codec.residual_tables import ResidualTables
-from ..codec.tables import FrequencyTables, pack_table
 from .text import WIDTH, array, part
 
 Direction = Literal["encode", "decode"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..program import Program
-from ..scoring import Detector
+from tiedae.program.program import Program
+from tiedae.program.scoring import Detector
+
 from .codec_source import Direction
 from .memory import PlacedStep, aligned
 from .samples import FLOOR, DataUnit, conversion_text, score_text

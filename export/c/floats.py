@@ -7,10 +7,10 @@ follow IEEE 754 give the same integers, where the compiler computes in the decla
 from __future__ import annotations
 
 import numpy as np
+from tiedae.compress.sample_spec import INTEGERS
+from tiedae.compress.scaling import Scaling
+from tiedae.program.scoring import FRACTION_BITS
 
-from ...compress.sample_spec import INTEGERS
-from ...compress.scaling import Scaling
-from ..scoring import FRACTION_BITS
 from .entries import Network
 from .text import comment, identifier, indented
 

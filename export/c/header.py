@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ...compress.affine import Quantization
+from tiedae.compress.affine import Quantization
+
 from .builder import CBuilder
 from .entries import Network
 from .rounding import FORMS

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+from tiedae.compress.integers import PAIR_LIMIT, neighbours
+from tiedae.program.program import Kernel
 
-from ...compress.integers import PAIR_LIMIT, neighbours
-from ..program import Kernel
 from .text import array, comment, symbol
 
 Storage = Literal["dense", "sparse"]

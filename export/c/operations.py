@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from tiedae.compress.errors import ExportError
+from tiedae.program.arithmetic import add_parameters, clamp, product_multiplier
+from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
 
-from ...compress.errors import ExportError
-from ..arithmetic import add_parameters, clamp, product_multiplier
 from ..operation_table import OperationTable
-from ..operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
 from .builder import CBuilder
 from .products import product_lines, product_scratch
 from .rounding_text import described

@@ -6,7 +6,8 @@ products with rows. Zero points are folded into the biases.
 
 from __future__ import annotations
 
-from ...compress.integers import PAIR_LIMIT
+from tiedae.compress.integers import PAIR_LIMIT
+
 from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
 from .rounding_text import loop, unit_exceptions

@@ -14,9 +14,8 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
-
-from ...compress.errors import ExportError
-from ..arithmetic import EXACT, requantize
+from tiedae.compress.errors import ExportError
+from tiedae.program.arithmetic import EXACT, requantize
 
 Form = Literal["shift", "exceptions", "emulation"]
 FORMS: tuple[Form, ...] = get_args(Form)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.program.file_io import SCALED_IO, FileIO
+from tiedae.program.integer_maps import IntegerMaps, LinearMap
+from tiedae.program.scoring import FRACTION_BITS, LARGEST, Detector, Scoring
 
-from ...compress.sample_spec import INTEGERS, SampleSpec
-from ..file_io import SCALED_IO, FileIO
-from ..integer_maps import IntegerMaps, LinearMap
-from ..scoring import FRACTION_BITS, LARGEST, Detector, Scoring
 from .text import array, literal
 
 FLOOR = """/* value / 2^bits, rounded down */

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...compress.errors import ExportError, InputError
-from ..program import SIGNATURES, Program, require_signature
-from ..scoring import Detector
+from tiedae.compress.errors import ExportError, InputError
+from tiedae.program.program import SIGNATURES, Program, require_signature
+from tiedae.program.scoring import Detector
+
 from .builder import CBuilder
 from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text
 from .entries import Network, halves_of, network_text

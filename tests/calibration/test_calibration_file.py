@@ -18,15 +18,7 @@ from tiedae.calibration import (
     representative,
     write_calibration,
 )
-from tiedae.compress import (
-    LayerConfig,
-    ModelConfig,
-    QuantizeConfig,
-    RecipeError,
-    Samples,
-    Scaling,
-    TiedAutoencoder,
-)
+from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, RecipeError, Samples, Scaling, TiedAutoencoder
 from tiedae.compress.errors import DataError, FormatError, InputError
 
 SCALING = Scaling("byte", 0.0, 255.0)

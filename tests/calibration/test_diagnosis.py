@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from tiedae.calibration import Calibration, Representative, calibrate, representative
 from tiedae.calibration.diagnosis import Diagnosis, DiagnosisLimits, Halves, diagnose, reconstruction_error, simulated_error
-from tiedae.calibration.page import render_page
 from tiedae.compress import LayerConfig, ModelConfig, QuantizationSpec, RecipeError, Samples, Scaling, TiedAutoencoder
 from tiedae.compress.errors import InputError
+from tiedae.report.calibration_page import render_page
 
 SPEC = QuantizationSpec(byte_data=False)
 

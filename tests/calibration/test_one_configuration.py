@@ -23,7 +23,7 @@ from tiedae.compress import (
 )
 from tiedae.compress.quantizers import DecoderLayout
 from tiedae.export import execute, lower
-from tiedae.export.interpreter import program_input
+from tiedae.program.interpreter import program_input
 
 BYTES_BY_255 = Scaling("byte", 0.0, 255.0)
 

@@ -14,8 +14,8 @@ from tiedae.calibration.post_training import MARGIN_COST, MARGINS, REFINEMENTS, 
 from tiedae.compress import QuantizeConfig, RecipeError, TiedAutoencoder, interleave
 from tiedae.compress.config import Refinement
 from tiedae.compress.integers import within_pairs
+from tiedae.dedupe.inspection import inspect_file
 from tiedae.export import lower, to_onnx, to_tflite
-from tiedae.export.inspection import inspect_file
 
 ALL = get_args(Refinement)
 

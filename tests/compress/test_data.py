@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiedae.compress.data import (
-    Dataset,
-    Samples,
-    Scaling,
-    check_samples,
-    fit_scaling,
-    kind_of,
-    scales_per_feature,
-)
+from tiedae.compress.data import Dataset, Samples, Scaling, check_samples, fit_scaling, kind_of, scales_per_feature
 from tiedae.compress.errors import DataError, RecipeError
 from tiedae.compress.scaling import LARGEST_REACH
 from tiedae.compress.splitting import epoch_order

@@ -10,16 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.calibration import quantize_post_training, representative
-from tiedae.compress import (
-    LayerConfig,
-    ModelConfig,
-    PruneConfig,
-    QuantizeConfig,
-    TiedAutoencoder,
-    TrainConfig,
-    prune,
-    shrink,
-)
+from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, QuantizeConfig, TiedAutoencoder, TrainConfig, prune, shrink
 from tiedae.compress.patterns import PATTERNS
 from tiedae.export import execute, lower
 

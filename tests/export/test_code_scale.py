@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiedae.bundle.bundle import model_files
 from tiedae.compress.affine import Quantization
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError, InputError
-from tiedae.export.bundle import model_files
 from tiedae.export.code_scale import factor_limits, with_code, with_factor
-from tiedae.export.interpreter import execute
-from tiedae.export.operations import Dense
-from tiedae.export.program import Program
-from tiedae.export.runtimes.table import RUNTIMES
 from tiedae.export.targets import TARGETS, Programs
+from tiedae.program.interpreter import execute
+from tiedae.program.operations import Dense
+from tiedae.program.program import Program
+from tiedae.runtimes.table import RUNTIMES
 
 from ..conftest import build_program
 
@@ -100,7 +100,7 @@ def test_both_layouts_give_the_same_codes_and_reconstruct_like_before(programs: 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_files_compute_what_the_program_does(programs: Programs, target: str, tmp_path: Path) -> None:
-    from tiedae.export.runtimes.table import usual
+    from tiedae.runtimes.table import usual
 
     x = samples(programs.reference)
     changed = with_factor(programs, x, 2.0)

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import Kind, Precision, read_metrics
 from tiedae.cli import main
 from tiedae.compress import ExportConfig, FormatError, RecipeError, VerifyConfig
-from tiedae.export.bench.subjects import find_subjects
-from tiedae.export.bundle import Bundle
-from tiedae.export.deduplicate.share import share_file
-from tiedae.export.file_io import FileIO
-from tiedae.export.formats.random_inputs import Ranges, ranges_of
-from tiedae.export.formats.storage_check import prove
-from tiedae.export.interpreter import execute
-from tiedae.export.operations import OPERATIONS
-from tiedae.export.program import SIGNATURES, Program
-from tiedae.export.runtimes.table import RUNTIMES
+from tiedae.dedupe.share import share_file
+from tiedae.export.random_inputs import Ranges, ranges_of
+from tiedae.export.storage_check import prove
 from tiedae.export.targets import TARGETS, decoder_layout, label_of, read_model, tolerances_of
-from tiedae.export.verify.results import Kind, Precision, read_metrics
+from tiedae.program.file_io import FileIO
+from tiedae.program.interpreter import execute
+from tiedae.program.operations import OPERATIONS
+from tiedae.program.program import SIGNATURES, Program
+from tiedae.runtimes.table import RUNTIMES
+from tiedae.verify.bench.subjects import find_subjects
 
 from ..architecture import run_example
 from ..conftest import build_program

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import tiedae as ta
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.compress.combinations import FORBIDDEN
 from tiedae.compress.sample_spec import INTEGERS
-from tiedae.export.bundle import Bundle
-from tiedae.export.verify.results import read_metrics
 from tiedae.recipe import parse_recipe, recipe_to_toml
 
 Level = str

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 from tiedae.compress import ExportConfig, QuantizeConfig
 from tiedae.compress.tasks import Anomaly
-from tiedae.export.verify.kinds import Kind
+from tiedae.export.kinds import Kind
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tiedae.bundle.verdict import sentences
 from tiedae.console import Console
-from tiedae.export.tasks.verdict import sentences
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tiedae.bundle.bench_results import Bench
+from tiedae.bundle.results import Maker, Metrics, read_metrics
 from tiedae.cli import main
 from tiedae.compress import InputError
 from tiedae.compress.errors import DataError, FormatError
-from tiedae.export.bench.benchmark import Plan
-from tiedae.export.bench.recording import record
-from tiedae.export.bench.results import Bench
-from tiedae.export.runtimes.machine import describe_machine
-from tiedae.export.verify.results import Maker, Metrics, read_metrics
-from tiedae.export.verify.verify import verify_bundle
+from tiedae.recording import record
+from tiedae.runtimes.machine import describe_machine
 from tiedae.verification import bench
+from tiedae.verify.bench.benchmark import Plan
+from tiedae.verify.verify import verify_bundle
 
 QUICK = Plan(("reconstruct",), (1,), (), (1,), 0.0, (3, 3), processes=0)
 
@@ -121,9 +121,9 @@ def test_a_model_of_other_widths_is_refused(run: Path, tmp_path: Path):
 REPLACING = """
 import signal, sys
 from pathlib import Path
-from tiedae.export.bench.recording import record
-from tiedae.export.runtimes.machine import describe_machine
-from tiedae.export.bench.results import Bench
+from tiedae.recording import record
+from tiedae.runtimes.machine import describe_machine
+from tiedae.bundle.bench_results import Bench
 replace = Path.replace
 def interrupted(self, target):
     if self.parent.name.startswith(".bench.") and target.parent.name == "bundle":

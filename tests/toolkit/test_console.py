@@ -101,7 +101,7 @@ def test_a_table_lines_numbers_up_at_the_right_and_takes_markup_as_text():
 
 CHATTER = """
 import os, sys
-from tiedae.export.runtimes.native_output import kept_back
+from tiedae.runtimes.native_output import kept_back
 with kept_back() as err:
     os.write(2, b"native\\n")
     print("python", file=sys.stderr)

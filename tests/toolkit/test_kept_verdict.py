@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import Metrics, read_metrics
+from tiedae.bundle.verdict import Verdict
 from tiedae.cli import main
+from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.compress.data import Dataset
-from tiedae.export.bundle import Bundle
-from tiedae.export.codec.backends import ProgramBackend, program_of
-from tiedae.export.tasks import compression
-from tiedae.export.tasks.judging import with_verdict
-from tiedae.export.tasks.row import Exported, TaskMeasurement
-from tiedae.export.tasks.verdict import Verdict
-from tiedae.export.verify.kinds import Kind, Why
-from tiedae.export.verify.results import Metrics, read_metrics
+from tiedae.export.kinds import Kind, Why
 from tiedae.run_artifacts import load_splits
+from tiedae.tasks import compression
+from tiedae.tasks.judging import with_verdict
+from tiedae.tasks.row import Exported, TaskMeasurement
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiedae.bundle.results import read_metrics
 from tiedae.calibrating import calibrate
 from tiedae.cli import main
+from tiedae.codec.codec import load
 from tiedae.compress.config import DataConfig
-from tiedae.export.codec.codec import load
-from tiedae.export.verify.results import read_metrics
 from tiedae.pipeline import data_digest
 from tiedae.recipe import load_recipe
 from tiedae.sources import load_data, load_dataset
@@ -135,7 +135,7 @@ def test_a_denoising_run_is_judged_against_clean_samples(
     for module in ("assemble", "trained", "verify.collecting", "verify.verify"):
         monkeypatch.setattr(f"tiedae.export.{module}.MAX_SAMPLES", MEASURED)
     monkeypatch.setattr("tiedae.run_artifacts.MAX_SAMPLES", MEASURED)
-    monkeypatch.setattr("tiedae.export.tasks.denoisers.find_spec", lambda name: None)
+    monkeypatch.setattr("tiedae.tasks.denoisers.find_spec", lambda name: None)
     clean = np.random.default_rng(0).integers(0, 256, (300, 4, 6), dtype=np.uint8)
     np.save(tmp_path / "clean.npy", clean)
     recipe, out = tmp_path / "clean.toml", tmp_path / "out"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tiedae.compress.data import Dataset
-from tiedae.export.tasks import coders
-from tiedae.export.tasks.coders import IMAGE_CODERS
 from tiedae.searching.other_coders import OtherCoders
+from tiedae.tasks import coders
+from tiedae.tasks.coders import IMAGE_CODERS
 
-from ..export.tasks.test_denoising import blobs
+from ..tasks.test_denoising import blobs
 
 
 @pytest.fixture(scope="module")

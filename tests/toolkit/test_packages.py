@@ -95,7 +95,7 @@ CALLS = {
     "verify": ["verify", "bundle"],
     "encode": ["encode", "bundle", "table.csv", "-o", "codes.npy"],
     "decode": ["decode", "bundle", "bundle/golden/code.npy", "-o", "y.npy"],
-    "info": ["info", str(Path(__file__).parents[1] / "export" / "codec" / "golden" / "bytes.tae")],
+    "info": ["info", str(Path(__file__).parents[1] / "codec" / "golden" / "bytes.tae")],
     "score": ["score", "bundle", "table.csv"],
     "rescale": ["rescale", "bundle", "--data", "table.csv", "-o", "out"],
     "package": ["package", "bundle", "--for", "c", "-o", "out"],

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiedae as ta
-from tiedae import apps
-from tiedae.apps import APPS, MARKER
+from tiedae import app_folders as apps
+from tiedae.app_folders import APPS, MARKER
 from tiedae.cli import main
 
+from ..apps.native.libraries import Call, built
+from ..codec.conftest import NAMES, extract_runs
 from ..export.c.compiled import built_check, tool
-from ..export.codec.conftest import NAMES, extract_runs
-from ..export.native.libraries import Call, built
 
 WITHOUT = """
 import sys

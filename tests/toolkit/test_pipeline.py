@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import Maker, Metrics, Precision, Stage, read_metrics
 from tiedae.cli import main
-from tiedae.export.bundle import Bundle
-from tiedae.export.verify.results import Maker, Metrics, Precision, Stage, read_metrics
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiedae as ta
+from tiedae.bundle.results import Kind
 from tiedae.compress.config import PruneConfig, QuantizeConfig, TrainConfig
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
-from tiedae.export.verify.results import Kind
 
 from ..samples import curve, images, table
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiedae as ta
+from tiedae.bundle.bundle import Bundle, write_files
+from tiedae.bundle.manifest import FILE
+from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
-from tiedae.export.bundle import Bundle, write_files
-from tiedae.export.codec.backends import program_of
-from tiedae.export.codec.codec import load
-from tiedae.export.codec.tables import fit
-from tiedae.export.manifest import FILE
-from tiedae.export.verify.kinds import Kind, Maker, Stage
-from tiedae.export.verify.results import read_metrics
+from tiedae.codec.backends import program_of
+from tiedae.codec.codec import load
+from tiedae.entropy.tables import fit
+from tiedae.export.kinds import Kind, Maker, Stage
 from tiedae.run_artifacts import load_splits
 
 

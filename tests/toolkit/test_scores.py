@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
-from tiedae.export.bundle import Bundle
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.codec.codec import load
-from tiedae.export.codec.detection import integer_errors
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.codec import load
+from tiedae.codec.detection import integer_errors
+from tiedae.export.kinds import Kind
 from tiedae.export.targets import read_model
-from tiedae.export.verify.kinds import Kind
-from tiedae.export.verify.results import read_metrics
 from tiedae.run_artifacts import load_measured, load_source
 from tiedae.sources import load_dataset
 from tiedae.verification import verify

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from tiedae.bundle.fidelity import fit_text
 from tiedae.cli import main
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.codec import load
 from tiedae.compress.config import (
     DataConfig,
     ExportConfig,
@@ -29,9 +32,6 @@ from tiedae.compress.config import (
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError, RecipeError
 from tiedae.compress.tasks import NoiseConfig
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.codec.codec import load
-from tiedae.export.parity.fidelity import fit_text
 from tiedae.recipe import load_recipe
 from tiedae.searching import early_stopping as stopping
 from tiedae.searching.constraints import SearchLimits, parse_bytes, parse_fraction

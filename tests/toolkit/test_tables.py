@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+from tiedae.bundle.manifest import read
+from tiedae.bundle.results import ColumnWarning, Stage, read_metrics
 from tiedae.cli import main
-from tiedae.export.manifest import read
-from tiedae.export.verify.kinds import Kind, Precision
-from tiedae.export.verify.results import ColumnWarning, Stage, read_metrics
+from tiedae.export.kinds import Kind, Precision
 from tiedae.recipe import load_recipe
 from tiedae.run_artifacts import load_test
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tiedae import coding
 from tiedae.cli import main
+from tiedae.codec.codec import load
+from tiedae.codec.container import FrameSpan, read
 from tiedae.compress.errors import CheckError, FormatError
-from tiedae.export.codec.codec import load
-from tiedae.export.codec.container import FrameSpan, read
 
 spec = importlib.util.spec_from_file_location("kills", Path(__file__).parents[2] / "benchmarks" / "kills.py")
 assert spec is not None and spec.loader is not None

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tiedae import coding
+from tiedae.bundle.bundle import Bundle, write_files
+from tiedae.bundle.manifest import FILE, with_files
 from tiedae.cli import main
-from tiedae.export.bundle import Bundle, write_files
-from tiedae.export.codec.codec import load
-from tiedae.export.codec.container import read
-from tiedae.export.codec.residual_tables import fit_tables
-from tiedae.export.codec.tables import fit
+from tiedae.codec.codec import load
+from tiedae.codec.container import read
+from tiedae.entropy.residual_tables import fit_tables
+from tiedae.entropy.tables import fit
 from tiedae.export.file_info import FileInfo
-from tiedae.export.manifest import FILE, with_files
 from tiedae.sources import load_dataset
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.cli import main
+from tiedae.codec.codec import load
 from tiedae.compress.files import held
-from tiedae.export.codec.codec import load
 
 COUNT = 20_000
 TRIALS = 2

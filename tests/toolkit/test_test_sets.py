@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from msgspec import structs
 from PIL import Image
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.results import FILE as METRICS
+from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, RecipeError
-from tiedae.export.bundle import Bundle
-from tiedae.export.verify.results import FILE as METRICS
-from tiedae.export.verify.results import read_metrics
 from tiedae.readers import read
 from tiedae.sources import data_text, load_data, load_dataset, with_absolute_paths
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from tiedae import cli
+from tiedae.bundle.results import Source, read_metrics, to_json
+from tiedae.bundle.task_results import CompressionResult
 from tiedae.compress import VerifyConfig
 from tiedae.compress.errors import RecipeError
-from tiedae.export.tasks.results import CompressionResult
-from tiedae.export.verify.kinds import Kind, Why
-from tiedae.export.verify.results import Source, read_metrics, to_json
+from tiedae.export.kinds import Kind, Why
 from tiedae.verification import parse_limits, verify
 
 ROOT = Path(__file__).parents[2]

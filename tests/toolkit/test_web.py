@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae.apps import MARKER
+from tiedae.app_folders import MARKER
 from tiedae.cli import main
-from tiedae.export.codec.codec import load
+from tiedae.codec.codec import load
 
+from ..apps.web.node import call as node
+from ..codec.conftest import NAMES, extract_runs
 from ..export.c.compiled import tool
-from ..export.codec.conftest import NAMES, extract_runs
-from ..export.web.node import call as node
 from .test_packaging import WITHOUT, call, content
 
 PACKAGE = {"README.md", "build.json", "index.d.ts", "index.mjs", "model.mjs", "package.json"}

@@ -15,7 +15,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(call: Call) -> None:
     require_for(call.locate_bundle(), call.model)
-    from tiedae.export.bench.benchmark import QUICK, Plan, tables, verdict
+    from tiedae.verify.bench.benchmark import QUICK, Plan, tables, verdict
 
     from ..verification import bench
 

@@ -27,7 +27,7 @@ def run(call: Call) -> None:
     model = call.model or RUNS / stated.name / "model"
     call.out = call.out or model.parent / "calibration.json"
     call.check_outputs(*(call.recipe.parent / source for source in stated.data.sources))
-    from tiedae.calibration.page import render_page
+    from tiedae.report.calibration_page import render_page
 
     from ..calibrating import calibrate, recipe_for, table_rows
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 from ..console import Console
 
 if TYPE_CHECKING:
-    from tiedae.export.verify.results import Metrics
+    from tiedae.bundle.results import Metrics
 
 RUNS = Path("runs")
 """Where the folders of runs are by default."""
@@ -198,7 +198,7 @@ def as_json(value: object) -> str:
 
 def bundle_folder(path: Path) -> Path:
     """The bundle that a folder is, or holds as OUT of a run; raises as `bundle_of`."""
-    from tiedae.export.codec.codec import bundle_of
+    from tiedae.codec.codec import bundle_of
 
     return bundle_of(path).path
 
@@ -225,7 +225,7 @@ def require_checks(bundle: Path, metrics: Metrics) -> None:
 
 def say_verdict(metrics: Metrics, console: Console) -> None:
     """The verdict in one line, and its findings."""
-    from tiedae.export.report.verdict import summary, texts
+    from tiedae.report.verdict import summary, texts
 
     if metrics.verdict is None:
         return
@@ -238,7 +238,7 @@ def say_verdict(metrics: Metrics, console: Console) -> None:
 
 def say_checks(metrics: Metrics, console: Console) -> None:
     """The quality of unscaled samples, a note for each of the worst columns that it warns of, and every check with -v."""
-    from tiedae.export.parity.fidelity import meaning
+    from tiedae.bundle.fidelity import meaning
 
     for check in metrics.checks:
         console.detail(f"{'ok' if check.ok else 'FAILED'}  {check.text}")

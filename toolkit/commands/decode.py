@@ -15,13 +15,13 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
+    from tiedae.codec.container import SUFFIX
     from tiedae.compress.errors import InputError
-    from tiedae.export.codec.container import SUFFIX
 
     options = {"replace": call.force, "progress": call.console.progress}
     call.require_suffix(".npy")
     if call.codes.suffix == SUFFIX:
-        from tiedae.export.codec.streams import require_whole
+        from tiedae.codec.streams import require_whole
 
         from ..tae_files import decode as decode_file
 

@@ -22,10 +22,10 @@ def add_arguments(parser: Parser) -> None:
 def run(call: Call) -> None:
     call.require_suffix(call.file.suffix.lower())
     require_packages(*(("onnxruntime",) if call.file.suffix.lower() == ".onnx" else ()))
-    from tiedae.export.deduplicate.inputs import parse_shapes
-    from tiedae.export.deduplicate.rendering import render
-    from tiedae.export.deduplicate.share import share_file
-    from tiedae.export.formats.duplicates import MINIMUM
+    from tiedae.dedupe.inputs import parse_shapes
+    from tiedae.dedupe.share import share_file
+    from tiedae.export.duplicates import MINIMUM
+    from tiedae.report.sharing import render
 
     shared = share_file(
         call.file,

@@ -22,13 +22,13 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
+    from tiedae.codec.container import SUFFIX
     from tiedae.compress.errors import InputError
-    from tiedae.export.codec.container import SUFFIX
 
     call.require_suffix(SUFFIX, ".npy")
     options = {"runtime": call.runtime, "replace": call.force, "progress": call.console.progress}
     if call.out.suffix.lower() == SUFFIX:
-        from tiedae.export.drift import drift_text
+        from tiedae.program.drift import drift_text
 
         from ..tae_files import encode as encode_file
         from ..tae_files import quality_text

@@ -11,7 +11,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    from tiedae.export.codec.streams import require_whole
+    from tiedae.codec.streams import require_whole
 
     from ..tae_files import inspect
 

@@ -16,8 +16,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(call: Call) -> None:
     from tiedae.compress.errors import CheckError, FormatError
-    from tiedae.export.formats.duplicates import MINIMUM
-    from tiedae.export.inspection import inspect_file, render
+    from tiedae.dedupe.inspection import inspect_file
+    from tiedae.export.duplicates import MINIMUM
+    from tiedae.report.inspection import render
 
     rows, damaged, copied = [], [], []
     minimum = MINIMUM if call.min_bytes is None else call.min_bytes
@@ -43,7 +44,7 @@ def _files(path: Path) -> list[Path]:
     """The file itself, or the model files of a bundle or of OUT of a run."""
     if not path.is_dir():
         return [path]
-    from tiedae.export.bundle import Bundle
+    from tiedae.bundle.bundle import Bundle
 
     bundle = Bundle.open(bundle_folder(path))
     return [bundle.path / name for name in bundle.models]

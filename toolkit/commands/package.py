@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
 def run(call: Call) -> None:
     from tiedae.compress.errors import InputError
 
-    from ..apps import APPS, AppOptions, package_app
+    from ..app_folders import APPS, AppOptions, package_app
 
     kind = getattr(call, "for")
     if kind not in APPS:

@@ -10,7 +10,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    from tiedae.export.report.rendering import render_bundle
+    from tiedae.report.rendering import render_bundle
 
     for path in render_bundle(call.locate_bundle()):
         call.console.say(str(path))

@@ -18,7 +18,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(call: Call) -> None:
     require_for(call.locate_bundle(), None)
-    from tiedae.export.report.summary import HEADER, table_rows
+    from tiedae.report.summary import HEADER, table_rows
 
     from ..rescaling import rescale
 

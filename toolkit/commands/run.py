@@ -21,10 +21,10 @@ def run(call: Call) -> None:
 
     recipe = load_recipe(call.recipe)
     call.check_outputs(*(call.recipe.parent / source for source in recipe.data.sources))
-    from tiedae.export.report.summary import HEADER, table_rows
-    from tiedae.export.report.verdict import HEADER as VERDICT_HEADER
-    from tiedae.export.report.verdict import verdict_rows
-    from tiedae.export.verify.results import Kind, to_json
+    from tiedae.bundle.results import Kind, to_json
+    from tiedae.report.summary import HEADER, table_rows
+    from tiedae.report.verdict import HEADER as VERDICT_HEADER
+    from tiedae.report.verdict import verdict_rows
 
     from ..pipeline import run_recipe
 

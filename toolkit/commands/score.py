@@ -61,8 +61,8 @@ def trained_text(brief: Scores) -> str:
 
 def texts(brief: Scores) -> list[str]:
     """The summary in lines."""
-    from tiedae.export.drift import drift_text
-    from tiedae.export.report.tasks.anomaly import estimate_text
+    from tiedae.program.drift import drift_text
+    from tiedae.report.tasks.anomaly import estimate_text
 
     lines = [f"{brief.samples:,} samples: every one holds NaN or infinity and has no score"]
     if brief.mean is not None:

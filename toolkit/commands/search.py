@@ -20,9 +20,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(call: Call) -> None:
     require_packages("optuna", *TRAINING)
+    from tiedae.report.search.front import HEADER, cells
+
     from ..recipe import load_recipe
     from ..searching.constraints import SearchLimits, parse_bits, parse_bytes, parse_fraction, parse_latency
-    from ..searching.front import HEADER, cells
     from ..searching.search import require_found, search
 
     parsers = {

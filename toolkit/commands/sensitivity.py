@@ -18,7 +18,7 @@ def run(call: Call) -> None:
     from tiedae.compress.archive import archive_path
     from tiedae.compress.errors import InputError
     from tiedae.compress.records import plain, require
-    from tiedae.export.report.sensitivity_page import render_sensitivity, sensitivity_tables
+    from tiedae.report.sensitivity_page import render_sensitivity, sensitivity_tables
 
     from ..recipe import load_recipe
     from ..sources import recipe_data

@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(call: Call) -> None:
     require_for(call.locate_bundle(), call.model)
-    from tiedae.export.report.result_writers import OUTCOMES, headline, overview
+    from tiedae.report.result_writers import OUTCOMES, headline, overview
 
     from ..verification import verify
 

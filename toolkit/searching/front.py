@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec import convert
+from tiedae.bundle.results import Fit
 from tiedae.compress.records import Record, plain
-from tiedae.export.parity.fidelity import fit_text
-from tiedae.export.verify.results import Fit
+from tiedae.report.search.front import COUNTED
 
 from .constraints import SearchLimits
 from .other_coders import CodersMeasured
@@ -91,9 +90,6 @@ def describe(
     }
 
 
-COUNTED = {"file": "bytes", "gzip": "gzip_bytes"}
-
-
 def _row(
     outcome: Outcome, limits: SearchLimits, reference: FloatBaseline, counted: str, latency_us: float | None
 ) -> dict[str, Any]:
@@ -118,27 +114,3 @@ def _row(
         "meets": max(excess.values()) <= 0,
         "excess": sum(max(0.0, each) for each in excess.values()),
     }
-
-
-def point_text(point: Mapping[str, Any]) -> str:
-    """A point as text, such as `code 30, hidden_0 128`."""
-    return ", ".join(f"{name} {value}" for name, value in point.items())
-
-
-HEADER = ("point", "values", "error", "increase", "quality", "bytes", "gzip", "bits", "µs", "within limits")
-
-
-def cells(row: Mapping[str, Any], front: Mapping[str, Any]) -> tuple[str, ...]:
-    """A row of the front as text, in the columns of `HEADER`."""
-    return (
-        row["name"],
-        point_text(row["point"]),
-        f"{row['error']:.4g}",
-        f"{100 * row['error_increase']:+.1f} %",
-        fit_text(convert(row.get("fidelity"), Fit | None)),
-        f"{row['bytes']:,}",
-        f"{row['gzip_bytes']:,}",
-        "" if row["bits"] is None else f"{row['bits']:.4g}",
-        "" if row["latency_us"] is None else f"{row['latency_us']:.3g}",
-        "chosen" if row["name"] == front["chosen"] else "yes" if row["meets"] else "no",
-    )

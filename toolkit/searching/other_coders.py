@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from tiedae.bundle.fidelity import squared_error
+from tiedae.bundle.task_results import Coder
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.records import Record
-from tiedae.export.parity.fidelity import squared_error
-from tiedae.export.tasks.coders import IMAGE_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of
-from tiedae.export.tasks.compression import FAR, TITLES, TRAINING_SAMPLES, no_pca, not_pictures
-from tiedae.export.tasks.results import Coder
+from tiedae.tasks.coders import IMAGE_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of
+from tiedae.tasks.compression import FAR, TITLES, TRAINING_SAMPLES, no_pca, not_pictures
 
 AROUND = (0.7, 1.4)
 """The curve of PCA goes from this multiple of the least bits of a trial to this one of the most."""

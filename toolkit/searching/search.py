@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import structs
+from tiedae.bundle.fidelity import fit_text
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
 from tiedae.compress.files import write_atomic
 from tiedae.compress.records import plain
-from tiedae.export.parity.fidelity import fit_text
 from tiedae.export.targets import TARGETS
+from tiedae.report.search.front import COUNTED, point_text
+from tiedae.report.search.page import render
 
 from ..console import Console, Progress
 from ..pipeline import data_digest, resources
@@ -31,9 +33,8 @@ from ..run_directory import alone_in, claim, write_json
 from ..sources import data_text, recipe_data, with_absolute_paths
 from .constraints import SearchLimits
 from .early_stopping import EarlyStopping
-from .front import COUNTED, FloatBaseline, bits_count, describe, pareto, point_text
+from .front import FloatBaseline, bits_count, describe, pareto
 from .other_coders import CodersMeasured, OtherCoders
-from .page import render
 from .space import Point, Space, key_of, space_of, with_validation
 from .study import Trials, require_optuna
 from .trial import TARGET, Outcome, TrialBuilder, TrialFile, latencies, losses
@@ -235,7 +236,9 @@ class _Search:
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
             write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", files[point.number].data)
         write_json(self.out / "front.json", front)
-        write_atomic(self.out / "front.html", render(front, f"Search: {self.space.recipe.name}").encode())
+        write_atomic(
+            self.out / "front.html", render(front, f"Search: {self.space.recipe.name}", TARGETS[TARGET].suffix).encode()
+        )
         return front
 
     def others(self, finished: Sequence[Outcome]) -> CodersMeasured:

@@ -15,32 +15,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
+from tiedae.bundle.bench_results import Way
+from tiedae.bundle.bundle import npy
+from tiedae.bundle.fidelity import Fidelity, squared_error
+from tiedae.bundle.results import Fit
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.frames import FileModel
+from tiedae.codec.streams import StreamEncoder
+from tiedae.codec.training_codes import fit_code_tables
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe, TrainConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.records import Record, plain
-from tiedae.export.bench.latency import Timed, TimedGroup, time_groups
-from tiedae.export.bench.results import Way
-from tiedae.export.bundle import npy
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.codec.streams import StreamEncoder
-from tiedae.export.codec.training_codes import fit_code_tables
-from tiedae.export.file_io import FileIO
-from tiedae.export.integer_maps import fit as fit_maps
-from tiedae.export.interpreter import execute, program_input
-from tiedae.export.parity.fidelity import Fidelity, squared_error
-from tiedae.export.runtimes.table import RUNTIMES, usual
 from tiedae.export.targets import TARGETS
-from tiedae.export.verify.results import Fit
+from tiedae.program.file_io import FileIO
+from tiedae.program.integer_maps import fit as fit_maps
+from tiedae.program.interpreter import execute, program_input
+from tiedae.runtimes.table import RUNTIMES, usual
+from tiedae.verify.bench.latency import Timed, TimedGroup, time_groups
 
 from ..console import Progress
 from ..pipeline import Stages, load_model
 
 if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch
-    from tiedae.export.program import Program
+    from tiedae.program.program import Program
 
 TARGET = "tflite"
 """The target whose int8 file a search measures."""
@@ -122,7 +122,7 @@ class TrialBuilder:
 
     def build(self, recipe: Recipe, archive: Path) -> tuple[TrialFile, ValidationQuality]:
         """The .tflite file of a model and its quality by the integer program, which XNNPACK matches."""
-        from tiedae.export.lowering import lower
+        from tiedae.program.lowering import lower
 
         program = lower(load_model(archive), recipe.name, layout=TARGETS[TARGET].layout)
         train = self.splits.train

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+from tiedae.bundle.fidelity import Fidelity, fit_value
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError, RecipeError, listed
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import require_detectable
 from tiedae.compress.records import Record, checked, require, within
-from tiedae.export.parity.fidelity import Fidelity, fit_value
-from tiedae.export.tasks.coders import PcaChoice
-from tiedae.export.tasks.compression import LEAST_SAMPLES, no_pca
-from tiedae.export.tasks.neighbourhoods import Pca
+from tiedae.tasks.coders import PcaChoice
+from tiedae.tasks.compression import LEAST_SAMPLES, no_pca
+from tiedae.tasks.neighbourhoods import Pca
 
 from ..data_sets import DATA_SETS
 from ..recipe import check_inputs, parse_recipe, slug, toml_value

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.export.c.codec_source import CodecText, SampleCodec, codec_text
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.c.text import named
-from tiedae.export.codec.frames import FileModel
 
 from .compiled import pointer, shared
 

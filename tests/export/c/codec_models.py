@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from tiedae.codec.container import FileKind, Header, pack_frame, pack_index
+from tiedae.codec.frames import FileModel, encode_frames
 from tiedae.compress.sample_spec import Kind, SampleSpec
-from tiedae.export.codec.classes import ClassTables, CodeTables
-from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index
-from tiedae.export.codec.frames import FileModel, encode_frames
-from tiedae.export.codec.residual_tables import ResidualTables
-from tiedae.export.codec.residuals import fit_residuals
-from tiedae.export.codec.tables import FrequencyTables, fit
+from tiedae.entropy.classes import ClassTables, CodeTables
+from tiedae.entropy.residual_tables import ResidualTables
+from tiedae.entropy.residuals import fit_residuals
+from tiedae.entropy.tables import FrequencyTables, fit
 
 from .codec_library import Copying
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import Kind, SampleSpec
 from tiedae.export.c.codec_source import codec_text
-from tiedae.export.codec.frames import FileModel
 
-from ..codec.fuzz import mutations
+from ...codec.fuzz import mutations
 from .codec_library import Copying
 from .codec_models import SHAPES, coarse, file_of, header_of, model_of, walk
 from .compiled import write

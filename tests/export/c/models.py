@@ -6,26 +6,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from msgspec import structs
+from tiedae.apps.c.golden import GoldenSamples, golden_samples
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.detection import integer_errors
+from tiedae.codec.frames import FileModel
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec
 from tiedae.compress.scaling import Scaling
 from tiedae.compress.tasks import ScoreKind
-from tiedae.export import integer_maps
+from tiedae.entropy.class_fitting import fit_classes
+from tiedae.entropy.residual_tables import fit_tables
+from tiedae.entropy.tables import fit
 from tiedae.export.c.codec_source import SampleCodec
-from tiedae.export.c.golden import GoldenSamples, golden_samples
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.rounding import FORMS, Form
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.codec.class_fitting import fit_classes
-from tiedae.export.codec.detection import integer_errors
-from tiedae.export.codec.frames import FileModel
-from tiedae.export.codec.residual_tables import fit_tables
-from tiedae.export.codec.tables import fit
-from tiedae.export.file_io import FileIO
-from tiedae.export.program import Program
-from tiedae.export.scoring import Detector, Thresholds, scoring_of
+from tiedae.program import integer_maps
+from tiedae.program.file_io import FileIO
+from tiedae.program.program import Program
+from tiedae.program.scoring import Detector, Thresholds, scoring_of
 
 from .programs import random_program
 

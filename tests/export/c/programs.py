@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.compress.integers import within_pairs
-from tiedae.export.lowering import interleave
-from tiedae.export.operations import Operation
-from tiedae.export.operations.dense import AddBias, Dense, Product
-from tiedae.export.operations.elementwise import Activate, Requantize, Rescale
-from tiedae.export.program import Kernel, Program, Tensor
+from tiedae.program.lowering import interleave
+from tiedae.program.operations import Operation
+from tiedae.program.operations.dense import AddBias, Dense, Product
+from tiedae.program.operations.elementwise import Activate, Requantize, Rescale
+from tiedae.program.program import Kernel, Program, Tensor
 
 FUSED = ("linear", "relu", "relu6")
 TABLES = {"sigmoid": SIGMOID_OUTPUT, "tanh": TANH_OUTPUT}

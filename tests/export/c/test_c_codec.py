@@ -16,36 +16,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.container import FileKind, Header, pack_frame, pack_index
+from tiedae.codec.frames import FileModel, encode_frames
+from tiedae.codec.streams import Reader
 from tiedae.compress.errors import CheckError, FormatError
 from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, SampleSpec
-from tiedae.export.bundle import Bundle
+from tiedae.entropy import rans
+from tiedae.entropy.classes import ClassTables, CodeTables, read_tables
+from tiedae.entropy.lanes import write as write_lanes
+from tiedae.entropy.rans import SUM
+from tiedae.entropy.residual_tables import ResidualTables
+from tiedae.entropy.tables import FrequencyTables
+from tiedae.entropy.tokens import extra_bits
 from tiedae.export.c.codec_source import Direction, Promise, SampleCodec, codec_text
-from tiedae.export.codec import rans
-from tiedae.export.codec.classes import ClassTables, CodeTables, read_tables
-from tiedae.export.codec.container import FileKind, Header, pack_frame, pack_index
-from tiedae.export.codec.frames import FileModel, encode_frames
-from tiedae.export.codec.lanes import write as write_lanes
-from tiedae.export.codec.rans import SUM
-from tiedae.export.codec.residual_tables import ResidualTables
-from tiedae.export.codec.streams import Reader
-from tiedae.export.codec.tables import FrequencyTables
-from tiedae.export.codec.tokens import extra_bits
 
-from ..codec.conftest import GOLDEN, extract_runs
+from ...codec.conftest import GOLDEN, extract_runs
 from . import codec_library as library
 from .codec_library import Bundled, Copying, Library
-from .codec_models import (
-    IDENTITY,
-    SHAPES,
-    coarse,
-    file_of,
-    header_of,
-    kind_of,
-    model_of,
-    random_classes,
-    random_tables,
-    walk,
-)
+from .codec_models import IDENTITY, SHAPES, coarse, file_of, header_of, kind_of, model_of, random_classes, random_tables, walk
 from .compiled import STRICT, compiler, write
 from .fuzz_codec import SOURCE, fuzzed, mutated, write_codec
 

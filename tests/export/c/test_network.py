@@ -20,10 +20,10 @@ from tiedae.export.c.rounding_text import EMULATION, loop
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.c.text import identifier
-from tiedae.export.interpreter import execute
-from tiedae.export.operations import OPERATIONS
-from tiedae.export.operations.dense import Dense
-from tiedae.export.program import Program
+from tiedae.program.interpreter import execute
+from tiedae.program.operations import OPERATIONS
+from tiedae.program.operations.dense import Dense
+from tiedae.program.program import Program
 
 from .compiled import compiler, pointer, run, shared, write
 from .programs import random_input, random_program

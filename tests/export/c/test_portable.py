@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiedae.export.c.layout import c_project
+from tiedae.apps.c.layout import c_project
+from tiedae.codec.container import read, read_frame
 from tiedae.export.c.rounding import FORMS
-from tiedae.export.codec.container import read, read_frame
-from tiedae.export.operations import OPERATIONS
+from tiedae.program.operations import OPERATIONS
 
 from .compiled import STRICT, built_check, tool, write_project
 from .models import CASES, GOLDEN

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.detection import integer_errors
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.tasks import ScoreKind
 from tiedae.export.c.rounding import FORMS
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
-from tiedae.export.codec.backends import ProgramBackend
-from tiedae.export.codec.detection import integer_errors
-from tiedae.export.program import Program
-from tiedae.export.scoring import Detector
 from tiedae.export.targets import TARGETS, ModelCodec
+from tiedae.program.program import Program
+from tiedae.program.scoring import Detector
 
 from .compiled import STRICT, compiler, pointer, shared, write
 from .models import Case, backend_of, detector_of, samples_of

@@ -1,0 +1,1 @@
+"""Folders for apps: C, web pages, npm packages, libraries for Android and iOS."""

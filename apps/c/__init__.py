@@ -1,0 +1,1 @@
+"""A program as a project in C: sources, build files, checks."""

@@ -1,0 +1,72 @@
+"""A folder around a C file that people build at once: `c_project`. docs/c.md describes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiedae.export.c.entries import halves_of
+from tiedae.export.c.source import CSource
+from tiedae.export.c.text import named
+from tiedae.program.program import SIGNATURES
+
+from .golden import GoldenSamples, golden_text
+
+PROJECT = {
+    "README.md": "README.md",
+    "CMakeLists.txt": "CMakeLists.txt",
+    "library.properties": "library.properties",
+    "main.c": "main.c",
+    "check.ino": "examples/check/check.ino",
+    "check.c": "examples/check/NAMED_check.c",
+    "check.h": "examples/check/NAMED_check.h",
+    "module.yml": "zephyr/module.yml",
+    "zephyr.cmake": "zephyr/CMakeLists.txt",
+}
+"""The files of `project/`, and their places in the folder."""
+_MACRO = re.compile(r"/\* ((?:(?!\*/).)+?)\.? \*/\n#define (\w+\(\w+\)) ", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class SizeMacro:
+    """A macro of NAME.h that says how large a buffer must be: `call` with its parameter, `meaning` as the header states it."""
+
+    call: str
+    meaning: str
+
+
+def size_macros(source: CSource) -> list[SizeMacro]:
+    """Those of a C file, in their order."""
+    return [SizeMacro(call, " ".join(text.split())) for text, call in _MACRO.findall(source.header)]
+
+
+def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[str] = SIGNATURES) -> dict[str, bytes]:
+    """The files by path: the sources of a C file of these signatures, a check of golden data, and what builds them.
+
+    CMake, Arduino and Zephyr know the folder; README.md has its memory map.
+    """
+    directions = {half.signature for half in halves_of(signatures)}
+    macros = "".join(f"| caller | {each.meaning} | `{each.call}` |\n" for each in size_macros(source))
+    values = {
+        "SAMPLES": f"{len(golden.data)}",
+        "ARENA": f"{source.arena:,}",
+        "VALUES": f"{golden.data.shape[1]:,}",
+        "UNITS": f"{golden.code.shape[1]:,}",
+    }
+    texts = {f"src/{name}": text for name, text in source.files.items()}
+    texts |= {place: project_text(name) for name, place in PROJECT.items()}
+    texts["README.md"] = re.sub(r"\b[A-Z]{5,7}\b", lambda found: values.get(found[0], found[0]), texts["README.md"]) + macros
+    included = "NAMED_float.h" if golden.floats else "NAMED.h"
+    data = golden_text(golden, encodes="encode" in directions, decodes="decode" in directions)
+    texts["examples/check/NAMED_golden.h"] = f'/* What Python computed. */\n#include "{included}"\n\n{data}'
+    return {
+        path.replace("NAMED", source.name): named(text.replace("NAMED", source.name), source.name).encode()
+        for path, text in texts.items()
+    }
+
+
+def project_text(name: str) -> str:
+    """The text of a file of `project/`, before it has the names of a model."""
+    return (Path(__file__).parent / "project" / name).read_text(encoding="utf-8")

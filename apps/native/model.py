@@ -1,0 +1,150 @@
+"""What a library for phones is made of: a C file with its golden samples, and the values of its templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiedae.codec.container import MOST_BYTES, SAMPLES_PER_FRAME
+from tiedae.compress.errors import ExportError
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.export.c.codec_source import DIRECTIONS
+from tiedae.export.c.entries import halves_of
+from tiedae.export.c.source import CSource
+from tiedae.export.c.text import named
+from tiedae.program.scoring import Detector
+from tiedae.report.pages import render
+
+from ..c.golden import GoldenSamples, golden_text
+from ..c.layout import project_text
+
+HERE = Path(__file__).parent
+JAVA = """abstract assert boolean byte catch class extends final finally implements import instanceof interface native new null
+package private protected public strictfp super synchronized this throw throws transient true false try"""
+APPLE = "swift foundation dispatch darwin uikit xctest"
+RESERVED = frozenset((*re.split(r"\s+", JAVA), *re.split(r"\s+", APPLE)))
+"""What is no part of a package's name in Java, or is a module of Apple's. Words of C are no names of a C file."""
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """The type of a sample's value in C, Java and Swift; `letter` is Java's in signatures of methods."""
+
+    c: str
+    java: str
+    letter: str
+    kotlin: str
+    swift: str
+
+
+VALUE_TYPES: Mapping[str, ValueType] = {
+    "uint8": ValueType("uint8_t", "byte", "B", "ByteArray", "UInt8"),
+    "int16": ValueType("int16_t", "short", "S", "ShortArray", "Int16"),
+    "uint16": ValueType("uint16_t", "short", "S", "ShortArray", "UInt16"),
+    "float32": ValueType("float", "float", "F", "FloatArray", "Float"),
+    "float64": ValueType("double", "double", "D", "DoubleArray", "Double"),
+}
+
+
+@dataclass(frozen=True)
+class NativeModel:
+    """A C file of `signatures`, golden samples, the data's unit of measure. Without files in `golden` there is no codec.
+
+    What makes files of it raises ExportError for data of float16.
+    """
+
+    source: CSource
+    golden: GoldenSamples
+    spec: SampleSpec
+    code_bits: int
+    detector: Detector | None
+    signatures: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """What names begin with in C."""
+        return self.source.name
+
+    @property
+    def word(self) -> str:
+        """The name where Java and Swift take it."""
+        return f"m_{self.name}" if self.name in RESERVED else self.name
+
+    @property
+    def value(self) -> ValueType:
+        if self.spec.dtype not in VALUE_TYPES:
+            raise ExportError(f"data: got {self.spec.dtype}, must be {', '.join(VALUE_TYPES)} in Java and Swift")
+        return VALUE_TYPES[self.spec.dtype]
+
+    @property
+    def camel(self) -> str:
+        """The name as a type: `ecg_5000` is Ecg5000."""
+        return "".join(part.capitalize() for part in self.word.split("_"))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What templates take."""
+        encodes, decodes = (direction in {half.signature for half in halves_of(self.signatures)} for direction in DIRECTIONS)
+        both, files = encodes and decodes, bool(self.golden.files)
+        kinds = [file.kind for file in self.golden.files if decodes or file.kind == "lossy"]
+        exact = not set(kinds) <= {"lossy"}
+        value, spec = self.value, self.spec
+        return {
+            "name": self.name,
+            "title": self.name,
+            "module": self.camel,
+            "type": f"{self.camel}Model",
+            "package": f"tiedae.{self.word}",
+            "inputs": spec.inputs,
+            "units": self.golden.code.shape[1],
+            "code_top": (1 << self.code_bits) - 1,
+            "shape": " × ".join(map(str, spec.shape)),
+            "dtype": spec.dtype,
+            "floats": bool(self.golden.floats),
+            "encodes": encodes,
+            "decodes": decodes,
+            "reconstructs": both,
+            "scores": both and self.detector is not None,
+            "compresses": encodes and files,
+            "decompresses": decodes and files,
+            "kinds": kinds,
+            "exact": both and exact,
+            "exact_frames": exact,
+            "per_frame": max(1, min(SAMPLES_PER_FRAME, MOST_BYTES // self._sample_bytes)),
+            "factor": repr(self.detector.scoring.factor) if self.detector is not None else "1.0",
+            "threshold": repr(self.detector.threshold("fused")) if self.detector is not None else "0.0",
+            "c_type": value.c,
+            "java": value.java,
+            "letter": value.letter,
+            "kotlin": value.kotlin,
+            "swift": value.swift,
+        }
+
+    @property
+    def _sample_bytes(self) -> int:
+        return self.spec.inputs * np.dtype(self.spec.dtype).itemsize
+
+
+def rendered(template: Path, model: NativeModel, **more: Any) -> str:
+    """The text of a template of `native/`, with the names of a model."""
+    text = render(template, **model.values, **more).replace("NAMED", model.name)
+    return named(text, model.name) if template.name.endswith((".c.j2", ".h.j2")) else text
+
+
+def c_files(model: NativeModel) -> dict[str, str]:
+    """The C texts by file name: the model, whole arrays and files around it, and the check of golden samples."""
+    values, name = model.values, model.name
+    check = golden_text(model.golden, encodes=values["encodes"], decodes=values["decodes"])
+    included = f"{name}_float.h" if values["floats"] else f"{name}.h"
+    texts = {
+        f"{name}_check.c": project_text("check.c"),
+        f"{name}_check.h": project_text("check.h"),
+        f"{name}_golden.h": f'/* What Python computed. */\n#include "{included}"\n\n{check}',
+    }
+    texts = {path: named(text.replace("NAMED", name), name) for path, text in texts.items()}
+    apps = {f"{name}_app.{kind}": rendered(HERE / f"app.{kind}.j2", model) for kind in ("c", "h")}
+    return dict(model.source.files) | apps | texts

@@ -1,0 +1,160 @@
+"""An npm package that Node.js and browsers run as it is: `web_package`. docs/web.md describes it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.export.c.codec_source import Promise
+from tiedae.export.c.source import CSource
+from tiedae.export.c.text import named
+from tiedae.program.program import Program
+from tiedae.program.scoring import Detector
+
+from ..c.golden import GoldenSamples
+from .wasm import FEATURES, Build, Toolchain, build_commands, compile_wasm
+
+ARRAYS = {
+    "uint8": "Uint8Array",
+    "int16": "Int16Array",
+    "uint16": "Uint16Array",
+    "float64": "Float64Array",
+}
+"""What JavaScript calls an array of a dtype; that of others is Float32Array."""
+SCALAR = "scalar"
+
+
+@dataclass(frozen=True)
+class WebModel:
+    """What a package is made of: a program and its C file of all signatures, golden samples, the data's spec, a detector where
+    there is one, the kinds of .tae files, none without tables, the `peak` of pictures, the kind of the task, and of a denoising
+    one the `clean` samples behind the golden ones, [samples, inputs], in the data's dtype."""
+
+    program: Program
+    source: CSource
+    golden: GoldenSamples
+    spec: SampleSpec
+    detector: Detector | None
+    promises: Sequence[Promise]
+    peak: float | None = None
+    task: str = "compression"
+    clean: np.ndarray | None = None
+
+
+def module_name(name: str, features: str) -> str:
+    """The file name of a module."""
+    return f"{name}.{SCALAR}.wasm" if features == SCALAR else f"{name}.wasm"
+
+
+def web_package(model: WebModel, tools: Toolchain) -> dict[str, bytes]:
+    """The files by path. Raises ExportError where clang or wasm-ld fails."""
+    name = model.source.name
+    sources = {**model.source.files, f"{name}_web.c": _glue(name)}
+    widest = max(tensor.shape[0] for tensor in model.program.tensors.values())
+    build = Build(sources, _defines(model), widest)
+    modules = {features: module_name(name, features) for features in FEATURES}
+    made = {module: compile_wasm(tools, build, features) for features, module in modules.items()}
+    made |= {f"src/{path}": text.encode() for path, text in sources.items()}
+    texts = {
+        "model.mjs": f"export default {json.dumps(_facts(model), allow_nan=False)};\n",
+        "package.json": _json(_manifest(model)),
+        "build.json": _json({"compiler": tools.version, "commands": build_commands(build, modules)}),
+        **{path: _filled(path, model) for path in ("index.mjs", "index.d.ts", "README.md")},
+    }
+    return made | {path: text.encode() for path, text in texts.items()}
+
+
+def _defines(model: WebModel) -> list[str]:
+    """Macros of glue.c."""
+    found = []
+    if model.spec.dtype not in INTEGERS:
+        found.append(f"WEB_FLOATS={'double' if model.spec.dtype == 'float64' else 'float'}")
+    return found + (["WEB_SCORES"] if model.detector else []) + (["WEB_FILES"] if model.promises else [])
+
+
+def _glue(name: str) -> str:
+    return named(_text("glue.c").replace("NAMED", name), name)
+
+
+def _facts(model: WebModel) -> dict[str, object]:
+    spec, golden, detector, code = model.spec, model.golden, model.detector, model.program.quantization("code")
+    arrays = {"data": golden.floats.get("data", golden.data), "code": golden.code}
+    arrays["decoded"] = golden.floats.get("decoded", golden.decoded)
+    if golden.scores is not None and golden.anomalies is not None:
+        arrays |= {"scores": golden.scores, "anomalies": golden.anomalies}
+    if model.clean is not None:
+        arrays["clean"] = np.ascontiguousarray(model.clean, arrays["data"].dtype)
+    encoded = {name: base64.b64encode(each.tobytes()).decode() for name, each in arrays.items()}
+    score = None if detector is None else {"factor": detector.scoring.factor, "threshold": detector.threshold("fused")}
+    return {
+        "name": model.source.name,
+        "kind": spec.kind,
+        "shape": spec.shape,
+        "inputs": spec.inputs,
+        "units": golden.code.shape[1],
+        "bits": code.bits,
+        "zero": code.zero_point,
+        "dtype": spec.dtype,
+        "columns": spec.columns,
+        "files": list(model.promises),
+        "score": score,
+        "peak": model.peak,
+        "task": model.task,
+        "weights": _weights(model),
+        "golden": encoded,
+    }
+
+
+def _weights(model: WebModel) -> list[float] | float | None:
+    """What the squared error of each value counts in the score, in the data's unit, or one of all; None without a detector, and
+    of pictures, whose difference is drawn."""
+    if model.detector is None or model.spec.kind == "images":
+        return None
+    scale = np.asarray(model.spec.scaling.scale, np.float64)
+    weights = np.asarray(model.detector.scoring.weights or 1.0) / np.square(scale)
+    return weights.tolist()
+
+
+def _manifest(model: WebModel) -> dict[str, object]:
+    name = model.source.name
+    return {
+        "name": name,
+        "version": "1.0.0",
+        "description": f"The tied autoencoder {name} as WebAssembly, made by tiedae",
+        "type": "module",
+        "exports": {".": {"types": "./index.d.ts", "default": "./index.mjs"}, "./*.wasm": "./*.wasm"},
+        "types": "./index.d.ts",
+        "files": ["*.mjs", "*.d.ts", "*.wasm", "src", "build.json"],
+        "sideEffects": False,
+    }
+
+
+def _filled(path: str, model: WebModel) -> str:
+    spec, array = model.spec, ARRAYS.get(model.spec.dtype, "Float32Array")
+    values = {
+        "SAMPLES": f"{array} | Uint8ClampedArray" if spec.dtype == "uint8" else array,
+        "INPUT": array,
+        "NAME": model.source.name,
+        "SHAPE": "×".join(map(str, spec.shape)),
+        "DTYPE": spec.dtype,
+        "UNITS": str(model.golden.code.shape[1]),
+    }
+    text = _text(f"package/{path}")
+    if path == "index.mjs":
+        return text
+    for key, value in values.items():
+        text = text.replace(key, value)
+    return text
+
+
+def _text(path: str) -> str:
+    return (Path(__file__).parent / path).read_text(encoding="utf-8")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,147 @@
+"""Reconstruction quality in the data's unit of measure, comparable across scalings.
+
+images   PSNR = 10 · log₁₀(peak² / MSE) in dB; peak is 255 for uint8, else the range of the training data (ITU-T J.340)
+table    R² = 1 − Σ (x − x̂)² / Σ (x − mean x)² of each column, and its mean over the columns that change (coefficient of
+         determination, Draper & Smith, Applied Regression Analysis)
+record   PRDN = 100 · √(Σ (x − x̂)² / Σ (x − mean x)²) in %, the mean removed (Blanco-Velasco et al., "On the use of PRD and
+         CR parameters for ECG compression", Medical Engineering & Physics 27, 2005)
+
+MSE, the mean of (x − x̂)² over all values, is reported with each. Everything is computed in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tiedae.compress.data import Dataset, extremes
+from tiedae.compress.sample_spec import Kind
+from tiedae.compress.scaling import Scaling
+
+from .manifest import Data
+from .results import Column, ColumnWarning, Fit, Quality, Source, Stage
+from .task_results import Measure
+
+MEASURES: Mapping[Kind, tuple[Measure, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
+"""(measure, unit) of each kind of data."""
+
+MEANINGS: Mapping[str, str] = {
+    "PSNR": "10 · log₁₀(peak² / MSE), peak 255 for bytes, else the range of the training data",
+    "R²": "1 − squared error / squared distance from the column's mean, averaged over columns; below 0 the mean is closer",
+    "PRDN": "100 · √(squared error / squared distance from the mean)",
+}
+"""Definition of each measure in words."""
+
+
+def meaning(measure: str, samples: Source | None) -> str:
+    """A measure in words, and over how many samples it is."""
+    return MEANINGS[measure] + (f"; over {samples.text}" if samples is not None and samples.samples else "")
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Measures reconstruction quality. `scaling` of the data, `columns` of a table, `peak` of images, not scaled."""
+
+    kind: Kind
+    scaling: Scaling
+    columns: tuple[str, ...] = ()
+    peak: float | None = None
+
+    @classmethod
+    def of_splits(cls, splits: Dataset) -> Fidelity:
+        """Create it for samples; the peak is the range of the training data."""
+        peak = None
+        if splits.kind == "images":
+            low, high = (0, 255) if splits.train.dtype == np.uint8 else extremes(splits.train)
+            peak = float(np.max(high)) - float(np.min(low))
+        return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak)
+
+    @classmethod
+    def of_data(cls, data: Data) -> Fidelity:
+        """That of a manifest's data."""
+        return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak)
+
+    def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
+        """Measure `y`, [n, inputs] in scaled values, against `x`, [n, inputs] in the data's unit of measure."""
+        wanted = x.astype(np.float64)
+        difference = self.scaling.invert(y, np.float64) - wanted
+        error = np.square(difference).sum(axis=0)
+        mse = float(error.sum() / max(x.size, 1))
+        name, unit = MEASURES[self.kind]
+        if self.kind == "images":
+            return Fit(name, unit, mse, 10 * math.log10(self.peak**2 / mse) if self.peak and mse > 0 else None)
+        if self.kind == "record":
+            varies = wanted.size > 0 and wanted.max() > wanted.min()
+            power = float(np.square(wanted - wanted.mean()).sum()) if varies else 0.0
+            return Fit(name, unit, mse, 100 * math.sqrt(error.sum() / power) if power > 0 else None)
+        r2 = column_r2(wanted, error)
+        known = [value for value in r2 if value is not None]
+        rmse = np.sqrt(error / max(len(x), 1)).tolist()
+        columns = tuple(Column(*each) for each in zip(self.columns, r2, rmse, strict=True))
+        return Fit(name, unit, mse, float(np.mean(known)) if known else None, columns)
+
+
+def squared_error(x: np.ndarray, y: np.ndarray) -> float:
+    """Σ (y − x)² over the values of a sample, averaged over samples; `x` and `y` [n, inputs] in scaled values."""
+    return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))
+
+
+def fit_value(fit: Fit | None) -> str:
+    """A fit as text: `PSNR 23.4 dB`, `R² 0.914`, `PRDN 12.6 %`; empty without one."""
+    if fit is None:
+        return ""
+    if fit.value is None:
+        return f"{fit.measure}: exact" if fit.mse == 0 else f"{fit.measure} not defined"
+    return f"{fit.measure} {fit.value:.4g} {fit.unit}".rstrip()
+
+
+def fit_text(fit: Fit | None) -> str:
+    """A fit with details: `PSNR 23.4 dB, MSE 297.2`, `R² 0.914, worst -0.02 (humidity)`, `PRDN 12.6 %`."""
+    if fit is None:
+        return ""
+    mse = f", MSE {fit.mse:.4g}" if fit.measure == MEASURES["images"][0] else ""
+    worst = "".join(f", worst {r2:.3g} ({name})" for r2, name in fit.worst_columns[:1])
+    return fit_value(fit) + mse + worst
+
+
+def most_lost(fit: Fit | None, reference: Fit | None) -> str:
+    """The column of a table that loses most, in its unit of measure: `; most of it in proline: RMSE 102 instead of 98.1`."""
+    lost = fit.lost(reference) if fit is not None and reference is not None and fit.columns and reference.columns else []
+    if not lost or lost[0][0] <= 0:
+        return ""
+    _, ours, theirs = lost[0]
+    return f"; most of it in {ours.name}: RMSE {ours.rmse:.4g} instead of {theirs.rmse:.4g}"
+
+
+def column_r2(x: np.ndarray, error: np.ndarray) -> list[float | None]:
+    """R² of each column of `x`, float64 [n, k], from its summed squared `error` [k]; None for a constant column."""
+    changes = x.max(axis=0) > x.min(axis=0)
+    power = np.square(x - x.mean(axis=0)).sum(axis=0)
+    return [float(1 - e / p) if c and p > 0 else None for c, p, e in zip(changes, power, error, strict=True)]
+
+
+def column_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """The names, or by default the indices: `value 7`."""
+    return tuple(names) if names else tuple(f"value {i}" for i in range(count))
+
+
+def warnings_of(quality: Iterable[Quality]) -> tuple[ColumnWarning, ...]:
+    """Columns with negative R², worst first, and constant columns.
+
+    Taken from the worst of our exported files, or if none was measured from the last measured stage.
+    """
+    rows = [row for row in quality if row.fidelity is not None and row.fidelity.columns]
+    rows = [row for row in rows if row.stage is Stage.EXPORT] or [row for row in rows if row.stage is not Stage.STOCK][-1:]
+    worst: dict[str, tuple[float, str]] = {}
+    constant: dict[str, None] = {}
+    for row in rows:
+        where = row.title + (f" in {row.runtime}" if row.runtime else "")
+        for column in row.fidelity.columns if row.fidelity else ():
+            if column.r2 is None:
+                constant[column.name] = None
+            elif column.r2 < worst.get(column.name, (math.inf, ""))[0]:
+                worst[column.name] = column.r2, where
+    found = sorted((r2, name, where) for name, (r2, where) in worst.items() if r2 < 0)
+    return *(ColumnWarning(name, r2, where) for r2, name, where in found), *(ColumnWarning(name, None) for name in constant)

@@ -1,0 +1,273 @@
+"""The verdict on a result: whether it is any good. Checks prove that files are right; a right file can still be useless.
+
+`RULES` is one table: a reason, how it is found in what was measured, and its sentence, which only renderers ask for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tiedae.compress.keys import Count, Positive
+from tiedae.compress.numbers import number
+from tiedae.compress.records import Record
+
+from .task_results import AnomalyResult, Estimate, TaskResult
+
+OFF = 2.0
+"""An alarm rate is wrong from this factor on."""
+DEAD = 0.5
+"""A hidden layer is reported from this fraction of dead units on; a few cost little. Of the code every dead unit is, but with
+training for rate, which leaves units without a bit on purpose: then as of a hidden layer."""
+LEVEL = 0.95
+"""Of the interval that an alarm count has to leave."""
+SHOWN = 8
+"""Units that a sentence names at most."""
+
+
+class Reason(StrEnum):
+    """Why a result is no good."""
+
+    WORSE = "worse than a baseline"
+    NO_BETTER = "no better than a baseline"
+    CONSTANT = "constant outputs"
+    DEAD_UNITS = "dead units"
+    ALARM_RATE = "alarm rate"
+    BELOW_CHANCE = "AUC below 0.5"
+
+
+class Criterion(StrEnum):
+    """What a task is compared by: one figure per task."""
+
+    MSE = "mean squared error"
+    SCORE = "mean score of normal samples"
+    ROC_AUC = "ROC-AUC"
+    TRUSTWORTHINESS = "trustworthiness"
+
+    @property
+    def sign(self) -> int:
+        """1 where larger is better, −1 where smaller is."""
+        return -1 if self in (Criterion.MSE, Criterion.SCORE) else 1
+
+
+TITLES: Mapping[str, str] = {
+    "pca": "PCA",
+    "mean": "the mean of the training samples",
+    "input": "the noisy input",
+    "median": "the median filter",
+    "wavelet": "wavelet shrinkage",
+    "nl-means": "non-local means",
+    "isolation-forest": "IsolationForest",
+}
+"""Baselines in words."""
+
+
+class MethodComparison(Record, frozen=True):
+    """The int8 program against a baseline by a `criterion` on the same test samples.
+
+    `gain`: how much better the program is, in the figure's unit, negative where it is worse, with the 95 % interval of the
+    paired bootstrap. `setting` of the baseline. The mean squared error is per value, in the data's unit of measure, squared.
+    `pr_auc`: of both, beside ROC-AUC.
+    """
+
+    baseline: str
+    criterion: Criterion
+    ours: float
+    theirs: float
+    gain: Estimate
+    setting: str = ""
+    pr_auc: tuple[float, float] | None = None
+
+    @property
+    def better(self) -> bool:
+        """Whether the program is better beyond noise."""
+        return self.gain.low > 0
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.baseline, self.baseline) + (f" ({self.setting})" if self.setting else "")
+
+
+class LayerUse(Record, frozen=True):
+    """`units` of a layer of the program; `dead`: those with one value on all samples, by index."""
+
+    layer: str
+    units: Positive
+    dead: tuple[Count, ...]
+
+
+class Finding(Record, frozen=True):
+    """A reason why a result is no good. `subject`: the baseline or layer; `value` and `limit`: what was got and expected."""
+
+    reason: Reason
+    subject: str = ""
+    value: float = 0.0
+    limit: float = 0.0
+
+
+class Verdict(Record, frozen=True):
+    """What says whether a result is any good, and the findings that say it is not.
+
+    `comparisons` on `samples` test samples, with `resamples` of the bootstrap, drawn by the `seed`. `layers` and `constant`
+    (every output is the same) on the first `observed` test samples. `for_rate`: whether the model was trained for rate. `kept`:
+    read from the bundle, not measured by this call.
+    """
+
+    samples: Count
+    observed: Count
+    seed: Count
+    resamples: Positive
+    comparisons: tuple[MethodComparison, ...]
+    layers: tuple[LayerUse, ...]
+    constant: bool
+    for_rate: bool = False
+    findings: tuple[Finding, ...] = ()
+    kept: bool = False
+
+    def against(self, baseline: str) -> MethodComparison | None:
+        return next((row for row in self.comparisons if row.baseline == baseline), None)
+
+    def layer(self, name: str) -> LayerUse:
+        return next(row for row in self.layers if row.layer == name)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`find`: the findings of one reason, in a verdict without any and the task's result. `sentence`: one of them in words."""
+
+    find: Callable[[Verdict, TaskResult | None], Iterator[Finding]]
+    sentence: Callable[[Finding, Verdict], str]
+
+
+def _worse(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
+    for row in verdict.comparisons:
+        if row.gain.high < 0:
+            yield Finding(Reason.WORSE, row.baseline, row.ours, row.theirs)
+
+
+def _no_better(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
+    for row in verdict.comparisons:
+        if row.gain.low <= 0 <= row.gain.high:
+            yield Finding(Reason.NO_BETTER, row.baseline, row.ours, row.theirs)
+
+
+def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
+    if verdict.constant:
+        yield Finding(Reason.CONSTANT, "y")
+
+
+def _dead(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
+    for row in verdict.layers:
+        limit = 0 if row.layer == "code" and not verdict.for_rate else math.ceil(DEAD * row.units) - 1
+        if len(row.dead) > limit:
+            yield Finding(Reason.DEAD_UNITS, row.layer, len(row.dead), limit)
+
+
+def _alarm_rate(_: Verdict, result: TaskResult | None) -> Iterator[Finding]:
+    if not isinstance(result, AnomalyResult) or result.alarm_rate is None or result.normal is None:
+        return
+    low, high = alarm_interval(result.normal, result.held_out, result.quantile)
+    alarms = result.false_alarms or 0
+    if not low <= alarms <= high and not 1 / OFF < result.alarm_rate < OFF:
+        yield Finding(Reason.ALARM_RATE, "", alarms, result.normal * (1 - result.quantile))
+
+
+def _below_chance(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
+    for row in verdict.comparisons[:1]:
+        if row.criterion is Criterion.ROC_AUC and row.ours < 0.5:
+            yield Finding(Reason.BELOW_CHANCE, "", row.ours, 0.5)
+
+
+def alarm_interval(normal: int, held_out: int, quantile: float) -> tuple[int, int]:
+    """The least and largest count of alarms among `normal` new samples that chance explains, with 95 %.
+
+    The threshold is an order statistic of `held_out` samples of the same distribution, so the count has a beta-binomial
+    distribution, whatever that of the scores is (Wilks, "Statistical prediction with special reference to the problem of
+    tolerance limits", Annals of Mathematical Statistics 13, 1942).
+    """
+    above = held_out - math.ceil(round(quantile * held_out, 6)) + 1
+    rest = held_out + 1 - above
+
+    def beta(a: float, b: float) -> float:
+        return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+    whole, tail = beta(above, rest), (1 - LEVEL) / 2
+    low, total = 0, 0.0
+    for count in range(normal + 1):
+        ways = math.lgamma(normal + 1) - math.lgamma(count + 1) - math.lgamma(normal - count + 1)
+        total += math.exp(ways + beta(count + above, normal - count + rest) - whole)
+        low = count + 1 if total < tail else low
+        if total >= 1 - tail:
+            return low, count
+    return low, normal
+
+
+def _against_text(finding: Finding, verdict: Verdict) -> str:
+    row = verdict.against(finding.subject)
+    if row is None:
+        return "not among the comparisons"
+    by = f"{row.criterion} {number(row.ours)} against {number(row.theirs)}" + (f" ({row.setting})" if row.setting else "")
+    interval = f"95 % interval of the gain {number(row.gain.low)} to {number(row.gain.high)}"
+    return f"{by}; {interval} on {verdict.samples:,} test samples"
+
+
+def _worse_text(finding: Finding, verdict: Verdict) -> str:
+    return f"worse than {TITLES.get(finding.subject, finding.subject)}: {_against_text(finding, verdict)}"
+
+
+def _no_better_text(finding: Finding, verdict: Verdict) -> str:
+    return f"no better than {TITLES.get(finding.subject, finding.subject)} beyond noise: {_against_text(finding, verdict)}"
+
+
+def _constant_text(_: Finding, verdict: Verdict) -> str:
+    return f"every output is the same on {verdict.observed:,} test samples"
+
+
+def _dead_text(finding: Finding, verdict: Verdict) -> str:
+    layer = verdict.layer(finding.subject)
+    named = ", ".join(map(str, layer.dead[:SHOWN])) + (", …" if len(layer.dead) > SHOWN else "")
+    where = "the code" if layer.layer == "code" else f"layer {layer.layer}"
+    return (
+        f"{len(layer.dead)} of {layer.units} units of {where} are dead, one value on {verdict.observed:,} test samples: {named}"
+    )
+
+
+def _alarm_text(finding: Finding, _: Verdict) -> str:
+    times = f"{finding.value / finding.limit:.3g} × as many"
+    return (
+        f"the alarm rate is off: {finding.value:,.0f} normal test samples are flagged, {finding.limit:.3g} expected ({times})"
+    )
+
+
+def _chance_text(finding: Finding, verdict: Verdict) -> str:
+    best = max(verdict.comparisons, key=lambda row: row.theirs)
+    other = f"{best.title} has {number(best.theirs)} here" if best.theirs > 0.5 else "no baseline is above 0.5 either"
+    return (
+        f"ROC-AUC {finding.value:.4f}: anomalies score lower than normal samples, guessing has 0.5. They may be simpler than "
+        "normal samples (flat, half empty, of smaller amplitude), which a model reconstructs well, or `normal` in [task] names "
+        'the wrong labels. Try fewer units of the code, score = "standardized", or another detector: '
+        f"{other} (docs/anomaly.md)"
+    )
+
+
+RULES: Mapping[Reason, Rule] = {
+    Reason.CONSTANT: Rule(_constant, _constant_text),
+    Reason.BELOW_CHANCE: Rule(_below_chance, _chance_text),
+    Reason.WORSE: Rule(_worse, _worse_text),
+    Reason.NO_BETTER: Rule(_no_better, _no_better_text),
+    Reason.ALARM_RATE: Rule(_alarm_rate, _alarm_text),
+    Reason.DEAD_UNITS: Rule(_dead, _dead_text),
+}
+"""By reason, the gravest first."""
+
+
+def findings(verdict: Verdict, result: TaskResult | None) -> tuple[Finding, ...]:
+    """Every reason why a result is no good, in the order of `RULES`."""
+    return tuple(finding for rule in RULES.values() for finding in rule.find(verdict, result))
+
+
+def sentences(verdict: Verdict) -> list[str]:
+    """The findings in words."""
+    return [RULES[finding.reason].sentence(finding, verdict) for finding in verdict.findings]

@@ -1,0 +1,387 @@
+"""A bundle as a codec: samples in the data's own unit of measure to codes and back, in one runtime, without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from msgspec import structs
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.manifest import FILE
+from tiedae.compress.config import ExportConfig
+from tiedae.compress.errors import DataError, InputError, NotInstalledError, UnavailableError
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.export.targets import TARGETS
+from tiedae.program.drift import squared_errors
+from tiedae.program.file_io import FileIO
+from tiedae.program.integer_maps import fit
+from tiedae.program.program import Tensor
+from tiedae.program.scoring import Detector
+from tiedae.runtimes.session import Session
+from tiedae.runtimes.table import RUNTIMES, usual
+
+from .appending import last_whole
+from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of, written_anew
+from .container import SAMPLES_PER_FRAME, Data, promise
+from .detection import integer_errors
+from .frames import FileModel
+from .streams import Reader, StreamDecoder, StreamEncoder, require_frames
+
+if TYPE_CHECKING:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Encodes and decodes samples in the data's own unit of measure and dtype; `load` opens one.
+
+    A method takes one sample of `spec.shape`, or a batch [n, *shape] or [n, inputs] of any size, and returns the same form. It
+    raises DataError, in one line, for samples of another shape, dtype or columns, and for NaN or infinity. Several threads may
+    use one codec.
+    """
+
+    name: str
+    spec: SampleSpec
+    code: Tensor
+    backend: Backend = field(repr=False)
+    bundle: Bundle | None = field(default=None, repr=False)
+
+    @property
+    def runtime(self) -> str:
+        """The runtime that runs the model: litert-xnnpack, ort-cpu, …, or program."""
+        return self.backend.runtime
+
+    def encode(self, x: Any) -> np.ndarray:
+        """Samples → codes, uint8 [n, units], or [units] for one sample; float32 where the model is float."""
+        flat, single = self.spec.flatten(x)
+        codes = self._map(flat, self.backend.encode, self.code.shape, self.code.dtype)
+        return codes[0] if single else codes
+
+    def decode(self, codes: Any) -> np.ndarray:
+        """Codes [n, units] or [units] → samples in the data's shape, unit and dtype; DataError for other codes."""
+        codes = np.asarray(codes)
+        single = codes.shape == self.code.shape
+        codes = codes[None] if single else codes
+        self.code.require(codes, "codes")
+        y = self._map(codes, self._decoded, (self.spec.inputs,), self.spec.dtype)
+        return self.spec.shaped(y, single)
+
+    def reconstruct(self, x: Any) -> np.ndarray:
+        """Samples → the samples that their codes decode to, in the data's shape, unit and dtype."""
+        flat, single = self.spec.flatten(x)
+        y = self._map(flat, self._reconstructed, (self.spec.inputs,), self.spec.dtype)
+        return self.spec.shaped(y, single)
+
+    @property
+    def detector(self) -> Detector | None:
+        """That of an anomaly bundle."""
+        return None if self.bundle is None else self.bundle.manifest.detector
+
+    def score(self, x: Any, *, axis: Literal[0, 1] | None = 1) -> Any:
+        """How badly samples are reconstructed, float64, in scaled values, in which the columns of a table compare.
+
+        `axis` as in numpy: 1, a value per sample, [n] or a float for one sample; 0, the mean error of each feature, [inputs];
+        None, the mean of these. The error of a value is its square, or what the detector of an anomaly bundle takes, see
+        `errors`; a sample's score is their mean (of `max` the largest). It is taken against `x` as given, before `x` is
+        quantized and clipped. With a detector a sample with NaN or infinity has the score NaN, and means
+        over samples leave it out.
+
+        Raises InputError for another axis, DataError for a mean over no samples.
+        """
+        if axis not in (0, 1, None):
+            raise InputError(f"axis: got {axis!r}, must be 1 (per sample), 0 (per feature) or None (all values)")
+        flat, single = self.spec.flatten(x)
+        if axis == 1:
+            scores = self._map(flat, self._scores, (), "float64", finite=self.detector is None)
+            return float(scores[0]) if single else scores
+        total, count = np.zeros(self.spec.inputs), 0
+        for _, part in self._batches(flat, finite=self.detector is None):
+            errors = self._errors(part)
+            whole = ~np.isnan(errors).any(axis=1)
+            total += errors[whole].sum(axis=0)
+            count += int(whole.sum())
+        if not count:
+            raise DataError("samples: got none without NaN or infinity, must be one or more for a mean over samples")
+        per_feature = total / count
+        return float(np.mean(per_feature)) if axis is None else per_feature
+
+    def errors(self, x: Any) -> np.ndarray:
+        """The error of each value, float64 [n, inputs], or [inputs] for one sample; of a record's windows, of each time step.
+
+        Squared, in scaled values; absolute, or squared and divided by the feature's training error squared, where that is the
+        score of an anomaly bundle. A sample with NaN or infinity has NaN throughout there.
+        """
+        flat, single = self.spec.flatten(x)
+        errors = self._map(flat, self._errors, (self.spec.inputs,), "float64", finite=self.detector is None)
+        return errors[0] if single else errors
+
+    def is_anomaly(self, x: Any) -> Any:
+        """Whether samples score above the threshold, or hold NaN or infinity: bool [n], or a bool for one sample.
+
+        Raises InputError for a bundle without a detector.
+        """
+        detector = self.require_detector("is_anomaly")
+        flat, single = self.spec.flatten(x)
+        limit = getattr(detector.thresholds, self.backend.layout)
+
+        def flags(part: np.ndarray) -> np.ndarray:
+            errors, missing = integer_errors(detector.scoring, self.backend, part)
+            return (detector.scoring.totals(errors) > limit) | missing
+
+        found = self._map(flat, flags, (), "bool", finite=False)
+        return bool(found[0]) if single else found
+
+    @property
+    def threshold(self) -> float | None:
+        """The largest score of a sample that is no anomaly, in the runtime that runs; None without a detector."""
+        return None if self.detector is None else self.detector.threshold(self.backend.layout)
+
+    def require_detector(self, what: str) -> Detector:
+        """The detector; InputError, starting with `what`, where there is none."""
+        if self.detector is None:
+            right = 'must be one of a recipe with [task] kind = "anomaly"'
+            raise InputError(f"{what}: bundle {self.name} has no threshold of anomalies, {right}; `score` gives its errors")
+        return self.detector
+
+    def compress(
+        self, x: Any, *, samples_per_frame: int = SAMPLES_PER_FRAME, max_error: float | None = None, lossless: bool = False
+    ) -> bytes:
+        """The content of a .tae file: one sample, or a batch, entropy coded in frames that each decode alone.
+
+        `max_error` gives each value back within this, in the data's unit of measure; `lossless`, of integer data, as it is.
+
+        Raises InputError where the bundle has no tables, and for `lossless` of floats; DataError where `max_error` is too small
+        for the samples; CheckError where the runtime's codes are not the program's.
+        """
+        return self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless).whole(x)
+
+    def decompress(self, data: bytes, *, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Samples start…stop − 1 of a .tae file, [n, *shape], the same in any runtime: what the program gives for their codes.
+
+        Raises FormatError for a file of another model or tables, InputError for a range it does not have, CheckError where a
+        frame is damaged; a `Reader` also gives the samples of the others.
+        """
+        reader = Reader(self.file_model, data, "data")
+        samples = np.concatenate(list(reader.samples(start, stop)))
+        reader.require_whole()
+        return samples
+
+    def encoder(
+        self,
+        *,
+        samples_per_frame: int = SAMPLES_PER_FRAME,
+        max_error: float | None = None,
+        lossless: bool = False,
+        frame_only: bool = False,
+    ) -> StreamEncoder:
+        """Samples in pieces to a .tae file in pieces, as `compress`; `frame_only`: to frames alone, as for radio packets."""
+        kind, bound = promise(max_error, lossless)
+        return StreamEncoder(
+            self.file_model,
+            self.backend,
+            samples_per_frame=samples_per_frame,
+            kind=kind,
+            bound=bound,
+            frame_only=frame_only,
+        )
+
+    def decoder(
+        self,
+        *,
+        samples_per_frame: int = SAMPLES_PER_FRAME,
+        max_error: float | None = None,
+        lossless: bool = False,
+        frame_only: bool = False,
+    ) -> StreamDecoder:
+        """The inverse of `encoder`, with the same arguments; a file states its own."""
+        kind, bound = promise(max_error, lossless)
+        return StreamDecoder(
+            self.file_model, samples_per_frame=samples_per_frame, kind=kind, bound=bound, frame_only=frame_only
+        )
+
+    def appender(self, data: Data) -> StreamEncoder:
+        """Samples in pieces to the bytes that go behind a whole .tae file, of its kind and frames; `finish` gives a new index.
+
+        Raises FormatError for a file of another model or tables, CheckError for one that is damaged or cut off.
+        """
+        reader = Reader(self.file_model, data, "data")
+        reader.require_whole()
+        header, whole = reader.contents.header, last_whole(data, reader.contents)
+        require_frames(data, reader.contents.frames, header, "data")
+        return StreamEncoder(
+            self.file_model,
+            self.backend,
+            samples_per_frame=header.samples_per_frame,
+            kind=header.kind,
+            bound=header.bound,
+            after=whole,
+        )
+
+    @cached_property
+    def file_model(self) -> FileModel:
+        """The program and the tables that .tae files rest on; InputError for a model archive, and a bundle without tables."""
+        if self.bundle is None:
+            raise InputError(f"{self.name}: a model archive has no frequency tables; .tae files need a bundle")
+        return FileModel.of(self.bundle, self.backend if isinstance(self.backend, ProgramBackend) else None)
+
+    def _decoded(self, codes: np.ndarray) -> np.ndarray:
+        return self.backend.samples(self.backend.decode(codes))
+
+    def _reconstructed(self, x: np.ndarray) -> np.ndarray:
+        return self.backend.samples(self.backend.reconstruct(x)[1])
+
+    def _errors(self, x: np.ndarray) -> np.ndarray:
+        if self.detector is None:
+            return squared_errors(self.spec.scaling, x, self.backend.scaled_values(self.backend.reconstruct(x)[1]))
+        scoring = self.detector.scoring
+        errors, missing = integer_errors(scoring, self.backend, x)
+        return np.where(missing[:, None], np.nan, scoring.terms(errors) * scoring.value_factor)
+
+    def _scores(self, x: np.ndarray) -> np.ndarray:
+        if self.detector is None:
+            return self._errors(x).mean(axis=1)
+        scoring = self.detector.scoring
+        errors, missing = integer_errors(scoring, self.backend, x)
+        return np.where(missing, np.nan, scoring.totals(errors) * scoring.factor)
+
+    def _map(
+        self,
+        x: np.ndarray,
+        function: Callable[[np.ndarray], np.ndarray],
+        size: tuple[int, ...],
+        dtype: str,
+        *,
+        finite: bool = True,
+    ) -> np.ndarray:
+        """The outputs of `function`, [n, *size], for batches of samples or codes [n, …]; if `finite`, DataError for others."""
+        if 0 < len(x) <= BATCH:
+            if finite:
+                self.spec.require_finite(x)
+            return function(np.ascontiguousarray(x))
+        whole = np.empty((len(x), *size), dtype)
+        for start, part in self._batches(x, finite=finite):
+            whole[start : start + len(part)] = function(part)
+        return whole
+
+    def _batches(self, x: np.ndarray, *, finite: bool = True) -> Iterator[tuple[int, np.ndarray]]:
+        """(index of the first, samples or codes), contiguous; if `finite`, DataError where they are not."""
+        for start in range(0, len(x), BATCH):
+            part = np.ascontiguousarray(x[start : start + BATCH])
+            if finite:
+                self.spec.require_finite(part, start)
+            yield start, part
+
+
+def load(path: str | Path, *, runtime: str = AUTO) -> Codec:
+    """Open a bundle, OUT of a run, or a model archive as a codec.
+
+    `runtime`: a runtime of `RUNTIMES`, `program` (the exact reference), or `auto`: LiteRT or ONNX Runtime, the first that is
+    installed and has a file in the bundle; `program` in a bundle of C files alone. `c` compiles what `to_c` writes of the
+    program, with or without a .c file in the bundle. An archive takes TensorFlow and runs as its program.
+
+    Raises InputError where the path is none of these or the runtime has no file, FormatError for a file that is damaged or
+    not the manifest's, UnavailableError where the runtime is not installed.
+    """
+    path = Path(path)
+    return _open_archive(path, runtime) if path.is_file() else open_bundle(bundle_of(path), runtime)
+
+
+def bundle_of(path: Path) -> Bundle:
+    """The bundle that a folder is, or holds as OUT of a run; InputError where it is neither."""
+    for folder in (path, path / "bundle"):
+        if (folder / FILE).is_file():
+            return Bundle.open(folder)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if (path / "run.json").is_file():
+        raise InputError(f"{path}: this run has no bundle yet; `tiedae run RECIPE --out {path} --resume` finishes it")
+    raise InputError(f"{path}: must hold {FILE} (a bundle) or bundle/{FILE} (OUT of a run)")
+
+
+def _open_archive(path: Path, runtime: str) -> Codec:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+
+    if runtime not in (AUTO, PROGRAM):
+        raise InputError(f"runtime: got {runtime!r}, a model archive runs as its program; export a bundle for others")
+    model = TiedAutoencoder.load(path)
+    if model.spec is None:
+        raise InputError(f"{path}: does not say how its samples are scaled; load the run's OUT, or save the model again")
+    return codec_of(model, model.spec, path.stem)
+
+
+def codec_of(model: TiedAutoencoder, spec: SampleSpec, name: str) -> Codec:
+    """The codec of a model in memory, which runs as its program: it needs no TensorFlow from then on."""
+    from tiedae.program.lowering import lower
+
+    program, maps = lower(model, name, layout="fused"), None
+    if program.quantized:
+        maps, scaling = fit(spec, program.quantization("x"), program.quantization("y"))
+        spec = structs.replace(spec, scaling=scaling)
+    io = FileIO.of(ExportConfig(), spec.scaling, spec.dtype)
+    return Codec(name, spec, program.tensors["code"], ProgramBackend(program, spec, io, maps))
+
+
+def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
+    """The codec of a bundle; see `load`."""
+    manifest = bundle.manifest
+    spec, tensors = manifest.data.spec, manifest.tensors
+    code = Tensor("code", (manifest.model.widths[-1],), tensors.code)
+    own = any(bundle.files_of(target, PRECISION) for target, row in TARGETS.items() if not row.source)
+    if runtime == PROGRAM or (runtime == AUTO and not own):
+        program = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
+        return Codec(manifest.name, spec, code, program, bundle)
+    if runtime in RUNTIMES and TARGETS[RUNTIMES[runtime].format].source:
+        program = program_of(bundle)
+        given = (program, spec, manifest.io, manifest.integer_maps, runtime)
+        backend = ProgramBackend(*given, session=written_anew(program, runtime))
+        return Codec(manifest.name, spec, code, backend, bundle)
+    session = _session(bundle, runtime)
+    target = RUNTIMES[session.runtime].format
+    io, whole = bundle.file_io(target, PRECISION), "reconstruct" in bundle.files_of(target, PRECISION)
+    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y, whole), bundle)
+
+
+def open_files(bundle: Bundle) -> Backend | None:
+    """The int8 files in the usual runtime of a target, one of the program's own layout first; None where no target's files
+    hold the whole model.
+
+    Raises FormatError for a file that is not the manifest's, UnavailableError where none of the runtimes can run,
+    NotInstalledError where none is installed.
+    """
+    errors: list[UnavailableError] = []
+    for target in sorted(TARGETS, key=lambda name: (TARGETS[name].source, TARGETS[name].layout != "fused")):
+        signatures = bundle.files_of(target, PRECISION).keys()
+        if "reconstruct" in signatures or {"encode", "decode"} <= signatures:
+            try:
+                return open_bundle(bundle, usual(target)).backend
+            except UnavailableError as error:
+                errors.append(error)
+    if not errors:
+        return None
+    absent = all(isinstance(error, NotInstalledError) for error in errors)
+    raise (NotInstalledError if absent else UnavailableError)("; ".join(map(str, errors)))
+
+
+def _session(bundle: Bundle, runtime: str) -> Session:
+    """The int8 files in a runtime; with `auto`, in the first usual runtime that is here."""
+    if runtime != AUTO and runtime not in RUNTIMES:
+        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join((AUTO, PROGRAM, *RUNTIMES))}")
+    reasons = []
+    for name in [usual(target) for target, row in TARGETS.items() if not row.source] if runtime == AUTO else [runtime]:
+        target = RUNTIMES[name].format
+        files = bundle.files_of(target, PRECISION)
+        if not files:
+            reasons.append(f"{name}: no {TARGETS[target].label} file in {bundle.path}")
+            continue
+        bundle.require_intact([*files.values(), *bundle.companions(target, PRECISION)])
+        try:
+            return RUNTIMES[name].open({signature: bundle.path / file for signature, file in files.items()})
+        except UnavailableError as error:
+            reasons.append(f"{name}: {error}")
+    raise UnavailableError("; ".join(reasons) + f"; runtime={PROGRAM!r} needs none")

@@ -1,0 +1,394 @@
+"""The bytes of a .tae file: a header, frames that each decode alone, an index. docs/format.md specifies them.
+
+No model is needed here. Any bytes are read without a crash: lengths are compared with the bytes that are there before use, and
+what a frame may decode to is limited before a model sees it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from mmap import mmap
+from typing import NamedTuple
+
+from tiedae.compress.errors import FormatError, InputError
+
+SUFFIX = ".tae"
+MAGIC = b"\x89TAE"
+VERSION = 1
+SAMPLES_PER_FRAME = 64
+MOST_SAMPLES = (1 << 16) - 1
+"""The largest number of samples in a frame."""
+MOST_BYTES = 1 << 26
+"""Bytes of samples that a frame decodes to at most; one sample is always allowed."""
+MODE_COUNT = 15
+
+_HEADER = struct.Struct("<4sBBHI8s")
+_BOUND = struct.Struct("<d")
+_NUMBER = struct.Struct("<I")
+_MARKER = 0xA7
+_FULL, _OTHER = 0xD0, 0xE0
+"""Mode 0 of a frame with the header's number of samples, and of one that states its number."""
+_INDEX = bytes((_MARKER, 0xEF))
+_FRAME_START = re.compile(rb"\xa7[\xd0-\xde\xe0-\xee]")
+_SHORTEST = 2 + 1 + _NUMBER.size
+"""Bytes of the shortest frame."""
+_SCAN_WORK = 64
+"""Bytes of false frames that a scan reads, per byte of the file. Only crafted files reach it; the rest of them is damaged."""
+_WALK = 32
+"""What a byte of an index that is read forward counts for in that."""
+
+NO_INDEX = "it does not end in an index of its frames: it was cut off, is not finished, or lost some"
+LONGEST_HEADER = _HEADER.size + _BOUND.size + _NUMBER.size
+
+Data = bytes | bytearray | mmap
+
+
+_CLASSED = 4
+"""The flag of files whose samples have classes, beside the kind."""
+
+
+class FileKind(IntEnum):
+    """What a file promises of its samples; the low bits of the header's flags."""
+
+    LOSSY = 0
+    BOUNDED = 1
+    LOSSLESS = 2
+
+
+def promise(max_error: float | None, lossless: bool) -> tuple[FileKind, float]:
+    """The kind of a file, and its bound, as options name them; InputError for both options."""
+    if lossless and max_error is not None:
+        raise InputError(f"max error {max_error:g}: a lossless file has none; give one of the two")
+    if max_error is not None:
+        return FileKind.BOUNDED, float(max_error)
+    return (FileKind.LOSSLESS if lossless else FileKind.LOSSY), 0.0
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a file say.
+
+    `identity`: 8 bytes that name the program, tables, shape, dtype and scaling. `sample_bytes`: of a sample in the data's
+    dtype. `bound`: the largest error of a value in the data's unit of measure, only of bounded files. `classed`: whether the
+    codes of a sample begin with its class. Raises InputError for other values.
+    """
+
+    identity: bytes
+    sample_bytes: int
+    samples_per_frame: int = SAMPLES_PER_FRAME
+    kind: FileKind = FileKind.LOSSY
+    bound: float = 0.0
+    classed: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.identity) != 8 or not 0 < self.sample_bytes < 1 << 32:
+            raise InputError(f"header: got {len(self.identity)} bytes of identity, {self.sample_bytes} of a sample")
+        if not 0 < self.samples_per_frame <= MOST_SAMPLES:
+            raise InputError(f"samples per frame: got {self.samples_per_frame}, must lie in 1…{MOST_SAMPLES:,}")
+        if self.samples_per_frame > self.samples_within(MOST_BYTES):
+            got = f"{self.samples_per_frame} samples per frame, of {self.sample_bytes:,} bytes each"
+            right = f"{self.samples_within(MOST_BYTES):,} at most: a frame holds {MOST_BYTES:,} bytes of samples"
+            raise InputError(f"frame: got {got}, must be {right}")
+        bounded = self.kind is FileKind.BOUNDED
+        if not (0 < self.bound < math.inf if bounded else self.bound == 0):
+            right = "finite and above 0" if bounded else "0"
+            raise InputError(f"bound of a {self.kind.name.lower()} file: got {self.bound}, must be {right}")
+
+    def to_bytes(self) -> bytes:
+        return self._body + _NUMBER.pack(self.checksum)
+
+    def samples_within(self, size: int) -> int:
+        """Samples that take `size` bytes at most; always one or more."""
+        return max(1, size // self.sample_bytes)
+
+    @cached_property
+    def checksum(self) -> int:
+        """CRC-32 of the bytes before it; those of frames and index continue it."""
+        return zlib.crc32(self._body)
+
+    @property
+    def size(self) -> int:
+        return len(self._body) + _NUMBER.size
+
+    @property
+    def _body(self) -> bytes:
+        flags = self.kind | _CLASSED * self.classed
+        fields = (MAGIC, VERSION, flags, self.samples_per_frame, self.sample_bytes, self.identity)
+        return _HEADER.pack(*fields) + (_BOUND.pack(self.bound) if self.kind is FileKind.BOUNDED else b"")
+
+    @classmethod
+    def from_bytes(cls, data: Data, source: object) -> Header:
+        """The header at the start of a file; FormatError, which starts with `source`, for anything else."""
+        if data[: len(MAGIC)] != MAGIC:
+            raise FormatError(f"{source}: not a {SUFFIX} file")
+        if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
+            raise FormatError(f"{source}: a {SUFFIX} file of version {data[len(MAGIC)]}, this tiedae reads version {VERSION}")
+        if len(data) < _HEADER.size:
+            raise FormatError(f"{source}: damaged: ends in the header")
+        _, _, flags, samples, sample_bytes, identity = _HEADER.unpack_from(data)
+        kind, known = flags & ~_CLASSED, [*FileKind, *(each | _CLASSED for each in FileKind)]
+        if flags not in known:
+            raise FormatError(f"{source}: flags {flags:#04x}, this tiedae reads {', '.join(f'{each:#04x}' for each in known)}")
+        size = _HEADER.size + (_BOUND.size if kind == FileKind.BOUNDED else 0)
+        if len(data) < size + _NUMBER.size:
+            raise FormatError(f"{source}: damaged: ends in the header")
+        (bound,) = _BOUND.unpack_from(data, _HEADER.size) if kind == FileKind.BOUNDED else (0.0,)
+        if _NUMBER.unpack_from(data, size)[0] != zlib.crc32(data[:size]):
+            raise FormatError(f"{source}: damaged: the header's checksum is not that of its bytes")
+        try:
+            return cls(identity, sample_bytes, samples, FileKind(kind), bound, flags != kind)
+        except InputError as error:
+            raise FormatError(f"{source}: damaged: {error}") from None
+
+
+class FrameSpan(NamedTuple):
+    """Where a frame is: the number of its first sample in the file, its samples, its first byte, its bytes."""
+
+    first: int
+    samples: int
+    offset: int
+    size: int
+
+    @property
+    def stop(self) -> int:
+        return self.offset + self.size
+
+    def text(self, number: int) -> str:
+        return f"frame {number} (samples {self.first} to {self.first + self.samples - 1})"
+
+
+class Gap(NamedTuple):
+    """Bytes between frames, or behind the last one, that are no frame: an index, or damaged."""
+
+    offset: int
+    stop: int
+
+    @property
+    def text(self) -> str:
+        return f"bytes {self.offset} to {self.stop - 1} hold no whole frame"
+
+
+class Payload(NamedTuple):
+    """What a frame holds: its mode and the mode's bytes."""
+
+    mode: int
+    data: bytes
+
+
+def pack_frame(header: Header, mode: int, samples: int, payload: bytes) -> bytes:
+    """A frame: marker and mode, number of samples unless it is the header's, bytes of the payload, CRC-32, payload."""
+    full = samples == header.samples_per_frame
+    head = bytes((_MARKER, mode + (_FULL if full else _OTHER))) + (b"" if full else _varint(samples)) + _varint(len(payload))
+    return head + _NUMBER.pack(zlib.crc32(payload, zlib.crc32(head, header.checksum))) + payload
+
+
+def pack_index(header: Header, entries: Iterable[tuple[int, int]]) -> bytes:
+    """The index, by which a file ends: (samples, bytes) of each frame. No samples: bytes to skip, such as an earlier index."""
+    body = _INDEX + b"".join(_varint(samples) + _varint(size) for samples, size in entries)
+    body += _NUMBER.pack(len(body) + 2 * _NUMBER.size)
+    return body + _NUMBER.pack(zlib.crc32(body, header.checksum))
+
+
+def read_frame(data: Data, frame: FrameSpan, header: Header) -> Payload:
+    """What a frame holds; FormatError where its bytes are damaged or not those of this place."""
+    try:
+        found, payload = _frame_at(data, frame.offset, header, frame.first)
+    except (IndexError, ValueError):
+        raise FormatError("damaged: the checksum is not that of its bytes") from None
+    if found != frame:
+        raise FormatError(f"damaged: {found.samples} samples in {found.size} bytes, must be {frame.samples} in {frame.size}")
+    return payload
+
+
+def scan(
+    data: Data, offset: int, header: Header, *, first: int = 0, final: bool = True, longest: int = 1 << 32
+) -> Iterator[FrameSpan | Gap]:
+    """The frames from an offset on, and the gaps between them, without the index; `first`: the number of the first sample.
+
+    Unless `final`, more bytes will follow: the scan ends before what they may complete, frames of payloads of `longest` bytes.
+    """
+    work = _SCAN_WORK * (len(data) - offset) + (1 << 20)
+    while offset < len(data):
+        try:
+            frame, _ = _frame_at(data, offset, header, first)
+        except (IndexError, ValueError) as error:
+            if isinstance(error, IndexError) and not final and not _exceeds(data, offset, header, longest):
+                return
+            stop, walked = _index_stop(data, offset, min(len(data), offset + work // _WALK), header)
+            work -= _WALK * walked
+            if stop is None:
+                stop, work = _next_frame(data, offset + 1, header, work)
+                if stop == len(data) and not final:
+                    return
+            yield Gap(offset, stop)
+            offset = stop
+        else:
+            yield frame
+            offset, first = frame.stop, first + frame.samples
+
+
+def _exceeds(data: Data, offset: int, header: Header, longest: int) -> bool:
+    """Whether a frame that has begun states a payload of more than `longest` bytes."""
+    try:
+        _, _, start, stop = _head_at(data, offset, header)
+    except IndexError:
+        return False
+    return stop - start > longest
+
+
+def _next_frame(data: Data, offset: int, header: Header, work: int) -> tuple[int, int]:
+    """Where the next whole frame begins, or the data end, and the work that is left."""
+    while work > 0 and (match := _FRAME_START.search(data, offset)):
+        offset = match.start()
+        try:
+            *_, stop = _head_at(data, offset, header)
+            work -= stop - offset if stop <= len(data) else 0
+            _frame_at(data, offset, header, 0)
+            return offset, work
+        except (IndexError, ValueError):
+            offset += 1
+    return len(data), work
+
+
+@dataclass(frozen=True)
+class FileContents:
+    """A file's header and frames, and what is wrong with the file as a whole.
+
+    `indexed`: whether the index is whole; then the frames are those it lists, and may be damaged. Without it they were found
+    by a scan, and are whole. `placed`: whether the numbers of their samples are known: no damaged part before a frame.
+    """
+
+    header: Header
+    frames: tuple[FrameSpan, ...]
+    indexed: bool
+    placed: bool
+    problems: tuple[str, ...]
+
+    @property
+    def samples(self) -> int:
+        """All samples of the frames."""
+        return sum(frame.samples for frame in self.frames)
+
+
+def read(data: Data, source: object) -> FileContents:
+    """Header and frames of a file; FormatError, which starts with `source`, for an unusable header."""
+    header = Header.from_bytes(data, source)
+    start = _index_start(data, len(data), header)
+    frames = None if start is None else listed_frames(data, start, len(data), header)
+    if frames is not None:
+        return FileContents(header, frames, True, True, ())
+    found = list(scan(data, header.size, header))
+    damaged = [gap for gap in found if isinstance(gap, Gap) and not is_index(data, gap, header)]
+    problems = [*(gap.text for gap in damaged), NO_INDEX]
+    placed = start is None and all(gap.stop == len(data) for gap in damaged)
+    return FileContents(header, tuple(frame for frame in found if isinstance(frame, FrameSpan)), False, placed, tuple(problems))
+
+
+def is_index(data: Data, gap: Gap, header: Header) -> bool:
+    """Whether a gap is an index, such as that of before more frames were appended."""
+    return _index_start(data, gap.stop, header, gap.offset) is not None
+
+
+def _index_stop(data: Data, start: int, limit: int, header: Header) -> tuple[int | None, int]:
+    """Where an index that starts there ends, at most at the limit, or None; and the bytes that were read to find it."""
+    at = start + len(_INDEX)
+    if data[start:at] != _INDEX:
+        return None, 0
+    try:
+        while (stop := at + 2 * _NUMBER.size) <= limit:
+            if _NUMBER.unpack_from(data, at)[0] == stop - start and _index_start(data, stop, header, start) is not None:
+                return stop, stop - start
+            _, at = _read_varint(data, at)
+            _, at = _read_varint(data, at)
+    except (IndexError, ValueError):
+        pass
+    return None, at - start
+
+
+def _index_start(data: Data, stop: int, header: Header, begin: int | None = None) -> int | None:
+    """Where an index that ends at `stop` begins; None where there is none, or not at `begin`."""
+    least = len(_INDEX) + 2 * _NUMBER.size
+    if stop < least:
+        return None
+    size, checksum = struct.unpack_from("<2I", data, stop - 2 * _NUMBER.size)
+    start = stop - size
+    if not least <= size <= stop or data[start : start + len(_INDEX)] != _INDEX or begin not in (None, start):
+        return None
+    return start if zlib.crc32(data[start : stop - _NUMBER.size], header.checksum) == checksum else None
+
+
+def listed_frames(data: Data, start: int, stop: int, header: Header) -> tuple[FrameSpan, ...] | None:
+    """The frames that an index from `start` to `stop` lists; None where they are not those between header and index.
+
+    No frame is shorter than `_SHORTEST`, so that an index cannot list more than the bytes before it hold.
+    """
+    frames, first, offset, at = [], 0, header.size, start + len(_INDEX)
+    entries_stop = stop - 2 * _NUMBER.size
+    try:
+        while at < entries_stop:
+            samples, at = _read_varint(data, at)
+            size, at = _read_varint(data, at)
+            if samples > header.samples_per_frame or not _SHORTEST <= size <= start - offset:
+                return None
+            if samples:
+                frames.append(FrameSpan(first, samples, offset, size))
+            first, offset = first + samples, offset + size
+    except (IndexError, ValueError):
+        return None
+    return tuple(frames) if (at, offset) == (entries_stop, start) else None
+
+
+def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[FrameSpan, Payload]:
+    """The frame at an offset; ValueError where there is none, IndexError where the data end before it does."""
+    mode, samples, start, stop = _head_at(data, offset, header)
+    if stop > len(data):
+        raise IndexError("payload")
+    payload = data[start:stop]
+    head, (checksum,) = data[offset : start - _NUMBER.size], _NUMBER.unpack_from(data, start - _NUMBER.size)
+    if zlib.crc32(payload, zlib.crc32(head, header.checksum)) != checksum:
+        raise ValueError("checksum")
+    return FrameSpan(first, samples, offset, stop - offset), Payload(mode, bytes(payload))
+
+
+def _head_at(data: Data, offset: int, header: Header) -> tuple[int, int, int, int]:
+    """Mode, number of samples, and the payload's start and stop, as a frame's first bytes state them."""
+    marker, second = data[offset], data[offset + 1]
+    full = second < _OTHER
+    mode = second - (_FULL if full else _OTHER)
+    if marker != _MARKER or not 0 <= mode < MODE_COUNT:
+        raise ValueError("marker")
+    samples, at = (header.samples_per_frame, offset + 2) if full else _read_varint(data, offset + 2)
+    if not (full or 0 < samples < header.samples_per_frame):
+        raise ValueError("samples")
+    size, at = _read_varint(data, at)
+    return mode, samples, at + _NUMBER.size, at + _NUMBER.size + size
+
+
+def _varint(number: int) -> bytes:
+    """A number below 2³² in 1 to 5 bytes: 7 bits each, low ones first, 128 added to all but the last."""
+    parts = []
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    return bytes((*parts, number))
+
+
+def _read_varint(data: Data, at: int) -> tuple[int, int]:
+    """A number and where the next byte is; ValueError for more than 32 bits or a needless byte."""
+    number = shift = 0
+    while (part := data[at]) > 127:
+        number |= (part & 127) << shift
+        at, shift = at + 1, shift + 7
+        if shift > 28:
+            raise ValueError("number")
+    number |= part << shift
+    if number >> 32 or (shift and not part):
+        raise ValueError("number")
+    return number, at + 1

@@ -1,0 +1,334 @@
+"""Samples to the payloads of frames and back: what both ends of a file have in common, and the modes of a frame."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.manifest import Manifest, decoding_text
+from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.entropy import grid, rans
+from tiedae.entropy.classes import CodeTables
+from tiedae.entropy.damage import DamagedFrames, refuse
+from tiedae.entropy.residual_tables import ResidualTables, bases
+from tiedae.entropy.residuals import LARGEST_BOUND, ResidualCoder
+from tiedae.export.c.codec_source import SampleCodec
+from tiedae.export.targets import ModelCodec
+
+from .backends import ProgramBackend, program_of
+from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
+
+_CODE_BYTES = struct.Struct("<I")
+
+
+def model_codec(
+    manifest: Manifest, tables: CodeTables, residuals: ResidualTables | None, written: Path | None = None
+) -> ModelCodec:
+    """What makes the model of a manifest a codec. `written`: the bundle that holds the manifest, where there is one."""
+    text = decoding_text(written or manifest) + tables.to_bytes() + (b"" if residuals is None else residuals.to_bytes())
+    coding = SampleCodec(tables, hashlib.sha256(text).digest()[:8], residuals)
+    return ModelCodec(manifest.data.spec, manifest.integer_maps, coding)
+
+
+def codec_of_bundle(bundle: Bundle) -> ModelCodec:
+    """That of a bundle; InputError where it has no tables, FormatError where they are damaged."""
+    return model_codec(bundle.manifest, bundle.tables(), bundle.residuals(), bundle.path)
+
+
+@dataclass(frozen=True)
+class FileModel:
+    """What encoder and decoder of a file share: the fused program, the tables of its codes, the samples' shape and dtype.
+
+    `residuals`: the tables of integer samples' residuals, which bounded and lossless files need.
+
+    `identity`: 8 bytes that name all of it, in the header of each file.
+    """
+
+    program: ProgramBackend
+    tables: CodeTables
+    identity: bytes
+    residuals: ResidualTables | None = None
+
+    @classmethod
+    def of(cls, bundle: Bundle, program: ProgramBackend | None = None) -> FileModel:
+        """That of a bundle; InputError where it has no tables, FormatError where it is damaged.
+
+        `program`: the bundle's, where it is known.
+        """
+        codec, manifest = codec_of_bundle(bundle), bundle.manifest
+        if program is None:
+            program = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
+        return cls(program, codec.coding.tables, codec.coding.identity, codec.coding.residuals)
+
+    @property
+    def spec(self) -> SampleSpec:
+        return self.program.spec
+
+    @property
+    def coding(self) -> SampleCodec:
+        """What its files are coded with, for C."""
+        return SampleCodec(self.tables, self.identity, self.residuals)
+
+    def header(self, samples_per_frame: int, kind: FileKind = FileKind.LOSSY, bound: float = 0.0) -> Header:
+        """The header of a file of this model; InputError for a number, kind or bound that there cannot be."""
+        if problem := self._problem(kind, bound):
+            raise InputError(problem)
+        return Header(self.identity, self.sample_bytes, samples_per_frame, kind, bound, self.tables.classes > 1)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample in the data's dtype."""
+        return self.spec.inputs * np.dtype(self.spec.dtype).itemsize
+
+    def longest_payload(self, samples: int) -> int:
+        """Bytes of a frame's payload at most; docs/format.md, "Frame", derives it."""
+        return 13 + samples * (self.tables.longest + 6 * self.spec.inputs)
+
+    def require(self, header: Header, source: object) -> None:
+        """Raise FormatError, which starts with `source`, for a file of another model or of a kind that the data do not have."""
+        if header.identity != self.identity:
+            made, own = header.identity.hex(), self.identity.hex()
+            what = "model, tables, shape, dtype or scaling"
+            raise FormatError(f"{source}: was encoded with another {what}: its identity is {made}, must be {own}")
+        if header.sample_bytes != self.sample_bytes:
+            raise FormatError(f"{source}: damaged: samples of {header.sample_bytes} bytes, must be {self.sample_bytes}")
+        if header.classed != (self.tables.classes > 1):
+            got, right = ("has", "none") if header.classed else ("has no", "one")
+            raise FormatError(f"{source}: damaged: {got} class per sample, must have {right}, as the tables")
+        if problem := self._problem(header.kind, header.bound):
+            raise FormatError(f"{source}: {problem}")
+
+    def _problem(self, kind: FileKind, bound: float) -> str:
+        """Why this model has no files of a kind and bound; empty where it has."""
+        name, dtype = kind.name.lower(), self.spec.dtype
+        if kind is FileKind.LOSSY:
+            return ""
+        if kind is FileKind.LOSSLESS and dtype not in INTEGERS:
+            return (
+                f"{name}: the data are {dtype}, must be {', '.join(INTEGERS)}: residuals are integers; max_error bounds floats"
+            )
+        if self.residuals is None:
+            return f"{name}: the bundle holds no tables of residuals; export the model again to get them"
+        if kind is FileKind.BOUNDED and dtype in INTEGERS and not (bound.is_integer() and 1 <= bound <= LARGEST_BOUND):
+            return f"max error: got {bound:g}, must be an integer in 1…{LARGEST_BOUND:,} for {dtype}; lossless is 0"
+        return ""
+
+    def modes(self, kind: FileKind) -> tuple[int, ...]:
+        """The modes of frames in files of a kind."""
+        if kind is FileKind.LOSSY:
+            return (0,)
+        return (1, 2) if self.spec.dtype in INTEGERS else (3, 4)
+
+    def samples(self, codes: np.ndarray) -> np.ndarray:
+        """What codes [n, units] decode to, [n, inputs] in the data's unit of measure and dtype, the same on every machine."""
+        return self.program.samples(self.program.decode(codes))
+
+    def bases(self, codes: np.ndarray) -> np.ndarray:
+        """The same of float data in float64, before they are rounded to the dtype."""
+        return self.program.real_samples(self.program.decode(codes))
+
+
+@dataclass(frozen=True)
+class FrameMode:
+    """How a frame holds its samples.
+
+    `encode`: samples [n, inputs] and codes [n, units] of each frame → payloads, None where it cannot hold a frame. `decode`:
+    payloads and numbers of samples → the samples of each frame, [n, inputs] in the data's dtype; DamagedFrames for payloads
+    that `encode` does not make.
+    """
+
+    name: str
+    encode: Callable[[FileModel, Header, Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[bytes | None]]
+    decode: Callable[[FileModel, Header, Sequence[bytes], Sequence[int]], list[np.ndarray]]
+
+
+def _encode_codes(
+    model: FileModel, _header: Header, _samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+) -> list[bytes]:
+    return rans.encode(model.tables, codes)
+
+
+def _decode_codes(model: FileModel, _header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    return _cut(model.samples(np.concatenate(rans.decode(model.tables, payloads, counts))), counts)
+
+
+def _encode_prediction(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
+) -> list[bytes]:
+    assert model.residuals is not None
+    return model.residuals.prediction.encode(samples, int(header.bound))
+
+
+def _decode_prediction(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    return model.residuals.prediction.decode(payloads, counts, int(header.bound))
+
+
+def _encode_both(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+) -> list[bytes | None]:
+    assert model.residuals is not None
+    y = _cut(model.samples(np.concatenate(codes)), [len(each) for each in codes])
+    rests = model.residuals.corrections.encode(samples, int(header.bound), y)
+    return _joined(model, codes, rests)
+
+
+def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    codes, rests = _split(payloads)
+    y = _decode_codes(model, header, codes, counts)
+    return model.residuals.corrections.decode(rests, counts, int(header.bound), y)
+
+
+def _encode_scales(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
+) -> list[bytes | None]:
+    assert model.residuals is not None
+    return _encode_grid(model.residuals.prediction, header, samples, [bases(model.spec)] * len(samples))
+
+
+def _decode_scales(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    around = [bases(model.spec)] * len(counts)
+    return _decode_grid(model.residuals.prediction, header, payloads, counts, around, model.spec.dtype)
+
+
+def _encode_both_steps(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+) -> list[bytes | None]:
+    assert model.residuals is not None
+    around = _cut(model.bases(np.concatenate(codes)), [len(each) for each in codes])
+    return _joined(model, codes, _encode_grid(model.residuals.corrections, header, samples, around))
+
+
+def _decode_both_steps(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    assert model.residuals is not None
+    codes, rests = _split(payloads)
+    around = _cut(model.bases(np.concatenate(rans.decode(model.tables, codes, counts))), counts)
+    return _decode_grid(model.residuals.corrections, header, rests, counts, around, model.spec.dtype)
+
+
+def _encode_grid(
+    coder: ResidualCoder, header: Header, samples: Sequence[np.ndarray], around: Sequence[np.ndarray]
+) -> list[bytes | None]:
+    found = [grid.steps_of(each, base, header.bound) for each, base in zip(samples, around, strict=True)]
+    streams = iter(coder.encode([each[1] for each in found if each is not None], 0))
+    return [None if each is None else bytes((each[0],)) + next(streams) for each in found]
+
+
+def _decode_grid(
+    coder: ResidualCoder,
+    header: Header,
+    payloads: Sequence[bytes],
+    counts: Sequence[int],
+    around: Sequence[np.ndarray],
+    dtype: str,
+) -> list[np.ndarray]:
+    wrong = (i for i, payload in enumerate(payloads) if not payload or payload[0] > grid.HALVINGS)
+    refuse({i: f"its step is halved more than {grid.HALVINGS} times" for i in wrong})
+    steps = coder.decode([payload[1:] for payload in payloads], counts, 0)
+    halved = [payload[0] for payload in payloads]
+    return [
+        grid.restored(each, base, header.bound, halvings, dtype)
+        for each, base, halvings in zip(steps, around, halved, strict=True)
+    ]
+
+
+def _joined(model: FileModel, codes: Sequence[np.ndarray], rests: Sequence[bytes | None]) -> list[bytes | None]:
+    """Payloads of codes, each with its residuals behind it."""
+    coded = rans.encode(model.tables, codes)
+    return [
+        None if rest is None else _CODE_BYTES.pack(len(code)) + code + rest for code, rest in zip(coded, rests, strict=True)
+    ]
+
+
+def _cut(values: np.ndarray, counts: Sequence[int]) -> list[np.ndarray]:
+    return np.split(values, np.cumsum(counts)[:-1])
+
+
+def _split(payloads: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The codes of payloads, and their residuals."""
+    sizes = [int.from_bytes(payload[: _CODE_BYTES.size], "little") for payload in payloads]
+    refuse(
+        {
+            i: f"{len(payload)} bytes cannot hold {size} bytes of codes"
+            for i, (payload, size) in enumerate(zip(payloads, sizes, strict=True))
+            if size > len(payload) - _CODE_BYTES.size
+        }
+    )
+    parts = [payload[_CODE_BYTES.size :] for payload in payloads]
+    pairs = list(zip(parts, sizes, strict=True))
+    return [part[:size] for part, size in pairs], [part[size:] for part, size in pairs]
+
+
+MODES: Mapping[int, FrameMode] = {
+    0: FrameMode("codes", _encode_codes, _decode_codes),
+    1: FrameMode("prediction", _encode_prediction, _decode_prediction),
+    2: FrameMode("codes and residuals", _encode_both, _decode_both),
+    3: FrameMode("prediction on a grid", _encode_scales, _decode_scales),
+    4: FrameMode("codes and residuals on a grid", _encode_both_steps, _decode_both_steps),
+}
+"""The modes of a frame by number, below 15."""
+
+
+def encode_frames(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+) -> list[Payload]:
+    """The shortest payload of each frame, of equal ones that of the first mode; DataError where no mode can hold one."""
+    modes = model.modes(header.kind)
+    tried = [MODES[i].encode(model, header, samples, codes) for i in modes]
+    payloads: list[Payload] = []
+    for frame in zip(*tried, strict=True):
+        found = [Payload(i, data) for i, data in zip(modes, frame, strict=True) if data is not None]
+        if not found:
+            reach = f"{grid.LARGEST:,} steps of twice that from its reconstruction"
+            raise DataError(
+                f"max error {header.bound:g}: too small: a value is more than {reach}, or {model.spec.dtype} is coarser there"
+            )
+        payloads.append(min(found, key=lambda payload: len(payload.data)))
+    return payloads
+
+
+def decode_frames(
+    model: FileModel, header: Header, data: Data, frames: Sequence[FrameSpan]
+) -> tuple[list[np.ndarray], dict[FrameSpan, str]]:
+    """The samples of each whole frame in order, [n, inputs] in the data's dtype, and what is wrong with the others."""
+    payloads: dict[FrameSpan, Payload] = {}
+    problems: dict[FrameSpan, str] = {}
+    for frame in frames:
+        try:
+            payloads[frame] = read_frame(data, frame, header)
+            if payloads[frame].mode not in model.modes(header.kind):
+                raise FormatError(f"damaged: mode {payloads.pop(frame).mode}, which files of its kind do not have")
+        except FormatError as error:
+            problems[frame] = str(error)
+    decoded: dict[FrameSpan, np.ndarray] = {}
+    for mode in dict.fromkeys(payload.mode for payload in payloads.values()):
+        _decode_mode(model, header, {f: each for f, each in payloads.items() if each.mode == mode}, decoded, problems)
+    return [decoded[frame] for frame in frames if frame in decoded], problems
+
+
+def _decode_mode(
+    model: FileModel,
+    header: Header,
+    payloads: Mapping[FrameSpan, Payload],
+    decoded: dict[FrameSpan, np.ndarray],
+    problems: dict[FrameSpan, str],
+) -> None:
+    """Decode frames of one mode together; where some are damaged, the others again. A mode names all of one kind of damage."""
+    mode = MODES[next(iter(payloads.values())).mode]
+    while payloads:
+        try:
+            found = mode.decode(model, header, [each.data for each in payloads.values()], [frame.samples for frame in payloads])
+            decoded.update(zip(payloads, found, strict=True))
+            return
+        except DamagedFrames as error:
+            frames = list(payloads)
+            problems.update((frames[i], f"damaged: {text}") for i, text in error.problems.items())
+            payloads = {frame: each for frame, each in payloads.items() if frame not in problems}

@@ -1,0 +1,1 @@
+"""Entropy coding of codes and residuals: what docs/format.md specifies."""

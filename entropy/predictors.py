@@ -1,0 +1,235 @@
+"""Predictors: what a value is expected to be, and what says how far it is off. docs/format.md, "Predictors".
+
+A frame is steps of streams: at each step a predictor knows the earlier values of every stream, and no other of the same step.
+Arrays are integers [steps, streams, lanes], one lane per frame. `y` is the autoencoder's reconstruction, 0 where it isn't used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from tiedae.compress.sample_spec import Kind
+
+TAPS = 16
+WEIGHT_BITS = 14
+"""Fraction bits of a weight."""
+RATE = 16
+"""What a weight gains or loses at each step, in parts of 2¹⁴."""
+_WEIGHT_LIMITS = -(1 << 15), (1 << 15) - 1
+_HALF = 1 << WEIGHT_BITS - 1
+_RECENT = np.array([4, 3, 2, 2, 1, 1, 1, 1])[:, None, None]
+"""Weights of the last residuals' magnitudes, the last one first."""
+_NEAR = np.array([2, 2, 1, 1])[:, None, None]
+"""Weights of the magnitudes to the left, above, above left and above right."""
+_SLOWNESS = 6
+"""The long-term magnitude of residuals moves by a part of 2⁶ at each step."""
+_LARGEST_SLOW = 1023
+"""Magnitudes count as this at most in it."""
+_OCTAVES = np.array([1 << e for e in range(20)])
+_HALF_OCTAVES = np.unique([m << e >> 1 for e in range(20) for m in (2, 3)])
+_LIGHTNESS = np.array([1, 4, 16, 64, 192])
+_LARGEST_NEAR = 8
+"""Magnitudes to the left and above count as this at most, where they are features."""
+_ONE = np.array(1)
+_EIGHTHS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256])
+"""Distances from which a feature counts as larger, in eighths of a quantum."""
+_FURTHER = (4, TAPS)
+"""Steps over which the change up to the last value is a feature, beside those of one step."""
+
+
+class Predictor(Protocol):
+    """Predicts one step after the other."""
+
+    features: int
+
+    def predict(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each stream: the prediction, within the dtype, [streams, lanes]; features of the values before it, int [features,
+        streams, lanes], each in −128…127; and the sign, 1 or −1, that a residual is multiplied by in its context.
+        """
+        ...
+
+    def learn(self, step: int, values: np.ndarray, residuals: np.ndarray) -> None:
+        """Take the decoded values of the step and their residuals, in quanta: [streams, lanes]."""
+        ...
+
+
+def within(limits: tuple[Any, Any], values: np.ndarray) -> np.ndarray:
+    """Values clipped to limits; `np.clip` takes three times as long for a few."""
+    return np.minimum(np.maximum(values, limits[0]), limits[1])
+
+
+def level_of(bound: int | np.ndarray) -> np.ndarray:
+    """The feature that bounds have: the bits of each, 0…16."""
+    return np.searchsorted(_OCTAVES, bound, side="right")
+
+
+def _distances(values: np.ndarray, bound: int | np.ndarray) -> np.ndarray:
+    """Differences of values as features, −13…13: how many of `_EIGHTHS` of a quantum they reach, with their signs."""
+    return np.sign(values) * np.searchsorted(_EIGHTHS, 8 * np.abs(values) // (2 * bound + 1), side="right")
+
+
+class SignLms:
+    """Series in time, one per stream: 16 weights for the last differences, moved by signs alone.
+
+    After B. Widrow and M. Hoff's LMS in its sign–sign form (R. W. Lucky, 1966). What it adds to the last value is rounded to
+    quanta: within a coarse bound, a value that changes little keeps its decoded value.
+    """
+
+    features = 6 + len(_FURTHER) + 1
+
+    def __init__(self, weights: np.ndarray, y: np.ndarray, limits: tuple[int, int], bound: int | np.ndarray) -> None:
+        """`weights`: int16 [16], those at the start. `y`: int32 [steps, streams, lanes]. `limits`: of the dtype.
+
+        `bound`: of all lanes, or of each, int32 [lanes].
+        """
+        series = y.shape[1:]
+        self._y, self._limits, self._bound = y, limits, bound
+        self._weights = np.broadcast_to(weights.astype(np.int64)[:, None, None], (TAPS, *series)).copy()
+        self._differences = np.zeros((TAPS, *series), np.int64)
+        self._last = np.zeros(series, np.int64)
+        self._magnitudes = np.zeros((len(_RECENT), *series), np.int64)
+        self._slow = np.zeros(series, np.int64)
+        self._direction = np.ones(series, np.int64)
+        self._level = np.broadcast_to(level_of(bound), series)
+
+    def predict(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        change = (self._weights * self._differences).sum(axis=0) + _HALF >> WEIGHT_BITS
+        quantum = 2 * self._bound + 1
+        base = self._y[step] + self._last
+        prediction = within(self._limits, base + (change + self._bound) // quantum * quantum)
+        sums = (self._differences[:taps].sum(axis=0) for taps in _FURTHER)
+        distances = np.stack([base + change - prediction, change, *self._differences[:2], *sums])
+        magnitudes = np.stack([(_RECENT * self._magnitudes).sum(axis=0), self._slow >> _SLOWNESS])
+        activity = np.searchsorted(_HALF_OCTAVES, magnitudes, side="right")
+        features = [activity, _distances(self._direction * distances, self._bound), self._level[None]]
+        return prediction, np.concatenate(features), self._direction
+
+    def learn(self, step: int, values: np.ndarray, residuals: np.ndarray) -> None:
+        now = values - self._y[step]
+        if step:
+            self._weights += RATE * np.sign(residuals) * np.sign(self._differences)
+            self._weights = within(_WEIGHT_LIMITS, self._weights)
+            moved, magnitudes = now - self._last, np.abs(residuals)
+            _push(self._differences, moved)
+            _push(self._magnitudes, magnitudes)
+            self._slow += (np.minimum(magnitudes, _LARGEST_SLOW) << 2 + _SLOWNESS) - (self._slow >> _SLOWNESS)
+            self._direction = np.where(np.abs(moved) > self._bound, np.sign(moved), self._direction)
+        self._last = now
+
+
+def _push(latest: np.ndarray, newest: np.ndarray) -> None:
+    """Put the newest first and drop the oldest."""
+    latest[1:] = latest[:-1].copy()
+    latest[0] = newest
+
+
+class Median:
+    """Images, one per stream, value after value: the median edge detector of LOCO-I (M. Weinberger et al., 2000).
+
+    It detects edges in the image and in its difference from `y`; the median of both predictions and `y` itself is taken.
+    """
+
+    features = 9
+
+    def __init__(self, shape: tuple[int, ...], y: np.ndarray, limits: tuple[int, int], bound: int | np.ndarray) -> None:
+        """`shape`: of a sample, [width], [height, width] or [height, width, channels…]. `y`: int32 [values, streams, lanes].
+
+        `bound`: of all lanes, or of each, int32 [lanes].
+        """
+        self._limits, self._bound = limits, bound
+        self._width = shape[:2][-1]
+        self._channels = math.prod(shape[2:])
+        outside = np.zeros((1, *y.shape[1:]), np.int32)  # at −1: what the first value has for neighbours
+        self._y = np.concatenate([y, outside])
+        self._values, self._magnitudes = np.zeros_like(self._y), np.zeros_like(self._y)
+        self._level = np.broadcast_to(level_of(bound), y.shape[1:])
+
+    def predict(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        near, y = self._neighbours(step), self._y[step]
+        values = left, up, corner, right = self._values[near]
+        magnitudes = self._magnitudes[near]
+        prediction = _median(_edge(*values[:3]), y + _edge(*(values - self._y[near])[:3]), y)
+        prediction = within(self._limits, prediction)
+        gradient = np.abs(left - corner) + np.abs(up - corner) + np.abs(up - right)
+        activity = (_NEAR * magnitudes).sum(axis=0) + gradient
+        level = np.searchsorted(_HALF_OCTAVES, activity, side="right")
+        lightness = np.searchsorted(_LIGHTNESS, prediction - self._limits[0], side="right")
+        distances = _distances(np.stack([left, up, right, y]) - prediction, self._bound)
+        nearest = np.minimum(magnitudes[:2], _LARGEST_NEAR)
+        features = np.concatenate([np.stack([level, lightness]), distances, nearest, self._level[None]])
+        return prediction, features, _ONE
+
+    def learn(self, step: int, values: np.ndarray, residuals: np.ndarray) -> None:
+        self._values[step] = values
+        self._magnitudes[step] = np.abs(residuals)
+
+    def _neighbours(self, step: int) -> list[int]:
+        """The places left, above, above left and above right; the nearest of these for one outside."""
+        row = self._width * self._channels
+        first, last = step % row < self._channels, step % row >= row - self._channels
+        if step < row:
+            return [-1 if first else step - self._channels] * 4
+        up = step - row
+        corner = up if first else up - self._channels
+        return [corner if first else step - self._channels, up, corner, up if last else up + self._channels]
+
+
+def _median(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    return within((np.minimum(b, c), np.maximum(b, c)), a)
+
+
+def _edge(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    return _median(left, up, left + up - corner)
+
+
+def open_predictor(
+    kind: Kind, shape: tuple[int, ...], weights: np.ndarray, y: np.ndarray, limits: tuple[int, int], bound: int | np.ndarray
+) -> Predictor:
+    """The predictor of a kind of data, before its first step."""
+    return Median(shape, y, limits, bound) if kind == "images" else SignLms(weights, y, limits, bound)
+
+
+def features_of(kind: Kind) -> int:
+    """How many features the values of a kind of data have."""
+    return (Median if kind == "images" else SignLms).features
+
+
+def streams_of(kind: Kind, frames: np.ndarray) -> np.ndarray:
+    """Frames [lanes, samples, inputs] as [steps, streams, lanes].
+
+    A record is one stream of all its values; a table a stream per column; images a stream per image.
+    """
+    if kind == "record":
+        frames = frames.reshape(len(frames), -1, 1)
+    return np.moveaxis(frames, (0, 1, 2), (2, 1, 0) if kind == "images" else (2, 0, 1))
+
+
+def frames_of(kind: Kind, streams: np.ndarray, inputs: int) -> np.ndarray:
+    """The inverse of `streams_of`: [lanes, samples, inputs]."""
+    frames = np.moveaxis(streams, (2, 1, 0) if kind == "images" else (2, 0, 1), (0, 1, 2))
+    return frames.reshape(len(frames), -1, inputs)
+
+
+def fit_start_weights(series: np.ndarray, bounds: Sequence[int] = (0,)) -> np.ndarray:
+    """Weights, int16 [16], of the least squared error on training series, integers [steps, series], decoded to within `bounds`.
+
+    The decoded values that predict are the series' plus noise, uniform in −E…E for each bound E, from a fixed seed.
+    """
+    rng = np.random.default_rng(0)
+    moments, products = np.eye(TAPS) * 1e-3, np.zeros(TAPS)
+    for bound in bounds:
+        decoded = series + rng.integers(-bound, bound, series.shape, endpoint=True)
+        differences = np.diff(decoded, axis=0).astype(np.float64)
+        for each, values, last in zip(differences.T, series.T, decoded.T, strict=True):
+            if len(each) <= TAPS:
+                continue
+            windows = np.lib.stride_tricks.sliding_window_view(each[:-1], TAPS)[:, ::-1]
+            targets = values[TAPS + 1 :] - last[TAPS:-1]
+            scale = 1 / max(np.square(windows).mean(), 1e-9)
+            moments += scale * windows.T @ windows
+            products += scale * windows.T @ targets
+    weights = np.rint(np.linalg.solve(moments, products) * (1 << WEIGHT_BITS))
+    return within(_WEIGHT_LIMITS, weights).astype(np.int16)

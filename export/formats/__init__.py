@@ -1,1 +1,0 @@
-"""TFLite and ONNX: readers, writers, the duplicate search and the storage check."""

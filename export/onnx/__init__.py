@@ -1,0 +1,1 @@
+"""ONNX: writer, reader, and the table of its operations."""

@@ -1,0 +1,152 @@
+"""The nodes and constants of one ONNX model while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tiedae.compress.affine import SIGNED_SHIFT
+from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO
+from tiedae.program.program import Program
+
+from ..packing import is_packed
+from .kernels import places, stored
+
+EDGE = ".quantized"
+"""Suffix of the uint8 tensor behind an input or output of another dtype."""
+ONNX_FUNCTIONS = {"relu": "Relu", "relu6": "Clip", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+"""The operator of each elementwise function."""
+
+_ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
+
+
+class OnnxGraphBuilder:
+    """The nodes and constants of one model while it is written; a constant is stored once per name.
+
+    `edges` are the dtypes of `x`, `code` and `y`.
+    """
+
+    def __init__(self, program: Program, io: FileIO, int4: str) -> None:
+        self.program, self.io, self.int4 = program, io, int4
+        self.edges = program.io_dtypes(io)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def constant(self, name: str, values: Any, dtype: Any) -> str:
+        self.constants[name] = np.asarray(values, dtype)
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def value_info(self, name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
+
+    def real(self, name: str, label: str) -> str:
+        """`x` as given or the integers of `y`, float32 in scaled values.
+
+        Integers by Cast: ONNX Runtime would drop a DequantizeLinear behind the QuantizeLinear of `y`, and with it the rounding.
+        """
+        dtype, source = self.edges[name], self.scaled_values(name)
+        if dtype == "float32":
+            return source
+        quantization = self.program.quantization(name)
+        zero_point = quantization.zero_point - (SIGNED_SHIFT if dtype == "int8" else 0)
+        whole = self.node("Cast", [source], f"{label}.integers", to=TensorProto.FLOAT)
+        shifted = self.node("Sub", [whole, self.constant(f"{label}.zero", zero_point, np.float32)], f"{label}.shifted")
+        return self.node("Mul", [shifted, self.constant(f"{label}.scale", quantization.scale, np.float32)], label)
+
+    def inner(self, name: str) -> str:
+        """Name, in the file, of a program tensor in the program's dtype."""
+        converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
+        return name + EDGE if converted else self.scaled_values(name)
+
+    def scaled_values(self, name: str) -> str:
+        """Name of an input or output in the file's dtype, and in scaled values if it is float32."""
+        return name + MODEL if name in ("x", "y") and self.io.folded is not None else name
+
+    def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
+        """Constants of a scale and a zero point, per tensor or per unit."""
+        return [self.constant(f"{label}.scale", scale, np.float32), self.constant(f"{label}.zero", zero_point, dtype)]
+
+    def parameters(self, name: str) -> list[str]:
+        """Constants of a tensor's scale and zero point."""
+        quantization = self.program.quantization(name)
+        return self.affine(name, quantization.scale, quantization.zero_point)
+
+    def signed_parameters(self, name: str) -> list[str]:
+        """The same for the tensor as int8 (uint8 − 128)."""
+        zero_point = self.program.quantization(name).zero_point - SIGNED_SHIFT
+        return [self.parameters(name)[0], self.constant(f"{name}.signed.zero", zero_point, np.int8)]
+
+    def dequantize(self, name: str) -> str:
+        """Dequantize a uint8 tensor, for one consumer."""
+        return self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.real")
+
+    def quantize(self, real: str, name: str, output: str = "") -> str:
+        return self.node("QuantizeLinear", [real, *self.parameters(name)], output or self.inner(name))
+
+    def enter(self, name: str) -> None:
+        """Convert the model's input to the program's unit and dtype, if they differ."""
+        real = self.scaled_values(name)
+        if real != name:
+            self._convert(name, name, real, ("Sub", OFFSET), ("Div", SCALE))
+        if self.inner(name) != real:
+            if self.edges[name] == "int8":
+                real = self.node("DequantizeLinear", [name, *self.signed_parameters(name)], f"{name}.edge")
+            self.quantize(real, name)
+
+    def leave(self, name: str) -> None:
+        """Convert a program tensor to the model's output dtype and unit, if they differ."""
+        if self.inner(name) != self.scaled_values(name):
+            signed = self.edges[name] == "int8"
+            inputs = [self.inner(name), *self.parameters(name)]
+            real = self.node("DequantizeLinear", inputs, f"{name}.edge" if signed else self.scaled_values(name))
+            if signed:
+                self.node("QuantizeLinear", [real, *self.signed_parameters(name)], name)
+        if self.scaled_values(name) != name:
+            self._convert(name, self.scaled_values(name), name, ("Mul", SCALE), ("Add", OFFSET))
+
+    def _convert(self, name: str, source: str, target: str, *steps: tuple[str, str]) -> None:
+        """Two float operations (kind, name of the constant) between the data's unit of measure and scaled values."""
+        assert self.io.folded is not None
+        values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
+        for (kind, label), y in zip(steps, (f"{name}.centred", target), strict=True):
+            source = self.node(kind, [source, self.constant(label, values[label], np.float32)], y)
+
+    def kernel(self, name: str) -> str:
+        """A kernel as float32, uint8 or int8, for any number of consumers."""
+        values = stored(self.program, name, self.int4)
+        first = name not in self.constants
+        self.constant(name, values, values.dtype)
+        if not is_packed(values):
+            return name
+        return self.node("Cast", [name], f"{name}.int8", to=TensorProto.INT8) if first else f"{name}.int8"
+
+    def zero_point(self, kernel: str) -> int:
+        """Zero point of a kernel: 128 if it is uint8, else 0."""
+        return SIGNED_SHIFT if kernel in self.program.exceeding_pairs else 0
+
+    def function(self, name: str, x: str, y: str) -> str:
+        """Add a node of an elementwise function."""
+        ends = {"relu6.low": 0, "relu6.high": 6} if name == "relu6" else {}
+        bounds = [self.constant(label, value, np.float32) for label, value in ends.items()]
+        return self.node(ONNX_FUNCTIONS[name], [x, *bounds], y)
+
+    def initializers(self, external: str | None) -> list[TensorProto]:
+        offsets = {} if external is None else places(self.program, self.int4)
+        tensors = []
+        for name, values in self.constants.items():
+            tensor = numpy_helper.from_array(values, name)
+            if name in offsets:
+                offset, length = offsets[name]
+                tensor.ClearField("raw_data")
+                tensor.data_location = TensorProto.EXTERNAL
+                for key, value in (("location", external), ("offset", offset), ("length", length)):
+                    tensor.external_data.add(key=key, value=str(value))
+            tensors.append(tensor)
+        return tensors

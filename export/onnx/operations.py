@@ -1,0 +1,84 @@
+"""Operations of a program as nodes of ONNX: `ONNX_OPERATIONS`."""
+
+from __future__ import annotations
+
+import numpy as np
+from tiedae.program.arithmetic import clamp
+from tiedae.program.operations import Activate, Dense, Interleave, Requantize, Rescale
+
+from ..operation_table import OperationTable
+from .builder import OnnxGraphBuilder
+
+
+def _dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
+    if graph.program.quantized:
+        _quantized_dense(graph, operation)
+        return
+    operands = [graph.inner(operation.x), graph.kernel(operation.kernel)]
+    if operation.bias is not None:
+        operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
+    linear, y = operation.activation == "linear", graph.inner(operation.y)
+    total = graph.node("Gemm", operands, y if linear else f"{operation.y}.sum", transB=int(not operation.transposed))
+    if not linear:
+        graph.function(operation.activation, total, y)
+
+
+def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
+    program, kernel, y = graph.program, operation.kernel, operation.y
+    scales, units = operation.scales(program), operation.bias_scales(program)
+    suffix, axis = ".unit", {"axis": 0}
+    if len(scales) == 1:
+        scales, units, suffix, axis = scales[0], units[0], "", {}
+    zero = np.full_like(scales, graph.zero_point(kernel))
+    inputs = [graph.kernel(kernel)]
+    inputs += graph.affine(f"{kernel}{suffix}", scales, zero, np.uint8 if zero.any() else np.int8)
+    operands = [graph.dequantize(operation.x), graph.node("DequantizeLinear", inputs, f"{y}.kernel", **axis)]
+    if operation.bias is not None:
+        bias = graph.constant(operation.bias, program.constants[operation.bias], np.int32)
+        unit = graph.constant(f"{bias}.scale", units, np.float32)
+        operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **axis))
+    real = graph.node("Gemm", operands, f"{y}.sum", transB=int(not operation.transposed))
+    low, high = clamp(operation.activation, program.quantization(y))
+    if (low, high) == (0, 255):
+        graph.quantize(real, y)
+        return
+    bounds = [graph.constant(f"{y}.{bound}", value, np.uint8) for bound, value in (("low", low), ("high", high))]
+    free = graph.quantize(real, y, f"{y}.free")
+    graph.node("Clip", [free, *bounds], graph.inner(y))
+
+
+def _rescale(graph: OnnxGraphBuilder, operation: Rescale) -> None:
+    name, quantization = operation.factors, operation.quantization
+    inputs = [graph.constant(name, graph.program.constants[name], np.uint8)]
+    inputs += graph.affine(name, quantization.scale, quantization.zero_point)
+    factors = graph.node("DequantizeLinear", inputs, f"{name}.real")
+    graph.quantize(graph.node("Mul", [graph.dequantize(operation.x), factors], f"{operation.y}.product"), operation.y)
+
+
+def _activate(graph: OnnxGraphBuilder, operation: Activate) -> None:
+    x, y = operation.x, operation.y
+    if graph.program.quantized:
+        graph.quantize(graph.function(operation.function, graph.dequantize(x), f"{y}.function"), y)
+    else:
+        graph.function(operation.function, graph.inner(x), graph.inner(y))
+
+
+def _requantize(graph: OnnxGraphBuilder, operation: Requantize) -> None:
+    graph.quantize(graph.dequantize(operation.x), operation.y)
+
+
+def _interleave(graph: OnnxGraphBuilder, operation: Interleave) -> None:
+    (size,), x, y = graph.program.tensors[operation.x].shape, operation.x, operation.y
+    shapes = {"parts": (0, operation.ways, size // operation.ways), "row": (0, size)}  # 0 keeps the batch dimension
+    parts, row = (graph.constant(f"{y}.{end}", shape, np.int64) for end, shape in shapes.items())
+    split = graph.node("Reshape", [graph.inner(x), parts], f"{y}.split")
+    turned = graph.node("Transpose", [split], f"{y}.turned", perm=(0, 2, 1))
+    graph.node("Reshape", [turned, row], graph.inner(y))
+
+
+ONNX_OPERATIONS: OperationTable[OnnxGraphBuilder] = OperationTable(
+    "ONNX",
+    {Dense: _dense, Rescale: _rescale, Activate: _activate, Requantize: _requantize, Interleave: _interleave},
+    advice="the decoder needs the fused layout",
+)
+"""The functions that append an operation to a graph."""

@@ -1,0 +1,42 @@
+"""Storage of a kernel in a file: float32, int8, or packed 4-bit integers."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+from tiedae.compress.errors import ExportError
+from tiedae.program.program import Program
+
+INT4 = ("packed", "bytes")
+"""Storage of kernels of 4 bits or fewer: two values per byte, or one."""
+INT4_BITS = 4
+
+
+def stored_kernel(program: Program, name: str, int4: str) -> np.ndarray:
+    """A kernel as stored, [units, inputs]: float32, int8, or int4 of ml_dtypes if it is packed."""
+    values = np.ascontiguousarray(program.constants[name].T)
+    packed = int4 == "packed" and program.quantized and program.kernels[name].bits <= INT4_BITS
+    return values.astype(ml_dtypes.int4) if packed else values
+
+
+def is_packed(values: np.ndarray) -> bool:
+    return values.dtype == ml_dtypes.int4
+
+
+def stored_bytes(values: np.ndarray) -> bytes:
+    """Serialize an array: little-endian, C order, int4 packed.
+
+    The first of two 4-bit integers is in the low half of the byte, and an unused half is 0 (TensorType.INT4 of TFLite,
+    TensorProto.INT4 of ONNX).
+    """
+    values = np.ascontiguousarray(values)
+    if not is_packed(values):
+        return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    halves = values.ravel().astype(np.int8).view(np.uint8) & 15
+    halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
+    return (halves[::2] | halves[1::2] << 4).tobytes()
+
+
+def require_int4(int4: str) -> None:
+    if int4 not in INT4:
+        raise ExportError(f"int4: got {int4!r}, must be one of {', '.join(INT4)}")

@@ -1,0 +1,283 @@
+"""The storage proof: our files store each kernel once. Works on parsed files of any format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tiedae.compress.affine import SIGNED_SHIFT
+from tiedae.compress.config import PruneConfig
+from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs
+from tiedae.compress.patterns import HELD
+from tiedae.compress.scaling import Scaling
+from tiedae.program.file_io import OFFSET, SCALE
+from tiedae.program.program import Kernel, Program
+from tiedae.program.score_graph import CONSTANTS, SCORE
+
+from .hidden_copies import repeats
+from .model_file import Constant, Contents, oriented
+from .reals import as_bits
+
+SOURCE = "c"
+"""The format whose files are source text, see `c_reader`."""
+
+
+@dataclass(frozen=True)
+class StorageFinding:
+    """One statement of the proof, about a kernel or (empty) the whole file, and in one line what was found and expected."""
+
+    kernel: str
+    statement: str
+    ok: bool
+    text: str
+
+    @property
+    def name(self) -> str:
+        """`kernel_0.values`, or the statement alone."""
+        return f"{self.kernel}.{self.statement}".removeprefix(".")
+
+
+def prove(
+    contents: Contents,
+    program: Program,
+    masks: Mapping[str, np.ndarray] | None = None,
+    clusters: int | None = None,
+    pruning: PruneConfig | None = None,
+) -> list[StorageFinding]:
+    """Check a file against the program that it was written from.
+
+    Each kernel is stored once, equals the program's bit for bit in one of `AXIS_ORDERS`, is used with its own scales and is
+    zero where its mask is; the file holds no other weights. Int8 kernels of an .onnx file obey the pair rule.
+
+    A C file states the sha256 of a kernel in place of scales. Its other arrays are tables; they are no weights unless they are
+    int8 or repeat a kernel, see `repeats`.
+    `masks`: by kernel name, [inputs, units], nonzero for kept weights; kernels without a mask are not checked for zeros.
+    `clusters`: maximum number of distinct values of a kernel. `pruning`: the pattern that the integers must have on both axes.
+    """
+    stored: dict[str, Constant] = {}
+    for constant in contents.constants:
+        stored.setdefault(constant.storage, constant)
+    constants, findings = tuple(stored.values()), []
+    for index, (name, kernel) in enumerate(program.kernels.items()):
+        expected = program.constants[name]
+        matches = [constant for constant in constants if _holds(contents, constant, kernel, expected)]
+        whole = (constant for constant in matches if _orient(constant, expected) is not None)
+        found = next(whole, None) or _nearest(constants, program, name)
+        findings.append(_stored_once(name, matches, found))
+        if found is None:
+            shapes = f"[{kernel.inputs}, {kernel.units}] or [{kernel.units}, {kernel.inputs}]"
+            text = f"no constant holds {expected.size:,} {expected.dtype} values of shape {shapes}"
+            findings.append(_finding(name, "values", False, text))
+            continue
+        values = _orient(found, expected)
+        assert values is not None
+        views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
+        findings.append(_same_values(name, found, values, expected))
+        findings.append(_sha256(name, found, expected) if contents.format == SOURCE else _scales(kernel, views))
+        if kernel.scales and kernel.bits == 8:
+            findings.append(_pairs(name, found, values, contents.format))
+        if masks is not None and name in masks:
+            findings.append(_zeros(name, values, masks[name]))
+            if pruning is not None and pruning.kind in HELD and index not in pruning.skip:
+                findings.append(_pattern(name, values, masks[name], pruning))
+        if clusters is not None:
+            findings.append(shared_values(name, values, clusters))
+    for name in sorted(set(masks or {}) - set(program.kernels)):
+        findings.append(_finding(name, "zeros", False, f"has a mask, but the kernels are {', '.join(program.kernels)}"))
+    return [*findings, _sum(contents, constants, program)]
+
+
+def prove_scaling(contents: Contents, scaling: Scaling | None) -> StorageFinding:
+    """Check that a file's offset and scale are these, bit for bit; without a scaling, that there are none."""
+    expected: dict[str, np.ndarray | None] = dict(
+        zip((OFFSET, SCALE), (None, None) if scaling is None else scaling.float32, strict=True)
+    )
+    right = "the file holds none" if scaling is None else "offset and scale are the manifest's"
+    return _prove_constants(contents, "scaling", expected, right)
+
+
+def prove_score(contents: Contents, constants: Mapping[str, np.ndarray] | None) -> StorageFinding:
+    """Check that weights, threshold and the other constants of a file's score are these, bit for bit; None: it has no score."""
+    held = any(signature.name == SCORE for signature in contents.signatures)
+    if constants is not None and not held:
+        return StorageFinding("", "score", False, "score: the file holds no signature score, expected one")
+    expected = {name: None if constants is None else constants.get(name) for name in CONSTANTS}
+    right = "the file holds none" if constants is None else "weights and threshold are those of the manifest's detector"
+    return _prove_constants(contents, "score", expected, right)
+
+
+def _prove_constants(
+    contents: Contents, statement: str, expected: Mapping[str, np.ndarray | None], right: str
+) -> StorageFinding:
+    wrong = []
+    for name, values in expected.items():
+        wrong.append(_not_held(name, [each for each in contents.constants if each.name == name], values))
+    return StorageFinding("", statement, not any(wrong), f"{statement}: {'; '.join(filter(None, wrong)) or right}")
+
+
+def _not_held(name: str, found: Sequence[Constant], expected: np.ndarray | None) -> str:
+    """What is wrong with a constant of the scaling; empty if nothing is."""
+    if len(found) != (expected is not None):
+        return f"{len(found)} constants {name}, expected {'none' if expected is None else 'one'}"
+    if expected is None:
+        return ""
+    values = found[0].values
+    if (values.dtype, values.shape) != (expected.dtype, expected.shape):
+        got = f"{values.dtype} {list(values.shape)}"
+        return f"{name} is {got}, expected {expected.dtype} {list(expected.shape)}"
+    different = np.argwhere(_differ(values, expected))
+    if not len(different):
+        return ""
+    count = f"{len(different):,} of {expected.size:,} values of {name} differ from the manifest's"
+    return f"{count}, {_first(different, values, expected)}"
+
+
+def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:
+    return StorageFinding(kernel, what, ok, f"{kernel}: {text}")
+
+
+def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Mask of the elements whose bits differ."""
+    different = as_bits(np.ascontiguousarray(values)) != as_bits(np.ascontiguousarray(expected))
+    return different.reshape(values.shape)  # `ascontiguousarray` gives a scalar an axis
+
+
+def _orient(constant: Constant, expected: np.ndarray, *, exact: bool = False) -> np.ndarray | None:
+    """A constant in the kernel's orientation that agrees best; None if its dtype or size differ.
+
+    With `exact`, also None unless all bits are equal.
+    """
+    values = constant.integers
+    candidates = list(oriented(values, expected.shape)) if values.dtype == expected.dtype else []
+    if not candidates:
+        return None
+    wrong = [int(np.count_nonzero(_differ(candidate, expected))) for candidate in candidates]
+    best = wrong.index(min(wrong))
+    return None if exact and wrong[best] else candidates[best]
+
+
+def _nearest(stored: Sequence[Constant], program: Program, name: str) -> Constant | None:
+    """The most likely constant for a kernel without an exact match: of its size, preferably its name, and no other kernel."""
+    expected = program.constants[name]
+    others = [program.constants[other] for other in program.kernels if other != name]
+    candidates = [
+        constant
+        for constant in stored
+        if _orient(constant, expected) is not None
+        and constant.values.ndim >= 2
+        and all(_orient(constant, other, exact=True) is None for other in others)
+    ]
+    return min(candidates, key=lambda constant: constant.name != name, default=None)
+
+
+def _holds(contents: Contents, constant: Constant, kernel: Kernel, expected: np.ndarray) -> bool:
+    """Whether a constant is a kernel, or a table in a C file repeats it."""
+    if contents.format == SOURCE and not constant.sha256:
+        return repeats(constant.values, expected, kernel.bits)
+    return _orient(constant, expected, exact=True) is not None
+
+
+def _sha256(name: str, found: Constant, expected: np.ndarray) -> StorageFinding:
+    right = hashlib.sha256(np.ascontiguousarray(expected).tobytes()).hexdigest()
+    if found.sha256 == right:
+        return _finding(name, "sha256", True, "the file states the sha256 of the program's values")
+    got = f"sha256 {found.sha256[:12]}…" if found.sha256 else "no sha256"
+    return _finding(name, "sha256", False, f"{found.name} states {got}, expected {right[:12]}…")
+
+
+def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None) -> StorageFinding:
+    if len(matches) == 1:
+        return _finding(name, "copies", True, f"stored once, {matches[0].nbytes:,} bytes")
+    names = f" ({', '.join(constant.name for constant in matches)})" if matches else ""
+    near = f"; {found.name} comes nearest" if found is not None and not matches else ""
+    return _finding(name, "copies", False, f"stored {len(matches)} times{names}, expected once{near}")
+
+
+def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> StorageFinding:
+    different = np.argwhere(_differ(values, expected))
+    if not len(different):
+        return _finding(name, "values", True, f"all {expected.size:,} values equal the program's")
+    count = f"{len(different):,} of {expected.size:,} values of {found.name} differ from the program's"
+    return _finding(name, "values", False, f"{count}, {_first(different, values, expected)}")
+
+
+def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
+    at = tuple(places[0].tolist())
+    return f"first at {list(at)}: got {values[at]}, expected {expected[at]}"
+
+
+def _scales(kernel: Kernel, views: Sequence[Constant]) -> StorageFinding:
+    """Every view has the kernel's scales or the decoder's, and the right zero point."""
+    allowed = {kernel.encode_scales, kernel.decode_scales}
+    for view in views:
+        if view.scales not in allowed:
+            got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))
+            return _finding(kernel.name, "scales", False, f"{view.name} has scales {got}, expected {right}")
+        right = SIGNED_SHIFT if view.values.dtype == np.uint8 else 0
+        wrong = [zero_point for zero_point in view.zero_points if zero_point != right]
+        if wrong:
+            return _finding(kernel.name, "scales", False, f"{view.name} has zero point {wrong[0]}, expected {right}")
+    uses = f"{len(views)} use{'s' if len(views) != 1 else ''}"
+    return _finding(kernel.name, "scales", True, f"{uses} with the program's scales")
+
+
+def _pairs(name: str, found: Constant, values: np.ndarray, file_format: str) -> StorageFinding:
+    """Int16 sums of two products cannot saturate on any processor."""
+    count, unsigned = exceeding_pairs(values), found.values.dtype == np.uint8
+    if not count:
+        return _finding(name, "pairs", True, f"no pair of neighbours adds to more than {PAIR_LIMIT}")
+    consequence = "stored as uint8, which is exact everywhere" if unsigned else "int8 saturates on x86-64 without VNNI"
+    text = f"{count:,} pairs of neighbours add to more than {PAIR_LIMIT}; {consequence}"
+    return _finding(name, "pairs", unsigned or file_format != "onnx", text)
+
+
+def _brief(scales: Sequence[float]) -> str:
+    return f"[{', '.join(f'{scale:.9g}' for scale in scales[:2])}{', …' if len(scales) > 2 else ''}]"
+
+
+def _zeros(name: str, values: np.ndarray, mask: np.ndarray) -> StorageFinding:
+    if mask.shape != values.shape:
+        return _finding(name, "zeros", False, f"its mask has shape {list(mask.shape)}, expected {list(values.shape)}")
+    pruned = mask == 0
+    wrong, count = np.argwhere(pruned & (values != 0)), f"{np.count_nonzero(pruned):,} pruned places"
+    if not len(wrong):
+        return _finding(name, "zeros", True, f"zero at all {count}")
+    first = _first(wrong, values, np.zeros(mask.shape, int))
+    return _finding(name, "zeros", False, f"{len(wrong):,} of {count} are not zero, {first}")
+
+
+def shared_values(name: str, values: np.ndarray, clusters: int) -> StorageFinding:
+    """Check the number of distinct values of a clustered kernel."""
+    got = len(np.unique(values))
+    return _finding(name, "clusters", got <= clusters, f"{got:,} distinct values, expected at most {clusters}")
+
+
+def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConfig) -> StorageFinding:
+    if mask.shape != values.shape or any(size % step for size, step in zip(values.shape, pruning.tile, strict=True)):
+        shape, tile = list(values.shape), list(pruning.tile)
+        return _finding(name, "pattern", False, f"has shape {shape}, expected tiles of {tile} and a mask of the same shape")
+    return _finding(name, "pattern", *HELD[pruning.kind](values, mask, pruning))
+
+
+def _sum(contents: Contents, stored: Sequence[Constant], program: Program) -> StorageFinding:
+    """Count all constants that could hold weights: longer than any bias and as large as a kernel, or of rank 2 or more. Of the
+    latter, int32 are indices: the padding of a score."""
+    kernels = program.kernels.values()
+    expected = sum(kernel.inputs * kernel.units for kernel in kernels)
+    longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
+    smallest = min(kernel.inputs * kernel.units for kernel in kernels)
+    large = max(smallest, longest + 1)
+    if contents.format == SOURCE:
+        known = [(kernel, program.constants[name]) for name, kernel in program.kernels.items()]
+        weights = [c for c in stored if c.values.dtype == np.int8 or any(_holds(contents, c, *each) for each in known)]
+    else:
+        weights = [c for c in stored if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
+    got = sum(constant.values.size for constant in weights)
+    if got == expected:
+        return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")
+    known = [program.constants[name] for name in program.kernels]
+    extra = [f"{c.name} {list(c.values.shape)}" for c in weights if all(_orient(c, each, exact=True) is None for each in known)]
+    more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""
+    return StorageFinding("", "weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")

@@ -1,0 +1,1 @@
+"""TFLite: writer, reader, and the table of its operations."""

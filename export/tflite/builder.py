@@ -1,0 +1,205 @@
+"""One subgraph of a .tflite file while it is written: tensors, constants, operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from tiedae.compress.affine import SIGNED_SHIFT, Quantization, signed
+from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO
+from tiedae.program.program import Program
+
+from ..packing import stored_bytes, stored_kernel
+from .schema import Op, buffer_of, int32, new_operator, quantization
+
+INNER = ".int8"
+"""Suffix of the int8 tensor behind an input or output of another dtype."""
+
+SHIFTED = ".shifted"
+"""Suffix of the shifted int8 tensor that clamps a tensor of fewer than 8 bits."""
+TFLITE_FUNCTIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6", "tanh": "TANH", "sigmoid": "LOGISTIC"}
+"""TFLite's name of each elementwise function."""
+
+
+class TfliteGraphBuilder:
+    """Builds a subgraph. `version` is the version of most operators."""
+
+    def __init__(self, program: Program, io: FileIO, int4: str, model: Any) -> None:
+        self.program, self.io, self.int4 = program, io, int4
+        self.edges = program.io_dtypes(io)
+        self.dtype, self.version = ("int8", 2) if program.quantized else ("float32", 1)
+        self.inputs: dict[str, int] = {}
+        self.outputs: dict[str, int] = {}
+        self._model = model
+        self._tensors: list[Any] = []
+        self._indices: dict[str, int] = {}
+        self._operators: list[Any] = []
+
+    def outer(self, name: str) -> int:
+        """The input or output tensor of a program tensor, in the file's dtype."""
+        return self._activation(name, name, self.edges[name])
+
+    def inner(self, name: str) -> int:
+        """The tensor of a program tensor that the operations read and write."""
+        converted = self.edges.get(name, self.dtype) != self.dtype
+        return self._activation(name, name + INNER, self.dtype) if converted else self.scaled_values(name)
+
+    def scaled_values(self, name: str) -> int:
+        """The tensor of an input or output in the file's dtype, and in scaled values if it is float32."""
+        scaled = name in ("x", "y") and self.io.folded is not None
+        return self._activation(name, name + MODEL if scaled else name, self.edges.get(name, self.dtype))
+
+    def _activation(self, name: str, label: str, dtype: str, shape: tuple[int, ...] = ()) -> int:
+        tensor = self.program.tensors[name]
+        shape = shape or tensor.shape
+        table = None
+        if dtype != "float32" and tensor.quantization is not None:
+            zero_point = tensor.quantization.zero_point - (SIGNED_SHIFT if dtype == "int8" else 0)
+            table = quantization([tensor.quantization.scale], zero_point)
+        return self._tensor(label, (1, *shape), dtype, table, signature=(-1, *shape))
+
+    def unclamped(self, name: str) -> int:
+        """The tensor that an operation writes for `name`: `inner`, or with fewer than 8 bits a shifted one.
+
+        The shift maps the largest integer to 127, so that saturation clamps.
+        """
+        tensor = self.program.tensors[name]
+        own = tensor.quantization
+        if own is None or own.bits == 8:
+            return self.inner(name)
+        shifted = quantization([own.scale], own.zero_point + 127 - own.top)
+        return self._tensor(name + SHIFTED, (1, *tensor.shape), self.dtype, shifted, signature=(-1, *tensor.shape))
+
+    def requantized(self, name: str) -> int:
+        """The tensor that a QUANTIZE writes for `name`: the output `y` if it is uint8, else `inner`."""
+        return self.outer(name) if name == "y" and self.edges["y"] == "uint8" else self.inner(name)
+
+    def kernel(self, name: str, label: str, scales: Sequence[float] | np.ndarray) -> int:
+        """A view of a kernel, [units, inputs]."""
+        whole_rows = self.program.kernels[name].inputs % 2 == 0
+        return self.constant(label, stored_kernel(self.program, name, self.int4 if whole_rows else "bytes"), scales)
+
+    def between(self, label: str, name: str, shape: tuple[int, ...]) -> int:
+        """An intermediate tensor: a program tensor in another shape."""
+        return self._activation(name, label, self.dtype, shape)
+
+    def reshape(self, source: int, target: int, shape: tuple[int, ...]) -> None:
+        sizes = self.constant(f"shape.{'x'.join(map(str, shape))}", int32((-1, *shape)))
+        self.add("RESHAPE", 1, [source, sizes], target)
+
+    def constant(self, label: str, values: np.ndarray, scales: Sequence[float] | np.ndarray = (), zero_point: int = 0) -> int:
+        """A tensor over the one buffer with these bytes; not quantized without `scales`."""
+        buffer = buffer_of(self._model, stored_bytes(values))
+        table = quantization(scales, zero_point) if len(scales) else None
+        return self._tensor(label, values.shape, values.dtype.name, table, buffer=buffer)
+
+    def operand(self, name: str, own: Quantization | None) -> int:
+        """A constant of an elementwise operation: int8 (the program's uint8 − 128), or float32."""
+        values = self.program.constants[name]
+        if own is None:
+            return self.constant(name, values)
+        return self.constant(name, signed(values), [own.scale], own.zero_point - SIGNED_SHIFT)
+
+    def plain(self, label: str, shape: tuple[int, ...], dtype: str) -> int:
+        """A tensor that is none of the program, `shape` per sample; not quantized."""
+        return self._tensor(label, (1, *shape), dtype, None, signature=(-1, *shape))
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """That of a tensor, per sample."""
+        return tuple(self._tensors[tensor].shape[1:])
+
+    def find(self, label: str) -> int | None:
+        """The tensor of this name in the file, if there is one so far."""
+        return self._indices.get(label)
+
+    def is_packed(self, tensor: int) -> bool:
+        return self._tensors[tensor].type == schema.TensorType.INT4
+
+    def unpacked(self, packed: int) -> int:
+        """Unpack a constant to int8 by DEQUANTIZE and QUANTIZE."""
+        tensor = self._tensors[packed]
+        real = self._tensor(f"{tensor.name}.real", tensor.shape, "float32", None)
+        integers = self._tensor(f"{tensor.name}{INNER}", tensor.shape, "int8", tensor.quantization)
+        self.add("DEQUANTIZE", 6, [packed], real)
+        self.add("QUANTIZE", 1, [real], integers)
+        return integers
+
+    def real(self, source: int, dtype: str, name: str, label: str) -> int:
+        """Integers of `x` or `y` as float32 in scaled values."""
+        real = self._activation(name, label, "float32")
+        self.add("DEQUANTIZE", 1 if dtype == "uint8" else 2, [source], real)
+        return real
+
+    def enter(self, name: str) -> None:
+        """Make a program tensor an input; convert it if the file's unit or dtype differs."""
+        self.inputs[name] = self.outer(name)
+        if name == "x":
+            self._convert("x", self.outer(name), self.scaled_values(name), ("SUB", OFFSET), ("DIV", SCALE))
+        if self.edges[name] != self.dtype:
+            self.add("QUANTIZE", 1, [self.scaled_values(name)], self.inner(name))
+
+    def leave(self, name: str) -> None:
+        """Convert an output if the file's dtype or unit differs, unless an operation wrote it directly."""
+        if self.find(name + INNER) is not None:
+            code, version = ("DEQUANTIZE", 2) if self.edges[name] == "float32" else ("QUANTIZE", 1)
+            self.add(code, version, [self.inner(name)], self.scaled_values(name))
+        if name == "y":
+            self._convert("y", self.scaled_values(name), self.outer(name), ("MUL", SCALE), ("ADD", OFFSET))
+
+    def _convert(self, name: str, source: int, target: int, *steps: tuple[str, str]) -> None:
+        """Two float operations (kind, name of the constant) between data and scaled values, if they differ."""
+        if self.io.folded is None:
+            return
+        values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
+        between = self._activation(name, f"{name}.centred", "float32")
+        for (kind, label), x, y in zip(steps, (source, between), (between, target), strict=True):
+            self.add(kind, 1, [x, self.constant(label, values[label])], y)
+
+    def _tensor(
+        self,
+        label: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        table: Any,
+        *,
+        signature: tuple[int, ...] | None = None,
+        buffer: int = 0,
+    ) -> int:
+        if label not in self._indices:
+            self._indices[label] = len(self._tensors)
+            self._tensors.append(
+                schema.TensorT(
+                    shape=int32(shape),
+                    type=getattr(schema.TensorType, dtype.upper()),
+                    buffer=buffer,
+                    name=label,
+                    quantization=table,
+                    shapeSignature=None if signature is None else int32(signature),
+                    hasRank=True,
+                )
+            )
+        return self._indices[label]
+
+    def add(self, kind: str, version: int, inputs: Sequence[int], output: int, activation: str = "linear") -> None:
+        """Append an operator with a fused `activation`."""
+        fused = getattr(schema.ActivationFunctionType, TFLITE_FUNCTIONS[activation])
+        self._operators.append(new_operator(self._model, getattr(Op, kind), version, inputs, output, fused))
+
+    def table(self, name: str) -> schema.SubGraphT:
+        return schema.SubGraphT(
+            tensors=self._tensors,
+            inputs=int32(self.inputs.values()),
+            outputs=int32(self.outputs.values()),
+            operators=self._operators,
+            name=name,
+        )
+
+    def signature(self, key: str, index: int) -> schema.SignatureDefT:
+        return schema.SignatureDefT(
+            inputs=[schema.TensorMapT(name=name, tensorIndex=tensor) for name, tensor in self.inputs.items()],
+            outputs=[schema.TensorMapT(name=name, tensorIndex=tensor) for name, tensor in self.outputs.items()],
+            signatureKey=key,
+            subgraphIndex=index,
+        )

@@ -1,0 +1,92 @@
+"""Operations of a program as operators of TFLite: `TFLITE_OPERATIONS`."""
+
+from __future__ import annotations
+
+import numpy as np
+from tiedae.compress.errors import ExportError
+from tiedae.program.arithmetic import FUNCTIONS
+from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Product, Requantize, Rescale
+
+from ..operation_table import OperationTable
+from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
+
+
+def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
+    program = graph.program
+    if operation.transposed:
+        right = "TFLite needs the decoder in the split layout (Product and AddBias)"
+        raise ExportError(f"{operation.y}: {right}, got a transposed Dense")
+    inputs = [graph.inner(operation.x), graph.kernel(operation.kernel, operation.kernel, operation.scales(program))]
+    bias = -1
+    if operation.bias is not None:
+        scales = operation.bias_scales(program) if program.quantized else ()
+        bias = graph.constant(operation.bias, program.constants[operation.bias], scales)
+    version = 1 if not program.quantized else 10 if graph.is_packed(inputs[1]) else 4
+    output = graph.unclamped(operation.y)
+    graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, operation.activation)
+    if output != graph.inner(operation.y):
+        graph.add("QUANTIZE", 1, [output], graph.inner(operation.y))
+
+
+def _product(graph: TfliteGraphBuilder, operation: Product) -> None:
+    right = graph.kernel(operation.kernel, f"{operation.kernel}.decode", operation.dense.scales(graph.program))
+    if graph.is_packed(right):
+        right = graph.unpacked(right)
+    graph.add("BATCH_MATMUL", graph.version, [graph.inner(operation.x), right], graph.inner(operation.y))
+
+
+def _add_bias(graph: TfliteGraphBuilder, operation: AddBias) -> None:
+    bias = graph.operand(operation.bias, operation.quantization)
+    graph.add("ADD", graph.version, [graph.inner(operation.x), bias], graph.inner(operation.y), operation.activation)
+
+
+def _rescale(graph: TfliteGraphBuilder, operation: Rescale) -> None:
+    source, target = (graph.program.quantization(name) for name in (operation.x, operation.y))
+    factors = graph.operand(operation.factors, operation.quantization)
+    version = 3 if source.scale * operation.quantization.scale / target.scale >= 1 else 2
+    graph.add("MUL", version, [graph.inner(operation.x), factors], graph.inner(operation.y))
+
+
+def _activate(graph: TfliteGraphBuilder, operation: Activate) -> None:
+    function, tensors = FUNCTIONS[operation.function], graph.program.tensors
+    target = tensors[operation.y].quantization
+    if target is not None and function.output is not None and target != function.output:
+        raise ExportError(f"{operation.y}: TFLite fixes the output of {operation.function} to {function.output}, got {target}")
+    source = tensors[operation.x].quantization
+    if source is not None and function.fused:
+        # XNNPACK does not support int8 RELU alone, only fused into ADD
+        zero = graph.constant(f"{operation.x}.zero", np.zeros(1, np.int8), [source.scale])
+        graph.add("ADD", graph.version, [graph.inner(operation.x), zero], graph.inner(operation.y), operation.function)
+    else:
+        kind = TFLITE_FUNCTIONS[operation.function]
+        graph.add(kind, graph.version, [graph.inner(operation.x)], graph.inner(operation.y))
+
+
+def _requantize(graph: TfliteGraphBuilder, operation: Requantize) -> None:
+    graph.add("QUANTIZE", 1, [graph.inner(operation.x)], graph.requantized(operation.y))
+
+
+def _interleave(graph: TfliteGraphBuilder, operation: Interleave) -> None:
+    (size,) = graph.program.tensors[operation.x].shape
+    split, turned = (operation.ways, size // operation.ways), (size // operation.ways, operation.ways)
+    parts = graph.between(f"{operation.y}.split", operation.x, split)
+    rows = graph.between(f"{operation.y}.turned", operation.x, turned)
+    graph.reshape(graph.inner(operation.x), parts, split)
+    axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
+    graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
+    graph.reshape(rows, graph.inner(operation.y), (size,))
+
+
+TFLITE_OPERATIONS: OperationTable[TfliteGraphBuilder] = OperationTable(
+    "TFLite",
+    {
+        Dense: _dense,
+        Product: _product,
+        AddBias: _add_bias,
+        Rescale: _rescale,
+        Activate: _activate,
+        Requantize: _requantize,
+        Interleave: _interleave,
+    },
+)
+"""The functions that append an operation to a subgraph."""

@@ -1,0 +1,1 @@
+"""The program: operations over tensors, their interpreters, and lowering; numpy alone, no file format."""

@@ -1,0 +1,252 @@
+"""Lowering: from a trained model to its program, one row of `LOWERINGS` per kind of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import structs
+from tiedae.compress.affine import BYTE, Quantization
+from tiedae.compress.errors import ExportError
+from tiedae.compress.integers import exceeding_pairs
+
+from .arithmetic import FUNCTIONS
+from .operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
+from .program import Kernel, Program, Tensor
+
+if TYPE_CHECKING:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.kernel import TiedKernel
+    from tiedae.compress.layers import TiedLayer
+    from tiedae.compress.quantizers import DecoderLayout
+
+RATIOS = (2.0**-9, 2.0**7)
+"""Allowed range of a term's scale over the sum's scale; int8 additions support 2⁻¹⁰ to 2⁸."""
+
+
+def lower(model: TiedAutoencoder, name: str, *, layout: DecoderLayout) -> Program:
+    """The program of a model: an integer program if it has quantizers, else a float program.
+
+    `layout` is that of the decoder (see `program`). Kernels, encoder and code are the same in both layouts.
+    Raises ExportError if an int32 accumulator could overflow, a kernel breaks its pair limit, kernels are quantized but
+    activations are not, or a kind of layer has no row in `LOWERINGS`.
+    """
+    if model.quantized and model.quantizers is None:
+        raise ExportError("the model has quantized kernels but float activations, must have both quantized or both float")
+    lowering = Lowering(model, layout)
+    program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
+    config = model.config
+    return program if config.interleave in (1, config.inputs) else interleave(program, config.interleave)
+
+
+class Lowering:
+    """A program under construction. The functions of `LOWERINGS` add tensors and constants and return operations.
+
+    `tensors`, `kernels` and `constants` become those of the program; all kernels exist from the start.
+    """
+
+    def __init__(self, model: TiedAutoencoder, layout: DecoderLayout) -> None:
+        self.model, self.layout = model, layout
+        self.quantized = model.quantizers is not None
+        self.fixed: Mapping[str, tuple[tuple[float, float], ...]] = {}
+        self.ranges: Mapping[str, tuple[float, float]] = {}
+        if model.quantizers is not None:
+            from tiedae.compress.quantizers import fixed_ranges
+
+            self.fixed = fixed_ranges(model.config, structs.replace(model.quantizers.spec, layout=layout))
+            self.ranges = {name: chain[-1] for name, chain in self.fixed.items()} | model.quantizers.ranges()
+        self.tensors: dict[str, Tensor] = {}
+        self.kernels: dict[str, Kernel] = {}
+        self.constants: dict[str, np.ndarray] = {}
+        for kernel in model.kernels:
+            written = Kernel(kernel.name, kernel.inputs, kernel.units)
+            if self.quantized:
+                written = replace(written, scales=tuple(float(scale) for scale in kernel.scales()), bits=kernel.bits)
+            self.kernels[kernel.name] = written
+            self.constants[kernel.name] = self._integers(kernel) if self.quantized else kernel.matrix
+
+    def _integers(self, kernel: TiedKernel) -> np.ndarray:
+        integers = kernel.integers()
+        count = exceeding_pairs(integers, kernel.pair_limit) if kernel.bits == 8 else 0
+        if count:
+            raise ExportError(f"{kernel.name}: {count} pairs of neighbours add to more than {kernel.pair_limit}, must be none")
+        return integers
+
+    def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        """The operations of the encoder and of the decoder."""
+        from tiedae.compress.layers import kind_of
+
+        kinds = [kind_of(layer) for layer in self.model.config.layers]
+        for kind in kinds:
+            if kind not in LOWERINGS:
+                raise ExportError(f"layers of kind {kind} have no lowering, must be one of {', '.join(LOWERINGS)}")
+        encoder, decoder, source = [], [], self.tensor("x", self.model.config.inputs)
+        for kind, layer in zip(kinds, self.model.encoder.stack, strict=True):
+            encoder += LOWERINGS[kind].encode(self, layer, source)
+            source = layer.tensor_name
+        for kind, layer in zip(reversed(kinds), self.model.decoder.stack, strict=True):
+            decoder += LOWERINGS[kind].decode(self, layer, source)
+            source = layer.tensor_name
+        return tuple(encoder), tuple(decoder)
+
+    def tensor(self, name: str, size: int, quantization: Quantization | None = None) -> str:
+        """Add a tensor of `size` values and return its name; its quantization defaults to the model's range of the tensor."""
+        quantizers = self.model.quantizers
+        if quantization is None and quantizers is not None:
+            low, high = self.ranges[name]
+            quantization = Quantization.from_range(low, high, quantizers.spec.bits_of(name))
+            if quantizers.spec.fixes(name):
+                quantization = replace(quantization, scale=quantizers.spec.code_scale)
+        self.tensors[name] = Tensor(name, (size,), quantization)
+        return name
+
+    def scale(self, name: str) -> float:
+        """The scale of a tensor; 0 in a float program."""
+        quantization = self.tensors[name].quantization
+        return 0.0 if quantization is None else quantization.scale
+
+    def coarsen(self, name: str, least: float) -> None:
+        """Raise a tensor's scale to at least `least`: dead layers have vanishing ranges, which no runtime can express."""
+        tensor = self.tensors[name]
+        if tensor.quantization is not None and name not in self.fixed:
+            coarser = _at_least(tensor.quantization, least)
+            quantizers = self.model.quantizers
+            if coarser != tensor.quantization and quantizers is not None and not quantizers.is_free(name):
+                raise ExportError(f"code_scale: got {tensor.quantization.scale:g}, must be {least:g} or more for this model")
+            self.tensors[name] = replace(tensor, quantization=coarser)
+
+    def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
+        """The tensor that holds the layer's linear output, and the operations from it to the layer's output.
+
+        Its scale is at least the accumulator's, see `accumulator_step`.
+        """
+        name = layer.tensor_name
+        chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]
+        rest: list[Operation] = []
+        linear = name
+        if not FUNCTIONS[layer.activation].fused:
+            linear = self.tensor(f"{name}.linear", size)
+            if len(chain) == 2:
+                self.tensor(f"{name}.raw", size, chain[0])
+                rest = [Activate(linear, f"{name}.raw", layer.activation), Requantize(f"{name}.raw", name)]
+            else:
+                rest = [Activate(linear, name, layer.activation)]
+        self.tensor(name, size, chain[-1] if chain else None)
+        self.coarsen(linear, self.accumulator_step(layer, x))
+        return linear, rest
+
+    def accumulator_step(self, layer: TiedLayer, x: str) -> float:
+        """The largest scale of the accumulator, over all units; 0 in a float program."""
+        return self.scale(x) * self.kernels[layer.kernel.name].decode_scales[0] if self.quantized else 0.0
+
+    def rescaled(self, layer: TiedLayer, x: str) -> tuple[str, list[Operation]]:
+        """The input of a decoder product; for a kernel with a scale per unit, `x` times one factor per unit by a `Rescale`."""
+        kernel = self.kernels[layer.kernel.name]
+        if len(kernel.scales) <= 1:
+            return x, []
+        factors = f"{layer.tensor_name}.factors"
+        scales = np.array(kernel.scales, np.float32)
+        self.constants[factors] = np.maximum(BYTE.quantize(scales / scales.max()), 1)
+        rescaled = self.tensor(f"{layer.tensor_name}.rescaled", kernel.units)
+        return rescaled, [Rescale(x, rescaled, factors, BYTE)]
+
+    def bias(self, layer: TiedLayer, x: str, scales: tuple[float, ...], terms: int) -> str | None:
+        """Add the bias of a sum of `terms` products and return its name: float32, or int32 with scale of x · `scales`."""
+        if layer.bias is None:
+            return None
+        bias, real = f"{layer.tensor_name}.bias", layer.bias.numpy()
+        self.constants[bias] = real
+        if self.quantized:
+            integers = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * np.array(scales, np.float32)))
+            if np.abs(integers).max(initial=0) > 2**31 - 1 - terms * 255 * 127:
+                text = f"{terms} products and the bias can overflow a 32-bit accumulator"
+                raise ExportError(f"layer {layer.tensor_name}: {text}")
+            self.constants[bias] = integers.astype(np.int32)
+        return bias
+
+    def bias8(self, layer: TiedLayer, product: str, y: str) -> Quantization:
+        """The quantization of an 8-bit bias. Keeps the scales of the sum and its terms within `RATIOS`."""
+        bias = Quantization.from_range(*self.ranges[f"{layer.tensor_name}.bias"])
+        least, most = RATIOS
+        self.coarsen(y, max(bias.scale, self.scale(product)) / most)
+        self.coarsen(product, self.scale(y) * least)
+        return _at_least(bias, self.scale(y) * least)
+
+
+def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
+    """activation(x · W + b)."""
+    kernel = lowering.kernels[layer.kernel.name]
+    y, rest = lowering.output(layer, x, kernel.units)
+    bias = lowering.bias(layer, x, kernel.encode_scales, kernel.inputs)
+    return [Dense(x, y, kernel.name, False, bias, _fused(layer)), *rest]
+
+
+def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
+    """activation(x · Wᵀ + b): one `Dense` in the fused layout, a `Product` and an `AddBias` in the split one."""
+    kernel, activation = lowering.kernels[layer.kernel.name], _fused(layer)
+    x, rescale = lowering.rescaled(layer, x)
+    y, rest = lowering.output(layer, x, kernel.inputs)
+    if lowering.layout == "fused":
+        bias = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
+        return [*rescale, Dense(x, y, kernel.name, True, bias, activation), *rest]
+    if layer.bias is None and (lowering.quantized or activation == "linear"):
+        return [*rescale, Product(x, y, kernel.name), *rest]  # saturation computes relu and relu6: y's range ends there
+    product = lowering.tensor(f"{layer.tensor_name}.product", kernel.inputs)
+    lowering.coarsen(product, lowering.accumulator_step(layer, x))
+    multiply = Product(x, product, kernel.name)
+    if layer.bias is None:
+        return [*rescale, multiply, Activate(product, y, activation), *rest]
+    name, bias = f"{layer.tensor_name}.bias8", layer.bias.numpy()
+    quantization = lowering.bias8(layer, product, y) if lowering.quantized else None
+    lowering.constants[name] = bias if quantization is None else quantization.quantize(bias)
+    return [*rescale, multiply, AddBias(product, y, name, quantization, activation), *rest]
+
+
+@dataclass(frozen=True)
+class LayerLowering:
+    """Both directions of a kind of layer: (lowering, layer, input tensor) → operations.
+
+    The last operation writes the layer's output, named `layer.tensor_name`.
+    """
+
+    encode: Callable[[Lowering, TiedLayer, str], list[Operation]]
+    decode: Callable[[Lowering, TiedLayer, str], list[Operation]]
+
+
+LOWERINGS: Mapping[str, LayerLowering] = {"dense": LayerLowering(encode_dense, decode_dense)}
+"""One row per row of `compress.layers.LAYER_KINDS`."""
+
+
+def _at_least(quantization: Quantization, scale: float) -> Quantization:
+    return replace(quantization, scale=float(np.float32(max(quantization.scale, scale))))
+
+
+def _fused(layer: TiedLayer) -> str:
+    return layer.activation if FUNCTIONS[layer.activation].fused else "linear"
+
+
+def interleaved_parts(program: Program) -> int:
+    """The groups of the first kernel's interleaving; 1 if its rows are in the order of x."""
+    first = program.encoder[0]
+    return first.ways if isinstance(first, Interleave) else 1
+
+
+def interleave(program: Program, groups: int) -> Program:
+    """A program for interleaved samples as a program for samples in their own order.
+
+    The output's order is restored before a final `Requantize`, which a file can merge with the conversion of its output.
+    """
+    ahead = -1 if isinstance(program.decoder[-1], Requantize) else len(program.decoder)
+    body, tail = program.decoder[:ahead], program.decoder[ahead:]
+    renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
+    encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
+    body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
+    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // groups)
+    return replace(
+        program,
+        tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},
+        encoder=(Interleave("x", renamed["x"], groups), *encoder),
+        decoder=(*body, back, *tail),
+    )

@@ -1,0 +1,35 @@
+"""Interleaving: neighbouring rows of the first kernel belong to inputs from different parts of a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tiedae.compress.errors import ExportError
+
+from ..tensors import Operands
+from .operation import Operation
+
+
+@dataclass(frozen=True)
+class Interleave(Operation):
+    """y = x reshaped to (ways, size / ways), transposed, flattened. Its inverse has size / ways groups."""
+
+    ways: int
+
+    def check(self, program: Operands) -> None:
+        x, y = program.tensors[self.x], program.tensors[self.y]
+        if not isinstance(self.ways, int) or self.ways < 1 or x.shape[0] % self.ways:
+            raise ExportError(f"interleave to {y.name}: got {self.ways!r} groups, must be a divisor of {x.shape[0]}")
+        if (x.shape, x.quantization) != (y.shape, y.quantization):
+            raise ExportError(f"interleave to {y.name}: its size and quantization must be those of {x.name}")
+
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
+        return interleaved(x, self.ways)
+
+    reals = integers
+
+
+def interleaved(x: np.ndarray, groups: int) -> np.ndarray:
+    """[batch, n], each sample reshaped to (groups, n / groups), transposed and flattened. The inverse has n / groups groups."""
+    return x.reshape(len(x), groups, x.shape[1] // groups).swapaxes(1, 2).reshape(x.shape)

@@ -1,0 +1,1 @@
+"""The page of a search, and its front as text."""

@@ -1,0 +1,52 @@
+"""The verdict in words and tables, for the terminal, the report, the card and summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tiedae.bundle.verdict import Verdict, sentences
+from tiedae.compress.numbers import number
+
+HEADER = ("baseline", "figure", "ours", "its", "gain", "95 % interval", "")
+NO_GOOD = "no good, although every file is right"
+Row = tuple[str, ...]
+
+
+def verdict_rows(verdict: Verdict | None) -> list[Row]:
+    """A row per baseline that the program was compared with; one more for its PR-AUC, which nothing is judged by."""
+    rows = []
+    for row in verdict.comparisons if verdict else ():
+        interval = f"{number(row.gain.low)} … {number(row.gain.high)}"
+        judged = "better" if row.better else "worse" if row.gain.high < 0 else "within noise"
+        rows.append((row.title, row.criterion, *map(number, (row.ours, row.theirs, row.gain.value)), interval, judged))
+        if row.pr_auc is not None:
+            ours, theirs = row.pr_auc
+            rows.append(("", "PR-AUC", *map(number, (ours, theirs, ours - theirs)), "", ""))
+    return rows
+
+
+def summary(verdict: Verdict) -> str:
+    """One line: how many findings, or what the program is better than."""
+    where = ", as the run found" if verdict.kept else ""
+    if verdict.findings:
+        count = f"{len(verdict.findings)} finding{'s' * (len(verdict.findings) > 1)}"
+        return f"{NO_GOOD} ({count}{where})"
+    names = [row.title for row in verdict.comparisons]
+    if not names:
+        return f"outputs vary and no unit is dead; there is no baseline to compare with{where}"
+    return f"better than {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} beyond noise{where}"
+
+
+def texts(verdict: Verdict | None) -> Sequence[str]:
+    """The findings, one sentence each."""
+    return sentences(verdict) if verdict else ()
+
+
+def method_text(verdict: Verdict) -> str:
+    """What the table of comparisons rests on."""
+    if not verdict.comparisons:
+        return ""
+    return (
+        f"On the same {verdict.samples:,} test samples. The gain is how much better the int8 program is; its interval is that "
+        f"of the paired bootstrap, {verdict.resamples:,} resamples, seed {verdict.seed}. Baselines were fitted in the run."
+    )

@@ -1,0 +1,239 @@
+"""Runs .tflite files in LiteRT with three of its op resolvers.
+
+litert-xnnpack     LiteRT's default: the XNNPACK delegate, and builtin kernels for the rest
+litert-builtin     optimized builtin kernels, no delegate
+litert-reference   reference kernels, no delegate
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
+from tiedae.compress.errors import FormatError, InputError
+from tiedae.export.tflite.reader import named_activations, with_primary
+
+from .native_output import quiet
+from .session import Bound, HeldFile, Sample, Session, Values, in_batches, one_file
+
+RESOLVERS: Mapping[str, OpResolverType] = {
+    "litert-xnnpack": OpResolverType.AUTO,
+    "litert-builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    "litert-reference": OpResolverType.BUILTIN_REF,
+}
+CHUNK = 1024
+"""Samples per call, which bounds the memory of the activations."""
+
+
+def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Session:
+    """Load a .tflite file from its bytes, or memory-mapped from its path; `runtime` is a key of `RESOLVERS`.
+
+    Raises InputError for an unknown runtime, FormatError if LiteRT rejects the file.
+    """
+    if runtime not in RESOLVERS:
+        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RESOLVERS)}")
+    if not (source if isinstance(source, bytes) else source.stat().st_size):
+        raise FormatError("LiteRT refuses the file: it is empty")
+    return LiteRTSession(runtime, source, threads)
+
+
+def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> Session:
+    """Memory-map one file for all signatures; see `open_litert`."""
+    return open_litert(runtime, one_file(runtime, files), threads=threads)
+
+
+class LiteRTSession(Session):
+    """A .tflite file with one op resolver; see `Session`. Later loads read the file that was opened (`HeldFile`)."""
+
+    def __init__(self, runtime: str, source: bytes | Path, threads: int) -> None:
+        self.runtime, self._threads = runtime, threads
+        self._held = HeldFile(source) if isinstance(source, Path) else None
+        self._source = self._held.path if self._held else source
+        with _without_info(), _refusals():
+            self._interpreter = self._load(self._source)
+            names = self._interpreter.get_signature_list()
+            self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
+            self._places = {name: _places(runner) for name, runner in self._runners.items()}
+            self._samples = {name: _sample(runner) for name, runner in self._runners.items() if len(self._places[name][0]) == 1}
+            self._allocated: dict[str, int] = {}
+            self._lock = threading.Lock()
+
+    @cached_property
+    def provider(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The operations of each signature that XNNPACK runs and those left to builtin kernels; else the kind of kernels."""
+        if self.runtime != "litert-xnnpack":
+            return f"{self.runtime.removeprefix('litert-')} kernels"
+        data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+        indices = {name: runner._subgraph_index for name, runner in self._runners.items()} or {"main": 0}
+        texts, outside = [], set()
+        with _without_info(), _refusals():
+            for name, index in indices.items():
+                kept, count = _outside_delegate(self._load(with_primary(data, index)))
+                texts.append(f"{name} {count - len(kept)} of {count}")
+                outside.update(kept)
+        rest = f"; builtin kernels: {', '.join(sorted(outside))}" if outside else ""
+        return f"XNNPACK: {', '.join(texts)} operations{rest}"
+
+    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        self._runner(signature)
+        return in_batches(partial(self._invoke, signature), signature, x, self._samples[signature], CHUNK)
+
+    def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Run a batch; where the last one had its size, without the allocations of a signature runner's call."""
+        runner = self._runners[signature]
+        inputs, outputs = self._places[signature]
+        with self._lock:
+            if self._allocated.get(signature) != len(x):
+                self._allocated[signature] = len(x)
+                return runner(**{name: x for name in inputs})
+            wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
+            for index in inputs.values():
+                wrapper.SetTensor(index, x, subgraph)
+            wrapper.Invoke(subgraph)
+            return {name: wrapper.GetTensor(index, subgraph) for name, index in outputs.items()}
+
+    @cached_property
+    def _tracer(self) -> Interpreter:
+        """The file with the values of all tensors kept."""
+        with _without_info(), _refusals(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
+            return self._load(self._source, preserve=True)
+
+    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Session.trace`. For an input or output of another dtype, the int8 tensor behind it is returned."""
+        self._runner(signature)
+        tracer, runner = self._tracer, self._tracer.get_signature_runner(signature)
+        (name,) = runner.get_input_details()
+
+        def traced(chunk: np.ndarray) -> dict[str, np.ndarray]:
+            runner(**{name: chunk})
+            return _activations(tracer, runner._subgraph_index)
+
+        return in_batches(traced, signature, x, _sample(runner), CHUNK)
+
+    def call(self, signature: str, inputs: Values) -> Values:
+        if not self._runners:
+            return self._checked(_run_primary, self._interpreter, list(inputs.values()))
+        self._allocated.pop(signature, None)
+        return self._checked(self._runner(signature), **inputs)
+
+    def kept(self, signature: str, inputs: Values, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
+        """Run a file as `call` does; returns the inner tensors at (subgraph, index) that the run computed."""
+        if not self._runners:
+            self._checked(_run_primary, self._tracer, list(inputs.values()))
+        else:
+            self._checked(self._tracer.get_signature_runner(signature), **inputs)
+        found = {}
+        for subgraph, index in places:
+            with suppress(ValueError):  # raised for a tensor without a value
+                found[subgraph, index] = self._tracer.get_tensor(index, subgraph)
+        return found
+
+    def _checked(self, call: Callable[..., Values], *arguments: Any, **inputs: Any) -> Values:
+        try:
+            return call(*arguments, **inputs)
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise FormatError(f"{self.runtime} refuses to run it: {' '.join(str(error).split())}") from error
+
+    def bind(self, signature: str, x: np.ndarray) -> Bound:
+        runner = self._runner(signature)
+        (name,) = runner.get_input_details()
+        wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
+
+        def call() -> object:
+            self._allocated.pop(signature, None)
+            return runner(**{name: x})
+
+        call()
+        return Bound(lambda: wrapper.Invoke(subgraph), call)
+
+    def _load(self, source: bytes | Path, *, preserve: bool = False) -> Interpreter:
+        with _refusals():
+            interpreter = Interpreter(
+                model_path=str(source) if isinstance(source, Path) else None,
+                model_content=source if isinstance(source, bytes) else None,
+                num_threads=self._threads,
+                experimental_op_resolver_type=RESOLVERS[self.runtime],
+                experimental_preserve_all_tensors=preserve,
+            )
+            interpreter.allocate_tensors()
+        return interpreter
+
+    def _runner(self, signature: str) -> SignatureRunner:
+        if signature not in self._runners:
+            raise InputError(f"signature: got {signature!r}, the file has {', '.join(self._runners) or 'none'}")
+        return self._runners[signature]
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Errors of the interpreter, and of its readers of names and types, as FormatError."""
+    try:
+        yield
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise FormatError(f"LiteRT refuses the file: {' '.join(str(error).split())}") from error
+
+
+def _places(runner: SignatureRunner) -> tuple[dict[str, int], dict[str, int]]:
+    """The index of each input and output tensor by its name."""
+    inputs, outputs = runner.get_input_details(), runner.get_output_details()
+    return {name: each["index"] for name, each in inputs.items()}, {name: each["index"] for name, each in outputs.items()}
+
+
+def _sample(runner: SignatureRunner) -> Sample:
+    (details,) = runner.get_input_details().values()
+    return np.dtype(details["dtype"]), tuple(details["shape"][1:].tolist())
+
+
+def _run_primary(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> Values:
+    """Run the first subgraph of a file without signatures, inputs in order."""
+    details = interpreter.get_input_details()
+    for each, values in zip(details, inputs, strict=True):
+        interpreter.resize_tensor_input(each["index"], values.shape)
+    interpreter.allocate_tensors()
+    for each, values in zip(details, inputs, strict=True):
+        interpreter.set_tensor(each["index"], values)
+    interpreter.invoke()
+    return {each["name"]: interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()}
+
+
+def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
+    """All [batch, size] tensors that hold values after an invocation, by the program's names."""
+    held = []
+    for details in interpreter.get_tensor_details(subgraph):
+        if len(details["shape_signature"]) == 2 and details["shape_signature"][0] == -1:
+            with suppress(ValueError):  # raised for a tensor that was fused away
+                held.append((details["name"], interpreter.get_tensor(details["index"], subgraph)))
+    return named_activations(held)
+
+
+def _outside_delegate(interpreter: Interpreter) -> tuple[list[str], int]:
+    """(operators of the first subgraph that no delegate runs, total number of its operators).
+
+    LiteRT lists the original nodes, then the delegates. The nodes that run are found from the outputs backwards; a delegate
+    takes precedence as the producer of a tensor.
+    """
+    nodes = interpreter._get_ops_details()
+    originals = [node for node in nodes if node["op_name"] != "DELEGATE"]
+    delegates = [node for node in nodes if node["op_name"] == "DELEGATE"]
+    producers = {tensor: node for node in [*originals, *delegates] for tensor in node["outputs"]}
+    waiting = [details["index"] for details in interpreter.get_output_details()]
+    running: dict[int, dict] = {}
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is not None and node["index"] not in running:
+            running[node["index"]] = node
+            waiting += list(node["inputs"])
+    return [node["op_name"] for node in running.values() if node["op_name"] != "DELEGATE"], len(originals)
+
+
+def _without_info() -> AbstractContextManager[object]:
+    """Hide the INFO lines that LiteRT logs when it applies a delegate, for which the Python API has no switch."""
+    return quiet(passes=lambda line: not line.startswith(b"INFO:"))

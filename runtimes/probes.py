@@ -1,0 +1,98 @@
+"""What is measured of files beside their outputs, each as a session whose outputs are the measurements.
+
+The latency of files; and which bodies of control flow, such as the branches of `If`, a run enters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tiedae.compress.errors import FormatError
+
+from .session import Called, Values
+from .table import RUNTIMES
+
+BUDGET = 0.3
+"""Duration of the timed calls of a signature in two files, in seconds."""
+LEAST, MOST = 3, 101
+"""Number of timed calls per file."""
+TOO_LONG = 1.0
+"""Calls that take longer, in seconds, are not timed."""
+
+Held = Mapping[tuple[str, ...], Called]
+"""Sessions that are open already, by runtime and path."""
+
+Probe = Callable[[Sequence[Path], Collection[str], Held], Called]
+"""Opens the files of a measurement, with the names of their signatures. Raises FormatError if a runtime rejects one."""
+
+
+class CallTurns:
+    """Times open files, whose calls take turns: seconds per call, by each file's index."""
+
+    def __init__(self, *sessions: Called) -> None:
+        self.provider = sessions[0].provider
+        self.sessions = sessions
+
+    def call(self, signature: str, inputs: Values) -> Values:
+        first = [_first(session, signature, inputs) for session in self.sessions]
+        turns = range(_count(BUDGET * len(self.sessions) / 2, sum(first)))
+        times = np.array([[_seconds(session, signature, inputs) for session in self.sessions] for _ in turns])
+        return {str(i): seconds for i, seconds in enumerate(times.T)}
+
+
+def _seconds(session: Called, signature: str, inputs: Values) -> float:
+    start = time.perf_counter()
+    session.call(signature, inputs)
+    return time.perf_counter() - start
+
+
+def _first(session: Called, signature: str, inputs: Values) -> float:
+    """Seconds of a call after a first one. Raises FormatError if the first is too long."""
+    seconds = _seconds(session, signature, inputs)
+    if seconds > TOO_LONG:
+        raise FormatError(f"a call takes {seconds:.1f} s, timed are calls of up to {TOO_LONG:g} s")
+    return _seconds(session, signature, inputs)
+
+
+def _count(budget: float, seconds: float) -> int:
+    return min(max(int(budget / max(seconds, 1e-9)), LEAST), MOST)
+
+
+def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Called:
+    open_one = RUNTIMES[runtime].open
+    return CallTurns(*(held.get((runtime, str(path))) or open_one(dict.fromkeys(signatures, path)) for path in paths))
+
+
+def _turns_unoptimized(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
+    from .ort import Unoptimized
+
+    return CallTurns(*map(Unoptimized, paths))
+
+
+def _onnx_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
+    from .bodies import OnnxBodies
+
+    return OnnxBodies(paths[0])
+
+
+def _tflite_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
+    from .bodies import TfliteBodies
+
+    return TfliteBodies(paths[0])
+
+
+LATENCY: Mapping[str, str] = {"tflite": "latency of litert-xnnpack", "onnx": "latency of ort-cpu"}
+UNOPTIMIZED = "latency of ort-cpu without optimizations"
+BODIES: Mapping[str, str] = {"tflite": "bodies of litert-reference", "onnx": "bodies of ort-cpu"}
+PROBES: Mapping[str, Probe] = {
+    LATENCY["tflite"]: partial(_turns, "litert-xnnpack"),
+    LATENCY["onnx"]: partial(_turns, "ort-cpu"),
+    UNOPTIMIZED: _turns_unoptimized,
+    BODIES["tflite"]: _tflite_bodies,
+    BODIES["onnx"]: _onnx_bodies,
+}
+"""The measurements by name, such as a job of the sandbox has in place of a runtime."""

@@ -1,0 +1,167 @@
+"""Denoisers without a network, the baselines: each a table row; parameters are chosen on validation samples.
+
+median    of a window (Tukey, Exploratory Data Analysis, 1977), by scipy
+wavelet   shrinkage (Chang, Yu, Vetterli, "Adaptive wavelet thresholding for image denoising and compression", IEEE Transactions
+          on Image Processing 9, 2000), by scikit-image
+nl-means  non-local means (Buades, Coll, Morel, "A non-local algorithm for image denoising", CVPR 2005), by scikit-image
+pca       projection of the noisy sample onto the principal components of clean training samples (Pearson, 1901)
+mean      the mean of the clean training samples, whatever the sample is: what any model has to surpass
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+
+import numpy as np
+from tiedae.compress.sample_spec import Kind, SampleSpec
+
+EXTRA = 'pip install "tiedae[tasks]"'
+COMPONENTS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+PCA_SAMPLES = 20_000
+"""Maximum number of training samples that the components are fitted to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What baselines are fitted and chosen on, float32 in scaled values: clean `train` [n, inputs], and `noisy` and `clean`
+    validation samples [m, inputs]. `shape` of a sample.
+    """
+
+    train: np.ndarray = field(repr=False)
+    noisy: np.ndarray = field(repr=False)
+    clean: np.ndarray = field(repr=False)
+    shape: tuple[int, ...]
+
+    @cached_property
+    def deviation(self) -> float:
+        """The standard deviation of the noise."""
+        return float(np.sqrt(np.mean(np.square(self.noisy - self.clean))))
+
+    @cached_property
+    def components(self) -> tuple[np.ndarray, np.ndarray]:
+        """The mean of the training samples [inputs] and their principal components [inputs, inputs], largest first."""
+        mean = self.train.mean(axis=0, dtype=np.float64)
+        centred = self.train - mean
+        _, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+        return mean, vectors[:, ::-1]
+
+
+Denoise = Callable[[np.ndarray], np.ndarray]
+"""Noisy samples, float32 [n, inputs] in scaled values → denoised ones."""
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """`candidates`: (setting in words, function) of each parameter. `packages` that it imports; `kinds` of data it is for."""
+
+    candidates: Callable[[Selection], Iterator[tuple[str, Denoise]]]
+    packages: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+
+    @property
+    def missing(self) -> list[str]:
+        return [name for name in self.packages if find_spec(name) is None]
+
+    def chosen(self, selection: Selection) -> tuple[str, Denoise] | None:
+        """The candidate of the least squared error on the validation samples; None where samples are too small for any."""
+
+        def error(candidate: tuple[str, Denoise]) -> float:
+            return float(np.square(candidate[1](selection.noisy) - selection.clean).mean())
+
+        return min(self.candidates(selection), key=error, default=None)
+
+
+def _each(shape: Sequence[int], denoise: Callable[[np.ndarray], np.ndarray]) -> Denoise:
+    """A function of one sample of `shape`, applied to each."""
+
+    def run(x: np.ndarray) -> np.ndarray:
+        return np.stack([denoise(sample.reshape(shape)).reshape(-1) for sample in x]).astype(np.float32)
+
+    return run
+
+
+def _median(selection: Selection) -> Iterator[tuple[str, Denoise]]:
+    from scipy.ndimage import median_filter
+
+    axes = min(len(selection.shape), 2)
+    for size in (3, 5, 7):
+        window = (1, *[size] * axes, *[1] * (len(selection.shape) - axes))
+
+        def run(x: np.ndarray, window: tuple[int, ...] = window) -> np.ndarray:
+            return median_filter(x.reshape(-1, *selection.shape), size=window, mode="nearest").reshape(len(x), -1)
+
+        yield "×".join([str(size)] * axes), run
+
+
+def _wavelet(selection: Selection) -> Iterator[tuple[str, Denoise]]:
+    from pywt import Wavelet, dwt_max_level  # pyright: ignore[reportAttributeAccessIssue] - of a C extension
+    from skimage.restoration import denoise_wavelet
+
+    axis = -1 if len(selection.shape) == 3 else None
+    for wavelet in ("db1", "db2", "sym4"):
+        levels = dwt_max_level(min(selection.shape[:2]), Wavelet(wavelet).dec_len)
+        if levels == 0:  # longer than the samples
+            continue
+        for factor in (0.5, 0.75, 1.0, 1.5):
+            sigma = factor * selection.deviation
+
+            def run(image: np.ndarray, wavelet: str = wavelet, sigma: float = sigma, levels: int = levels) -> np.ndarray:
+                return denoise_wavelet(image, sigma, wavelet, wavelet_levels=levels, channel_axis=axis)
+
+            yield f"{wavelet}, σ {sigma:.3g}", _each(selection.shape, run)
+
+
+def _nl_means(selection: Selection) -> Iterator[tuple[str, Denoise]]:
+    from skimage.restoration import denoise_nl_means
+
+    axis = -1 if len(selection.shape) == 3 else None
+    for patch in (3, 5, 7):
+        for factor in (0.1, 0.2, 0.3, 0.4, 0.6):
+            h = factor * selection.deviation
+
+            def run(image: np.ndarray, patch: int = patch, h: float = h) -> np.ndarray:
+                return denoise_nl_means(image, patch, 7, h, sigma=selection.deviation, fast_mode=True, channel_axis=axis)
+
+            yield f"patches of {patch}, h {h:.3g}", _each(selection.shape, run)
+
+
+def _pca(selection: Selection) -> Iterator[tuple[str, Denoise]]:
+    mean, vectors = selection.components
+    for count in (each for each in COMPONENTS if each < len(mean)):
+        basis = vectors[:, :count]
+
+        def run(x: np.ndarray, basis: np.ndarray = basis) -> np.ndarray:
+            return (mean + (x - mean) @ basis @ basis.T).astype(np.float32)
+
+        yield f"{count} components", run
+
+
+def neighbours_of(kind: Kind, shape: Sequence[int]) -> Kind:
+    """What the values of a sample are to a denoiser: pixels, neighbours in time, or columns that are no neighbours.
+
+    Bytes in one axis may be columns of a table, and nothing here filters more than two axes and channels.
+    """
+    return "table" if kind == "images" and len(shape) not in (2, 3) else kind
+
+
+def _mean(selection: Selection) -> Iterator[tuple[str, Denoise]]:
+    mean = selection.train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    yield "", lambda x: np.broadcast_to(mean, x.shape)
+
+
+def denoisers_of(spec: SampleSpec) -> Mapping[str, Denoiser]:
+    """Those for samples of this kind and shape."""
+    kind = neighbours_of(spec.kind, spec.shape)
+    return {name: denoiser for name, denoiser in DENOISERS.items() if kind in denoiser.kinds}
+
+
+DENOISERS: Mapping[str, Denoiser] = {
+    "median": Denoiser(_median, ("scipy",), ("images", "record")),
+    "wavelet": Denoiser(_wavelet, ("skimage", "pywt"), ("images", "record")),
+    "nl-means": Denoiser(_nl_means, ("skimage",), ("images",)),
+    "pca": Denoiser(_pca, (), ("images", "record", "table")),
+    "mean": Denoiser(_mean, (), ("images", "record", "table")),
+}

@@ -1,0 +1,159 @@
+"""Measure what the verdict rests on: the program against baselines on the same test samples, and which units it uses.
+
+The interval of a difference is that of the paired bootstrap (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993,
+chapter 16): samples are drawn, and both methods are measured on the same draw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from msgspec.structs import replace
+from tiedae.bundle.bundle import Bundle, task_file
+from tiedae.bundle.reference_outputs import layer_outputs
+from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
+from tiedae.bundle.task_results import Estimate
+from tiedae.bundle.verdict import TITLES, Criterion, LayerUse, MethodComparison, Verdict, findings
+from tiedae.codec.backends import BATCH, ProgramBackend, program_of
+from tiedae.compress.data import Samples
+from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.numbers import number
+from tiedae.export.kinds import Kind, Skipped, Why
+from tiedae.program.interpreter import execute
+
+from .ranking import LEVEL, Ranked, average_precision, resamples, roc_auc
+from .row import Contest, Statistic, TaskMeasurement
+
+RESAMPLES = 1000
+OBSERVED = 2_000
+"""Test samples whose units and outputs are looked at, at most."""
+
+
+def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, seed: int, *, for_rate: bool = False) -> Verdict:
+    """The verdict on a task's result; `tested`: the test samples as the program is given them; `for_rate`: see `Verdict`."""
+    taken = tested.take(np.arange(min(len(tested), OBSERVED)))
+    layers, constant = layer_use(backend, taken)
+    contest = measured.contest
+    compared = () if contest is None else comparisons(contest, seed)
+    samples = 0 if contest is None else len(contest.own)
+    verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant, for_rate)
+    return replace(verdict, findings=findings(verdict, measured.result))
+
+
+def with_verdict(metrics: Metrics, bundle: Bundle, tested: Samples | None, measured: TaskMeasurement | None) -> Metrics:
+    """Metrics of a verification with a verdict.
+
+    With `measured`, the task without other methods on the test samples `tested` of the run, it is measured again, against what
+    the bundle keeps of each baseline: none is fitted again. Else it is the run's. What prevents it is a skipped row.
+    """
+    try:
+        bundle.require_intact([FILE])
+        before = read_metrics(bundle.path / FILE)
+        if before.verdict is None:
+            return _skipping(metrics, Why.UNAVAILABLE, "the bundle keeps none")
+        if tested is None:
+            return _keeping(metrics, before.verdict, Why.NO_SAMPLES, "no test samples given")
+        if before.samples is None or tested.sha256 != before.samples.sha256:
+            return _keeping(metrics, before.verdict, Why.NOT_COMPARABLE, "other test samples than the run's")
+        if measured is None:
+            return _keeping(metrics, before.verdict, Why.UNAVAILABLE, "the task was not measured")
+        return replace(metrics, verdict=_again(before.verdict, bundle, tested, measured))
+    except (FormatError, InputError) as error:
+        return _skipping(metrics, Why.UNAVAILABLE, str(error))
+
+
+def _keeping(metrics: Metrics, verdict: Verdict, why: Why, reason: str) -> Metrics:
+    return _skipping(replace(metrics, verdict=replace(verdict, kept=True)), why, f"{reason}; the run's is shown")
+
+
+def _skipping(metrics: Metrics, why: Why, reason: str) -> Metrics:
+    return replace(metrics, skipped=(*metrics.skipped, Skipped(Kind.VERDICT, why, "verdict", reason)))
+
+
+def _again(kept: Verdict, bundle: Bundle, tested: Samples, measured: TaskMeasurement) -> Verdict:
+    manifest = bundle.manifest
+    backend = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
+    contest = measured.contest
+    if contest is not None and kept.comparisons:
+        measured = dataclasses.replace(measured, contest=_beside_kept(contest, kept, bundle))
+    return judge(measured, backend, tested, kept.seed, for_rate=kept.for_rate)
+
+
+def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:
+    """What the program adds to its figure now, beside what the run kept of its baselines for the same samples."""
+    names, arrays = [row.baseline for row in kept.comparisons], bundle.task_arrays()
+    rows, figures = arrays.get("compared"), arrays.get("figures")
+    if rows is None or figures is None or figures.shape != (1 + len(names), len(contest.rows)):
+        raise FormatError(
+            f"{bundle.path}: its task/ holds no figures of {len(names)} baselines and {len(contest.rows)} samples"
+        )
+    if not np.array_equal(rows, contest.rows):
+        raise FormatError(f"{bundle.path / task_file('compared')}: got other test samples than those that are measured")
+    settings = {row.baseline: row.setting for row in kept.comparisons if row.setting}
+    return dataclasses.replace(contest, baselines=dict(zip(names, figures[1:], strict=True)), settings=settings)
+
+
+def better_than(verdict: Verdict | None, names: Sequence[str]) -> tuple[Check, ...]:
+    """A check for each baseline that `[verify] better_than` names: the program is better beyond noise."""
+    return tuple(_better(verdict, name) for name in names)
+
+
+def _better(verdict: Verdict | None, name: str) -> Check:
+    row = None if verdict is None else verdict.against(name)
+    if row is None:
+        return Check(Kind.VERDICT, False, "not compared", "> 0", f"{TITLES[name]}: was not compared with", detail=name)
+    interval = f"95 % interval {number(row.gain.low)} to {number(row.gain.high)}"
+    text = f"gain over {row.title}: {number(row.gain.value)} in {row.criterion}, {interval}"
+    return Check(Kind.VERDICT, row.better, row.gain.low, "> 0", text, detail=name)
+
+
+def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
+    """The program against each baseline, all on the same resamples. Areas: normal and anomalous samples are drawn apart."""
+    criterion, names = contest.criterion, list(contest.baselines)
+    if not names:
+        return ()
+    statistics = [_statistic(contest, values) for values in contest.arrays["figures"]]
+    whole = np.array([statistic(None) for statistic in statistics])
+    groups = np.zeros(len(contest.own), bool) if contest.anomalous is None else contest.anomalous
+    drawn = np.array([[statistic(weights) for statistic in statistics] for weights in resamples(groups, seed, RESAMPLES)])
+    low, high = np.quantile(_gains(criterion, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    gains = [Estimate(*map(float, each)) for each in zip(_gains(criterion, whole), low, high, strict=True)]
+    ours, *theirs = whole.tolist()
+    areas: list[tuple[float, float] | None] = [None] * len(names)
+    if contest.anomalous is not None:
+        own, *others = (average_precision(*Ranked.of(each, contest.anomalous).counts()) for each in contest.arrays["figures"])
+        areas = [(own, other) for other in others]
+    return tuple(
+        MethodComparison(name, criterion, ours, value, gain, contest.settings.get(name, ""), area)
+        for name, value, gain, area in zip(names, theirs, gains, areas, strict=True)
+    )
+
+
+def _gains(criterion: Criterion, values: np.ndarray) -> np.ndarray:
+    """Figures [..., 1 + baselines], the program's first → how much better it is than each baseline."""
+    return criterion.sign * (values[..., :1] - values[..., 1:])
+
+
+def _statistic(contest: Contest, values: np.ndarray) -> Statistic:
+    if contest.anomalous is None:
+        return lambda weights: float(values.mean(dtype=np.float64) if weights is None else weights @ values / len(values))
+    ranked = Ranked.of(values, contest.anomalous)
+    return lambda weights: roc_auc(*ranked.counts(weights))
+
+
+def layer_use(backend: ProgramBackend, x: np.ndarray) -> tuple[tuple[LayerUse, ...], bool]:
+    """Which units of each layer have one value on all samples [n, inputs], and whether every output has."""
+    low: dict[str, np.ndarray] = {}
+    high: dict[str, np.ndarray] = {}
+    names = layer_outputs(backend.program)
+    for start in range(0, len(x), BATCH):
+        values: Mapping[str, np.ndarray] = execute(backend.program, "reconstruct", backend.input(x[start : start + BATCH]))
+        for name in names:
+            least, most = values[name].min(axis=0), values[name].max(axis=0)
+            low[name] = np.minimum(low[name], least) if start else least
+            high[name] = np.maximum(high[name], most) if start else most
+    dead = {name: np.flatnonzero(low[name] == high[name]) for name in names}
+    uses = (LayerUse(name, len(low[name]), tuple(dead[name].tolist())) for name in names if name != "y")
+    return tuple(uses), len(dead["y"]) == len(low["y"])

@@ -1,0 +1,89 @@
+"""What quantization loses of a task's own figures: the int8 files against Keras float on the same test samples.
+
+A loss above its limit fails, unless the 95 % interval of the paired bootstrap holds 0: then it may be luck of the samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from msgspec.structs import replace
+from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.manifest import Manifest
+from tiedae.bundle.results import FILE, Check, Metrics, Source, Stage, read_metrics
+from tiedae.compress.config import VerifyConfig
+from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.numbers import number
+from tiedae.compress.tasks import task_kind
+from tiedae.export.kinds import Kind, Skipped, Why
+
+from .ranking import LEVEL, resamples
+from .row import Contest, HeldFigure, TaskMeasurement
+from .table import TASKS
+
+RESAMPLES = 1000
+
+
+def with_losses(metrics: Metrics, manifest: Manifest, measured: TaskMeasurement | None, limits: VerifyConfig) -> Metrics:
+    """The metrics with a check of each figure of the task that is held to Keras float's.
+
+    A skipped row where the contest of `measured` has no figures of the float model.
+    """
+    held = TASKS[task_kind(manifest.recipe.task)].held
+    if not held or measured is None or measured.contest is None:
+        return metrics
+    if measured.contest.keras is None:
+        names, reason = ", ".join(each.title for each in held), "no Keras model given for these samples"
+        row = Skipped(Kind.QUALITY, Why.NO_KERAS, f"{names} against Keras float", reason)
+        return replace(metrics, skipped=(*metrics.skipped, row))
+    checks = loss_checks(measured.contest, held, limits, manifest.recipe.data.seed)
+    return replace(metrics, checks=(*metrics.checks, *checks))
+
+
+def loss_checks(contest: Contest, held: Sequence[HeldFigure], limits: VerifyConfig, seed: int) -> Iterator[Check]:
+    """A check of each figure that the contest has."""
+    pairs = [(figure, pair) for figure in held if (pair := figure.pair(contest)) is not None]
+    statistics = [[figure.statistic(contest, values.astype(np.float32)) for values in pair] for figure, pair in pairs]
+    groups = np.zeros(len(contest.own), bool) if contest.anomalous is None else contest.anomalous
+    drawn = [[[of(weights) for of in both] for both in statistics] for weights in resamples(groups, seed, RESAMPLES)]
+    for i, (figure, _) in enumerate(pairs):
+        ours, theirs = (statistic(None) for statistic in statistics[i])
+        losses = figure.sign * np.array([theirs - ours for ours, theirs in (each[i] for each in drawn)])
+        low, high = (np.quantile(losses, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + 0.0).tolist()
+        lost, most = figure.sign * (theirs - ours) + 0.0, figure.most(limits)
+        text = f"{figure.title} {number(ours)}, Keras float {number(theirs)}: {number(lost)} lost"
+        text += f", 95 % interval {number(low)} to {number(high)}, on {len(contest.own):,} test samples"
+        yield Check(Kind.QUALITY, lost <= most or low <= 0, lost, f"<= {most:g} beyond noise", text, detail=figure.title)
+
+
+def beside_kept(measured: TaskMeasurement, bundle: Bundle, samples: Source | None) -> TaskMeasurement:
+    """A measurement with what the bundle keeps of the float model on the same test samples, where it has none of its own."""
+    if measured.contest is None or measured.contest.keras is not None:
+        return measured
+    try:
+        arrays = {} if kept_metrics(bundle, samples) is None else bundle.task_arrays()
+    except FormatError:  # the changed file has a check of its own
+        return measured
+    if "keras" not in arrays or not np.array_equal(arrays.get("compared", ()), measured.contest.rows):
+        return measured
+    contest = dataclasses.replace(measured.contest, keras=arrays["keras"], keras_alarms=arrays.get("keras_alarms"))
+    return dataclasses.replace(measured, contest=contest)
+
+
+def kept_metrics(bundle: Bundle, samples: Source | None) -> Metrics | None:
+    """The metrics of a bundle if they are of these test samples and intact."""
+    try:
+        bundle.require_intact([FILE])
+        before = read_metrics(bundle.path / FILE)
+    except (FormatError, InputError):
+        return None
+    same = samples is not None and before.samples is not None and before.samples.sha256 == samples.sha256
+    return before if same else None
+
+
+def kept_error(bundle: Bundle, samples: Source | None) -> float | None:
+    """The error of the float model before compression on these test samples, as the run measured it; None: not known."""
+    before = kept_metrics(bundle, samples)
+    return None if before is None else next((row.error for row in before.quality if row.stage is Stage.TRAIN), None)

@@ -1,0 +1,50 @@
+"""The names of a library, valid in C, Java and Swift, and its values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+from msgspec import structs
+from tiedae.apps.native.android import android_module
+from tiedae.apps.native.ios import swift_package
+from tiedae.apps.native.model import NativeModel
+from tiedae.compress.errors import ExportError
+
+from ...export.c.models import CASES
+from .libraries import made_of, native_of
+
+
+@pytest.mark.parametrize(
+    ("given", "package", "java", "module"),
+    [
+        ("ECG-5000", "tiedae.ecg_5000", "Ecg5000Model", "Ecg5000"),
+        ("3d", "tiedae.m_3d", "M3dModel", "M3d"),
+        ("int", "tiedae.m_int", "MIntModel", "MInt"),
+        ("native", "tiedae.m_native", "MNativeModel", "MNative"),
+        ("Object", "tiedae.object", "ObjectModel", "Object"),
+        ("Swift", "tiedae.m_swift", "MSwiftModel", "MSwift"),
+    ],
+)
+def test_a_name_is_one_in_every_language(given: str, package: str, java: str, module: str) -> None:
+    made = dataclasses.replace(CASES[2], name=given).made()
+    model = native_of(made)
+    files, swift = android_module(model), swift_package(model)
+    folder = f"src/main/java/{package.replace('.', '/')}"
+    assert f"package {package};" in files[f"{folder}/{java}.java"].decode()
+    assert f'"{package.replace(".", "/")}/{java}"' in files[f"src/main/cpp/{model.name}_jni.c"].decode()
+    assert f"-keep class {package}.{java} " in files["consumer-rules.pro"].decode()
+    assert f'namespace = "{package}"' in files["build.gradle.kts"].decode()
+    assert f"import C{module}\n" in swift[f"Sources/{module}/{module}.swift"].decode()
+    assert f"Sources/C{module}/include/{model.name}_app.h" in swift
+
+
+@pytest.mark.parametrize("make", [android_module, swift_package])
+def test_data_of_half_floats_are_refused(make: Callable[[NativeModel], object]) -> None:
+    model = native_of(made_of(CASES[2]))
+    half = dataclasses.replace(model, spec=structs.replace(model.spec, dtype="float16"))
+    with pytest.raises(
+        ExportError, match=r"^data: got float16, must be uint8, int16, uint16, float32, float64 in Java and Swift$"
+    ):
+        make(half)

@@ -1,0 +1,369 @@
+"""Fuzzing of what reads bytes: files, streams and tables. Any bytes give a result or a TiedaeError, in bounded time and memory.
+
+    python -m tests.export.codec.fuzz [--target NAME] [--seconds 30] [--seed 0]
+    python -m tests.export.codec.fuzz --target NAME --atheris DIR -max_total_time=600
+
+The first mutates the corpus blindly. The second is guided by coverage, with atheris (`pip install atheris`, on Linux), whose
+own options follow; DIR is its corpus. Half of the inputs are **sealed**: checksums and identity are made right where the bytes
+look like a file, so that damage reaches what lies behind them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import random
+import resource
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.container import FrameSpan, Gap, Header, is_index, read, read_frame, scan
+from tiedae.codec.frames import FileModel
+from tiedae.codec.streams import Reader, StreamDecoder
+from tiedae.compress.errors import TiedaeError
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.entropy import rans
+from tiedae.entropy.classes import CodeTables, read_tables
+from tiedae.entropy.contexts import ALONE
+from tiedae.entropy.residual_tables import ResidualTables
+from tiedae.entropy.residuals import ContextTables, ResidualCoder
+from tiedae.entropy.tables import FrequencyTables
+
+from .conftest import GOLDEN, NAMES, extract_runs
+
+CORPUS = Path(__file__).parent / "corpus"
+"""Inputs of each target, in a folder of its name, beside the golden files: what a guided run found, made small."""
+MOST_SECONDS = 20.0
+"""Processor time of an input at most."""
+MOST_MEMORY = 1 << 30
+"""Bytes that all inputs may add to the address space of the process."""
+LONGEST = 4096
+"""Bytes of an input at most."""
+MOST_SYMBOLS = 1 << 18
+"""Symbols of a file that are decoded; beyond that its contents alone are read, to try more inputs a second."""
+_INDEX = b"\xa7\xef"
+
+
+class Broken(AssertionError):
+    """A law does not hold for an input."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is fuzzed with: the models of two small bundles, of bytes and of a table of floats, and the first with classes."""
+
+    folder: Path
+
+    @cached_property
+    def models(self) -> list[FileModel]:
+        models = [FileModel.of(Bundle.open(self.folder / name / "bundle")) for name in NAMES]
+        return [*models, replace(models[0], tables=read_tables((GOLDEN / "classes.codec").read_bytes(), "classes.codec"))]
+
+    @cached_property
+    def tables(self) -> list[CodeTables]:
+        """Real tables, tables that escape everything, and tables under which symbols cost next to nothing."""
+        escapes = np.array([[0] * 16 + [1 << 14]], np.uint16)
+        sure = np.zeros((2, 257), np.uint16)
+        sure[:, [7, 256]] = (1 << 14) - 1, 1
+        extremes = FrequencyTables(4, escapes), FrequencyTables(8, sure)
+        return [*(model.tables for model in self.models[:2]), *extremes, self.models[2].tables]
+
+    @cached_property
+    def coders(self) -> list[ResidualCoder]:
+        residuals = self.models[0].residuals
+        assert residuals is not None
+        part = residuals.prediction.part
+        record = ContextTables(part.weights, ALONE, FrequencyTables(8, part.tables.frequencies[:1]))
+        signals = [ResidualCoder(kind, (6,), "int16", record) for kind in ("record", "table")]
+        return [residuals.prediction, residuals.corrections, *signals]
+
+
+def seal(data: bytes, identity: bytes) -> bytes:
+    """Bytes as a file of this identity, with the right checksums of header, frames and index, where they look like these."""
+    sealed = bytearray(b"\x89TAE\x01" + data[5:].ljust(19, b"\1"))
+    sealed[5] = (sealed[5] & 3) % 3 | sealed[5] & 4
+    sealed[12:20] = identity
+    end = 28 if sealed[5] & 3 == 1 else 20
+    sealed = sealed.ljust(end + 4, b"\1")
+    sealed[end : end + 4] = _checksum(sealed[:end])
+    try:
+        header = Header.from_bytes(sealed, "f.tae")
+    except TiedaeError:
+        return bytes(sealed)
+    index = sealed.rfind(_INDEX)
+    if header.size <= index <= len(sealed) - 10:
+        sealed[-8:-4] = (len(sealed) - index).to_bytes(4, "little")
+        sealed[-4:] = _checksum(sealed[index:-4], header)
+    at = header.size
+    while 0 <= at < len(sealed):
+        start, stop = _payload_at(sealed, at)
+        if start < stop <= len(sealed):
+            sealed[start - 4 : start] = _checksum(sealed[at : start - 4] + sealed[start:stop], header)
+        at = stop if start < stop <= len(sealed) else sealed.find(b"\xa7", at + 1)
+    return bytes(sealed)
+
+
+def _payload_at(data: bytes | bytearray, at: int) -> tuple[int, int]:
+    """Where the payload of a frame would begin and end; by itself, as a second reading of docs/format.md."""
+    lengths = data[at + 2 : at + 12]
+    ends = [i for i, part in enumerate(lengths) if part < 128]
+    full = data[at + 1 : at + 2] < b"\xe0"
+    if data[at] != 0xA7 or len(ends) < 2:
+        return 0, 0
+    first, last = (-1, ends[0]) if full else (ends[0], ends[1])
+    size = sum((part & 127) << 7 * i for i, part in enumerate(lengths[first + 1 : last + 1]))
+    return at + 2 + last + 1 + 4, at + 2 + last + 1 + 4 + size
+
+
+def _checksum(data: bytes | bytearray, header: Header | None = None) -> bytes:
+    return zlib.crc32(data, 0 if header is None else header.checksum).to_bytes(4, "little")
+
+
+def fuzz_contents(_: Subject, data: bytes) -> None:
+    """Header, frames and index, without a model."""
+    choice, data = data[0], data[1:]
+    data = seal(data, data[12:20].ljust(8, b"\0")) if choice & 1 else data
+    contents = read(data, "f.tae")
+    require(len(contents.frames) <= len(data) // 7, "frames that the bytes cannot hold")
+    for frame in contents.frames:
+        require(frame.samples <= contents.header.samples_per_frame and frame.stop <= len(data), "a frame beyond its limits")
+        with_errors(lambda frame=frame: read_frame(data, frame, contents.header))
+    found = list(scan(data, contents.header.size, contents.header))
+    places = [contents.header.size, *(each.stop for each in found)]
+    require([each.offset for each in found] == places[:-1] and places[-1] == len(data), "a scan that leaves bytes out")
+    require(not contents.problems or contents.frames == tuple(each for each in found if isinstance(each, FrameSpan)), "frames")
+    for before, after in itertools.pairwise(found):
+        two = isinstance(before, Gap) and isinstance(after, Gap)
+        require(not two or is_index(data, before, contents.header), "two gaps")
+
+
+def fuzz_file(subject: Subject, data: bytes) -> None:
+    """Whole files to samples, with the tables of a bundle: a reader, and a decoder in pieces."""
+    choice, data = data[0], data[1:]
+    model = subject.models[2 if choice & 128 else choice & 1]
+    data = seal(data, model.identity) if choice & 2 else data
+    decoder, size = StreamDecoder(model), max(1, choice >> 2) * 16
+    contents = read(data, "f.tae")
+    model.require(contents.header, "f.tae")
+    found = [each for each in scan(data, contents.header.size, contents.header) if isinstance(each, FrameSpan)]
+    if (contents.samples + sum(frame.samples for frame in found)) * max(model.tables.units, model.spec.inputs) > MOST_SYMBOLS:
+        return
+    count = sum(len(decoder.push(data[start : start + size])) for start in range(0, len(data), size))
+    with_errors(decoder.finish)
+    reader = Reader(model, data, "f.tae")
+    samples = sum(map(len, reader.samples()))
+    gapless = sum(frame.size for frame in contents.frames) == sum(frame.size for frame in found)
+    require(samples == count or not gapless or not contents.indexed, "other samples from a stream")
+    require(samples <= contents.samples, "more samples than the frames hold")
+    require(samples == contents.samples or bool(reader.problems), "samples that are lost silently")
+
+
+def fuzz_tables(_: Subject, data: bytes) -> None:
+    """NAME.codec, of both versions."""
+    choice, data = data[0], data[1:]
+    head = b"TAEC" + bytes((1 + (choice >> 1 & 1),))
+    data = head + data[5:-4] + _checksum(head + data[5:-4]) if choice & 1 else data
+    tables = read_tables(data, "f.codec")
+    require(tables.to_bytes() == data, "tables whose bytes are others")
+
+
+def fuzz_residual_tables(_: Subject, data: bytes) -> None:
+    """NAME.residuals; sealed, its checksum and those of the tables inside."""
+    choice, changed = data[0], bytearray(data[1:])
+    if choice & 1:
+        changed[:5] = b"TAEP\2"
+        at = changed.find(b"TAEC")
+        while at >= 0:
+            after = changed.find(b"TAER", at)
+            stop = after if after >= 0 else len(changed) - 4
+            changed[stop - 4 : stop] = _checksum(changed[at : stop - 4])
+            at = changed.find(b"TAEC", at + 4)
+        changed[-4:] = _checksum(changed[:-4])
+    spec = SampleSpec(shape=(24,), dtype="uint8", kind="table" if choice & 2 else "images")
+    tables = ResidualTables.from_bytes(spec, bytes(changed), "f.residuals")
+    require(tables.to_bytes() == changed, "tables whose bytes are others")
+
+
+def fuzz_payload(subject: Subject, data: bytes) -> None:
+    """The entropy stage, under real and extreme tables: what decodes is what encodes to the same bytes.
+
+    With classes to other bytes where a payload names a class that is not the cheapest; they decode to the same.
+    """
+    tables, count = subject.tables[data[0] % len(subject.tables)], int.from_bytes(data[1:3], "little") % 2048
+    payload = data[3:]
+    (codes,) = rans.decode(tables, [payload], [count])
+    again = rans.encode(tables, [codes])
+    require(again == [payload] or tables.classes > 1, "a payload that no encoder makes")
+    require(bool((rans.decode(tables, again, [count])[0] == codes).all()), "codes that do not come back")
+
+
+def fuzz_residuals(subject: Subject, data: bytes) -> None:
+    """The residuals of frames: what decodes, encodes and decodes to itself without loss."""
+    coder, count = subject.coders[data[0] % len(subject.coders)], data[1] % 9
+    bound = int.from_bytes(data[2:4], "little") if data[0] & 128 else 0
+    frames = coder.decode([data[4:]], [count], bound)
+    (again,) = coder.decode(coder.encode(frames, 0), [count], 0)
+    require(bool((again == frames[0]).all()), "samples that do not come back")
+
+
+def with_errors(work: Callable[[], Any]) -> None:
+    """Run work that may refuse what it got."""
+    try:
+        work()
+    except TiedaeError as error:
+        require("\n" not in str(error), "an error of several lines")
+
+
+def require(holds: bool, law: str) -> None:
+    if not holds:
+        raise Broken(law)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A function of bytes, and golden files with the bytes before them that it starts from."""
+
+    run: Callable[[Subject, bytes], None]
+    golden: str
+    prefixes: Sequence[bytes]
+    least: int = 1
+
+    def seeds(self, name: str) -> list[bytes]:
+        whole = [prefix + path.read_bytes() for path in sorted(GOLDEN.glob(self.golden)) for prefix in self.prefixes]
+        return whole + [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
+
+
+_CHOICES = [bytes([choice]) for choice in range(4)]
+TARGETS: Mapping[str, Target] = {
+    "contents": Target(fuzz_contents, "*.tae", _CHOICES[:2]),
+    "file": Target(fuzz_file, "*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]),
+    "tables": Target(fuzz_tables, "*.codec", _CHOICES),
+    "residual-tables": Target(fuzz_residual_tables, "*.residuals", _CHOICES),
+    "payload": Target(fuzz_payload, "*.tae", [bytes([choice, 8, 0]) for choice in range(5)], 3),
+    "residuals": Target(fuzz_residuals, "*.tae", [bytes([choice, 1, 3, 0]) for choice in (0, 1, 2, 3, 128)], 4),
+}
+
+
+def check(subject: Subject, target: Target, data: bytes) -> float:
+    """Processor seconds of an input; Broken, or any other error than TiedaeError, where a law does not hold."""
+    if len(data) < target.least:
+        return 0.0
+    begun = time.process_time()
+    with_errors(lambda: target.run(subject, data))
+    taken = time.process_time() - begun
+    require(taken <= MOST_SECONDS, f"{taken:.1f} s")
+    return taken
+
+
+def mutations(seeds: Sequence[bytes], seed: int) -> Iterator[bytes]:
+    """Inputs without end: one to eight changes of a seed each, the same for the same seeds and number."""
+    rng = random.Random(seed)
+    while True:
+        data = bytearray(rng.choice(seeds))
+        for _ in range(1 << rng.randrange(4)):
+            at, size = rng.randrange(len(data) + 1), 1 << rng.randrange(7)
+            match rng.randrange(7):
+                case 0 if at < len(data):
+                    data[at] ^= 1 << rng.randrange(8)
+                case 1:
+                    data[at : at + 1] = bytes([rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))])
+                case 2:
+                    data[at : at + 4] = rng.choice((0, 1, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF)).to_bytes(4, "little")
+                case 3:
+                    del data[at : at + size]
+                case 4:
+                    data[at:at] = rng.randbytes(size)
+                case 5:
+                    other = rng.randrange(len(data) + 1)
+                    data[at:at] = data[other : other + size]
+                case _:
+                    other = rng.choice(seeds)
+                    data[at:] = other[rng.randrange(len(other) + 1) :]
+        yield bytes(data[:LONGEST])
+
+
+def run(subject: Subject, name: str, seconds: float, seed: int) -> tuple[int, float, bytes]:
+    """Try the corpus, then mutations for a time: the number of inputs, the most seconds of one, which. Raises like `check`."""
+    target, begun, most, worst = TARGETS[name], time.monotonic(), 0.0, b""
+    seeds = target.seeds(name)
+    for number, data in enumerate(itertools.chain(seeds, mutations(seeds, seed))):
+        if number >= len(seeds) and time.monotonic() - begun > seconds:
+            return number, most, worst
+        try:
+            taken = check(subject, target, data)
+        except Exception as error:
+            error.add_note(f"{name}: input {number} of seed {seed}: {data.hex()}")
+            raise
+        most, worst = (taken, data) if taken > most else (most, worst)
+    raise AssertionError("mutations have no end")
+
+
+def _functions() -> Iterator[Any]:
+    """The functions of the codec's modules, those of classes included."""
+    for name, module in list(sys.modules.items()):
+        if not name.startswith("tiedae.codec."):
+            continue
+        for holder in (module, *(each for each in vars(module).values() if isinstance(each, type))):
+            for value in list(vars(holder).values()):
+                function = getattr(value, "__func__", value)
+                if getattr(function, "__module__", None) == name and hasattr(function, "__code__"):
+                    yield function
+
+
+def guided(subject: Subject, name: str, folder: str, options: Sequence[str]) -> None:
+    """Run atheris; an error ends it and leaves the input in the current folder."""
+    atheris: Any = importlib.import_module("atheris")
+    target = TARGETS[name]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for i, data in enumerate(target.seeds(name)):
+        (Path(folder) / f"seed-{i}").write_bytes(data)
+    slowest = [0.0]
+
+    def one(data: bytes) -> None:
+        slowest[0] = max(slowest[0], check(subject, target, data[:LONGEST]))
+
+    for function in _functions():
+        atheris.instrument_func(function)
+    atheris.Setup([sys.argv[0], folder, f"-max_len={LONGEST}", *options], one)
+    atheris.Fuzz()
+
+
+def limit_memory() -> None:
+    """Let a process have `MOST_MEMORY` more than it has now; beyond that an allocation is a MemoryError."""
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY, resource.RLIM_INFINITY))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--target", choices=TARGETS, help="this one alone")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of all targets together")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--atheris", metavar="DIR", help="guided by coverage; its corpus, and what it adds")
+    arguments, options = parser.parse_known_args()
+    names = [arguments.target] if arguments.target else list(TARGETS)
+    with tempfile.TemporaryDirectory() as folder:
+        subject = Subject(extract_runs(Path(folder)))
+        _ = subject.models, subject.tables, subject.coders
+        if arguments.atheris:
+            guided(subject, names[0], arguments.atheris, options)
+            return
+        limit_memory()
+        for name in names:
+            tried, most, _ = run(subject, name, arguments.seconds / len(names), arguments.seed)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+            print(f"{name:<16} {tried:>8,} inputs, {most:.2f} s the slowest, {peak:,} MiB at most so far, nothing found")
+
+
+if __name__ == "__main__":
+    main()

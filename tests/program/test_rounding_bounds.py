@@ -1,0 +1,111 @@
+"""What a runtime that computes in binary32 may give: the bounds hold whatever it does at ties, and are narrow elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiedae.compress.affine import Quantization
+from tiedae.program.arithmetic import TIE, clamp, outwards, product_multiplier
+from tiedae.program.interpreter import bounds, execute, input_bounds, program_input
+from tiedae.program.operations import Dense, Interleave, Operation, Product
+from tiedae.program.operations.operation import Elementwise
+from tiedae.program.program import Program
+
+PROGRAMS = {
+    "fused": {"form": "fused"},
+    "split": {"form": "split"},
+    "a scale per unit": {"form": "split", "granularity": "unit"},
+    "sigmoid": {"form": "fused", "output_activation": "sigmoid", "byte_data": True},
+    "tanh inside": {"form": "split", "activations": ("tanh", "linear")},
+    "interleaved": {"form": "fused", "interleave": 3},
+    "codes of 5 bits": {"form": "fused", "code_bits": 5},
+}
+
+
+@pytest.fixture(params=PROGRAMS.values(), ids=PROGRAMS)
+def program(request, make_program) -> Program:
+    return make_program((30, 16, 6), **request.param)
+
+
+def exact(program: Program, operation: Operation, q: np.ndarray) -> np.ndarray:
+    """The real y in LSB from the zero point."""
+    x, y = program.quantization(operation.x), program.quantization(operation.y)
+    operation = operation.dense if isinstance(operation, Product) else operation
+    if isinstance(operation, Dense):
+        sums = (q.astype(np.int64) - x.zero_point) @ operation.matrix(program).astype(np.int64)
+        sums = sums + (0 if operation.bias is None else program.constants[operation.bias])
+        return sums * product_multiplier(x, operation.scales(program), y).astype(np.float64)
+    assert isinstance(operation, Elementwise)
+    return operation.exact(program, (q.astype(np.float64) - x.zero_point) * x.scale) / y.scale
+
+
+def run_with_errors(program: Program, q: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The program in a runtime whose every value is off by up to `TIE` before it is rounded, as the draw has it."""
+    values = {"x": q}
+    for operation in program.part("reconstruct")[0]:
+        if isinstance(operation, Interleave):
+            values[operation.y] = operation.integers(program, values[operation.x])
+            continue
+        y, real = program.quantization(operation.y), exact(program, operation, values[operation.x])
+        rounded = np.rint(real + rng.choice([-1, 0, 1], real.shape) * TIE) + y.zero_point
+        values[operation.y] = np.clip(rounded, *clamp(getattr(operation, "activation", "linear"), y)).astype(np.uint8)
+    return values
+
+
+def test_whatever_a_runtime_does_at_ties_is_within_the_bounds(program: Program) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (3000, 30)).astype(np.uint8)
+    found, other = bounds(program, "reconstruct", x, x), 0
+    own = execute(program, "reconstruct", x)
+    for values in (own, *(run_with_errors(program, x, rng) for _ in range(5))):
+        for name, (low, high) in found.items():
+            assert ((low <= values[name]) & (values[name] <= high)).all(), name
+        other += int((values["y"] != own["y"]).sum())
+    assert other > 0, "no draw met a tie"
+
+
+def test_away_from_ties_there_is_one_integer(program: Program) -> None:
+    x = np.random.default_rng(1).integers(0, 256, (3000, 30)).astype(np.uint8)
+    low, high = bounds(program, "encode", x, x)["code"]
+    assert (low == high).mean() > 0.9
+
+
+def test_a_wider_input_has_wider_bounds(program: Program) -> None:
+    x = np.random.default_rng(2).integers(1, 255, (200, 30)).astype(np.uint8)
+    near, far = (bounds(program, "reconstruct", x - by, x + by) for by in (np.uint8(0), np.uint8(1)))
+    for name in near:
+        assert (far[name][0] <= near[name][0]).all() and (near[name][1] <= far[name][1]).all()
+    inside = execute(program, "reconstruct", x + np.random.default_rng(3).integers(-1, 2, x.shape).astype(np.uint8))
+    assert all(((low <= inside[name]) & (inside[name] <= high)).all() for name, (low, high) in far.items())
+
+
+@pytest.mark.parametrize(
+    ("value", "slack", "expected"),
+    [
+        (2.4, 0.05, (2, 2)),
+        (2.4, 0.11, (2, 3)),
+        (2.5, 0.0, (2, 3)),
+        (-0.5, 0.0, (-1, 0)),
+        (2.6, 0.2, (2, 3)),
+        (2.6, 0.05, (3, 3)),
+    ],
+)
+def test_integers_that_a_value_may_be_rounded_to(value: float, slack: float, expected: tuple[int, int]) -> None:
+    low, high = outwards(np.array([value]), np.array([value]), slack, 10, 0, 255)
+    assert (int(low[0]) - 10, int(high[0]) - 10) == expected
+
+
+def test_inputs_at_a_tie_have_two_integers() -> None:
+    quantization = Quantization(float(np.float32(0.1)), 3)
+    scaled = np.array([[0.1, 0.15, 0.2515, 99.0, -99.0]], np.float32)
+    low, high = input_bounds(quantization, scaled)
+    assert low.tolist() == [[4, 4, 6, 255, 0]] and high.tolist() == [[4, 5, 6, 255, 0]]
+    assert input_bounds(quantization, scaled, 0.02)[0].tolist() == [[4, 4, 5, 255, 0]]
+
+
+def test_every_conversion_is_within_the_bounds(program: Program) -> None:
+    scaled = np.random.default_rng(4).uniform(-0.5, 1.5, (2000, 30)).astype(np.float32)
+    low, high = input_bounds(program.quantization("x"), scaled)
+    for conversion in ("divide", "multiply", "away"):
+        x = program_input(program, scaled, conversion)
+        assert ((low <= x) & (x <= high)).all()

@@ -1,0 +1,88 @@
+"""Folders that people build an application from, of a bundle: one row of `APPS` for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tiedae.apps.c.layout import c_project, size_macros
+from tiedae.bundle.bundle import Bundle, write_files
+from tiedae.codec.codec import bundle_of
+from tiedae.compress.errors import InputError
+from tiedae.compress.records import Record, encode
+
+from .app_model import AppFolder, AppKind, AppOptions, app_model
+from .native import android_folder, ios_folder
+from .object_size import ObjectSize, object_size
+from .run_directory import new_folder, require_new
+from .web import npm_folder, page_folder
+
+MARKER = "tiedae.json"
+"""The file of such a folder that says what it is; --force replaces no other folder."""
+GOLDEN_SAMPLES = 8
+
+
+class AppMarker(Record, frozen=True):
+    """What a folder is."""
+
+    kind: str
+    name: str
+
+
+class CFolder(AppFolder, frozen=True):
+    """C sources: the arena's bytes, the macros that give the size of other buffers, and the object, None without a compiler."""
+
+    storage: str
+    signatures: tuple[str, ...]
+    arena: int
+    buffers: dict[str, str]
+    object: ObjectSize | None
+
+    @property
+    def memory(self) -> list[tuple[str, str]]:
+        size = "unknown: no C compiler, or no `size`, is found here"
+        if self.object is not None:
+            size = f"{self.object.bytes:,} bytes of code and constants ({self.object.compiler})"
+        return [("read-only", size), ("arena", f"{self.arena:,} bytes"), *self.buffers.items()]
+
+
+def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replace: bool) -> AppFolder:
+    """Write the folder `out`, which appears whole, for a kind in `APPS`; `path`: a bundle, or OUT of a run.
+
+    Raises InputError where `out` exists, unless `replace` and it is such a folder; what `to_c` raises.
+    """
+    require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae package`")
+    bundle = bundle_of(path)
+    here, there = bundle.path.resolve(), out.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
+    files, made = APPS[kind].make(bundle, options)
+    with new_folder(out) as partial:
+        write_files(partial, {**files, MARKER: encode(AppMarker(kind, made.name))})
+    return made
+
+
+def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], CFolder]:
+    model = app_model(bundle, options, GOLDEN_SAMPLES)
+    source = model.source
+    files = c_project(source, model.golden, signatures=options.signatures)
+    made = CFolder(
+        "c",
+        source.name,
+        {path: len(data) for path, data in sorted(files.items())},
+        options.storage,
+        tuple(options.signatures),
+        source.arena,
+        {macro.call: macro.meaning for macro in size_macros(source)},
+        object_size(source.files),
+    )
+    return files, made
+
+
+APPS: dict[str, AppKind] = {
+    "c": AppKind("C sources", _c_folder),
+    "web": AppKind("web page, with its npm package", page_folder),
+    "npm": AppKind("npm package for Node.js and browsers", npm_folder),
+    "android": AppKind("Android library module", android_folder),
+    "ios": AppKind("Swift package", ios_folder),
+}

@@ -1,0 +1,250 @@
+"""Collect what a verification judges: the files of a bundle, its programs, samples, and what files compute in each runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
+
+import numpy as np
+from tiedae.bundle import golden as vectors
+from tiedae.bundle.bundle import PRECISIONS, Bundle, Programs, describe_files, residuals_name, tables_name
+from tiedae.bundle.fidelity import Fidelity
+from tiedae.bundle.manifest import Manifest
+from tiedae.bundle.reference_outputs import Disagreement, Expected, Original, best_floats, expect, read_float_program
+from tiedae.compress.data import Samples
+from tiedae.compress.errors import FormatError
+from tiedae.compress.normal import normal_rows
+from tiedae.export.file_info import FileInfo, digest_of
+from tiedae.export.kinds import Precision
+from tiedae.export.model_file import Contents
+from tiedae.export.targets import TARGETS, read_model, tolerances_of
+from tiedae.program.program import Program
+
+from .cross_format import measure_crossing
+from .error_breakdown import attribute
+from .findings import Evidence, Findings, Outputs, Subject
+from .limits import Limits
+from .measurement import measure_float, measure_int8
+from .scores import measure_scores
+from .sessions import Runnable, open_sessions
+from .sources import check_sources, is_source
+
+MAX_SAMPLES = 10_000
+"""Maximum number of test samples."""
+MISSING = "missing"
+GOLDEN = "golden samples"
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredSamples:
+    """Test samples, of a set of `total`."""
+
+    samples: Samples
+    total: int
+
+    @classmethod
+    def of(cls, samples: Samples) -> MeasuredSamples:
+        return cls(samples, len(samples))
+
+
+@dataclass(frozen=True, eq=False)
+class BundleFiles:
+    """Files by name: their sha256, or `MISSING`; those that are `intact`, as the manifest says; the contents of model files;
+    what is wrong with a `damaged` model file or intact tables.
+    """
+
+    digests: Mapping[str, str]
+    intact: Set[str]
+    contents: Mapping[str, Contents]
+    damaged: Mapping[str, str]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> BundleFiles:
+        stated, contents, damaged = bundle.manifest.files, {}, {}
+        digests = {name: digest_of(bundle.path / name) if (bundle.path / name).is_file() else MISSING for name in stated}
+        intact = {name for name, digest in digests.items() if digest == stated[name].sha256}
+        for name in bundle.models:
+            try:
+                contents[name] = read_model(bundle.path / name)
+            except FormatError as error:
+                damaged[name] = str(error)
+        for name, read in zip(tables_of(bundle.manifest), (bundle.tables, bundle.residuals), strict=True):
+            try:
+                if name in intact:
+                    read()
+            except FormatError as error:
+                damaged[name] = str(error)
+        return cls(digests, intact, contents, damaged)
+
+    @property
+    def usable(self) -> set[str]:
+        """Intact files that are no damaged model files."""
+        return {name for name in self.intact if name in self.contents or name not in self.damaged}
+
+
+def tables_of(manifest: Manifest) -> tuple[str, str]:
+    """The files of the tables of codes and residuals."""
+    return tables_name(manifest.name), residuals_name(manifest.name)
+
+
+@dataclass(frozen=True, eq=False)
+class BundleModel:
+    """The integer programs and the masks of kernels, the `golden` arrays, what the programs have `answered` to their samples by
+    target, the float program and the biases that differ from it, and the files as the manifest would describe them.
+    """
+
+    programs: Programs
+    masks: Mapping[str, np.ndarray]
+    golden: Mapping[str, np.ndarray]
+    answered: Mapping[str, Expected]
+    floating: tuple[Program | None, list[Disagreement]]
+    described: Mapping[str, FileInfo]
+
+    @classmethod
+    def of(cls, bundle: Bundle, contents: Mapping[str, Contents], limits: Limits) -> BundleModel:
+        """Raises FormatError where programs, masks or golden arrays are damaged."""
+        manifest, programs, masks, golden = bundle.manifest, bundle.programs(contents), bundle.masks(), bundle.golden()
+        scaled = manifest.data.scaling.apply(manifest.io.samples(golden["x"]))
+        answered = vectors.expectations(programs, manifest.recipe.export.targets, scaled, manifest.io)
+        floating = _float_program(manifest, contents, programs.fused, golden, limits)
+        described = describe_files(bundle.path, contents, contents, manifest.io.scaled)
+        return cls(programs, masks, golden, answered, floating, described)
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """All that is judged of a bundle. `model`: a text where it is damaged; then there is no `evidence`. `runs`: what the files
+    compute in each runtime, compared with the model."""
+
+    bundle: Bundle
+    files: BundleFiles
+    model: BundleModel | str
+    evidence: Evidence | None
+    runs: Findings
+
+
+def collect(
+    bundle: Bundle, tested: MeasuredSamples | None, original: Original, limits: Limits, announce: Announce
+) -> Collected:
+    """Read the files, and run them in every runtime, on the test samples or, without any, on the golden ones."""
+    announce("hashes")
+    files = BundleFiles.of(bundle)
+    announce("storage")
+    try:
+        model = BundleModel.of(bundle, files.contents, limits)
+    except FormatError as error:
+        return Collected(bundle, files, str(error), None, Findings())
+    evidence = _evidence(bundle.manifest, model, original, tested)
+    runs = _Runs(bundle, files, model, evidence, limits)
+    return Collected(bundle, files, model, evidence, runs.collected(announce))
+
+
+def float_gap(manifest: Manifest) -> str:
+    """Why a bundle has no float program; empty where it has one."""
+    signatures = set(manifest.recipe.export.signatures)
+    if "reconstruct" not in signatures and not {"encode", "decode"} <= signatures:
+        return f"the float files hold {' and '.join(sorted(signatures))} only, not the whole model"
+    if not any(Precision.F32 in TARGETS[target].precisions for target in manifest.recipe.export.targets):
+        return "the bundle's targets have no float files"
+    return ""
+
+
+def _float_program(
+    manifest: Manifest, contents: Mapping[str, Contents], integer: Program, golden: Mapping[str, np.ndarray], limits: Limits
+) -> tuple[Program | None, list[Disagreement]]:
+    if float_gap(manifest):
+        return None, []
+    files = {name: each for name, each in contents.items() if manifest.models[name].precision is Precision.F32}
+    io = manifest.io.floats
+    x, y = manifest.data.scaling.apply(io.samples(golden["x"])), io.scaled_values(golden["y.f32"])
+    kernels = {kernel.name: kernel.sha256_f32 for kernel in manifest.kernels}
+    allowed = limits.tolerances.float_max_abs + io.relative_resolution(y)
+    return read_float_program(integer, files, kernels, {**golden, "x": x, "y.f32": y}, allowed)
+
+
+def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested: MeasuredSamples | None) -> Evidence:
+    scaling, io, golden = manifest.data.scaling, manifest.io, model.golden
+    test = None if tested is None else tested.samples
+    taken = np.arange(0 if test is None else min(len(test), MAX_SAMPLES))
+    x = golden["x"] if test is None else test.take(taken)
+    scaled = scaling.apply(io.samples(x))
+    clean = None if test is None or test.clean is None else test.wanted.take(taken)
+    clean_scaled = None if clean is None else scaling.apply(io.samples(clean))
+    known = (golden["code.f32"], io.floats.scaled_values(golden["y.f32"])) if test is None else None
+    floats = best_floats(scaled, original, known, model.floating[0])
+    normal = None if test is None else normal_rows(test, manifest.recipe.task, taken)
+    evidence = Evidence(
+        x,
+        scaled,
+        floats,
+        original.error,
+        test is not None,
+        Fidelity.of_data(manifest.data),
+        clean,
+        clean_scaled,
+        normal,
+        left_out=0 if tested is None else max(0, tested.total - len(taken)),
+    )
+    reference = original.keras if original.uncompressed is None else original.uncompressed
+    if reference is None:
+        return evidence
+    y = reference(scaled)[1]
+    error = evidence.error(y) if original.error is None else original.error
+    return replace(evidence, float_error=error, float_fit=evidence.fit(y))
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Runs the files of a bundle in every runtime, and compares what they compute."""
+
+    bundle: Bundle
+    files: BundleFiles
+    model: BundleModel
+    evidence: Evidence
+    limits: Limits
+
+    def collected(self, announce: Announce) -> Findings:
+        findings, manifest, evidence = Findings(), self.bundle.manifest, self.evidence
+        programs, files = self.model.programs, self.files
+        ours = check_sources(self.bundle, programs, files.intact, findings)
+        strange = {name for name in self.bundle.models if is_source(name) and name not in ours and not self.limits.run_source}
+        runnable = Runnable(self.bundle, programs, files.usable, ours, strange)
+        expected: dict[str, Expected] = {}
+        everything: list[Outputs] = []
+        for precision in PRECISIONS:
+            outputs: list[Outputs] = []
+            for subject in self.subjects(runnable, precision, findings, announce):
+                measured = self.int8(subject, expected) if precision == "int8" else measure_float(subject, evidence)
+                outputs.append(measured)
+            if any(precision in TARGETS[target].precisions for target in manifest.recipe.export.targets):
+                measure_crossing(outputs, expected if precision == "int8" else {}, evidence, findings, precision)
+            everything += outputs
+        findings.errors += attribute(everything, expected, evidence.floats)
+        return findings
+
+    def subjects(self, runnable: Runnable, precision: str, findings: Findings, announce: Announce) -> Iterator[Subject]:
+        """The files of this precision in each runtime that runs them."""
+        manifest = self.bundle.manifest
+        for session, files, target in open_sessions(runnable, precision, findings):
+            announce(f"{precision} {session.runtime}")
+            io, tolerances = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, self.limits.tolerances)
+            yield Subject(session, files, self.files.contents, self.model.programs.of(target), tolerances, findings, io)
+
+    def int8(self, subject: Subject, expected: dict[str, Expected]) -> Outputs:
+        """Measure int8 files; `expected`, the program's outputs by target, gets those of a new target."""
+        evidence, detector, target = self.evidence, self.bundle.manifest.detector, subject.format
+        tested = evidence.measures_quality
+        if target not in expected:
+            known = None if tested else self.model.answered.get(target)
+            expected[target] = expect(subject.program, evidence.scaled, known=known)
+        own = expect(subject.program, evidence.scaled, subject.conversion, expected[target])
+        outputs = measure_int8(subject, own, evidence)
+        if detector is not None:
+            measure_scores(subject, detector, evidence, own, "test samples" if tested else GOLDEN)
+        if detector is not None and tested:
+            manifest, x = self.bundle.manifest, self.model.golden["x"]
+            shown = Evidence(x, manifest.data.scaling.apply(manifest.io.samples(x)), None, None, False)
+            measure_scores(subject, detector, shown, expect(subject.program, shown.scaled, subject.conversion), GOLDEN)
+        return outputs

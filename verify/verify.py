@@ -1,0 +1,268 @@
+"""Verify a bundle: hashes, storage, parity in every runtime, and quality of the exported files.
+
+Needs only the files of the bundle, no TensorFlow. Given the Keras model and test samples, it measures those, as a run does.
+`collecting` reads, runs and compares; what it collected is judged here, by functions that read and run nothing. All results are
+rows of `Metrics`; a skipped measurement has a row with the reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from msgspec.structs import replace
+from tiedae.bundle import golden as vectors
+from tiedae.bundle.bundle import PROGRAM_FILE, Bundle, model_names
+from tiedae.bundle.error_limit import ErrorLimit
+from tiedae.bundle.fidelity import fit_value, most_lost, warnings_of
+from tiedae.bundle.manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
+from tiedae.bundle.reference_outputs import Original
+from tiedae.bundle.results import Metrics, ModelFile, Proof, Source
+from tiedae.compress.config import VerifyConfig
+from tiedae.compress.data import Samples
+from tiedae.compress.normal import measured_rows, normal_rows
+from tiedae.compress.tasks import Task
+from tiedae.export.duplicates import copies
+from tiedae.export.kinds import Kind, Maker, Precision, Why
+from tiedae.export.model_file import Contents
+from tiedae.export.storage_check import StorageFinding, prove, prove_scaling, prove_score, shared_values
+from tiedae.export.targets import TARGETS
+from tiedae.program.integer_maps import differing
+from tiedae.program.lowering import interleaved_parts
+from tiedae.runtimes.machine import installed_versions
+
+from .collecting import (
+    MAX_SAMPLES,
+    MISSING,
+    BundleFiles,
+    BundleModel,
+    Collected,
+    MeasuredSamples,
+    collect,
+    float_gap,
+    tables_of,
+)
+from .findings import Evidence, Findings
+from .limits import Limits
+from .parity.comparison import compare
+from .scores import score_constants
+
+Announce = Callable[[str], None]
+
+
+def verify_bundle(
+    path: Path,
+    tested: MeasuredSamples | None = None,
+    *,
+    original: Original | None = None,
+    limits: Limits | None = None,
+    announce: Announce = lambda _text: None,
+) -> Metrics:
+    """Verify a bundle and return its metrics; `Metrics.failed` has the failed checks.
+
+    `tested`: the test samples; without them the golden vectors are used. `original`: the Keras models; without them, the float
+    program of the float files. `limits`: by default those of the recipe. Raises FormatError if `path` is no bundle or its
+    manifest is damaged.
+    """
+    bundle = Bundle.open(path)
+    limits = (limits or Limits()).of(bundle.manifest.recipe)
+    findings = judge(collect(bundle, tested, original or Original(), limits, announce), limits)
+    rows = findings.rows(limits.tolerances)
+    return Metrics(bundle.manifest.name, **rows, warnings=warnings_of(findings.quality), versions=installed_versions())
+
+
+def judge(collected: Collected, limits: Limits) -> Findings:
+    """The rows of everything that was collected."""
+    findings, files, model = Findings(), collected.files, collected.model
+    manifest = collected.bundle.manifest
+    _judge_hashes(manifest, files, findings)
+    _judge_reading(manifest, files, findings)
+    if isinstance(model, str):
+        findings.check(Kind.PROGRAM, False, "damaged", "readable", model)
+        return findings
+    _judge_storage(manifest, files.contents, model, findings)
+    _judge_manifest(manifest, files, model, findings)
+    _judge_golden(manifest, model, findings)
+    _judge_float_program(manifest, files.contents, model, findings)
+    evidence = collected.evidence
+    if evidence is None:
+        return findings
+    _judge_samples(evidence, findings)
+    findings.add(collected.runs)
+    if limits.error is not None:
+        _judge_quality(findings, limits.error, limits.tolerances, evidence)
+    return findings
+
+
+def _judge_hashes(manifest: Manifest, files: BundleFiles, findings: Findings) -> None:
+    """Whether the files have the manifest's sha256."""
+    for name, stated in manifest.files.items():
+        digest = files.digests[name]
+        ok, wrong = name in files.intact, "is missing" if digest == MISSING else f"was changed: its sha256 is {digest[:12]}…"
+        text = f"{name}: sha256 is the manifest's" if ok else f"{name} {wrong}"
+        findings.check(Kind.SHA256, ok, digest[:12], stated.sha256[:12], text, file=name)
+
+
+def _judge_reading(manifest: Manifest, files: BundleFiles, findings: Findings) -> None:
+    """Whether model files are readable, and the tables of codes and residuals, of a bundle that has them."""
+    for name in manifest.models:
+        if name in files.damaged:
+            findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)
+    units = f"tables of {manifest.model.widths[-1]} units of {manifest.tensors.code.bits} bits, as in the manifest"
+    for name, text in zip(tables_of(manifest), (units, "tables of the residuals of the manifest's data"), strict=True):
+        if name in files.damaged:
+            findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)
+        elif name in files.intact:
+            findings.check(Kind.FORMAT, True, "readable", "readable", f"{name}: {text}", file=name)
+
+
+def _judge_samples(evidence: Evidence, findings: Findings) -> None:
+    """What is not measured for want of samples, or since there are too many."""
+    if not evidence.measures_quality:
+        reason = "no test samples given; the golden vectors serve parity only"
+        findings.skip(Kind.QUALITY, Why.NO_SAMPLES, "quality", reason)
+    elif evidence.left_out:
+        what, reason = f"{evidence.left_out:,} test samples", f"the first {len(evidence.x):,} are measured"
+        findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
+
+
+def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: BundleModel, findings: Findings) -> None:
+    """Whether every kernel is stored once, with the program's values and zeros."""
+    recipe, masks = manifest.recipe, model.masks
+    clusters = None if recipe.cluster is None else recipe.cluster.clusters
+    for name, each in contents.items():
+        precision = manifest.models[name].precision
+        matrices = {constant.name for constant in each.constants if constant.values.ndim > 1}
+        again = (duplicate.original for duplicate in copies(each) if matrices & {duplicate.name, duplicate.original})
+        stored = 1 + max(Counter(again).values(), default=0)
+        findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
+        int8 = precision is Precision.INT8
+        rows = (
+            prove(each, model.programs.fused, masks, clusters, recipe.prune)
+            if int8
+            else _prove_float(each, manifest.kernels, masks, clusters)
+        )
+        rows = [
+            *rows,
+            prove_scaling(each, TARGETS[each.format].file_io(manifest.io_of(precision)).folded),
+            prove_score(each, score_constants(manifest, name)),
+        ]
+        for row in rows:
+            findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
+        wrong = [row for row in rows if not row.ok]
+        text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
+        findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
+
+
+def _prove_float(
+    contents: Contents, kernels: Sequence[KernelInfo], masks: Mapping[str, np.ndarray], clusters: int | None
+) -> list[StorageFinding]:
+    """Prove that a float file stores every kernel once, in either orientation, and no other matrix."""
+    stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
+    digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
+    rows = []
+    for kernel in kernels:
+        name, found = kernel.name, [values for values, both in digests if kernel.sha256_f32 in both]
+        text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
+        rows.append(StorageFinding(name, "copies", len(found) == 1, text))
+        for values in found:
+            oriented = values if sha256_of(values) == kernel.sha256_f32 else values.T
+            live = int(np.count_nonzero(oriented.reshape(kernel.shape)[~masks[name]]))
+            rows.append(StorageFinding(name, "zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
+            if clusters is not None:
+                rows.append(shared_values(name, values, clusters))
+    total = sum(values.size for values in stored.values())
+    expected = sum(kernel.size for kernel in kernels)
+    rows.append(
+        StorageFinding("", "weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}")
+    )
+    return rows
+
+
+def _judge_manifest(manifest: Manifest, files: BundleFiles, model: BundleModel, findings: Findings) -> None:
+    """Whether the manifest's kernels, tensors, inputs, outputs and files are the actual ones."""
+    reference, golden = model.programs.reference, model.golden
+    stated = tuple(replace(kernel, sha256_f32="") for kernel in manifest.kernels)
+    findings.same(Kind.MANIFEST, stated, describe_kernels(reference, model.masks), detail="kernels")
+    tensors = Tensors(*(reference.quantization(name) for name in ("x", "code", "y")))
+    findings.same(Kind.MANIFEST, manifest.tensors, tensors, detail="tensors")
+    findings.same(Kind.MANIFEST, manifest.model.interleave, interleaved_parts(reference), detail="interleave")
+    if manifest.integer_maps is not None:
+        wrong = differing(manifest.integer_maps, manifest.data.spec, tensors.x, tensors.y)
+        text = f"integer maps: {wrong} values of {manifest.data.dtype} or y differ from the files' operations, expected 0"
+        findings.check(Kind.MANIFEST, wrong == 0, wrong, "== 0", text, detail="integer_maps")
+    for name, found in model.described.items():
+        findings.same(Kind.MANIFEST, replace(manifest.files[name], sha256=""), replace(found, sha256=""), file=name)
+    described = vectors.describe(golden, manifest.models, manifest.io.scaled)
+    findings.same(Kind.MANIFEST, manifest.golden, described, detail="golden")
+    required = model_names(manifest.name, manifest.recipe.export, detector=manifest.detector)
+    required |= {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
+    missing = sorted(required - set(manifest.files))
+    text = (
+        f"the manifest does not list {', '.join(missing)}"
+        if missing
+        else "the manifest lists every file that the recipe implies"
+    )
+    findings.check(Kind.MANIFEST, not missing, len(missing), "== 0", text, detail="files")
+
+
+def _judge_golden(manifest: Manifest, model: BundleModel, findings: Findings) -> None:
+    """Whether the golden vectors are the programs' outputs."""
+    golden = model.golden
+    scaled = manifest.data.scaling.apply(manifest.io.samples(golden["x"]))
+    expected = vectors.answers(model.answered, manifest.io)
+    if manifest.detector is not None:
+        expected |= vectors.scores(model.answered, manifest.io, manifest.detector, golden["x"], scaled)
+    findings.same(Kind.GOLDEN, sorted(set(golden) - {"x", *vectors.FLOATS}), sorted(expected), detail="arrays")
+    for name in [name for name in expected if name in golden]:
+        row = compare(Kind.GOLDEN, name, golden[name], expected[name])
+        ok = not row.problem and row.differing == 0
+        text = row.problem or f"{row.differing} of {row.count} values differ from the program's"
+        findings.check(Kind.GOLDEN, ok, row.differing, "== 0", f"golden/{name}.npy: {text}", detail=name)
+
+
+def _judge_float_program(manifest: Manifest, contents: Mapping[str, Contents], model: BundleModel, findings: Findings) -> None:
+    """Whether all float files hold the same biases, those of the float program."""
+    if reason := float_gap(manifest):
+        findings.skip(Kind.LAYERS, Why.NOT_IN_FILES, "float layers", reason)
+        return
+    program, wrong = model.floating
+    if program is None:
+        text = "no float file holds constants that give the golden vectors of Keras"
+        findings.check(Kind.FLOAT, False, "none", "golden vectors", text, detail="program")
+        return
+    for name in contents:
+        if manifest.models[name].precision is not Precision.F32:
+            continue
+        texts = [each.text for each in wrong if each.file == name]
+        text = "; ".join(texts) or "its biases are those of the float program"
+        findings.check(Kind.FLOAT, not texts, len(texts), "== 0", f"{name}: {text}", file=name, detail="constants")
+
+
+def _judge_quality(findings: Findings, limit: ErrorLimit, tolerances: VerifyConfig, evidence: Evidence) -> None:
+    """Whether the int8 files' error is near Keras float's, in every runtime."""
+    if not evidence.measures_quality:
+        return
+    if evidence.float_error is None:
+        reason = "no Keras model given for these samples"
+        findings.skip(Kind.QUALITY, Why.NO_KERAS, "quality against Keras float", reason)
+        return
+    reference, most = evidence.float_error, limit.most(tolerances)
+    for row in findings.quality:
+        if row.precision is not Precision.INT8:
+            continue
+        loss, fit = limit.lost(row.error, reference), fit_value(row.fidelity)
+        quality = f"error {row.error:.4g}, {limit.text.format(loss)} against Keras float {reference:.4g}"
+        text = f"{row.file} in {row.runtime}: {quality}, over {evidence.samples_text}{f' ({fit})' if fit else ''}"
+        text += most_lost(row.fidelity, evidence.float_fit)
+        limit_text = f"<= {most:g}{limit.unit}"
+        findings.check(Kind.QUALITY, loss <= most, loss, limit_text, text, file=row.file, runtime=row.runtime)
+
+
+def source_of(source: str, test: Samples, task: Task) -> Source:
+    """The test samples of a measurement: where they are from, and how many of them quality is measured on."""
+    taken = np.arange(min(len(test), MAX_SAMPLES))
+    normal = normal_rows(test, task, taken)
+    return Source(source, test.sha256, len(measured_rows(len(taken), normal)), normal is not None and bool(normal.any()))
