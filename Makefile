@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry mutation examples clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry mutation examples clean
 
 setup: $(READY)
 
@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.
-bench: bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs
+bench: bench-structure bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-jobs
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
@@ -42,6 +42,9 @@ bench-depth: $(READY)
 
 bench-foundation: $(READY)
 	$(BIN)/python benchmarks/foundation.py --json build/foundation.json
+
+bench-structure: $(READY)
+	$(BIN)/python benchmarks/structure.py --json build/structure.json
 
 bench-codec: $(READY)
 	$(BIN)/python benchmarks/codec.py --json build/codec.json

@@ -23,7 +23,6 @@ from install import light_install_row
 from needs import require
 from proof import ROUNDS, SECONDS, Finished, open_run, train, verify_row
 from rows import Row, arguments_of, report
-from structure import structure_rows
 from tables import row as tables_row
 from tiedae.bundle.results import Precision
 from tiedae.compress import CheckError, DataConfig, QuantizeConfig
@@ -164,7 +163,6 @@ PARTS: Mapping[str, Callable[[Inputs], list[Row]]] = {
     "qat": qat_rows,
     "install": lambda inputs: [light_install_row(inputs.console)],
     "verify": lambda inputs: [verify_row(inputs.run())],
-    "structure": lambda inputs: structure_rows(),
     "codec": codec_rows,
 }
 
