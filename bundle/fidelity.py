@@ -84,8 +84,13 @@ class Fidelity:
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:
-    """Σ (y − x)² over the values of a sample, averaged over samples; `x` and `y` [n, inputs] in scaled values."""
-    return float(np.mean(np.sum(np.square(y.astype(np.float64) - x), axis=1)))
+    """The mean of `squared_errors`."""
+    return float(squared_errors(x, y).mean())
+
+
+def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Σ (y − x)² over the values of each sample, float64 [n]; `x` and `y` [n, inputs] in scaled values."""
+    return np.sum(np.square(y.astype(np.float64) - x), axis=1)
 
 
 def fit_value(fit: Fit | None) -> str:

@@ -33,13 +33,14 @@ class Original:
     """The Keras models of a bundle, None if not given.
 
     `keras`: the model of the float files. `layers`: the outputs of its layers. `uncompressed`: the float model before pruning,
-    `error`: its error on the test samples, where known.
+    `error`: its error on the test samples, where known; `noises`: of int8 files, by name, `Quality.noise`.
     """
 
     keras: Keras | None = None
     layers: Layers | None = None
     uncompressed: Keras | None = None
     error: float | None = None
+    noises: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

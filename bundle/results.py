@@ -225,7 +225,10 @@ class Fit(Record, frozen=True):
 
 
 class Quality(Record, frozen=True):
-    """The squared `error` per test sample in scaled values, and the fidelity in the data's unit of measure."""
+    """The squared `error` per test sample in scaled values, and the fidelity in the data's unit of measure.
+
+    `noise`: half the 95 % interval of its difference to the error of the float model before compression, sample by sample.
+    """
 
     title: str
     stage: Stage
@@ -235,6 +238,7 @@ class Quality(Record, frozen=True):
     file: str = ""
     runtime: str = ""
     provider: str = ""
+    noise: Amount | None = None
 
 
 class Alarms(Record, frozen=True):

@@ -15,6 +15,11 @@ BEYOND_NOISE = 1.96
 """Standard errors of the mean gain that the end must exceed: 95 % of a normal distribution lie within."""
 
 
+def standard_error(differences: np.ndarray) -> float:
+    """That of the mean of differences, sample by sample, float64 [n]."""
+    return float(np.std(differences)) / math.sqrt(max(1, len(differences) - 1))
+
+
 class StartOrEnd(Record, frozen=True):
     """The mean cost of both, by `train.held_out_costs` over samples of `split`, and the standard error of their difference.
 
@@ -29,8 +34,7 @@ class StartOrEnd(Record, frozen=True):
     @classmethod
     def of(cls, start: np.ndarray, end: np.ndarray, split: Literal["validation", "training"]) -> StartOrEnd:
         """That of the costs of the same samples before and after training, float64 [n]."""
-        noise = float(np.std(start - end)) / math.sqrt(max(1, len(start) - 1))
-        return cls(float(start.mean()), float(end.mean()), noise, split)
+        return cls(float(start.mean()), float(end.mean()), standard_error(start - end), split)
 
     @property
     def is_start(self) -> bool:

@@ -43,18 +43,20 @@ def apply(program: Program, operation: Operation, x: np.ndarray) -> np.ndarray:
     return operation.integers(program, x) if program.quantized else operation.reals(program, x)
 
 
-def bounds(program: Program, signature: str, low: np.ndarray, high: np.ndarray) -> dict[str, Interval]:
+def bounds(program: Program, signature: str, low: np.ndarray, high: np.ndarray, off: int = 0) -> dict[str, Interval]:
     """What a runtime that computes in binary32 may give in place of an integer program's integers, for inputs in low…high.
 
     Of every tensor by name the least and the largest integers, uint8 [batch, size] each: operation by operation, each of which
-    rounds to nearest, and where it lies at a tie either way. Raises as `execute`.
+    rounds to nearest, and where it lies at a tie either way; or is up to `off` LSB beyond. Raises as `execute`.
     """
     operations, source, _ = program.part(signature)
     for x in (low, high):
         program.tensors[source].require(x, f"program {program.name}, {signature}")
     values: dict[str, Interval] = {source: (low, high)}
     for operation in operations:
-        values[operation.y] = operation.bounds(program, *values[operation.x])
+        least, most = operation.bounds(program, *values[operation.x])
+        top = program.quantization(operation.y).top
+        values[operation.y] = least - np.minimum(least, np.uint8(off)), most + np.minimum(np.uint8(top) - most, np.uint8(off))
     return values
 
 

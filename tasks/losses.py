@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest
+from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import FILE, Check, Metrics, Source, Stage, read_metrics
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import FormatError, InputError
@@ -83,7 +84,9 @@ def kept_metrics(bundle: Bundle, samples: Source | None) -> Metrics | None:
     return before if same else None
 
 
-def kept_error(bundle: Bundle, samples: Source | None) -> float | None:
-    """The error of the float model before compression on these test samples, as the run measured it; None: not known."""
+def kept_original(bundle: Bundle, samples: Source | None) -> Original:
+    """What the run measured of the float model before compression on these test samples, as far as it is known."""
     before = kept_metrics(bundle, samples)
-    return None if before is None else next((row.error for row in before.quality if row.stage is Stage.TRAIN), None)
+    quality = () if before is None else before.quality
+    noises = {row.file: row.noise for row in quality if row.noise is not None}
+    return Original(error=next((row.error for row in quality if row.stage is Stage.TRAIN), None), noises=noises)

@@ -17,7 +17,7 @@ from tiedae.compress.records import checked, require, within
 from tiedae.compress.tasks import task_kind
 from tiedae.tasks.from_files import with_task
 from tiedae.tasks.judging import better_than, with_verdict
-from tiedae.tasks.losses import beside_kept, kept_error, with_losses
+from tiedae.tasks.losses import beside_kept, kept_original, with_losses
 from tiedae.tasks.table import TASKS
 from tiedae.verify.baseline import require_comparable, require_fraction, with_baseline
 from tiedae.verify.bench.benchmark import Plan, bench_bundle
@@ -63,7 +63,7 @@ def verify(
         source = source_of(splits.config.test_source or splits.config.source, test, task)
     held_to = Limits(held, TASKS[task_kind(task)].error_limit(task, test), run_source)
     if model is None:
-        original, device = Original(error=kept_error(bundle, source)), None
+        original, device = kept_original(bundle, source), None
     else:
         original, device = _original(model, manifest.model.widths)
     metrics = verify_bundle(path, samples, original=original, limits=held_to, announce=announce)

@@ -186,13 +186,17 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
         clean_scaled,
         normal,
         left_out=0 if tested is None else max(0, tested.total - len(taken)),
+        noises=original.noises,
     )
     reference = original.keras if original.uncompressed is None else original.uncompressed
     if reference is None:
         return evidence
     y = reference(scaled)[1]
-    error = evidence.error(y) if original.error is None else original.error
-    return replace(evidence, float_error=error, float_fit=evidence.fit(y))
+    evidence = replace(evidence, float_fit=evidence.fit(y))
+    if original.error is not None:
+        return evidence
+    errors = evidence.errors(y)
+    return replace(evidence, float_error=float(errors.mean()), float_errors=errors)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.bundle.fidelity import Fidelity, squared_error
+from tiedae.bundle.fidelity import Fidelity, squared_errors
 from tiedae.bundle.reference_outputs import Expected, Floats
 from tiedae.bundle.results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, samples_text
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import TiedaeError
 from tiedae.compress.normal import measured_rows
+from tiedae.compress.start_or_end import BEYOND_NOISE, standard_error
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.export.model_file import Contents
 from tiedae.program.file_io import SCALED_IO, FileIO
@@ -82,7 +83,8 @@ class Evidence:
     `clean`, `clean_scaled`: the same of what the model shall give for them, where inputs are noisy; else None.
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
-    float model before compression, the reference of quality, and `float_fit` its fidelity, if known. `fidelity` measures in
+    float model before compression, the reference of quality, and `float_fit` its fidelity, if known; `float_errors` are those
+    of its samples, float64 [n], else `noises` those of `Original`. `fidelity` measures in
     the data's unit of measure, if the kind of data is known. `normal`: which samples are normal, bool [n], of an anomaly
     task with labels; quality is measured on them. `left_out`: how many test samples are not among `x`.
     """
@@ -98,6 +100,8 @@ class Evidence:
     normal: np.ndarray | None = None
     float_fit: Fit | None = None
     left_out: int = 0
+    float_errors: np.ndarray | None = None
+    noises: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def wanted_scaled(self) -> np.ndarray:
@@ -115,7 +119,17 @@ class Evidence:
 
     def error(self, y: np.ndarray) -> float:
         """The squared error of reconstructions `y`, [n, inputs] in scaled values."""
-        return squared_error(self.wanted_scaled[self.measured], y[self.measured])
+        return float(self.errors(y).mean())
+
+    def errors(self, y: np.ndarray) -> np.ndarray:
+        """The squared error of each measured sample, float64 [n]."""
+        return squared_errors(self.wanted_scaled[self.measured], y[self.measured])
+
+    def noise(self, file: str, y: np.ndarray) -> float | None:
+        """`Quality.noise` of a file's reconstructions, if it is known."""
+        if self.float_errors is None:
+            return self.noises.get(file)
+        return BEYOND_NOISE * standard_error(self.errors(y) - self.float_errors)
 
     def fit(self, y: np.ndarray) -> Fit | None:
         """The fidelity of reconstructions `y`, [n, inputs] in scaled values; None if the kind of data is unknown."""

@@ -15,10 +15,11 @@ from tiedae.bundle.reference_outputs import TRACED_SAMPLES, Expected, layer_outp
 from tiedae.bundle.results import Parity, Quality
 from tiedae.compress.affine import Quantization
 from tiedae.export.kinds import Kind, Precision, Stage, Why
+from tiedae.program.interpreter import bounds
 
 from .findings import Evidence, Outputs, Subject
 from .parity.comparison import compare, compare_traced
-from .rules import close, codes, output, within_operation
+from .rules import ROUNDING, close, codes, output, within_operation
 
 
 def measure_int8(subject: Subject, expected: Expected, evidence: Evidence) -> Outputs:
@@ -77,9 +78,9 @@ def check_output(
     """Compare a file's `y` with the program's for the same codes; returns {"y": uint8}, empty if they are not comparable.
 
     Runtimes that round as the program does must stay within `operation_max_lsb`. In others an inner LSB can grow towards the
-    output, so the mean difference must. A dequantized `y` may lie between integers: ONNX Runtime drops the second of two
-    consecutive quantizations. In the data's unit of measure it may be off by the resolution of float32 there. `encoder` is
-    the runtime that encoded the codes, if it is another one.
+    output, so the mean difference must, or each value what as much in every operation allows. A dequantized `y` may lie
+    between integers: ONNX Runtime drops the second of two consecutive quantizations. In the data's unit of measure it may be
+    off by the resolution of float32 there. `encoder` is the runtime that encoded the codes, if it is another one.
     """
     kind, quantization = Kind.CROSSING if encoder else Kind.OUTPUT, subject.program.quantization("y")
     q, problem = as_bytes(y, quantization)
@@ -90,9 +91,18 @@ def check_output(
         steps = np.abs(y.astype(np.float64) - quantization.dequantize(right)) / quantization.scale
         largest, mean = float(steps.max(initial=0)), float(steps.mean())
     value = largest if subject.same_rounding else mean
-    judge = partial(output, math.inf if row.problem else value, subject.same_rounding, _resolution(subject, right))
+    allowed, outside = _resolution(subject, right), None
+    if not (subject.same_rounding or row.problem or value <= subject.tolerances.operation_max_lsb + ROUNDING + allowed):
+        outside = _outside(subject, codes, q, math.ceil(allowed))
+    judge = partial(output, math.inf if row.problem else value, subject.same_rounding, allowed, outside)
     subject.observe(kind, signature, value, row.text, judge, peer=encoder)
     return {} if row.problem else {"y": q}
+
+
+def _outside(subject: Subject, codes: np.ndarray, y: np.ndarray, more: int) -> int:
+    """How many values of `y`, uint8, no runtime gives whose every operation is within the limit, and the last within `more`."""
+    low, high = bounds(subject.program, "decode", codes, codes, subject.tolerances.operation_max_lsb)["y"]
+    return int(((y.astype(int) < low - np.int64(more)) | (y > high + np.int64(more))).sum())
 
 
 def _resolution(subject: Subject, y: np.ndarray) -> float:
@@ -212,4 +222,5 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
         findings.check(Kind.QUALITY, False, "no y", "finite", text, file=file, runtime=runtime)
         return
     of = {"precision": precision, "file": file, "runtime": runtime, "provider": subject.session.provider}
-    findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, evidence.fit(outputs["y"]), **of))
+    noise = evidence.noise(file, outputs["y"]) if precision is Precision.INT8 else None
+    findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, evidence.fit(outputs["y"]), noise=noise, **of))

@@ -50,11 +50,14 @@ def within_operation(row: Parity, exact: bool, more: int, limits: VerifyConfig) 
     return row.within(max_lsb=most), f"<= {most} LSB"
 
 
-def output(value: float, same_rounding: bool, allowed: float, limits: VerifyConfig) -> Judged:
+def output(value: float, same_rounding: bool, allowed: float, outside: int | None, limits: VerifyConfig) -> Judged:
     """An int8 output within the limit and `allowed`. `value`: its largest difference in LSB, its mean one without
-    `same_rounding`."""
+    `same_rounding`. Where the mean is larger, no value may be `outside` of what the limit allows in each operation."""
     most = limits.operation_max_lsb
-    return value <= most + ROUNDING + allowed, f"<= {most} LSB{'' if same_rounding else ' on average (rounds differently)'}"
+    limit = f"<= {most} LSB{'' if same_rounding else ' on average (rounds differently)'}"
+    if outside is None:
+        return value <= most + ROUNDING + allowed, limit
+    return outside == 0, f"{limit}, or each value within what {most} LSB in every operation allows"
 
 
 def codes(row: Parity, same_rounding: bool, kernels: int, limits: VerifyConfig) -> Judged:

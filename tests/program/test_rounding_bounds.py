@@ -39,8 +39,8 @@ def exact(program: Program, operation: Operation, q: np.ndarray) -> np.ndarray:
     return operation.exact(program, (q.astype(np.float64) - x.zero_point) * x.scale) / y.scale
 
 
-def run_with_errors(program: Program, q: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The program in a runtime whose every value is off by up to `TIE` before it is rounded, as the draw has it."""
+def run_with_errors(program: Program, q: np.ndarray, rng: np.random.Generator, off: int = 0) -> dict[str, np.ndarray]:
+    """The program in a runtime whose every value is off by up to `TIE` before it is rounded and `off` LSB after, as drawn."""
     values = {"x": q}
     for operation in program.part("reconstruct")[0]:
         if isinstance(operation, Interleave):
@@ -48,7 +48,8 @@ def run_with_errors(program: Program, q: np.ndarray, rng: np.random.Generator) -
             continue
         y, real = program.quantization(operation.y), exact(program, operation, values[operation.x])
         rounded = np.rint(real + rng.choice([-1, 0, 1], real.shape) * TIE) + y.zero_point
-        values[operation.y] = np.clip(rounded, *clamp(getattr(operation, "activation", "linear"), y)).astype(np.uint8)
+        rounded = np.clip(rounded, *clamp(getattr(operation, "activation", "linear"), y))
+        values[operation.y] = np.clip(rounded + rng.integers(-off, off + 1, real.shape), 0, y.top).astype(np.uint8)
     return values
 
 
@@ -62,6 +63,17 @@ def test_whatever_a_runtime_does_at_ties_is_within_the_bounds(program: Program) 
             assert ((low <= values[name]) & (values[name] <= high)).all(), name
         other += int((values["y"] != own["y"]).sum())
     assert other > 0, "no draw met a tie"
+
+
+def test_a_runtime_whose_operations_are_off_is_within_wider_bounds(program: Program) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.integers(0, 256, (300, 30)).astype(np.uint8)
+    exactly, wider = bounds(program, "reconstruct", x, x), bounds(program, "reconstruct", x, x, 2)
+    values = run_with_errors(program, x, rng, 2)
+    for name, (low, high) in wider.items():
+        assert ((low <= values[name]) & (values[name] <= high)).all(), name
+    low, high = exactly["y"]
+    assert ((values["y"] < low) | (high < values["y"])).any()
 
 
 def test_away_from_ties_there_is_one_integer(program: Program) -> None:

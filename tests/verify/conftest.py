@@ -43,6 +43,13 @@ class Case:
         """float32 model inputs, [64, SIZE], that bytes stand for exactly."""
         return np.random.default_rng(3).integers(0, 256, (64, SIZE)).astype(np.float32) / np.float32(255)
 
+    def subject(self, target: str, runtime: str) -> Subject:
+        """The int8 files of a format in a runtime, with findings of their own."""
+        files = self.files("int8", target)
+        session = RUNTIMES[runtime].open({signature: self.folder / file for signature, file in files.items()})
+        contents = {file: read_model(self.folder / file) for file in set(files.values())}
+        return Subject(session, files, contents, self.int8.of(target), VerifyConfig(), Findings())
+
     def measure(self, *, runtimes: Mapping[str, str] = MAIN, signatures: Sequence[str] = SIGNATURES) -> Findings:
         """What verify does with the files of a bundle, in one runtime of each format."""
         findings, tolerances = Findings(), VerifyConfig()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiedae.bundle.reference_outputs import expect
 from tiedae.bundle.results import LayerError
 from tiedae.compress import VerifyConfig
 from tiedae.compress.affine import Quantization
 from tiedae.export.kinds import Kind, Lost, Precision, Skipped, Why
-from tiedae.program.interpreter import execute
+from tiedae.program.interpreter import bounds, execute
 from tiedae.verify.findings import Findings
-from tiedae.verify.measurement import as_bytes
+from tiedae.verify.measurement import as_bytes, check_output
 
 
 def failed(findings: Findings) -> dict[str, str]:
@@ -64,6 +65,26 @@ def test_a_runtime_that_rounds_differently_is_bounded_operation_by_operation(cas
     checks = findings.judged(VerifyConfig())
     limits = {check.limit for check in checks if check.kind is Kind.OUTPUT and check.file == "toy.int8.tflite"}
     assert limits == {"<= 1 LSB on average (rounds differently)"}
+
+
+@pytest.mark.parametrize(
+    ("beyond", "ok"),
+    [({}, True), ({7: 0}, True), ({7: 1}, False), ({7: -300}, False)],
+    ids=["at the ends", "at an end", "one LSB beyond", "far below"],
+)
+def test_where_the_mean_is_beyond_an_lsb_each_value_is_within_what_operations_allow(
+    case, beyond: dict[int, int], ok: bool
+) -> None:
+    """Values of y as a runtime gives them that rounds every operation one LSB up; and those of none."""
+    subject, expected = case.subject("tflite", "litert-reference"), expect(case.int8.split, case.samples)
+    codes = np.random.default_rng(0).integers(60, 190, expected.code.shape).astype(np.uint8)
+    highest = bounds(subject.program, "decode", codes, codes, 1)["y"][1].astype(int)
+    for at, more in beyond.items():
+        highest.flat[at] += more
+    assert highest.max() < 256 and np.abs(highest - expected.decode(codes)).mean() > 1.1
+    check_output(subject, "decode", codes, highest.clip(0).astype(np.uint8), expected)
+    (check,) = subject.findings.judged(VerifyConfig())
+    assert check.ok == ok and check.limit.endswith("or each value within what 1 LSB in every operation allows")
 
 
 def test_a_runtime_that_shows_nothing_inside_is_one_skipped_row(case) -> None:
