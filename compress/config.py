@@ -391,7 +391,7 @@ class VerifyConfig(Checked, frozen=True):
 
     max_quality_loss: Annotated[
         NonNegative,
-        means("by which int8's error may exceed Keras float's, beyond noise: compression, anomaly without anomalies"),
+        means("by how much int8's error may exceed float's, beyond noise: compression; normal samples alone"),
     ] = 0.05
     max_points_lost: Annotated[
         NonNegative, means("of Keras float's ROC-AUC and PR-AUC (anomaly) or trustworthiness (reduction), beyond noise")
