@@ -40,10 +40,17 @@ FILE = "manifest.json"
 
 
 class TensorText(Record, frozen=True):
-    """A tensor of a program: values per sample, and its quantization (None in a float program)."""
+    """A tensor of a program: its size per sample, one for each of several axes, and quantization (None in a float program)."""
 
-    size: Positive
+    size: Positive | Annotated[tuple[Positive, ...], Meta(min_length=2)]
     quantization: Quantization | None
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> TensorText:
+        return cls(tensor.shape if len(tensor.shape) > 1 else tensor.size, tensor.quantization)
+
+    def tensor(self, name: str) -> Tensor:
+        return Tensor(name, (self.size,) if isinstance(self.size, int) else self.size, self.quantization)
 
 
 class ConstantInfo(Record, frozen=True):
@@ -73,7 +80,7 @@ class ProgramText(Record, frozen=True):
             for part in (program.encoder, program.decoder)
         )
         return cls(
-            {name: TensorText(math.prod(tensor.shape), tensor.quantization) for name, tensor in program.tensors.items()},
+            {name: TensorText.of(tensor) for name, tensor in program.tensors.items()},
             program.kernels,
             encoder,
             decoder,
@@ -94,7 +101,7 @@ class ProgramText(Record, frozen=True):
 
     def program(self, name: str, constants: Mapping[str, np.ndarray]) -> Program:
         """The program with its constants by name. Raises ExportError where operations, tensors and constants do not fit."""
-        tensors = {key: Tensor(key, (tensor.size,), tensor.quantization) for key, tensor in self.tensors.items()}
+        tensors = {key: tensor.tensor(key) for key, tensor in self.tensors.items()}
         return Program(name, tensors, self.kernels, *self.operations, {key: constants[key] for key in self.constants})
 
 

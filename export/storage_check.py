@@ -11,7 +11,6 @@ from tiedae.compress.affine import SIGNED_SHIFT
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs
 from tiedae.compress.patterns import HELD
-from tiedae.compress.scaling import Scaling
 from tiedae.program.file_io import OFFSET, SCALE
 from tiedae.program.program import Kernel, Program
 from tiedae.program.score_graph import CONSTANTS, SCORE
@@ -89,13 +88,10 @@ def prove(
     return [*findings, _sum(contents, constants, program)]
 
 
-def prove_scaling(contents: Contents, scaling: Scaling | None) -> StorageFinding:
-    """Check that a file's offset and scale are these, bit for bit; without a scaling, that there are none."""
-    expected: dict[str, np.ndarray | None] = dict(
-        zip((OFFSET, SCALE), (None, None) if scaling is None else scaling.float32, strict=True)
-    )
-    right = "the file holds none" if scaling is None else "offset and scale are the manifest's"
-    return _prove_constants(contents, "scaling", expected, right)
+def prove_scaling(contents: Contents, constants: Mapping[str, np.ndarray]) -> StorageFinding:
+    """Check that a file's offset and scale are these of `FileIO.constants`, bit for bit; without any, that there are none."""
+    right = "offset and scale are the manifest's" if constants else "the file holds none"
+    return _prove_constants(contents, "scaling", {name: constants.get(name) for name in (OFFSET, SCALE)}, right)
 
 
 def prove_score(contents: Contents, constants: Mapping[str, np.ndarray] | None) -> StorageFinding:
@@ -263,7 +259,7 @@ def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConf
 
 def _sum(contents: Contents, stored: Sequence[Constant], program: Program) -> StorageFinding:
     """Count all constants that could hold weights: longer than any bias and as large as a kernel, or of rank 2 or more. Of the
-    latter, int32 are indices: the padding of a score."""
+    latter, int32 are indices: the padding of a score. `prove_scaling` and `prove_score` check the constants of theirs."""
     kernels = program.kernels.values()
     expected = sum(kernel.inputs * kernel.units for kernel in kernels)
     longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
@@ -273,7 +269,8 @@ def _sum(contents: Contents, stored: Sequence[Constant], program: Program) -> St
         known = [(kernel, program.constants[name]) for name, kernel in program.kernels.items()]
         weights = [c for c in stored if c.values.dtype == np.int8 or any(_holds(contents, c, *each) for each in known)]
     else:
-        weights = [c for c in stored if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
+        others = [c for c in stored if c.name not in (OFFSET, SCALE, *CONSTANTS)]
+        weights = [c for c in others if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
         return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")

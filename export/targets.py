@@ -5,6 +5,7 @@ A new target is one row. Recipes, bundles, verification, report and model card i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,15 +200,20 @@ def _read_c(path: Path) -> Contents:
 def _ctypes(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:
     name, source = Path(file).stem, info.inputs[0].name
     library, compiled = f"./{name}.so", f'"cc", "-O2", "-shared", "-fPIC", "-D{name.upper()}_STATIC_ARENA"'
-    sizes = [f"{value.name} = np.empty({value.shape[-1]}, np.{value.dtype})" for value in info.outputs]
+    sizes = [f"{value.name} = np.empty({_size(value)}, np.{value.dtype})" for value in info.outputs]
     pointers = ", ".join(f"{value.name}.ctypes" for value in info.values)
     return [
         "import ctypes\nimport subprocess",
-        f"{source} = np.ascontiguousarray(({x}).reshape(-1, {info.inputs[0].shape[-1]})[0])  # {_shapes(info.inputs)}",
+        f"{source} = np.ascontiguousarray(({x}).reshape(-1, {_size(info.inputs[0])})[0])  # {_shapes(info.inputs)}",
         *sizes,
         f'subprocess.run([{compiled}, "-o", "{library}", "{file}"], check=True)',
         f'status = ctypes.CDLL("{library}").{name}_{signature}(None, {pointers})  # {_shapes(info.outputs)}',
     ]
+
+
+def _size(value: ValueInfo) -> int:
+    """Values per sample."""
+    return math.prod(length for length in value.shape[1:] if length != "batch")
 
 
 def _shapes(values: Sequence[ValueInfo]) -> str:

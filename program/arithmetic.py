@@ -75,14 +75,14 @@ class FloatKernel:
     def product(self, x: np.ndarray, transposed: bool) -> np.ndarray:
         """The exact x · W, or x · Wᵀ where `transposed`: float32 if its magnitude is at most 2²⁴ for every x, else float64.
 
-        `x`: integers of at most `LARGEST_STEPS` in magnitude, float32 [batch, terms].
+        `x`: integers of at most `LARGEST_STEPS` in magnitude, float32 [batch, …, terms].
         """
         matrix = self.values.T if transposed else self.values
         if LARGEST_STEPS * self.norms[transposed] <= EXACT:
             return x @ matrix
-        total = np.zeros((len(x), matrix.shape[1]))
+        total = np.zeros((*x.shape[:-1], matrix.shape[1]))
         for start in range(0, len(matrix), TERMS):
-            total += x[:, start : start + TERMS] @ matrix[start : start + TERMS]
+            total += x[..., start : start + TERMS] @ matrix[start : start + TERMS]
         return total
 
 

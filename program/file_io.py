@@ -18,6 +18,7 @@ from tiedae.compress.errors import ExportError
 from tiedae.compress.scaling import Scaling
 
 from .differences import LEAST_SCALE
+from .tensors import flat
 
 OFFSET, SCALE = "scaling.offset", "scaling.scale"
 """Names of the two constants in a file, float32, one value or one per input."""
@@ -73,6 +74,11 @@ class FileIO:
         computes = self.scaling is not None and self.scaling.rule != "none" and self.dtype == "float32"
         return self.scaling if computes else None
 
+    def constants(self, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Offset and scale in a file whose `x` has this shape, by name; none if it computes no scaling."""
+        pair = () if self.folded is None else self.folded.float32
+        return {name: v.reshape(shape) if v.ndim else v for name, v in zip((OFFSET, SCALE), pair, strict=False)}
+
     def samples(self, x: np.ndarray) -> np.ndarray:
         """Samples in the data's unit of measure as files take them: float32 where the files scale, else unchanged."""
         return x if self.scaling is None else x.astype(np.float32, copy=False)
@@ -83,14 +89,14 @@ class FileIO:
 
     def restored(self, y: np.ndarray) -> np.ndarray:
         """float32 `y` in scaled values as the file gives it; integers are returned unchanged."""
-        return y if self.folded is None else self.folded.restore(y)
+        return y if self.folded is None else self.folded.restore(flat(y)).reshape(y.shape)
 
     def scaled_values(self, y: np.ndarray) -> np.ndarray:
-        """A file's `y`, float32 [batch, inputs] in scaled values; integers are returned unchanged."""
+        """A file's `y`, float32 [batch, *shape] in scaled values; integers are returned unchanged."""
         if self.folded is None or y.dtype != np.float32:
             return y
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.folded.apply(y)
+            return self.folded.apply(flat(y)).reshape(y.shape)
 
     def resolution(self, y: np.ndarray) -> float:
         """How far `scaled_values` may be off for scaled `y`, because float32 in the data's unit of measure is rounded.

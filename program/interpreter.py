@@ -23,7 +23,7 @@ ROWS = 256
 def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
     """Run one signature on a batch.
 
-    `x` has shape [batch, size]: uint8 for an integer program, float32 for a float program. Returns every tensor by name,
+    `x` has shape [batch, *shape]: uint8 for an integer program, float32 for a float program. Returns every tensor by name,
     input and intermediates included, in the same dtype. Raises InputError for an unknown signature, DataError if `x` has
     another dtype or shape, exceeds the tensor's bits, or is not finite.
     """
@@ -39,15 +39,15 @@ def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.nda
 
 
 def apply(program: Program, operation: Operation, x: np.ndarray) -> np.ndarray:
-    """Run one operation on its input, uint8 or float32 [batch, size]; the output has the same dtype."""
+    """Run one operation on its input, uint8 or float32 [batch, *shape]; the output has the same dtype."""
     return operation.integers(program, x) if program.quantized else operation.reals(program, x)
 
 
 def bounds(program: Program, signature: str, low: np.ndarray, high: np.ndarray, off: int = 0) -> dict[str, Interval]:
     """What a runtime that computes in binary32 may give in place of an integer program's integers, for inputs in low…high.
 
-    Of every tensor by name the least and the largest integers, uint8 [batch, size] each: operation by operation, each of which
-    rounds to nearest, and where it lies at a tie either way; or is up to `off` LSB beyond. Raises as `execute`.
+    Of every tensor by name the least and the largest integers, uint8 [batch, *shape] each: operation by operation, each rounds
+    to nearest, and where it lies at a tie either way; or is up to `off` LSB beyond. Raises as `execute`.
     """
     operations, source, _ = program.part(signature)
     for x in (low, high):

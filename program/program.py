@@ -117,8 +117,8 @@ class Program:
     def file_io(self, io: FileIO | str) -> FileIO:
         """`x` and `y` in a file, `auto` resolved; ExportError for a dtype that `io_dtype` refuses, or too many scales."""
         io = FileIO.parse(io)
-        if io.scaling is not None and io.scaling.float32[1].shape not in ((), self.tensors["x"].shape):
-            got, right = len(io.scaling.float32[1]), self.tensors["x"].shape[0]
+        if io.scaling is not None and io.scaling.float32[1].shape not in ((), (self.tensors["x"].size,)):
+            got, right = len(io.scaling.float32[1]), self.tensors["x"].size
             raise ExportError(f"scaling: got {got} offsets and scales, must be one, or {right}, one per input")
         dtype = io_dtype(io.dtype, self.tensors["x"].quantization == BYTE, quantized=self.quantized)
         return FileIO(dtype, io.scaling)

@@ -90,8 +90,10 @@ def grid(inputs: int) -> tuple[int, int]:
     return -(-inputs // columns), columns
 
 
-def steps(detector: Detector, *, real: str) -> list[Step]:
-    """The operations from `X` and `Y` to the outputs. `real`: float32 samples, `X` or `CENTRED`; empty if `x` is integers.
+def steps(detector: Detector, shape: tuple[int, ...], *, real: str) -> list[Step]:
+    """The operations from `X` and `Y`, of this shape per sample, to the outputs.
+
+    `real`: float32 samples, `X` or `CENTRED`; empty if `x` is integers.
 
     NaN and infinity there give a score of NaN: not every runtime keeps them in a minimum or maximum, but all do in x − x.
     Behind `CENTRED` that is `GIVEN`, since kernels of TFLite and TFLM clip infinity − offset to the largest float. `CENTRED`
@@ -99,9 +101,9 @@ def steps(detector: Detector, *, real: str) -> list[Step]:
     offset / scale, which float32 holds badly where the offset is many times the scale.
     """
     kind, full = detector.scoring.kind, (detector.scoring.inputs,)
-    found = [
-        Step("subtract", (X, Y), "score.difference", full),
-        Step("absolute", ("score.difference",), "score.distance", full),
+    found = _flat([Step("subtract", (X, Y), "score.difference", shape)], "score.values")
+    found += [
+        Step("absolute", (found[-1].output,), "score.distance", full),
         Step("least", ("score.distance", LIMIT), "score.error", full),
     ]
     if kind in ("mse", "standardized"):
@@ -116,14 +118,21 @@ def steps(detector: Detector, *, real: str) -> list[Step]:
         found += _mean(found[-1].output, "score.mean" if unit else total, full)
         found += [Step("multiply", ("score.mean", UNIT), total)] if unit else []
     if real:
-        found.append(Step("subtract", (real, real), "score.zero", full))
+        found.append(Step("subtract", (real, real), "score.zero", shape))
         if real == CENTRED:
-            found += [Step("subtract", (GIVEN, GIVEN), "score.gap", full)]
-            found += [Step("subtract", ("score.gap", "score.zero"), "score.gaps", full)]
+            found += [Step("subtract", (GIVEN, GIVEN), "score.gap", shape)]
+            found += [Step("subtract", ("score.gap", "score.zero"), "score.gaps", shape)]
+        found = _flat(found, "score.zeros")
         found.append(Step("mean", (found[-1].output,), "score.missing"))
         found += [Step("subtract", (total, "score.missing"), SCORE)]
     found += [Step("at most", (SCORE, THRESHOLD), "score.normal"), Step("not", ("score.normal",), ANOMALY)]
     return found
+
+
+def _flat(found: list[Step], name: str) -> list[Step]:
+    """These steps, and the last one's output on one axis as `name` where it has more."""
+    shape = found[-1].shape
+    return found if len(shape) == 1 else [*found, Step("reshape", (found[-1].output,), name, (math.prod(shape),))]
 
 
 def _mean(source: str, output: str, full: tuple[int]) -> Iterator[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,19 +17,35 @@ from .arithmetic import FloatKernel
 
 @dataclass(frozen=True)
 class Tensor:
-    """An activation of `shape` per sample; uint8, or float32 if `quantization` is None."""
+    """An activation of `shape` per sample; uint8, or float32 if `quantization` is None.
+
+    Raises ExportError for a shape that is not one or more positive integers.
+    """
 
     name: str
     shape: tuple[int, ...]
     quantization: Quantization | None = None
 
+    def __post_init__(self) -> None:
+        if not self.shape or not all(isinstance(length, int) and length > 0 for length in self.shape):
+            raise ExportError(f"tensor {self.name}: got shape {self.shape}, must be one or more positive integers")
+
+    @property
+    def size(self) -> int:
+        """Values per sample."""
+        return math.prod(self.shape)
+
     @property
     def dtype(self) -> str:
         return "float32" if self.quantization is None else "uint8"
 
+    def shaped(self, values: np.ndarray) -> np.ndarray:
+        """Values of a batch as [batch, *shape]; the inverse of `flat`."""
+        return values.reshape(len(values), *self.shape)
+
     def require(self, values: np.ndarray, source: str) -> None:
         """Raise DataError, starting with `source`, unless values are [batch, *shape] of the tensor's dtype and range."""
-        dtype = "float32" if self.quantization is None else "uint8"
+        dtype = self.dtype
         right = f"{source}: {self.name} must be {dtype} [batch, {', '.join(map(str, self.shape))}]"
         if not isinstance(values, np.ndarray):
             raise DataError(f"{right}, got {type(values).__name__}")
@@ -45,8 +62,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A tied kernel, [inputs, units]. `scales` has one float32 value or one per unit; it is empty in a float program.
+    """A tied kernel, [inputs, units], of products over the last axis.
 
+    `scales` has one float32 value or one per unit; it is empty in a float program.
     Its values are `Program.constants[name]`: int8 within `bounds`, or float32.
     """
 
@@ -76,6 +94,11 @@ class Kernel:
     def decode_scales(self) -> tuple[float, ...]:
         """The scale of the decoder's product: the largest (`Rescale` holds the factors per unit)."""
         return (max(self.scales),) if self.scales else ()
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """[batch, *shape] → [batch, size]."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 class Operands(Protocol):

@@ -205,10 +205,10 @@ def _run_primary(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> Valu
 
 
 def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
-    """All [batch, size] tensors that hold values after an invocation, by the program's names."""
+    """All tensors with a dynamic batch that hold values after an invocation, by the program's names."""
     held = []
     for details in interpreter.get_tensor_details(subgraph):
-        if len(details["shape_signature"]) == 2 and details["shape_signature"][0] == -1:
+        if details["shape_signature"][:1].tolist() == [-1]:
             with suppress(ValueError):  # raised for a tensor that was fused away
                 held.append((details["name"], interpreter.get_tensor(details["index"], subgraph)))
     return named_activations(held)

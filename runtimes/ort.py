@@ -223,7 +223,7 @@ def inner_names(values: Values) -> dict[str, np.ndarray]:
 
 
 def instrumented(path: Path, held: HeldFile) -> bytes:
-    """The opened model with its inner [batch, size] tensors as outputs, uint8 in an integer file, float32 in a float file.
+    """The opened model with its inner tensors as outputs, uint8 in an integer file, float32 in a float file.
 
     External data is read from the folder of `path`.
     """
@@ -235,7 +235,7 @@ def instrumented(path: Path, held: HeldFile) -> bytes:
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     element = onnx.TensorProto.UINT8 if quantized else onnx.TensorProto.FLOAT
     types = ((value, value.type.tensor_type) for value in model.graph.value_info)
-    model.graph.output.extend(value for value, kind in types if kind.elem_type == element and len(kind.shape.dim) == 2)
+    model.graph.output.extend(value for value, kind in types if kind.elem_type == element and len(kind.shape.dim) >= 2)
     return model.SerializeToString()
 
 

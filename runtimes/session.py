@@ -45,14 +45,14 @@ class Session(Protocol):
     """What actually ran, as reported by the runtime."""
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, [batch, size] in the file's dtypes, for `x` [batch, size] in the file's dtype, batch ≥ 1.
+        """Outputs by name, [batch, *shape] in the file's dtypes, for `x` [batch, *shape] in the file's dtype, batch ≥ 1.
 
-        Raises InputError for an unknown signature, DataError for samples of a wrong dtype or size.
+        Raises InputError for an unknown signature, DataError for samples of a wrong dtype or shape.
         """
         ...
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Inner tensors by the program's names, [batch, size], uint8 (int8 of a file + 128) or float32.
+        """Inner tensors by name, the program's among them, [batch, *shape], uint8 (int8 of a file + 128) or float32.
 
         Tensors that the runtime fused away are absent; a runtime without access to any returns an empty dictionary.
         """
@@ -151,9 +151,9 @@ def in_batches(
 
     Raises DataError unless `x` is [batch, *shape] of the sample's dtype with batch ≥ 1.
     """
-    dtype, size = sample
-    if x.dtype != dtype or x.shape[1:] != size or len(x) == 0:
-        right = f"{dtype} [batch, {', '.join(map(str, size))}], batch at least 1"
+    dtype, shape = sample
+    if x.dtype != dtype or x.shape[1:] != shape or len(x) == 0:
+        right = f"{dtype} [batch, {', '.join(map(str, shape))}], batch at least 1"
         raise DataError(f"{signature}: got {x.dtype} {list(x.shape)}, the file takes {right}")
     if len(x) <= most:
         return call(np.ascontiguousarray(x))

@@ -130,7 +130,7 @@ def _judge_samples(evidence: Evidence, findings: Findings) -> None:
 
 def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: BundleModel, findings: Findings) -> None:
     """Whether every kernel is stored once, with the program's values and zeros."""
-    recipe, masks = manifest.recipe, model.masks
+    recipe, masks, inputs = manifest.recipe, model.masks, model.programs.fused.tensors["x"].shape
     clusters = None if recipe.cluster is None else recipe.cluster.clusters
     for name, each in contents.items():
         precision = manifest.models[name].precision
@@ -146,7 +146,7 @@ def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: 
         )
         rows = [
             *rows,
-            prove_scaling(each, TARGETS[each.format].file_io(manifest.io_of(precision)).folded),
+            prove_scaling(each, TARGETS[each.format].file_io(manifest.io_of(precision)).constants(inputs)),
             prove_score(each, score_constants(manifest, name)),
         ]
         for row in rows:

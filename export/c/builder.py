@@ -92,6 +92,15 @@ class CBuilder:
         """Lines that round `count` accumulators, each the expression `source` of j, to `y`."""
         return loop(self.name(operation.y), rounding, count, f"({source})")
 
+    def rows(self, operation: Operation, lines: Sequence[str]) -> list[str]:
+        """Lines that run `lines`, which read a row at `x` and write one at `y`, on each row: the last axis of the tensors."""
+        x, y = (self.program.tensors[name] for name in (operation.x, operation.y))
+        count = x.size // x.shape[-1]
+        if count == 1:
+            return list(lines)
+        head = f"for (r = 0; r < {count}; r++, x += {x.shape[-1]}, y += {y.shape[-1]}) {{"
+        return ["size_t r;", head, indented(lines), "}"]
+
     def require_int32(self, operation: Operation, *sums: np.ndarray) -> None:
         """Raise ExportError unless 32 bits hold these sums of an operation, int64."""
         reach = max(int(np.abs(each).max()) for each in sums)

@@ -64,11 +64,11 @@ class Network:
 
     @property
     def inputs(self) -> int:
-        return self.program.tensors["x"].shape[0]
+        return self.program.tensors["x"].size
 
     @property
     def units(self) -> int:
-        return self.program.tensors["code"].shape[0]
+        return self.program.tensors["code"].size
 
     @property
     def sample(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiedae.compress.affine import Quantization
+from tiedae.program.program import Tensor
 
 from .builder import CBuilder
 from .entries import Network
@@ -29,7 +30,7 @@ def header_text(network: Network, graph: CBuilder, more: str = "") -> str:
     arena = [f"{half.signature} {half.memory}" for half in network.halves]
     forms = {form: sum(each.form == form for each in graph.roundings.values()) for form in FORMS}
     rounding = ", ".join(f"{count} by {form}" for form, count in forms.items() if count) or "none"
-    tensors = "\n".join(f" *   {_tensor(name, program.quantization(name))}" for name in _tensors(network))
+    tensors = "\n".join(f" *   {_tensor(program.tensors[name], program.quantization(name))}" for name in _tensors(network))
     name = quoted(program.name)
     return f"""/* {name}: a tied autoencoder in integers. Each kernel is stored once and read in both directions.
  *
@@ -77,8 +78,9 @@ def _tensors(network: Network) -> list[str]:
     return [name for name, there in (("x", network.encodes), ("code", True), ("y", network.decodes)) if there]
 
 
-def _tensor(name: str, quantization: Quantization) -> str:
-    return f"{name}: 0 to {quantization.top}, scale {quantization.scale!r}, zero point {quantization.zero_point}"
+def _tensor(tensor: Tensor, quantization: Quantization) -> str:
+    shape = f", [{', '.join(map(str, tensor.shape))}]" if len(tensor.shape) > 1 else ""
+    return f"{tensor.name}: 0 to {quantization.top}, scale {quantization.scale!r}, zero point {quantization.zero_point}{shape}"
 
 
 def _value_note(network: Network) -> str:

@@ -27,7 +27,7 @@ def _dense(graph: CBuilder, dense: Dense) -> None:
     rounding = graph.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
     biases = graph.constant(f"{dense.y}.bias", bias.astype(np.int32)) if bias.any() else ""
     shape, name = (len(matrix), len(matrix.T)), graph.name(dense.y)
-    lines = product_lines(kernel, name, biases, rounding, shape, transposed=dense.transposed)
+    lines = graph.rows(dense, product_lines(kernel, name, biases, rounding, shape, transposed=dense.transposed))
     arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
     title = f"{arrow}, {dense.activation}: {described(rounding)}"
     scratch = product_scratch(kernel, shape, transposed=dense.transposed)
@@ -49,7 +49,7 @@ def _add_bias(graph: CBuilder, operation: AddBias) -> None:
         near = f"those of {operation.x} and {operation.bias}"
         raise ExportError(f"{operation.y}: its scale is too far from {near} for sums of 64 bits")
     bias = graph.constant(operation.bias, graph.program.constants[operation.bias])
-    count = graph.program.tensors[operation.x].shape[0]
+    count = graph.program.tensors[operation.x].shape[-1]
     body = [
         "size_t j;",
         f"for (j = 0; j < {count}; j++) {{",
@@ -60,7 +60,7 @@ def _add_bias(graph: CBuilder, operation: AddBias) -> None:
         "}",
     ]
     title = f"{operation.x} to {operation.y}: plus {operation.bias}, {operation.activation}"
-    graph.step(operation, title, body, in_place=True)
+    graph.step(operation, title, graph.rows(operation, body), in_place=True)
 
 
 def _rescale(graph: CBuilder, operation: Rescale) -> None:
@@ -70,11 +70,11 @@ def _rescale(graph: CBuilder, operation: Rescale) -> None:
     multiplier = product_multiplier(source, own.scale, target)
     reach = np.array([ends.min()]), np.array([ends.max()])
     rounding = graph.rounding(operation, *reach, multiplier, (0, target.top))
-    name, count = graph.constant(operation.factors, factors), graph.program.tensors[operation.x].shape[0]
+    name, count = graph.constant(operation.factors, factors), graph.program.tensors[operation.x].shape[-1]
     factor = f"((int32_t){name}[j] - {own.zero_point})"
     lines = graph.rounded(operation, rounding, count, f"((int32_t)x[j] - {source.zero_point}) * {factor}")
     title = f"{operation.x} to {operation.y}: times factors per unit"
-    graph.step(operation, title, ["size_t j;", *lines], in_place=True)
+    graph.step(operation, title, graph.rows(operation, ["size_t j;", *lines]), in_place=True)
 
 
 def _activate(graph: CBuilder, operation: Activate) -> None:
@@ -89,14 +89,14 @@ def _table(graph: CBuilder, operation: Operation, what: str) -> None:
     """An operation on each value as a table of its outputs."""
     inputs = np.arange(graph.program.quantization(operation.x).top + 1, dtype=np.uint8)
     name = graph.constant(f"{operation.y}.table", operation.integers(graph.program, inputs))
-    (count,) = graph.program.tensors[operation.x].shape
+    count = graph.program.tensors[operation.x].size
     body = ["size_t j;", f"for (j = 0; j < {count}; j++) y[j] = {name}[x[j]];"]
     graph.step(operation, f"{operation.x} to {operation.y}: {what}", body, in_place=True)
 
 
 def _interleave(graph: CBuilder, operation: Interleave) -> None:
-    (size,), count = graph.program.tensors[operation.x].shape, operation.ways
-    step = size // count
+    count = operation.ways
+    step = graph.program.tensors[operation.x].size // count
     body = [f"for (j = 0; j < {step}; j++)", f"  for (i = 0; i < {count}; i++) y[j * {count} + i] = x[i * {step} + j];"]
     graph.step(operation, f"{operation.x} to {operation.y}: [{count}, {step}] transposed", ["size_t i, j;", *body])
 

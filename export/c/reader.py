@@ -6,6 +6,7 @@ text repeats them letter by letter. Arrays that a comment calls a kernel are dec
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ FOREIGN = {
 """What our text does not have beside its arrays and parts, without comments and blanks."""
 IF, ENDIF = (re.compile(rf"^[ \t]*#[ \t]*{word}", re.MULTILINE) for word in ("if", "endif"))
 TENSOR = re.compile(
-    r"^ \*   (?P<name>x|code|y): 0 to \d+, scale (?P<scale>\S+), zero point (?P<zero_point>-?\d+)$", re.MULTILINE
+    r"^ \*   (?P<name>x|code|y): 0 to \d+, scale (?P<scale>\S+), zero point (?P<zero_point>-?\d+)"
+    r"(?:, \[(?P<shape>\d{1,9}(?:, \d{1,9})+)\])?$",
+    re.MULTILINE,
 )
 SIGNATURES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "encode": ("x", ("code",)),
@@ -259,11 +262,14 @@ def _signatures(name: str, source: str, header: str, path: Path) -> Iterator[Sig
         if tensor not in stated:
             raise FormatError(f"{path.with_suffix('.h')}: does not say what {tensor} means")
         size = _number(header, name, sizes[tensor], path)
+        shape = tuple(map(int, (stated[tensor]["shape"] or str(size)).split(", ")))
+        if math.prod(shape) != size:
+            raise FormatError(f"{path.with_suffix('.h')}: {tensor}: got {list(shape)}, must have {size:,} values")
         try:
             scale, zero_point = float(stated[tensor]["scale"]), int(stated[tensor]["zero_point"])
         except ValueError:
             raise FormatError(f"{path.with_suffix('.h')}: {tensor}: got {stated[tensor][0].strip()!r}") from None
-        return TensorInfo(tensor, "uint8", (None, size), scale, zero_point)
+        return TensorInfo(tensor, "uint8", (None, *shape), scale, zero_point)
 
     steps = 0
     for signature, (given, outputs) in SIGNATURES.items():

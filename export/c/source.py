@@ -79,7 +79,7 @@ def to_c(
         raise InputError("unit: got none, a codec and a detector need that of the data")
     graph, sizes, halves = (
         CBuilder(program, storage, forms),
-        {name: each.shape[0] for name, each in program.tensors.items()},
+        {name: each.size for name, each in program.tensors.items()},
         [],
     )
     for half in halves_of(signatures):

@@ -83,12 +83,16 @@ class OnnxGraphBuilder:
         zero_point = self.program.quantization(name).zero_point - SIGNED_SHIFT
         return [self.parameters(name)[0], self.constant(f"{name}.signed.zero", zero_point, np.int8)]
 
-    def dequantize(self, name: str) -> str:
-        """Dequantize a uint8 tensor, for one consumer."""
-        return self.node("DequantizeLinear", [self.inner(name), *self.parameters(name)], f"{name}.real")
+    def dequantize(self, name: str, integers: str = "") -> str:
+        """Dequantize a uint8 tensor, or `integers` of its scale, for one consumer."""
+        return self.node("DequantizeLinear", [integers or self.inner(name), *self.parameters(name)], f"{name}.real")
 
     def quantize(self, real: str, name: str, output: str = "") -> str:
         return self.node("QuantizeLinear", [real, *self.parameters(name)], output or self.inner(name))
+
+    def reshape(self, x: str, y: str, label: str, shape: tuple[int, ...]) -> str:
+        """A tensor in another shape, stored as `label`: a 0 keeps a dimension."""
+        return self.node("Reshape", [x, self.constant(label, shape, np.int64)], y)
 
     def enter(self, name: str) -> None:
         """Convert the model's input to the program's unit and dtype, if they differ."""
@@ -113,8 +117,7 @@ class OnnxGraphBuilder:
 
     def _convert(self, name: str, source: str, target: str, *steps: tuple[str, str]) -> None:
         """Two float operations (kind, name of the constant) between the data's unit of measure and scaled values."""
-        assert self.io.folded is not None
-        values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
+        values = self.io.constants(self.program.tensors[name].shape)
         for (kind, label), y in zip(steps, (f"{name}.centred", target), strict=True):
             source = self.node(kind, [source, self.constant(label, values[label], np.float32)], y)
 

@@ -11,19 +11,29 @@ from .builder import OnnxGraphBuilder
 
 
 def _dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
-    if graph.program.quantized:
-        _quantized_dense(graph, operation)
+    """Gemm takes a matrix: tensors of several axes are one of rows."""
+    write = _quantized_dense if graph.program.quantized else _float_dense
+    x, y, tensors = graph.inner(operation.x), graph.inner(operation.y), graph.program.tensors
+    if len(tensors[operation.x].shape) == 1:
+        write(graph, operation, x, y)
         return
-    operands = [graph.inner(operation.x), graph.kernel(operation.kernel)]
+    inputs, shape = tensors[operation.x].shape[-1], tensors[operation.y].shape
+    rows = graph.reshape(x, f"{operation.y}.x.rows", f"rows.{inputs}", (-1, inputs))
+    write(graph, operation, rows, f"{operation.y}.rows")
+    graph.reshape(f"{operation.y}.rows", y, f"{operation.y}.shape", (-1, *shape))
+
+
+def _float_dense(graph: OnnxGraphBuilder, operation: Dense, x: str, y: str) -> None:
+    operands = [x, graph.kernel(operation.kernel)]
     if operation.bias is not None:
         operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
-    linear, y = operation.activation == "linear", graph.inner(operation.y)
+    linear = operation.activation == "linear"
     total = graph.node("Gemm", operands, y if linear else f"{operation.y}.sum", transB=int(not operation.transposed))
     if not linear:
         graph.function(operation.activation, total, y)
 
 
-def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
+def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense, rows: str, output: str) -> None:
     program, kernel, y = graph.program, operation.kernel, operation.y
     scales, units = operation.scales(program), operation.bias_scales(program)
     suffix, axis = ".unit", {"axis": 0}
@@ -32,7 +42,7 @@ def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
     zero = np.full_like(scales, graph.zero_point(kernel))
     inputs = [graph.kernel(kernel)]
     inputs += graph.affine(f"{kernel}{suffix}", scales, zero, np.uint8 if zero.any() else np.int8)
-    operands = [graph.dequantize(operation.x), graph.node("DequantizeLinear", inputs, f"{y}.kernel", **axis)]
+    operands = [graph.dequantize(operation.x, rows), graph.node("DequantizeLinear", inputs, f"{y}.kernel", **axis)]
     if operation.bias is not None:
         bias = graph.constant(operation.bias, program.constants[operation.bias], np.int32)
         unit = graph.constant(f"{bias}.scale", units, np.float32)
@@ -40,11 +50,11 @@ def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
     real = graph.node("Gemm", operands, f"{y}.sum", transB=int(not operation.transposed))
     low, high = clamp(operation.activation, program.quantization(y))
     if (low, high) == (0, 255):
-        graph.quantize(real, y)
+        graph.quantize(real, y, output)
         return
     bounds = [graph.constant(f"{y}.{bound}", value, np.uint8) for bound, value in (("low", low), ("high", high))]
     free = graph.quantize(real, y, f"{y}.free")
-    graph.node("Clip", [free, *bounds], graph.inner(y))
+    graph.node("Clip", [free, *bounds], output)
 
 
 def _rescale(graph: OnnxGraphBuilder, operation: Rescale) -> None:
@@ -68,12 +78,11 @@ def _requantize(graph: OnnxGraphBuilder, operation: Requantize) -> None:
 
 
 def _interleave(graph: OnnxGraphBuilder, operation: Interleave) -> None:
-    (size,), x, y = graph.program.tensors[operation.x].shape, operation.x, operation.y
-    shapes = {"parts": (0, operation.ways, size // operation.ways), "row": (0, size)}  # 0 keeps the batch dimension
-    parts, row = (graph.constant(f"{y}.{end}", shape, np.int64) for end, shape in shapes.items())
-    split = graph.node("Reshape", [graph.inner(x), parts], f"{y}.split")
+    tensor, y = graph.program.tensors[operation.x], operation.y
+    parts = (0, operation.ways, tensor.size // operation.ways)
+    split = graph.reshape(graph.inner(operation.x), f"{y}.split", f"{y}.parts", parts)
     turned = graph.node("Transpose", [split], f"{y}.turned", perm=(0, 2, 1))
-    graph.node("Reshape", [turned, row], graph.inner(y))
+    graph.reshape(turned, graph.inner(y), f"{y}.row", (0, *tensor.shape))
 
 
 ONNX_OPERATIONS: OperationTable[OnnxGraphBuilder] = OperationTable(

@@ -210,8 +210,11 @@ def _tensor_info(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> Te
 def _value_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:
     """Scale and zero point of an integer input or output, from the node that dequantizes or quantizes it."""
     producers = {output: node for node in scope.nodes for output in node.output}
-    around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and node.input[:1] == [name]]
-    seen = {name}
+    seen, same = {name}, {name}
+    for node in scope.nodes:
+        if kind(node) in _KEPT and same.intersection(node.input[:1]):
+            same.update(node.output)
+    around = [node for node in scope.nodes if node.op_type == "DequantizeLinear" and same.intersection(node.input[:1])]
     while name in producers and kind(producers[name]) in _KEPT and producers[name].input:
         name = producers[name].input[0]
         if name in seen:

@@ -69,12 +69,12 @@ def to_onnx(
 ) -> bytes:
     """Serialize one signature of a program as an ONNX model.
 
-    Inputs and outputs are `x` [batch, inputs], `code` [batch, units] and `y` [batch, inputs], batch dynamic. In an integer
-    program `code` is uint8 and `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto
-    (uint8 if the program's `x` is bytes, else float32). A float program is float32 throughout. Floats are in scaled values,
-    or as a `FileIO` says. `external`: file name of the external data that holds the kernels (`external_kernels`). `int4`:
-    storage of kernels of 4 bits or fewer, packed (two values per byte, raises the opset to 21 or later) or bytes. With a
-    `detector` the signature may be `score`, see `score_graph`.
+    Inputs and outputs are `x`, `code` and `y`, each [batch, *shape], batch dynamic. In an integer program `code` is uint8 and
+    `io` is the dtype of `x` and `y`: uint8, int8 (uint8 − 128, zero point too), float32, or auto (uint8 if the program's `x` is
+    bytes, else float32). A float program is float32 throughout. Floats are in scaled values, or as a `FileIO` says. `external`:
+    file name of the external data that holds the kernels (`external_kernels`). `int4`: storage of kernels of 4 bits or fewer,
+    packed (two values per byte, raises the opset to 21 or later) or bytes. With a `detector` the signature may be `score`, see
+    `score_graph`.
 
     Warns if a kernel breaks the pair rule, which costs speed. Raises InputError for an unknown signature, ExportError for an
     option out of range or a decoder in the split layout.
@@ -151,12 +151,13 @@ def _write_score(
     names = {X: graph.real("x", X), Y: graph.real("y", Y)}
     for name, values in constants(detector, "fused").items():
         graph.constant(name, values, np.float32)
-    for step in steps(detector, real=real):
+    for step in steps(detector, graph.program.tensors["x"].shape, real=real):
         inputs = [names.get(name, name) for name in step.inputs]
         options: dict[str, Any] = {}
         match step.kind:
             case "reshape":
-                inputs.append(graph.constant("score.shape", [-1, *step.shape], np.int64))
+                label = "score.flat" if len(step.shape) == 1 else "score.shape"
+                inputs.append(graph.constant(label, [-1, *step.shape], np.int64))
             case "pad":
                 inputs.append(graph.constant("score.padding", [0, 0, 0, step.shape[0] - size], np.int64))
             case "mean" | "largest":

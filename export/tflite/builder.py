@@ -152,7 +152,7 @@ class TfliteGraphBuilder:
         """Two float operations (kind, name of the constant) between data and scaled values, if they differ."""
         if self.io.folded is None:
             return
-        values: dict[str, np.ndarray] = dict(zip((OFFSET, SCALE), self.io.folded.float32, strict=True))
+        values = self.io.constants(self.program.tensors[name].shape)
         between = self._activation(name, f"{name}.centred", "float32")
         for (kind, label), x, y in zip(steps, (source, between), (between, target), strict=True):
             self.add(kind, 1, [x, self.constant(label, values[label])], y)
@@ -182,10 +182,12 @@ class TfliteGraphBuilder:
             )
         return self._indices[label]
 
-    def add(self, kind: str, version: int, inputs: Sequence[int], output: int, activation: str = "linear") -> None:
-        """Append an operator with a fused `activation`."""
+    def add(
+        self, kind: str, version: int, inputs: Sequence[int], output: int, activation: str = "linear", **options: Any
+    ) -> None:
+        """Append an operator with a fused `activation` and these options."""
         fused = getattr(schema.ActivationFunctionType, TFLITE_FUNCTIONS[activation])
-        self._operators.append(new_operator(self._model, getattr(Op, kind), version, inputs, output, fused))
+        self._operators.append(new_operator(self._model, getattr(Op, kind), version, inputs, output, fused, **options))
 
     def table(self, name: str) -> schema.SubGraphT:
         return schema.SubGraphT(

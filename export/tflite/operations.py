@@ -21,9 +21,10 @@ def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
     if operation.bias is not None:
         scales = operation.bias_scales(program) if program.quantized else ()
         bias = graph.constant(operation.bias, program.constants[operation.bias], scales)
-    version = 1 if not program.quantized else 10 if graph.is_packed(inputs[1]) else 4
+    options = {"keepNumDims": True} if len(program.tensors[operation.x].shape) > 1 else {}
+    version = 10 if graph.is_packed(inputs[1]) else 5 if options else 4 if program.quantized else 1
     output = graph.unclamped(operation.y)
-    graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, operation.activation)
+    graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, operation.activation, **options)
     if output != graph.inner(operation.y):
         graph.add("QUANTIZE", 1, [output], graph.inner(operation.y))
 
@@ -67,14 +68,14 @@ def _requantize(graph: TfliteGraphBuilder, operation: Requantize) -> None:
 
 
 def _interleave(graph: TfliteGraphBuilder, operation: Interleave) -> None:
-    (size,) = graph.program.tensors[operation.x].shape
-    split, turned = (operation.ways, size // operation.ways), (size // operation.ways, operation.ways)
+    tensor = graph.program.tensors[operation.x]
+    split, turned = (operation.ways, tensor.size // operation.ways), (tensor.size // operation.ways, operation.ways)
     parts = graph.between(f"{operation.y}.split", operation.x, split)
     rows = graph.between(f"{operation.y}.turned", operation.x, turned)
     graph.reshape(graph.inner(operation.x), parts, split)
     axes = graph.constant("axes", np.array((0, 2, 1), np.int32))
     graph.add("TRANSPOSE", graph.version, [parts, axes], rows)
-    graph.reshape(rows, graph.inner(operation.y), (size,))
+    graph.reshape(rows, graph.inner(operation.y), tensor.shape)
 
 
 TFLITE_OPERATIONS: OperationTable[TfliteGraphBuilder] = OperationTable(

@@ -334,11 +334,11 @@ def only(data: bytes, index: int) -> bytes:
 
 
 def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Rename a file's [batch, size] tensors to the program's names, int8 as uint8 (+ 128).
+    """Rename a file's tensors of two axes or more to the program's names, int8 as uint8 (+ 128).
 
     An input or output of another unit or dtype is replaced by the tensor in scaled values, then by the int8 tensor behind it.
     """
-    kept = {name: unsigned(each) for name, each in values if each.ndim == 2 and each.dtype in (np.int8, np.uint8, np.float32)}
+    kept = {name: unsigned(each) for name, each in values if each.ndim >= 2 and each.dtype in (np.int8, np.uint8, np.float32)}
     return program_names(kept, MODEL, INNER)
 
 

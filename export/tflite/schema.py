@@ -47,7 +47,7 @@ RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
     Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0", 4: "2.5.0"},
     Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
     Op.DIV: {1: "1.6.0"},
-    Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 10: "2.11.0"},
+    Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 5: "2.0.0", 10: "2.11.0"},
     Op.LESS_EQUAL: {1: "1.14.0"},
     Op.LOGICAL_NOT: {1: "1.11.0"},
     Op.LOGISTIC: {1: "1.14.0", 2: "1.14.0"},
@@ -78,14 +78,18 @@ OPTIONS: Mapping[int, type] = {
 """Options of the operators that we write."""
 
 
-def new_operator(model: Any, code: int, version: int, inputs: Iterable[int], output: int, activation: int = 0) -> Any:
-    """An operator with one output, default options and a fused `activation`."""
+def new_operator(
+    model: Any, code: int, version: int, inputs: Iterable[int], output: int, activation: int = 0, **more: Any
+) -> Any:
+    """An operator with one output, a fused `activation` and `more` options; the others have their defaults."""
     options: Any = None
     kind = 0
     if code in OPTIONS:
         options, kind = OPTIONS[code](), getattr(schema.BuiltinOptions, OPTIONS[code].__name__.removesuffix("T"))
     if activation:
         options.fusedActivationFunction = activation
+    for name, value in more.items():
+        setattr(options, name, value)
     place = _operator_code(model, code, version)
     return schema.OperatorT(place, int32(inputs), int32([output]), builtinOptionsType=kind, builtinOptions=options)
 

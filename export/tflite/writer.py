@@ -111,7 +111,7 @@ def _write_score(graph: TfliteGraphBuilder, detector: Detector) -> None:
     tensors = {X: x, Y: graph.real(last, dtype, "y", Y)}
     tensors |= {} if centred is None else {GIVEN: graph.outer("x"), CENTRED: centred}
     tensors |= {name: graph.constant(name, values) for name, values in constants(detector, "split").items()}
-    for step in steps(detector, real=real):
+    for step in steps(detector, graph.program.tensors["x"].shape, real=real):
         tensors[step.output] = _score_step(graph, step, [tensors[name] for name in step.inputs])
     graph.outputs.update((name, tensors[name]) for name in (SCORE, ANOMALY))
 

@@ -28,7 +28,7 @@ from .operation import Elementwise, Operation
 
 @dataclass(frozen=True)
 class Dense(Operation):
-    """y = activation(x · W + bias), or x · Wᵀ where `transposed`. Activations: linear, relu, relu6."""
+    """y = activation(x · W + bias), or x · Wᵀ where `transposed`, over the last axis. Activations: linear, relu, relu6."""
 
     kernel: str
     transposed: bool
@@ -39,8 +39,9 @@ class Dense(Operation):
 
     def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         kernel = program.kernels[self.kernel]
-        inputs, units = (kernel.inputs,), (kernel.units,)
-        return (units, inputs) if self.transposed else (inputs, units)
+        inputs, outputs = (kernel.units, kernel.inputs) if self.transposed else (kernel.inputs, kernel.units)
+        rows = program.tensors[self.x].shape[:-1]
+        return (*rows, inputs), (*rows, outputs)
 
     def scales(self, program: Operands) -> np.ndarray:
         """The kernel's scales in this direction, float32 [1] or [units]."""

@@ -29,7 +29,7 @@ class Operation(ABC):
     integer_only: ClassVar[bool] = False
     """Whether it changes only the quantization: a float program has no such operation."""
     constant_dtype: ClassVar[str] = "uint8"
-    """dtype of the bias or factors in an integer program."""
+    """dtype of the bias or factors in an integer program: one value per unit, which is an entry of the last axis of y."""
 
     def check(self, program: Operands) -> None:
         """Raise ExportError if a constant is missing or of the wrong type, a function is unknown, or the shapes do not fit."""
@@ -47,8 +47,8 @@ class Operation(ABC):
             raise ExportError(f"{self.y}: the shapes of x and y are {got}, must be {right}")
         for name in filter(None, (getattr(self, key, None) for key in ("bias", "factors"))):
             values, dtype = program.constants[name], self.constant_dtype if program.quantized else "float32"
-            if (values.shape, values.dtype) != (right[1], dtype):
-                raise ExportError(f"{name}: got {values.dtype} {list(values.shape)}, must be {dtype} {list(right[1])}")
+            if (values.shape, values.dtype) != (right[1][-1:], dtype):
+                raise ExportError(f"{name}: got {values.dtype} {list(values.shape)}, must be {dtype} {list(right[1][-1:])}")
 
     def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The required shapes of x and y per sample; unconstrained by default."""

@@ -152,8 +152,8 @@ def test_one_bit_of_the_scaling_is_found_and_named(
 ) -> None:
     bundle = Path(shutil.copytree(float_run / "bundle", tmp_path / "bundle"))
     io, path = read(bundle).io, bundle / name
-    assert io.folded is not None and prove_scaling(read_model(path), io.folded).ok
-    values = dict(zip((OFFSET, SCALE), io.folded.float32, strict=True))[constant]
+    assert prove_scaling(read_model(path), io.constants((10,))).ok
+    values = io.constants((10,))[constant]
     data = path.read_bytes()
     assert data.count(values.tobytes()) == 1, "offset and scale must be stored once"
     changed = values.copy()
@@ -168,9 +168,10 @@ def test_one_bit_of_the_scaling_is_found_and_named(
 
 def test_a_file_in_the_other_unit_is_found(float_run: Path) -> None:
     contents, io = read_model(float_run / "bundle" / "table.int8.onnx"), read(float_run / "bundle").io
-    assert "1 constants scaling.offset, expected none" in prove_scaling(contents, None).text
-    assert io.scaling is not None
-    assert "float32 [10], expected float32 []" in prove_scaling(contents, Scaling("minmax", 0.0, 2.0)).text
+    assert "1 constants scaling.offset, expected none" in prove_scaling(contents, {}).text
+    assert io.folded is not None
+    other = FileIO("float32", Scaling("minmax", 0.0, 2.0))
+    assert "float32 [10], expected float32 []" in prove_scaling(contents, other.constants((10,))).text
 
 
 def test_a_bundle_is_the_reference_of_its_files_in_their_unit(float_run: Path) -> None:

@@ -258,7 +258,7 @@ def test_a_program_that_contradicts_itself_is_refused(make_program) -> None:
         with pytest.raises(ExportError, match=rf"interleave to x\.interleaved: {said}"):
             dataclasses.replace(turned, encoder=(dataclasses.replace(turned.encoder[0], ways=ways), *turned.encoder[1:]))
     other = dataclasses.replace(turned.tensors["x.interleaved"], quantization=turned.tensors["code"].quantization)
-    with pytest.raises(ExportError, match=r"interleave to x\.interleaved: its size and quantization must be those of x"):
+    with pytest.raises(ExportError, match=r"interleave to x\.interleaved: its shape and quantization must be those of x"):
         dataclasses.replace(turned, tensors={**turned.tensors, "x.interleaved": other})
     with pytest.raises(ExportError, match="int8 in −127…127"):
         constants = dict(program.constants) | {"kernel_0": np.full((20, 12), -128, np.int8)}

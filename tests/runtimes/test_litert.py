@@ -32,7 +32,7 @@ def test_each_operation_is_within_one_step(options, runtime):
     x = samples(program, 400)
     session = open_litert(runtime, to_tflite(program, io="uint8"))
     traced = session.trace("reconstruct", x)
-    assert set(traced) == set(program.tensors)
+    assert set(traced) >= set(program.tensors)
     np.testing.assert_array_equal(traced["x"], x)
     for operation in program.operations:
         expected = apply(program, operation, traced[operation.x]).astype(int)

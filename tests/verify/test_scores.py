@@ -303,8 +303,8 @@ def test_a_wrong_scalar_is_reported_not_raised(make_program, tmp_path):
     programs = programs_of(data, make_program)
     files = Files.write(tmp_path, programs, data, detector_of(programs, data, "mse"))
     contents = read_model(files.folder / "toy.int8.tflite")
-    assert prove_scaling(contents, data.io.folded).ok
-    wrong = prove_scaling(contents, Scaling("minmax", -300.0, 701.0))
+    assert prove_scaling(contents, data.io.constants((SIZE,))).ok
+    wrong = prove_scaling(contents, FileIO("float32", Scaling("minmax", -300.0, 701.0)).constants((SIZE,)))
     assert "1 of 1 values of scaling.scale differ from the manifest's, first at []" in wrong.text
 
 
