@@ -24,7 +24,7 @@ def test_runs_every_program_and_shows_its_tensors(options):
     given_x = program.quantization("x").dequantize(x) if options.get("byte_data") is False else x
     session = TflmSession(data)
     traced = session.trace("reconstruct", given_x)
-    assert set(traced) == set(program.tensors)
+    assert set(traced) >= set(program.tensors)
     got = session.run("reconstruct", given_x)
     np.testing.assert_array_equal(got["code"], traced["code"])
     expected = execute(program, "reconstruct", x)
