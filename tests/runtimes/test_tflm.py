@@ -29,8 +29,8 @@ def test_runs_every_program_and_shows_its_tensors(options):
     np.testing.assert_array_equal(got["code"], traced["code"])
     expected = execute(program, "reconstruct", x)
     if not program.quantized:
-        for name, values in traced.items():
-            np.testing.assert_allclose(values, expected[name], atol=1e-5)
+        for name, values in expected.items():
+            np.testing.assert_allclose(traced[name], values, atol=1e-5)
         return
     for operation in program.operations:
         difference = np.abs(apply(program, operation, traced[operation.x]).astype(int) - traced[operation.y])
