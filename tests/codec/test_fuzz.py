@@ -12,6 +12,8 @@ from tiedae.entropy import rans
 
 from . import fuzz
 
+pytestmark = pytest.mark.tools
+
 SECONDS = float(os.environ.get("TIEDAE_FUZZ_SECONDS", "6"))
 """Of all targets together; CI takes 30."""
 

@@ -31,6 +31,8 @@ from .onnx.test_reader import nested_model
 from .test_duplicates import stock_files
 from .tflite.test_writer import split
 
+pytestmark = pytest.mark.tools
+
 CASES = int(os.environ.get("TIEDAE_FUZZ_CASES", "600"))
 SEED = int(os.environ.get("TIEDAE_FUZZ_SEED", "0"))
 LIMIT = 1.0

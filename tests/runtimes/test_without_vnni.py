@@ -16,6 +16,8 @@ from tiedae.program.interpreter import execute
 
 from ..conftest import build_program
 
+pytestmark = pytest.mark.tools
+
 spec = importlib.util.spec_from_file_location("emulated", Path(__file__).parents[2] / "benchmarks" / "emulated.py")
 assert spec is not None and spec.loader is not None
 emulated = importlib.util.module_from_spec(spec)

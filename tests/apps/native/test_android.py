@@ -20,6 +20,8 @@ from ...export.c.compiled import tool
 from ...export.c.models import CASES, Made
 from .libraries import CASES_OF_DATA, Call, Library, built, built_module, made_of, native_of, packed, samples_of, unpacked
 
+pytestmark = pytest.mark.tools
+
 CALLS, THREADS = 300, 4
 MOST_GROWTH = CALLS * THREADS // 2
 """KiB that a process whose heap does not grow may grow by: half of one per call."""

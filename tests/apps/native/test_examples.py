@@ -25,6 +25,8 @@ from ...export.c.compiled import built_check, tool
 from ..web.node import call
 from .libraries import Call, built
 
+pytestmark = pytest.mark.tools
+
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 HASHES = Path(__file__).with_name("examples.json")

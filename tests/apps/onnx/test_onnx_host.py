@@ -12,6 +12,8 @@ from tiedae.bundle.bundle import Bundle
 from ...codec.conftest import NAMES, extract_runs
 from ...export.c.compiled import EXPECTED, STRICT, tool
 
+pytestmark = pytest.mark.tools
+
 HEADER = "onnxruntime_c_api.h"
 INCLUDES = ("-isystem", "/usr/include/onnxruntime")
 

@@ -22,6 +22,8 @@ from ...export.c.compiled import tool
 from ...export.c.models import CASES, Case, Made, samples_of, training_of
 from .node import call, write_package
 
+pytestmark = pytest.mark.tools
+
 WIDE = (
     Case("wide", 16, "float64", "table", (170,), "mae", "dense", FORMS, widest=300),
     Case("long", 33, "uint16", "images", (7, 19), "mse", "dense", FORMS, widest=300),

@@ -19,6 +19,8 @@ from .browser import Page, browser, module_folder
 from .node import web_model, written
 from .test_page import STUMBLES, save_npy
 
+pytestmark = pytest.mark.tools
+
 PAGES = {
     "noisy": (CASES[0], "denoising"),
     "hum": (CASES[1], "denoising"),

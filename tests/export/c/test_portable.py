@@ -18,6 +18,8 @@ from tiedae.program.operations import OPERATIONS
 from .compiled import STRICT, built_check, tool, write_project
 from .models import CASES, GOLDEN
 
+pytestmark = pytest.mark.tools
+
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PROVIDED = {"memcpy", "memset", "memmove"}
 """What GCC wants of every environment, without a C library too (its manual, "Language Standards")."""
