@@ -370,6 +370,7 @@ class ExportConfig(Checked, frozen=True):
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")
     ] = "dense"
+    stock: Annotated[bool, means("files of the stock converters beside ours, of the same model, measured as ours are")] = True
 
     def check(self) -> None:
         _require_different(self, "targets", "signatures")

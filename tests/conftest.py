@@ -261,6 +261,8 @@ batch_size = 32
 [quantize]
 epochs = 1
 samples = 64
+[export]
+stock = false
 [verify]
 max_quality_loss = 100.0
 """

@@ -170,14 +170,14 @@ class Trained:
         from tiedae.verify.stock.measurement import measure_stock
 
         metrics, manifest, recipe = verified.metrics, verified.written.manifest, self.recipe
-        announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
-        data = verified.written.fitted.data
-        samples = _TestSamples.of(verified.written.fitted)
-        shown = representative(data.train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
-        floating = self.models.floating
-        files, quality, parity = measure_stock(
-            floating, manifest.io.dtype, shown.inputs, samples.inputs, samples.errors, self.keras, recipe, self.stock
-        )
+        samples, files, quality, parity = _TestSamples.of(verified.written.fitted), [], [], []
+        if recipe.export.stock:
+            announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
+            train, floating = verified.written.fitted.data.train, self.models.floating
+            shown = representative(train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
+            files, quality, parity = measure_stock(
+                floating, manifest.io.dtype, shown.inputs, samples.inputs, samples.errors, self.keras, recipe, self.stock
+            )
         stages = [
             Quality(
                 title_of(stage, model), Stage(stage), *samples.errors(coding_function(model, self.device)(samples.inputs)[1])

@@ -193,7 +193,7 @@ def test_codes_do_not_depend_on_the_unit_of_the_files(tmp_path: Path) -> None:
     codes, verify = {}, "[verify]\nmax_quality_loss = 100.0\n"
     for scaled in ("false", "true"):
         recipe = tmp_path / f"{scaled}.toml"
-        recipe.write_text(f"{text}\n[export]\nscaled = {scaled}\n{verify}", encoding="utf-8")
+        recipe.write_text(f"{text}\n[export]\nstock = false\nscaled = {scaled}\n{verify}", encoding="utf-8")
         assert main(["run", str(recipe), "--out", str(tmp_path / scaled), "-q"]) == 0
         x = np.load(tmp_path / scaled / "bundle" / "golden" / "x.npy")
         raw = x.astype(np.int16)

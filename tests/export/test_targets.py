@@ -52,7 +52,7 @@ def run(steps: dict[str, Any], recipe_file: Path, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("dummy")
     text = recipe_file.read_text(encoding="utf-8")
     recipe = recipe_file.with_name("dummy.toml")
-    recipe.write_text(f'{text}\n[export]\ntargets = ["steps", "tflite"]\n', encoding="utf-8")
+    recipe.write_text(f'{text}\n[export]\nstock = false\ntargets = ["steps", "tflite"]\n', encoding="utf-8")
     assert main(["run", str(recipe), "--out", str(folder / "out"), "-q"]) == 0
     return folder / "out"
 

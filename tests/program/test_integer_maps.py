@@ -137,7 +137,8 @@ def counts_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "counts.npy", record.reshape(-1))
     (folder / "counts.toml").write_text(
         'name = "counts"\n[data]\nsource = "counts.npy"\nwindow = 16\n[model]\nlayers = [{ units = 8 }, { units = 4 }]\n'
-        "[train]\nepochs = 2\n[quantize]\nepochs = 1\nsamples = 64\n[verify]\nmax_quality_loss = 100.0\n"
+        "[train]\nepochs = 2\n[quantize]\nepochs = 1\nsamples = 64\n[export]\nstock = false\n"
+        "[verify]\nmax_quality_loss = 100.0\n"
     )
     assert main(["run", str(folder / "counts.toml"), "--out", str(folder / "out"), "-q"]) == 0
     return folder / "out"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiedae as ta
+from tiedae.compress import ExportConfig
 from tiedae.compress.tasks import Task
 from tiedae.export.targets import TARGETS
 from tiedae.tasks import reduction
@@ -56,7 +57,7 @@ def made_in(folder: Path) -> Mapping[str, Path]:
         small = ta.quantize(model, data, epochs=0, verbose=0)
         for name, task in TASKS.items():
             if (name == "denoising") == (noise is not None):
-                options: dict[str, Any] = {"data": data, "task": task, "verbose": False}
+                options: dict[str, Any] = {"data": data, "task": task, "export": ExportConfig(stock=False), "verbose": False}
                 ta.export_bundle(small, folder / name, targets=[*TARGETS], **options)
                 if name == "anomaly":
                     ta.export_bundle(small, folder / "c", targets=["c"], **options)

@@ -32,7 +32,8 @@ def run(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """OUT of a run for every target; beside it samples.npy, and codes.npy, codes.tae and exact.tae that its bundle wrote."""
     folder = tmp_path_factory.mktemp("page")
     recipe = folder / "mini.toml"
-    recipe.write_text(recipe_file.read_text("utf-8") + '[export]\ntargets = ["tflite", "onnx", "c"]\n', encoding="utf-8")
+    export = '[export]\nstock = false\ntargets = ["tflite", "onnx", "c"]\n'
+    recipe.write_text(recipe_file.read_text("utf-8") + export, encoding="utf-8")
     shutil.copy(recipe_file.with_name("samples.npy"), folder)
     out = folder / "mini"
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0

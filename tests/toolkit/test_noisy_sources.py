@@ -120,6 +120,7 @@ noise = {kind = "gaussian", level = 0.4}
 epochs = 1
 samples = 64
 [export]
+stock = false
 targets = ["tflite"]
 [verify]
 max_decibels_lost = 20.0

@@ -96,7 +96,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
 
     path = recipe_file.with_name("clustered.toml")
     text = recipe_file.read_text().replace("epochs = 2\n", "epochs = 2\ndistill = 0.5\n")
-    path.write_text(text + "[cluster]\nclusters = 9\nepochs = 2\ndistill = 0.5\n")
+    path.write_text(text + UNCOMPARED + "[cluster]\nclusters = 9\nepochs = 2\ndistill = 0.5\n")
     assert main(["run", str(path), "--out", str(tmp_path / "run"), "-q"]) == 0
     metrics = read_metrics(tmp_path / "run" / "bundle" / "metrics.json")
     rows = ["Keras float", "Keras pruned", "Keras clustered", "Keras int8 simulation"]
@@ -120,7 +120,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
 
 def test_a_run_trained_for_rate_keeps_its_step_and_is_measured_in_steps(recipe_file: Path, tmp_path: Path, capsys) -> None:
     path = recipe_file.with_name("rate.toml")
-    text = recipe_file.read_text().replace("[train]\n", "[train]\nrate = 0.02\n")
+    text = recipe_file.read_text().replace("[train]\n", f"{UNCOMPARED}[train]\nrate = 0.02\n")
     path.write_text(text.replace("[quantize]\n", "[quantize]\ncode_scale = 0.2\n"))
     run = tmp_path / "run"
     assert main(["run", str(path), "--out", str(run)]) == 0
@@ -135,9 +135,14 @@ def test_a_run_trained_for_rate_keeps_its_step_and_is_measured_in_steps(recipe_f
     assert " bits a code" in (run / "bundle" / "report.html").read_text()
 
 
+UNCOMPARED = "[export]\nstock = false\n"
+TFLITE_ALONE = UNCOMPARED + 'targets = ["tflite"]\n[verify]'
+
+
 def changed(recipe_file: Path, old: str, new: str) -> Path:
-    path = recipe_file.with_name("other.toml")
-    path.write_text(recipe_file.read_text().replace(old, new))
+    """A recipe with other text, without the stock converters' files."""
+    path, text = recipe_file.with_name("other.toml"), recipe_file.read_text().removesuffix(UNCOMPARED).replace(old, new)
+    path.write_text(text if "[export]" in text else text + UNCOMPARED)
     return path
 
 
@@ -146,7 +151,7 @@ def test_another_recipes_folder_is_refused_and_left_alone(
 ) -> None:
     out = shutil.copytree(finished_run, tmp_path / "run")
     before = tree(out)
-    other = changed(changed(recipe_file, "epochs = 3", "epochs = 4"), "[verify]", '[export]\ntargets = ["tflite"]\n[verify]')
+    other = changed(changed(recipe_file, "epochs = 3", "epochs = 4"), "[verify]", TFLITE_ALONE)
     assert main(["run", str(other), "--out", str(out)]) == 2
     assert "holds another recipe's run; choose another --out, or --force" in capsys.readouterr().err
     assert tree(out) == before
@@ -156,7 +161,7 @@ def test_another_recipes_folder_is_refused_and_left_alone(
 
 
 def test_a_run_whose_checks_fail_exits_1_and_names_the_first_each_time(recipe_file: Path, tmp_path: Path, capsys) -> None:
-    impossible = changed(recipe_file, "[verify]", '[export]\ntargets = ["onnx"]\n[verify]\nfloat_max_abs = 1e-12')
+    impossible = changed(recipe_file, "[verify]", TFLITE_ALONE.replace("tflite", "onnx") + "\nfloat_max_abs = 1e-12")
     bundle = tmp_path / "run" / "bundle"
     for _ in range(2):
         assert main(["run", str(impossible), "--out", str(bundle.parent), "-q", "--resume"]) == 1
@@ -185,7 +190,7 @@ def stopped(call: list[str], epoch: int, kill: signal.Signals) -> tuple[int, str
 
 
 def test_a_run_that_is_killed_twice_resumes_to_the_same_bundle(recipe_file: Path, tmp_path: Path, capfd) -> None:
-    longer = changed(changed(recipe_file, "epochs = 3", "epochs = 60"), "[verify]", '[export]\ntargets = ["tflite"]\n[verify]')
+    longer = changed(changed(recipe_file, "epochs = 3", "epochs = 60"), "[verify]", TFLITE_ALONE)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert main(["run", str(longer), "--out", str(whole), "-q"]) == 0
     call = ["run", str(longer), "--out", str(killed)]
@@ -237,6 +242,7 @@ epochs = 2
 method = "ptq"
 granularity = "unit"
 [export]
+stock = false
 targets = ["onnx"]
 signatures = ["encode"]
 [verify]
@@ -306,7 +312,7 @@ def test_a_second_run_in_the_same_place_is_refused(finished_run: Path, recipe_fi
 
 def test_the_newest_opset_and_a_pair_without_the_whole(recipe_file: Path, tmp_path: Path, capsys) -> None:
     """tf2onnx knows fewer opsets than we write; encode and decode chained are measured too."""
-    export = '[export]\nopset = 23\nsignatures = ["encode", "decode"]\n[verify]'
+    export = '[export]\nstock = false\nopset = 23\nsignatures = ["encode", "decode"]\n[verify]'
     assert main(["run", str(changed(recipe_file, "[verify]", export)), "--out", str(tmp_path / "run")]) == 0
     metrics = read_metrics(tmp_path / "run" / "bundle" / "metrics.json")
     exported = (Precision.INT8, Stage.EXPORT)

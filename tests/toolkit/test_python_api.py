@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiedae as ta
 from tiedae.bundle.results import Kind
+from tiedae.compress import ExportConfig
 from tiedae.compress.config import PruneConfig, QuantizeConfig, TrainConfig
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
 
@@ -290,7 +291,7 @@ def test_the_recipe_of_a_bundle_gives_its_files_again(tmp_path: Path, monkeypatc
     model.fit(data, epochs=1, verbose=0)
     pruned = ta.prune(model, data, sparsity=0.25, epochs=1, config=PruneConfig(distill=0.5), verbose=0)
     small = ta.quantize(pruned, data, epochs=1, config=QuantizeConfig(samples=64, distill=0.5), verbose=0)
-    bundle = ta.export_bundle(small, "made", data=data, verbose=False)
+    bundle = ta.export_bundle(small, "made", data=data, export=ExportConfig(stock=False), verbose=False)
     (tmp_path / "made.toml").write_text(recipe_to_toml(bundle.manifest.recipe), encoding="utf-8")
     assert main(["run", "made.toml", "--out", "again", "-q"]) in (0, 1)
     again = ta.ExportedBundle.open("again/bundle")

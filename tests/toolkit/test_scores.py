@@ -53,6 +53,7 @@ batch_size = 16
 [quantize]
 method = "ptq"
 [export]
+stock = false
 targets = ["tflite", "onnx"]
 [task]
 kind = "anomaly"

@@ -57,6 +57,7 @@ batch_size = 100
 epochs = 1
 samples = 32
 [export]
+stock = false
 targets = ["tflite"]
 [verify]
 max_quality_loss = 20.0

@@ -237,6 +237,7 @@ epochs = 1
 [quantize]
 method = "ptq"
 [export]
+stock = false
 targets = ["tflite"]
 """
 

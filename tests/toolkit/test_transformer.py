@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiedae as ta
+from tiedae.compress import ExportConfig
 from tiedae.compress.errors import InputError, RecipeError
 
 from ..samples import curve, images, table
@@ -42,7 +43,9 @@ def quantized() -> ta.TiedAutoencoderTransformer:
 def bundle(tmp_path_factory: pytest.TempPathFactory, quantized: ta.TiedAutoencoderTransformer) -> Path:
     model = quantized.model_
     data = ta.Dataset.from_array(table(), test=0.2).with_scaling(model.spec.scaling)
-    return ta.export_bundle(model, tmp_path_factory.mktemp("transformer") / "table", data=data, verbose=False).path
+    return ta.export_bundle(
+        model, tmp_path_factory.mktemp("transformer") / "table", data=data, export=ExportConfig(stock=False), verbose=False
+    ).path
 
 
 @checks.parametrize_with_checks([small(epochs=3)], expected_failed_checks=lambda _: EXPECTED_FAILURES)

@@ -247,7 +247,7 @@ def test_a_run_with_c_alone(recipe_file: Path, tmp_path: Path, monkeypatch: pyte
     compiler()
     recipe = recipe_file.with_name("alone.toml")
     text = recipe_file.read_text(encoding="utf-8")
-    recipe.write_text(f'{text}\n[export]\ntargets = ["c"]\n', encoding="utf-8")
+    recipe.write_text(f'{text}\n[export]\nstock = false\ntargets = ["c"]\n', encoding="utf-8")
     out = tmp_path / "out"
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
     bundle = Bundle.open(out / "bundle")
