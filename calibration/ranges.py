@@ -13,7 +13,7 @@ from tiedae.compress.quantizers import linear_windows
 
 from .calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from .histogram import Grid, Histogram
-from .observers import OBSERVERS, MinMax, Observer, PerUnit, settings_of
+from .observers import OBSERVERS, Observer, settings_of
 from .representative import Representative
 
 if TYPE_CHECKING:
@@ -77,16 +77,17 @@ class _ObservedTensor:
     def __init__(self, observer: Observer, units: int) -> None:
         self.observer = observer
         self.histogram = Histogram.empty()
-        self.units = PerUnit(MinMax, units)
+        self.low, self.high = np.full(units, np.inf), np.full(units, -np.inf)
 
     def update(self, values: np.ndarray) -> None:
         self.observer.update(values)
         self.histogram = self.histogram.merged(Histogram.of(values))
-        self.units.update(values)
+        units = values.reshape(-1, len(self.low))
+        self.low, self.high = np.minimum(self.low, units.min(axis=0)), np.maximum(self.high, units.max(axis=0))
 
     def calibrated(self, grid: Grid, *, varies: bool) -> CalibratedTensor:
         low, high = (float(end) for end in np.clip(self.observer.range(grid), *grid.window))
-        dead = [unit for unit, (low, high) in enumerate(self.units.ranges()) if low == high]
+        dead = np.flatnonzero(self.low == self.high).tolist()
         return CalibratedTensor(
             (low, high),
             self.histogram.total,
