@@ -13,6 +13,8 @@ from .records import Record
 Cost = Annotated[float, Meta(ge=0)]
 BEYOND_NOISE = 1.96
 """Standard errors of the mean gain that the end must exceed: 95 % of a normal distribution lie within."""
+TRAINED = 0.02
+"""Fraction of the cost that it must exceed too on samples that were trained on: they fit better than others."""
 
 
 def standard_error(differences: np.ndarray) -> float:
@@ -38,13 +40,18 @@ class StartOrEnd(Record, frozen=True):
 
     @property
     def is_start(self) -> bool:
-        """Whether the start was kept: training gained nothing, or no more than chance explains."""
-        return not self.start - self.end > BEYOND_NOISE * self.noise
+        """Whether the start was kept: training gained nothing, or no more than chance or fitting explains."""
+        return not self.start - self.end > self.least
+
+    @property
+    def least(self) -> float:
+        """What training has to gain."""
+        return max(BEYOND_NOISE * self.noise, TRAINED * self.start if self.split == "training" else 0.0)
 
     @property
     def text(self) -> str:
         """One line: what was kept, and why."""
         kept = "post-training quantization" if self.is_start else "quantization-aware training"
         text = f"kept the model of {kept}: loss on {self.split} samples {self.start:.5g} before training, {self.end:.5g} after"
-        text += f" (± {BEYOND_NOISE * self.noise:.2g})"
+        text += f", which has to gain {self.least:.2g}"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"

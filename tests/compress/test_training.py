@@ -368,6 +368,14 @@ def test_a_gain_that_chance_explains_keeps_the_start(gains: tuple[float, ...], i
     assert kept.noise == pytest.approx(np.std(gains, ddof=1) / 2)
 
 
+@pytest.mark.parametrize(("gain", "is_start"), [(0.019, True), (0.021, False)])
+def test_on_samples_that_were_trained_on_a_gain_has_to_be_larger(gain: float, is_start: bool) -> None:
+    start = np.full(400, 10.0)
+    kept = StartOrEnd.of(start, start * (1 - gain), "training")
+    assert kept.is_start == is_start and "has to gain 0.2; samples that were trained on" in kept.text
+    assert not StartOrEnd.of(start, start * (1 - gain), "validation").is_start
+
+
 def test_what_is_kept_of_a_model_trained_for_rate_pays_for_its_bits(make_splits) -> None:
     splits, model = make_splits(validation=32), model_of()
     fit(model, splits, TrainConfig(epochs=2, batch_size=32, rate=0.01))

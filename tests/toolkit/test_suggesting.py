@@ -273,7 +273,7 @@ def test_a_source_with_a_test_set_has_no_fraction_for_one(tmp_path: Path) -> Non
     np.save(tmp_path / "test.npy", x[200:])
     own = suggest(Wish.of("own.npz"), base=tmp_path)
     elsewhere = suggest(Wish.of("x.npy", settings=["data.test=test.npy"]), base=tmp_path, to=tmp_path)
-    assert own.facts == elsewhere.facts and (own.facts.training, own.facts.tested) == (180, 100)
+    assert own.facts == elsewhere.facts and (own.facts.training, own.facts.tested) == (200, 100)
     assert "data.test" not in {choice.key for choice in own.choices}
     assert parse_recipe(tomllib.loads(elsewhere.text), "x").data.test == "test.npy"
 
@@ -328,7 +328,8 @@ FACTS = Facts(
         ("train.epochs", "compression", {"training": 90}, 600),
         ("train.batch_size", "compression", {"training": 499}, 32),
         ("quantize.method", "compression", {}, "qat"),
-        ("quantize.epochs", "compression", {}, 40),
+        ("quantize.epochs", "compression", {"held_out": 160}, 40),
+        ("quantize.epochs", "compression", {}, 5),
         ("quantize.method", "compression", {"kind": "table", "reach": 1000.0}, "ptq"),
         ("quantize.epochs", "compression", {"kind": "table", "reach": 1000.0}, None),
         ("quantize.method", "anomaly", {}, "ptq"),

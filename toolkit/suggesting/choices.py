@@ -38,9 +38,13 @@ STEPS = 4_000
 """Steps of float training: fewer leave small sets undertrained, whatever their number of epochs."""
 LEARNING_RATE = 5e-3
 FINE_STEPS = 1_000
-"""Steps of quantization-aware training."""
+"""Steps of quantization-aware training where held-out samples judge it."""
+FINE_EPOCHS = 5
+"""Its epochs where none do: more would fit the training samples alone."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
+HELD_OUT = 1_500
+"""Samples from which a tenth of them is held out for validation."""
 SMALL = 500
 """Training samples below which a batch has half as many."""
 WINDOWS = (32, 256)
@@ -193,12 +197,12 @@ def _test(source: SourceSize, _: str) -> Chosen | None:
     return Chosen(0.2, few) if source.samples < 10_000 and not source.own_test else None
 
 
-def _validation(_: SourceSize, task: str) -> Chosen | None:
+def _validation(source: SourceSize, task: str) -> Chosen | None:
     if task == "anomaly":
         return Chosen(0.2, "held-out normal samples set the threshold")
     if task == "denoising":
         return Chosen(0.1, "chooses the parameters of the classic denoisers beside the model")
-    if task == "compression":
+    if task == "compression" and source.samples >= HELD_OUT:
         return Chosen(0.1, "chooses the best epoch, and whether quantization-aware training helped")
     return None
 
@@ -270,6 +274,8 @@ def _method(plan: RecipePlan) -> Chosen:
 def _fine_epochs(plan: RecipePlan) -> Chosen | None:
     if _method(plan).value == "ptq":
         return None
+    if not plan.facts.held_out:
+        return Chosen(FINE_EPOCHS, "few: no held-out samples judge them")
     count = math.ceil(FINE_STEPS / plan.epoch_steps)
     return Chosen(count, f"{count * plan.epoch_steps:,} steps")
 
