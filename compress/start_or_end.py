@@ -17,9 +17,14 @@ TRAINED = 0.02
 """Fraction of the cost that it must exceed too on samples that were trained on: they fit better than others."""
 
 
-def standard_error(differences: np.ndarray) -> float:
-    """That of the mean of differences, sample by sample, float64 [n]."""
-    return float(np.std(differences)) / math.sqrt(max(1, len(differences) - 1))
+def standard_error(differences: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """That of the mean of differences, sample by sample, float64 [n].
+
+    `groups`: int [n], equal for samples that are one observation, such as duplicates (Liang & Zeger, Biometrika 73, 1986).
+    """
+    centred = differences - differences.mean()
+    sums = centred if groups is None else np.bincount(groups, centred)
+    return math.sqrt(np.square(sums).sum() * len(sums) / max(1, len(sums) - 1)) / len(differences)
 
 
 class StartOrEnd(Record, frozen=True):

@@ -196,7 +196,9 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
     if original.error is not None:
         return evidence
     errors = evidence.errors(y)
-    return replace(evidence, float_error=float(errors.mean()), float_errors=errors)
+    seen: dict[bytes, int] = {}
+    groups = np.array([seen.setdefault(sample.tobytes(), len(seen)) for sample in evidence.x[evidence.measured]])
+    return replace(evidence, float_error=float(errors.mean()), float_errors=errors, groups=groups)
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,7 +84,7 @@ class Evidence:
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality, and `float_fit` its fidelity, if known; `float_errors` are those
-    of its samples, float64 [n], else `noises` those of `Original`. `fidelity` measures in
+    of its samples, float64 [n], `groups` equal for equal samples; else `noises` those of `Original`. `fidelity` measures in
     the data's unit of measure, if the kind of data is known. `normal`: which samples are normal, bool [n], of an anomaly
     task with labels; quality is measured on them. `left_out`: how many test samples are not among `x`.
     """
@@ -101,6 +101,7 @@ class Evidence:
     float_fit: Fit | None = None
     left_out: int = 0
     float_errors: np.ndarray | None = None
+    groups: np.ndarray | None = None
     noises: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -129,7 +130,7 @@ class Evidence:
         """`Quality.noise` of a file's reconstructions, if it is known."""
         if self.float_errors is None:
             return self.noises.get(file)
-        return BEYOND_NOISE * standard_error(self.errors(y) - self.float_errors)
+        return BEYOND_NOISE * standard_error(self.errors(y) - self.float_errors, self.groups)
 
     def fit(self, y: np.ndarray) -> Fit | None:
         """The fidelity of reconstructions `y`, [n, inputs] in scaled values; None if the kind of data is unknown."""

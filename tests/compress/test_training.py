@@ -26,7 +26,7 @@ from tiedae.compress.kernel import OUTLIER_RMS
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
 from tiedae.compress.records import checked
-from tiedae.compress.start_or_end import StartOrEnd
+from tiedae.compress.start_or_end import StartOrEnd, standard_error
 from tiedae.compress.train import held_out_costs, training_step, validation_loss
 
 from .conftest import sparsity_of
@@ -366,6 +366,15 @@ def test_a_gain_that_chance_explains_keeps_the_start(gains: tuple[float, ...], i
     kept = StartOrEnd.of(end + gains, end, "validation")
     assert (kept.is_start, kept.end, kept.start) == (is_start, 10, 10 + np.mean(gains))
     assert kept.noise == pytest.approx(np.std(gains, ddof=1) / 2)
+
+
+def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
+    differences = np.random.default_rng(0).normal(size=12)
+    alone = standard_error(differences)
+    assert alone == pytest.approx(np.std(differences, ddof=1) / np.sqrt(12))
+    assert standard_error(differences, np.arange(12)[::-1]) == pytest.approx(alone)
+    assert standard_error(np.tile(differences, 9), np.tile(np.arange(12), 9)) == pytest.approx(alone)
+    assert standard_error(np.tile(differences, 9)) < alone / 2.9
 
 
 @pytest.mark.parametrize(("gain", "is_start"), [(0.019, True), (0.021, False)])
