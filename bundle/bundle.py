@@ -216,7 +216,7 @@ class Bundle:
             raise InputError(f"{self.path}: holds no {name}, which .tae files need; {how}")
         self.require_intact([name])
         tables = read_tables(read_regular(path), path)
-        units = self.manifest.model.widths[-1]
+        units = self.manifest.units
         if (tables.units, tables.bits) != (units, code.bits):
             got, right = f"{tables.units} units of {tables.bits} bits", f"{units} of {code.bits}, as in {manifests.FILE}"
             raise FormatError(f"{path}: got tables of {got}, must be {right}")

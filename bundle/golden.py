@@ -1,6 +1,6 @@
 """golden/: samples, and the outputs that the files of a bundle must give for them, in the files' own dtype and unit.
 
-x.npy            samples in the data's dtype and unit of measure
+x.npy            samples in the data's dtype and unit of measure, [samples, inputs]; the others are [samples, *shape]
 code.npy         codes of the int8 files, uint8
 y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 as the files give it
 y.tflite.npy     output of the split program, as in the int8 .tflite file
@@ -139,16 +139,16 @@ def names(manifest: Manifest) -> Sequence[str]:
 
 def read(bundle: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     """The arrays by name; FormatError if one is missing, damaged, or of another shape or dtype."""
-    widths, arrays = manifest.model.widths, {}
+    shapes = {"x": (manifest.data.inputs,), **{name: manifest.tensor(name).shape for name in ("code", "y")}}
+    arrays: dict[str, np.ndarray] = {}
     for name in names(manifest):
         path = bundle / "golden" / f"{name}.npy"
         try:
             arrays[name] = read_npy(path)
         except OSError as error:
             raise FormatError(f"{path}: missing or damaged ({type(error).__name__})") from None
-        size = widths[-1] if name.startswith("code") else widths[0]
         dtypes = _dtypes(name, manifest)
-        right = (len(arrays["x"]) if arrays["x"].ndim else 0, *(() if name.partition(".")[0] in SCORES else (size,)))
+        right = (len(arrays["x"]) if arrays["x"].ndim else 0, *shapes.get(name.partition(".")[0], ()))
         if arrays[name].shape != right or right[0] == 0 or arrays[name].dtype.name not in dtypes:
             got = f"{arrays[name].dtype} {list(arrays[name].shape)}"
             raise FormatError(f"{path}: got {got}, must be {' or '.join(dtypes)} {list(right)}, at least one sample")

@@ -72,6 +72,7 @@ class ProgramText(Record, frozen=True):
 
     def __post_init__(self) -> None:
         self.operations  # noqa: B018 - raises RecipeError for a damaged one
+        require({"x", "code", "y"} <= self.tensors.keys(), "tensors", sorted(self.tensors), "x, code, y and others")
 
     @classmethod
     def of(cls, program: Program) -> ProgramText:
@@ -258,10 +259,22 @@ class Manifest(Record, frozen=True, kw_only=True):
         widths = (self.kernels[0].shape[0], *(kernel.shape[1] for kernel in self.kernels))
         require(self.model.widths == widths, "model.widths", list(self.model.widths), f"{list(widths)} as in kernels")
         require(self.data.inputs == widths[0], "data.inputs", self.data.inputs, f"{widths[0]} as in kernels")
+        for name in ("x", "y"):
+            size, right = self.operations.fused.tensors[name].size, f"of {self.data.inputs} values"
+            require(self.tensor(name).size == self.data.inputs, f"operations.fused.tensors.{name}.size", size, right)
         if self.integer_maps is not None:
             require(self.data.dtype in INTEGERS, "integer_maps", self.data.dtype, f"left out but for {', '.join(INTEGERS)}")
             sizes = [len(each.multiplier) for each in (self.integer_maps.x, self.integer_maps.y)]
             require({*sizes} <= {1, widths[0]}, "integer_maps", sizes, f"one entry, or {widths[0]}, one per feature")
+
+    def tensor(self, name: str) -> Tensor:
+        """`x`, `code` or `y` of the int8 files."""
+        return self.operations.fused.tensors[name].tensor(name)
+
+    @property
+    def units(self) -> int:
+        """Values of a code."""
+        return self.tensor("code").size
 
     @property
     def models(self) -> dict[str, ModelFileInfo]:

@@ -15,7 +15,7 @@ from tiedae.export.model_file import Contents, oriented
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.interpreter import Conversion, execute, program_input
 from tiedae.program.operations import Operation
-from tiedae.program.program import Program
+from tiedae.program.program import Program, Tensor
 
 from .manifest import sha256_of
 
@@ -47,7 +47,7 @@ class Original:
 class Floats:
     """Outputs of the float model. `reference`: `keras`, or `float program` if read from the float files.
 
-    `code` and `y` for all samples, float32 [samples, size]. `layers`: output of each layer for the first `TRACED_SAMPLES`, by
+    `code` and `y` for all samples, float32 [samples, *shape]. `layers`: output of each layer for the first `TRACED_SAMPLES`, by
     the program's names, encoded from `x` and decoded from `code`.
     """
 
@@ -60,7 +60,7 @@ class Floats:
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """Outputs of an integer program: `x`, `code`, `y`, uint8 [samples, size]; `traced`: all tensors of the first
+    """Outputs of an integer program: `x`, `code`, `y`, uint8 [samples, *shape]; `traced`: all tensors of the first
     `TRACED_SAMPLES`."""
 
     program: Program
@@ -70,7 +70,7 @@ class Expected:
     traced: Mapping[str, np.ndarray]
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """The program's `y` for other codes, uint8 [samples, units]."""
+        """The program's `y` for other codes, uint8 [samples, *shape]."""
         same = codes.shape == self.code.shape and np.array_equal(codes, self.code)
         return self.y if same else execute(self.program, "decode", codes)["y"]
 
@@ -88,27 +88,36 @@ def expect(program: Program, scaled: np.ndarray, conversion: Conversion = "divid
 
 
 def best_floats(
-    scaled: np.ndarray, original: Original, golden: tuple[np.ndarray, np.ndarray] | None, program: Program | None
+    scaled: np.ndarray,
+    original: Original,
+    golden: tuple[np.ndarray, np.ndarray] | None,
+    program: Program | None,
+    tensors: Mapping[str, Tensor],
 ) -> Floats | None:
     """The best available float reference: the Keras model, its golden vectors, or the float program.
 
-    `golden`: Keras' (code, y) if `scaled` are the golden samples.
+    `golden`: Keras' (code, y) if `scaled` are the golden samples. `tensors`: those of the integer program, whose shapes what
+    Keras gives takes.
     """
-    floats = None
-    if original.keras is not None:
-        floats = Floats("keras", *original.keras(scaled))
-    elif golden is not None:
-        floats = Floats("keras", *golden)
+
+    def shaped(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: tensors[name].shaped(each) for name, each in values.items()}
+
+    known = golden if original.keras is None else original.keras(scaled)
+    if known is None and program is None:
+        return None
+    x = tensors["x"].shaped(scaled)
+    reference, layers, source = "keras", {}, ""
+    if known is None and program is not None:
+        reference, values = "float program", execute(program, "reconstruct", x)
+        known = values["code"], values["y"]
+    if original.layers is not None:
+        layers, source = shaped(original.layers(scaled[:TRACED_SAMPLES])), "keras"
     elif program is not None:
-        values = execute(program, "reconstruct", scaled)
-        floats = Floats("float program", values["code"], values["y"])
-    if floats is not None and original.layers is not None:
-        return replace(floats, layers=original.layers(scaled[:TRACED_SAMPLES]), layers_reference="keras")
-    if floats is not None and program is not None:
-        values = execute(program, "reconstruct", scaled[:TRACED_SAMPLES])
+        values, source = execute(program, "reconstruct", x[:TRACED_SAMPLES]), "float program"
         layers = {name: values[name] for name in layer_outputs(program)}
-        return replace(floats, layers=layers, layers_reference="float program")
-    return floats
+    assert known is not None
+    return Floats(reference, **shaped(dict(zip(("code", "y"), known, strict=True))), layers=layers, layers_reference=source)
 
 
 def layer_outputs(program: Program) -> tuple[str, ...]:
@@ -205,10 +214,10 @@ def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Mappin
 
 
 def _gives(program: Program, golden: Mapping[str, np.ndarray], tolerance: float) -> bool:
-    if any(program.constants[name].shape != program.tensors[y].shape for name, y in _biases(program).items()):
+    if any(program.constants[name].shape != program.tensors[y].shape[-1:] for name, y in _biases(program).items()):
         return False
     with np.errstate(invalid="ignore", over="ignore"):
-        values = execute(program, "reconstruct", golden["x"])
+        values = execute(program, "reconstruct", program.tensors["x"].shaped(golden["x"]))
         pairs = ((values[name], golden[f"{name}.f32"]) for name in ("code", "y"))
         return all(np.abs(got - want).max() <= tolerance * max(LEAST_SCALE, float(np.abs(want).max())) for got, want in pairs)
 

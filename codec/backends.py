@@ -18,7 +18,8 @@ from tiedae.export.targets import TARGETS, read_model
 from tiedae.program.file_io import SCALED_IO, FileIO
 from tiedae.program.integer_maps import IntegerMaps
 from tiedae.program.interpreter import Conversion, execute, program_input
-from tiedae.program.program import SIGNATURES, Program
+from tiedae.program.program import SIGNATURES, Program, Tensor
+from tiedae.program.tensors import flat
 from tiedae.runtimes.session import Session
 from tiedae.runtimes.table import RUNTIMES
 
@@ -56,7 +57,7 @@ class Backend(Protocol):
     def decode(self, codes: np.ndarray) -> np.ndarray: ...
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
     def input(self, x: np.ndarray) -> np.ndarray:
-        """Samples [n, inputs] as the model's `x`."""
+        """Samples [n, inputs] as the model's `x`, [n, *shape]."""
         ...
 
     def samples(self, y: np.ndarray) -> np.ndarray:
@@ -82,7 +83,8 @@ class FileBackend:
     session: Session
     spec: SampleSpec
     io: FileIO
-    x: Quantization
+    x: Tensor
+    code: Tensor
     y: Quantization
     whole: bool = True
 
@@ -99,17 +101,17 @@ class FileBackend:
         return RUNTIMES[self.runtime].converts if self.io.dtype == "float32" else "divide"
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        return self.session.run("encode", self.input(x))["code"]
+        return flat(self.session.run("encode", self.input(x))["code"])
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        return self.session.run("decode", codes)["y"]
+        return flat(self.session.run("decode", self.code.shaped(codes))["y"])
 
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not self.whole:
             codes = self.encode(x)
             return codes, self.decode(codes)
         got = self.session.run("reconstruct", self.input(x))
-        return got["code"], got["y"]
+        return flat(got["code"]), flat(got["y"])
 
     def samples(self, y: np.ndarray) -> np.ndarray:
         if self.io.folded:
@@ -126,11 +128,11 @@ class FileBackend:
 
     def input(self, x: np.ndarray) -> np.ndarray:
         if self.io.folded:
-            return self.io.samples(x)
+            return self.x.shaped(self.io.samples(x))
         if self.io.dtype == "uint8" and self._is_bytes:
-            return x
-        scaled = self.spec.scaling.apply(self.io.samples(x))
-        return scaled if self.io.dtype == "float32" else self.x.to_io(self.x.quantize(scaled), self.io.dtype)
+            return self.x.shaped(x)
+        scaled, own = self.x.shaped(self.spec.scaling.apply(self.io.samples(x))), self.x.affine
+        return scaled if self.io.dtype == "float32" else own.to_io(own.quantize(scaled), self.io.dtype)
 
     @property
     def _is_bytes(self) -> bool:
@@ -155,14 +157,14 @@ class ProgramBackend:
     session: Session | None = None
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        return self._run("encode", self.input(x))["code"]
+        return flat(self._run("encode", self.input(x))["code"])
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        return self._run("decode", codes)["y"]
+        return flat(self._run("decode", self.program.tensors["code"].shaped(codes))["y"])
 
     def reconstruct(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         got = self._run("reconstruct", self.input(x))
-        return got["code"], got["y"]
+        return flat(got["code"]), flat(got["y"])
 
     def _run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         return execute(self.program, signature, x) if self.session is None else self.session.run(signature, x)
@@ -186,12 +188,13 @@ class ProgramBackend:
         return y
 
     def input(self, x: np.ndarray) -> np.ndarray:
+        tensor = self.program.tensors["x"]
         if self.maps is not None:
-            return self.maps.program_input(x)
-        if self.spec.scaling.is_bytes(self.spec.dtype) and self.program.tensors["x"].quantization == BYTE:
-            return x
+            return tensor.shaped(self.maps.program_input(x))
+        if self.spec.scaling.is_bytes(self.spec.dtype) and tensor.quantization == BYTE:
+            return tensor.shaped(x)
         scaled = self.spec.scaling.apply(self.io.samples(x))
-        return program_input(self.program, scaled, self.conversion) if self.program.quantized else scaled
+        return program_input(self.program, scaled, self.conversion) if self.program.quantized else tensor.shaped(scaled)
 
 
 def written_anew(program: Program, runtime: str) -> Session:

@@ -58,13 +58,13 @@ class Codec:
         return self.backend.runtime
 
     def encode(self, x: Any) -> np.ndarray:
-        """Samples → codes, uint8 [n, units], or [units] for one sample; float32 where the model is float."""
+        """Samples → codes, uint8 [n, *shape of `code`], or one for one sample; float32 where the model is float."""
         flat, single = self.spec.flatten(x)
-        codes = self._map(flat, self.backend.encode, self.code.shape, self.code.dtype)
+        codes = self.code.shaped(self._map(flat, self.backend.encode, (self.code.size,), self.code.dtype))
         return codes[0] if single else codes
 
     def decode(self, codes: Any) -> np.ndarray:
-        """Codes [n, units] or [units] → samples in the data's shape, unit and dtype; DataError for other codes."""
+        """Codes, as `encode` gives them, → samples in the data's shape, unit and dtype; DataError for other codes."""
         codes = np.asarray(codes)
         single = codes.shape == self.code.shape
         codes = codes[None] if single else codes
@@ -330,8 +330,7 @@ def codec_of(model: TiedAutoencoder, spec: SampleSpec, name: str) -> Codec:
 def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     """The codec of a bundle; see `load`."""
     manifest = bundle.manifest
-    spec, tensors = manifest.data.spec, manifest.tensors
-    code = Tensor("code", (manifest.model.widths[-1],), tensors.code)
+    spec, x, code = manifest.data.spec, manifest.tensor("x"), manifest.tensor("code")
     own = any(bundle.files_of(target, PRECISION) for target, row in TARGETS.items() if not row.source)
     if runtime == PROGRAM or (runtime == AUTO and not own):
         program = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
@@ -344,7 +343,7 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     session = _session(bundle, runtime)
     target = RUNTIMES[session.runtime].format
     io, whole = bundle.file_io(target, PRECISION), "reconstruct" in bundle.files_of(target, PRECISION)
-    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, tensors.x, tensors.y, whole), bundle)
+    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, x, code, manifest.tensors.y, whole), bundle)
 
 
 def open_files(bundle: Bundle) -> Backend | None:

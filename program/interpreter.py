@@ -65,8 +65,8 @@ CONVERSIONS: tuple[Conversion, ...] = get_args(Conversion)
 
 
 def program_input(program: Program, scaled: np.ndarray, conversion: Conversion = "divide") -> np.ndarray:
-    """Quantize float32 samples in scaled values to the program's input, see `input_integers`."""
-    return input_integers(program.quantization("x"), scaled, conversion)
+    """Quantize float32 samples [n, inputs] in scaled values to the program's input [n, *shape], see `input_integers`."""
+    return program.tensors["x"].shaped(input_integers(program.quantization("x"), scaled, conversion))
 
 
 def input_integers(quantization: Quantization, scaled: np.ndarray, conversion: Conversion) -> np.ndarray:

@@ -109,10 +109,7 @@ class Program:
 
     def quantization(self, tensor: str) -> Quantization:
         """The quantization of a tensor; ExportError if it has none."""
-        quantization = self.tensors[tensor].quantization
-        if quantization is None:
-            raise ExportError(f"program {self.name}: tensor {tensor} is not quantized")
-        return quantization
+        return self.tensors[tensor].affine
 
     def file_io(self, io: FileIO | str) -> FileIO:
         """`x` and `y` in a file, `auto` resolved; ExportError for a dtype that `io_dtype` refuses, or too many scales."""

@@ -24,6 +24,7 @@ from .arithmetic import Interval
 from .file_io import FileIO
 from .program import Program
 from .scoring import FRACTION_BITS, LARGEST, Detector
+from .tensors import flat
 
 SCORE, ANOMALY = "score", "anomaly"
 """The outputs; the signature is named as the first one."""
@@ -174,7 +175,7 @@ class Scored:
     ) -> Scored:
         """Of samples [n, inputs] in the data's unit of measure and dtype, finite, for a file with this `io`.
 
-        `scaled`: the samples in scaled values, float32; `x`, `y`: the program's integers, uint8.
+        `scaled`: the samples in scaled values, float32; `x`, `y`: the program's integers, uint8 [n, *shape].
         """
         return cls.between(detector, layout, program, io, samples, scaled, x, (y, y))[0]
 
@@ -191,7 +192,7 @@ class Scored:
         y: Interval,
     ) -> tuple[Scored, Scored]:
         """The least and the largest scores of samples, as `of`, for integers of y between two arrays."""
-        scoring, quantization = detector.scoring, program.quantization("x")
+        scoring, quantization, x, y = detector.scoring, program.quantization("x"), flat(x), (flat(y[0]), flat(y[1]))
         clipped = program.file_io(io).dtype != "float32" and quantization != BYTE
         totals = [np.zeros((2, 0), np.int64)]
         for start in range(0, len(samples), ROWS):

@@ -36,6 +36,13 @@ class Tensor:
         return math.prod(self.shape)
 
     @property
+    def affine(self) -> Quantization:
+        """The quantization; ExportError if it has none."""
+        if self.quantization is None:
+            raise ExportError(f"tensor {self.name} is not quantized")
+        return self.quantization
+
+    @property
     def dtype(self) -> str:
         return "float32" if self.quantization is None else "uint8"
 

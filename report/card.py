@@ -58,7 +58,7 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         manifest=manifest,
         metrics=metrics,
         shape=" × ".join(map(str, manifest.data.shape)),
-        purpose=row.purpose.format(inputs=manifest.data.inputs, units=manifest.model.widths[-1]),
+        purpose=row.purpose.format(inputs=manifest.data.inputs, units=manifest.units),
         use=row.use,
         details=_details(manifest, metrics),
         limitations=_limitations(metrics),

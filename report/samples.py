@@ -11,6 +11,7 @@ from markupsafe import Markup
 from tiedae.bundle.fidelity import column_names
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.numbers import number
+from tiedae.program.tensors import flat
 
 from .images import diverging, encode_images
 from .pages import Bar, BarChart, Plot, fragment
@@ -45,10 +46,10 @@ class DrawnSamples:
 def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, keras: str) -> Markup:
     """The section of the report: images, curves of records, or columns of a table; `keras` names the model of y.f32."""
     data, quantization = manifest.data, manifest.tensors.y
-    scaling, x = data.scaling, golden["x"].reshape(len(golden["x"]), -1)
+    scaling, x = data.scaling, flat(golden["x"])
     io = manifest.io
-    ours = quantization.dequantize(quantization.from_io(io.scaled_values(golden["y"])))
-    outputs = {"keras": io.floats.scaled_values(golden["y.f32"]), "ours": ours}
+    ours = quantization.dequantize(quantization.from_io(io.scaled_values(flat(golden["y"]))))
+    outputs = {"keras": io.floats.scaled_values(flat(golden["y.f32"])), "ours": ours}
     wanted = scaling.apply(io.samples(x)).astype(np.float64)
     samples = DrawnSamples(
         {"input": x.astype(np.float64)} | {kind: scaling.invert(y, np.float64) for kind, y in outputs.items()},

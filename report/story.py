@@ -68,7 +68,7 @@ def alarms(metrics: Metrics) -> list[tuple[str, Sequence[str], str]]:
 def _compression(report: Report) -> Iterator[Fact]:
     """The ratio of a sample's bytes in its dtype to the code's bytes, one per value."""
     manifest = report.manifest
-    inputs, units, dtype = manifest.data.inputs, manifest.model.widths[-1], manifest.data.dtype
+    inputs, units, dtype = manifest.data.inputs, manifest.units, manifest.data.dtype
     given = inputs * np.dtype(dtype).itemsize
     bits = manifest.tensors.code.bits
     few = f" of {bits} bits" if bits < 8 else ""

@@ -160,7 +160,7 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[Scorer, Sc
     skipped: list[Skipped] = []
     if exported.keras is None:
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "anomalies by the float model", "there is no Keras model here"))
-    (units,) = exported.backend.program.tensors["code"].shape
+    units = exported.backend.program.tensors["code"].size
     pca = Pca.fit(train, min(units, train.shape[1]))
 
     def score_of(errors: Callable[[np.ndarray], np.ndarray]) -> Score:

@@ -168,7 +168,7 @@ def not_pictures(shape: Sequence[int], dtype: str) -> str:
 def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
     """The result on the first `samples` test samples, or as many as `MAX_VALUES` allows, or fill a mosaic."""
     spec, code = exported.data.spec, exported.backend.program.tensors["code"]
-    bits = int(np.prod(code.shape)) * exported.backend.program.quantization("code").bits
+    bits = code.size * exported.backend.program.quantization("code").bits
     sizes = spec.inputs * np.dtype(spec.dtype).itemsize, -(-bits // 8)
     if exported.recipe.is_noisy:
         reason = 'the model gives clean samples for noisy ones; [task] kind = "denoising" measures it'

@@ -22,6 +22,7 @@ from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.numbers import number
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.interpreter import execute
+from tiedae.program.tensors import flat
 
 from .ranking import LEVEL, Ranked, average_precision, resamples, roc_auc
 from .row import Contest, Statistic, TaskMeasurement
@@ -151,7 +152,7 @@ def layer_use(backend: ProgramBackend, x: np.ndarray) -> tuple[tuple[LayerUse, .
     for start in range(0, len(x), BATCH):
         values: Mapping[str, np.ndarray] = execute(backend.program, "reconstruct", backend.input(x[start : start + BATCH]))
         for name in names:
-            least, most = values[name].min(axis=0), values[name].max(axis=0)
+            least, most = flat(values[name]).min(axis=0), flat(values[name]).max(axis=0)
             low[name] = np.minimum(low[name], least) if start else least
             high[name] = np.maximum(high[name], most) if start else most
     dead = {name: np.flatnonzero(low[name] == high[name]) for name in names}

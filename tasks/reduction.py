@@ -15,6 +15,7 @@ from tiedae.compress.data import choose
 from tiedae.compress.packages import missing
 from tiedae.compress.tasks import Reduction
 from tiedae.export.kinds import Kind, Skipped, Why
+from tiedae.program.tensors import flat
 
 from .neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness_of_each
 from .row import Contest, Exported, HeldFigure, Statistic, TaskMeasurement, TaskRow, not_measured
@@ -38,13 +39,13 @@ def measure(exported: Exported) -> TaskMeasurement:
     labelled = data.train.labels is not None and data.test.labels is not None
     labels = (np.asarray(data.train.labels)[voters], np.asarray(data.test.labels)[rows]) if labelled else None
     program = exported.backend.program
-    (units,), code = program.tensors["code"].shape, program.quantization("code")
+    units, code = program.tensors["code"].size, program.quantization("code")
     codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {
         "int8": (code.dequantize(exported.model.encode(train)), code.dequantize(exported.model.encode(test)))
     }
     skipped: list[Skipped] = []
     if exported.keras is not None:
-        codes["float"] = exported.keras(x_train)[0], exported.keras(x_test)[0]
+        codes["float"] = flat(exported.keras(x_train)[0]), flat(exported.keras(x_test)[0])
     if exported.others:
         others, skipped = other_codes(exported, x_train, x_test, units)
         codes |= others

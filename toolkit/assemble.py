@@ -277,7 +277,9 @@ def golden_arrays(fitted: Fitted, given: Mapping[str, np.ndarray]) -> dict[str, 
     io, x = fitted.backend.io, given["x"]
     scaled = fitted.data.scaling.apply(io.samples(x))
     answered = golden.expectations(fitted.lowered.integer, fitted.recipe.export.targets, scaled, io)
-    arrays = {"x": x, **golden.answers(answered, io), **{name: given[name] for name in golden.FLOATS}}
+    tensors = fitted.lowered.integer.reference.tensors
+    floats = {name: tensors[name.partition(".")[0]].shaped(given[name]) for name in golden.FLOATS}
+    arrays = {"x": x, **golden.answers(answered, io), **floats}
     return arrays if fitted.detector is None else arrays | golden.scores(answered, io, fitted.detector, x, scaled)
 
 

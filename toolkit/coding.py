@@ -36,21 +36,22 @@ class Coded(Record, frozen=True):
 
 
 def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
-    """Write the codes of every sample of a source as .npy, uint8 [n, units]. Raises what `Codec.encode` raises."""
+    """Write the codes of every sample of a source as .npy, uint8 [n, *shape]. Raises what `Codec.encode` raises."""
     codec, samples = opened(path, source, runtime)
     _written(out, samples, codec.encode, codec.code.shape, codec.code.dtype, replace, steps(progress, "encode"), source)
-    return Coded(len(samples), codec.spec.inputs * samples.itemsize, math.prod(codec.code.shape), codec.runtime)
+    return Coded(len(samples), codec.spec.inputs * samples.itemsize, codec.code.size, codec.runtime)
 
 
 def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
     """Write the samples that a .npy of codes decodes to, [n, *shape] in the data's unit of measure and dtype."""
     codec = open_bundle(bundle_of(path), runtime)
     values = read_npy(codes, mapped_from=0)
-    if values.ndim != 2:
-        raise DataError(f"{codes}: got {values.dtype} {list(values.shape)}, must be codes [n, {codec.code.shape[0]}]")
+    if values.ndim != 1 + len(codec.code.shape):
+        right = f"codes [n, {', '.join(map(str, codec.code.shape))}]"
+        raise DataError(f"{codes}: got {values.dtype} {list(values.shape)}, must be {right}")
     shape, dtype = codec.spec.shape, codec.spec.dtype
     _written(out, values, codec.decode, shape, dtype, replace, steps(progress, "decode"), str(codes))
-    return Coded(len(values), codec.spec.inputs * np.dtype(dtype).itemsize, math.prod(codec.code.shape), codec.runtime)
+    return Coded(len(values), codec.spec.inputs * np.dtype(dtype).itemsize, codec.code.size, codec.runtime)
 
 
 def opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray]:

@@ -16,6 +16,7 @@ from tiedae.compress.errors import InputError, RecipeError
 from tiedae.compress.lineage import Lineage, Snapshot
 from tiedae.compress.packages import missing
 from tiedae.compress.scaling import Rule
+from tiedae.program.tensors import flat
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -168,9 +169,9 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     def transform(self, X: Any) -> np.ndarray:
         """Codes of X [n, n_features], float32 [n, n_components]; ValueError for X of another width, NaN or infinity."""
         X = self._validated(X)
-        codes = np.empty((len(X), *self.codec_.code.shape), np.float32)
+        codes = np.empty((len(X), self.codec_.code.size), np.float32)
         for start, part in self._parts(X):
-            codes[start : start + len(part)] = self._real(self.codec_.encode(part))
+            codes[start : start + len(part)] = flat(self._real(self.codec_.encode(part)))
         return codes
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -181,11 +182,11 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         check_is_fitted(self)
         code = self.codec_.code
         X = np.asarray(X, np.float32)
-        if X.ndim != 2 or X.shape[1:] != code.shape:
-            raise ValueError(f"X: got codes of shape {list(X.shape)}, must be [n, {code.shape[0]}]")
+        if X.ndim != 2 or X.shape[1] != code.size:
+            raise ValueError(f"X: got codes of shape {list(X.shape)}, must be [n, {code.size}]")
         assert_all_finite(X, input_name="X")
         codes = X if code.quantization is None else code.quantization.quantize(X)
-        return self.codec_.decode(codes).reshape(len(X), -1)
+        return flat(self.codec_.decode(code.shaped(codes)))
 
     def score(self, X: Any, y: object = None) -> float:
         """The fraction of the variance of X [n, n_features] that its codes explain: 1 − squared error / squared deviation.
@@ -209,7 +210,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     @property
     def _n_features_out(self) -> int:
-        return self.codec_.code.shape[0]
+        return self.codec_.code.size
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

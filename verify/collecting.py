@@ -173,7 +173,7 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
     clean = None if test is None or test.clean is None else test.wanted.take(taken)
     clean_scaled = None if clean is None else scaling.apply(io.samples(clean))
     known = (golden["code.f32"], io.floats.scaled_values(golden["y.f32"])) if test is None else None
-    floats = best_floats(scaled, original, known, model.floating[0])
+    floats = best_floats(scaled, original, known, model.floating[0], model.programs.fused.tensors)
     normal = None if test is None else normal_rows(test, manifest.recipe.task, taken)
     evidence = Evidence(
         x,

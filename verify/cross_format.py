@@ -15,6 +15,7 @@ import numpy as np
 from tiedae.bundle.reference_outputs import Expected
 from tiedae.export.kinds import Kind, Precision, Why
 from tiedae.export.targets import TARGETS
+from tiedae.program.tensors import flat
 from tiedae.runtimes.table import RUNTIMES
 
 from .findings import Evidence, Findings, Outputs
@@ -77,7 +78,7 @@ def _same_integers(one: Outputs, other: Outputs) -> np.ndarray:
     """bool [samples]: whether both runtimes quantize a sample's inputs to the same integers."""
     if one.expected is None or other.expected is None:
         return np.ones(len(next(iter(one.values.values()), ())), bool)
-    return (one.expected.x == other.expected.x).all(axis=1)
+    return np.asarray(flat(one.expected.x == other.expected.x).all(axis=1))
 
 
 def _cross(encoder: Outputs, decoder: Outputs, expected: Expected | None, evidence: Evidence) -> None:

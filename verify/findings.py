@@ -22,6 +22,7 @@ from tiedae.program.file_io import SCALED_IO, FileIO
 from tiedae.program.interpreter import Conversion, program_input
 from tiedae.program.program import Program
 from tiedae.program.score_graph import ANOMALY, SCORE
+from tiedae.program.tensors import flat
 from tiedae.runtimes.session import Session
 from tiedae.runtimes.table import RUNTIMES, rounds_as_program
 
@@ -119,12 +120,12 @@ class Evidence:
         return samples_text(len(self.measured), normal=self.normal is not None and bool(self.normal.any()))
 
     def error(self, y: np.ndarray) -> float:
-        """The squared error of reconstructions `y`, [n, inputs] in scaled values."""
+        """The squared error of reconstructions `y`, [n, *shape] in scaled values."""
         return float(self.errors(y).mean())
 
     def errors(self, y: np.ndarray) -> np.ndarray:
         """The squared error of each measured sample, float64 [n]."""
-        return squared_errors(self.wanted_scaled[self.measured], y[self.measured])
+        return squared_errors(self.wanted_scaled[self.measured], flat(y)[self.measured])
 
     def noise(self, file: str, y: np.ndarray) -> float | None:
         """`Quality.noise` of a file's reconstructions, if it is known."""
@@ -133,11 +134,11 @@ class Evidence:
         return BEYOND_NOISE * standard_error(self.errors(y) - self.float_errors, self.groups)
 
     def fit(self, y: np.ndarray) -> Fit | None:
-        """The fidelity of reconstructions `y`, [n, inputs] in scaled values; None if the kind of data is unknown."""
+        """The fidelity of reconstructions `y`, [n, *shape] in scaled values; None if the kind of data is unknown."""
         if self.fidelity is None:
             return None
         wanted = self.x if self.clean is None else self.clean
-        return self.fidelity.measure(wanted[self.measured], y[self.measured])
+        return self.fidelity.measure(wanted[self.measured], flat(y)[self.measured])
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class Subject:
         """The samples in the dtype and unit of the signature's `x`."""
         dtype = self._input_dtype(signature)
         if dtype == "float32":
-            return evidence.scaled if self.io.folded is None else self.io.samples(evidence.x)
+            return self.program.tensors["x"].shaped(evidence.scaled if self.io.folded is None else self.io.samples(evidence.x))
         return self.program.quantization("x").to_io(program_input(self.program, evidence.scaled), dtype)
 
     @property

@@ -22,6 +22,7 @@ from tiedae.program.differences import mismatch
 from tiedae.program.interpreter import bounds, input_bounds
 from tiedae.program.score_graph import ANOMALY, SCORE, TOLERANCE, Scored, constants
 from tiedae.program.scoring import Detector
+from tiedae.program.tensors import flat
 from tiedae.runtimes.table import RUNTIMES
 
 from .findings import Evidence, Subject
@@ -91,7 +92,9 @@ class _ScoredSamples:
         x = self.x[rows], self.x[rows]
         if subject.io.folded is not None:
             scaled = self.evidence.scaled[rows].clip(*quantization.dequantize(np.array([0, quantization.top], np.uint8)))
-            x = input_bounds(quantization, scaled, subject.io.resolution(scaled) / quantization.scale)
+            tensor, slack = subject.program.tensors["x"], subject.io.resolution(scaled) / quantization.scale
+            low, high = input_bounds(quantization, scaled, slack)
+            x = tensor.shaped(low), tensor.shaped(high)
         return self._between(rows, bounds(subject.program, "reconstruct", *x)["y"])
 
     def _between(self, rows: slice | np.ndarray, y: Interval) -> tuple[Scored, Scored]:
@@ -177,11 +180,11 @@ def _check_nan(subject: Subject, x: np.ndarray, samples: str) -> None:
     """Check that a sample is an anomaly without a score if any of its values is NaN or infinite, whichever."""
     if x.dtype != np.float32:
         return
-    places = sorted({0, x.shape[1] // 2, x.shape[1] - 1})
+    places = sorted({0, x[0].size // 2, x[0].size - 1})
     values = np.repeat(np.array([np.nan, np.inf, -np.inf], np.float32), len(places))
-    broken = np.repeat(x[:1], len(values), axis=0)
+    broken = flat(np.repeat(x[:1], len(values), axis=0))
     broken[np.arange(len(values)), places * 3] = values
-    got = subject.run(SCORE, broken)
+    got = subject.run(SCORE, subject.program.tensors["x"].shaped(broken))
     right = got[ANOMALY] & np.isnan(got[SCORE]) if len(got) == 2 else np.zeros(0, bool)
     missed = len(values) - int(np.count_nonzero(right))
     text = f"{missed} of {len(values)} samples with NaN or infinity are not flagged, or have a score"

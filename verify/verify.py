@@ -110,7 +110,7 @@ def _judge_reading(manifest: Manifest, files: BundleFiles, findings: Findings) -
     for name in manifest.models:
         if name in files.damaged:
             findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)
-    units = f"tables of {manifest.model.widths[-1]} units of {manifest.tensors.code.bits} bits, as in the manifest"
+    units = f"tables of {manifest.units} units of {manifest.tensors.code.bits} bits, as in the manifest"
     for name, text in zip(tables_of(manifest), (units, "tables of the residuals of the manifest's data"), strict=True):
         if name in files.damaged:
             findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)

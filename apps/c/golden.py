@@ -18,6 +18,7 @@ from tiedae.export.c.codec_source import PROMISES, Promise
 from tiedae.export.c.floats import number
 from tiedae.export.c.text import WIDTH, array
 from tiedae.program.scoring import Detector
+from tiedae.program.tensors import flat
 
 BOUND = 3
 """The largest error of the golden file that is bounded, in the data's unit of measure."""
@@ -76,7 +77,7 @@ def golden_samples(
     code, y = backend.reconstruct(samples)
     restored = backend.samples(y)
     floats = {} if backend.spec.dtype in INTEGERS else {"data": samples, "decoded": restored}
-    data, decoded = (backend.input(samples), y) if floats else (samples, restored)
+    data, decoded = (flat(backend.input(samples)), y) if floats else (samples, restored)
     scores = anomalies = None
     if detector is not None:
         totals = detector.scoring.totals(integer_errors(detector.scoring, backend, samples)[0])

@@ -55,7 +55,7 @@ def web_package(model: WebModel, tools: Toolchain) -> dict[str, bytes]:
     """The files by path. Raises ExportError where clang or wasm-ld fails."""
     name = model.source.name
     sources = {**model.source.files, f"{name}_web.c": _glue(name)}
-    widest = max(tensor.shape[0] for tensor in model.program.tensors.values())
+    widest = max(tensor.size for tensor in model.program.tensors.values())
     build = Build(sources, _defines(model), widest)
     modules = {features: module_name(name, features) for features in FEATURES}
     made = {module: compile_wasm(tools, build, features) for features, module in modules.items()}

@@ -32,6 +32,10 @@ def dense(written: dict[str, Any]) -> dict[str, Any]:
     return written["operations"]["fused"]["encoder"][0]
 
 
+def tensors(written: dict[str, Any]) -> dict[str, Any]:
+    return written["operations"]["fused"]["tensors"]
+
+
 WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "top": (lambda m: m.update(speed=1), "speed: unknown key"),
     "data": (lambda m: m["data"].update(speed=1), "data.speed: unknown key"),
@@ -54,6 +58,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "op": (lambda m: dense(m).update(op="Conv"), "operations.fused.encoder[0].op: got 'Conv', must be one of Dense"),
     "operation": (lambda m: dense(m).pop("kernel"), "operations.fused.encoder[0].kernel: is missing"),
     "field": (lambda m: dense(m).update(speed=1), "operations.fused.encoder[0].speed: got 1, must be left out"),
+    "inputs": (lambda m: tensors(m)["x"].update(size=7), "operations.fused.tensors.x.size: got 7, must be of 24 values"),
+    "outputs": (lambda m: tensors(m)["y"].update(size=[2, 11]), "tensors.y.size: got (2, 11), must be of 24 values"),
+    "one axis": (lambda m: tensors(m)["x"].update(size=[24]), "tensors.x.size: got [24], must be an integer, 1 or more"),
+    "no code": (lambda m: tensors(m).pop("code"), "operations.fused.tensors: got ["),
     "scale": (lambda m: m["kernels"][0].update(scale="1"), "kernels[0].scale: got '1', must be a list"),
     "widths": (lambda m: m["model"].update(widths=[24]), "model.widths: got [24], must be [24, 12, 4]"),
     "golden": (lambda m: m["golden"].pop("ports"), "golden.ports: is missing"),
@@ -76,7 +84,7 @@ def test_what_is_wrong_is_named_by_file_and_key(finished_run: Path, what: str) -
 
 PROGRAMS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another tensor": (lambda m: dense(m).update(x="code"), "reads 'code' before it is written"),
-    "another size": (lambda m: m["operations"]["fused"]["tensors"]["x"].update(size=7), "must be ((24,), (12,))"),
+    "another size": (lambda m: m["operations"]["fused"]["tensors"]["code"].update(size=7), "must be ((12,), (4,))"),
     "no such constant": (lambda m: dense(m).update(bias="b"), "there is no bias 'b'"),
     "a constant of another dtype": (
         lambda m: dense(m).update(bias="kernel_1"),

@@ -54,7 +54,9 @@ class Case:
         """What verify does with the files of a bundle, in one runtime of each format."""
         findings, tolerances = Findings(), VerifyConfig()
         scaled = self.samples
-        evidence = Evidence(scaled, scaled, best_floats(scaled, Original(), None, self.f32.fused), None, False)
+        evidence = Evidence(
+            scaled, scaled, best_floats(scaled, Original(), None, self.f32.fused, self.f32.fused.tensors), None, False
+        )
         contents = {path.name: read_model(path) for path in self.folder.glob("toy*.*") if path.suffix in (".tflite", ".onnx")}
         expected = {target: expect(self.int8.of(target), scaled) for target in runtimes}
         everything: list[Outputs] = []

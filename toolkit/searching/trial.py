@@ -32,6 +32,7 @@ from tiedae.export.targets import TARGETS
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import fit as fit_maps
 from tiedae.program.interpreter import execute, program_input
+from tiedae.program.tensors import flat
 from tiedae.runtimes.table import RUNTIMES, usual
 from tiedae.verify.bench.latency import Timed, TimedGroup, time_groups
 
@@ -138,8 +139,8 @@ class TrialBuilder:
         """The quality of what a program makes of the validation samples, with the noise of training, against clean ones."""
         given, wanted = self.samples(train)
         x = self.splits.scaling.apply(given)
-        x = program_input(program, x, RUNTIMES[usual(TARGET)].converts) if program.quantized else x
-        y = execute(program, "reconstruct", x)["y"]
+        x = program_input(program, x, RUNTIMES[usual(TARGET)].converts) if program.quantized else program.tensors["x"].shaped(x)
+        y = flat(execute(program, "reconstruct", x)["y"])
         y = program.quantization("y").dequantize(y) if program.quantized else y
         measured = self.fidelity.measure(wanted, y)
         worst = [name for _, name in measured.worst_columns[:1]]

@@ -58,7 +58,7 @@ class BenchSubject:
     def input(self, signature: str, real: Mapping[str, np.ndarray], count: int) -> np.ndarray:
         """`count` samples for a signature's input, in its dtype, repeated from scaled values by name."""
         (tensor,) = self.signatures[signature].inputs
-        values = np.resize(real[tensor.name], (count, real[tensor.name].shape[1]))
+        values = np.resize(real[tensor.name], (count, *tensor.sample[1]))
         if tensor.dtype == "float32":
             values = np.ascontiguousarray(values, np.float32)
             return self.io.restored(values) if tensor.name == "x" else values

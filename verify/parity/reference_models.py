@@ -144,6 +144,7 @@ def own_inputs(reference: Any, contents: Contents, signature: Signature) -> dict
     else:
         io = _file_io(bundle, contents)
         real = io.samples(golden["x"]) if io.folded else manifest.data.scaling.apply(golden["x"])
+        real = real.reshape(len(real), *signature.inputs[0].sample[1])
     return {signature.inputs[0].name: real}
 
 
