@@ -29,6 +29,7 @@ from tiedae.export.kinds import Kind, Maker, Precision, Why
 from tiedae.export.model_file import Contents
 from tiedae.export.storage_check import StorageFinding, prove, prove_scaling, prove_score, shared_values
 from tiedae.export.targets import TARGETS
+from tiedae.program.file_io import OFFSET, SCALE
 from tiedae.program.integer_maps import differing
 from tiedae.program.lowering import interleaved_parts
 from tiedae.runtimes.machine import installed_versions
@@ -159,8 +160,9 @@ def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: 
 def _prove_float(
     contents: Contents, kernels: Sequence[KernelInfo], masks: Mapping[str, np.ndarray], clusters: int | None
 ) -> list[StorageFinding]:
-    """Prove that a float file stores every kernel once, in either orientation, and no other matrix."""
-    stored = {constant.storage: constant.values for constant in contents.constants if constant.values.ndim >= 2}
+    """Prove that a float file stores every kernel once, in either orientation, and no other matrix but offset and scale."""
+    matrices = (each for each in contents.constants if each.values.ndim >= 2 and each.name not in (OFFSET, SCALE))
+    stored = {constant.storage: constant.values for constant in matrices}
     digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
     rows = []
     for kernel in kernels:

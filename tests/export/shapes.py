@@ -122,9 +122,11 @@ def registered() -> Iterator[None]:
 
 VIEWS = ("same", "transposed", "flat")
 """How `x` and `y`, or `code`, show what operations work on: as it is, with its axes in reverse, on one axis."""
+View = str | tuple[int, ...]
+"""One of `VIEWS`, or a shape."""
 
 
-def shaped(program: Program, rows: tuple[int, ...], samples: str = "same", codes: str = "same") -> Program:
+def shaped(program: Program, rows: tuple[int, ...], samples: View = "same", codes: View = "same") -> Program:
     """A program of tensors [size] as one of tensors [*rows, size], whose `x` and `y`, and whose `code`, are views of them.
 
     The view of `y` comes before a last `Requantize`, as that of `interleave` does.
@@ -139,19 +141,20 @@ def shaped(program: Program, rows: tuple[int, ...], samples: str = "same", codes
     encoder = [replace(each, x=inner.get(each.x, each.x), y=inner.get(each.y, each.y)) for each in program.encoder]
     decoder = [replace(each, x=read.get(each.x, each.x), y=inner.get(each.y, each.y)) for each in body]
 
-    def view(name: str, x: str, y: str) -> Operation:
-        return Reshape(x, y) if views[name] == "flat" else Transpose(x, y, tuple(reversed(range(rank))))
+    def viewing(name: str, x: str, y: str) -> Operation:
+        return Transpose(x, y, tuple(reversed(range(rank)))) if views[name] == "transposed" else Reshape(x, y)
 
     if "x" in views:
-        encoder = [view("x", "x", "x.inner"), *encoder]
-        decoder = [*decoder, view(end, inner[end], end)]
+        encoder = [viewing("x", "x", "x.inner"), *encoder]
+        decoder = [*decoder, viewing(end, inner[end], end)]
     if "code" in views:
-        encoder = [*encoder, view("code", "code.inner", "code")]
-        decoder = [view("code", "code", "code.read"), *decoder]
-    for name in views:
+        encoder = [*encoder, viewing("code", "code.inner", "code")]
+        decoder = [viewing("code", "code", "code.read"), *decoder]
+    for name, view in views.items():
         tensor = tensors[name]
         tensors |= {each: replace(tensor, name=each) for each in (inner[name], read[name])}
-        tensors[name] = replace(tensor, shape=(tensor.size,) if views[name] == "flat" else tensor.shape[::-1])
+        named = {"transposed": tensor.shape[::-1], "flat": (tensor.size,)}
+        tensors[name] = replace(tensor, shape=view if isinstance(view, tuple) else named[view])
     tensors["y"] = replace(tensors["y"], shape=tensors[end].shape)
     return replace(program, tensors=tensors, encoder=tuple(encoder), decoder=(*decoder, *tail))
 
