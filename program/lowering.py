@@ -82,7 +82,7 @@ class Lowering:
         for kind in kinds:
             if kind not in LOWERINGS:
                 raise ExportError(f"layers of kind {kind} have no lowering, must be one of {', '.join(LOWERINGS)}")
-        encoder, decoder, source = [], [], self.tensor("x", self.model.config.inputs)
+        encoder, decoder, source = [], [], self.tensor("x", (self.model.config.inputs,))
         for kind, layer in zip(kinds, self.model.encoder.stack, strict=True):
             encoder += LOWERINGS[kind].encode(self, layer, source)
             source = layer.tensor_name
@@ -91,16 +91,20 @@ class Lowering:
             source = layer.tensor_name
         return tuple(encoder), tuple(decoder)
 
-    def tensor(self, name: str, size: int, quantization: Quantization | None = None) -> str:
-        """Add a tensor of `size` values and return its name; its quantization defaults to the model's range of the tensor."""
+    def tensor(self, name: str, shape: tuple[int, ...], quantization: Quantization | None = None) -> str:
+        """Add a tensor of `shape` and return its name; its quantization defaults to the model's range of the tensor."""
         quantizers = self.model.quantizers
         if quantization is None and quantizers is not None:
             low, high = self.ranges[name]
             quantization = Quantization.from_range(low, high, quantizers.spec.bits_of(name))
             if quantizers.spec.fixes(name):
                 quantization = replace(quantization, scale=quantizers.spec.code_scale)
-        self.tensors[name] = Tensor(name, (size,), quantization)
+        self.tensors[name] = Tensor(name, shape, quantization)
         return name
+
+    def rows(self, x: str, size: int) -> tuple[int, ...]:
+        """The shape of `x` with `size` values on the last axis."""
+        return (*self.tensors[x].shape[:-1], size)
 
     def scale(self, name: str) -> float:
         """The scale of a tensor; 0 in a float program."""
@@ -120,20 +124,20 @@ class Lowering:
     def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
         """The tensor that holds the layer's linear output, and the operations from it to the layer's output.
 
-        Its scale is at least the accumulator's, see `accumulator_step`.
+        They have `size` values on the last axis, and the other axes of `x`. Its scale is at least the accumulator's, see `accumulator_step`.
         """
-        name = layer.tensor_name
+        name, shape = layer.tensor_name, self.rows(x, size)
         chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]
         rest: list[Operation] = []
         linear = name
         if not FUNCTIONS[layer.activation].fused:
-            linear = self.tensor(f"{name}.linear", size)
+            linear = self.tensor(f"{name}.linear", shape)
             if len(chain) == 2:
-                self.tensor(f"{name}.raw", size, chain[0])
+                self.tensor(f"{name}.raw", shape, chain[0])
                 rest = [Activate(linear, f"{name}.raw", layer.activation), Requantize(f"{name}.raw", name)]
             else:
                 rest = [Activate(linear, name, layer.activation)]
-        self.tensor(name, size, chain[-1] if chain else None)
+        self.tensor(name, shape, chain[-1] if chain else None)
         self.coarsen(linear, self.accumulator_step(layer, x))
         return linear, rest
 
@@ -149,7 +153,7 @@ class Lowering:
         factors = f"{layer.tensor_name}.factors"
         scales = np.array(kernel.scales, np.float32)
         self.constants[factors] = np.maximum(BYTE.quantize(scales / scales.max()), 1)
-        rescaled = self.tensor(f"{layer.tensor_name}.rescaled", kernel.units)
+        rescaled = self.tensor(f"{layer.tensor_name}.rescaled", self.tensors[x].shape)
         return rescaled, [Rescale(x, rescaled, factors, BYTE)]
 
     def bias(self, layer: TiedLayer, x: str, scales: tuple[float, ...], terms: int) -> str | None:
@@ -193,7 +197,7 @@ def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation
         return [*rescale, Dense(x, y, kernel.name, True, bias, activation), *rest]
     if layer.bias is None and (lowering.quantized or activation == "linear"):
         return [*rescale, Product(x, y, kernel.name), *rest]  # saturation computes relu and relu6: y's range ends there
-    product = lowering.tensor(f"{layer.tensor_name}.product", kernel.inputs)
+    product = lowering.tensor(f"{layer.tensor_name}.product", lowering.rows(x, kernel.inputs))
     lowering.coarsen(product, lowering.accumulator_step(layer, x))
     multiply = Product(x, product, kernel.name)
     if layer.bias is None:
@@ -243,7 +247,7 @@ def interleave(program: Program, groups: int) -> Program:
     renamed = {name: f"{name}.interleaved" for name in ("x", body[-1].y)}
     encoder = (replace(program.encoder[0], x=renamed["x"]), *program.encoder[1:])
     body = (*body[:-1], replace(body[-1], y=renamed[body[-1].y]))
-    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].shape[0] // groups)
+    back = Interleave(body[-1].y, tail[0].x if tail else "y", program.tensors["x"].size // groups)
     return replace(
         program,
         tensors={**program.tensors, **{new: replace(program.tensors[old], name=new) for old, new in renamed.items()}},

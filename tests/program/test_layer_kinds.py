@@ -77,7 +77,7 @@ def decode_ramp(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]
         return [*rescale, Dense(x, y, kernel.name, True, None, "relu"), *rest]
     if lowering.quantized:
         return [*rescale, Product(x, y, kernel.name), *rest]  # the range of y starts at 0
-    product = lowering.tensor(f"{layer.tensor_name}.product", kernel.inputs)
+    product = lowering.tensor(f"{layer.tensor_name}.product", lowering.rows(x, kernel.inputs))
     return [Product(x, product, kernel.name), Activate(product, y, "relu"), *rest]
 
 
