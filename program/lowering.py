@@ -124,7 +124,8 @@ class Lowering:
     def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
         """The tensor that holds the layer's linear output, and the operations from it to the layer's output.
 
-        They have `size` values on the last axis, and the other axes of `x`. Its scale is at least the accumulator's, see `accumulator_step`.
+        They have `size` values on the last axis, and the other axes of `x`. The scale is at least the accumulator's, see
+        `accumulator_step`.
         """
         name, shape = layer.tensor_name, self.rows(x, size)
         chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]

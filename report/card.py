@@ -354,10 +354,16 @@ def _affine(name: str, quantization: Quantization | ValueInfo) -> str:
 
 
 def _input(value: ValueInfo, data: Data) -> str:
-    """A Python expression for the golden samples in the dtype and unit of an input."""
-    scaling, dtype = data.scaling, value.dtype
+    """A Python expression for the golden samples in the dtype, unit and shape of an input."""
     if value.name == "code":
-        return 'np.load("golden/code.npy")' if dtype == "uint8" else 'np.load("golden/code.f32.npy")'
+        return 'np.load("golden/code.npy")' if value.dtype == "uint8" else 'np.load("golden/code.f32.npy")'
+    samples, shape = _samples(value, data), value.shape[1:]
+    return samples if len(shape) == 1 else f"({samples}).reshape(-1, {', '.join(map(str, shape))})"
+
+
+def _samples(value: ValueInfo, data: Data) -> str:
+    """The same, [n, inputs]."""
+    scaling, dtype = data.scaling, value.dtype
     samples = 'np.load("golden/x.npy")'
     if dtype == data.dtype and (value.scaled is False or scaling.rule == "none" or scaling.is_bytes(dtype)):
         return samples

@@ -27,6 +27,7 @@ from ..export.c.compiled import built_check, compiler, write_project
 from ..export.shapes import registered, shaped
 from ..gate import test_gate
 from ..gate.test_gate import FOLDER, JOBS, samples_of, write_of
+from ..pages import blocks_of
 
 SAMPLES = (16, 8, 2)
 CODES = (4, 2)
@@ -96,6 +97,15 @@ def test_its_files_and_golden_arrays_have_its_shapes(codecs: tuple[Codec, Codec]
     assert golden["code"].shape == (len(golden["x"]), *CODES) and golden["y.f32"].shape == (len(golden["x"]), *SAMPLES)
     assert golden.keys() == flat.keys()
     assert all(np.array_equal(golden[name].ravel(), flat[name].ravel()) for name in golden)
+
+
+def test_the_programs_of_its_card_run(assembled: tuple[Codec, Codec], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = bundle_of(assembled[1]).path
+    monkeypatch.chdir(folder)
+    blocks = [block.text for block in blocks_of((folder / "MODEL_CARD.md").read_text(encoding="utf-8"), "python")]
+    assert len(blocks) == 3 and all("reshape(-1, 16, 8, 2)" in block for block in blocks[:2])
+    for block in blocks:
+        exec(compile(block, "MODEL_CARD.md", "exec", dont_inherit=True), {})
 
 
 def test_its_codec_gives_the_same_values(codecs: tuple[Codec, Codec]) -> None:
