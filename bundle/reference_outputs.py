@@ -33,14 +33,15 @@ class Original:
     """The Keras models of a bundle, None if not given.
 
     `keras`: the model of the float files. `layers`: the outputs of its layers. `uncompressed`: the float model before pruning,
-    `error`: its error on the test samples, where known; `noises`: of int8 files, by name, `Quality.noise`.
+    `error`: its error on the test samples, where known; `noises`: `Quality.noise` by file and
+    runtime.
     """
 
     keras: Keras | None = None
     layers: Layers | None = None
     uncompressed: Keras | None = None
     error: float | None = None
-    noises: Mapping[str, float] = field(default_factory=dict)
+    noises: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Original
-from tiedae.bundle.results import FILE, Check, Metrics, Source, Stage, read_metrics
+from tiedae.bundle.results import FILE, Check, Metrics, Quality, Source, Stage, read_metrics
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.numbers import number
@@ -84,9 +84,13 @@ def kept_metrics(bundle: Bundle, samples: Source | None) -> Metrics | None:
     return before if same else None
 
 
+def of_quality(rows: Sequence[Quality]) -> Original:
+    """What rows of quality say of the float model before compression."""
+    noises = {(row.file, row.runtime): row.noise for row in rows if row.noise is not None}
+    return Original(error=next((row.error for row in rows if row.stage is Stage.TRAIN), None), noises=noises)
+
+
 def kept_original(bundle: Bundle, samples: Source | None) -> Original:
     """What the run measured of the float model before compression on these test samples, as far as it is known."""
     before = kept_metrics(bundle, samples)
-    quality = () if before is None else before.quality
-    noises = {row.file: row.noise for row in quality if row.noise is not None}
-    return Original(error=next((row.error for row in quality if row.stage is Stage.TRAIN), None), noises=noises)
+    return of_quality(() if before is None else before.quality)

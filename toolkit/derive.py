@@ -34,7 +34,7 @@ from tiedae.export.kinds import Kind, Maker, Skipped, Stage, Why
 from tiedae.export.targets import Programs, read_model
 from tiedae.program.program import Program
 from tiedae.report.rendering import PAGES
-from tiedae.tasks.losses import beside_kept
+from tiedae.tasks.losses import beside_kept, of_quality
 from tiedae.tasks.row import TaskMeasurement
 
 from .assemble import Announce, Fitted, Verified, export_text
@@ -134,8 +134,7 @@ class EarlierBundle:
         return {name: read_regular(self.bundle.path / name) for name in names}
 
     def reference(self, tested: Samples) -> Original:
-        kept = self.kept(tested).quality
-        return Original(error=next((row.error for row in kept if row.stage is Stage.TRAIN), None))
+        return of_quality(self.metrics.quality) if self.kept(tested).quality else Original()
 
     def beside(self, verified: Verified, announce: Announce) -> Metrics:
         metrics, kept = verified.metrics, self.kept(verified.written.fitted.tested)

@@ -103,7 +103,7 @@ class Evidence:
     left_out: int = 0
     float_errors: np.ndarray | None = None
     groups: np.ndarray | None = None
-    noises: Mapping[str, float] = field(default_factory=dict)
+    noises: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def wanted_scaled(self) -> np.ndarray:
@@ -127,10 +127,10 @@ class Evidence:
         """The squared error of each measured sample, float64 [n]."""
         return squared_errors(self.wanted_scaled[self.measured], flat(y)[self.measured])
 
-    def noise(self, file: str, y: np.ndarray) -> float | None:
-        """`Quality.noise` of a file's reconstructions, if it is known."""
+    def noise(self, file: str, runtime: str, y: np.ndarray) -> float | None:
+        """`Quality.noise` of a file's reconstructions in a runtime, if it is known."""
         if self.float_errors is None:
-            return self.noises.get(file)
+            return self.noises.get((file, runtime))
         return BEYOND_NOISE * standard_error(self.errors(y) - self.float_errors, self.groups)
 
     def fit(self, y: np.ndarray) -> Fit | None:

@@ -222,5 +222,5 @@ def _measure_quality(subject: Subject, precision: Precision, outputs: Mapping[st
         findings.check(Kind.QUALITY, False, "no y", "finite", text, file=file, runtime=runtime)
         return
     of = {"precision": precision, "file": file, "runtime": runtime, "provider": subject.session.provider}
-    noise = evidence.noise(file, outputs["y"]) if precision is Precision.INT8 else None
+    noise = evidence.noise(file, runtime, outputs["y"]) if precision is Precision.INT8 else None
     findings.quality.append(Quality(f"tiedae {file}", Stage.EXPORT, error, evidence.fit(outputs["y"]), noise=noise, **of))

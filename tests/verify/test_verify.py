@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.reference_outputs import Original
-from tiedae.bundle.results import Check, Kind, Lost, Precision, Stage, read_metrics, to_json
+from tiedae.bundle.results import Check, Kind, Lost, Precision, Quality, Stage, read_metrics, to_json
 from tiedae.cli import main
 from tiedae.compress import FormatError
 from tiedae.compress.data import Samples
@@ -22,6 +22,7 @@ from tiedae.compress.records import plain
 from tiedae.export.duplicates import copies
 from tiedae.export.targets import read_model
 from tiedae.program.interpreter import execute, program_input
+from tiedae.tasks.losses import of_quality
 from tiedae.verify.collecting import MeasuredSamples, collect
 from tiedae.verify.limits import Limits
 from tiedae.verify.verify import judge, verify_bundle
@@ -327,10 +328,12 @@ def test_a_loss_beyond_its_limit_fails_where_it_is_no_noise(
     samples = MeasuredSamples(Samples(test.take(slice(6)), scaling=test.scaling), 6)
     metrics = verify_bundle(bundle, samples, original=Original(uncompressed=floating), limits=limits)
     checks = [check for check in metrics.checks if check.kind is Kind.QUALITY]
-    assert checks and all(check.ok == ok and check.value > 0.02 for check in checks)
+    assert checks and all(check.ok == ok and float(check.value) > 0.02 for check in checks)
     assert all(("which may be noise" in check.text) == ok for check in checks)
-    noises = {row.file: row.noise for row in metrics.quality if row.precision is Precision.INT8}
-    again = Original(error=metrics.quality[0].error / (1 + checks[0].value), noises=noises)
+    rows = [row for row in metrics.quality if row.precision is Precision.INT8]
+    assert all(row.noise is not None for row in rows)
+    error = rows[0].error / (1 + float(checks[0].value))
+    again = of_quality((Quality("Keras float", Stage.TRAIN, error), *rows))
     kept = verify_bundle(bundle, samples, original=again, limits=limits)
     assert [check.ok for check in kept.checks if check.kind is Kind.QUALITY] == [check.ok for check in checks]
 
