@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from rows import Row, arguments_of, report
+from shapes import shapes_row
 from tiedae.assemble import STAGES
 from wheel_target import target_steps
 
@@ -50,6 +51,7 @@ def structure_rows() -> list[Row]:
         Row("product_lines_ratio", total / BEFORE, "x", "<= 0.99", "<= 0.95", f"{total:,} lines against {BEFORE:,}"),
         Row("example_lines", example_lines(), "lines", "<= 4800", "<= 4000", "in `examples/`"),
         Row("assemble_carried", max(carried.values()), "parameters", "<= 5", "", stages),
+        shapes_row(),
     ]
 
 
