@@ -68,7 +68,7 @@ def main() -> int:
 
 def measured(recipe: Recipe, splits: Dataset, run: Path, other: Path, console: Console) -> Methods:
     """The errors by both methods; `run`: the folder of the recipe's models, `other`: that of the other quantized one."""
-    recipe = check_inputs(recipe, splits.inputs, splits.spec.dtype)
+    recipe = check_inputs(recipe, splits.train.shape, splits.spec.dtype)
     method = recipe.quantize.method
     changed = replace(recipe, quantize=replace(recipe.quantize, method=OTHER[method]))
     other.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ CLUSTERS = (64, 32, 16, 8)
 def main() -> int:
     arguments = arguments_of(__doc__ or "").parse_args()
     splits = load_dataset(RECIPE.data, RECIPE.model.output_activation)
-    recipe = check_inputs(RECIPE, splits.inputs)
+    recipe = check_inputs(RECIPE, splits.train.shape)
     with tempfile.TemporaryDirectory() as folder, Console() as console:
         starts = [trained(recipe, splits, seed, Path(folder) / f"{seed}.safetensors", console) for seed in SEEDS]
         measured = {

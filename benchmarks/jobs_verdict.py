@@ -198,7 +198,7 @@ def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
         np.savez(folder / "drawn.npz", **drawn)
     recipe = parse_recipe(dict(case.recipe), "case")
     splits = recipe_data(recipe, folder)
-    recipe = check_inputs(recipe, splits.inputs)
+    recipe = check_inputs(recipe, splits.train.shape)
     models = Stages(recipe, splits, lambda _: folder / "model", console.progress).run()
     floating, quantized = (load_model(path) for path in list(models.values())[-2:])
     calibration = read_calibration(folder / "model" / CALIBRATION)

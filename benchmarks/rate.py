@@ -258,7 +258,7 @@ def epoch_row(data: Dataset) -> Row:
 
 def stepper(model: TiedAutoencoder, training: Training, term: RateTerm | None, batch: np.ndarray) -> Callable[[], object]:
     optimizer = Optimizer(model, training.config, 1000, term)
-    step = training_step(model, optimizer.apply, model.config.inputs, training.objective, term)
+    step = training_step(model, optimizer.apply, model.config.size, training.objective, term)
     return lambda: float(step(batch, batch))
 
 

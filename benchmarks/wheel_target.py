@@ -1,4 +1,4 @@
-"""The target of docs/architecture.md against the wheel, through every step that tests/export/test_targets.py takes it.
+"""Tests against the wheel: the target of docs/architecture.md through every step that tests/export/test_targets.py takes it.
 
 The wheel is built from a copy of the files that Git knows, and unpacked into a folder before the checkout on Python's path.
 """
@@ -19,6 +19,11 @@ TESTS = "tests/export/test_targets.py"
 
 
 def target_steps() -> tuple[list[str], int]:
+    """The steps of the target that fail, and how many there are."""
+    return wheel_steps(TESTS)
+
+
+def wheel_steps(tests: str) -> tuple[list[str], int]:
     """The tests that fail, and how many ran. Raises RuntimeError where they would not run, or not with the wheel."""
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -29,10 +34,10 @@ def target_steps() -> tuple[list[str], int]:
         if not Path(imported).is_relative_to(package):
             raise RuntimeError(f"got {imported}, must be in the wheel's folder {package}")
         report = folder / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"--junitxml={report}", TESTS]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"--junitxml={report}", tests]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if not report.is_file():
-            raise RuntimeError(f"{TESTS}: {(done.stdout + done.stderr)[-2000:]}")
+            raise RuntimeError(f"{tests}: {(done.stdout + done.stderr)[-2000:]}")
         return failed(report.read_text(encoding="utf-8"))
 
 
@@ -56,6 +61,6 @@ def failed(report: str) -> tuple[list[str], int]:
     """The names of the tests of a JUnit report that did not pass, and how many it has; RuntimeError for none."""
     cases = list(ElementTree.fromstring(report).iter("testcase"))
     if not cases:
-        raise RuntimeError(f"{TESTS}: no test ran")
+        raise RuntimeError("no test ran")
     wrong = [case for case in cases if any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))]
     return sorted({case.get("name", "") for case in wrong}), len(cases)

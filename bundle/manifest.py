@@ -256,9 +256,15 @@ class Manifest(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         with within("recipe.export."):
             require_targets(self.recipe.export.targets)
-        widths = (self.kernels[0].shape[0], *(kernel.shape[1] for kernel in self.kernels))
+        layers, right = self.recipe.model.layers, f"{len(self.kernels)}, one per kernel"
+        require(len(layers) == len(self.kernels), "recipe.model.layers", len(layers), right)
+        whole = (replace(layer, units=kernel.shape[1]) for layer, kernel in zip(layers, self.kernels, strict=True))
+        with within("recipe.model."):
+            model = replace(self.recipe.model, layers=tuple(whole)).of_samples(self.data.shape)
+        for i, (kernel, matrix) in enumerate(zip(self.kernels, model.matrices, strict=True)):
+            require(kernel.shape == matrix, f"kernels[{i}].shape", list(kernel.shape), f"{list(matrix)} as in recipe.model")
+        widths = model.widths
         require(self.model.widths == widths, "model.widths", list(self.model.widths), f"{list(widths)} as in kernels")
-        require(self.data.inputs == widths[0], "data.inputs", self.data.inputs, f"{widths[0]} as in kernels")
         for name in ("x", "y"):
             size, right = self.operations.fused.tensors[name].size, f"of {self.data.inputs} values"
             require(self.tensor(name).size == self.data.inputs, f"operations.fused.tensors.{name}.size", size, right)

@@ -15,6 +15,7 @@ from msgspec import Meta, field
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import read_regular, write_atomic
 from tiedae.compress.keys import Count, Fraction
+from tiedae.compress.layer_kinds import Shape
 from tiedae.compress.records import Record, decode, load_json, plain, require
 from tiedae.compress.scaling import Scaling
 
@@ -31,9 +32,12 @@ PACKAGES = ("tiedae", "numpy", "tensorflow")
 
 
 class Fingerprint(Record, frozen=True):
-    """Identifies a model; `kernels` and `biases`: name → sha256 of the little-endian float32 values."""
+    """Identifies a model; `kernels` and `biases`: name → sha256 of the little-endian float32 values.
 
-    widths: tuple[int, ...]
+    `widths`: sizes of a sample and of each layer's output, all axes where there are several.
+    """
+
+    widths: tuple[int | Shape, ...]
     activations: tuple[str, ...]
     output_activation: str
     granularity: str | None
@@ -46,7 +50,7 @@ class Fingerprint(Record, frozen=True):
     def of(cls, model: TiedAutoencoder) -> Fingerprint:
         layers = (*model.encoder.stack, *model.decoder.stack)
         return cls(
-            model.config.widths,
+            tuple(shape[0] if len(shape) == 1 else shape for shape in model.config.shapes),
             tuple(layer.activation for layer in model.config.layers),
             model.config.output_activation,
             model.kernels[0].granularity,

@@ -11,6 +11,7 @@ random signs estimate the moments without the full Jacobian (Hutchinson 1989).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,8 @@ class Quadratic:
 
 @dataclass(frozen=True, eq=False)
 class ActivationInfluence:
-    """An activation over the samples: `values` float32 [n, units]; `gains` [units], the mean squared gradient of the output.
+    """An activation over the samples: `values` float32 [rows, units], one row per sample and place; `gains` [units], the mean
+    squared gradient of the output, summed over places.
 
     The gradient of a clamped value counts as 0: quantization keeps it exact.
     """
@@ -90,11 +92,18 @@ def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influe
     gradients = {name: np.stack(each) * _unclamped(model, name, values[name]) for name, each in probed.items()}
     kernels = {}
     for layer, source, mirrored, z in pairs(model):
-        encoder = _moment(values[source]), _moment(gradients[_product(layer)])
-        decoder = _moment(gradients[_product(mirrored)]), _moment(values[z])
+        g, h = gradients[_product(layer)], gradients[_product(mirrored)]
+        x, h = (np.asarray(layer.rows(each)) for each in (values[source], h.reshape(-1, *h.shape[2:])))
+        places = np.float32(math.prod(x.shape[1:-1]))
+        encoder = _moment(x), places * _moment(g)
+        decoder = _moment(h), places * _moment(values[z])
         kernels[layer.kernel.name] = Quadratic((encoder, decoder))
-    gains = {name: np.square(each).mean((0, 1)) for name, each in gradients.items()}
-    return Influence(kernels, {name: ActivationInfluence(values[name], gains[name]) for name in names})
+    activations = {}
+    for name, each in gradients.items():
+        units = each.shape[-1]
+        gains = np.square(each).mean((0, 1)).reshape(-1, units).sum(0)
+        activations[name] = ActivationInfluence(values[name].reshape(-1, units), gains)
+    return Influence(kernels, activations)
 
 
 def pairs(model: TiedAutoencoder) -> list[tuple[TiedLayer, str, TiedLayer, str]]:

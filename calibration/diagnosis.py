@@ -170,9 +170,16 @@ def _dead(calibration: Calibration) -> Iterator[CalibrationFinding]:
         if not tensor.dead or name in ("x", "y") or "." in name:
             continue
         listed = ", ".join(map(str, tensor.dead[:LISTED_UNITS])) + (", …" if len(tensor.dead) > LISTED_UNITS else "")
-        units = f"{len(tensor.dead)} of {tensor.values // calibration.samples} units"
+        units = f"{len(tensor.dead)} of {_units(calibration, name)} units"
         text = f"{name}: {units} have one value for all {calibration.samples} samples ({listed}); they could be pruned"
         yield CalibrationFinding("dead units", name, text)
+
+
+def _units(calibration: Calibration, tensor: str) -> int:
+    """Those of the output of a layer, by tensor name."""
+    side, _, index = tensor.partition("_")
+    width = calibration.model.widths[int(index) + (side == "encoder") if index else -1]
+    return width if isinstance(width, int) else width[-1]
 
 
 def _clipping(calibration: Calibration, fixed: tuple[str, ...], limits: DiagnosisLimits) -> Iterator[CalibrationFinding]:

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.patterns import of_rows
 
 from .curvature import ActivationInfluence, Influence
 
@@ -47,10 +48,10 @@ def unit_scales(
     starts = _initial_scales([np.abs(each) for each in values], free)
     steps = [
         np.log(_largest(each * np.exp(exponents), 0 if per_unit else None) / level)
-        for each, exponents, level in zip(values, _exponents(starts), levels, strict=True)
+        for each, exponents, level in zip(values, _exponents(starts, values), levels, strict=True)
     ]
     scaled = [(sign, i, each) for name, each in influence.activations.items() for sign, i in _scaled_by(name)]
-    ends = [_ends(each.values * np.exp(sign * starts[i])) for sign, i, each in scaled]
+    ends = [_ends(each.values * np.exp(sign * of_rows(starts[i], each.values.shape[1]))) for sign, i, each in scaled]
     chosen = [*(start for start, is_free in zip(starts, free, strict=True) if is_free), *steps, *ends]
     variable = tf.Variable(np.concatenate([np.ravel(each) for each in chosen]))
 
@@ -62,7 +63,7 @@ def unit_scales(
 
     def predicted() -> tf.Tensor:
         logs, steps, ends = parts()
-        kernels = map(_kernel_loss, values, weights, _exponents(logs), steps, levels)
+        kernels = map(_kernel_loss, values, weights, _exponents(logs, values), steps, levels)
         activations = (_activation_loss(each, sign * logs[i], end) for (sign, i, each), end in zip(scaled, ends, strict=True))
         return tf.add_n([*kernels, *activations])
 
@@ -95,7 +96,7 @@ def _kernel_loss(values: np.ndarray, weights: np.ndarray, exponents: tf.Tensor, 
 def _activation_loss(activation: ActivationInfluence, exponents: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
     """The predicted loss of a scaled activation over the range −exp(ends[0])…exp(ends[1])."""
     low, high = tf.unstack(tf.exp(ends))
-    scale = tf.exp(exponents)
+    scale = tf.exp(_of_rows(exponents, activation.values.shape[1]))
     scaled = activation.values * scale
     clipping = tf.square(scaled - tf.clip_by_value(scaled, -low, high))
     rounding = tf.square((low + high) / ACTIVATION_STEPS) / 12
@@ -106,7 +107,7 @@ def _initial_scales(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> l
     """Logarithms of the scales that give all units of a kernel the same largest magnitude, from the first kernel on."""
     logs: list[np.ndarray] = []
     for kernel, is_free in zip(magnitudes[:-1], free, strict=True):
-        rows = kernel * np.exp(-logs[-1])[:, None] if logs else kernel
+        rows = kernel * of_rows(np.exp(-logs[-1]), len(kernel))[:, None] if logs else kernel
         largest = rows.max(0)
         live = (largest > 0) & is_free
         logs.append(
@@ -115,10 +116,16 @@ def _initial_scales(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> l
     return logs
 
 
-def _exponents(logs: Sequence[tf.Tensor | np.ndarray]) -> list[tf.Tensor]:
+def _exponents(logs: Sequence[tf.Tensor | np.ndarray], kernels: Sequence[np.ndarray]) -> list[tf.Tensor]:
     """The logarithm of each weight's scale, of shape [1, units] or [inputs, units], per kernel."""
     none = tf.zeros(1)
-    return [column - row[:, None] for column, row in zip([*logs, none], [none, *logs], strict=True)]
+    rows = [none, *(_of_rows(log, len(kernel)) for log, kernel in zip(logs, kernels[1:], strict=True))]
+    return [column - row[:, None] for column, row in zip([*logs, none], rows, strict=True)]
+
+
+def _of_rows(units: tf.Tensor | np.ndarray, inputs: int) -> tf.Tensor:
+    """`patterns.of_rows` with a gradient."""
+    return tf.tile(units, [inputs // units.shape[0]])
 
 
 def _scaled_by(tensor: str) -> list[tuple[float, int]]:

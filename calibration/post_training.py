@@ -69,9 +69,14 @@ def product_means(
     """The mean of each layer's product before bias and activation, float32 [units of the layer], by tensor name."""
     means = {}
     for (layer, source, mirrored, z), kernel in zip(pairs(model), kernels, strict=True):
-        means[layer.tensor_name] = tensors[source].numpy().mean(0) @ kernel.numpy()
-        means[mirrored.tensor_name] = kernel.numpy() @ tensors[z].numpy().mean(0)
+        means[layer.tensor_name] = _mean_row(layer.rows(tensors[source])) @ kernel.numpy()
+        means[mirrored.tensor_name] = kernel.numpy() @ _mean_row(tensors[z])
     return means
+
+
+def _mean_row(rows: tf.Tensor) -> np.ndarray:
+    """The mean of rows [batch, *places, size], float32 [size]."""
+    return rows.numpy().reshape(-1, rows.shape[-1]).mean(0)
 
 
 def equalize(model: TiedAutoencoder, reference: Reference) -> None:
@@ -177,7 +182,7 @@ def quantize_post_training(
     """
     if model.quantized:
         raise InputError("quantize_post_training: the model is quantized already; must be a float model")
-    data.require_usable(model.config.inputs)
+    data.require_usable(model.config.size)
     spec = QuantizationSpec.of(config, data.scaling, layout, trained_scale=model.code_scale)
     if spec.code_scale:
         codes = model.encoder(data.inputs).numpy()

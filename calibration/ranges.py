@@ -33,7 +33,7 @@ def calibrate(
     unknown observer, DataError for samples that cannot be used or a tensor that is not finite.
     """
     require(observer in OBSERVERS, "observer", observer, "one of " + ", ".join(OBSERVERS))
-    data.require_usable(model.config.inputs)
+    data.require_usable(model.config.size)
     windows, widths = linear_windows(model.config), bits or {}
     observed: dict[str, _ObservedTensor] = {}
     for batch in tensors_by_batch(model, data.inputs):

@@ -75,8 +75,8 @@ def sensitivity(
     if model.quantized:
         raise InputError("sensitivity: the model is quantized already; must be a float model, such as train.safetensors")
     x = data.inputs
-    if x.shape[1:] != (model.config.inputs,) or not len(x):
-        raise DataError(f"sensitivity: samples have shape {list(x.shape)}, must be [samples, {model.config.inputs}]")
+    if x.shape[1:] != (model.config.size,) or not len(x):
+        raise DataError(f"sensitivity: samples have shape {list(x.shape)}, must be [samples, {model.config.size}]")
     if not np.isfinite(x).all():
         raise DataError("sensitivity: the samples hold values that are not finite")
     names: list[str] = []

@@ -11,7 +11,6 @@ from .config import (
     CodecConfig,
     DataConfig,
     ExportConfig,
-    LayerConfig,
     ModelConfig,
     PruneConfig,
     QuantizeConfig,
@@ -22,6 +21,7 @@ from .config import (
 )
 from .data import Dataset, Samples
 from .errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
+from .layer_kinds import LayerConfig
 from .scaling import Scaling
 from .tasks import NoiseConfig
 

@@ -35,7 +35,7 @@ class TiedAutoencoder(TiedNetwork):
 
     `layers`: units or configurations of the encoder's layers, the code last, such as [128, 16]; or a whole `ModelConfig`, which
     the other options then belong to. `activation`: of the hidden layers given as units; the code is linear.
-    `output_activation`: of the reconstruction. `inputs`: values per sample; with 0 the model is built when it first sees data.
+    `output_activation`: of the reconstruction. `inputs`: values per sample, or its axes; 0: those of its first data.
     `seed`: of the initial weights and dropout.
 
     x: float32 [batch, inputs] in scaled values (see `Scaling`). `model.kernels` holds every kernel once, for both directions,
@@ -97,7 +97,7 @@ class TiedAutoencoder(TiedNetwork):
         if y is None and isinstance(x, np.ndarray):
             require_reachable(x, self.config.output_activation)
             y = x
-        self.build_for(_last_axis(x))
+        self.build_for((_last_axis(x),))
         given = keras.pop("callbacks", None) or []
         callbacks = [*(given if isinstance(given, list | tuple) else [given]), _Finalize()]
         if hasattr(keras.get("validation_data"), "shape"):
@@ -176,7 +176,7 @@ class TiedAutoencoder(TiedNetwork):
                 "fit: the model is compiled, and a Dataset is trained without compile; pass arrays of scaled values, or use "
                 "model.copy().fit(data)"
             )
-        self.build_for(data.inputs)
+        self.build_for(data.train.shape)
         self.require_spec(data.spec)
         stage = self.stage
         config = with_given(train or self._settings(stage), given)
@@ -215,7 +215,7 @@ class TiedAutoencoder(TiedNetwork):
             return x
         if not tf.as_dtype(dtype).is_floating:
             raise DataError(f"got {tf.as_dtype(dtype).name}, must be float32 scaled values; a Dataset takes raw samples")
-        inputs = self.config.inputs or "inputs"
+        inputs = self.config.size or "inputs"
         if len(shape) != 2 or inputs not in ("inputs", shape[1]):
             raise DataError(f"got shape {list(shape)}, must be [n, {inputs}] of scaled values")
         scaled = self.spec is not None and self.spec.scaling.rule != "none"

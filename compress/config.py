@@ -5,9 +5,8 @@ Validated on construction (see `records.Checked`). Imports no TensorFlow, so tha
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from numbers import Integral
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
@@ -15,13 +14,12 @@ from msgspec.structs import replace
 
 from .combinations import require_combination
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
-from .records import LARGEST, Checked, require
+from .layer_kinds import Activation, AnyLayer, Shape
+from .records import LARGEST, Checked, require, within
 from .scaling import Rule
 from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
 from .texts import Line, Name
 
-Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
-"""Activations whose int8 kernels agree in every supported runtime."""
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
 Saliency = Literal["magnitude", "gradient", "movement"]
@@ -45,59 +43,77 @@ WEIGHT_DECAY = means("decoupled: each step takes this fraction, times its learni
 DISTILL = means("fraction of the loss that is taken against the uncompressed model's output instead of the sample")
 
 
-class LayerConfig(Checked, frozen=True):
-    """One encoder layer and, mirrored, one decoder layer over the same kernel."""
-
-    units: Annotated[Positive, means("outputs of the encoder layer, inputs of its decoder layer", 256)]
-    activation: Annotated[Activation, means("of these units, where they are encoded and where they are decoded")] = "linear"
-    use_bias: Annotated[bool, means("a bias in both layers")] = True
-    dropout: Annotated[ProperFraction, means("fraction of the layer's outputs that training drops")] = 0.0
-    l1: Annotated[NonNegative, means("L1 penalty on the kernel, once, although two layers use it")] = 0.0
-    l2: Annotated[NonNegative, means("L2 penalty on the kernel, once")] = 0.0
-    activity_l1: Annotated[NonNegative, means("L1 penalty on the layer's output: summed over units, mean over the batch")] = 0.0
-    activity_l2: Annotated[NonNegative, means("L2 penalty on the layer's output, as activity_l1")] = 0.0
-
-
-def layer_tables(layers: Sequence[object], activation: Activation = "relu") -> list[object]:
-    """[128, 16] as tables of `LayerConfig`: a number is the units of a layer, with `activation` if hidden, linear if the code.
-
-    Other items stay as they are.
-    """
-    last = len(layers) - 1
-    return [
-        {"units": int(each), "activation": activation if i < last else "linear"}
-        if isinstance(each, Integral) and not isinstance(each, bool)
-        else each
-        for i, each in enumerate(layers)
-    ]
-
-
 class ModelConfig(Checked, frozen=True):
-    """A stack of tied dense layers: inputs → layers[0].units → … → layers[-1].units (the code) and back.
+    """A stack of tied layers: a sample → output of layers[0] → … → output of layers[-1] (the code) and back.
 
     Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
     `interleave` is what an N:M pattern wants where neighbouring inputs are similar; samples keep their order.
     """
 
     layers: Annotated[
-        tuple[LayerConfig, ...],
+        tuple[AnyLayer, ...],
         Meta(min_length=1),
         means("encoder layers, the code last; a number is a layer's units, relu if hidden", [256, 16]),
     ]
     output_activation: Annotated[Activation, means("of the last decoder layer")] = "sigmoid"
-    inputs: Annotated[Count, means("values per sample; 0: as the data have")] = 0
+    inputs: Annotated[
+        Count | Annotated[tuple[Positive, ...], Meta(min_length=2)],
+        means("values per sample, or its axes; 0: as the data have"),
+    ] = 0
     interleave: Annotated[
         Positive, means("n: n neighbouring rows of the first kernel are inputs from n equal parts of a sample")
     ] = 1
 
     def check(self) -> None:
-        divisor = f"a divisor of the {self.inputs} inputs"
-        require(self.inputs % self.interleave == 0, "interleave", self.interleave, divisor)
+        divisor = f"a divisor of the {self.size} inputs"
+        require(self.size % self.interleave == 0, "interleave", self.interleave, divisor)
+        flat = "1 for samples of several axes"
+        require(isinstance(self.inputs, int) or self.interleave == 1, "interleave", self.interleave, flat)
+        if self.size:
+            assert self.shapes
+
+    def of_samples(self, shape: Shape) -> ModelConfig:
+        """The same model for samples of `shape`, in the axes that its first layer reads."""
+        axes = self.layers[0].sample(shape)
+        return replace(self, inputs=axes if len(axes) > 1 else math.prod(axes))
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of a sample in the model."""
+        return (self.inputs,) if isinstance(self.inputs, int) else self.inputs
+
+    @property
+    def size(self) -> int:
+        """Values per sample; 0 if not known."""
+        return math.prod(self.shape)
+
+    @property
+    def rows(self) -> tuple[Shape, ...]:
+        """Of each layer what its kernel multiplies, [*places, inputs of the kernel]; `inputs` must be known."""
+        found, shape = [], self.shape
+        for i, layer in enumerate(self.layers):
+            with within(f"layers[{i}]."):
+                found.append(layer.rows(shape))
+            shape = (*found[-1][:-1], layer.units)
+        return tuple(found)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """(shape of a sample, of the output of layer 0, …, of the code); `inputs` must be known."""
+        outputs = ((*rows[:-1], layer.units) for rows, layer in zip(self.rows, self.layers, strict=True))
+        return (self.shape, *outputs)
+
+    @property
+    def matrices(self) -> tuple[tuple[int, int], ...]:
+        """(inputs, units) of each kernel; `inputs` must be known."""
+        return tuple((rows[-1], layer.units) for rows, layer in zip(self.rows, self.layers, strict=True))
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """(inputs, units of layer 0, …, units of the code)."""
-        return (self.inputs, *(layer.units for layer in self.layers))
+        """(values per sample, of the output of layer 0, …, of the code); of dense layers alone if `inputs` is not known."""
+        if not self.size:
+            return (0, *(layer.units for layer in self.layers))
+        return tuple(map(math.prod, self.shapes))
 
     def decoder_activation(self, index: int) -> str:
         """The activation of the decoder layer that uses kernel `index`."""

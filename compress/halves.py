@@ -13,7 +13,7 @@ from .layers import SeededDropout, Tap, activity_penalty, interleaved, layers_of
 
 
 class Encoder(tf_keras.Model):
-    """x float32 [batch, inputs] → code float32 [batch, units of the last layer]."""
+    """x float32 [batch, inputs] → code float32 [batch, *places, units of the last layer]."""
 
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel], seed: int) -> None:
         super().__init__(name="encoder")
@@ -30,7 +30,7 @@ class Encoder(tf_keras.Model):
         return self.stack[0].tap
 
     def call(self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
-        x = self.tap("x", interleaved(x, self.config.interleave), training)
+        x = self.tap("x", self.arranged(x), training)
         for i, (layer, dropout, config) in enumerate(zip(self.stack, self.dropout, self.config.layers, strict=True)):
             x = layer(x, training=training, kernel=None if kernels is None else kernels[i])
             if config.activity_l1 or config.activity_l2:
@@ -39,9 +39,14 @@ class Encoder(tf_keras.Model):
                 x = dropout(x, training=training)
         return x
 
+    def arranged(self, x: tf.Tensor) -> tf.Tensor:
+        """Samples as the first layer takes them, [batch, inputs] → [batch, *shape]."""
+        x, shape = interleaved(x, self.config.interleave), self.config.shape
+        return x if len(shape) == 1 else tf.reshape(x, (-1, *shape))
+
 
 class Decoder(tf_keras.Model):
-    """code float32 [batch, units of the last layer] → y float32 [batch, inputs]."""
+    """code float32 [batch, *places, units of the last layer] → y float32 [batch, inputs]."""
 
     def __init__(self, config: ModelConfig, kernels: Sequence[TiedKernel]) -> None:
         super().__init__(name="decoder")
@@ -51,4 +56,10 @@ class Decoder(tf_keras.Model):
     def call(self, code: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None) -> tf.Tensor:
         for i, layer in zip(reversed(range(len(self.stack))), self.stack, strict=True):
             code = layer(code, training=training, kernel=None if kernels is None else kernels[i])
-        return interleaved(code, self.config.inputs // self.config.interleave)
+        return self.flattened(code)
+
+    def flattened(self, y: tf.Tensor) -> tf.Tensor:
+        """What the last layer gives as samples, [batch, *shape] → [batch, inputs]."""
+        size = self.config.size
+        y = y if len(y.shape) == 2 else tf.reshape(y, (-1, size))
+        return interleaved(y, size // self.config.interleave)

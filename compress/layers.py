@@ -1,8 +1,7 @@
-"""Layers over a tied kernel, one kind per row of `LAYER_KINDS`, with a tap at every tensor that the integer program quantizes.
+"""Layers over a tied kernel, with a tap at every tensor that the integer program quantizes.
 
-A new kind is its own file, a row in `LAYER_KINDS` and one in `export.lowering.LOWERINGS`: a configuration record (a
-`LayerConfig` with more fields) and two layers, which define their product with the kernel. The kernel stays the matrix
-[inputs, units] of `TiedKernel`; a kind reshapes it for its product.
+A kind of layer (see `layer_kinds`) has a row in `DIRECTIONS`: its two layers. They differ from dense ones in how an encoder's
+input becomes rows, and in how a decoder's rows become an output; or they define their product.
 """
 
 from __future__ import annotations
@@ -10,16 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .config import LayerConfig, ModelConfig, require
-from .errors import RecipeError
+from .config import ModelConfig
 from .kernel import TiedKernel
-from .records import plain
+from .layer_kinds import LayerConfig, Shape
 
 Tap = Callable[[str, tf.Tensor, bool], tf.Tensor]
 """tap(name, tensor, training) → the tensor for the next operation: identity, an observer or a fake quantizer."""
@@ -70,34 +68,36 @@ RULES: Mapping[str, ActivationRule] = {
 class TiedLayer(tf_keras.layers.Layer):
     """y = activation(product(x, kernel) + bias); the layer owns its bias, not the kernel. Subclasses define the product.
 
-    `tap` is called with each tensor that a target quantizes, named as in the program: NAME (the output), NAME.linear (before
-    sigmoid or tanh) and, in a `TiedDecoderLayer`, NAME.rescaled, NAME.product and NAME.bias.
+    `shape`: of the encoder's input, per sample; an encoder layer takes [batch, *shape], a decoder layer gives it. `tap` is
+    called with each tensor that a target quantizes, named as in the program: NAME (the output), NAME.linear (before sigmoid or
+    tanh) and, in a `TiedDecoderLayer`, NAME.rescaled, NAME.product and NAME.bias.
     """
 
-    def __init__(self, kernel: TiedKernel, activation: str = "linear", *, use_bias: bool = True, name: str) -> None:
+    def __init__(self, config: LayerConfig, kernel: TiedKernel, *, activation: str, name: str, shape: Shape) -> None:
         super().__init__(name=name.replace(".", "_"))
-        if activation not in RULES:
-            raise RecipeError(f"layer {name}: activation {activation!r} is not one of {', '.join(RULES)}")
-        self.tensor_name = name
+        self.config, self.shape, self.tensor_name = config, shape, name
         self.kernel = kernel
         self.activation = activation
         size = self.size(kernel)
-        self.bias = self.add_weight(name="bias", shape=(size,), initializer="zeros") if use_bias else None
+        self.bias = self.add_weight(name="bias", shape=(size,), initializer="zeros") if config.use_bias else None
         self.tap: Tap = identity_tap
         self.built = True
-
-    @classmethod
-    def of(cls, config: LayerConfig, kernel: TiedKernel, activation: str, name: str) -> Self:
-        """The layer of a configuration; a kind with more fields overrides it."""
-        return cls(kernel, activation, use_bias=config.use_bias, name=name)
 
     @staticmethod
     def size(kernel: TiedKernel) -> int:
         """The number of biases."""
         raise NotImplementedError
 
+    def rows(self, x: tf.Tensor) -> tf.Tensor:
+        """The rows of an encoder's input, [batch, *shape] → [batch, *places, inputs]; calibration asks for them too."""
+        return x
+
+    def restored(self, rows: tf.Tensor) -> tf.Tensor:
+        """What a decoder gives for its rows, [batch, *places, inputs] → [batch, *shape]; by default the rows."""
+        return rows
+
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """The linear map; `kernel` float32 [inputs, units]."""
+        """The linear map of the last axis; `kernel` float32 [inputs, units]."""
         raise NotImplementedError
 
     def call(self, x: tf.Tensor, training: bool = False, kernel: tf.Tensor | None = None) -> tf.Tensor:
@@ -137,18 +137,18 @@ class TiedDecoderLayer(TiedLayer):
 
 
 class TiedDense(TiedLayer):
-    """y = activation(x · W + b), x float32 [batch, inputs] → [batch, units]; `TiedDenseTranspose` is the other direction."""
+    """y = activation(rows(x) · W + b), x float32 [batch, *shape] → [batch, *places, units]."""
 
     @staticmethod
     def size(kernel: TiedKernel) -> int:
         return kernel.units
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(x, kernel)
+        return tf.matmul(self.rows(x), kernel)
 
 
 class TiedDenseTranspose(TiedDecoderLayer):
-    """y = activation(x · Wᵀ + b), x float32 [batch, units] → [batch, inputs]."""
+    """y = activation(restored(x · Wᵀ + b)), x float32 [batch, *places, units] → [batch, *shape]."""
 
     @staticmethod
     def size(kernel: TiedKernel) -> int:
@@ -157,42 +157,20 @@ class TiedDenseTranspose(TiedDecoderLayer):
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.matmul(x, kernel, transpose_b=True)
 
+    def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
+        return self.restored(super().affine(x, kernel, training))
+
 
 @dataclass(frozen=True)
-class LayerKind:
-    """A kind of layer: its configuration record, which no other kind has, and its two layers over one kernel."""
+class Directions:
+    """The two layers of a kind over one kernel."""
 
-    config: type[LayerConfig]
     encode: type[TiedLayer]
     decode: type[TiedDecoderLayer]
 
 
-LAYER_KINDS: Mapping[str, LayerKind] = {"dense": LayerKind(LayerConfig, TiedDense, TiedDenseTranspose)}
-
-
-def kind_of(layer: LayerConfig) -> str:
-    """The kind of a layer's configuration; RecipeError for a type that is not in `LAYER_KINDS`."""
-    for name, kind in LAYER_KINDS.items():
-        if type(layer) is kind.config:
-            return name
-    known = ", ".join(kind.config.__name__ for kind in LAYER_KINDS.values())
-    raise RecipeError(f"layers: got {type(layer).__name__}, must be one of {known}")
-
-
-def config_to_json(config: ModelConfig) -> dict[str, Any]:
-    """A model's configuration in JSON types; a layer without `kind` is dense."""
-    kinds = [{} if kind == "dense" else {"kind": kind} for kind in map(kind_of, config.layers)]
-    return plain(config) | {"layers": [plain(layer) | kind for layer, kind in zip(config.layers, kinds, strict=True)]}
-
-
-def config_from_json(written: Mapping[str, Any]) -> ModelConfig:
-    """The inverse of `config_to_json`; RecipeError for a kind that is not in the table."""
-    layers = []
-    for each in map(dict, written["layers"]):
-        kind = each.pop("kind", "dense")
-        require(kind in LAYER_KINDS, "kind", kind, "one of " + ", ".join(LAYER_KINDS))
-        layers.append(LAYER_KINDS[kind].config(**each))
-    return ModelConfig(**{**written, "layers": tuple(layers)})
+DIRECTIONS: dict[str, Directions] = {"dense": Directions(TiedDense, TiedDenseTranspose)}
+"""One row per row of `layer_kinds.LAYER_KINDS`."""
 
 
 def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
@@ -207,8 +185,8 @@ def layers_of(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Lit
     """The layers of one direction, in the order of the kernels."""
     outputs = outputs_of(config)[direction == "decode"].items()
     return [
-        getattr(LAYER_KINDS[kind_of(layer)], direction).of(layer, kernel, activation, name)
-        for layer, kernel, (name, activation) in zip(config.layers, kernels, outputs, strict=True)
+        getattr(DIRECTIONS[layer.kind], direction)(layer, kernel, activation=activation, name=name, shape=shape)
+        for layer, kernel, (name, activation), shape in zip(config.layers, kernels, outputs, config.shapes[:-1], strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from msgspec.structs import replace
 from numpy.typing import ArrayLike
 
 from . import archive
-from .config import Activation, Granularity, LayerConfig, ModelConfig, layer_tables, require
+from .config import Activation, Granularity, ModelConfig, require
 from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
 from .halves import Decoder, Encoder
 from .kernel import TiedKernel
-from .layers import Tap, TiedLayer, config_from_json, config_to_json
+from .layer_kinds import LayerConfig, Shape, layer_tables
+from .layers import Tap, TiedLayer
 from .lineage import Lineage
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 from .rate import RateTerm
@@ -46,7 +47,7 @@ class TiedNetwork(tf_keras.Model):
         *,
         activation: Activation = "relu",
         output_activation: Activation = "sigmoid",
-        inputs: int = 0,
+        inputs: int | Shape = 0,
         seed: int = 0,
     ) -> None:
         super().__init__(name="tied_autoencoder")
@@ -59,7 +60,7 @@ class TiedNetwork(tf_keras.Model):
         self.lineage = Lineage()
         self.quantizers: ActivationQuantizers | None = None
         self.code_scale: float | None = None
-        if self.config.inputs:
+        if self.config.size:
             self._create()
 
     @classmethod
@@ -108,26 +109,27 @@ class TiedNetwork(tf_keras.Model):
     @property
     def has_variables(self) -> bool:
         """Whether the number of inputs is known."""
-        return self.config.inputs > 0
+        return self.config.size > 0
 
-    def build_for(self, inputs: int) -> None:
-        """Create the variables; nothing where they are there. Raises InputError where `inputs` is 0 and not known before."""
+    def build_for(self, shape: Shape) -> None:
+        """Create the variables for samples of `shape`; nothing where they are there. Raises InputError where it has no values,
+        and is not known before."""
         if self.has_variables:
             return
-        if not inputs:
+        if not math.prod(shape):
             raise InputError("the model is not built, and the data do not say how many values a sample has; state inputs=")
-        self.config = replace(self.config, inputs=inputs)
+        self.config = self.config.of_samples(shape)
         self._create()
 
     def _create(self) -> None:
         config, seed = self.config, self.seed
         self.kernels = [
-            TiedKernel(inputs, layer.units, name=f"kernel_{i}", seed=seed + i, l1=layer.l1, l2=layer.l2)
-            for i, (inputs, layer) in enumerate(zip(config.widths[:-1], config.layers, strict=True))
+            TiedKernel(*matrix, name=f"kernel_{i}", seed=seed + i, l1=layer.l1, l2=layer.l2)
+            for i, (matrix, layer) in enumerate(zip(config.matrices, config.layers, strict=True))
         ]
         self.encoder = Encoder(config, self.kernels, seed)
         self.decoder = Decoder(config, self.kernels)
-        self(tf.zeros((1, config.inputs)))
+        self(tf.zeros((1, config.size)))
 
     def become(self, other: TiedNetwork) -> None:
         """Take the variables and the configuration of a float model, such as one without some of the units."""
@@ -321,7 +323,7 @@ class TiedNetwork(tf_keras.Model):
         return {
             "format": archive.FORMAT,
             "version": archive.VERSION,
-            "model": config_to_json(self.config),
+            "model": plain(self.config),
             "seed": self.seed,
             "spec": None if self.spec is None else plain(self.spec),
             **({} if self.code_scale is None else {"code_scale": self.code_scale}),
@@ -333,7 +335,7 @@ class TiedNetwork(tf_keras.Model):
     @classmethod
     def rebuild(cls, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
         """The model of a header from `describe` and of arrays from `arrays`."""
-        model = cls(config_from_json(header["model"]), seed=header.get("seed", 0))
+        model = cls(checked(ModelConfig, header["model"], "model"), seed=header.get("seed", 0))
         model.code_scale = header.get("code_scale")
         model.restore_structure(arrays)
         masked = [kernel.name for kernel in model.kernels if kernel.mask is not None]

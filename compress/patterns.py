@@ -66,7 +66,7 @@ def structured(scores: Arrays, fraction: float, config: PruneConfig) -> list[np.
     for i, kept in enumerate(largest(unit_scores(scores)[:layers], fraction, config.scope)):
         masks[i] &= kept
         if i + 1 < len(masks):
-            masks[i + 1] &= kept[:, None]
+            masks[i + 1] &= of_rows(kept, len(masks[i + 1]))[:, None]
     return masks
 
 
@@ -114,8 +114,14 @@ def tiles(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 def unit_scores(scores: Arrays) -> list[np.ndarray]:
     """The score of each unit of each layer: the sum over its incoming and outgoing weights."""
-    read = [*(each.sum(axis=1) for each in scores[1:]), 0]
+    units = [each.shape[1] for each in scores[:-1]]
+    read = [*(each.sum(axis=1).reshape(-1, n).sum(axis=0) for each, n in zip(scores[1:], units, strict=True)), 0]
     return [each.sum(axis=0) + after for each, after in zip(scores, read, strict=True)]
+
+
+def of_rows(units: np.ndarray, inputs: int) -> np.ndarray:
+    """Values [units] of the units of a layer for the rows of the next kernel, [inputs], see `layer_kinds`."""
+    return np.tile(units, inputs // len(units))
 
 
 def transposable(scores: np.ndarray, n: int, m: int) -> np.ndarray:
@@ -191,7 +197,7 @@ def _swap(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 def check_pattern(config: PruneConfig, model: ModelConfig) -> None:
     """Raise RecipeError if the kernels of `model` cannot have the pattern."""
-    kernels = list(zip(model.widths[:-1], model.widths[1:], strict=True))
+    kernels = model.matrices
     for index in config.skip:
         require(index < len(kernels), "skip", index, f"below {len(kernels)}, the number of kernels")
     require(len(config.skip) < len(kernels), "skip", config.skip, "fewer than all kernels")

@@ -35,7 +35,7 @@ def gradient(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train
 
     noise, seed = noise_of(train.noise, splits.train), noise_seed(train, "saliency")
 
-    @tf.function(input_signature=[tf.TensorSpec([None, model.config.inputs], tf.float32)] * 2, autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec([None, model.config.size], tf.float32)] * 2, autograph=False)
     def squares(x: tf.Tensor, wanted: tf.Tensor) -> list[tf.Tensor]:
         kernels = [kernel() for kernel in model.kernels]
         with tf.GradientTape() as tape:

@@ -59,7 +59,8 @@ class RateTerm(tf_keras.layers.Layer):
         self.built = True
 
     def start(self, codes: np.ndarray) -> None:
-        """Set the densities, and a step that is not given, by the codes of some samples, float32 [n, units]."""
+        """Set the densities, and a step that is not given, by the codes of some samples, float32 [n, *places, units]."""
+        codes = codes.reshape(-1, codes.shape[-1])
         deviations = codes.std(axis=0)
         step = max(self.fixed_step or default_step(self.weight, float(deviations.max())), LEAST_STEP)
         values = self.variables_by_name
@@ -93,7 +94,7 @@ class RateTerm(tf_keras.layers.Layer):
             variable.assign(arrays[name])
 
     def __call__(self, code: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:  # type: ignore[override]
-        """Codes, float32 [batch, units] → (codes as the decoder gets them, λ · bits per value of each sample, [batch])."""
+        """Codes [batch, *places, units] → (codes as the decoder gets them, λ · bits per value of each sample, [batch])."""
         step = self._step
         steps = code / step
         if training and self.noisy:
@@ -104,18 +105,19 @@ class RateTerm(tf_keras.layers.Layer):
         return steps * step, self.bits(steps) * (self.weight / self.inputs)
 
     def mean_bits(self, code: tf.Tensor) -> float:
-        """Bits of rounded codes, float32 [n, units], on average."""
+        """Bits of rounded codes, float32 [n, *places, units], on average."""
         return float(tf.reduce_mean(self.bits(tf.round(code / self._step))))
 
     def bits(self, steps: tf.Tensor) -> tf.Tensor:
-        """Bits of codes in steps, float32 [batch, units] → [batch]."""
+        """Bits of codes in steps, float32 [batch, *places, units] → [batch]."""
         values = self.variables_by_name
         distance = tf.abs(steps[..., None] - values["means"])
         inverse = 1 / tf.maximum(tf.exp(values["scales"]), LEAST_SCALE)
         # The tail that is nearer: a difference of two values near 1 would vanish.
         inside = tf.sigmoid((0.5 - distance) * inverse) - tf.sigmoid((-0.5 - distance) * inverse)
         mixed = tf.reduce_sum(tf.nn.softmax(values["logits"]) * inside, axis=-1)
-        return -tf.reduce_sum(tf.math.log(tf.maximum(mixed, LEAST_PROBABILITY)), axis=-1) / math.log(2)
+        axes = list(range(1, len(mixed.shape)))
+        return -tf.reduce_sum(tf.math.log(tf.maximum(mixed, LEAST_PROBABILITY)), axis=axes) / math.log(2)
 
 
 def largest_useful_rate(samples: np.ndarray) -> float:

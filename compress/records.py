@@ -12,8 +12,8 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -48,6 +48,37 @@ class Checked(Record, frozen=True):
 
     def check(self) -> None:
         """Raise RecipeError, by `require`, for conditions beyond types and bounds."""
+
+
+class _KindsMeta(type):
+    kinds: Mapping[str, type[Record]] = {}
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return type(instance) in cls.kinds.values()
+
+
+class OfKind(metaclass=_KindsMeta):
+    """A type whose values are records of the kinds in a table, which may grow; tables name theirs by the key `kind`.
+
+    A table without it is of the first kind. Every other record is tagged, as msgspec writes it.
+    """
+
+    kinds: ClassVar[Mapping[str, type[Record]]] = {}
+
+
+def _of_kind(kind: Any, value: object) -> object:
+    """msgspec's hook for a type that it doesn't know: a record of a kind."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, Record):
+        known = ", ".join(row.__name__ for row in kind.kinds.values())
+        raise ValueError(f"got {type(value).__name__}, must be one of {known}")
+    if not isinstance(value, dict):
+        raise ValueError(f"got {value!r:.60}, must be {right_of(inspect.CustomType(kind))}")
+    rows, rest = kind.kinds, {key: item for key, item in value.items() if key != "kind"}
+    name = value.get("kind", next(iter(rows)))
+    require(name in rows, "kind", name, f"one of {', '.join(rows)}")
+    return checked(rows[name], rest)
 
 
 def _records_of(kind: Any, value: Any) -> bool:
@@ -90,7 +121,7 @@ def checked(kind: type[T] | Any, value: object, key: str = "", *, strict: bool =
     Raises RecipeError with the full key, the value and the expected value.
     """
     try:
-        return msgspec.convert(value, kind, strict=strict)
+        return msgspec.convert(value, kind, strict=strict, dec_hook=_of_kind)
     except msgspec.ValidationError as error:
         raise RecipeError(_explained(error, kind, value, key)) from None
 
@@ -249,6 +280,8 @@ def right_of(node: Any) -> str:
             return f"a list{f' of {node.min_length} or more' if node.min_length else ''}, each {right_of(node.item_type)}"
         case inspect.TupleType():
             return f"a list of {len(node.item_types)}: " + ", ".join(map(right_of, node.item_types))
+        case inspect.CustomType() if issubclass(node.cls, OfKind):
+            return right_of(inspect.type_info(next(iter(node.cls.kinds.values()))))
         case inspect.StructType() | inspect.DataclassType():
             names = [node.tag_field] if isinstance(node, inspect.StructType) and node.tag_field else []
             return "a table of " + ", ".join([*names, *(field.encode_name for field in node.fields)])

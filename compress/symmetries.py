@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from .config import PruneConfig
 from .errors import InputError
 from .network import TiedNetwork
-from .patterns import ENUMERATED, Scores, kept, unit_scores
+from .patterns import ENUMERATED, Scores, kept, of_rows, unit_scores
 
 TOLERANCE = 1e-3
 """Maximum difference of the mean squares of a balanced code, as a fraction of their mean."""
@@ -62,7 +62,7 @@ def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     layer = model.config.layers[-1]
     if layer.activation != "linear" or layer.l1 or layer.activity_l1 or layer.dropout or layer.units == 1:
         return False
-    codes = model.encoder(x).numpy().astype(np.float64)
+    codes = model.encoder(x).numpy().reshape(-1, layer.units).astype(np.float64)
     rotation = equalizing_rotation(codes.T @ codes / len(codes))
     encode = model.encoder.stack[-1]
     encode.kernel.variable.assign(encode.kernel.variable.numpy() @ rotation)
@@ -81,7 +81,7 @@ def centre_code(model: TiedNetwork, x: np.ndarray, step: float) -> np.ndarray:
     encode, decode = model.pairs[-1]
     if encode.bias is None or decode.bias is None or encode.activation != "linear":
         return np.zeros(encode.kernel.units, np.float32)
-    medians = np.median(model.encoder(x).numpy(), axis=0) / np.float32(step)
+    medians = np.median(model.encoder(x).numpy().reshape(-1, encode.kernel.units), axis=0) / np.float32(step)
     shift = (medians - np.rint(medians)).astype(np.float32)
     encode.bias.assign_sub(shift * step)
     decode.bias.assign_add(encode.kernel.masked().numpy() @ (shift * np.float32(step)))
@@ -98,10 +98,12 @@ def reorder_units(model: TiedNetwork, scores_of: Scores, config: PruneConfig, *,
     rng = np.random.default_rng(seed)
     scores = scores_of()
     for i in range(len(model.kernels) - 1):
-        sides = [side for k, side in ((i, scores[i].T), (i + 1, scores[i + 1])) if k not in config.skip]
+        read = scores[i + 1].reshape(-1, scores[i].shape[1], scores[i + 1].shape[1])
+        after = read.swapaxes(0, 1).reshape(scores[i].shape[1], -1)
+        sides = [side for k, side in ((i, scores[i].T), (i + 1, after)) if k not in config.skip]
         if sides:
             order = row_order(np.concatenate(sides, axis=1), *config.n_of_m, rng)
-            scores[i], scores[i + 1] = scores[i][:, order], scores[i + 1][order]
+            scores[i], scores[i + 1] = scores[i][:, order], scores[i + 1][_row_order(order, len(scores[i + 1]))]
             permute_units(model, i, order)
 
 
@@ -125,13 +127,19 @@ def row_order(scores: np.ndarray, n: int, m: int, rng: np.random.Generator) -> n
 def permute_units(model: TiedNetwork, layer: int, order: np.ndarray) -> None:
     """Permute the units of a hidden layer in place, in both directions: new unit j is the former unit `order`[j]."""
     kernel, following = model.kernels[layer], model.kernels[layer + 1]
-    for each, axis in ((kernel, 1), (following, 0)):
-        each.variable.assign(each.variable.numpy().take(order, axis))
+    rows = _row_order(order, following.inputs)
+    for each, axis, places in ((kernel, 1, order), (following, 0, rows)):
+        each.variable.assign(each.variable.numpy().take(places, axis))
         if each.mask is not None:
-            each.set_mask(each.mask.numpy().take(order, axis))
-    for bias in (model.pairs[layer][0].bias, model.pairs[layer + 1][1].bias):
+            each.set_mask(each.mask.numpy().take(places, axis))
+    for bias, places in ((model.pairs[layer][0].bias, order), (model.pairs[layer + 1][1].bias, rows)):
         if bias is not None:
-            bias.assign(bias.numpy()[order])
+            bias.assign(bias.numpy()[places])
+
+
+def _row_order(order: np.ndarray, inputs: int) -> np.ndarray:
+    """The rows of a kernel, int [inputs], where the units before it take another order."""
+    return np.arange(inputs).reshape(-1, len(order))[:, order].ravel()
 
 
 def rescale_units(model: TiedNetwork, scales: Sequence[np.ndarray]) -> None:
@@ -139,8 +147,9 @@ def rescale_units(model: TiedNetwork, scales: Sequence[np.ndarray]) -> None:
     for i, scale in enumerate(scales):
         kernel, following = model.kernels[i], model.kernels[i + 1]
         kernel.variable.assign(kernel.variable * scale)
-        following.variable.assign(following.variable / scale[:, None])
-        for bias, factor in ((model.pairs[i][0].bias, scale), (model.pairs[i + 1][1].bias, 1 / scale)):
+        rows = of_rows(scale, following.inputs)
+        following.variable.assign(following.variable / rows[:, None])
+        for bias, factor in ((model.pairs[i][0].bias, scale), (model.pairs[i + 1][1].bias, 1 / rows)):
             if bias is not None:
                 bias.assign(bias * factor)
 
@@ -162,7 +171,7 @@ def interleave(model: TiedNetwork, groups: int) -> TiedNetwork:
             raise InputError(f"{kernel.name} is quantized or clustered; interleave the inputs before")
     other = type(model)(replace(model.config, interleave=groups), seed=model.seed)
     other.code_scale = model.code_scale
-    inputs = model.config.inputs
+    inputs = model.config.size
     moved = np.argsort(input_order(inputs, model.config.interleave))[input_order(inputs, groups)]
     arrays = {name: values[moved] if name in BY_INPUT else values for name, values in model.arrays().items()}
     other.restore_structure(arrays)
@@ -186,8 +195,8 @@ def without_unused_code(model: TiedNetwork, x: np.ndarray) -> TiedNetwork | None
     are 0 leave. `model` itself where all units are used, None where none is.
     """
     assert model.code_scale is not None
-    steps = np.rint(model.encoder(x).numpy() / np.float32(model.code_scale))
     encode, decode = model.pairs[-1]
+    steps = np.rint(model.encoder(x).numpy().reshape(-1, encode.kernel.units) / np.float32(model.code_scale))
     used = (steps != steps[0]).any(axis=0)
     if decode.bias is None:
         used |= (steps[0] != 0) & encode.kernel.live.any(axis=0)
@@ -208,15 +217,16 @@ def _with_units(model: TiedNetwork, live: Sequence[np.ndarray]) -> TiedNetwork:
     layers = tuple(replace(layer, units=int(units.sum())) for layer, units in zip(model.config.layers, live, strict=True))
     smaller = type(model)(replace(model.config, layers=layers))
     smaller.code_scale = model.code_scale
-    along = [np.ones(model.config.inputs, bool), *live]
+    pairs = zip(live[:-1], model.kernels[1:], strict=True)
+    along = [np.ones(model.kernels[0].inputs, bool), *(of_rows(units, kernel.inputs) for units, kernel in pairs)]
     kept_indices: dict[str, tuple[np.ndarray, ...]] = {}
     for i, (kernel, whole) in enumerate(zip(smaller.kernels, model.kernels, strict=True)):
-        rest = np.ix_(along[i], along[i + 1])
+        rest = np.ix_(along[i], live[i])
         if not whole.live[rest].all():
             kernel.set_mask(whole.live[rest])
         kept_indices |= {kernel.name: rest, f"{kernel.name}.mask": rest}
     for i, (encode, decode) in enumerate(smaller.pairs):
-        kept_indices |= {f"{encode.tensor_name}.bias": (along[i + 1],), f"{decode.tensor_name}.bias": (along[i],)}
+        kept_indices |= {f"{encode.tensor_name}.bias": (live[i],), f"{decode.tensor_name}.bias": (along[i],)}
     arrays = model.arrays()
     smaller.restore({name: arrays[name][kept_indices.get(name, ())] for name in smaller.state()})
     return smaller

@@ -27,7 +27,7 @@ from .records import plain
 from .scaling import require_reachable
 from .splitting import epoch_order
 from .start_or_end import StartOrEnd
-from .symmetries import balance_code, centre_code, input_order, without_unused_code
+from .symmetries import balance_code, centre_code, without_unused_code
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, mean loss of the epoch so far)."""
@@ -100,13 +100,13 @@ class Training:
             raise DataError(f"splits: got {type(splits).__name__}, must be Dataset; {made}")
         if self.config.patience and splits.validation is None:
             raise RecipeError(f"patience: got {self.config.patience}, but there are no validation samples to wait for")
-        inputs = model.config.inputs
+        inputs = model.config.size
         if splits.train.inputs != inputs:
             raise DataError(f"samples have {splits.train.inputs} values, the model's inputs are {inputs}")
         if splits.scaling.rule != "byte":  # bytes lie in 0…1, which every activation gives
             require_reachable(splits.scaling.apply(np.stack(splits.train.wanted.extent)), model.config.output_activation)
-        if self.distill and self.teacher is not None and self.teacher.config.inputs != inputs:
-            raise DataError(f"the teacher's inputs are {self.teacher.config.inputs}, the model's are {inputs}")
+        if self.distill and self.teacher is not None and self.teacher.config.size != inputs:
+            raise DataError(f"the teacher's inputs are {self.teacher.config.size}, the model's are {inputs}")
 
         if self.config.noise is not None and splits.train.clean is not None:
             raise RecipeError("noise: got noise beside samples that have clean ones; must be one of them")
@@ -139,7 +139,7 @@ class Training:
         code = model.config.layers[-1].units
         known = model.code_scale
         term = RateTerm(
-            code, model.config.inputs, config.rate, step=known or self.code_scale, noisy=known is None, seed=config.seed
+            code, model.config.size, config.rate, step=known or self.code_scale, noisy=known is None, seed=config.seed
         )
         term.start(model.encoder(self.code_inputs(splits)).numpy())
         return term
@@ -230,7 +230,8 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
             balance_code(model, x)
         return history
     assert model.code_scale is not None
-    span = float(np.ptp(model.encoder(x).numpy(), axis=0).max()) / model.code_scale
+    codes = model.encoder(x).numpy().reshape(-1, model.kernels[-1].units)
+    span = float(np.ptp(codes, axis=0).max()) / model.code_scale
     if span > MOST_LSB:
         got = f"{training.config.rate:g}, at which a unit of the code spans {span:.0f} LSB"
         raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_LSB} LSB at most")
@@ -280,7 +281,7 @@ def held_out_costs(model: TiedNetwork, splits: Dataset, training: Training) -> n
     for x, wanted in pairs(samples, chosen, 1000, training.noise(splits), noise_seed(training.config, "validation")):
         code, y = model.encode_decode(x)
         errors.append(tf.reduce_sum(tf.square(y - wanted), axis=1).numpy().astype(np.float64))
-        codes.append(code.numpy())
+        codes.append(code.numpy().reshape(len(code), -1))
     return np.concatenate(errors) + training.config.rate * code_bits(np.concatenate(codes))
 
 
@@ -293,8 +294,9 @@ def init_output_bias(model: TiedNetwork, splits: Dataset) -> bool:
     bias = model.decoder.stack[-1].bias
     if splits.kind != "table" or bias is None or np.any(bias.numpy()):
         return False
-    mean = mean_input(splits.train.wanted)[input_order(model.config.inputs, model.config.interleave)]
-    bias.assign(RULES[model.config.output_activation].inverse(mean))
+    mean = tf.convert_to_tensor(mean_input(splits.train.wanted)[None])
+    rows = model.encoder.stack[0].rows(model.encoder.arranged(mean)).numpy()
+    bias.assign(RULES[model.config.output_activation].inverse(rows.reshape(-1, rows.shape[-1]).mean(axis=0)))
     return True
 
 
@@ -402,7 +404,7 @@ class _StageTraining:
         """One update as a graph, compiled again once the code is rounded."""
         noisy = self.rate is not None and self.rate.noisy
         if noisy not in self._compiled:
-            inputs = self.model.config.inputs
+            inputs = self.model.config.size
             step = training_step(self.model, self.optimizer.apply, inputs, self.training.objective, self.rate)
             self._compiled[noisy] = step
         return self._compiled[noisy]

@@ -27,7 +27,7 @@ FLOORED = ("relu", "relu6")
 def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
     """The programs with the scale of their codes times `factor`; above 1 is coarser.
 
-    `x`: training samples as the programs' input, uint8 [samples, inputs]. The new zero point puts the middle of their codes'
+    `x`: training samples as the programs' input, uint8 [samples, *shape]. The new zero point puts the middle of their codes'
     range in the middle of 0…2ᵇ − 1; behind relu and relu6 it stays.
 
     Raises InputError for a factor that is no positive number, too fine or too coarse for the program's products, or by which a
@@ -47,7 +47,7 @@ def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
         zero_point = int(np.clip(np.rint(code.top / 2 - middle / factor), 0, code.top))
     scaled = Quantization(float(np.float32(code.scale * factor)), zero_point, code.bits)
     found = Programs(*(with_code(program, scaled) for program in (programs.split, programs.fused)))
-    codes = execute(found.reference, "encode", x)["code"]
+    codes, spread = (_by_unit(each) for each in (execute(found.reference, "encode", x)["code"], spread))
     constant = (np.ptp(codes, axis=0) == 0) & (np.ptp(spread, axis=0) > 0)
     if constant.any():
         got = f"{np.count_nonzero(constant)} of {len(constant)} units have one code for all training samples"
@@ -55,8 +55,13 @@ def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
     return found
 
 
+def _by_unit(codes: np.ndarray) -> np.ndarray:
+    """Codes [samples, *places, units] as rows [rows, units]."""
+    return codes.reshape(-1, codes.shape[-1])
+
+
 def _wide_steps(program: Program, x: np.ndarray) -> np.ndarray:
-    """Codes less the zero point, in steps of their scale, int64 [samples, units]: without the saturation of values up to half
+    """Codes less the zero point, in steps of their scale, int64 [samples, *shape]: without the saturation of values up to half
     a range beyond the codes' own, and to even numbers."""
     code = program.quantization("code")
     wide = Quantization(float(np.float32(2 * code.scale)), (code.zero_point + code.top // 2) // 2, code.bits)

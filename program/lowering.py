@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tiedae.compress.layers import TiedLayer
     from tiedae.compress.quantizers import DecoderLayout
 
+Back = Callable[[str, str], Operation]
+"""(rows, y) → the operation that puts the rows of a decoder where they belong in its output."""
 RATIOS = (2.0**-9, 2.0**7)
 """Allowed range of a term's scale over the sum's scale; int8 additions support 2⁻¹⁰ to 2⁸."""
 
@@ -38,7 +40,7 @@ def lower(model: TiedAutoencoder, name: str, *, layout: DecoderLayout) -> Progra
     lowering = Lowering(model, layout)
     program = Program(name, lowering.tensors, lowering.kernels, *lowering.operations(), lowering.constants)
     config = model.config
-    return program if config.interleave in (1, config.inputs) else interleave(program, config.interleave)
+    return program if config.interleave in (1, config.size) else interleave(program, config.interleave)
 
 
 class Lowering:
@@ -76,13 +78,11 @@ class Lowering:
 
     def operations(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
         """The operations of the encoder and of the decoder."""
-        from tiedae.compress.layers import kind_of
-
-        kinds = [kind_of(layer) for layer in self.model.config.layers]
+        kinds = [layer.kind for layer in self.model.config.layers]
         for kind in kinds:
             if kind not in LOWERINGS:
                 raise ExportError(f"layers of kind {kind} have no lowering, must be one of {', '.join(LOWERINGS)}")
-        encoder, decoder, source = [], [], self.tensor("x", (self.model.config.inputs,))
+        encoder, decoder, source = [], [], self.tensor("x", self.model.config.shape)
         for kind, layer in zip(kinds, self.model.encoder.stack, strict=True):
             encoder += LOWERINGS[kind].encode(self, layer, source)
             source = layer.tensor_name
@@ -120,6 +120,20 @@ class Lowering:
             if coarser != tensor.quantization and quantizers is not None and not quantizers.is_free(name):
                 raise ExportError(f"code_scale: got {tensor.quantization.scale:g}, must be {least:g} or more for this model")
             self.tensors[name] = replace(tensor, quantization=coarser)
+
+    def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
+        """Add NAME.rows, a tensor of the same values in another shape or order, and return its name."""
+        return self.tensor(f"{name}.rows", shape, self.tensors[name].quantization)
+
+    def restored(self, layer: TiedLayer, operations: list[Operation], back: Back) -> list[Operation]:
+        """The operations of a decoder layer whose linear output is rows, with `back` from them to `layer.shape`."""
+        linear = f"{layer.tensor_name}.linear"
+        y = linear if linear in self.tensors else layer.tensor_name
+        rows = self.reshaped(y, self.tensors[y].shape)
+        at = next(i for i, operation in enumerate(operations) if operation.y == y)
+        after = {y, *(operation.y for operation in operations[at + 1 :])}
+        self.tensors |= {name: replace(self.tensors[name], shape=layer.shape) for name in after}
+        return [*operations[:at], replace(operations[at], y=rows), back(rows, y), *operations[at + 1 :]]
 
     def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
         """The tensor that holds the layer's linear output, and the operations from it to the layer's output.
@@ -220,8 +234,8 @@ class LayerLowering:
     decode: Callable[[Lowering, TiedLayer, str], list[Operation]]
 
 
-LOWERINGS: Mapping[str, LayerLowering] = {"dense": LayerLowering(encode_dense, decode_dense)}
-"""One row per row of `compress.layers.LAYER_KINDS`."""
+LOWERINGS: dict[str, LayerLowering] = {"dense": LayerLowering(encode_dense, decode_dense)}
+"""One row per row of `compress.layer_kinds.LAYER_KINDS`."""
 
 
 def _at_least(quantization: Quantization, scale: float) -> Quantization:

@@ -125,7 +125,7 @@ def _precision(manifest: Manifest) -> str:
 
 def _taken_out(manifest: Manifest) -> str:
     """The widths before training for rate or structured pruning, where they removed units."""
-    inputs, *units = manifest.model.widths
+    inputs, units = manifest.model.widths[0], [kernel.shape[1] for kernel in manifest.kernels]
     recipe = manifest.recipe
     before = [layer.units for layer in recipe.model.layers]
     structured = recipe.prune is not None and recipe.prune.kind == "structured"

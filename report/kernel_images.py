@@ -58,7 +58,7 @@ class MaskedWeights:
 
 def render_kernels(manifest: Manifest, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> Markup:
     """The section of the report: an image per kernel of the manifest, `KERNEL_BYTES` in all."""
-    shape, groups = manifest.data.shape, manifest.model.interleave
+    shape, groups = manifest.recipe.model.layers[0].filter(manifest.data.shape), manifest.model.interleave
     drawn = []
     budget = KERNEL_BYTES // len(manifest.kernels)
     for i, info in enumerate(manifest.kernels):
@@ -84,7 +84,7 @@ def _by_input(rows: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _filters(kernel: MaskedWeights, shape: Sequence[int], budget: int) -> KernelImage:
-    """The units with the largest norms, each as an image over the inputs; channels side by side."""
+    """The units with the largest norms, each as an image over what it weighs; channels side by side."""
     order = np.argsort(-np.square(kernel.weights, dtype=np.float64).sum(axis=0), kind="stable")
     height, width, channels = (*shape, 1)[:3]
     ratio = min(1.0, FILTER_SIDE / max(height, width))

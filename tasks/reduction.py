@@ -41,7 +41,7 @@ def measure(exported: Exported) -> TaskMeasurement:
     program = exported.backend.program
     units, code = program.tensors["code"].size, program.quantization("code")
     codes: dict[Method, tuple[np.ndarray, np.ndarray]] = {
-        "int8": (code.dequantize(exported.model.encode(train)), code.dequantize(exported.model.encode(test)))
+        "int8": (code.dequantize(flat(exported.model.encode(train))), code.dequantize(flat(exported.model.encode(test))))
     }
     skipped: list[Skipped] = []
     if exported.keras is not None:

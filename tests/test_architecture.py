@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from tiedae.commands import COMMANDS
-from tiedae.compress.layers import LAYER_KINDS
+from tiedae.compress.layer_kinds import LAYER_KINDS
+from tiedae.compress.layers import DIRECTIONS
 from tiedae.export.onnx.operations import ONNX_OPERATIONS
 from tiedae.export.targets import TARGETS
 from tiedae.export.tflite.operations import TFLITE_OPERATIONS
@@ -24,7 +25,7 @@ from .pages import blocks_of
 TABLES: dict[str, tuple[Any, ...]] = {
     "A target": (TARGETS, RUNTIMES),
     "An operation": (OPERATIONS, TFLITE_OPERATIONS, ONNX_OPERATIONS),
-    "A layer kind": (LAYER_KINDS, LOWERINGS),
+    "A layer kind": (LAYER_KINDS, DIRECTIONS, LOWERINGS, OPERATIONS),
     "A runtime": (RUNTIMES,),
     "A task": (TASKS, TASK_VIEWS),
     "A command": (COMMANDS,),

@@ -84,7 +84,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
         limits = DiagnosisLimits(clipping=clipping)
     archive = float_archives(model)[-1]
     splits = recipe_data(recipe, base)
-    recipe = check_inputs(recipe, splits.inputs, splits.spec.dtype)
+    recipe = check_inputs(recipe, splits.train.shape, splits.spec.dtype)
     keras = TiedAutoencoder.load(archive)
     if keras.config.widths[0] != splits.inputs:
         raise InputError(f"{archive}: a model of {keras.config.widths[0]} inputs, {recipe.data.source} has {splits.inputs}")

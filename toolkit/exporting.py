@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle
-from tiedae.compress.config import CodecConfig, ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
+from tiedae.compress.config import CodecConfig, ExportConfig, ModelConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
+from tiedae.compress.records import checked
 from tiedae.compress.tasks import Compression, Task
 from tiedae.export.targets import require_targets
 
@@ -153,15 +154,13 @@ def _recipe(
     task: Task,
 ) -> Recipe:
     """The recipe that the stages of a model amount to; `train.epochs` is 0 where a loop of Keras trained it."""
-    from tiedae.compress.layers import config_from_json
-
     configs = model.lineage.configs
     first = next(iter(model.lineage.earlier.values()))
     known: dict[str, Any] = {stage: configs[stage] for stage in ("prune", "cluster") if stage in configs}
     return Recipe(
         name=name,
         data=data.config,
-        model=model.lineage.model or config_from_json(first.header["model"]),
+        model=model.lineage.model or checked(ModelConfig, first.header["model"], "model"),
         train=configs.get("train", TrainConfig(epochs=0)),
         quantize=configs.get("quantize", QuantizeConfig()),
         export=export,

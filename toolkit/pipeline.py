@@ -65,7 +65,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     """
     require_targets(recipe.export.targets)
     splits = recipe_data(recipe, base)
-    recipe = replace(check_inputs(recipe, splits.inputs, splits.spec.dtype), search=None)
+    recipe = replace(check_inputs(recipe, splits.train.shape, splits.spec.dtype), search=None)
     right = f"{len(splits.train):,} at most, the number of training samples"
     require(recipe.codec.classes <= len(splits.train), "codec.classes", recipe.codec.classes, right)
     for method, error in TASKS[task_kind(recipe.task)].missing(splits.spec).items():
@@ -179,7 +179,7 @@ class _PipelineRun:
         loaded = {name: load_model(path) for name, path in models.items()}
         if self.recipe.train.for_rate:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]
-            left = f"{float_model.config.widths[-1]} of {code.units} units of the code are worth their bits"
+            left = f"{float_model.config.layers[-1].units} of {code.units} units of the code are worth their bits"
             self.console.note(f"{left}, at a scale of {float_model.code_scale:.4g}")
         partial = self.out / ".bundle.partial"
         shutil.rmtree(partial, ignore_errors=True)

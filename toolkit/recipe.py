@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 from msgspec import structs
 from tiedae.compress.combinations import require_combination
-from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig, layer_tables
+from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.files import read_regular
 from tiedae.compress.keys import Positive
+from tiedae.compress.layer_kinds import LAYER_KINDS, layer_tables
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
 from tiedae.export.targets import require_targets
@@ -78,11 +79,12 @@ def recipe_schema() -> dict[str, Any]:
 
     It allows what TOML files may say beside the records' types: bare numbers as layers, and `false` for what may be absent.
     """
-    schema = msgspec.json.schema(Recipe)
-    tables = schema["$defs"]
+    kinds, of_layers = msgspec.json.schema_components(LAYER_KINDS.values(), ref_template="#/$defs/{name}")
+    schema = msgspec.json.schema(Recipe, schema_hook=lambda _: {"type": "object"})
+    schema["$defs"] = tables = schema["$defs"] | of_layers
     tables["Recipe"]["required"].remove("name")
     layers = tables["ModelConfig"]["properties"]["layers"]
-    layers["items"] = {"anyOf": [msgspec.json.schema(Positive), layers["items"]]}
+    layers["items"] = {"anyOf": [msgspec.json.schema(Positive), *kinds]}
     for table in tables.values():
         for choices in (key["anyOf"] for key in table["properties"].values() if {"type": "null"} in key.get("anyOf", ())):
             choices.append({"const": False})
@@ -148,11 +150,27 @@ def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
     inner = node.type if isinstance(node, msgspec.inspect.Metadata) else node
     single = next((each for each in getattr(inner, "types", ()) if hasattr(each, "fields")), None)
     table: Any = getattr(inner, "item_type", single)
-    tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
+    if isinstance(table, msgspec.inspect.CustomType):
+        tables = _kinds_text(table.cls.kinds)
+    else:
+        tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
     kind = "a table of the keys below" if single else "a list of numbers, or of tables of the keys below"
     right = kind if tables else right_of(node).replace(" (below 2³¹)", "")
     text = f"# {schema['description']} | {right}\n{mark}{field.name} = {toml_value(value)}\n"
     return text + _commented(tables)
+
+
+def _kinds_text(kinds: Mapping[str, type[msgspec.Struct]]) -> str:
+    """The keys of the first kind of a table, then of each other kind those that it alone has."""
+    infos: dict[str, Any] = {name: msgspec.inspect.type_info(kind) for name, kind in kinds.items()}
+    first, *others = infos
+    known = {key.name for key in infos[first].fields}
+    text = "".join(_key_text(key, "") for key in infos[first].fields)
+    for name in others:
+        about = kinds[name].__doc__ or ""
+        text += f"# {about.partition(chr(10))[0]}\nkind = {toml_value(name)}\n"
+        text += "".join(_key_text(key, "") for key in infos[name].fields if key.name not in known)
+    return text
 
 
 def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
@@ -193,15 +211,15 @@ def recipe_digest(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(plain(recipe), sort_keys=True).encode()).hexdigest()
 
 
-def check_inputs(recipe: Recipe, inputs: int, dtype: str = "") -> Recipe:
-    """The recipe with `model.inputs` filled in from the data; RecipeError where it states another number, where the kernels
-    that then follow cannot have the pattern of `[prune]`, or where it has what data of this `dtype` exclude."""
+def check_inputs(recipe: Recipe, shape: Sequence[int], dtype: str = "") -> Recipe:
+    """The recipe with `model.inputs` filled in from data of samples of `shape`; RecipeError where it states others, where the
+    kernels that then follow cannot have the pattern of `[prune]`, or where it has what data of this `dtype` exclude."""
     require_combination(recipe, dtype)
     stated, source = recipe.model.inputs, recipe.data.source
-    right = f"{inputs}, the number of values per sample of {source} (or left out)"
-    require(stated in (0, inputs), "model.inputs", stated, right)
     with within("model."):
-        model = structs.replace(recipe.model, inputs=inputs)
+        model = recipe.model.of_samples(tuple(shape))
+        right = f"{plain(model.inputs)}, the number of values per sample of {source} (or left out)"
+        require(stated in (0, model.inputs), "inputs", plain(stated), right)
     if recipe.prune is not None:
         with within("prune."):
             check_pattern(recipe.prune, model)

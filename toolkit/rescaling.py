@@ -88,5 +88,5 @@ def _bits(bundle: Bundle, test: Samples, count: int) -> float | None:
     """Bits per sample of the codes of the first test samples under a bundle's tables; None where it has none."""
     if tables_name(bundle.manifest.name) not in bundle.manifest.files:
         return None
-    codes = open_bundle(bundle, "program").encode(test.take(np.arange(count)))
+    codes = open_bundle(bundle, "program").backend.encode(test.take(np.arange(count)))
     return bundle.tables().cross_entropy(codes) / count

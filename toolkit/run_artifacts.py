@@ -10,9 +10,9 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
-from tiedae.compress.config import DataConfig
+from tiedae.compress.config import DataConfig, ModelConfig
 from tiedae.compress.data import Dataset, Samples
-from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.labels import without_labels
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.noise import noise_of, noisy_test
@@ -199,8 +199,4 @@ def find_archives(folder: Path, widths: Sequence[int]) -> list[Path]:
 
 def _widths(archive: Path) -> list[int]:
     header, _ = unpack(archive, FORMAT)
-    try:
-        found = [header["model"]["inputs"], *(layer["units"] for layer in header["model"]["layers"])]
-    except (KeyError, TypeError) as error:
-        raise FormatError(f"{archive}: its configuration is damaged ({error!r})") from None
-    return decode(list[int], found, archive)
+    return list(decode(ModelConfig, header.get("model"), archive).widths)

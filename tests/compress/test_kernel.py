@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiedae.compress import RecipeError, TiedDense, TiedDenseTranspose, TiedKernel
+from tiedae.compress import LayerConfig, RecipeError, TiedDense, TiedDenseTranspose, TiedKernel
 from tiedae.compress.integers import UNPAIRED, exceeding_pairs, within_pairs
 
 SHAPE = (7, 4)
@@ -63,8 +63,9 @@ def test_rounding_passes_the_gradient_and_the_mask_stops_it() -> None:
 
 def test_both_directions_hold_the_same_kernel() -> None:
     kernel = TiedKernel(*SHAPE, name="kernel")
-    encode = TiedDense(kernel, "linear", use_bias=False, name="code")
-    decode = TiedDenseTranspose(kernel, "linear", use_bias=False, name="y")
+    layer = LayerConfig(4, use_bias=False)
+    encode = TiedDense(layer, kernel, activation="linear", name="code", shape=(7,))
+    decode = TiedDenseTranspose(layer, kernel, activation="linear", name="y", shape=(7,))
     assert encode.kernel is decode.kernel
     kernel.variable.assign(np.arange(28, dtype=np.float32).reshape(SHAPE))
     x = np.eye(7, dtype=np.float32)
@@ -73,9 +74,9 @@ def test_both_directions_hold_the_same_kernel() -> None:
     assert [id(v) for v in encode.trainable_variables] == [id(v) for v in decode.trainable_variables]
 
 
-def test_an_unknown_activation_names_the_layer_and_the_choices() -> None:
-    with pytest.raises(RecipeError, match=r"layer code: activation 'selu' is not one of linear, relu, relu6, sigmoid, tanh"):
-        TiedDense(TiedKernel(*SHAPE, name="kernel"), "selu", name="code")
+def test_an_unknown_activation_names_the_choices() -> None:
+    with pytest.raises(RecipeError, match=r"activation: got 'selu', must be one of linear, relu, relu6, sigmoid, tanh"):
+        LayerConfig(4, "selu")
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])

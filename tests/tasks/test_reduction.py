@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from tiedae.bundle.task_results import ReductionResult
 from tiedae.codec.backends import ProgramBackend
-from tiedae.compress.config import DataConfig, ModelConfig, Recipe, layer_tables
+from tiedae.compress.config import DataConfig, ModelConfig, Recipe
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import TiedaeError
+from tiedae.compress.layer_kinds import layer_tables
 from tiedae.compress.records import checked
 from tiedae.compress.tasks import Reduction
 from tiedae.export.kinds import Why

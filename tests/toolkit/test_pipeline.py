@@ -111,7 +111,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
     assert main(["verify", str(tmp_path / "run" / "bundle"), "--model", str(tmp_path / "run" / "model"), "-q"]) == 0
     recipe = load_recipe(path)
     splits = load_dataset(recipe.data, recipe.model.output_activation, base=path.parent)
-    with_inputs = check_inputs(recipe, splits.inputs)
+    with_inputs = check_inputs(recipe, splits.train.shape)
     models = Stages(with_inputs, splits, lambda _: tmp_path / "again", lambda *_: None).run()
     assert list(models) == ["train", "prune", "cluster", "quantize"]
     for stage, model in models.items():

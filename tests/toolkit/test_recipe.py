@@ -11,7 +11,6 @@ from tiedae.compress.config import (
     Activation,
     CodecConfig,
     DataConfig,
-    LayerConfig,
     ModelConfig,
     PruneConfig,
     QuantizeConfig,
@@ -20,6 +19,7 @@ from tiedae.compress.config import (
     TrainConfig,
 )
 from tiedae.compress.errors import FormatError, RecipeError
+from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.records import plain
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, NoiseConfig, NoiseKind, Reduction
 from tiedae.data_sets import ASSETS, DATA_SETS
@@ -179,11 +179,11 @@ def test_scales_per_column_are_on_off_or_automatic(chosen):
 
 def test_inputs_come_from_the_data_and_must_agree_with_it():
     recipe = parse_recipe(SMALL, "small")
-    filled = check_inputs(recipe, 784)
+    filled = check_inputs(recipe, (28, 28))
     assert filled.model.widths == (784, 8, 3)
-    assert check_inputs(filled, 784) == filled
+    assert check_inputs(filled, (784,)) == filled
     with pytest.raises(RecipeError, match=r"model\.inputs: got 784, must be 700, the number of values per sample of x\.npy"):
-        check_inputs(filled, 700)
+        check_inputs(filled, (700,))
 
 
 def changed(**tables):

@@ -64,7 +64,7 @@ def test_any_data_have_a_recipe_that_their_run_accepts(tmp_path_factory, kind: s
     suggestion = suggest(Wish.of("x.npy", task), base=folder, to=folder)
     recipe = parse_recipe(tomllib.loads(suggestion.text), "x")
     splits = recipe_data(recipe, folder)
-    recipe = check_inputs(recipe, splits.inputs, splits.spec.dtype)
+    recipe = check_inputs(recipe, splits.train.shape, splits.spec.dtype)
     assert max(layer.units for layer in recipe.model.layers[-1:]) <= splits.inputs
     assert recipe.codec.classes <= len(splits.train)
     assert len(splits.train) == suggestion.facts.training and recipe.task.__struct_config__.tag == task

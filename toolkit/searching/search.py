@@ -69,7 +69,7 @@ def search(
         raise RecipeError("quantize.calibration: must be left out: each model of a search needs its own calibration")
     recipe = with_validation(recipe)
     splits = recipe_data(recipe, base)
-    space = space_of(check_inputs(recipe, splits.inputs, splits.spec.dtype))
+    space = space_of(check_inputs(recipe, splits.train.shape, splits.spec.dtype))
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")
     out.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ class _Search:
                 check(record["epoch"], record["validation_loss"])
 
         try:
-            check_inputs(recipe, recipe.model.inputs)
+            check_inputs(recipe, recipe.model.shape)
             known = self.builder.float_losses(recipe)
             if known:
                 check(len(known), known[-1])

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
-from tiedae.compress.config import PruneConfig, Recipe, SearchConfig
+from tiedae.compress.config import ModelConfig, PruneConfig, Recipe, SearchConfig
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.records import within
 
@@ -102,19 +102,21 @@ def space_of(recipe: Recipe) -> Space:
 
 def kernel_bytes(recipe: Recipe) -> int:
     """A lower bound of the kernels' size in bytes: one byte per integer, half a byte if packed."""
-    shapes = list(itertools.pairwise(_pruned_widths(recipe)))
+    shapes = _pruned(recipe).matrices
     bits = recipe.quantize.bits * (len(shapes) if len(recipe.quantize.bits) == 1 else 1)
     packed = recipe.export.int4 == "packed"
     return sum(inputs * units // (2 if packed and each <= 4 else 1) for (inputs, units), each in zip(shapes, bits, strict=True))
 
 
-def _pruned_widths(recipe: Recipe) -> list[int]:
-    """The widths after structured pruning; global pruning may leave one unit per layer, a rate one unit of the code."""
-    widths, prune = list(recipe.model.widths), recipe.prune
+def _pruned(recipe: Recipe) -> ModelConfig:
+    """The model after structured pruning; global pruning may leave one unit per layer, a rate one unit of the code."""
+    units, prune = [layer.units for layer in recipe.model.layers], recipe.prune
     if prune is not None and prune.kind == "structured":
-        for i in range(1, len(widths) - (not prune.code)):
-            widths[i] = 1 if prune.scope == "global" else widths[i] - round(prune.sparsity * widths[i])
-    return [*widths[:-1], 1] if recipe.train.for_rate else widths
+        for i in range(len(units) - (not prune.code)):
+            units[i] = 1 if prune.scope == "global" else units[i] - round(prune.sparsity * units[i])
+    units = [*units[:-1], 1] if recipe.train.for_rate else units
+    layers = (replace(layer, units=count) for layer, count in zip(recipe.model.layers, units, strict=True))
+    return replace(recipe.model, layers=tuple(layers))
 
 
 def _with_units(recipe: Recipe, index: int, units: int) -> Recipe:
@@ -189,8 +191,8 @@ BLOCK = (4, 4)
 def _skip_indivisible(prune: PruneConfig, recipe: Recipe) -> PruneConfig:
     if prune.kind not in ("block", "n:m"):
         return prune
-    (rows, columns), shapes = prune.tile, itertools.pairwise(recipe.model.widths)
-    indivisible = {i for i, (inputs, units) in enumerate(shapes) if inputs % rows or units % columns}
+    rows, columns = prune.tile
+    indivisible = {i for i, (inputs, units) in enumerate(recipe.model.matrices) if inputs % rows or units % columns}
     skip = tuple(sorted({*prune.skip, *indivisible}))
     return replace(prune, skip=skip if len(skip) < len(recipe.model.layers) else prune.skip)
 

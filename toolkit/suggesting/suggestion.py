@@ -114,7 +114,7 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
             chosen[key] = Chosen(_named_from(chosen[key].value, base, to), chosen[key].reason)
     name = slug(Path(wish.source).stem)
     tables = tables_of(chosen)
-    recipe = check_inputs(parse_recipe(tables, name), facts.inputs, facts.dtype)
+    recipe = check_inputs(parse_recipe(tables, name), facts.shape, facts.dtype)
     require_detectable(splits, recipe.task, wish.source)
     baseline = baseline_text(splits, plan)
     text = recipe_with_reasons(wish, chosen, baseline)

@@ -5,12 +5,13 @@ A subject that cannot be measured is reported with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.manifest import Manifest
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.kinds import Kind, Maker, Precision, Skipped, Why
@@ -97,7 +98,7 @@ def find_subjects(bundle: Bundle, stock: Path, keras: Path | None, folder: Path)
             _add(cast, Maker.TIEDAE, target, precision, paths, signatures)
             _add_stock(cast, stock / stock_name(name, target, precision), target, precision, signatures, folder)
     _add_single(cast, bundle, contents, folder)
-    _add_keras(cast, keras, bundle.manifest.model.widths)
+    _add_keras(cast, keras, bundle.manifest)
     return cast
 
 
@@ -176,11 +177,13 @@ def _add_single(cast: Cast, bundle: Bundle, contents: Mapping[str, Contents], fo
         _add(cast, Maker.TIEDAE, target, Precision.INT8, {"reconstruct": path}, signatures, ALONE)
 
 
-def _add_keras(cast: Cast, archive: Path | None, widths: Sequence[int]) -> None:
+def _add_keras(cast: Cast, archive: Path | None, manifest: Manifest) -> None:
     if archive is None:
         cast.skip("Keras original", "no model given: --model OUT/model")
         return
-    x, code, y = (TensorInfo(name, "float32", (None, widths[place])) for name, place in {"x": 0, "code": -1, "y": 0}.items())
+    flat = (manifest.data.inputs,)
+    shapes = {"x": flat, "code": manifest.tensor("code").shape, "y": flat}
+    x, code, y = (TensorInfo(name, "float32", (None, *shape)) for name, shape in shapes.items())
     sides = {"encode": ((x,), (code,)), "decode": ((code,), (y,)), "reconstruct": ((x,), (code, y))}
     signatures = {name: Signature(name, inputs, outputs, {}) for name, (inputs, outputs) in sides.items()}
     for runtime, (name, _) in KERAS_WAYS.items():

@@ -158,18 +158,15 @@ def coding_function(model: TiedAutoencoder, device: Device | None = None) -> Ker
 
 def keras_layers(model: TiedAutoencoder, device: Device) -> Layers:
     """Function from model inputs to the outputs of all layers of both halves, computed on `device`."""
-    from tiedae.compress.layers import interleaved
-
-    inputs, groups = model.config.inputs, model.config.interleave
 
     def run(x: np.ndarray) -> dict[str, np.ndarray]:
         outputs: dict[str, np.ndarray] = {}
         with on_device(device):
-            values = interleaved(x, groups)
+            values = model.encoder.arranged(x)
             for layer in (*model.encoder.stack, *model.decoder.stack):
                 values = layer(values)
                 outputs[layer.tensor_name] = values.numpy()
-            outputs["y"] = interleaved(values, inputs // groups).numpy()
+            outputs["y"] = model.decoder.flattened(values).numpy()
         return outputs
 
     return run

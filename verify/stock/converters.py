@@ -27,7 +27,7 @@ CALIBRATION_BATCH = 64
 class Autoencoder(Protocol):
     """The model to convert: a `TiedAutoencoder`, or any `tf.Module` or Keras model with these attributes.
 
-    `encoder` maps float32 [batch, inputs] to [batch, units], `decoder` back; `config.widths` has both sizes.
+    `encoder` maps float32 [batch, inputs] to [batch, *shape of the code], `decoder` back; `config` has both.
     """
 
     config: ModelConfig
@@ -85,7 +85,7 @@ def stock_onnx(model: Autoencoder, *, opset: int = 17) -> bytes:
         import tf2onnx
 
         function = _signatures(model)["reconstruct"]
-        x = tf.TensorSpec([None, model.config.widths[0]], tf.float32, name="x")
+        x = tf.TensorSpec([None, model.config.size], tf.float32, name="x")
         newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
         converted, _ = tf2onnx.convert.from_function(function, input_signature=[x], opset=min(opset, newest))
     return converted.SerializeToString()
@@ -148,9 +148,8 @@ def _signatures(model: Autoencoder) -> Mapping[str, Any]:
     """Our three signatures as tf.functions over the model's variables."""
     import tensorflow as tf
 
-    widths = model.config.widths
-    x = tf.TensorSpec([None, widths[0]], tf.float32, name="x")
-    code = tf.TensorSpec([None, widths[-1]], tf.float32, name="code")
+    x = tf.TensorSpec([None, model.config.size], tf.float32, name="x")
+    code = tf.TensorSpec([None, *model.config.shapes[-1]], tf.float32, name="code")
 
     @tf.function(input_signature=[x], autograph=False)
     def encode(x: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def measure_stock(
         write_atomic(path, data)
         contents = read_model(path)
         precision = Precision(path.suffixes[-2].removeprefix("."))
-        copies = kernel_copies(contents, list(pairwise(model.config.widths)))
+        copies = kernel_copies(contents, model.config.matrices)
         files.append(ModelFile(name, contents.size, contents.format, precision, Maker.STOCK, *copies))
         session = _open(path, usual(contents.format))
         outputs = _reconstruct(session, contents, test)
