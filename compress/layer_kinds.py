@@ -47,7 +47,8 @@ class LayerConfig(Checked, frozen=True):
     def rows(self, shape: Shape) -> Shape:
         """The rows of an encoder's input of `shape`: [*places, inputs of the kernel], by default the input itself.
 
-        A kind raises RecipeError, with its key, for a shape that it cannot take.
+        Entries are in the order in which runtimes add their products, for the pair rule (see `integers`). A kind raises
+        RecipeError, with its key, for a shape that it cannot take.
         """
         return shape
 

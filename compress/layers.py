@@ -136,6 +136,14 @@ class TiedDecoderLayer(TiedLayer):
         return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(self.bias), training)
 
 
+def matmul(rows: tf.Tensor, matrix: tf.Tensor, *, transpose_b: bool = False) -> tf.Tensor:
+    """Rows [batch, *places, inputs] times a matrix, all places in one product: TensorFlow's own on more axes can crash."""
+    if len(rows.shape) == 2:
+        return tf.matmul(rows, matrix, transpose_b=transpose_b)
+    y = tf.matmul(tf.reshape(rows, (-1, rows.shape[-1])), matrix, transpose_b=transpose_b)
+    return tf.reshape(y, (-1, *rows.shape[1:-1], y.shape[-1]))
+
+
 class TiedDense(TiedLayer):
     """y = activation(rows(x) · W + b), x float32 [batch, *shape] → [batch, *places, units]."""
 
@@ -144,7 +152,7 @@ class TiedDense(TiedLayer):
         return kernel.units
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(self.rows(x), kernel)
+        return matmul(self.rows(x), kernel)
 
 
 class TiedDenseTranspose(TiedDecoderLayer):
@@ -155,7 +163,7 @@ class TiedDenseTranspose(TiedDecoderLayer):
         return kernel.inputs
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(x, kernel, transpose_b=True)
+        return matmul(x, kernel, transpose_b=True)
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
         return self.restored(super().affine(x, kernel, training))

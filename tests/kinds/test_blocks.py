@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.bundle.reference_outputs import float_program
+from tiedae.calibration.curvature import influence
 from tiedae.calibration.diagnosis import diagnose
+from tiedae.calibration.equalization import unit_scales
 from tiedae.calibration.ranges import calibrate
 from tiedae.calibration.representative import representative
 from tiedae.compress import (
@@ -29,6 +31,7 @@ from tiedae.compress.errors import UnavailableError
 from tiedae.compress.layer_kinds import LAYER_KINDS
 from tiedae.compress.layers import DIRECTIONS
 from tiedae.compress.patterns import HELD
+from tiedae.compress.symmetries import permute_units, rescale_units
 from tiedae.export.storage_check import prove
 from tiedae.export.targets import TARGETS
 from tiedae.program.file_io import FileIO
@@ -39,6 +42,7 @@ from tiedae.runtimes.session import Session
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.stages import cluster, prune, quantize
 
+from ..calibration.test_curvature import squared_change
 from .blocks import BlocksConfig, registered
 
 LAYERS = (BlocksConfig(16, "relu", side=4), LayerConfig(4))
@@ -296,3 +300,30 @@ def test_dead_units_are_counted_by_unit(trained: dict[str, TiedAutoencoder], dat
     findings = diagnose(model, chosen, calibrate(model, chosen), QuantizationSpec()).findings
     found = [each for each in findings if each.kind == "dead units"]
     assert found[0].text.startswith("encoder_0: 1 of 8 units have one value for all 200 samples (5)")
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_influence_of_a_kernel_counts_every_place(index: int) -> None:
+    layers = (BlocksConfig(5, side=2), BlocksConfig(3, side=2))
+    model, rng = TiedAutoencoder(ModelConfig(layers, "linear", (4, 8, 2)), seed=1), np.random.default_rng(0)
+    x = rng.normal(size=(800, 64)).astype(np.float32)
+    change = rng.normal(0, 0.1, model.kernels[index].variable.shape).astype(np.float32)
+    predicted = influence(model, x).kernels[f"kernel_{index}"].loss(change)
+    assert predicted == pytest.approx(squared_change(model, x, index, change), rel=0.1)
+
+
+def test_units_that_are_scaled_or_moved_leave_the_function() -> None:
+    layers = (BlocksConfig(8, "relu", side=2), BlocksConfig(4, side=2))
+    model, rng = TiedAutoencoder(ModelConfig(layers, inputs=(4, 8, 2)), seed=1), np.random.default_rng(0)
+    x = rng.normal(size=(20, 64)).astype(np.float32)
+    y = model(x).numpy()
+    scales = unit_scales(model, influence(model, x), [127, 127])
+    assert scales[0].shape == (8,) and np.ptp(scales[0]) > 0.1
+    rescale_units(model, scales)
+    permute_units(model, 0, rng.permutation(8))
+    np.testing.assert_allclose(model(x), y, atol=1e-5)
+
+
+def test_interleaving_is_for_samples_of_one_axis() -> None:
+    with pytest.raises(RecipeError, match="interleave: got 4, must be 1 for samples of several axes"):
+        ModelConfig(LAYERS, inputs=SHAPE, interleave=4)
