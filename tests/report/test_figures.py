@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from PIL import Image
 from tiedae.bundle.manifest import ProgramText
 from tiedae.bundle.results import Kind, LayerError, Lost, Parity, Precision
+from tiedae.compress.config import ModelConfig
 from tiedae.compress.symmetries import input_order
 from tiedae.report.graph_svg import WIDTH, draw_program
 from tiedae.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
@@ -96,10 +97,10 @@ def kernel_parts(shape, inputs, units, *, scale=(0.01,), seed=0):
     rng = np.random.default_rng(seed)
     mask = rng.uniform(size=(inputs, units)) < 0.5
     values = (rng.integers(-127, 128, (inputs, units)) * mask).astype(np.int8)
-    manifest = bundle_parts((4, 4))[0]
+    manifest = bundle_parts(shape, samples=2)[0]
     kernel = manifest["kernels"][0] | {"shape": [inputs, units], "scale": list(scale)}
     manifest |= {"kernels": [kernel], "model": manifest["model"] | {"widths": [inputs, units]}}
-    manifest["data"] |= {"inputs": inputs, "shape": list(shape)}
+    manifest["recipe"] |= {"model": {"layers": [{"units": units}]}}
     return typed_manifest(manifest), {"kernel_0": values}, {"kernel_0": mask}
 
 
@@ -158,7 +159,9 @@ def test_many_kernels_share_the_budget(shape):
     manifest, kernels, masks = kernel_parts(shape, 4096, 512)
     names = [f"kernel_{i}" for i in range(9)]
     chain = [replace(manifest.kernels[0], name=name, shape=(n, 512)) for name, n in zip(names, (4096, *[512] * 8), strict=True)]
-    manifest = replace(manifest, kernels=tuple(chain), model=replace(manifest.model, widths=(4096, *[512] * 9)))
+    recipe = replace(manifest.recipe, model=ModelConfig([{"units": 512}] * 9))
+    model = replace(manifest.model, widths=(4096, *[512] * 9))
+    manifest = replace(manifest, recipe=recipe, kernels=tuple(chain), model=model)
     every = [{name: each["kernel_0"][: 4096 if name == names[0] else 512] for name in names} for each in (kernels, masks)]
     html = render_kernels(manifest, *every)
     assert len(html) <= KERNEL_BYTES + 9 * 500 and len(pictures(html)) == 9
