@@ -60,6 +60,18 @@ classes = 2
 }
 """Recipes that have every step together: 2:4, clusters and training with fake quantization; rate, classes, 4 bits, per unit."""
 
+SEARCH = """
+[train]
+epochs = 1
+[quantize]
+method = "ptq"
+samples = 32
+[search]
+hidden = [0.5]
+code = [2, 4]
+bits = [8]
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def blocks() -> Iterator[None]:
@@ -134,6 +146,7 @@ def test_the_report_draws_the_blocks(run: Path) -> None:
     assert (run / "bundle" / "MODEL_CARD.md").is_file()
 
 
+@pytest.mark.parametrize("run", ["rate"], indirect=True)
 def test_codes_of_another_scale(run: Path, folder: Path, tmp_path: Path) -> None:
     data, out = str(folder / "samples.npy"), tmp_path / "coarser"
     assert main(["rescale", str(run / "bundle"), "--data", data, "--factor", "1.5", "-o", str(out), "-q"]) in (0, 1)
@@ -154,16 +167,15 @@ def test_the_manifest_keeps_the_kind(run: Path) -> None:
     assert Bundle.open(run / "bundle").manifest.tensor("code").shape[:2] == (2, 3)
 
 
-def test_calibration_sensitivity_and_search_take_it(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", ["trained"], indirect=True)
+def test_calibration_and_sensitivity_take_it(run: Path, folder: Path, tmp_path: Path) -> None:
+    options = [str(folder / "trained.toml"), "--model", str(run / "model"), "-q"]
+    assert main(["calibrate", *options, "--out", str(tmp_path / "c.json")]) == 0
+    assert main(["sensitivity", *options, "--html", str(tmp_path / "s.html")]) == 0
+
+
+def test_search_takes_it(folder: Path, tmp_path: Path) -> None:
     recipe = folder / "small.toml"
-    recipe.write_text(
-        f"{HEAD}stock = false\n"
-        '[train]\nepochs = 1\n[quantize]\nmethod = "ptq"\nsamples = 32\n'
-        "[search]\nhidden = [0.5, 1.0]\ncode = [2, 4]\nbits = [8]\n"
-    )
-    assert main(["run", str(recipe), "--out", str(tmp_path / "run"), "-q"]) in (0, 1)
-    archive = tmp_path / "run" / "model"
-    assert main(["calibrate", str(recipe), "--model", str(archive), "--out", str(tmp_path / "c.json"), "-q"]) == 0
-    assert main(["sensitivity", str(recipe), "--model", str(archive), "--html", str(tmp_path / "s.html"), "-q"]) == 0
-    call = ["search", str(recipe), "--max-bytes", "8k", "--trials", "2", "--out", str(tmp_path / "search"), "-q"]
+    recipe.write_text(f"{HEAD}stock = false\n{SEARCH}")
+    call = ["search", str(recipe), "--max-bytes", "8k", "--trials", "1", "--out", str(tmp_path / "search"), "-q"]
     assert main(call) == 0
