@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import numpy as np
@@ -41,9 +41,7 @@ class Checked(Record, frozen=True):
 
     def __post_init__(self) -> None:
         for name, kind in _types(type(self)):
-            value = getattr(self, name)
-            made = tuple(value) if _records_of(kind, value) else checked(kind, _native(value), name)
-            msgspec.structs.force_setattr(self, name, made)
+            msgspec.structs.force_setattr(self, name, checked(kind, _native(getattr(self, name)), name))
         self.check()
 
     def check(self) -> None:
@@ -77,15 +75,8 @@ def _of_kind(kind: Any, value: object) -> object:
         raise ValueError(f"got {value!r:.60}, must be {right_of(inspect.CustomType(kind))}")
     rows, rest = kind.kinds, {key: item for key, item in value.items() if key != "kind"}
     name = value.get("kind", next(iter(rows)))
-    require(name in rows, "kind", name, f"one of {', '.join(rows)}")
+    require(isinstance(name, str) and name in rows, "kind", name, f"one of {', '.join(rows)}")
     return checked(rows[name], rest)
-
-
-def _records_of(kind: Any, value: Any) -> bool:
-    """Whether `value` lists records of the item type of `kind`, including subclasses, which msgspec rejects."""
-    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    items = get_args(kind)[:1] if get_origin(kind) is tuple and isinstance(value, list | tuple) and value else ()
-    return bool(items) and all(isinstance(each, Record) and isinstance(each, items[0]) for each in value)
 
 
 def _native(value: Any) -> Any:

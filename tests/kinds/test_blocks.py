@@ -292,6 +292,8 @@ def test_a_kind_that_is_not_registered_is_refused(monkeypatch: pytest.MonkeyPatc
         ModelConfig(LAYERS)
     with pytest.raises(RecipeError, match=r"model.layers\[0\].kind: got 'blocks', must be one of dense$"):
         TiedAutoencoder.rebuild({"model": {"layers": [{"kind": "blocks", "units": 8}]}}, {})
+    with pytest.raises(RecipeError, match=r"layers\[0\].kind: got \['dense'\], must be one of dense$"):
+        ModelConfig([{"kind": ["dense"], "units": 8}])  # type: ignore[list-item]
 
 
 def test_dead_units_are_counted_by_unit(trained: dict[str, TiedAutoencoder], data: Dataset) -> None:
