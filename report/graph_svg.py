@@ -51,7 +51,7 @@ class Arrow:
 
 def draw_program(program: ProgramText, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
     """An SVG of a program. `dtypes` of the file's x, code and y; `pruned` has a text per kernel."""
-    sizes = {name: tensor.size for name, tensor in program.tensors.items()}
+    sizes = {name: " × ".join(map(str, tensor.tensor(name).shape)) for name, tensor in program.tensors.items()}
     encoder, decoder = map(_by_kernel, program.operations)
 
     def io(middle: float, y: float, name: str) -> Box:
@@ -103,7 +103,7 @@ def _by_kernel(operations: Sequence[Operation]) -> dict[str, list[Operation]]:
     return found
 
 
-def _operation(middle: float, y: float, operation: Operation, outputs: int) -> Box:
+def _operation(middle: float, y: float, operation: Operation, outputs: str) -> Box:
     caption = (operation.caption or type(operation).__name__).format(**vars(operation))
     activation = getattr(operation, "activation", "linear")
     text = f"{caption}{'' if activation == 'linear' else f', {activation}'} → {outputs}"

@@ -30,3 +30,9 @@ def make_splits() -> Callable[..., Dataset]:
 def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:
     """The fraction of zeros in each kernel's mask, by kernel name."""
     return {name: float(1 - mask.mean()) for name, mask in model.masks().items()}
+
+
+@pytest.fixture
+def any_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantization-aware training is kept for any gain beyond noise: such tests are of the training."""
+    monkeypatch.setattr("tiedae.compress.start_or_end.TRAINED", 0.0)

@@ -104,6 +104,7 @@ def test_the_gradient_of_a_shared_value_is_the_sum_over_its_weights() -> None:
     assert np.count_nonzero(gradient) <= 3
 
 
+@pytest.mark.usefixtures("any_gain")
 @pytest.mark.parametrize(("clusters", "sparsity"), [(2, 0.6), (5, 0.0), (16, 0.6)])
 def test_clusters_and_zeros_survive_quantization_aware_training(make_splits, clusters: int, sparsity: float) -> None:
     splits, model = make_splits(), model_of()

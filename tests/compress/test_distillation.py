@@ -68,6 +68,7 @@ def test_without_a_share_the_teacher_changes_nothing(make_splits, stage: str) ->
     assert weights(STAGES[stage](splits, 0.0, None)) == weights(STAGES[stage](splits, 0.0, model_of(seed=1)))
 
 
+@pytest.mark.usefixtures("any_gain")
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_pupil_comes_nearer_to_its_teacher_which_stays_as_it_is(make_splits, stage: str) -> None:
     splits, teacher = make_splits(), model_of(seed=1)

@@ -198,9 +198,9 @@ def test_a_checkpoint_of_another_stage_is_not_resumed(make_splits, tmp_path: Pat
     assert sparsity_of(model) == {"kernel_0": 0.5, "kernel_1": 0.5}
 
 
+@pytest.mark.usefixtures("any_gain")
 def test_weights_of_few_bits_end_nearer_to_their_integers(make_splits, monkeypatch) -> None:
-    """Dampening: half as far, on average, as without it; of trained models, however little they gain."""
-    monkeypatch.setattr("tiedae.compress.start_or_end.TRAINED", 0.0)
+    """Dampening: half as far, on average, as without it."""
     far = []
     for damping in (0.0, 400.0):
         monkeypatch.setattr("tiedae.compress.optimizer.DAMPING", damping)
@@ -310,8 +310,8 @@ def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> N
     assert np.abs(weight).max() < 1.01 * OUTLIER_RMS * np.sqrt(np.square(weight).mean())
 
 
-def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits, monkeypatch) -> None:
-    monkeypatch.setattr("tiedae.compress.start_or_end.TRAINED", 0.0)
+@pytest.mark.usefixtures("any_gain")
+def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
     splits, model = make_splits(), model_of()
     data = representative(splits.train, 64)
     config = QuantizeConfig(granularity="unit", bits=(4,), epochs=5)

@@ -31,8 +31,6 @@ batch_size = 32
 [quantize]
 epochs = 5
 samples = 64
-[export]
-stock = false
 [verify]
 max_quality_loss = 5.0
 """
