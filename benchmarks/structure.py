@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kind_steps import kind_row
 from rows import Row, arguments_of, report
 from shapes import shapes_row
 from tiedae.assemble import STAGES
@@ -52,6 +53,7 @@ def structure_rows() -> list[Row]:
         Row("example_lines", example_lines(), "lines", "<= 4800", "<= 4000", "in `examples/`"),
         Row("assemble_carried", max(carried.values()), "parameters", "<= 5", "", stages),
         shapes_row(),
+        kind_row(),
     ]
 
 
