@@ -20,8 +20,8 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import fit_detector
 from tiedae.compress import DataConfig, Dataset, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
-from tiedae.compress.config import ModelConfig
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import Anomaly
 from tiedae.compress.train import train_float, train_quantized
 from tiedae.console import Console

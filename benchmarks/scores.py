@@ -19,10 +19,10 @@ from tiedae.bundle.bundle import Programs, model_files, write_files
 from tiedae.bundle.reference_outputs import expect
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Recipe, TiedAutoencoder, TrainConfig, Training, VerifyConfig
-from tiedae.compress.config import ModelConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import UnavailableError
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import ScoreKind
 from tiedae.compress.train import train_float
 from tiedae.console import Console

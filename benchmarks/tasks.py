@@ -21,8 +21,8 @@ from tiedae.bundle.task_results import KERAS, PROGRAM, DenoisingResult
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
-from tiedae.compress.config import ModelConfig
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import Denoising
 from tiedae.compress.train import train_float, train_quantized
 from tiedae.console import Console

@@ -124,8 +124,9 @@ def _exponents(logs: Sequence[tf.Tensor | np.ndarray], kernels: Sequence[np.ndar
 
 
 def _of_rows(units: tf.Tensor | np.ndarray, inputs: int) -> tf.Tensor:
-    """`patterns.of_rows` with a gradient."""
-    return tf.tile(units, [inputs // units.shape[0]])
+    """`patterns.of_rows` with a gradient, which where a row is a unit is added up as without it, to the same bits."""
+    places = inputs // units.shape[0]
+    return tf.tile(units, [places]) if places > 1 else tf.convert_to_tensor(units)
 
 
 def _scaled_by(tensor: str) -> list[tuple[float, int]]:

@@ -11,7 +11,6 @@ from .config import (
     CodecConfig,
     DataConfig,
     ExportConfig,
-    ModelConfig,
     PruneConfig,
     QuantizeConfig,
     Recipe,
@@ -22,6 +21,7 @@ from .config import (
 from .data import Dataset, Samples
 from .errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
 from .layer_kinds import LayerConfig
+from .model_config import ModelConfig
 from .scaling import Scaling
 from .tasks import NoiseConfig
 

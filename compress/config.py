@@ -5,7 +5,6 @@ Validated on construction (see `records.Checked`). Imports no TensorFlow, so tha
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Annotated, Literal, get_args
 
@@ -14,8 +13,8 @@ from msgspec.structs import replace
 
 from .combinations import require_combination
 from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
-from .layer_kinds import Activation, AnyLayer, Shape
-from .records import LARGEST, Checked, require, within
+from .model_config import ModelConfig
+from .records import LARGEST, Checked, require
 from .scaling import Rule
 from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
 from .texts import Line, Name
@@ -41,83 +40,6 @@ EPOCHS = means("passes over the training samples")
 LEARNING_RATE = means("largest step size of Adam")
 WEIGHT_DECAY = means("decoupled: each step takes this fraction, times its learning rate, off the kernels")
 DISTILL = means("fraction of the loss that is taken against the uncompressed model's output instead of the sample")
-
-
-class ModelConfig(Checked, frozen=True):
-    """A stack of tied layers: a sample → output of layers[0] → … → output of layers[-1] (the code) and back.
-
-    Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
-    `interleave` is what an N:M pattern wants where neighbouring inputs are similar; samples keep their order.
-    """
-
-    layers: Annotated[
-        tuple[AnyLayer, ...],
-        Meta(min_length=1),
-        means("encoder layers, the code last; a number is a layer's units, relu if hidden", [256, 16]),
-    ]
-    output_activation: Annotated[Activation, means("of the last decoder layer")] = "sigmoid"
-    inputs: Annotated[
-        Count | Annotated[tuple[Positive, ...], Meta(min_length=2)],
-        means("values per sample, or its axes; 0: as the data have"),
-    ] = 0
-    interleave: Annotated[
-        Positive, means("n: n neighbouring rows of the first kernel are inputs from n equal parts of a sample")
-    ] = 1
-
-    def check(self) -> None:
-        divisor = f"a divisor of the {self.size} inputs"
-        require(self.size % self.interleave == 0, "interleave", self.interleave, divisor)
-        flat = "1 for samples of several axes"
-        require(isinstance(self.inputs, int) or self.interleave == 1, "interleave", self.interleave, flat)
-        if self.size:
-            assert self.shapes
-
-    def of_samples(self, shape: Shape) -> ModelConfig:
-        """The same model for samples of `shape`, in the axes that its first layer reads."""
-        axes = self.layers[0].sample(shape)
-        return replace(self, inputs=axes if len(axes) > 1 else math.prod(axes))
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of a sample in the model."""
-        return (self.inputs,) if isinstance(self.inputs, int) else self.inputs
-
-    @property
-    def size(self) -> int:
-        """Values per sample; 0 if not known."""
-        return math.prod(self.shape)
-
-    @property
-    def rows(self) -> tuple[Shape, ...]:
-        """Of each layer what its kernel multiplies, [*places, inputs of the kernel]; `inputs` must be known."""
-        found, shape = [], self.shape
-        for i, layer in enumerate(self.layers):
-            with within(f"layers[{i}]."):
-                found.append(layer.rows(shape))
-            shape = (*found[-1][:-1], layer.units)
-        return tuple(found)
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """(shape of a sample, of the output of layer 0, …, of the code); `inputs` must be known."""
-        outputs = ((*rows[:-1], layer.units) for rows, layer in zip(self.rows, self.layers, strict=True))
-        return (self.shape, *outputs)
-
-    @property
-    def matrices(self) -> tuple[tuple[int, int], ...]:
-        """(inputs, units) of each kernel; `inputs` must be known."""
-        return tuple((rows[-1], layer.units) for rows, layer in zip(self.rows, self.layers, strict=True))
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """(values per sample, of the output of layer 0, …, of the code); of dense layers alone if `inputs` is not known."""
-        if not self.size:
-            return (0, *(layer.units for layer in self.layers))
-        return tuple(map(math.prod, self.shapes))
-
-    def decoder_activation(self, index: int) -> str:
-        """The activation of the decoder layer that uses kernel `index`."""
-        return self.output_activation if index == 0 else self.layers[index - 1].activation
 
 
 class TrainConfig(Checked, frozen=True):
@@ -401,7 +323,7 @@ class CodecConfig(Checked, frozen=True):
 class VerifyConfig(Checked, frozen=True):
     """Limits of the checks; `tiedae verify --limit KEY=VALUE` replaces one.
 
-    The first four limit what quantization may lose; a task is held to its own (`export.tasks`). `codes_equal_share` and
+    The first four limit what quantization may lose; a task is held to its own (`tasks.table`). `codes_equal_share` and
     `codes_max_lsb` hold for the codes of int8 files in runtimes that round as the integer program does, from the same integers;
     in others `codes_max_lsb` holds per kernel. Full scale is the largest magnitude of a tensor; at least 0.1.
     """

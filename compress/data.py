@@ -15,8 +15,9 @@ import numpy as np
 from msgspec.structs import replace as replace_record
 from numpy.typing import ArrayLike
 
-from .config import Activation, DataConfig
+from .config import DataConfig
 from .errors import DataError
+from .layer_kinds import Activation
 from .records import checked, require
 from .sample_spec import INTEGERS, Kind, SampleSpec
 from .scaling import LARGEST_REACH, OUTPUT_RANGES, Rule, Scaling

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras
 
-from .config import ModelConfig
 from .kernel import TiedKernel
 from .layers import SeededDropout, Tap, activity_penalty, interleaved, layers_of
+from .model_config import ModelConfig
 
 
 class Encoder(tf_keras.Model):

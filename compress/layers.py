@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .config import ModelConfig
 from .kernel import TiedKernel
 from .layer_kinds import LayerConfig, Shape
+from .model_config import ModelConfig
 
 Tap = Callable[[str, tf.Tensor, bool], tf.Tensor]
 """tap(name, tensor, training) → the tensor for the next operation: identity, an observer or a fake quantizer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .config import ModelConfig
+from .model_config import ModelConfig
 from .records import Checked
 
 STAGES = ("train", "prune", "cluster", "quantize")

@@ -14,14 +14,15 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from . import archive
-from .config import Activation, Granularity, ModelConfig, require
+from .config import Granularity, require
 from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
 from .halves import Decoder, Encoder
 from .kernel import TiedKernel
-from .layer_kinds import LayerConfig, Shape, layer_tables
+from .layer_kinds import Activation, LayerConfig, Shape, layer_tables
 from .layers import Tap, TiedLayer
 from .lineage import Lineage
+from .model_config import ModelConfig
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 from .rate import RateTerm
 from .records import checked, plain

@@ -12,7 +12,8 @@ from itertools import combinations, product
 
 import numpy as np
 
-from .config import ModelConfig, PruneConfig, require
+from .config import PruneConfig, require
+from .model_config import ModelConfig
 
 Arrays = Sequence[np.ndarray]
 Scores = Callable[[], list[np.ndarray]]

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .config import Granularity, ModelConfig, QuantizeConfig, require
+from .config import Granularity, QuantizeConfig, require
 from .errors import RecipeError
 from .layers import RULES, ActivationRule, outputs_of
+from .model_config import ModelConfig
 from .records import Record, checked
 from .scaling import Scaling
 

@@ -50,7 +50,7 @@ class StartOrEnd(Record, frozen=True):
 
     @property
     def least(self) -> float:
-        """What training has to gain."""
+        """By how much the cost has to fall."""
         return max(BEYOND_NOISE * self.noise, TRAINED * self.start if self.split == "training" else 0.0)
 
     @property
@@ -58,5 +58,5 @@ class StartOrEnd(Record, frozen=True):
         """One line: what was kept, and why."""
         kept = "post-training quantization" if self.is_start else "quantization-aware training"
         text = f"kept the model of {kept}: loss on {self.split} samples {self.start:.5g} before training, {self.end:.5g} after"
-        text += f", which has to gain {self.least:.2g}"
+        text += f", must fall by more than {self.least:.2g}"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"

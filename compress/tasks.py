@@ -1,7 +1,7 @@
 """The `[task]` table of a recipe: what the bundle is for. One record per kind, each with its own keys; `kind` is the tag.
 The noise that a denoising is trained with is in `[train]`.
 
-`export.tasks.table.TASKS` holds what each kind measures and reports.
+`tasks.table.TASKS` holds what each kind measures and reports.
 """
 
 from __future__ import annotations

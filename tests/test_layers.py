@@ -6,6 +6,7 @@ Inside a folder the order is found, not stated: its modules and sub-folders, eac
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -118,6 +119,17 @@ def test_parts_of_a_folder_have_an_order(folder: str) -> None:
 def test_every_top_folder_has_a_place() -> None:
     options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert sorted(options["package-dir"].values()) == sorted(LAYERS)
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]["include"]
+    assert included == [*LAYERS, "tests", "benchmarks"]
+    linked = re.search(r"ln -s (.*) \.$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert linked and sorted(linked[1].split()) == sorted(
+        f"../../../{'toolkit/*' if each == 'toolkit' else each}" for each in LAYERS
+    )
+
+
+def test_the_page_on_architecture_has_this_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)/` \|", page.partition("\n## Folders\n")[2], re.MULTILINE) == [*LAYERS]
 
 
 def test_every_package_is_installed() -> None:

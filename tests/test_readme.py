@@ -90,6 +90,29 @@ def test_paths_in_code_style_exist(document: Path) -> None:
     assert not missing
 
 
+MODULE = re.compile(rf"`(?:tiedae\.)?((?:{'|'.join(PRODUCT)})(?:\.\w+)+)`|-m (tests(?:\.\w+)+)")
+"""A module, or a name in it, in code style or in a command."""
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is that of a module of the repository, or of something in one."""
+    place, parts = ROOT, name.split(".")
+    while parts and ((place / parts[0]).is_dir() or (place / f"{parts[0]}.py").is_file()):
+        place /= parts.pop(0)
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return not parts or (
+        len(parts) == 1 and file.is_file() and re.search(rf"\b{parts[0]}\b", file.read_text("utf-8")) is not None
+    )
+
+
+def test_modules_in_code_style_exist() -> None:
+    files = [*DOCUMENTS, *(path for folder in (*PRODUCT, "tests") for path in sorted((ROOT / folder).rglob("*.py")))]
+    files = [path for path in files if path.parent.name != "decisions"]
+    found = {(names(path), a or b) for path in files for a, b in MODULE.findall(path.read_text(encoding="utf-8"))}
+    values = {"codec.encode", "calibration.json"}  # of a variable, and a file
+    assert len(found) > 20 and not {each for each in found if each[1] not in values and not is_there(each[1])}
+
+
 def test_links_and_paths_are_found() -> None:
     text = "[a](b.md), [c](d/e.png#f 'g'), [h](https://i.org/j), [k](#l), `export/m.py`, `runs/n`, `docs/`"
     assert LINK.findall(text) == ["b.md", "d/e.png"] and MENTION.findall(text) == ["export/m.py", "docs/"]

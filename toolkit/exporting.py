@@ -1,4 +1,4 @@
-"""From a quantized model in Python to a bundle: the recipe that its stages amount to, then `export.assemble`."""
+"""From a quantized model in Python to a bundle: the recipe that its stages amount to, then `toolkit.assemble`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle
-from tiedae.compress.config import CodecConfig, ExportConfig, ModelConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
+from tiedae.compress.config import CodecConfig, ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked
 from tiedae.compress.tasks import Compression, Task

@@ -10,11 +10,12 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
-from tiedae.compress.config import DataConfig, ModelConfig
+from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.labels import without_labels
 from tiedae.compress.lineage import STAGES
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import decode

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.config import Activation, DataConfig, Recipe
+from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import (
     Dataset,
     Samples,
@@ -23,6 +23,7 @@ from tiedae.compress.data import (
 )
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.labels import require_occurring, without_labels
+from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked, require
 from tiedae.compress.scaling import Rule, Scaling

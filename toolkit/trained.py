@@ -167,11 +167,11 @@ class Trained:
         return Original(self.keras, keras_layers(self.models.floating, self.device), self.uncompressed)
 
     def beside(self, verified: Verified, announce: Announce) -> Metrics:
-        from tiedae.verify.stock.measurement import measure_stock
-
         metrics, manifest, recipe = verified.metrics, verified.written.manifest, self.recipe
         samples, files, quality, parity = _TestSamples.of(verified.written.fitted), [], [], []
         if recipe.export.stock:
+            from tiedae.verify.stock.measurement import measure_stock
+
             announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
             train, floating = verified.written.fitted.data.train, self.models.floating
             shown = representative(train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)

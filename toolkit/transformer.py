@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from tiedae.codec.codec import AUTO, Codec, codec_of, load
-from tiedae.compress.config import Activation, DataConfig, Granularity, TrainConfig
+from tiedae.compress.config import DataConfig, Granularity, TrainConfig
 from tiedae.compress.data import CHUNK_BYTES, Dataset, Samples, fit_scaling, kind_of, scales_per_feature
 from tiedae.compress.errors import InputError, RecipeError
+from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.lineage import Lineage, Snapshot
 from tiedae.compress.packages import missing
 from tiedae.compress.scaling import Rule

@@ -256,11 +256,11 @@ def _judge_quality(findings: Findings, limit: ErrorLimit, tolerances: VerifyConf
         if row.precision is not Precision.INT8:
             continue
         loss, fit = limit.lost(row.error, reference), fit_value(row.fidelity)
+        unclear = loss > most and row.noise is not None and row.error - row.noise <= reference
         quality = f"error {row.error:.4g}, {limit.text.format(loss)} against Keras float {reference:.4g}"
+        quality += f" (may be noise: the difference is known to ± {row.noise:.2g})" if unclear else ""
         text = f"{row.file} in {row.runtime}: {quality}, over {evidence.samples_text}{f' ({fit})' if fit else ''}"
         text += most_lost(row.fidelity, evidence.float_fit)
-        unclear = loss > most and row.noise is not None and row.error - row.noise <= reference
-        text += f", which may be noise: 95 % of such samples are within ± {row.noise:.2g}" if unclear else ""
         of, limit_text = {"file": row.file, "runtime": row.runtime}, f"<= {most:g}{limit.unit} beyond noise"
         findings.check(Kind.QUALITY, loss <= most or unclear, loss, limit_text, text, **of)
 

@@ -1,7 +1,7 @@
 """Fuzzing of what reads bytes: files, streams and tables. Any bytes give a result or a TiedaeError, in bounded time and memory.
 
-    python -m tests.export.codec.fuzz [--target NAME] [--seconds 30] [--seed 0]
-    python -m tests.export.codec.fuzz --target NAME --atheris DIR -max_total_time=600
+    python -m tests.codec.fuzz [--target NAME] [--seconds 30] [--seed 0]
+    python -m tests.codec.fuzz --target NAME --atheris DIR -max_total_time=600
 
 The first mutates the corpus blindly. The second is guided by coverage, with atheris (`pip install atheris`, on Linux), whose
 own options follow; DIR is its corpus. Half of the inputs are **sealed**: checksums and identity are made right where the bytes

@@ -383,7 +383,7 @@ def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
 def test_on_samples_that_were_trained_on_a_gain_has_to_be_larger(gain: float, is_start: bool) -> None:
     start = np.full(400, 10.0)
     kept = StartOrEnd.of(start, start * (1 - gain), "training")
-    assert kept.is_start == is_start and "has to gain 0.2; samples that were trained on" in kept.text
+    assert kept.is_start == is_start and "must fall by more than 0.2; samples that were trained on" in kept.text
     assert not StartOrEnd.of(start, start * (1 - gain), "validation").is_start
 
 

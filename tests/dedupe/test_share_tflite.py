@@ -10,9 +10,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.compress.config import ModelConfig
 from tiedae.compress.errors import FormatError, TiedaeError
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.duplicates import copies
 from tiedae.export.tflite.reader import read_tflite

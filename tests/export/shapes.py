@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tiedae.bundle.manifest import ProgramText
@@ -34,6 +33,7 @@ from tiedae.program.operations import OPERATIONS, Operation, Product, Requantize
 from tiedae.program.program import SIGNATURES, Program
 
 from ..conftest import build_program
+from ..registering import Rows, with_rows
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def reshape_in_c(graph: CBuilder, operation: Reshape) -> None:
     graph.step(operation, f"{operation.x} to {operation.y}: reshaped", body, in_place=True)
 
 
-ROWS: Sequence[tuple[Any, Mapping[Any, Any]]] = (
+ROWS: Rows = (
     (OPERATIONS, {"Transpose": Transpose, "Reshape": Reshape}),
     (TFLITE_OPERATIONS, {Transpose: transpose_in_tflite, Reshape: reshape_in_tflite}),
     (ONNX_OPERATIONS, {Transpose: transpose_in_onnx, Reshape: reshape_in_onnx}),
@@ -107,17 +107,9 @@ ROWS: Sequence[tuple[Any, Mapping[Any, Any]]] = (
 """Tables, and their rows for `Transpose` and `Reshape`."""
 
 
-@contextmanager
-def registered() -> Iterator[None]:
+def registered() -> AbstractContextManager[None]:
     """Each table has its rows of `ROWS`."""
-    for table, rows in ROWS:
-        table.update(rows)
-    try:
-        yield
-    finally:
-        for table, rows in ROWS:
-            for key in rows:
-                del table[key]
+    return with_rows(ROWS)
 
 
 VIEWS = ("same", "transposed", "flat")

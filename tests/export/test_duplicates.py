@@ -15,9 +15,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from tiedae.compress.config import ModelConfig
 from tiedae.compress.errors import FormatError
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.export import duplicates as searching
 from tiedae.export.duplicates import copies
 from tiedae.export.model_file import Constant, Contents

@@ -1,7 +1,7 @@
 """Changes of structure leave what is exported as it is, to the byte.
 
 The models of tests/gate (`make.py` there) are lowered, written, and bundled with samples that are made here; no model is
-trained. The sha256 of all that comes of it is that of hashes.json, which `python -m tests.export.test_gate` writes:
+trained. The sha256 of all that comes of it is that of hashes.json, which `python -m tests.gate.test_gate` writes:
 
 split, fused                 what a program holds
 auto/, int8/, c-dense/, …    the files of a program, by `CONFIGS`

@@ -6,8 +6,7 @@ operations of each format.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -25,6 +24,8 @@ from tiedae.export.tflite.builder import TfliteGraphBuilder
 from tiedae.export.tflite.operations import TFLITE_OPERATIONS
 from tiedae.program.lowering import LOWERINGS, LayerLowering, Lowering, decode_dense, encode_dense
 from tiedae.program.operations import OPERATIONS, Operation
+
+from ..registering import Rows, with_rows
 
 
 class BlocksConfig(LayerConfig, frozen=True, tag_field="kind", tag="blocks"):
@@ -148,7 +149,7 @@ def turn_in_c(graph: CBuilder, operation: Turned) -> None:
     graph.step(operation, f"{operation.x} to {operation.y}: strips turned", ["size_t n, i, j, k;", *head, f"        {line}"])
 
 
-ROWS: tuple[tuple[dict[Any, Any], dict[Any, Any]], ...] = (
+ROWS: Rows = (
     (LAYER_KINDS, {"blocks": BlocksConfig}),
     (DIRECTIONS, {"blocks": Directions(BlocksEncoder, BlocksDecoder)}),
     (LOWERINGS, {"blocks": LayerLowering(encode_blocks, decode_blocks)}),
@@ -160,14 +161,6 @@ ROWS: tuple[tuple[dict[Any, Any], dict[Any, Any]], ...] = (
 """Tables of the product, and what the kind adds to each."""
 
 
-@contextmanager
-def registered() -> Iterator[None]:
+def registered() -> AbstractContextManager[None]:
     """Each table has its rows of `ROWS`."""
-    for table, rows in ROWS:
-        table.update(rows)
-    try:
-        yield
-    finally:
-        for table, rows in ROWS:
-            for key in rows:
-                del table[key]
+    return with_rows(ROWS)

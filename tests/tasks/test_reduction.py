@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from tiedae.bundle.task_results import ReductionResult
 from tiedae.codec.backends import ProgramBackend
-from tiedae.compress.config import DataConfig, ModelConfig, Recipe
+from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import TiedaeError
 from tiedae.compress.layer_kinds import layer_tables
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.records import checked
 from tiedae.compress.tasks import Reduction
 from tiedae.export.kinds import Why

@@ -24,9 +24,9 @@ from tiedae.bundle.verdict import (
 )
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Recipe, VerifyConfig
-from tiedae.compress.config import ModelConfig
 from tiedae.compress.data import Dataset, Samples
 from tiedae.compress.errors import RecipeError
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.numbers import number
 from tiedae.compress.records import checked, decode, plain
 from tiedae.compress.tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Reduction

@@ -8,10 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiedae.compress.config import (
-    Activation,
     CodecConfig,
     DataConfig,
-    ModelConfig,
     PruneConfig,
     QuantizeConfig,
     Recipe,
@@ -19,7 +17,8 @@ from tiedae.compress.config import (
     TrainConfig,
 )
 from tiedae.compress.errors import FormatError, RecipeError
-from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.layer_kinds import Activation, LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.records import plain
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, NoiseConfig, NoiseKind, Reduction
 from tiedae.data_sets import ASSETS, DATA_SETS

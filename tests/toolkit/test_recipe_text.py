@@ -17,7 +17,6 @@ from tiedae.compress.config import (
     CodecConfig,
     DataConfig,
     ExportConfig,
-    ModelConfig,
     PruneConfig,
     QuantizeConfig,
     Recipe,
@@ -26,6 +25,7 @@ from tiedae.compress.config import (
     VerifyConfig,
 )
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import Task, task_kind
 from tiedae.data_sets import ASSETS
 from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text, recipe_to_toml

@@ -20,7 +20,6 @@ from tiedae.codec.codec import load
 from tiedae.compress.config import (
     DataConfig,
     ExportConfig,
-    ModelConfig,
     PruneConfig,
     QuantizeConfig,
     Recipe,
@@ -31,6 +30,7 @@ from tiedae.compress.config import (
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError, RecipeError
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import NoiseConfig
 from tiedae.recipe import load_recipe
 from tiedae.searching import early_stopping as stopping

@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
-from tiedae.compress.config import ModelConfig, PruneConfig, Recipe, SearchConfig
+from tiedae.compress.config import PruneConfig, Recipe, SearchConfig
 from tiedae.compress.errors import RecipeError
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.records import within
 
 Value = int | float | str

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tiedae.compress.config import ExportConfig, ModelConfig
+from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError
+from tiedae.compress.model_config import ModelConfig
 from tiedae.export.targets import TARGETS
 from tiedae.program.program import SIGNATURES, require_signature
 from tiedae.runtimes.native_output import quiet

@@ -1,6 +1,6 @@
 """examples/: `make examples` makes examples/c and the other folders of examples/bundle.zip, which compute golden samples.
 
-The sha256 of the files of those others are in examples.json, which `python -m tests.export.native.test_examples` writes.
+The sha256 of the files of those others are in examples.json, which `python -m tests.apps.native.test_examples` writes.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import onnxruntime
 import pytest
-from tiedae.compress.config import ModelConfig
 from tiedae.compress.errors import ExportError
 from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.runtimes.native_output import quiet
