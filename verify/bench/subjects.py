@@ -142,7 +142,9 @@ def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: 
         return
     label = f"{maker.name} {precision} {target}"
     if not path.is_file():
-        cast.skip(label, f"{path.name} is not in the folder {path.parent.name} beside the bundle; a run leaves it there")
+        cast.skip(
+            label, f"{path.name} is not in the folder {path.parent.name} beside the bundle; a run with stock = true has it"
+        )
         return
     try:
         contents = read_model(path)
