@@ -21,6 +21,8 @@ OFF = 2.0
 DEAD = 0.5
 """A hidden layer is reported from this fraction of dead units on; a few cost little. Of the code every dead unit is, but with
 training for rate, which leaves units without a bit on purpose: then as of a hidden layer."""
+LITTLE = 0.5
+"""A result keeps little from this fraction of the error of the mean of the training samples on."""
 LEVEL = 0.95
 """Of the interval that an alarm count has to leave."""
 SHOWN = 8
@@ -33,6 +35,7 @@ class Reason(StrEnum):
     WORSE = "worse than a baseline"
     NO_BETTER = "no better than a baseline"
     CONSTANT = "constant outputs"
+    LITTLE = "keeps little"
     DEAD_UNITS = "dead units"
     ALARM_RATE = "alarm rate"
     BELOW_CHANCE = "AUC below 0.5"
@@ -158,6 +161,12 @@ def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
         yield Finding(Reason.CONSTANT, "y")
 
 
+def _little(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
+    row = verdict.against("mean")
+    if row is not None and row.criterion is Criterion.MSE and row.better and row.ours > LITTLE * row.theirs:
+        yield Finding(Reason.LITTLE, row.baseline, row.ours, row.theirs)
+
+
 def _dead(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
     for row in verdict.layers:
         limit = 0 if row.layer == "code" and not verdict.for_rate else math.ceil(DEAD * row.units) - 1
@@ -225,6 +234,13 @@ def _constant_text(_: Finding, verdict: Verdict) -> str:
     return f"every output is the same on {verdict.observed:,} test samples"
 
 
+def _little_text(finding: Finding, verdict: Verdict) -> str:
+    part = f"{finding.value / finding.limit:.0%} of the squared error of {TITLES[finding.subject]} is left"
+    return (
+        f"{part}: {_against_text(finding, verdict)}. A code of more units, or with training for rate a lower rate, keeps more"
+    )
+
+
 def _dead_text(finding: Finding, verdict: Verdict) -> str:
     layer = verdict.layer(finding.subject)
     named = ", ".join(map(str, layer.dead[:SHOWN])) + (", …" if len(layer.dead) > SHOWN else "")
@@ -257,6 +273,7 @@ RULES: Mapping[Reason, Rule] = {
     Reason.BELOW_CHANCE: Rule(_below_chance, _chance_text),
     Reason.WORSE: Rule(_worse, _worse_text),
     Reason.NO_BETTER: Rule(_no_better, _no_better_text),
+    Reason.LITTLE: Rule(_little, _little_text),
     Reason.ALARM_RATE: Rule(_alarm_rate, _alarm_text),
     Reason.DEAD_UNITS: Rule(_dead, _dead_text),
 }

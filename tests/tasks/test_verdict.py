@@ -43,10 +43,12 @@ from ..samples import images
 RNG = np.random.default_rng(5)
 
 
-def verdict(*gains: tuple[float, float], layers: tuple[LayerUse, ...] = (), constant: bool = False) -> Verdict:
+def verdict(
+    *gains: tuple[float, float], layers: tuple[LayerUse, ...] = (), constant: bool = False, of_mean: float = 5.0
+) -> Verdict:
     rows = tuple(
-        MethodComparison(name, Criterion.MSE, 2.0, 3.0, Estimate((low + high) / 2, low, high))
-        for name, (low, high) in zip(("pca", "mean"), gains, strict=False)
+        MethodComparison(name, Criterion.MSE, 2.0, theirs, Estimate((low + high) / 2, low, high))
+        for (name, theirs), (low, high) in zip((("pca", 3.0), ("mean", of_mean)), gains, strict=False)
     )
     return Verdict(200, 100, 0, RESAMPLES, rows, layers, constant)
 
@@ -73,6 +75,13 @@ def area(value: float) -> Verdict:
         ),
         (verdict((0.0, 0.0), (1, 2)), None, [Reason.NO_BETTER], "no better than PCA"),
         (verdict((1, 2), (-2, -1)), None, [Reason.WORSE], "worse than the mean of the training samples"),
+        (
+            verdict((0.1, 0.5), (1, 2), of_mean=3.9),
+            None,
+            [Reason.LITTLE],
+            "51% of the squared error of the mean of the training samples is left: mean squared error 2 against 3.9;",
+        ),
+        (verdict((0.1, 0.5), (1, 2), of_mean=4.0), None, [], "half of it is kept"),
         (verdict(constant=True), None, [Reason.CONSTANT], "every output is the same on 100 test samples"),
         (verdict(layers=(LayerUse("code", 16, (3, 7)),)), None, [Reason.DEAD_UNITS], "2 of 16 units of the code are dead"),
         (verdict(layers=(LayerUse("code", 16, ()),)), None, [], ""),

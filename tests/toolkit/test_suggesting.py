@@ -21,8 +21,19 @@ from tiedae.compress.tasks import Anomaly
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe
 from tiedae.sources import recipe_data
 from tiedae.suggesting import Wish, suggest
-from tiedae.suggesting.choices import CHOICES, EARLY, KEPT, STEPS, RecipePlan, leading, power_of_two, water_level, window_of
-from tiedae.suggesting.facts import Facts
+from tiedae.suggesting.choices import (
+    CHOICES,
+    EARLY,
+    KEPT,
+    STEPS,
+    RecipePlan,
+    kept_by_default,
+    leading,
+    power_of_two,
+    water_level,
+    window_of,
+)
+from tiedae.suggesting.facts import DataKind, Facts
 
 TASKS = tuple(KEPT)
 
@@ -355,6 +366,20 @@ def test_values_follow_from_the_facts(key: str, task: str, changes: dict, value:
     plan = RecipePlan(task, DataConfig("x.npy"), (), KEPT[task], replace(FACTS, **changes))
     chosen = CHOICES[key](plan)
     assert (None if chosen is None else chosen.value) == value
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "kept"),
+    [
+        ("compression", "signals", 0.99),
+        ("compression", "record", 0.99),
+        ("compression", "images", 0.9),
+        ("compression", "table", 0.9),
+        ("denoising", "record", 0.95),
+    ],
+)
+def test_signals_keep_a_prdn_of_10_percent(task: str, kind: DataKind, kept: float) -> None:
+    assert kept_by_default(task, kind) == kept
 
 
 def test_dark_pictures_have_a_linear_output(tmp_path: Path) -> None:

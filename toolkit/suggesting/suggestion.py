@@ -26,7 +26,7 @@ from tiedae.tasks.neighbourhoods import Pca
 from ..data_sets import DATA_SETS
 from ..recipe import check_inputs, parse_recipe, slug, toml_value
 from ..sources import load_dataset, source_shape
-from .choices import CHOICES, EARLY, KEPT, WINDOWS, Chosen, RecipePlan, SourceSize, default_normal, window_of
+from .choices import CHOICES, EARLY, KEPT, WINDOWS, Chosen, RecipePlan, SourceSize, default_normal, kept_by_default, window_of
 from .facts import Facts, measure
 
 WIDTH = 118
@@ -42,12 +42,12 @@ DECIDED = {"data.source": "--data", "task.kind": "--task"}
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user says: the source, the kind of task, the fraction of the variance that the code keeps, and keys of the recipe
-    (`data.window`) with values that are fixed."""
+    """What a user says: the source, the kind of task, the fraction of the variance that the code keeps (None: by task and kind
+    of data), and keys of the recipe (`data.window`) with values that are fixed."""
 
     source: str
     task: str
-    kept: float
+    kept: float | None
     stated: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -55,7 +55,7 @@ class Wish:
         """The wish of a command line; `settings`: KEY=VALUE each. RecipeError for what is not known."""
         require(task in KEPT, "--task", task, f"one of {', '.join(KEPT)}")
         require(kept is None or 0 < kept < 1, "--keep", kept, "a fraction of the variance, in (0, 1)")
-        return cls(source, task, kept or KEPT[task], dict(map(_setting, settings)))
+        return cls(source, task, kept, dict(map(_setting, settings)))
 
     def table(self, name: str) -> dict[str, Any]:
         """The stated keys of a table."""
@@ -105,7 +105,7 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     splits = load_dataset(config, "linear", base=base, normal=normal)
     _require_enough(splits)
     facts = measure(splits, wish.stated)
-    plan = RecipePlan(wish.task, config, normal, wish.kept, facts)
+    plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts.kind), facts)
     chosen |= {key: choice for key, choose_value in CHOICES.items() if (choice := choose_value(plan)) is not None}
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
     chosen["data.source"] = Chosen(wish.source, _about(facts))
