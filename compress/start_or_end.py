@@ -27,36 +27,54 @@ def standard_error(differences: np.ndarray, groups: np.ndarray | None = None) ->
     return math.sqrt(np.square(sums).sum() * len(sums) / max(1, len(sums) - 1)) / len(differences)
 
 
-class StartOrEnd(Record, frozen=True):
-    """The mean cost of both, by `train.held_out_costs` over samples of `split`, and the standard error of their difference.
-
-    The start is that of post-training quantization.
-    """
+class Change(Record, frozen=True):
+    """A mean over samples before and after training, and the standard error of the difference."""
 
     start: Cost
     end: Cost
     noise: Cost
-    split: Literal["validation", "training"]
 
     @classmethod
-    def of(cls, start: np.ndarray, end: np.ndarray, split: Literal["validation", "training"]) -> StartOrEnd:
-        """That of the costs of the same samples before and after training, float64 [n]."""
-        return cls(float(start.mean()), float(end.mean()), standard_error(start - end), split)
+    def of(cls, start: np.ndarray, end: np.ndarray) -> Change:
+        """That of values of the same samples before and after training, float64 [n]."""
+        return cls(float(start.mean()), float(end.mean()), standard_error(start - end))
+
+    def least(self, fraction: float) -> float:
+        """By how much the mean has to fall: more than chance explains, and than a fraction of it."""
+        return max(BEYOND_NOISE * self.noise, fraction * self.start)
+
+    def fell(self, fraction: float) -> bool:
+        return self.start - self.end > self.least(fraction)
+
+    def text(self, fraction: float) -> str:
+        return f"{self.start:.5g} before training, {self.end:.5g} after, must fall by more than {self.least(fraction):.2g}"
+
+
+class StartOrEnd(Record, frozen=True):
+    """How `train.HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
+
+    The start is that of post-training quantization. The end is kept where both fall: fewer bits at a larger error are another
+    choice than that of the rate, and a smaller error for more bits is too.
+    """
+
+    error: Change
+    cost: Change
+    split: Literal["validation", "training"]
 
     @property
     def is_start(self) -> bool:
         """Whether the start was kept: training gained nothing, or no more than chance or fitting explains."""
-        return not self.start - self.end > self.least
+        return not (self.error.fell(self.fraction) and self.cost.fell(self.fraction))
 
     @property
-    def least(self) -> float:
-        """By how much the cost has to fall."""
-        return max(BEYOND_NOISE * self.noise, TRAINED * self.start if self.split == "training" else 0.0)
+    def fraction(self) -> float:
+        return TRAINED if self.split == "training" else 0.0
 
     @property
     def text(self) -> str:
         """One line: what was kept, and why."""
         kept = "post-training quantization" if self.is_start else "quantization-aware training"
-        text = f"kept the model of {kept}: loss on {self.split} samples {self.start:.5g} before training, {self.end:.5g} after"
-        text += f", must fall by more than {self.least:.2g}"
+        text = f"kept the model of {kept}: squared error on {self.split} samples {self.error.text(self.fraction)}"
+        if self.cost != self.error:
+            text += f"; with the bits of its code {self.cost.text(self.fraction)}"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"

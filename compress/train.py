@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +26,7 @@ from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, code_bits, largest_useful_
 from .records import plain
 from .scaling import require_reachable
 from .splitting import epoch_order
-from .start_or_end import StartOrEnd
+from .start_or_end import Change, StartOrEnd
 from .symmetries import balance_code, centre_code, without_unused_code
 
 Progress = Callable[[str, int, int, int, int, float], None]
@@ -252,7 +252,7 @@ def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:
 def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
     """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and ranges.
 
-    Keeps the model as it is trained if its `held_out_costs` are lower beyond noise, else the model as it is given, after
+    Keeps the model as trained if its held-out errors and costs are lower beyond noise, else the model as it was given, after
     post-training quantization. The history's last record says which, as `kept`. Raises the errors of `fit`, InputError for a
     float model, RecipeError if the model was quantized with another configuration or scaling.
     """
@@ -260,29 +260,39 @@ def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig,
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
-    start, before = model.arrays(), held_out_costs(model, splits, training)
+    start, before = model.arrays(), HeldOut.of(model, splits, training)
     history = fit(model, splits, training, stage="quantize")
-    kept = StartOrEnd.of(before, held_out_costs(model, splits, training), "validation" if splits.validation else "training")
+    kept = before.kept(HeldOut.of(model, splits, training), "validation" if splits.validation else "training")
     if kept.is_start:
         model.restore(start)
     history[-1]["kept"] = plain(kept)
     return history
 
 
-def held_out_costs(model: TiedNetwork, splits: Dataset, training: Training) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class HeldOut:
     """The squared error of each validation sample in scaled values, float64 [n]; of training samples, `CODE_SAMPLES` at most,
-    without any.
-
-    A sample of a model that is trained for rate pays for the bits of its code too, at the empirical entropy of each unit.
+    without any. `costs`: with the bits of its code, at the empirical entropy of each unit, where a model is trained for rate.
     """
-    samples = splits.validation or splits.train
-    chosen = np.arange(len(samples)) if splits.validation else choose(samples, CODE_SAMPLES, training.config.seed)
-    errors, codes = [], []
-    for x, wanted in pairs(samples, chosen, 1000, training.noise(splits), noise_seed(training.config, "validation")):
-        code, y = model.encode_decode(x)
-        errors.append(tf.reduce_sum(tf.square(y - wanted), axis=1).numpy().astype(np.float64))
-        codes.append(code.numpy().reshape(len(code), -1))
-    return np.concatenate(errors) + training.config.rate * code_bits(np.concatenate(codes))
+
+    errors: np.ndarray
+    costs: np.ndarray
+
+    @classmethod
+    def of(cls, model: TiedNetwork, splits: Dataset, training: Training) -> HeldOut:
+        samples = splits.validation or splits.train
+        chosen = np.arange(len(samples)) if splits.validation else choose(samples, CODE_SAMPLES, training.config.seed)
+        errors, codes = [], []
+        for x, wanted in pairs(samples, chosen, 1000, training.noise(splits), noise_seed(training.config, "validation")):
+            code, y = model.encode_decode(x)
+            errors.append(tf.reduce_sum(tf.square(y - wanted), axis=1).numpy().astype(np.float64))
+            codes.append(code.numpy().reshape(len(code), -1))
+        squared = np.concatenate(errors)
+        return cls(squared, squared + training.config.rate * code_bits(np.concatenate(codes)))
+
+    def kept(self, end: HeldOut, split: Literal["validation", "training"]) -> StartOrEnd:
+        """What is to be kept of this start and an end."""
+        return StartOrEnd(Change.of(self.errors, end.errors), Change.of(self.costs, end.costs), split)
 
 
 def init_output_bias(model: TiedNetwork, splits: Dataset) -> bool:

@@ -26,8 +26,8 @@ from tiedae.compress.kernel import OUTLIER_RMS
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
 from tiedae.compress.records import checked
-from tiedae.compress.start_or_end import StartOrEnd, standard_error
-from tiedae.compress.train import held_out_costs, training_step, validation_loss
+from tiedae.compress.start_or_end import Change, StartOrEnd, standard_error
+from tiedae.compress.train import HeldOut, training_step, validation_loss
 
 from .conftest import sparsity_of
 
@@ -350,11 +350,12 @@ def test_quantization_aware_training_keeps_its_end_only_where_that_is_better(
     config = QuantizeConfig(epochs=2, learning_rate=rate)
     quantize_post_training(model, representative(splits.train, 64), config)
     training = Training(TrainConfig(batch_size=32))
-    start, cost = weights(model), held_out_costs(model, splits, training).mean()
+    start, error = weights(model), HeldOut.of(model, splits, training).errors.mean()
     kept = checked(StartOrEnd, train_quantized(model, splits, config, training)[-1]["kept"])
-    assert (kept.is_start, same(weights(model), start), kept.start) == (is_start, is_start, cost)
-    assert held_out_costs(model, splits, training).mean() == (kept.start if is_start else kept.end)
-    assert kept.start > kept.end + 1.96 * kept.noise or is_start
+    assert (kept.is_start, same(weights(model), start), kept.error.start) == (is_start, is_start, error)
+    assert HeldOut.of(model, splits, training).errors.mean() == (kept.error.start if is_start else kept.error.end)
+    assert kept.error.start > kept.error.end + 1.96 * kept.error.noise or is_start
+    assert kept.cost == kept.error and "bits" not in kept.text
     assert ("since [data] validation is 0" in kept.text) == (validation == 0)
     assert ("post-training quantization" if is_start else "quantization-aware training") in kept.text
 
@@ -365,9 +366,29 @@ def test_quantization_aware_training_keeps_its_end_only_where_that_is_better(
 )
 def test_a_gain_that_chance_explains_keeps_the_start(gains: tuple[float, ...], is_start: bool) -> None:
     end = np.full(4, 10.0)
-    kept = StartOrEnd.of(end + gains, end, "validation")
-    assert (kept.is_start, kept.end, kept.start) == (is_start, 10, 10 + np.mean(gains))
-    assert kept.noise == pytest.approx(np.std(gains, ddof=1) / 2)
+    change = Change.of(end + gains, end)
+    assert StartOrEnd(change, change, "validation").is_start == is_start
+    assert (change.end, change.start) == (10, 10 + np.mean(gains))
+    assert change.noise == pytest.approx(np.std(gains, ddof=1) / 2)
+
+
+FALLS, STAYS, RISES = Change(10.0, 9.0, 0.1), Change(10.0, 10.0, 0.1), Change(9.0, 10.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "cost", "is_start"),
+    [
+        (FALLS, FALLS, False),
+        (FALLS, STAYS, True),
+        (STAYS, FALLS, True),
+        (RISES, FALLS, True),
+        (FALLS, RISES, True),
+    ],
+)
+def test_error_and_cost_both_have_to_fall(error: Change, cost: Change, is_start: bool) -> None:
+    kept = StartOrEnd(error, cost, "validation")
+    assert kept.is_start == is_start
+    assert ("with the bits of its code" in kept.text) == (cost != error)
 
 
 def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
@@ -382,16 +403,18 @@ def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
 @pytest.mark.parametrize(("gain", "is_start"), [(0.019, True), (0.021, False)])
 def test_on_samples_that_were_trained_on_a_gain_has_to_be_larger(gain: float, is_start: bool) -> None:
     start = np.full(400, 10.0)
-    kept = StartOrEnd.of(start, start * (1 - gain), "training")
+    change = Change.of(start, start * (1 - gain))
+    kept = StartOrEnd(change, change, "training")
     assert kept.is_start == is_start and "must fall by more than 0.2; samples that were trained on" in kept.text
-    assert not StartOrEnd.of(start, start * (1 - gain), "validation").is_start
+    assert not StartOrEnd(change, change, "validation").is_start
 
 
 def test_what_is_kept_of_a_model_trained_for_rate_pays_for_its_bits(make_splits) -> None:
     splits, model = make_splits(validation=32), model_of()
     fit(model, splits, TrainConfig(epochs=2, batch_size=32, rate=0.01))
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
-    free, paid = (held_out_costs(model, splits, Training(TrainConfig(rate=rate))).mean() for rate in (0.0, 0.01))
+    held = HeldOut.of(model, splits, Training(TrainConfig(rate=0.01)))
+    free, paid = held.errors.mean(), held.costs.mean()
     x = splits.validation.scaling.apply(splits.validation.take(np.arange(32)))
     codes = np.rint(model.encoder(x).numpy() / model.code_scale)
     counts = [np.unique(unit, return_counts=True)[1] / 32 for unit in codes.T]
