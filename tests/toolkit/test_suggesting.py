@@ -33,7 +33,7 @@ from tiedae.suggesting.choices import (
     water_level,
     window_of,
 )
-from tiedae.suggesting.facts import DataKind, Facts
+from tiedae.suggesting.facts import Facts
 
 TASKS = tuple(KEPT)
 
@@ -369,17 +369,20 @@ def test_values_follow_from_the_facts(key: str, task: str, changes: dict, value:
 
 
 @pytest.mark.parametrize(
-    ("task", "kind", "kept"),
+    ("task", "changes", "kept"),
     [
-        ("compression", "signals", 0.99),
-        ("compression", "record", 0.99),
-        ("compression", "images", 0.9),
-        ("compression", "table", 0.9),
-        ("denoising", "record", 0.95),
+        ("compression", {"kind": "signals"}, 0.99),
+        ("compression", {"kind": "record"}, 0.99),
+        # 3 · 64 · (2 · 12 / 255)² / 12 = 0.1417, and 0.5 · 0.025 of 166 is 2.075
+        ("compression", {"kind": "record", "reach": 12.0}, 0.932),
+        ("compression", {"kind": "record", "reach": 30.0}, 0.9),
+        ("compression", {"kind": "images"}, 0.9),
+        ("compression", {"kind": "table"}, 0.9),
+        ("denoising", {"kind": "record"}, 0.95),
     ],
 )
-def test_signals_keep_a_prdn_of_10_percent(task: str, kind: DataKind, kept: float) -> None:
-    assert kept_by_default(task, kind) == kept
+def test_signals_keep_what_rounding_leaves(task: str, changes: dict, kept: float) -> None:
+    assert kept_by_default(task, replace(FACTS, **changes)) == kept
 
 
 def test_dark_pictures_have_a_linear_output(tmp_path: Path) -> None:

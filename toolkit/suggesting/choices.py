@@ -19,13 +19,13 @@ from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL
 from tiedae.compress.tasks import LARGEST_DEVIATION, Reduction, held_out_samples
 
-from .facts import DataKind, Facts
+from .facts import Facts
 
 KEPT: Mapping[str, float] = {"compression": 0.9, "anomaly": 0.8, "denoising": 0.95, "reduction": 0.8}
 """Fraction of the variance that the code keeps by default, by the kind of task."""
 SIGNALS_KEPT = 0.99
-"""The same for compression of signals, a PRDN of 10 %: up to about 9 % an ECG is of good quality (Zigel, Cohen & Katz 2000).
-A few components of smooth signals keep 0.9, which is 1 to 3 bits a window."""
+"""The same for compression of signals, at most: a PRDN of 10 %. Up to about 9 % an ECG is of good quality (Zigel, Cohen & Katz
+2000). A few components of smooth signals keep 0.9, which is 1 to 3 bits a window."""
 LINEAR = 16
 """Components that have a unit each in a code that is trained for rate; of those beyond, `FOLDED` share one."""
 FOLDED = 3
@@ -173,9 +173,20 @@ def leading(variances: np.ndarray, kept: float) -> int:
     return min(len(variances), 1 + int(np.searchsorted(sums, kept * sums[-1])))
 
 
-def kept_by_default(task: str, kind: DataKind) -> float:
-    """The fraction of the variance that the code keeps where the user states none."""
-    return SIGNALS_KEPT if task == "compression" and kind in ("record", "signals") else KEPT[task]
+def kept_by_default(task: str, facts: Facts) -> float:
+    """The fraction of the variance that the code keeps where the user states none.
+
+    Of signals not more than leaves an error beside which rounding to bytes is within half of `max_quality_loss`.
+    """
+    if task != "compression" or facts.kind not in ("record", "signals"):
+        return KEPT[task]
+    lost = rounding_error(facts) / (PCA_GAIN * VerifyConfig().max_quality_loss / 2 * sum(facts.variances))
+    return float(np.clip(round(1 - lost, 3), KEPT[task], SIGNALS_KEPT))
+
+
+def rounding_error(facts: Facts) -> float:
+    """The squared error of a sample that rounding to bytes adds, in scaled values."""
+    return ROUNDINGS * facts.inputs * (2 * facts.reach / 255) ** 2 / 12
 
 
 def power_of_two(value: float, least: int, most: int) -> int:
@@ -295,12 +306,10 @@ def _fine_decay(plan: RecipePlan) -> Chosen | None:
 def _most_lost(plan: RecipePlan) -> Chosen | None:
     if plan.task != "compression" or plan.facts.kind != "table":
         return None
-    step = 2 * plan.facts.reach / 255
-    noise = ROUNDINGS * plan.facts.inputs * step**2 / 12
-    lost = noise / (PCA_GAIN * (1 - plan.kept) * float(plan.variances.sum()))
+    lost = rounding_error(plan.facts) / (PCA_GAIN * (1 - plan.kept) * float(plan.variances.sum()))
     if lost < LEAST_LOST:
         return None
-    text = f"scaled values reach {plan.facts.reach:.3g}, so that a byte has steps of {step:.2g}"
+    text = f"scaled values reach {plan.facts.reach:.3g}, so that a byte has steps of {2 * plan.facts.reach / 255:.2g}"
     return Chosen(round(VerifyConfig().max_quality_loss + lost, 2), f"{text}: that alone may add {lost:.0%} to the error")
 
 

@@ -105,7 +105,7 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     splits = load_dataset(config, "linear", base=base, normal=normal)
     _require_enough(splits)
     facts = measure(splits, wish.stated)
-    plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts.kind), facts)
+    plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts), facts)
     chosen |= {key: choice for key, choose_value in CHOICES.items() if (choice := choose_value(plan)) is not None}
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
     chosen["data.source"] = Chosen(wish.source, _about(facts))
