@@ -347,6 +347,7 @@ FACTS = Facts(
         ("verify.max_quality_loss", "compression", {"kind": "table"}, None),
         # 3 · 64 · (2 · 25.5 / 255)² / 12 = 0.64 of half of 16.6: 7.7 % beside 5 %
         ("verify.max_quality_loss", "compression", {"kind": "table", "reach": 25.5}, 0.13),
+        ("verify.max_quality_loss", "compression", {"kind": "record", "reach": 25.5}, 0.13),
         ("verify.max_quality_loss", "compression", {"reach": 25.5}, None),
         ("verify.max_quality_loss", "anomaly", {"kind": "table", "reach": 25.5}, None),
         ("codec.classes", "compression", {}, 16),

@@ -304,7 +304,7 @@ def _fine_decay(plan: RecipePlan) -> Chosen | None:
 
 
 def _most_lost(plan: RecipePlan) -> Chosen | None:
-    if plan.task != "compression" or plan.facts.kind != "table":
+    if plan.task != "compression" or plan.facts.kind == "images":
         return None
     lost = rounding_error(plan.facts) / (PCA_GAIN * (1 - plan.kept) * float(plan.variances.sum()))
     if lost < LEAST_LOST:
