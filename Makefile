@@ -66,15 +66,10 @@ bench-strangers: $(READY)
 bench-carry: $(READY)
 	$(BIN)/python benchmarks/carry.py --json build/carry.json --table build/carry.md
 
-# Does a test fail for every change of a line? docs/trust.md says what was found. Changes the module in place, and back.
-MODULE ?= interpreter
+# Does a test fail for every change of a line? docs/trust.md says what was found. `make mutation MODULE=kernel` runs one of mutation/.
 mutation: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),mutation]'
-	mkdir -p build && rm -f build/$(MODULE).sqlite
-	$(BIN)/cosmic-ray init mutation/$(MODULE).toml build/$(MODULE).sqlite
-	$(BIN)/cr-filter-operators build/$(MODULE).sqlite mutation/operators.toml
-	$(BIN)/cosmic-ray exec mutation/$(MODULE).toml build/$(MODULE).sqlite
-	$(BIN)/cr-report --surviving-only --show-diff build/$(MODULE).sqlite
+	$(BIN)/python benchmarks/mutants.py $(MODULE) --json build/mutants.json
 
 # Folders of the bundle in examples/. Tests make them again and compare every byte of examples/c, and hashes of the others.
 EXAMPLE := build/example

@@ -1,6 +1,7 @@
 """Whether the structure of the product holds: exported bytes, the order of folders, a target from outside, lines.
 
     python benchmarks/structure.py --json structure.json
+    python benchmarks/structure.py --mutants --json structure.json      # with benchmarks/mutants.py
 
 The gate is tests/gate/test_gate.py, the order of folders that of tests/test_layers.py, the target that of `wheel_target`.
 """
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 from kind_steps import kind_row
+from mutants import mutant_rows
 from rows import Row, arguments_of, report
 from shapes import shapes_row
 from tiedae.assemble import STAGES
@@ -26,8 +28,10 @@ BEFORE = 50_172
 
 
 def main() -> int:
-    arguments = arguments_of(__doc__ or "").parse_args()
-    return report("Structure", lambda _: structure_rows(), arguments.json)
+    parser = arguments_of(__doc__ or "")
+    parser.add_argument("--mutants", action="store_true", help="with mutation tests of all modules of mutation/, minutes each")
+    arguments = parser.parse_args()
+    return report("Structure", lambda _: structure_rows() + (mutant_rows() if arguments.mutants else []), arguments.json)
 
 
 def structure_rows() -> list[Row]:

@@ -27,8 +27,8 @@ class Differences:
     are not finite (these count).
     """
 
-    count: int = 0
-    differing: int = 0
+    count: int
+    differing: int
     largest: float = 0.0
     mean: float = 0.0
     full_scale: float = 0.0

@@ -25,9 +25,25 @@ def test_truth_values_and_floats():
     assert place(found.samples[0]) == "[0, 0]: got 1.5, expected 1"
 
 
-@pytest.mark.parametrize(("got", "problem"), [(["a", "b"], ""), (["a", "c"], "1 of 2 values of <U1 differ, first at [1]")])
+@pytest.mark.parametrize(
+    ("got", "problem"),
+    [
+        (["a", "b"], ""),
+        (["a", "c"], "1 of 2 values of <U1 differ, first at [1]"),
+        (["c", "d"], "2 of 2 values of <U1 differ, first at [0]"),
+    ],
+)
 def test_values_without_a_distance_are_equal_or_not(got, problem):
-    assert differences(np.array(["a", "b"]), np.array(got)).problem == problem
+    found = differences(np.array(["a", "b"]), np.array(got))
+    assert found.problem == problem
+    assert (found.largest, found.mean, found.full_scale, found.histogram, found.samples) == (0, 0, 0, {}, ())
+
+
+def test_the_three_largest_of_many_are_shown():
+    got = np.random.default_rng(0).permutation(1000)
+    found = differences(np.zeros_like(got), got)
+    assert [sample[2] for sample in found.samples] == [999, 998, 997]
+    assert all(got[index] == value for (index,), _, value in found.samples)
 
 
 def test_what_does_not_compare_counts_as_differing():

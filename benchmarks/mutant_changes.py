@@ -1,0 +1,131 @@
+"""Small changes of modules, made by cosmic-ray's operators."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tiedae.compress.errors import DataError
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a file: its whole changed source, and `what` it is, wherever the lines move to."""
+
+    file: Path
+    what: str
+    source: str = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(f"{self.file}\n{self.source}".encode()).hexdigest()[:16]
+
+
+def files_of(root: Path, names: Sequence[str]) -> tuple[Path, ...]:
+    """Modules, and those of folders, relative to `root`. Raises DataError for a name that is neither."""
+    files: list[Path] = []
+    for name in names:
+        path = root / name
+        found = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        if not found or not path.exists():
+            raise DataError(f"{name}: not found, must be a module or a folder of modules")
+        files += [file.relative_to(root) for file in found]
+    return tuple(files)
+
+
+def changes_of(root: Path, files: Sequence[Path], excluded: Sequence[str] = ()) -> list[Change]:
+    """All changes that Python compiles to other code; `excluded`: expressions for names of operators."""
+    return [change for file in files for change in _file_changes(root, file, excluded)]
+
+
+def _file_changes(root: Path, file: Path, excluded: Sequence[str]) -> Iterator[Change]:
+    source = (root / file).read_text("utf-8")
+    seen, same = {_evaluated(source)}, Counter[str]()
+    for changed in _sources(source, excluded):
+        code = _evaluated(changed)
+        if code and code not in seen:
+            seen.add(code)
+            what = f"{file} {_difference(source, changed)}"
+            same[what] += 1
+            yield Change(file, f"{what} ({same[what]})" if same[what] > 1 else what, changed)
+
+
+def _sources(source: str, excluded: Sequence[str]) -> Iterator[str]:
+    from cosmic_ray.ast import ast_nodes, get_ast  # pyright: ignore[reportMissingImports]
+    from cosmic_ray.mutating import mutate_code  # pyright: ignore[reportMissingImports]
+    from cosmic_ray.plugins import get_operator, operator_names  # pyright: ignore[reportMissingImports]
+
+    nodes = list(ast_nodes(get_ast(source)))
+    for name in operator_names():
+        kind = get_operator(name)
+        if kind.arguments() or any(re.match(expression, name) for expression in excluded):
+            continue
+        positions = sum(len(list(kind().mutation_positions(node))) for node in nodes)
+        yield from (mutate_code(source, kind(), occurrence) for occurrence in range(positions))
+
+
+class _Unannotated(ast.NodeTransformer):
+    """Leaves out annotations inside functions, which `from __future__ import annotations` never evaluates."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        for part in ast.walk(node):
+            if isinstance(part, ast.arg):
+                part.annotation = None
+            elif isinstance(part, ast.AnnAssign):
+                part.annotation = ast.Constant("")
+        return self.generic_visit(node)
+
+
+def _evaluated(source: str) -> str:
+    """The code without what is never evaluated; empty where Python does not compile it."""
+    try:
+        compile(source, "changed", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return ""
+    tree = ast.parse(source)
+    return ast.dump(_Unannotated().visit(tree) if "from __future__ import annotations" in source else tree)
+
+
+def _difference(old: str, new: str) -> str:
+    """`function: line`, in which the change is ⟦old → new⟧."""
+    head = _shared(old, new)
+    tail = _shared(old[head:][::-1], new[head:][::-1])
+    head -= _token_length(old[:head][::-1])
+    tail -= _token_length(old[len(old) - tail :])
+    ends = len(old) - tail, len(new) - tail
+    start, end = old.rfind("\n", 0, head) + 1, old.find("\n", ends[0])
+    line = f"{old[start:head]}⟦{old[head : ends[0]].strip()} → {new[head : ends[1]].strip()}⟧{old[ends[0] : end]}"
+    number = old.count("\n", 0, head) + 1
+    return f"{_definition(old, number)}: {' '.join(line.split())}"
+
+
+def _shared(one: str, other: str) -> int:
+    """The length of the common prefix."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _token_length(text: str) -> int:
+    """Of the word, number or operator that the text begins with."""
+    found = re.match(r"[\w.]+|[-+*/%@&|^~<>=!]+", text)
+    return len(found[0]) if found else 0
+
+
+def _definition(source: str, line: int) -> str:
+    """The dotted name of the class or function around a line; `module` outside."""
+    names, nodes = [], ast.parse(source).body
+    while inner := [
+        n for n in nodes if isinstance(n, ast.ClassDef | ast.FunctionDef) and _first(n) <= line <= (n.end_lineno or 0)
+    ]:
+        names.append(inner[0].name)
+        nodes = [node for node in ast.walk(inner[0]) if node is not inner[0]]
+    return ".".join(names) or "module"
+
+
+def _first(node: ast.ClassDef | ast.FunctionDef) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
