@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tiedae.compress.errors import DataError
 
@@ -56,17 +59,28 @@ def _file_changes(root: Path, file: Path, excluded: Sequence[str]) -> Iterator[C
 
 
 def _sources(source: str, excluded: Sequence[str]) -> Iterator[str]:
+    """What `cosmic_ray.mutating.mutate_code` gives for each operator and place; the tree is parsed once."""
     from cosmic_ray.ast import ast_nodes, get_ast  # pyright: ignore[reportMissingImports]
-    from cosmic_ray.mutating import mutate_code  # pyright: ignore[reportMissingImports]
     from cosmic_ray.plugins import get_operator, operator_names  # pyright: ignore[reportMissingImports]
 
-    nodes = list(ast_nodes(get_ast(source)))
-    for name in operator_names():
-        kind = get_operator(name)
-        if kind.arguments() or any(re.match(expression, name) for expression in excluded):
-            continue
-        positions = sum(len(list(kind().mutation_positions(node))) for node in nodes)
-        yield from (mutate_code(source, kind(), occurrence) for occurrence in range(positions))
+    names = [name for name in operator_names() if not any(re.match(expression, name) for expression in excluded)]
+    operators = [get_operator(name)() for name in names if not get_operator(name).arguments()]
+    starts = [0, *itertools.accumulate(map(len, source.splitlines(keepends=True)))]
+    for node in ast_nodes(get_ast(source)):
+        for operator in operators:
+            for index in range(len(list(operator.mutation_positions(node)))):
+                changed = operator.mutate(_copied(node), index)
+                line, column = node.get_start_pos_of_prefix() if changed is None else node.start_pos
+                code = "" if changed is None else changed.get_code(include_prefix=False)
+                yield source[: starts[line - 1] + column] + code + source[starts[node.end_pos[0] - 1] + node.end_pos[1] :]
+
+
+def _copied(node: Any) -> Any:
+    """A node of a tree and what is below it, with the same parent."""
+    parent, node.parent = node.parent, None
+    copied = copy.deepcopy(node)
+    node.parent = copied.parent = parent
+    return copied
 
 
 class _Unannotated(ast.NodeTransformer):
