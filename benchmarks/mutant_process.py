@@ -92,20 +92,10 @@ class Tests:
         for name in self._own():
             del sys.modules[name]
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
-        few = {} if examples is None else {"max_examples": examples}
-        hypothesis.settings.register_profile("mutants", derandomize=True, deadline=None, phases=phases, **few)
+        most = hypothesis.settings().max_examples if examples is None else examples
+        hypothesis.settings.register_profile("mutants", derandomize=True, deadline=None, phases=phases, max_examples=most)
         watch = _Watch(self, examples, properties)
-        options = [
-            "-x",
-            "-q",
-            "-n",
-            "0",
-            "-p",
-            "no:cacheprovider",
-            "--tb=native",
-            "--assert=plain",
-            "--hypothesis-profile=mutants",
-        ]
+        options = "-x -q -n 0 -p no:cacheprovider --tb=native --assert=plain --hypothesis-profile=mutants".split()
         with _imported(self.root, change):
             code = int(pytest.main([*options, f"--basetemp={self.folder}", *self.tests], plugins=[watch]))
         if properties and code == pytest.ExitCode.NO_TESTS_COLLECTED:

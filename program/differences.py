@@ -96,8 +96,8 @@ def _largest(size: np.ndarray, expected: np.ndarray, got: np.ndarray) -> tuple[S
     flat = size.ravel()
     places = np.flatnonzero(flat)
     if len(places) > SHOWN:
-        threshold = np.partition(flat[places], -SHOWN)[-SHOWN]
-        places = places[flat[places] >= threshold]
+        kth = len(places) - SHOWN
+        places = places[flat[places] >= np.partition(flat[places], kth)[kth]]
     places = places[np.argsort(-flat[places].astype(np.float64), kind="stable")][:SHOWN]
     return tuple(sample_at(index, expected, got) for index in places)
 

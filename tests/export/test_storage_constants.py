@@ -12,7 +12,7 @@ from tiedae.program.score_graph import CONSTANTS, SCORE
 from ..conftest import build_program
 
 OFFSETS = np.array([0.0, 2.0, 3.0], np.float32)
-SCALES = np.float32(0.5).reshape(())
+SCALES = np.array(0.5, np.float32)
 SCALING = {OFFSET: OFFSETS, SCALE: SCALES}
 VALUES = {name: np.full(2, i, np.float32) for i, name in enumerate(CONSTANTS)}
 
