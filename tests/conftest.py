@@ -191,6 +191,8 @@ def smallest_recipe(source: str = "x.npy", *, data: str = "", more: str = "") ->
     return f"[data]\nsource = '{source}'\n{data}\n[model]\nlayers = [{{units = 3}}]\n{more}"
 
 
+ONE_FORMAT = '[export]\nstock = false\ntargets = ["tflite"]\n'
+"""At the end of a recipe: a run of half the time."""
 RECIPE = """
 name = "mini"
 [data]

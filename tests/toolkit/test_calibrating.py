@@ -12,6 +12,8 @@ import pytest
 from tiedae.calibration import read_calibration, write_calibration
 from tiedae.cli import main
 
+from ..conftest import ONE_FORMAT
+
 
 @pytest.fixture
 def folder(recipe_file: Path, tmp_path: Path) -> Path:
@@ -53,7 +55,7 @@ def test_calibrate_writes_ranges_a_page_and_what_it_found(finished_run: Path, fo
 def test_the_file_that_a_run_without_refinements_leaves_is_what_calibrate_makes(folder: Path) -> None:
     """Refinements change the model that a run calibrates."""
     recipe, made = folder / "mini.toml", folder / "made.json"
-    recipe.write_text(recipe.read_text().replace("samples = 64", "samples = 64\nrefinements = []"))
+    recipe.write_text(recipe.read_text().replace("samples = 64", "samples = 64\nrefinements = []") + ONE_FORMAT)
     assert run("run", recipe, "--out", folder / "plain", "-q") == 0
     assert run("calibrate", recipe, "--model", folder / "plain" / "model", "--out", made, "-q") == 0
     assert made.read_bytes() == (folder / "plain" / "model" / "calibration.json").read_bytes()
@@ -62,7 +64,7 @@ def test_the_file_that_a_run_without_refinements_leaves_is_what_calibrate_makes(
 def with_calibration(folder: Path, more: str = "") -> Path:
     path = folder / "mini.toml"
     text = path.read_text().replace("samples = 64", f'samples = 64\ncalibration = "made.json"\n{more}')
-    path.write_text(text)
+    path.write_text(text + ONE_FORMAT)
     return path
 
 

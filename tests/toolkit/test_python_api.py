@@ -35,7 +35,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     assert all(np.array_equal(before[name], values) for name, values in model.arrays().items())
     assert small.quantized and not model.quantized
     folder = tmp_path_factory.mktemp("made") / "clothes"
-    bundle = ta.export_bundle(small, folder, data=data, verbose=False)
+    bundle = ta.export_bundle(small, folder, data=data, export=ExportConfig(stock=False), verbose=False)
     return data, model, small, bundle
 
 

@@ -17,6 +17,8 @@ from tiedae.export.kinds import Kind, Precision
 from tiedae.recipe import load_recipe
 from tiedae.run_artifacts import load_test
 
+from ..conftest import ONE_FORMAT
+
 NAMES = ("pressure", "flow", "noise", "still", "tiny", "huge")
 
 RECIPE = """
@@ -164,7 +166,7 @@ def test_a_calibration_belongs_to_its_scales_of_each_column(bundle: Path, plant:
     folder = shutil.copytree(plant, tmp_path / "plant", ignore=shutil.ignore_patterns("out"))
     out, model = folder / "c.json", plant / "out" / "model"
     assert main(["calibrate", str(folder / "plant.toml"), "--model", str(model), "--out", str(out), "-q"]) == 0
-    named = RECIPE.replace("samples = 64", 'samples = 64\ncalibration = "c.json"')
+    named = RECIPE.replace("samples = 64", 'samples = 64\ncalibration = "c.json"') + ONE_FORMAT
     one_scale = r"minmax of each value, must be minmax \(− .*\) / "
     for data, wrong in (("per_feature = false", one_scale), ('scaling = "standard"', "minmax of each value, must be standard")):
         (folder / "other.toml").write_text(named.replace("[model]", f"{data}\n[model]"))
@@ -178,7 +180,9 @@ def test_one_scale_for_all_loses_the_small_columns_and_says_which(plant: Path, t
     """What every table did before scales were per column."""
     recipe = load_recipe(plant / "plant.toml")
     assert structs.replace(recipe.data, per_feature=False) != recipe.data
-    (plant / "one.toml").write_text(RECIPE.replace("[model]", "per_feature = false\n[model]").replace("5.0", "1e9"))
+    (plant / "one.toml").write_text(
+        RECIPE.replace("[model]", "per_feature = false\n[model]").replace("5.0", "1e9") + ONE_FORMAT
+    )
     assert main(["run", str(plant / "one.toml"), "--out", str(tmp_path / "one")]) == 0
     lost = {warning.column for warning in read_metrics(tmp_path / "one" / "bundle" / "metrics.json").warnings}
     assert {"flow", "tiny", "still"} <= lost
