@@ -84,10 +84,10 @@ def test_what_a_bundle_keeps_is_not_taken_where_it_was_changed(bundle: Bundle, s
 def test_a_baseline_that_has_to_be_surpassed_is_a_check(
     bundle: Bundle, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """This run of seconds is better than the mean and worse than PCA: amber alone, until the manifest names PCA."""
+    """This run of seconds is worse than PCA and keeps little: amber alone, until the manifest names PCA."""
     assert main(["verify", str(bundle.path), "--junit", str(tmp_path / "j.xml"), "--markdown", str(tmp_path / "m.md")]) == 0
     shown = capsys.readouterr().out
-    assert "! verdict: no good, although every file is right (1 finding, as the run found)" in shown
+    assert "! verdict: no good, although every file is right (2 findings, as the run found)" in shown
     assert "! worse than PCA: mean squared error " in shown and "all " in shown
     junit, markdown = ((tmp_path / name).read_text(encoding="utf-8") for name in ("j.xml", "m.md"))
     assert '<testsuite name="findings"' in junit and 'failures="0"' in junit and "worse than PCA" in junit
