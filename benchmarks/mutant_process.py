@@ -95,7 +95,7 @@ class Tests:
         most = hypothesis.settings().max_examples if examples is None else examples
         hypothesis.settings.register_profile("mutants", derandomize=True, deadline=None, phases=phases, max_examples=most)
         watch = _Watch(self, examples, properties)
-        options = "-x -q -n 0 -p no:cacheprovider --tb=native --assert=plain --hypothesis-profile=mutants".split()
+        options = ["-x", "-q", "-n0", "-pno:cacheprovider", "--tb=native", "--assert=plain", "--hypothesis-profile=mutants"]
         with _imported(self.root, change):
             code = int(pytest.main([*options, f"--basetemp={self.folder}", *self.tests], plugins=[watch]))
         if properties and code == pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -42,7 +42,7 @@ for old, new in changes:
     Path("count").unlink(missing_ok=True)
     change = Change(Path("tiny.py"), "", source.replace(old, new))
     outcome = tests.run(change, 7)
-    outcomes.append([outcome.name, outcome.test, Path("count").exists() and Path("count").stat().st_size])
+    outcomes.append([outcome.name, outcome.test, Path("count").stat().st_size if outcome.name == "survived" else 0])
 print(json.dumps(outcomes))
 """
 RESUMED = """
@@ -82,10 +82,10 @@ def test_a_change_is_killed_survives_or_runs_out_of_time(tiny: Path, benchmarks_
     changes = {
         ("", ""): ["survived", "", 7],  # of the 50 examples
         ("x >= 0", "x > 0"): ["survived", "", 7],
-        ("x >= 0", "x < 0"): ["killed", small, False],
-        ("x -= 1", "x -= 0"): ["time", "", 1],
-        ("def clip", "def clap"): ["killed", "", False],
-        ("x > 5", "x > 6.5"): ["killed", "test_tiny.py::test_large", 2],
+        ("x >= 0", "x >= -9"): ["killed", small, 0],
+        ("x -= 1", "x -= 0"): ["time", "", 0],
+        ("def clip", "def clap"): ["killed", "", 0],
+        ("x > 5", "x > 6.5"): ["killed", "test_tiny.py::test_large", 0],
         ("else 0", "else 0 "): ["survived", "", 7],
     }
     done = run(PROGRAM, json.dumps(list(changes)), tiny, benchmarks_folder)
