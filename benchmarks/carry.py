@@ -130,7 +130,7 @@ def name_of(outcome: Outcome) -> str:
 def rows_of(outcomes: Sequence[Outcome], left_out: int = 0) -> list[Row]:
     """The rows of these runs, and of how many that were not made; a row without any figure is infinite."""
     failed = [name_of(outcome) for outcome in outcomes if outcome.failed]
-    lenient = [f"{name_of(outcome)} passed by a wider limit of its recipe" for outcome in outcomes if outcome.lenient]
+    lenient = [f"{name_of(outcome)} passed by {outcome.lenient}" for outcome in outcomes if outcome.lenient]
     losses = {name_of(outcome): loss for outcome in outcomes if (loss := outcome.loss) is not None}
     methods = {name_of(outcome): ratio for outcome in outcomes if (ratio := outcome.qat_vs_ptq) is not None}
     lost = sorted({outcome.name for outcome in outcomes if outcome.pca_lost})
@@ -198,9 +198,8 @@ def cells_of(group: Sequence[Outcome]) -> list[str]:
 
 
 def exit_text(outcome: Outcome) -> str:
-    return bold(
-        f"{outcome.recipe_exit or outcome.run_exit}{' (wider limit)' * outcome.lenient}", outcome.failed or outcome.lenient
-    )
+    lenient = f" ({outcome.lenient})" if outcome.lenient else ""
+    return bold(f"{outcome.recipe_exit or outcome.run_exit}{lenient}", outcome.failed or bool(lenient))
 
 
 def ratio(value: float | None, reach: float) -> str:

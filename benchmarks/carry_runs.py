@@ -26,6 +26,7 @@ from tiedae.compress.errors import CheckError, InputError
 from tiedae.compress.files import write_atomic
 from tiedae.compress.records import Record, decode, encode, load_json
 from tiedae.export.kinds import Precision, Stage
+from tiedae.recipe import load_recipe
 
 METHODS = Path(__file__).with_name("carry_methods.py")
 TIEDAE = str(Path(sys.executable).with_name("tiedae"))
@@ -51,7 +52,7 @@ class Outcome(Record, frozen=True):
     """What came of a run. `recipe_exit` and `run_exit`: exit codes, None where it was not started; `message`: why it failed.
 
     `measure` of the task, with its figure for the `floating` model and the worst `int8` file; None where there is none.
-    `findings` of the verdict.
+    `findings` of the verdict. `limit`: what a compression may lose, by its recipe.
     """
 
     name: str
@@ -67,17 +68,18 @@ class Outcome(Record, frozen=True):
     methods: Methods | None = None
     pca: PcaGain | None = None
     findings: tuple[str, ...] = ()
+    limit: float = VerifyConfig().max_quality_loss
 
     @property
     def failed(self) -> bool:
         return self.recipe_exit != 0 or self.run_exit != 0
 
     @property
-    def lenient(self) -> bool:
-        """Whether the run passed by a limit on quality that its recipe made wider than the default one."""
-        if self.failed or self.task != "compression" or self.loss is None:
-            return False
-        return self.loss > 1 + VerifyConfig().max_quality_loss
+    def lenient(self) -> str:
+        """Why the run passed although it lost more than the default limit on quality; "" where it did not."""
+        if self.failed or self.task != "compression" or self.loss is None or self.loss <= 1 + VerifyConfig().max_quality_loss:
+            return ""
+        return "wider limit" if self.loss <= 1 + self.limit else "noise"
 
     @property
     def loss(self) -> float | None:
@@ -129,7 +131,9 @@ class Job:
         if not self.done:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.file, encode(self._made()))
-        return decode(Outcome, load_json(self.file.read_bytes(), self.file), self.file)
+        outcome = decode(Outcome, load_json(self.file.read_bytes(), self.file), self.file)
+        recipe = self.folder / "recipe.toml"
+        return replace(outcome, limit=load_recipe(recipe).verify.max_quality_loss) if recipe.exists() else outcome
 
     @property
     def recipe_command(self) -> list[str]:

@@ -162,13 +162,18 @@ def test_one_bad_run_is_not_hidden_by_others(
     assert found == pytest.approx(value) and not ok
 
 
-def test_a_run_that_passed_by_a_wider_limit_is_named(carry: Any, outcome: Callable[..., Any]) -> None:
-    lenient = [outcome(int8=2.2), outcome(seed=1, int8=2.09), outcome(seed=2, int8=2.2, run_exit=1)]
-    assert [each.lenient for each in lenient] == [True, False, False]
+def test_a_run_that_passed_above_the_default_limit_is_named(carry: Any, outcome: Callable[..., Any]) -> None:
+    lenient = [
+        outcome(int8=2.2, limit=0.11),
+        outcome(seed=1, int8=2.09),
+        outcome(seed=2, int8=2.2, run_exit=1),
+        outcome(seed=3, int8=2.2),
+    ]
+    assert [each.lenient for each in lenient] == ["wider limit", "", "", "noise"]
     assert carry.rows_of(lenient)[0].detail == (
-        "of 3; wine compression 2; wine compression 0 passed by a wider limit of its recipe"
+        "of 4; wine compression 2; wine compression 0 passed by wider limit; wine compression 3 passed by noise"
     )
-    assert "| **0 (wider limit)**, 0, **1** |" in carry.table_of(lenient)
+    assert "| **0 (wider limit)**, 0, **1**, **0 (noise)** |" in carry.table_of(lenient)
 
 
 def test_what_the_verdict_says_or_noise_may_be_is_not_lost_to_pca(carry: Any, outcome: Callable[..., Any]) -> None:
