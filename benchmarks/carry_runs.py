@@ -132,8 +132,9 @@ class Job:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.file, encode(self._made()))
         outcome = decode(Outcome, load_json(self.file.read_bytes(), self.file), self.file)
-        recipe = self.folder / "recipe.toml"
-        return replace(outcome, limit=load_recipe(recipe).verify.max_quality_loss) if recipe.exists() else outcome
+        if not outcome.lenient:
+            return outcome
+        return replace(outcome, limit=load_recipe(self.folder / "recipe.toml").verify.max_quality_loss)
 
     @property
     def recipe_command(self) -> list[str]:
