@@ -100,6 +100,14 @@ class ProgramText(Record, frozen=True):
         )
         return encoder, decoder
 
+    def multiply_adds(self) -> tuple[int, int]:
+        """For one sample, of the encoder and of the decoder, zeros of pruned kernels included."""
+        tensors = {name: text.tensor(name) for name, text in self.tensors.items()}
+        encoder, decoder = (
+            sum(each.multiply_adds(tensors[each.x], tensors[each.y]) for each in part) for part in self.operations
+        )
+        return encoder, decoder
+
     def program(self, name: str, constants: Mapping[str, np.ndarray]) -> Program:
         """The program with its constants by name. Raises ExportError where operations, tensors and constants do not fit."""
         tensors = {key: tensor.tensor(key) for key, tensor in self.tensors.items()}

@@ -81,12 +81,14 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
     model, kernels, prune = manifest.model, manifest.kernels, manifest.recipe.prune
     weights = sum(kernel.size for kernel in kernels)
     zeros = fraction(sum(kernel.pruned for kernel in kernels), weights)
+    encoded, decoded = manifest.operations.fused.multiply_adds()
     stored = ", each stored once" if stored_once(metrics) else "; **not shown to be stored once**"
     return [
         ("kind", "tied autoencoder: the decoder uses the encoder's kernels, transposed"),
         ("widths", f"{_arrows(model.widths)} and back{_taken_out(manifest)}"),
         ("activations", f"{', '.join(model.activations)}; output {model.output_activation}"),
         ("kernels", f"{len(kernels)}, {weights:,} weights{stored}"),
+        ("multiply-adds of a sample", f"{encoded:,} to encode, {decoded:,} to decode"),
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),
         ("precision", _precision(manifest)),
         *(("derived", _derivation(each, manifest.data)) for each in manifest.derived),

@@ -22,7 +22,7 @@ from ..arithmetic import (
     requantize,
     steps,
 )
-from ..tensors import Operands
+from ..tensors import Operands, Tensor
 from .operation import Elementwise, Operation
 
 
@@ -42,6 +42,9 @@ class Dense(Operation):
         inputs, outputs = (kernel.units, kernel.inputs) if self.transposed else (kernel.inputs, kernel.units)
         rows = program.tensors[self.x].shape[:-1]
         return (*rows, inputs), (*rows, outputs)
+
+    def multiply_adds(self, x: Tensor, y: Tensor) -> int:
+        return x.size * y.shape[-1]
 
     def scales(self, program: Operands) -> np.ndarray:
         """The kernel's scales in this direction, float32 [1] or [units]."""
@@ -98,6 +101,9 @@ class Product(Operation):
     @property
     def dense(self) -> Dense:
         return Dense(self.x, self.y, self.kernel, transposed=True, bias=None, activation="linear")
+
+    def multiply_adds(self, x: Tensor, y: Tensor) -> int:
+        return self.dense.multiply_adds(x, y)
 
     def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         return self.dense.integers(program, x)

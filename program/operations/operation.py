@@ -10,7 +10,7 @@ import numpy as np
 from tiedae.compress.errors import ExportError
 
 from ..arithmetic import FUNCTIONS, IDENTITY, TIE, Interval, outwards
-from ..tensors import Operands
+from ..tensors import Operands, Tensor
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,10 @@ class Operation(ABC):
     def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The required shapes of x and y per sample; unconstrained by default."""
         return program.tensors[self.x].shape, program.tensors[self.y].shape
+
+    def multiply_adds(self, x: Tensor, y: Tensor) -> int:
+        """Multiplications of its kernel for one sample, zeros included."""
+        return 0
 
     @abstractmethod
     def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:

@@ -143,7 +143,9 @@ def test_the_report_draws_the_blocks(run: Path) -> None:
     assert f"all {units} units, each drawn over the inputs" in page
     assert "Cut, 4 × 4" in page and "Join, 4 × 4" in page
     assert f"288 → {6 * units} → " in page
-    assert (run / "bundle" / "MODEL_CARD.md").is_file()
+    card = (run / "bundle" / "MODEL_CARD.md").read_text()
+    macs = 6 * (48 * units + 4 * units)
+    assert f"| multiply-adds of a sample | {macs:,} to encode, {macs:,} to decode |" in card
 
 
 @pytest.mark.parametrize("run", ["rate"], indirect=True)
