@@ -179,7 +179,7 @@ def test_card_admits_what_is_not_proved(make_parts):
     manifest, metrics, *_ = make_parts()
     card = render_card(manifest, metrics)
     assert "weights, each stored once" in card
-    assert "| multiply-adds of a sample | 1,788 to encode, 1,788 to decode |" in card
+    assert "| multiply-adds of a sample | 828 to encode, 828 to decode |" in card
     metrics["storage"][0] |= {"ok": False}
     metrics["skipped"] = [
         {"what": f"runtime {i}", "reason": "not here", "kind": "opens", "why": "not installed"} for i in range(5)
