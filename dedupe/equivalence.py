@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -194,3 +195,13 @@ def _nonfinite(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
     if expected.dtype.kind not in "fc":
         return np.zeros(expected.shape, bool)
     return ~np.isfinite(expected) & ((expected == got) | (np.isnan(expected) & np.isnan(got)))
+
+
+Statement = tuple[str, object]
+"""(part of a file, what it holds)."""
+
+
+def first_difference(one: Iterable[Statement], other: Iterable[Statement]) -> str:
+    """The first part of which two files say something else; empty if there is none."""
+    pairs = zip_longest(one, other, fillvalue=("", None))
+    return next((first[0] or second[0] for first, second in pairs if first != second), "")

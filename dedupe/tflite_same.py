@@ -1,6 +1,7 @@
 """Proves that two .tflite files are the same but for which buffer each constant is read from.
 
-Both files are read anew by the generated schema, apart from the reader and the rewriter that made one of them.
+Both files are read anew by the generated schema, apart from the reader and the rewriter that made one of them. Each is read as
+statements, in order; the files are the same if all statements are.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import mmap
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,70 +19,95 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import FormatError
 from tiedae.compress.files import open_regular
-from tiedae.export.tflite.schema import DAMAGED, IN_FILE, unknown_parts
+from tiedae.export.reals import digest_of
+from tiedae.export.tflite.graph import name_of
+from tiedae.export.tflite.schema import DAMAGED, IN_FILE, unknown_parts, vector
 
-PLACES = {"TensorT": ("buffer",), "MetadataT": ("buffer",), "OperatorT": ("largeCustomOptionsOffset",)}
+from .equivalence import Statement, first_difference
+
+PLACES = {
+    "ModelT": ("buffers", "metadataBuffer"),
+    "TensorT": ("buffer",),
+    "MetadataT": ("buffer",),
+    "OperatorT": ("largeCustomOptionsOffset",),
+}
 """Fields that say where something lies; what lies there is compared."""
-BY_CONTENT = ("buffers", "metadataBuffer")
-"""Fields of the model that are compared by the data that tensors, metadata and the runtime read."""
 TAIL = (1 << 16) + 22
 """Maximum size of the record that ends a ZIP archive."""
 
 
 def same_bytes(before: Path, after: Path) -> str:
-    """The first difference of two .tflite files in one line, "" if there is none.
+    """The first part in which two .tflite files differ, in one line, "" if there is none.
 
     Compared are operators with all options, subgraphs, signatures, tensors (name, type, shape, quantization, sparsity, bytes),
     metadata and the archive behind the tables. The index of a buffer may differ, and where in the file it lies; not whether a
     variable shares it. Raises FormatError for a damaged file.
     """
     try:
-        return next(_differences(_TfliteFile.open(before), _TfliteFile.open(after)), "")
+        one, other = _TfliteFile(before), _TfliteFile(after)
+        return first_difference(one.statements(one.unread), other.statements(one.unread))
     except DAMAGED as error:
         raise FormatError(f"{after}: cannot be compared with {before}: {type(error).__name__}: {error}") from None
 
 
-@dataclass(frozen=True, eq=False)
 class _TfliteFile:
-    data: bytes | mmap.mmap
-    model: Any
-    unknown: str
-    """A part that the schema does not know, as a message."""
+    """One of the files. `read`: (name, buffer) of every tensor, then of metadata."""
 
-    @classmethod
-    def open(cls, path: Path) -> _TfliteFile:
+    def __init__(self, path: Path) -> None:
         with open_regular(path) as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if data[4:8] != b"TFL3":
+            self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if self.data[4:8] != b"TFL3":
             raise FormatError(f"{path}: not a .tflite file")
-        root: Any = schema.Model.GetRootAs(data, 0)
-        model: Any = schema.ModelT.InitFromObj(root)
-        return cls(data, model, next((f"{part} cannot be compared" for part in unknown_parts(model, root)), ""))
+        self.root: Any = schema.Model.GetRootAs(self.data, 0)
+        self.model: Any = schema.ModelT.InitFromObj(self.root)
+        self.tensors = [tensor for graph in self.model.subgraphs for tensor in graph.tensors or []]
+        self.read = [(name_of(each), each.buffer) for each in (*self.tensors, *(self.model.metadata or []))]
+        self.read += [("metadataBuffer", index) for index in vector(self.model.metadataBuffer)]
+        self._digests: dict[int, bytes] = {}
 
-    def content(self, index: int) -> np.ndarray:
-        """The bytes of a buffer, wherever they lie."""
-        buffer = self.model.buffers[index]
-        if buffer.offset > 1 and buffer.size:
-            return self.part(buffer.offset, buffer.size)
-        return np.empty(0, np.uint8) if buffer.data is None else np.asarray(buffer.data, np.uint8)
+    @property
+    def unread(self) -> list[int]:
+        return sorted({*range(len(self.model.buffers))} - {index for _, index in self.read})
 
-    def part(self, offset: int, size: int) -> np.ndarray:
+    def statements(self, unread: Collection[int]) -> Iterator[Statement]:
+        """`unread`: the buffers that nothing reads in the first of both files; others lost their readers."""
+        yield from ((part, object()) for part in unknown_parts(self.model, self.root))  # equal to nothing
+        yield from _of_tables(self.model, "")
+        for name, index in self.read:
+            digest = self._digest(index)
+            yield f"{name}: its bytes", digest
+            yield f"{name}: whether it is in buffer 0, which LiteRT takes for empty", digest != NOTHING and index == 0
+        for index in unread:
+            yield f"buffer {index}, which no tensor reads", self._digest(index)
+        views = defaultdict(list)
+        for place, tensor in enumerate(self.tensors):
+            views[tensor.buffer].append(place)
+        for place, tensor in enumerate(self.tensors):
+            if tensor.isVariable:  # it keeps a state; without data it shares nothing by buffer 0
+                yield f"{name_of(tensor)}: a variable's buffer", views[tensor.buffer] if tensor.buffer else [place]
+        for operator in (operator for graph in self.model.subgraphs for operator in graph.operators or []):
+            offset, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
+            yield "large custom options", digest_of(self._part(offset, size)) if offset > 1 else NOTHING
+        for code in self.model.operatorCodes or []:
+            if code.customCode in IN_FILE:
+                yield f"operator {code.customCode.decode()}, which refers to positions in the file", digest_of(self._part())
+        yield "the archive behind the tables", self._archive()
+
+    def _digest(self, index: int) -> bytes:
+        """The hash of a buffer's bytes, wherever they lie; a buffer that is missing is empty."""
+        if index not in self._digests:
+            buffer = self.model.buffers[index] if index < len(self.model.buffers) else schema.BufferT()
+            lies_behind = buffer.offset > 1 and buffer.size
+            held = np.empty(0, np.uint8) if buffer.data is None else np.asarray(buffer.data, np.uint8)
+            self._digests[index] = digest_of(self._part(buffer.offset, buffer.size) if lies_behind else held)
+        return self._digests[index]
+
+    def _part(self, offset: int = 0, size: int = -1) -> np.ndarray:
         if offset + size > len(self.data):
             raise FormatError(f"damaged .tflite file: bytes {offset}…{offset + size} of {len(self.data)} are referred to")
         return np.frombuffer(self.data, np.uint8, size, offset)
 
-    @property
-    def tensors(self) -> list[Any]:
-        return [tensor for graph in self.model.subgraphs for tensor in graph.tensors or []]
-
-    @property
-    def read(self) -> list[int]:
-        """Indices of the buffers by what reads them: every tensor, then metadata."""
-        metadata = [entry.buffer for entry in self.model.metadata or []]
-        listed = [] if self.model.metadataBuffer is None else np.asarray(self.model.metadataBuffer).tolist()
-        return [*(tensor.buffer for tensor in self.tensors), *metadata, *listed]
-
-    def archive(self) -> Mapping[str, bytes]:
+    def _archive(self) -> Mapping[str, bytes]:
         """Files of the ZIP archive behind the tables."""
         if self.data.rfind(b"PK\5\6", max(0, len(self.data) - TAIL)) < 0 or not zipfile.is_zipfile(io.BytesIO(self.data)):
             return {}
@@ -93,93 +118,21 @@ class _TfliteFile:
             raise FormatError(f"the archive behind the model is damaged: {error}") from None
 
 
-def _differences(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
-    yield from filter(None, (before.unknown, after.unknown))
-    yield from _of_tables(before.model, after.model, "")
-    yield from _of_content(before, after)
-    yield from _of_variables(before, after)
-    yield from _of_places(before, after)
-    if before.archive() != after.archive():
-        yield "the archives behind the tables differ"
+NOTHING = digest_of(np.empty(0, np.uint8))
 
 
-def _of_tables(one: Any, other: Any, at: str) -> Iterator[str]:
-    """Differences of two values of the object API, tables field by field."""
-    if isinstance(one, list) and isinstance(other, list):
-        if len(one) != len(other):
-            yield f"{at}: {len(one)} and {len(other)}"
-        for index, pair in enumerate(zip(one, other, strict=False)):
-            yield from _of_tables(*pair, f"{at} {index}{_label(pair[0])}")
-    elif isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        if (one.dtype, one.shape, one.tobytes()) != (other.dtype, other.shape, other.tobytes()):
-            yield f"{at}: {_brief(one)} and {_brief(other)}"
-    elif type(one) is not type(other):
-        yield f"{at}: {_brief(one)} and {_brief(other)}"
-    elif hasattr(one, "Pack"):
-        skipped = BY_CONTENT if isinstance(one, schema.ModelT) else PLACES.get(type(one).__name__, ())
-        for name, value in vars(one).items():
-            if name not in skipped:
-                yield from _of_tables(value, getattr(other, name), f"{at}, {name}" if at else name)
-    elif one != other and not (one != one and other != other):
-        yield f"{at}: {_brief(one)} and {_brief(other)}"
-
-
-def _label(value: Any) -> str:
-    name = getattr(value, "name", None)
-    return f" ({name.decode(errors='replace')})" if isinstance(name, bytes) else ""
-
-
-def _brief(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _of_content(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
-    """Differences of what tensors and metadata read, each pair of buffers once, and of buffers that neither reads."""
-    names = [tensor.name or b"" for tensor in before.tensors] + [entry.name or b"" for entry in before.model.metadata or []]
-    if len(before.read) != len(after.read):
-        yield f"metadataBuffer: {len(before.read)} and {len(after.read)} reads of buffers"
-    readers = dict(
-        zip(zip(before.read, after.read, strict=False), [*names, *[b"metadataBuffer"] * len(before.read)], strict=False)
-    )
-    for (one, other), name in readers.items():
-        content = before.content(one)
-        if bool(one) != bool(other) and content.size:
-            yield f"{name.decode(errors='replace')}: only one of both reads buffer 0, which LiteRT takes for empty"
-        if not np.array_equal(content, after.content(other)):
-            yield f"{name.decode(errors='replace')}: the bytes of buffer {one} are not those of buffer {other}"
-    for index in sorted({*range(len(before.model.buffers))} - {*before.read}):
-        here = after.content(index) if index < len(after.model.buffers) else np.empty(0, np.uint8)
-        if not np.array_equal(before.content(index), here):
-            yield f"buffer {index}, which no tensor reads: its bytes differ"
-
-
-def _of_variables(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
-    """Variables keep a state: they share a buffer with the same tensors as before."""
-    groups = [_sharing(file.tensors) for file in (before, after)]
-    for index, tensor in enumerate(before.tensors):
-        if tensor.isVariable and len({frozenset(shared[index]) for shared in groups}) > 1:
-            yield f"{(tensor.name or b'').decode(errors='replace')}: a variable that shares its buffer with others than before"
-
-
-def _sharing(tensors: Sequence[Any]) -> list[list[int]]:
-    """Indices of the tensors with the same buffer, per tensor; those without data share nothing by buffer 0."""
-    views: dict[int, list[int]] = defaultdict(list)
-    for index, tensor in enumerate(tensors):
-        views[tensor.buffer].append(index)
-    return [views[tensor.buffer] if tensor.buffer else [index] for index, tensor in enumerate(tensors)]
-
-
-def _of_places(before: _TfliteFile, after: _TfliteFile) -> Iterator[str]:
-    """Differences of what lies behind the tables: large options of custom operators, and operators that read the file."""
-    for one, other in zip(_operators(before), _operators(after), strict=False):
-        size, *offsets = one.largeCustomOptionsSize, one.largeCustomOptionsOffset, other.largeCustomOptionsOffset
-        if max(offsets) > 1 and not np.array_equal(before.part(offsets[0], size), after.part(offsets[1], size)):
-            yield f"large custom options at {offsets[0]} and at {offsets[1]} differ"
-    for code in before.model.operatorCodes or []:
-        if code.customCode in IN_FILE and memoryview(before.data) != memoryview(after.data):
-            yield f"operator {code.customCode.decode()} refers to positions in the file, which may have moved"
-
-
-def _operators(file: _TfliteFile) -> Iterable[Any]:
-    return (operator for graph in file.model.subgraphs for operator in graph.operators or [])
+def _of_tables(value: Any, at: str) -> Iterator[Statement]:
+    """The statements of a value of the object API, tables field by field."""
+    if isinstance(value, list):
+        yield at, len(value)
+        for index, item in enumerate(value):
+            yield from _of_tables(item, f"{at} {index}")
+    elif isinstance(value, np.ndarray):
+        yield at, (value.dtype.str, value.shape, value.tobytes())
+    elif hasattr(value, "Pack"):
+        yield at, type(value)
+        for name, item in vars(value).items():
+            if name not in PLACES.get(type(value).__name__, ()):
+                yield from _of_tables(item, f"{at}, {name}" if at else name)
+    else:
+        yield at, repr(value)

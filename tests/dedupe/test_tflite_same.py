@@ -61,7 +61,7 @@ def test_where_the_data_lie_is_no_difference(tmp_path):
 
 
 def test_a_merge_that_rewrites_operators_is_not_the_same(tmp_path):
-    assert difference(tmp_path, tied_pair(), share_tflite(tied_pair()).data).startswith("operatorCodes: 1 and 3")
+    assert difference(tmp_path, tied_pair(), share_tflite(tied_pair()).data) == "operatorCodes"
 
 
 def _graph(model):
@@ -83,32 +83,32 @@ def _share_state(model):
 
 
 CHANGES = {
-    "a value": (lambda m: _flip(m, b"second"), "second: the bytes of buffer 2 are not those of buffer 2"),
-    "another buffer": (lambda m: setattr(_tensor(m, b"second"), "buffer", 3), "second: the bytes of buffer 2 are not"),
+    "a value": (lambda m: _flip(m, b"second"), "second: its bytes"),
+    "another buffer": (lambda m: setattr(_tensor(m, b"second"), "buffer", 3), "second: its bytes"),
     "a scale": (
         lambda m: _tensor(m, b"scaled").quantization.scale.__setitem__(3, 7),
-        "tensors 5 (scaled), quantization, scale",
+        "tensors 5, quantization, scale",
     ),
-    "axis": (lambda m: setattr(_tensor(m, b"scaled").quantization, "quantizedDimension", 1), "quantizedDimension: 0 and 1"),
-    "a name": (lambda m: setattr(_tensor(m, b"first"), "name", b"other"), "name: b'first' and b'other'"),
-    "a shape": (lambda m: setattr(_tensor(m, b"first"), "shape", np.array([6, 24], np.int32)), "(first), shape"),
-    "a type": (lambda m: setattr(_tensor(m, b"first"), "type", 2), "(first), type: 0 and 2"),
-    "sparsity": (lambda m: setattr(_tensor(m, b"first"), "sparsity", schema.SparsityParametersT()), "sparsity: None and"),
+    "axis": (lambda m: setattr(_tensor(m, b"scaled").quantization, "quantizedDimension", 1), "tensors 5, quantization, q"),
+    "a name": (lambda m: setattr(_tensor(m, b"first"), "name", b"other"), "tensors 3, name"),
+    "a shape": (lambda m: setattr(_tensor(m, b"first"), "shape", np.array([6, 24], np.int32)), "tensors 3, shape"),
+    "a type": (lambda m: setattr(_tensor(m, b"first"), "type", 2), "tensors 3, type"),
+    "sparsity": (lambda m: setattr(_tensor(m, b"first"), "sparsity", schema.SparsityParametersT()), "tensors 3, sparsity"),
     "a fused activation": (
         lambda m: setattr(_graph(m).operators[1].builtinOptions, "fusedActivationFunction", 1),
-        "operators 1, builtinOptions, fusedActivationFunction: 0 and 1",
+        "operators 1, builtinOptions, fusedActivationFunction",
     ),
     "custom options": (lambda m: _graph(m).operators[2].customOptions.__setitem__(0, 8), "operators 2, customOptions"),
     "inputs": (lambda m: setattr(_graph(m).operators[1], "inputs", np.array([0, 4, -1], np.int32)), "operators 1, inputs"),
     "order of operators": (lambda m: _graph(m).operators.reverse(), "operators 0"),
-    "an operator less": (lambda m: _graph(m).operators.pop(), "operators: 3 and 2"),
-    "a version": (lambda m: setattr(m.operatorCodes[0], "version", 2), "operatorCodes 0, version: 1 and 2"),
-    "outputs": (lambda m: setattr(_graph(m), "outputs", np.array([1], np.int32)), "(main), outputs"),
+    "an operator less": (lambda m: _graph(m).operators.pop(), "operators"),
+    "a version": (lambda m: setattr(m.operatorCodes[0], "version", 2), "operatorCodes 0, version"),
+    "outputs": (lambda m: setattr(_graph(m), "outputs", np.array([1], np.int32)), "subgraphs 0, outputs"),
     "a signature": (lambda m: setattr(m.signatureDefs[0], "signatureKey", b"other"), "signatureDefs 0, signatureKey"),
-    "a tensor of a signature": (lambda m: setattr(m.signatureDefs[0].inputs[0], "tensorIndex", 1), "tensorIndex: 0 and 1"),
-    "description": (lambda m: setattr(m, "description", b"else"), "description: b'of the tests' and b'else'"),
-    "metadata": (lambda m: setattr(m.metadata[0], "buffer", 1), "notes: the bytes of buffer"),
-    "unread": (lambda m: setattr(m.buffers[-1], "data", np.ones(3, np.uint8)), "which no tensor reads: its bytes differ"),
+    "a tensor of a signature": (lambda m: setattr(m.signatureDefs[0].inputs[0], "tensorIndex", 1), "inputs 0, tensorIndex"),
+    "description": (lambda m: setattr(m, "description", b"else"), "description"),
+    "metadata": (lambda m: setattr(m.metadata[0], "buffer", 1), "notes: its bytes"),
+    "unread": (lambda m: setattr(m.buffers[-1], "data", np.ones(3, np.uint8)), "which no tensor reads"),
     "a shared state": (_share_state, "state: "),
 }
 
@@ -133,7 +133,7 @@ def test_a_variable_that_comes_to_share_a_buffer_is_a_difference(tmp_path):
     before = pack_model(model)
     _tensor(model, b"first").buffer = _tensor(model, b"second").buffer
     text = difference(tmp_path, before, pack_model(model))
-    assert text == "state: a variable that shares its buffer with others than before"
+    assert text == "state: a variable's buffer"
 
 
 def test_buffer_0_is_empty_whatever_it_holds(tmp_path):
@@ -141,18 +141,18 @@ def test_buffer_0_is_empty_whatever_it_holds(tmp_path):
     model.buffers[0].data = model.buffers[_tensor(model, b"second").buffer].data
     before = pack_model(model)
     _tensor(model, b"second").buffer = 0
-    assert "reads buffer 0" in difference(tmp_path, before, pack_model(model))
+    assert "second: whether it is in buffer 0" in difference(tmp_path, before, pack_model(model))
 
 
 def test_the_archive_behind_the_tables_is_compared(tmp_path):
     data = twice()
-    assert difference(tmp_path, data, pack_model(unpack_model(data))) == "the archives behind the tables differ"
+    assert difference(tmp_path, data, pack_model(unpack_model(data))) == "the archive behind the tables"
 
 
 def test_operators_that_refer_to_the_file_are_no_proof(tmp_path):
     data = twice(code=b"DISPATCH_OP")
     assert difference(tmp_path, data, data) == ""
-    assert difference(tmp_path, data, data + b"code").startswith("operator DISPATCH_OP refers to positions in the file")
+    assert difference(tmp_path, data, data + b"code").startswith("operator DISPATCH_OP, which refers to positions in the file")
 
 
 @pytest.mark.parametrize("size", [0, 9, 200])
@@ -202,4 +202,4 @@ def _with_large_options(payload: bytes) -> bytes:
 def test_large_custom_options_are_compared_where_they_lie(tmp_path):
     assert difference(tmp_path, _with_large_options(b"options"), _with_large_options(b"options")) == ""
     text = difference(tmp_path, _with_large_options(b"options"), _with_large_options(b"optionS"))
-    assert text.startswith("large custom options at ")
+    assert text == "large custom options"
