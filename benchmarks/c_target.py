@@ -39,7 +39,7 @@ from tiedae.export.tflite.reader import read_entries
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
 from tiedae.runtimes import tflm
-from tiedae.runtimes.litert import open_litert
+from tiedae.runtimes.table import RUNTIMES
 from tiedae.sources import load_dataset
 from tiedae.verify.bench.latency import Timing, interleave, ratio
 from tiedae.verify.stock.converters import stock_tflite
@@ -123,7 +123,7 @@ def make_nets(folder: Path, console: Console) -> Nets:
     quarter = program_of(Variant(short, structs.replace(PRUNE, epochs=EPOCHS, sparsity=0.75)))
     int4 = program_of(Variant(structs.replace(short, bits=(4,))))
     calibration = representative(splits.train, 256).inputs
-    stock = stock_tflite(TiedAutoencoder.load(start), representative=calibration, quantize=True, io_dtype="uint8")
+    stock = stock_tflite(TiedAutoencoder.load(start), representative=calibration, io_dtype="uint8")
     x = splits.test.take(np.arange(IMAGES)).reshape(IMAGES, -1)
     return Nets(half, quarter, int4, stock, splits, x)
 
@@ -244,7 +244,7 @@ def ad_net() -> tuple[Program, bytes]:
     layers = (*[LayerConfig(128, "relu")] * 4, LayerConfig(8))
     model = TiedAutoencoder(ModelConfig(layers, "linear", 640))
     x = np.random.default_rng(0).normal(size=(256, 640)).astype(np.float32)
-    stock = stock_tflite(model, representative=x, quantize=True, io_dtype="uint8")
+    stock = stock_tflite(model, representative=x, io_dtype="uint8")
     quantize_post_training(model, Representative(np.arange(len(x)), x, 0, Scaling()), QuantizeConfig(method="ptq"))
     return lower(model, "ad", layout="fused"), stock
 
@@ -280,9 +280,8 @@ def time_rows(nets: Nets, folder: Path) -> list[Row]:
 
         return run
 
-    xnnpack = open_litert("litert-xnnpack", nets.stock)
     (folder / "stock.tflite").write_bytes(nets.stock)
-    micro = tflm.open_files("tflm", {"reconstruct": folder / "stock.tflite"})
+    xnnpack, micro = (RUNTIMES[each].open({"reconstruct": folder / "stock.tflite"}) for each in ("litert-xnnpack", "tflm"))
     calls = {name: call_of(library) for name, library in libraries.items()}
     calls["xnnpack"] = over([(xnnpack.bind("reconstruct", images[:1]).invoke, ())] * len(images))
     few = images[:8]

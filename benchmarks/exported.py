@@ -33,8 +33,7 @@ from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.program.interpreter import program_input
-from tiedae.runtimes.litert import open_litert
-from tiedae.runtimes.ort import open_ort
+from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 
 SECONDS = 10
@@ -108,10 +107,11 @@ def exported(model: TiedAutoencoder, splits: Dataset) -> Exported:
     x = splits.scaling.apply(splits.test.take(np.arange(len(splits.test))))
     q = program_input(program, x)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.onnx"
-        path.write_bytes(onnx)
-        sessions = (open_litert("litert-xnnpack", tflite), open_ort("ort-cpu", {"reconstruct": path}))
-        outputs = [session.run("reconstruct", q)["y"] for session in sessions]
+        outputs = []
+        for runtime, data in (("litert-xnnpack", tflite), ("ort-cpu", onnx)):
+            path = Path(folder) / runtime
+            path.write_bytes(data)
+            outputs.append(RUNTIMES[runtime].open({"reconstruct": path}).run("reconstruct", q)["y"])
     masks = model.masks().values()
     return Exported(
         tflite,

@@ -18,7 +18,7 @@ from rows import Row
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.codec import ProgramBackend, load
 from tiedae.program.interpreter import execute
-from tiedae.runtimes.ort import open_ort
+from tiedae.runtimes.ort import OrtSession
 
 BATCH, TURNS = 256, 200
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
@@ -43,7 +43,7 @@ def measure(path: Path) -> dict[str, Any]:
     golden = bundle.golden()["x"].reshape(-1, codec.spec.inputs)
     x = np.resize(codec.backend.input(golden), (BATCH, golden.shape[1]))
     given = program.quantization("x").to_io(x, io)
-    session = open_ort("ort-cpu", {"reconstruct": path / bundle.files_of("onnx", "int8")["reconstruct"]}, threads=1)
+    session = OrtSession("ort-cpu", {"reconstruct": path / bundle.files_of("onnx", "int8")["reconstruct"]}, threads=1)
     calls = {
         "program": lambda: execute(program, "reconstruct", x),
         "ort": lambda: session.run("reconstruct", given),

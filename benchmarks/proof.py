@@ -160,7 +160,7 @@ def converted(run: Finished, *, signatures: tuple[str, ...]) -> bytes:
     from tiedae.compress import TiedAutoencoder
 
     model = TiedAutoencoder.load(run.archive)
-    return stock_tflite(model, quantize=True, representative=run.real["x"], io_dtype="uint8", signatures=signatures)
+    return stock_tflite(model, representative=run.real["x"], io_dtype="uint8", signatures=signatures)
 
 
 def keras_row(run: Finished, console: Console) -> Row:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from tiedae.export.duplicates import Relation
+from tiedae.export.reals import Chunk
 from tiedae.program.differences import differences, mismatch
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Shared:
     data: bytes = field(repr=False)
     merged: tuple[Merged, ...]
     kept: tuple[Kept, ...]
-    external: Mapping[str, Sequence[bytes | memoryview]] = field(default_factory=dict, repr=False)
+    external: Mapping[str, Sequence[Chunk]] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:

@@ -225,15 +225,11 @@ def _sum(key: str, sizes: Mapping[str, int]) -> int | None:
     return sum(int(term) if term.isdecimal() else known[term] for term in terms)
 
 
-def shape_text(values: np.ndarray | Draw) -> str:
-    return "x".join(map(str, values.shape)) or "scalar"
-
-
 def tried_text(runs: Sequence[TrialRun]) -> str:
     """The shapes and scalars of some runs of one signature, each input once."""
     texts = []
     for name in runs[0].inputs if runs else ():
-        shapes = dict.fromkeys(shape_text(run.inputs[name]) for run in runs)
+        shapes = dict.fromkeys("x".join(map(str, run.inputs[name].shape)) or "scalar" for run in runs)
         texts.append(f"{printable(name)} {' or '.join(shapes)}")
     cases = dict.fromkeys(run.case for run in runs if run.case)
     return "; ".join([*texts, *([f"with {' or '.join(cases)}"] if cases else [])])

@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,8 @@ def _outcomes(found: Sequence[Duplicate], shared: Shared) -> list[tuple[Duplicat
     """What becomes of each duplicate. A rewriter may name the two the other way round, or another original."""
     left: list[Merged | Kept] = [*shared.merged, *shared.kept]
     outcomes: dict[int, Merged | Kept] = {}
-    for wanted, given in ((_pair, _pair), (_name, _name), (_original, _name)):
+    name = attrgetter("name")
+    for wanted, given in ((_pair, _pair), (name, name), (attrgetter("original"), name)):
         by_key = defaultdict(list)
         for each in reversed(left):
             by_key[given(each)].append(each)
@@ -90,14 +92,6 @@ def _outcomes(found: Sequence[Duplicate], shared: Shared) -> list[tuple[Duplicat
         left = [each for fitting in by_key.values() for each in reversed(fitting)]
     unlisted = "dedupe does not list it"
     return [(each, outcomes.get(i) or Kept(each.name, each.original, unlisted)) for i, each in enumerate(found)]
-
-
-def _name(each: Duplicate | Merged | Kept) -> str:
-    return each.name
-
-
-def _original(each: Duplicate | Merged | Kept) -> str:
-    return each.original
 
 
 def _pair(each: Duplicate | Merged | Kept) -> frozenset[str]:

@@ -21,7 +21,8 @@ from tiedae.export.onnx.kernels import PAGE
 from tiedae.export.onnx.reader import Opened
 from tiedae.export.onnx.scopes import bodies, kind
 from tiedae.export.onnx.tensors import data_of
-from tiedae.export.onnx.wire import LARGE, Chunk, join, joined, place, placed
+from tiedae.export.onnx.wire import LARGE, join, place, placed
+from tiedae.export.reals import Chunk, joined
 
 PAGED, ALIGNED = 16 * PAGE, 64
 """Minimum size of constants that start at a page in external data, for memory-mapping; alignment of the others."""

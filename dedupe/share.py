@@ -15,16 +15,13 @@ from tiedae.compress.files import atomic
 from tiedae.compress.records import plain
 from tiedae.export.duplicates import MINIMUM, copies
 from tiedae.export.model_file import Contents
-from tiedae.export.reals import release
-from tiedae.export.targets import TARGETS, format_of, label_of, read_model
+from tiedae.export.reals import Chunk, pieces
+from tiedae.export.targets import TARGETS, format_of, read_model
 
 from .equivalence import Shared
 from .inputs import Given, read_data, require_fits
 from .rewriters import REWRITERS, rewrite
 from .trial import Trial, try_both
-
-PIECE = 1 << 24
-"""Bytes written at a time."""
 
 
 def share_file(
@@ -92,13 +89,9 @@ def share_file(
     } | trial.to_json()
 
 
-def _write(path: Path, parts: Sequence[bytes | memoryview]) -> None:
-    """Write a file piece by piece, so that parts that are memory maps do not stay in memory."""
+def _write(path: Path, parts: Sequence[Chunk]) -> None:
     with path.open("wb") as stream:
-        for part in map(memoryview, parts):
-            for start in range(0, len(part), PIECE):
-                stream.write(part[start : start + PIECE])
-                release(part)
+        stream.writelines(pieces(parts))
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -119,11 +112,8 @@ def _move(folder: Path, out: Path, names: Sequence[str], *, force: bool) -> None
 
 def _check_call(path: Path, out: Path, *, force: bool) -> None:
     if path.is_file() and format_of(path.name) not in REWRITERS:
-        if label := label_of(path.name):
-            right = " or ".join(TARGETS[target].label for target in REWRITERS)
-            raise FormatError(f"{path}: a {label} file, must be a {right} file: no other is rewritten")
         suffixes = (suffix for target in REWRITERS for suffix in (TARGETS[target].suffix, *TARGETS[target].others))
-        raise FormatError(f"{path}: must end in {' or '.join(suffixes)}")
+        raise FormatError(f"{path}: must end in {' or '.join(suffixes)}: no other file is rewritten")
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     if out.is_dir():

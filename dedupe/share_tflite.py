@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from tiedae.export.duplicates import MINIMUM, Duplicate, copies
+from tiedae.export.reals import joined
 from tiedae.export.tflite.graph import (
     TfliteGraph,
     has_scales,
@@ -28,7 +29,7 @@ from tiedae.export.tflite.graph import (
     zero_points_of,
 )
 from tiedae.export.tflite.reader import read_tflite
-from tiedae.export.tflite.schema import Type, joined, pack_model, unpack_model, vector
+from tiedae.export.tflite.schema import Type, pack_model, unpack_model, vector
 
 from .equivalence import Kept, Merged, Shared
 from .tflite_rewrite import Replacement, Rewrite, plan_use

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tiedae.compress.errors import CheckError, FormatError
+from tiedae.compress.records import plain
 from tiedae.export.model_file import Contents, printable
 from tiedae.export.random_inputs import Draw, ranges_of
 from tiedae.runtimes.probes import BODIES, LATENCY, UNOPTIMIZED
@@ -24,22 +26,6 @@ ENOUGH = 2
 """Successful runs per signature and case; one where the merge is proven by bytes."""
 HELD_BYTES = 1 << 26
 """Maximum size of a file that is open together with its copy, so that their timed calls take turns."""
-
-
-def _same_onnx(before: Path, after: Path) -> str:
-    from .onnx_same import same_bytes
-
-    return same_bytes(before, after)
-
-
-def _same_tflite(before: Path, after: Path) -> str:
-    from .tflite_same import same_bytes
-
-    return same_bytes(before, after)
-
-
-SAME: Mapping[str, Callable[[Path, Path], str]] = {"tflite": _same_tflite, "onnx": _same_onnx}
-"""By target: whether two files are the same but for the places of constants with equal bytes ("": they are)."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +83,7 @@ class Trial:
     latency: tuple[PairLatency, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        from tiedae.compress.records import plain
-
-        rest = {name: plain(getattr(self, name)) for name in ("proof", "not_run", "tried", "used", "providers", "branches")}
-        compared = [comparison.to_json() for comparison in self.compared]
-        return rest | {
-            "compared": compared,
-            "branches_problem": self.branches_problem,
-            "latency": plain(self.latency),
-        }
+        return plain(self) | {"compared": [comparison.to_json() for comparison in self.compared]}
 
 
 def try_both(
@@ -124,7 +102,7 @@ def try_both(
     Raises FormatError if the file does not run and its bytes prove nothing, CheckError if an output differs.
     """
     order = {merged.relation for merged in shared.merged} <= {"equal", "reshaped"}
-    proof = "bytes" if order and not SAME[contents.format](path, new) else "runs"
+    proof = "bytes" if order and is_same(contents.format, path, new) else "runs"
     try:
         runs = candidates(contents, ranges_of(path, contents), given, seed)
         tried = _Attempt(path, new, contents, runs, proof, given)
@@ -138,6 +116,11 @@ def try_both(
         return Trial(proof, str(error).removeprefix(f"{path}: "))
     _require_agreement(path, trial, max_change)
     return trial
+
+
+def is_same(target: str, before: Path, after: Path) -> bool:
+    """Whether two files are the same but for the places of constants with equal bytes."""
+    return not importlib.import_module(f".{target}_same", __package__).same_bytes(before, after)
 
 
 def _added(before: Contents, after: Contents, operation: str) -> bool:

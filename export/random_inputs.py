@@ -50,16 +50,13 @@ class Draw:
 
     @property
     def values(self) -> np.ndarray:
-        return _uniform(self.dtype, self.shape, self.low, self.high, np.random.default_rng(self.seed))
-
-
-def _uniform(dtype: str, shape: tuple[int, ...], low: float, high: float, rng: np.random.Generator) -> np.ndarray:
-    if dtype == STRING:
-        return np.array(WORDS, object)[rng.integers(0, len(WORDS), shape)]
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return np.asarray(rng.uniform(low, high, shape)).astype(kind)
-    return np.asarray(rng.integers(int(low), int(high), shape, endpoint=True)).astype(kind)
+        rng = np.random.default_rng(self.seed)
+        if self.dtype == STRING:
+            return np.array(WORDS, object)[rng.integers(0, len(WORDS), self.shape)]
+        kind = np.dtype(self.dtype)
+        if kind.kind == "f":
+            return np.asarray(rng.uniform(self.low, self.high, self.shape)).astype(kind)
+        return np.asarray(rng.integers(int(self.low), int(self.high), self.shape, endpoint=True)).astype(kind)
 
 
 _TABLES = {Op.GATHER: 0, Op.EMBEDDING_LOOKUP: 1}
@@ -191,12 +188,6 @@ def drawn(tensor: TensorInfo, ranges: Ranges, signature: str, shape: tuple[int, 
     """
     low, high = _limits(tensor, ranges, signature, shape)
     return Draw(tensor.dtype, shape, low, high, seed)
-
-
-def random_values(tensor: TensorInfo, ranges: Ranges, signature: str, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The values of `drawn`, where dynamic dimensions have `size`."""
-    shape = tuple(size if length is None else length for length in tensor.shape)
-    return _uniform(tensor.dtype, shape, *_limits(tensor, ranges, signature, shape), rng)
 
 
 def _limits(tensor: TensorInfo, ranges: Ranges, signature: str, shape: tuple[int, ...]) -> tuple[float, float]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import itertools
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,9 @@ SAMPLES = 256
 TILE = 1 << 18
 """Values compared at a time."""
 SLAB = 1 << 24
-"""Bytes hashed at a time: large, as a slab of a transposed matrix is read from all its pages."""
+"""Bytes hashed or copied at a time: large, as a slab of a transposed matrix is read from all its pages."""
+Chunk = bytes | bytearray | memoryview | mmap.mmap
+"""Part of a file, as bytes."""
 Index = tuple[Any, ...]
 """Index of an array: slices of a tile, or integer arrays."""
 
@@ -208,6 +211,21 @@ def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
     starts = (range(0, length, step) for length, step in zip(shape, tile, strict=True))
     for corner in itertools.product(*starts):
         yield tuple(slice(start, start + step) for start, step in zip(corner, tile, strict=True))
+
+
+def pieces(parts: Iterable[Chunk]) -> Iterator[memoryview]:
+    """The parts of a file in pieces; the pages of memory maps are released behind them."""
+    for part in map(memoryview, parts):
+        for start in range(0, len(part), SLAB):
+            yield part[start : start + SLAB]
+            release(part)
+
+
+def joined(parts: Iterable[Chunk]) -> bytes:
+    """The parts of a file as one, without leaving those that are memory maps in memory."""
+    file = io.BytesIO()
+    file.writelines(pieces(parts))
+    return file.getvalue()
 
 
 def release(*arrays: np.ndarray | memoryview | bytes) -> None:

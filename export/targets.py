@@ -93,10 +93,7 @@ def _tflite_files(
 def _read_tflite(path: Path) -> Contents:
     from .tflite.reader import read_tflite_file
 
-    try:
-        return read_tflite_file(path)
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
+    return read_tflite_file(path)
 
 
 def _litert(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from tiedae.export.tflite.graph import TfliteGraph, name_of
 from tiedae.export.tflite.schema import Op, unpack_model
 
+from .ort import Unoptimized
 from .session import Values
 
 
@@ -28,8 +29,6 @@ class OnnxBodies:
         self._bodies, self._copy = _marked(path)
 
     def call(self, signature: str, inputs: Values) -> Values:
-        from .ort import Unoptimized
-
         with tempfile.TemporaryDirectory() as folder:
             session = Unoptimized(self._path, self._copy, profile=f"{folder}/profile")
             session.call(signature, inputs)
@@ -93,7 +92,7 @@ class TfliteBodies:
         graphs = [TfliteGraph(model, table) for table in model.subgraphs]
         self._ifs = [found for i, graph in enumerate(graphs) for found in _ifs(i, graph)]
         self._starts = {each.signatureKey.decode(): each.subgraphIndex for each in model.signatureDefs or []}
-        self._session = LiteRTSession("litert-reference", path, 1)
+        self._session = LiteRTSession("litert-reference", {"": path})
         self.provider = self._session.provider
 
     def call(self, signature: str, inputs: Values) -> Values:

@@ -21,16 +21,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
+from tiedae.compress.errors import DataError, FormatError, UnavailableError
 from tiedae.compress.packages import missing
 from tiedae.export.c.reader import read_interface
 from tiedae.export.c.text import named
 from tiedae.export.model_file import Signature
 
 from .machine import describe_cpu
-from .session import Session, first_line, in_batches, require_files, served
+from .session import Session, first_line, in_batches, one_file, served
 
-NAME = "c"
 COMPILERS = ("cc", "gcc", "clang")
 NATIVE = ("-O3", "-march=native")
 OPTIONS = ((*NATIVE, "-mprefer-vector-width=512", "-funroll-loops"), NATIVE, ("-O2",))
@@ -55,23 +54,15 @@ _ARGUMENTS = {"x": "x + i * TAE_INPUTS", "code": "code + i * TAE_UNITS", "y": "y
 _ARENA = "size_t tae_run_arena(void) { return sizeof(tae_arena); }\n"
 
 
-def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> CSession:
-    """Compile NAME.c with the NAME.h beside it; each call runs on one thread.
-
-    Raises UnavailableError without a compiler, FormatError for a file that is not ours or that it refuses.
-    """
-    if len(set(files.values())) > 1:
-        raise InputError(f"{runtime}: got {len(set(files.values()))} files, must be one .c file with every signature")
-    require_files(runtime, files)
-    return CSession(next(iter(files.values())))
-
-
 class CSession(Session):
-    """A .c file, compiled; see `Session`. Inner tensors are not accessible. Several threads may call it."""
+    """NAME.c, compiled with the NAME.h beside it; see `Session`. Inner tensors are not accessible. Several threads may call it.
 
-    runtime = NAME
+    Each call runs on one thread. Raises UnavailableError without a compiler, FormatError for a file that is not ours or that
+    it refuses.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
+        self.runtime, path = runtime, one_file(runtime, files)
         name, signatures, source, header = read_interface(path)
         self._signatures = {signature.name: signature for signature in signatures}
         text = source + named("".join(map(_loop, signatures)) + _ARENA, name)
@@ -91,7 +82,7 @@ class CSession(Session):
         self._arena: int = arena()
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        entry = served(NAME, signature, self._signatures)
+        entry = served(self.runtime, signature, self._signatures)
         return in_batches(lambda chunk: self._run(entry, chunk), signature, x, entry.inputs[0].sample, CHUNK)
 
     def _run(self, entry: Signature, x: np.ndarray) -> dict[str, np.ndarray]:

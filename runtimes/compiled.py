@@ -26,18 +26,15 @@ from .native_output import quiet
 from .session import Session, first_line, in_batches, one_file
 
 
-def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> CompiledSession:
-    """Load a .tflite file. Raises FormatError if LiteRT rejects it."""
-    return CompiledSession(one_file(runtime, files).read_bytes(), threads)
-
-
 class CompiledSession(Session):
-    """A .tflite file as a CompiledModel; see `Session`. Inner tensors are not accessible."""
+    """A .tflite file as a CompiledModel; see `Session`. Inner tensors are not accessible.
 
-    runtime = "litert-compiled"
+    Raises FormatError if LiteRT rejects it.
+    """
 
-    def __init__(self, data: bytes, threads: int = 1) -> None:
-        self._entries = read_entries(data)
+    def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
+        data = one_file(runtime, files).read_bytes()
+        self.runtime, self._entries = runtime, read_entries(data)
         options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=threads))
         with quiet():
             try:

@@ -32,32 +32,19 @@ CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
 
 
-def open_litert(runtime: str, source: bytes | Path, *, threads: int = 1) -> Session:
-    """Load a .tflite file from its bytes, or memory-mapped from its path; `runtime` is a key of `RESOLVERS`.
-
-    Raises InputError for an unknown runtime, FormatError if LiteRT rejects the file.
-    """
-    if runtime not in RESOLVERS:
-        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(RESOLVERS)}")
-    if not (source if isinstance(source, bytes) else source.stat().st_size):
-        raise FormatError("LiteRT refuses the file: it is empty")
-    return LiteRTSession(runtime, source, threads)
-
-
-def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> Session:
-    """Memory-map one file for all signatures; see `open_litert`."""
-    return open_litert(runtime, one_file(runtime, files), threads=threads)
-
-
 class LiteRTSession(Session):
-    """A .tflite file with one op resolver; see `Session`. Later loads read the file that was opened (`HeldFile`)."""
+    """A memory-mapped .tflite file with one op resolver; see `Session`. Later loads read the file that was opened (`HeldFile`).
 
-    def __init__(self, runtime: str, source: bytes | Path, threads: int) -> None:
-        self.runtime, self._threads = runtime, threads
-        self._held = HeldFile(source) if isinstance(source, Path) else None
-        self._source = self._held.path if self._held else source
+    Raises FormatError if LiteRT rejects it.
+    """
+
+    def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
+        path = one_file(runtime, files)
+        self.runtime, self._threads, self._held = runtime, threads, HeldFile(path)
+        if not path.stat().st_size:
+            raise FormatError("LiteRT refuses the file: it is empty")
         with _without_info(), _refusals():
-            self._interpreter = self._load(self._source)
+            self._interpreter = self._load(self._held.path)
             names = self._interpreter.get_signature_list()
             self._runners = {name: self._interpreter.get_signature_runner(name) for name in names}
             self._places = {name: _places(runner) for name, runner in self._runners.items()}
@@ -70,7 +57,7 @@ class LiteRTSession(Session):
         """The operations of each signature that XNNPACK runs and those left to builtin kernels; else the kind of kernels."""
         if self.runtime != "litert-xnnpack":
             return f"{self.runtime.removeprefix('litert-')} kernels"
-        data = self._source if isinstance(self._source, bytes) else self._source.read_bytes()
+        data = self._held.path.read_bytes()
         indices = {name: runner._subgraph_index for name, runner in self._runners.items()} or {"main": 0}
         texts, outside = [], set()
         with _without_info(), _refusals():
@@ -104,7 +91,7 @@ class LiteRTSession(Session):
         """The file with the values of all tensors kept."""
         with _without_info(), _refusals(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
-            return self._load(self._source, preserve=True)
+            return self._load(self._held.path, preserve=True)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """See `Session.trace`. For an input or output of another dtype, the int8 tensor behind it is returned."""

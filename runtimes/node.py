@@ -27,25 +27,11 @@ from .child_process import limited
 from .ort import CHUNK, inner_names, instrumented
 from .session import HeldFile, Session, in_batches, require_files, served
 
-NAME = "ort-node"
 VARIABLE = "TIEDAE_NODE_MODULES"
 PACKAGE = "onnxruntime-node"
 SCRIPT = Path(__file__).with_name("node_session.mjs")
 PATIENCE = 60.0
 """Timeout of one answer, in seconds."""
-
-
-def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> NodeSession:
-    """Open one ONNX file per signature.
-
-    Raises UnavailableError if Node.js or the package is missing or does not start, FormatError for a file that ONNX Runtime
-    rejects.
-    """
-    require_files(runtime, files)
-    node = shutil.which("node")
-    if node is None:
-        raise NotInstalledError("Node.js is not installed: no program `node` on the PATH")
-    return NodeSession(_Process(node, find_package()), files, threads)
 
 
 def find_package() -> Path:
@@ -61,12 +47,18 @@ def find_package() -> Path:
 
 
 class NodeSession(Session):
-    """ONNX files in onnxruntime-node, one per signature; see `Session`."""
+    """ONNX files in onnxruntime-node, one per signature; see `Session`.
 
-    runtime = NAME
+    Raises UnavailableError if Node.js or the package is missing or does not start, FormatError for a file that ONNX Runtime
+    rejects.
+    """
 
-    def __init__(self, process: _Process, files: Mapping[str, Path], threads: int) -> None:
-        self._process, self._files, self._threads = process, dict(files), threads
+    def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
+        require_files(runtime, files)
+        node = shutil.which("node")
+        if node is None:
+            raise NotInstalledError("Node.js is not installed: no program `node` on the PATH")
+        self.runtime, self._process, self._files, self._threads = runtime, _Process(node, find_package()), files, threads
         self._held = {signature: HeldFile(path) for signature, path in files.items()}
         self._samples = {signature: read_onnx(path).signatures[0].inputs[0].sample for signature, path in files.items()}
         self._traced: set[str] = set()
@@ -82,7 +74,7 @@ class NodeSession(Session):
         """See `OrtSession.trace`."""
         key = f"{signature} traced"
         if key not in self._traced:
-            path = served(NAME, signature, self._files)
+            path = served(self.runtime, signature, self._files)
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder) / path.name
                 copy.write_bytes(instrumented(path, self._held[signature]))
@@ -99,7 +91,7 @@ class NodeSession(Session):
         return answer
 
     def _run(self, signature: str, key: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        path = served(NAME, signature, self._files)
+        path = served(self.runtime, signature, self._files)
 
         def ask(chunk: np.ndarray) -> dict[str, np.ndarray]:
             request = {"command": "run", "key": key, "dtype": chunk.dtype.name, "shape": chunk.shape}

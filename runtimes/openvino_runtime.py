@@ -95,24 +95,19 @@ def confuses_square(size: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"
         path.write_bytes(to_onnx(program, signature="reconstruct"))
-        y = open_files("openvino-onnx", {"reconstruct": path}).run("reconstruct", values)["y"]
+        y = OpenVinoSession("openvino-onnx", {"reconstruct": path}).run("reconstruct", values)["y"]
     expected = values @ values @ values.T
     return not np.allclose(y, expected, atol=1e-3 * np.abs(expected).max())
 
 
-def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OpenVinoSession:
-    """Open the file of each signature, `.onnx` or `.tflite`.
+class OpenVinoSession(Session):
+    """Model files in OpenVINO, one compiled model per signature; see `Session`. Inner tensors are fused away.
 
     Raises UnavailableError if OpenVINO is missing, FormatError if it rejects a file.
     """
-    require_files(runtime, files)
-    return OpenVinoSession(runtime, files, threads)
 
-
-class OpenVinoSession(Session):
-    """Model files in OpenVINO, one compiled model per signature; see `Session`. Inner tensors are fused away."""
-
-    def __init__(self, runtime: str, files: Mapping[str, Path], threads: int) -> None:
+    def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
+        require_files(runtime, files)
         self.runtime = runtime
         with quiet(), _same_signal_stack():
             core = library().Core()

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
+from tiedae.compress.errors import DataError, FormatError, UnavailableError
 from tiedae.compress.packages import require_one_build
 
 from .native_output import quiet
-from .session import Bound, HeldFile, Session, Values, load, require_files, served
+from .session import Bound, HeldFile, Session, Values, batched, load, require_files, served
 
 PROVIDERS: Mapping[str, tuple[Any, ...]] = {
     "ort-cpu": ("CPUExecutionProvider",),
@@ -31,50 +30,47 @@ CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
 
 
-@dataclass(eq=False)
 class OrtSession(Session):
-    """ONNX files in ONNX Runtime, one per signature; see `Session`.
+    """ONNX files in ONNX Runtime, one per signature, in `ort-cpu` or `ort-cuda`; see `Session`.
 
-    `runtime` and `provider` are what actually runs; `note` is the reason if that was not requested, else empty.
+    Raises FormatError for a file that ONNX Runtime rejects, InputError without files, UnavailableError where the CPU would run
+    in place of CUDA.
     """
 
-    runtime: str
-    provider: str
-    note: str
-    paths: Mapping[str, Path]
-    held: Mapping[str, HeldFile]
-    threads: int
-    sessions: dict[str, Any] = field(repr=False)
-    traced: dict[str, Any] = field(default_factory=dict, repr=False)
-    names: dict[str, tuple[str, list[str]]] = field(default_factory=dict, repr=False)
+    def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
+        require_files(runtime, files)
+        if runtime == "ort-cuda" and (problem := _cuda_problem(next(iter(files.values())), threads)):
+            raise UnavailableError(problem)
+        self.runtime, self._files, self._threads = runtime, dict(files), threads
+        self._held = {signature: HeldFile(path) for signature, path in files.items()}
+        self._sessions = {signature: _open(path, path, PROVIDERS[runtime], threads) for signature, path in files.items()}
+        self._names = {signature: _names(session) for signature, session in self._sessions.items()}
+        self._traced: dict[str, Any] = {}
+        self.provider = next(iter(self._sessions.values())).get_providers()[0]
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        path = served(self.runtime, signature, self.paths)
-        if signature not in self.names:
-            self.names[signature] = _names(self.sessions[signature])
-        return _run(self.sessions[signature], self.names[signature], path, x)
+        path = served(self.runtime, signature, self._files)
+        return _run(self._sessions[signature], self._names[signature], path, x)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """See `Session.trace`. The tensors come from a copy of the file with all of them as outputs.
 
         All are uint8 in an integer file, `x` and `y` too, and float32 in a float file. `x` is returned only if it is converted.
         """
-        path = served(self.runtime, signature, self.paths)
-        if signature not in self.traced:
-            self.traced[signature] = _open(
-                path, instrumented(path, self.held[signature]), PROVIDERS[self.runtime], self.threads
-            )
-        return inner_names(_run(self.traced[signature], _names(self.traced[signature]), path, x))
+        path = served(self.runtime, signature, self._files)
+        if signature not in self._traced:
+            copy = instrumented(path, self._held[signature])
+            self._traced[signature] = _open(path, copy, PROVIDERS[self.runtime], self._threads)
+        return inner_names(_run(self._traced[signature], _names(self._traced[signature]), path, x))
 
     def call(self, signature: str, inputs: Values) -> Values:
-        return _call(self.runtime, served(self.runtime, signature, self.sessions), inputs)
+        return _call(self.runtime, served(self.runtime, signature, self._sessions), inputs)
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
-        session, device = served(self.runtime, signature, self.sessions), "cuda" if self.runtime == "ort-cuda" else "cpu"
-        (source,) = session.get_inputs()
-        names = [output.name for output in session.get_outputs()]
-        value, feed, binding = library().OrtValue.ortvalue_from_numpy, {source.name: x}, session.io_binding()
-        binding.bind_ortvalue_input(source.name, value(x, device, 0))
+        session, device = served(self.runtime, signature, self._sessions), "cuda" if self.runtime == "ort-cuda" else "cpu"
+        (source,), names = self._names[signature]
+        value, feed, binding = library().OrtValue.ortvalue_from_numpy, {source: x}, session.io_binding()
+        binding.bind_ortvalue_input(source, value(x, device, 0))
         for name, y in zip(names, session.run(names, feed), strict=True):
             binding.bind_ortvalue_output(name, value(np.asarray(y), device, 0))
 
@@ -83,33 +79,6 @@ class OrtSession(Session):
             binding.synchronize_outputs()
 
         return Bound(invoke, lambda: session.run(names, feed))
-
-
-def open_ort(runtime: str, paths: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
-    """Open one ONNX file per signature (`{"reconstruct": path}`, `encode`, `decode`) in `ort-cpu` or `ort-cuda`.
-
-    If CUDA fails, the session's runtime is `ort-cpu` and `note` is the reason. Raises FormatError for a file that ONNX Runtime
-    rejects, InputError for an unknown runtime or without files.
-    """
-    if runtime not in PROVIDERS:
-        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join(PROVIDERS)}")
-    require_files(runtime, paths)
-    note = ""
-    if runtime == "ort-cuda":
-        note = _cuda_problem(next(iter(paths.values())), threads)
-        runtime = "ort-cpu" if note else runtime
-    held = {signature: HeldFile(path) for signature, path in paths.items()}
-    sessions = {signature: _open(path, path, PROVIDERS[runtime], threads) for signature, path in paths.items()}
-    provider = next(iter(sessions.values())).get_providers()[0]
-    return OrtSession(runtime, provider, note, dict(paths), held, threads, sessions)
-
-
-def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> OrtSession:
-    """`open_ort`; raises UnavailableError if another runtime than requested would run."""
-    session = open_ort(runtime, files, threads=threads)
-    if session.runtime != runtime:
-        raise UnavailableError(session.note)
-    return session
 
 
 @lru_cache(maxsize=1)
@@ -187,26 +156,21 @@ def _cuda_problem(path: Path, threads: int) -> str:
     return f"CUDA was requested, but {provider} ran" + (f": {next(filter(None, reason.groups()))}" if reason else "")
 
 
-def _names(session: Any) -> tuple[str, list[str]]:
-    """The name of a session's input, and those of its outputs."""
-    (taken,) = session.get_inputs()
-    return taken.name, [output.name for output in session.get_outputs()]
+def _names(session: Any) -> tuple[list[str], list[str]]:
+    """The names of a session's inputs and outputs."""
+    return [each.name for each in session.get_inputs()], [each.name for each in session.get_outputs()]
 
 
-def _run(session: Any, io: tuple[str, list[str]], path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
-    source, names = io
+def _run(session: Any, names: tuple[list[str], list[str]], path: Path, x: np.ndarray) -> dict[str, np.ndarray]:
+    (source,), outputs = names
     try:
-        if len(x) <= CHUNK:
-            return dict(zip(names, session.run(names, {source: np.ascontiguousarray(x)}), strict=True))
-        starts = range(0, len(x), CHUNK)
-        chunks = [session.run(names, {source: np.ascontiguousarray(x[start : start + CHUNK])}) for start in starts]
+        return batched(lambda chunk: dict(zip(outputs, session.run(outputs, {source: chunk}), strict=True)), x, CHUNK)
     except _refusals() as error:
         raise DataError(f"{path}: ONNX Runtime refuses the samples: {_line(error)}") from error
-    return {name: np.concatenate(parts) for name, parts in zip(names, zip(*chunks, strict=True), strict=True)}
 
 
 def _call(runtime: str, session: Any, inputs: Values) -> Values:
-    names = [output.name for output in session.get_outputs()]
+    _, names = _names(session)
     try:
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
     except (*_refusals(), ValueError, RuntimeError) as error:

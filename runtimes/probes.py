@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from tiedae.compress.errors import FormatError
 
+from .bodies import OnnxBodies, TfliteBodies
+from .ort import Unoptimized
 from .session import Called, Values
 from .table import RUNTIMES
 
@@ -67,32 +69,14 @@ def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], hel
     return CallTurns(*(held.get((runtime, str(path))) or open_one(dict.fromkeys(signatures, path)) for path in paths))
 
 
-def _turns_unoptimized(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
-    from .ort import Unoptimized
-
-    return CallTurns(*map(Unoptimized, paths))
-
-
-def _onnx_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
-    from .bodies import OnnxBodies
-
-    return OnnxBodies(paths[0])
-
-
-def _tflite_bodies(paths: Sequence[Path], _signatures: Collection[str], _held: Held) -> Called:
-    from .bodies import TfliteBodies
-
-    return TfliteBodies(paths[0])
-
-
 LATENCY: Mapping[str, str] = {"tflite": "latency of litert-xnnpack", "onnx": "latency of ort-cpu"}
 UNOPTIMIZED = "latency of ort-cpu without optimizations"
 BODIES: Mapping[str, str] = {"tflite": "bodies of litert-reference", "onnx": "bodies of ort-cpu"}
 PROBES: Mapping[str, Probe] = {
     LATENCY["tflite"]: partial(_turns, "litert-xnnpack"),
     LATENCY["onnx"]: partial(_turns, "ort-cpu"),
-    UNOPTIMIZED: _turns_unoptimized,
-    BODIES["tflite"]: _tflite_bodies,
-    BODIES["onnx"]: _onnx_bodies,
+    UNOPTIMIZED: lambda paths, *_: CallTurns(*map(Unoptimized, paths)),
+    BODIES["tflite"]: lambda paths, *_: TfliteBodies(paths[0]),
+    BODIES["onnx"]: lambda paths, *_: OnnxBodies(paths[0]),
 }
 """The measurements by name, such as a job of the sandbox has in place of a runtime."""

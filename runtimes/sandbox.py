@@ -144,14 +144,10 @@ def _loaded(files: Mapping[str, str]) -> dict[str, np.ndarray]:
 def _inputs(run: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The inputs of a run; strings as Python objects, which all runtimes take."""
     values = {
-        name: np.load(each, allow_pickle=False) if isinstance(each, str) else _draw(each)
+        name: np.load(each, allow_pickle=False) if isinstance(each, str) else Draw(**each).values
         for name, each in run["inputs"].items()
     }
     return {name: each.astype(object) if each.dtype.kind == "U" else each for name, each in values.items()}
-
-
-def _draw(fields: Mapping[str, Any]) -> np.ndarray:
-    return Draw(**{**fields, "shape": tuple(fields["shape"])}).values
 
 
 def main(plan: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

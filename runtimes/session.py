@@ -135,7 +135,7 @@ def served(runtime: str, signature: str, by_signature: Mapping[str, T]) -> T:
 def one_file(runtime: str, files: Mapping[str, Path]) -> Path:
     """The one file of all signatures. Raises InputError for several files, FormatError for a missing one."""
     if len(set(files.values())) > 1:
-        raise InputError(f"{runtime}: got {len(set(files.values()))} files, must be one .tflite file with every signature")
+        raise InputError(f"{runtime}: got {len(set(files.values()))} files, must be one file with every signature")
     require_files(runtime, files)
     return next(iter(files.values()))
 
@@ -155,6 +155,11 @@ def in_batches(
     if x.dtype != dtype or x.shape[1:] != shape or len(x) == 0:
         right = f"{dtype} [batch, {', '.join(map(str, shape))}], batch at least 1"
         raise DataError(f"{signature}: got {x.dtype} {list(x.shape)}, the file takes {right}")
+    return batched(call, x, most)
+
+
+def batched(call: Callable[[np.ndarray], dict[str, np.ndarray]], x: np.ndarray, most: int) -> dict[str, np.ndarray]:
+    """`in_batches` of samples that nothing is known of."""
     if len(x) <= most:
         return call(np.ascontiguousarray(x))
     parts = [call(np.ascontiguousarray(x[start : start + most])) for start in range(0, len(x), most)]

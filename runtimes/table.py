@@ -69,16 +69,17 @@ class Runtime:
 BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
 
 
-def _opens(module: str, name: str, *packages: str, library: bool = False) -> Load:
-    """Loader of `open_files` in a module of this folder; `packages`, and with `library` its library, are imported first."""
+def _opens(session: str, name: str, *, package: str = "", library: bool = False) -> Load:
+    """Loader of a class of sessions, MODULE.CLASS here; a `package`, and with `library` the module's, are imported first."""
+    module, _, kind = session.partition(".")
 
     def loaded() -> Open:
-        for package in packages:
+        if package:
             load(package)
         found = importlib.import_module(f".{module}", __package__)
         if library:
             found.library()
-        return partial(found.open_files, name)
+        return partial(getattr(found, kind), name)
 
     return loaded
 
@@ -99,35 +100,25 @@ def _square_kernels(program: Program, signature: str) -> str:
 
 
 LITERT = "ai_edge_litert.interpreter"
+_litert = partial(_opens, "litert.LiteRTSession", package=LITERT)
+_compiled = partial(_opens, "compiled.CompiledSession", package="ai_edge_litert.compiled_model")
+_openvino = partial(_opens, "openvino_runtime.OpenVinoSession")
+_ort = partial(_opens, "ort.OrtSession", library=True)
+
 RUNTIMES: dict[str, Runtime] = {
-    "litert-xnnpack": Runtime(
-        "tflite", BOTH, "program", "multiply", _opens("litert", "litert-xnnpack", LITERT), role="usual", module=LITERT
-    ),
-    "litert-compiled": Runtime(
-        "tflite", BOTH, "program", "multiply", _opens("compiled", "litert-compiled", "ai_edge_litert.compiled_model")
-    ),
-    "litert-builtin": Runtime(
-        "tflite", ("int8",), "litert", "multiply", _opens("litert", "litert-builtin", LITERT), role="foreign"
-    ),
-    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _opens("litert", "litert-reference", LITERT), role="witness"),
-    "tflm": Runtime("tflite", BOTH, "tflm", "away", _opens("tflm", "tflm")),
-    "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _opens("openvino_runtime", "openvino-tflite")),
-    "openvino-onnx": Runtime("onnx", BOTH, "openvino", "divide", _opens("openvino_runtime", "openvino-onnx"), _square_kernels),
-    "ort-cpu": Runtime(
-        "onnx", BOTH, "program", "divide", _opens("ort", "ort-cpu", library=True), role="usual", module="onnxruntime"
-    ),
+    "litert-xnnpack": Runtime("tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), role="usual", module=LITERT),
+    "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled("litert-compiled")),
+    "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), role="foreign"),
+    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), role="witness"),
+    "tflm": Runtime("tflite", BOTH, "tflm", "away", _opens("tflm.TflmSession", "tflm")),
+    "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _openvino("openvino-tflite")),
+    "openvino-onnx": Runtime("onnx", BOTH, "openvino", "divide", _openvino("openvino-onnx"), _square_kernels),
+    "ort-cpu": Runtime("onnx", BOTH, "program", "divide", _ort("ort-cpu"), role="usual", module="onnxruntime"),
     "ort-cuda": Runtime(
-        "onnx",
-        BOTH,
-        "program",
-        "divide",
-        _opens("ort", "ort-cuda", library=True),
-        role="foreign",
-        module="onnxruntime",
-        device="CUDA",
+        "onnx", BOTH, "program", "divide", _ort("ort-cuda"), role="foreign", module="onnxruntime", device="CUDA"
     ),
-    "ort-node": Runtime("onnx", BOTH, "program", "divide", _opens("node", "ort-node")),
-    "c": Runtime("c", ("int8",), "program", "divide", _opens("c", "c")),
+    "ort-node": Runtime("onnx", BOTH, "program", "divide", _opens("node.NodeSession", "ort-node")),
+    "c": Runtime("c", ("int8",), "program", "divide", _opens("c.CSession", "c")),
 }
 
 

@@ -20,7 +20,6 @@ from tiedae.export.tflite.reader import Entry, entry_of, named_activations, only
 from .native_output import quiet
 from .session import Session, first_line, in_batches, load, one_file
 
-NAME = "tflm"
 SMALLEST_ARENA = 1 << 20
 """Minimum arena size in bytes, for activations and the transposed kernels of BATCH_MATMUL."""
 
@@ -31,29 +30,22 @@ def library() -> ModuleType:
     return load("tflite_micro.python.tflite_micro.runtime")
 
 
-def open_files(runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> TflmSession:
-    """Load a .tflite file. TFLM always has one thread.
+class TflmSession(Session):
+    """A .tflite file in TFLM, one interpreter per signature; see `Session`.
+
+    `read_tflite` checks the file first: TFLM itself does not, and could crash. It has one thread.
 
     Raises UnavailableError if TFLM is missing or the decoder reads packed kernels, FormatError if the file is damaged or TFLM
     lacks one of its operations.
     """
-    return TflmSession(one_file(runtime, files).read_bytes())
 
-
-class TflmSession(Session):
-    """A .tflite file in TFLM, one interpreter per signature; see `Session`.
-
-    `read_tflite` checks the file first: TFLM itself does not, and could crash.
-    """
-
-    runtime = NAME
     provider = "reference kernels, one sample per call"
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._entries = read_entries(data)
+    def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
+        self.runtime, self._data = runtime, one_file(runtime, files).read_bytes()
+        data, self._entries = self._data, read_entries(self._data)
         if _unpacks(data):
-            raise UnavailableError(f'{NAME} has no DEQUANTIZE of 4-bit kernels; int4 = "bytes" makes a file for it')
+            raise UnavailableError(f'{runtime} has no DEQUANTIZE of 4-bit kernels; int4 = "bytes" makes a file for it')
         self._interpreters = {name: _load(data, entry, "kAllocationRecording") for name, entry in self._entries.items()}
         self._tracers: dict[str, Any] = {}
 

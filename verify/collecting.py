@@ -27,7 +27,7 @@ from .limits import Limits
 from .measurement import measure_float, measure_int8
 from .scores import measure_scores
 from .sessions import Runnable, open_sessions
-from .sources import check_sources, is_source
+from .sources import check_sources
 
 MAX_SAMPLES = 10_000
 """Maximum number of test samples."""
@@ -215,7 +215,8 @@ class _Runs:
         findings, manifest, evidence = Findings(), self.bundle.manifest, self.evidence
         programs, files = self.model.programs, self.files
         ours = check_sources(self.bundle, programs, files.intact, findings)
-        strange = {name for name in self.bundle.models if is_source(name) and name not in ours and not self.limits.run_source}
+        sources = {name for name, info in manifest.models.items() if TARGETS[info.format].source}
+        strange = set() if self.limits.run_source else sources - ours.keys()
         runnable = Runnable(self.bundle, programs, files.usable, ours, strange)
         expected: dict[str, Expected] = {}
         everything: list[Outputs] = []

@@ -25,7 +25,6 @@ from tiedae.bundle.task_results import (
     CompressionResult,
     DenoisingResult,
     ReductionResult,
-    TaskResult,
 )
 from tiedae.export.kinds import Kind, Lost, Maker, Precision
 from tiedae.runtimes.table import rounds_as_program
@@ -178,7 +177,8 @@ def _figures(metrics: Metrics) -> Iterator[tuple[FigureGroup, Key, Figure]]:
         group = FigureGroup(Kind.TASK, row.file, row.runtime)
         yield group, _quantile(row.quantile), alarm_figure(row.false_alarms, row.normal, row.quantile)
     if metrics.task is not None:
-        yield from task_figures(metrics.task)
+        kind, figures = TASK_FIGURES[type(metrics.task)]
+        yield from ((FigureGroup(Kind.TASK, kind), key, figure) for key, figure in figures(metrics.task))
 
 
 def fit_figure(measure: str, value: float | None, mse: float) -> Figure:
@@ -205,13 +205,6 @@ def _parity_figures(row: Parity) -> Iterator[tuple[Key, Figure]]:
     else:
         floor = FLOAT_FLOOR * max(1.0, row.full_scale)
         yield (label, "largest difference"), Figure("largest float", row.max_abs, floor=floor)
-
-
-def task_figures(result: TaskResult) -> Iterator[tuple[FigureGroup, Key, Figure]]:
-    """The figures of our own method in a task's result; keys hold the settings that they depend on."""
-    kind, figures = TASK_FIGURES[type(result)]
-    for key, figure in figures(result):
-        yield FigureGroup(Kind.TASK, kind), key, figure
 
 
 def _anomaly(result: AnomalyResult) -> Iterator[tuple[Key, Figure]]:
@@ -277,4 +270,4 @@ TASK_FIGURES: Mapping[type, tuple[str, Callable[..., Iterator[tuple[Key, Figure]
     DenoisingResult: ("denoising", _denoising),
     ReductionResult: ("reduction", _reduction),
 }
-"""The figures of each kind of result."""
+"""The figures of our own method in each kind of result; keys hold the settings that they depend on."""

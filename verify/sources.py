@@ -41,8 +41,3 @@ def check_sources(bundle: Bundle, programs: Programs, intact: Set[str], findings
         if equal or by_us:
             findings.check(Kind.PROGRAM, equal, "equal" if equal else "different", "equal", text, file=name, detail="text")
     return fresh if fresh.keys() <= same else {}
-
-
-def is_source(name: str) -> bool:
-    """Whether a file is a model file of a source target."""
-    return any(name.endswith(row.suffix) for row in TARGETS.values() if row.source)

@@ -47,7 +47,7 @@ def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[
 
     CMake, Arduino and Zephyr know the folder; README.md has its memory map.
     """
-    directions = {half.signature for half in halves_of(signatures)}
+    directions = set(halves_of(signatures))
     macros = "".join(f"| caller | {each.meaning} | `{each.call}` |\n" for each in size_macros(source))
     values = {
         "SAMPLES": f"{len(golden.data)}",

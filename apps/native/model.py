@@ -88,7 +88,7 @@ class NativeModel:
     @property
     def values(self) -> dict[str, Any]:
         """What templates take."""
-        encodes, decodes = (direction in {half.signature for half in halves_of(self.signatures)} for direction in DIRECTIONS)
+        encodes, decodes = (direction in halves_of(self.signatures) for direction in DIRECTIONS)
         both, files = encodes and decodes, bool(self.golden.files)
         kinds = [file.kind for file in self.golden.files if decodes or file.kind == "lossy"]
         exact = not set(kinds) <= {"lossy"}

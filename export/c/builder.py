@@ -12,7 +12,7 @@ from tiedae.program.program import Program
 
 from .kernels import PLACES, Storage, StoredKernel, stored
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
-from .rounding_text import EMULATION, definitions, loop
+from .rounding_text import EMULATION, definitions
 from .text import array, comment, indented, symbol
 
 
@@ -60,13 +60,9 @@ class CBuilder:
 
     def constant(self, name: str, values: np.ndarray) -> str:
         """The C name of a new constant array."""
-        name = self.name(name)
+        name = symbol(name)
         self.text.append(array(name, values))
         return name
-
-    def name(self, name: str) -> str:
-        """A C name for a tensor or constant of the program."""
-        return symbol(name)
 
     def rounding(
         self, operation: Operation, least: np.ndarray, most: np.ndarray, multiplier: np.ndarray, limits: tuple[int, int]
@@ -85,12 +81,8 @@ class CBuilder:
         if found.form == "emulation" and all(each.form != "emulation" for each in self.roundings.values()):
             self.text.append(EMULATION)
         self.roundings[operation.y] = found
-        self.text += definitions(self.name(operation.y), found)
+        self.text += definitions(symbol(operation.y), found)
         return found
-
-    def rounded(self, operation: Operation, rounding: IntegerRounding, count: int, source: str) -> list[str]:
-        """Lines that round `count` accumulators, each the expression `source` of j, to `y`."""
-        return loop(self.name(operation.y), rounding, count, f"({source})")
 
     def rows(self, operation: Operation, lines: Sequence[str]) -> list[str]:
         """Lines that run `lines`, which read a row at `x` and write one at `y`, on each row: the last axis of the tensors."""

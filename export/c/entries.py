@@ -5,36 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from tiedae.program.integer_maps import IntegerMaps
 from tiedae.program.program import Program
 from tiedae.program.scoring import Detector
 
-from .codec_source import Direction
+from .codec_source import DIRECTIONS, Direction
 from .memory import PlacedStep, aligned
 from .samples import FLOOR, DataUnit, conversion_text, score_text
 from .text import indented
 
 
+def halves_of(signatures: Collection[str]) -> list[Direction]:
+    """The halves that these signatures take."""
+    return [half for half in DIRECTIONS if half in signatures or "reconstruct" in signatures]
+
+
 @dataclass(frozen=True)
 class Half:
-    """The encoder or the decoder: its signature, the field of `Program` with its operations, its input and output.
-
-    `calls` run it, `memory` is the bytes of the arena that they take.
-    """
+    """The encoder or the decoder: its signature, input and output, the `calls` that run it, and the bytes of the arena that
+    they take."""
 
     signature: Direction
-    operations: str
     source: str
     output: str
-    calls: tuple[PlacedStep, ...] = ()
-    memory: int = 0
-
-
-HALVES = (Half("encode", "encoder", "x", "code"), Half("decode", "decoder", "code", "y"))
-
-
-def halves_of(signatures: Collection[str]) -> list[Half]:
-    """The halves that these signatures take."""
-    return [half for half in HALVES if half.signature in signatures or "reconstruct" in signatures]
+    calls: Sequence[PlacedStep]
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,10 @@ class Network:
         return self.detector is not None and self.encodes and self.decodes
 
     @property
+    def maps(self) -> IntegerMaps | None:
+        return None if self.unit is None else self.unit.maps
+
+    @property
     def inputs(self) -> int:
         return self.program.tensors["x"].size
 
@@ -76,7 +75,7 @@ class Network:
 
     @property
     def code(self) -> int:
-        converts = self.encodes and self.unit is not None and self.unit.maps is not None
+        converts = self.encodes and self.maps is not None
         return self.sample + (aligned(self.inputs) if converts or self.scores else 0)
 
     @property
@@ -86,22 +85,19 @@ class Network:
 
 def network_text(network: Network) -> str:
     """The functions."""
-    unit, detector, parts = network.unit, network.detector, [_ARENA]
-    if (unit is not None and unit.maps is not None) or (
-        network.scores and detector is not None and detector.scoring.multiplier
-    ):
+    unit, detector, parts = network.unit, network.detector if network.scores else None, [_ARENA]
+    if network.maps is not None or (detector is not None and detector.scoring.multiplier):
         parts.append(FLOOR)
     if unit is not None and unit.maps is not None:
         parts.append(conversion_text(unit, unit.maps, encodes=network.encodes, decodes=network.decodes))
     parts += [_half(half, network) for half in network.halves]
     if network.encodes and network.decodes:
         parts.append(_RECONSTRUCT)
-    if unit is not None and unit.maps is not None:
-        if network.encodes:
-            parts.append(_ENCODE_DATA.replace("SAMPLE", str(network.sample)))
-        if network.decodes:
-            parts.append(_DECODE_DATA)
-    if detector is not None and network.scores:
+    if network.maps is not None and network.encodes:
+        parts.append(_ENCODE_DATA.replace("SAMPLE", str(network.sample)))
+    if network.maps is not None and network.decodes:
+        parts.append(_DECODE_DATA)
+    if detector is not None:
         parts.append(score_text(detector, unit))
         if unit is not None and detector.scoring.multiplier:
             parts.append(_SCORE.replace("SAMPLE", str(network.sample)).replace("CODE", str(network.code)))

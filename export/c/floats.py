@@ -20,7 +20,7 @@ LARGEST_UNITS = 40
 
 def float_text(network: Network) -> str:
     """The text; floats are in the data's unit of measure where data are floats, else in scaled values."""
-    kind, unit = _kind(network), _unit(network)
+    kind, unit = _kind(network), "scaled values" if _scaling(network) is None else "the data's unit of measure"
     parts = [_HEAD.replace("UNIT", unit).replace("NAMED", identifier(network.program.name))]
     if network.encodes:
         parts.append(_scaled(network, kind) + _quantize(network, kind))
@@ -50,19 +50,14 @@ def _kind(network: Network) -> str:
     return "double" if network.unit is not None and network.unit.spec.dtype == "float64" else "float"
 
 
-def _unit(network: Network) -> str:
-    floats = network.unit is not None and network.unit.spec.dtype not in INTEGERS
-    return "the data's unit of measure" if floats else "scaled values"
-
-
-def _scaling(network: Network) -> Scaling:
-    floats = network.unit is not None and network.unit.spec.dtype not in INTEGERS
-    return network.unit.spec.scaling if floats and network.unit is not None else Scaling()
+def _scaling(network: Network) -> Scaling | None:
+    """That of float data; None for others, whose floats are scaled values."""
+    return None if network.unit is None or network.unit.spec.dtype in INTEGERS else network.unit.spec.scaling
 
 
 def _scaled(network: Network, kind: str) -> str:
     """`tae_scaled`: a value in the data's unit of measure to scaled values, float."""
-    scaling, wide = _scaling(network), kind
+    scaling, wide = _scaling(network) or Scaling(), kind
     given = "value"
     if kind == "double" and network.unit is not None and network.unit.io.scaling is not None:
         given, wide = "(float)value", "float"
@@ -105,7 +100,7 @@ static inline int tae_quantize(const {kind} *data, uint8_t *x)
 
 
 def _dequantize(network: Network, kind: str) -> str:
-    y, scaling = network.program.quantization("y"), _scaling(network)
+    y, scaling = network.program.quantization("y"), _scaling(network) or Scaling()
     real = f"(float)((int)y[i] - {y.zero_point}) * {number(y.scale, 'float')}"
     arrays, lines = "", [f"data[i] = {real};"]
     if scaling.rule != "none":

@@ -86,7 +86,7 @@ def _tensor(tensor: Tensor, quantization: Quantization) -> str:
 def _value_note(network: Network) -> str:
     if network.unit is None:
         return ": the integers of x and y."
-    if network.unit.maps is not None:
+    if network.maps is not None:
         return " in its own unit of measure."
     return (
         " in its own unit of measure: those of x and y."
@@ -97,7 +97,6 @@ def _value_note(network: Network) -> str:
 
 def _declarations(network: Network) -> str:
     inputs, units, parts = "TAE_INPUTS", "TAE_UNITS", []
-    mapped = network.unit is not None and network.unit.maps is not None
     if network.encodes:
         parts.append(f"/* x[{inputs}] to code[{units}] */\nint tae_encode(tae_arena *arena, const uint8_t *x, uint8_t *code);")
     if network.decodes:
@@ -108,7 +107,7 @@ def _declarations(network: Network) -> str:
         (network.encodes, "tae_encode_data", "const tae_value *data, uint8_t *code", "tae_encode"),
         (network.decodes, "tae_decode_data", "const uint8_t *code, tae_value *data", "tae_decode"),
     ):
-        if there and mapped:
+        if there and network.maps is not None:
             parts.append(f"/* the same of data[{inputs}] */\nint {function}(tae_arena *arena, {parameters});")
         elif there:
             parts.append(f"/* the same of data[{inputs}], which are the integers of x and y */\n#define {function} {plain}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -79,13 +79,10 @@ class StoredKernel:
 def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel:
     """A kernel, int8 [inputs, units], as C text: `sparse`, or dense, packed where its bits make that smaller."""
     name, groups = symbol(kernel.name), -(-kernel.units // GROUP)
-    if storage == "sparse":
-        layout, arrays = "sparse", {f"{name}_{part}": each for part, each in sparse_arrays(values).items()}
-    elif kernel.bits < 8 and groups * kernel.bits < kernel.units:
-        layout, arrays = "packed", {name: packed(values, kernel.bits)}
-    else:
-        layout, arrays = "dense", {name: values}
-    text = "".join(array(each, stored) for each, stored in arrays.items())
+    smaller = kernel.bits < 8 and groups * kernel.bits < kernel.units
+    layout: Layout = "sparse" if storage == "sparse" else "packed" if smaller else "dense"
+    arrays = encoded(values, layout, kernel.bits)
+    text = "".join(array(name + ending, stored) for ending, stored in arrays.items())
     if layout == "packed":
         text += _unpack(name, kernel.bits, groups)
     rows, columns = (bool((np.abs(sum(neighbours(values.astype(np.int16), axis))) <= PAIR_LIMIT).all()) for axis in (0, 1))
@@ -99,6 +96,28 @@ def _title(kernel: Kernel, values: np.ndarray, layout: Layout) -> str:
     return comment(f"kernel {kernel.name} {size}, {layout}") + comment(f"sha256 of its int8 values: {digest}")
 
 
+def encoded(values: np.ndarray, layout: str, bits: int) -> Mapping[str, np.ndarray]:
+    """The arrays of a kernel, int8 [inputs, units], in a layout, by the ending of their names."""
+    if layout == "sparse":
+        return {f"_{part}": each for part, each in sparse_arrays(values).items()}
+    return {"": packed(values, bits) if layout == "packed" else values}
+
+
+def decoded(arrays: Sequence[np.ndarray], layout: str, shape: tuple[int, int], bits: int) -> np.ndarray:
+    """The kernel, int8 [inputs, units], that has these arrays, flat or not. Raises ValueError if there is none."""
+    try:
+        if layout == "sparse":
+            values = _densified(*arrays[:2], shape)
+        else:
+            values = _unpacked(arrays[0], shape, bits) if layout == "packed" else arrays[0].reshape(shape).astype(np.int8)
+    except (TypeError, IndexError) as error:
+        raise ValueError(error) from None
+    right = encoded(values, layout, bits).values()
+    if not all(a.dtype == b.dtype and np.array_equal(a.ravel(), b.ravel()) for a, b in zip(arrays, right, strict=True)):
+        raise ValueError("the arrays of another kernel")
+    return values
+
+
 def packed(values: np.ndarray, bits: int) -> np.ndarray:
     """Values + 2ᵇ⁻¹ of a row in b bits each, low bits first, rows of whole groups: uint8 [inputs, bytes]."""
     rows, units = values.shape
@@ -108,7 +127,7 @@ def packed(values: np.ndarray, bits: int) -> np.ndarray:
     return np.packbits(planes.reshape(rows, -1), axis=1, bitorder="little")
 
 
-def unpacked(stored: np.ndarray, shape: tuple[int, int], bits: int) -> np.ndarray:
+def _unpacked(stored: np.ndarray, shape: tuple[int, int], bits: int) -> np.ndarray:
     """The inverse of `packed`: int8 [inputs, units]."""
     rows, units = shape
     planes = np.unpackbits(stored.reshape(rows, -1), axis=1, bitorder="little").reshape(rows, -1, bits)
@@ -131,7 +150,7 @@ def sparse_arrays(values: np.ndarray) -> Mapping[str, np.ndarray]:
     }
 
 
-def densified(mask: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _densified(mask: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The inverse of `sparse_arrays`: int8 [inputs, units]."""
     rows, units = shape
     live = np.unpackbits(mask.reshape(rows, -1), axis=1, bitorder="little")[:, :units].astype(bool)

@@ -10,8 +10,8 @@ from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Oper
 from ..operation_table import OperationTable
 from .builder import CBuilder
 from .products import product_lines, product_scratch
-from .rounding_text import described
-from .text import literal
+from .rounding_text import described, loop
+from .text import literal, symbol
 
 
 def _dense(graph: CBuilder, dense: Dense) -> None:
@@ -26,7 +26,7 @@ def _dense(graph: CBuilder, dense: Dense) -> None:
     multiplier = product_multiplier(source, dense.scales(graph.program), target)
     rounding = graph.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
     biases = graph.constant(f"{dense.y}.bias", bias.astype(np.int32)) if bias.any() else ""
-    shape, name = (len(matrix), len(matrix.T)), graph.name(dense.y)
+    shape, name = (len(matrix), len(matrix.T)), symbol(dense.y)
     lines = graph.rows(dense, product_lines(kernel, name, biases, rounding, shape, transposed=dense.transposed))
     arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
     title = f"{arrow}, {dense.activation}: {described(rounding)}"
@@ -72,7 +72,7 @@ def _rescale(graph: CBuilder, operation: Rescale) -> None:
     rounding = graph.rounding(operation, *reach, multiplier, (0, target.top))
     name, count = graph.constant(operation.factors, factors), graph.program.tensors[operation.x].shape[-1]
     factor = f"((int32_t){name}[j] - {own.zero_point})"
-    lines = graph.rounded(operation, rounding, count, f"((int32_t)x[j] - {source.zero_point}) * {factor}")
+    lines = loop(symbol(operation.y), rounding, count, f"(((int32_t)x[j] - {source.zero_point}) * {factor})")
     title = f"{operation.x} to {operation.y}: times factors per unit"
     graph.step(operation, title, graph.rows(operation, ["size_t j;", *lines]), in_place=True)
 

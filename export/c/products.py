@@ -53,7 +53,7 @@ def _encoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
 
 
 def _add_dense(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    plain = _add_pairs(kernel, inputs, outputs) if kernel.pairs[0] else _add_each(kernel, inputs, outputs)
+    plain = (_add_pairs if kernel.pairs[0] else _add_rows)(kernel, inputs, outputs)
     if outputs < LEAST_BLOCK:
         return plain
     return [
@@ -68,10 +68,6 @@ def _add_dense(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
         *plain,
         "#endif",
     ]
-
-
-def _add_each(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    return _add_rows(f"const int8_t *row = {kernel.name} + i * {outputs};", inputs, outputs)
 
 
 def _add_pairs(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
@@ -94,16 +90,13 @@ def _add_pairs(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
     ]
 
 
-def _add_packed(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    return _add_rows(f"{kernel.name}_row(i, row);", inputs, outputs)
-
-
-def _add_rows(row: str, inputs: int, outputs: int) -> list[str]:
+def _add_rows(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
+    dense = kernel.layout == "dense"
     return [
         f"for (i = 0; i < {inputs}; i++) {{",
         "  const int32_t v = x[i];",
         "  if (v != 0) {",
-        f"    {row}",
+        f"    const int8_t *row = {kernel.name} + i * {outputs};" if dense else f"    {kernel.name}_row(i, row);",
         f"    for (j = 0; j < {outputs}; j++) sums[j] += v * row[j];",
         "  }",
         "}",
@@ -207,16 +200,10 @@ def _block_dots(kernel: StoredKernel, inputs: int, count: int, start: int, stop:
     ]
 
 
-def _dot_dense(kernel: StoredKernel, inputs: int) -> list[str]:
+def _dot_row(kernel: StoredKernel, inputs: int) -> list[str]:
+    dense = kernel.layout == "dense"
     return [
-        f"const int8_t *row = {kernel.name} + (first + i) * {inputs};",
-        f"for (j = 0; j < {inputs}; j++) sum += (int32_t)x[j] * row[j];",
-    ]
-
-
-def _dot_packed(kernel: StoredKernel, inputs: int) -> list[str]:
-    return [
-        f"{kernel.name}_row(first + i, row);",
+        f"const int8_t *row = {kernel.name} + (first + i) * {inputs};" if dense else f"{kernel.name}_row(first + i, row);",
         f"for (j = 0; j < {inputs}; j++) sum += (int32_t)x[j] * row[j];",
     ]
 
@@ -232,5 +219,5 @@ def _dot_sparse(kernel: StoredKernel, inputs: int) -> list[str]:
     return [*lines, f"mask += {kernel.groups};"]
 
 
-_ADD = {"dense": _add_dense, "packed": _add_packed, "sparse": _add_sparse}
-_DOT = {"dense": _dot_dense, "packed": _dot_packed, "sparse": _dot_sparse}
+_ADD = {"dense": _add_dense, "packed": _add_rows, "sparse": _add_sparse}
+_DOT = {"dense": _dot_row, "packed": _dot_row, "sparse": _dot_sparse}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tiedae.compress.errors import FormatError
 from tiedae.compress.files import read_regular
 
 from ..model_file import Constant, Contents, Signature, TensorInfo
-from .kernels import GROUP, densified, unpacked
+from .kernels import decoded
 from .text import split_parts
 
 FORMAT = "c"
@@ -191,7 +191,6 @@ def _kernels(
     """Each kernel, and the arrays that it is stored in: those right behind its comment."""
     for found in KERNEL.finditer(source):
         where = f"{path}: kernel {found['name']}"
-        read = _LAYOUTS[found["layout"]]
         parts, at = [], found.end()
         for _ in range(3 if found["layout"] == "sparse" else 1):
             at += len(BEFORE)
@@ -205,10 +204,12 @@ def _kernels(
         shape, bits = (int(found["inputs"]), int(found["units"])), int(found["bits"])
         if not 0 < shape[0] * shape[1] <= MOST_NUMBERS:
             raise FormatError(f"{where}: got [{shape[0]:,}, {shape[1]:,}], must be of up to {MOST_NUMBERS:,} values")
-        values, right = read([part.values for part in parts], shape, bits)
-        if values is None:
+        try:
+            values = decoded([part.values for part in parts], found["layout"], shape, bits)
+        except ValueError:
             got = ", ".join(f"{part.values.size:,} {part.values.dtype}" for part in parts)
-            raise FormatError(f"{where}: got {got} for [{shape[0]}, {shape[1]}] {found['layout']}, must be {right}")
+            of = f"[{shape[0]}, {shape[1]}] {found['layout']}"
+            raise FormatError(f"{where}: got {got} for {of}, must be the arrays of such a kernel") from None
         stored = sum(part.values.nbytes for part in parts)
         yield Constant(found["name"], values, parts[0].name, stored=stored, sha256=found["sha256"]), parts
 
@@ -216,41 +217,6 @@ def _kernels(
 def _conditional(before: str) -> bool:
     """Whether the preprocessor may leave out what follows a text."""
     return len(IF.findall(before)) != len(ENDIF.findall(before))
-
-
-Decoded = tuple[np.ndarray | None, str]
-"""A kernel, None where its arrays are damaged; and what they must be."""
-
-
-def _dense(parts: list[np.ndarray], shape: tuple[int, int], _bits: int) -> Decoded:
-    (values,), count = parts, shape[0] * shape[1]
-    right = values.dtype == np.int8 and values.size == count
-    return values.reshape(shape) if right else None, f"{count:,} int8"
-
-
-def _packed(parts: list[np.ndarray], shape: tuple[int, int], bits: int) -> Decoded:
-    (values,), count = parts, shape[0] * -(-shape[1] // GROUP) * bits
-    right = values.dtype == np.uint8 and values.size == count
-    return unpacked(values, shape, bits) if right else None, f"{count:,} uint8"
-
-
-def _sparse(parts: list[np.ndarray], shape: tuple[int, int], _bits: int) -> Decoded:
-    mask, values, counts = parts
-    size = shape[0] * -(-shape[1] // GROUP)
-    expected = f"{size:,} uint8, a value more than bits in them as int8, {shape[0]:,} counts"
-    if (mask.dtype, values.dtype) != (np.uint8, np.int8) or (mask.size, counts.size) != (size, shape[0]):
-        return None, expected
-    live = np.unpackbits(mask.reshape(shape[0], -1), axis=1, bitorder="little")
-    more = live.sum(axis=1) - live.sum(axis=1).min()
-    right = values.size == live.sum() + 1 and np.array_equal(more, counts) and not live[:, shape[1] :].any()
-    return densified(mask, values, shape) if right else None, expected
-
-
-_LAYOUTS: Mapping[str, Callable[[list[np.ndarray], tuple[int, int], int], Decoded]] = {
-    "dense": _dense,
-    "packed": _packed,
-    "sparse": _sparse,
-}
 
 
 def _signatures(name: str, source: str, header: str, path: Path) -> Iterator[Signature]:

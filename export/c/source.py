@@ -7,7 +7,7 @@ with stdint.h and stddef.h alone: no floats, no allocation, no right shift of a 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tiedae.compress.errors import ExportError, InputError
 from tiedae.program.program import SIGNATURES, Program, require_signature
@@ -15,7 +15,7 @@ from tiedae.program.scoring import Detector
 
 from .builder import CBuilder
 from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text
-from .entries import Network, halves_of, network_text
+from .entries import Half, Network, halves_of, network_text
 from .floats import float_text
 from .header import header_text
 from .kernels import STORAGES, Storage
@@ -77,17 +77,14 @@ def to_c(
         raise ExportError("data of float16: C has no such type; convert them to float32 and train again")
     if unit is None and (codec is not None or detector is not None):
         raise InputError("unit: got none, a codec and a detector need that of the data")
-    graph, sizes, halves = (
-        CBuilder(program, storage, forms),
-        {name: each.size for name, each in program.tensors.items()},
-        [],
-    )
+    graph, halves = CBuilder(program, storage, forms), []
+    sizes = {name: each.size for name, each in program.tensors.items()}
     for half in halves_of(signatures):
-        start = len(graph.steps)
-        for operation in getattr(program, half.operations):
+        start, (operations, source, (output,)) = len(graph.steps), program.part(half)
+        for operation in operations:
             C_OPERATIONS.write(graph, operation)
-        calls, memory = plan(graph.steps[start:], sizes, half.source, half.output)
-        halves.append(replace(half, calls=tuple(calls), memory=aligned(memory)))
+        calls, memory = plan(graph.steps[start:], sizes, source, output)
+        halves.append(Half(half, source, output, calls, aligned(memory)))
     network = Network(program, halves, unit, detector)
     name, files = identifier(program.name), CodecText("", "")
     if codec is not None and unit is not None:

@@ -33,15 +33,6 @@ HEADERS = frozenset(
 
 LONGEST_NAME = 48
 """C99 promises 63 significant characters of a name inside a file."""
-C_TYPES = {
-    "int8": "int8_t",
-    "uint8": "uint8_t",
-    "int16": "int16_t",
-    "uint16": "uint16_t",
-    "uint32": "uint32_t",
-    "int32": "int32_t",
-    "int64": "int64_t",
-}
 
 
 def identifier(name: str) -> str:
@@ -90,9 +81,8 @@ def quoted(text: str) -> str:
 
 
 def array(name: str, values: np.ndarray) -> str:
-    """The definition of a constant array, of `values` in C order."""
-    kind = C_TYPES[values.dtype.name]
-    return f"static const {kind} {name}[{values.size}] = {{\n{_numbers(values)}\n}};\n"
+    """The definition of a constant array, of integers in C order."""
+    return f"static const {values.dtype.name}_t {name}[{values.size}] = {{\n{_numbers(values)}\n}};\n"
 
 
 def literal(value: int, bits: int) -> str:

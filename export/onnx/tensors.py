@@ -15,7 +15,8 @@ from tiedae.compress.errors import FormatError
 from tiedae.compress.files import open_regular, read_regular
 
 from ..model_file import MAX_AXES
-from .wire import Chunk, placed
+from ..reals import Chunk
+from .wire import placed
 
 MAPPED = 1 << 24
 """Minimum size, in bytes, of model files that are memory-mapped instead of read. External data always are."""

@@ -9,17 +9,14 @@ Specification: https://protobuf.dev/programming-guides/encoding
 from __future__ import annotations
 
 import functools
-import io
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from onnx import ModelProto, TensorProto
 
-from ..reals import release
+from ..reals import Chunk, release
 
-Chunk = bytes | memoryview
-"""Part of a file, as bytes."""
 LARGE = 1024
 """Minimum size, in bytes, of tensors that are taken out, and of tensors in external data: ONNX's own threshold."""
 PLACEHOLDER = f"\0inside {secrets.token_hex(8)}:"
@@ -60,15 +57,6 @@ def join(model: ModelProto, tensors: Sequence[Chunk]) -> list[Chunk]:
     """Encode a model whose placeholders stand for `tensors`."""
     data = model.SerializeToString()
     return _join(data, 0, len(data), ModelProto.DESCRIPTOR, tensors)
-
-
-def joined(parts: Iterable[Chunk]) -> bytes:
-    """The bytes of a file, without leaving parts that are memory maps in memory."""
-    stream = io.BytesIO()
-    for part in parts:
-        stream.write(part)
-        release(part)
-    return stream.getvalue()
 
 
 def place(tensor: TensorProto, index: int) -> None:

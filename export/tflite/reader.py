@@ -54,9 +54,11 @@ _NESTED: Mapping[str, tuple[int, ...]] = {"CALL": (0,), "CALL_ONCE": (0,), "IF":
 def read_tflite_file(path: Path) -> Contents:
     """Parse a .tflite file, memory-mapped if it is large (`MAPPED`); see `read_tflite`."""
     with open_regular(path) as file:
-        if path.stat().st_size < MAPPED:
-            return read_tflite(file.read())
-        return read_tflite(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        small = path.stat().st_size < MAPPED
+        try:
+            return read_tflite(file.read() if small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
 
 
 def read_tflite(data: bytes | mmap.mmap) -> Contents:

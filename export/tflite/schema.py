@@ -19,7 +19,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError, FormatError
 
-from ..reals import release
+from ..reals import pieces
 
 ALIGNMENT = 16
 """Alignment of buffer data in the schema, in bytes, so that a mapped file can be used in place."""
@@ -27,8 +27,6 @@ MAX_BYTES = 2**31 - 2**20
 """Maximum size of a file: flatbuffers have 31-bit offsets."""
 PLACEHOLDER = 0xFFFFFFFF
 END_OF_ARCHIVE = b"PK\5\6"
-PIECE = 1 << 24
-"""Bytes copied at a time."""
 APPENDED = 1
 """Offset of a buffer whose data lie behind the flatbuffer; the schema reserves 1 as "not known yet"."""
 IN_FILE = (b"DISPATCH_OP",)
@@ -218,22 +216,7 @@ class _Buffer(schema.BufferT):
 
 
 def pack_model(model: Any, source: bytes | mmap.mmap = b"") -> bytes:
-    """Serialize a model; see `pack_parts`."""
-    return joined(pack_parts(model, source))
-
-
-def joined(parts: Iterable[bytes | memoryview | mmap.mmap]) -> bytes:
-    """The parts of a file as one; memory maps are read piece by piece."""
-    file = io.BytesIO()
-    for part in map(memoryview, parts):
-        for start in range(0, len(part), PIECE):
-            file.write(part[start : start + PIECE])
-            release(part)
-    return file.getvalue()
-
-
-def pack_parts(model: Any, source: bytes | mmap.mmap = b"") -> list[bytes | memoryview]:
-    """Serialize a model as consecutive parts of a file: its tables, then the data of its buffers, of which no copy is made.
+    """Serialize a model: its tables, then the data of its buffers.
 
     The ZIP archive at the end of `source` (TFLite metadata) is appended again. Raises ExportError for a file above the 2 GB
     limit of flatbuffers, in which buffers behind the flatbuffer do not count.
@@ -246,9 +229,10 @@ def pack_parts(model: Any, source: bytes | mmap.mmap = b"") -> list[bytes | memo
     packed.buffers = [_Buffer(buffer.data, buffer.offset) for buffer in model.buffers]
     packed.subgraphs, packed.signatureDefs = map(_with_shared_tables, (model.subgraphs, model.signatureDefs))
     builder.Finish(packed.Pack(builder), b"TFL3")
-    tables = builder.Output()
-    parts = [tables, *_data_parts(model.buffers, tables)]
-    return [*parts, *_archive(source, sum(map(len, parts)))]
+    tables, file = builder.Output(), io.BytesIO()
+    file.writelines(pieces([tables, *_data_parts(model.buffers, tables)]))
+    _append_archive(source, file)
+    return file.getvalue()
 
 
 def _data_parts(buffers: Sequence[Any], tables: bytearray) -> Iterator[bytes | memoryview]:
@@ -274,27 +258,12 @@ def _data_parts(buffers: Sequence[Any], tables: bytearray) -> Iterator[bytes | m
         end = start + buffer.data.size
 
 
-class _Behind(io.BytesIO):
-    """The end of a file, which begins at `start`."""
-
-    def __init__(self, start: int) -> None:
-        super().__init__()
-        self.start = start
-
-    def tell(self) -> int:
-        return super().tell() + self.start
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return super().seek(offset - self.start if whence == 0 else offset, whence) + self.start
-
-
-def _archive(source: bytes | mmap.mmap, start: int) -> list[memoryview]:
-    """The ZIP archive behind the source's flatbuffer, which TFLite metadata uses for label files, as it is from `start` on."""
+def _append_archive(source: bytes | mmap.mmap, file: io.BytesIO) -> None:
+    """Append the ZIP archive behind the source's flatbuffer, which TFLite metadata uses for label files, if there is one."""
     if source.rfind(END_OF_ARCHIVE, max(0, len(source) - (1 << 16) - 22)) < 0 or not zipfile.is_zipfile(io.BytesIO(source)):
-        return []
-    target = _Behind(start)
+        return
     try:
-        with zipfile.ZipFile(io.BytesIO(source)) as old, zipfile.ZipFile(target, "w") as new:
+        with zipfile.ZipFile(io.BytesIO(source)) as old, zipfile.ZipFile(file, "a") as new:
             if sum(entry.file_size for entry in old.infolist()) > len(source):
                 raise ExportError("dedupe: the archive behind the model is larger than the file, which would be lost")
             for entry in old.infolist():
@@ -302,7 +271,6 @@ def _archive(source: bytes | mmap.mmap, start: int) -> list[memoryview]:
             new.comment = old.comment
     except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
         raise FormatError(f"the archive behind the model is damaged: {error}") from None
-    return [target.getbuffer()]
 
 
 def unpack_model(data: bytes | mmap.mmap) -> Any:

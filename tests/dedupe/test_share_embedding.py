@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.tflite.reader import read_tflite
-from tiedae.runtimes.litert import open_litert
+
+from ..runtimes.opening import open_tflite
 
 EMBEDDINGS = """
 import sys
@@ -69,7 +70,7 @@ def test_tied_embeddings_of_keras_3(embeddings, name, tolerance, how):
     ids = np.random.default_rng(2).integers(0, 512, (5, 8)).astype(np.int32)
     signature = read_tflite(data).signatures[0]
     before, after = (
-        open_litert("litert-xnnpack", each).run(signature.name, ids)[signature.outputs[0].name] for each in (data, shared.data)
+        open_tflite("litert-xnnpack", each).run(signature.name, ids)[signature.outputs[0].name] for each in (data, shared.data)
     )
     error = np.abs(before - after).max() / np.abs(before).max()
     assert error <= (0 if tolerance is None else 0.02)

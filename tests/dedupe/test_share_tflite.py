@@ -17,10 +17,10 @@ from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.duplicates import copies
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.schema import Op, pack_model, unpack_model
-from tiedae.runtimes.litert import open_litert
 from tiedae.runtimes.native_output import quiet
 from tiedae.verify.stock.converters import stock_tflite
 
+from ..runtimes.opening import open_tflite
 from .tflite_files import Activation, File, hybrid_pair, int8_pair, run, tied_pair
 
 WIDTHS = (40, 24, 12, 6)
@@ -66,12 +66,12 @@ def samples():
 
 @pytest.fixture(scope="module")
 def stock_float(autoencoder):
-    return stock_tflite(autoencoder(tied=True), quantize=False)
+    return stock_tflite(autoencoder(tied=True))
 
 
 @pytest.fixture(scope="module")
 def stock_int8(autoencoder, samples):
-    return stock_tflite(autoencoder(tied=True), quantize=True, representative=samples, io_dtype="uint8")
+    return stock_tflite(autoencoder(tied=True), representative=samples, io_dtype="uint8")
 
 
 def test_a_tied_float_file_stores_each_kernel_once(stock_float, samples):
@@ -96,7 +96,7 @@ def test_a_tied_float_file_stores_each_kernel_once(stock_float, samples):
 
 def test_xnnpack_takes_every_operation_that_it_took(stock_float, stock_int8):
     for data, tolerance, taken in ((stock_float, None, "7 of 7"), (stock_int8, 1.0, "10 of 12")):
-        provider = open_litert("litert-xnnpack", share_tflite(data, tolerance=tolerance).data).provider
+        provider = open_tflite("litert-xnnpack", share_tflite(data, tolerance=tolerance).data).provider
         assert f"decode {taken} operations" in provider.replace(",", " operations,")
 
 
@@ -117,7 +117,7 @@ def test_a_tied_int8_file_needs_a_tolerance(stock_int8, samples):
 
 
 def test_an_untied_file_stays_as_it_is(autoencoder):
-    data = stock_tflite(autoencoder(tied=False), quantize=False)
+    data = stock_tflite(autoencoder(tied=False))
     shared = share_tflite(data, tolerance=1.0)
     assert shared.data == data and shared.merged == shared.kept == ()
 

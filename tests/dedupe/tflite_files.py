@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.export.tflite.schema import int32, pack_model
-from tiedae.runtimes.litert import open_litert
+
+from ..runtimes.opening import open_tflite
 
 Op = schema.BuiltinOperator
 Activation = schema.ActivationFunctionType
@@ -174,7 +175,7 @@ def hybrid_pair(*, scales=1, near=False, bias=True, asymmetric=False, activation
 
 
 def run(data: bytes, signature: str, x: np.ndarray, runtime: str = "litert-xnnpack") -> dict[str, np.ndarray]:
-    return open_litert(runtime, data).run(signature, x)
+    return open_tflite(runtime, data).run(signature, x)
 
 
 def convolution():

@@ -78,8 +78,8 @@ def stock_files() -> dict[str, bytes]:
         per_tensor.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         per_tensor._experimental_disable_per_channel = True
         return {
-            "float.tflite": stock_tflite(model, quantize=False),
-            "channel.tflite": stock_tflite(model, quantize=True, representative=samples),
+            "float.tflite": stock_tflite(model),
+            "channel.tflite": stock_tflite(model, representative=samples),
             "tensor.tflite": per_tensor.convert(),
             "float.onnx": float_onnx,
             "tensor.onnx": stock_onnx_int8(float_onnx, samples),

@@ -25,7 +25,7 @@ from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
 from tiedae.runtimes.table import RUNTIMES
-from tiedae.verify.parity.comparison import compare_operations
+from tiedae.verify.parity.comparison import compare_traced
 
 from ..conftest import build_program
 
@@ -115,7 +115,7 @@ def test_packed_files_compute_what_files_of_bytes_compute(name: str, options: di
             reference = execute(program, signature, x)
             for output, values in got.items():
                 np.testing.assert_array_equal(values, reference[output])
-            assert all(row.max_lsb == 0 for row in compare_operations(packed, program, signature, x)[0])
+            assert all(row.max_lsb == 0 for row in compare_traced(packed.trace(signature, x), program, signature, x)[0])
 
 
 def test_tflm_says_why_it_does_not_decode_packed_kernels(tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_tflm_says_why_it_does_not_decode_packed_kernels(tmp_path: Path) -> None
 
 
 def test_xnnpack_takes_everything_but_the_edges_and_the_dequantize() -> None:
-    from tiedae.runtimes.litert import open_litert
+    from ..runtimes.opening import open_tflite
 
-    session = open_litert("litert-xnnpack", to_tflite(program4("tflite")))
+    session = open_tflite("litert-xnnpack", to_tflite(program4("tflite")))
     assert session.provider.endswith("builtin kernels: DEQUANTIZE, QUANTIZE")
     assert "encode 2 of 4" in session.provider
 

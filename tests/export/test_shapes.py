@@ -23,10 +23,10 @@ from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.file_io import FileIO
 from tiedae.program.interpreter import apply, execute, program_input
 from tiedae.program.program import SIGNATURES, Program, Tensor
-from tiedae.runtimes.litert import open_litert
-from tiedae.runtimes.ort import open_ort
+from tiedae.runtimes.ort import OrtSession
 
 from ..conftest import build_program
+from ..runtimes.opening import open_tflite
 from .c.compiled import compiler, shared
 from .shapes import BITS, GRID, VIEWS, lost_of, programs, registered, samples, shaped
 
@@ -83,8 +83,8 @@ def test_runtimes_of_the_program_s_rounding_give_its_integers(options, tmp_path:
     for signature in SIGNATURES:
         (tmp_path / f"{signature}.onnx").write_bytes(to_onnx(fused, signature=signature, io="uint8"))
     sessions = {
-        "litert-xnnpack": (split, open_litert("litert-xnnpack", to_tflite(split, io="uint8"))),
-        "ort-cpu": (fused, open_ort("ort-cpu", {each: tmp_path / f"{each}.onnx" for each in SIGNATURES})),
+        "litert-xnnpack": (split, open_tflite("litert-xnnpack", to_tflite(split, io="uint8"))),
+        "ort-cpu": (fused, OrtSession("ort-cpu", {each: tmp_path / f"{each}.onnx" for each in SIGNATURES})),
     }
     if compiler():
         sessions["c"] = (fused, written_anew(fused, "c"))
@@ -103,7 +103,7 @@ def test_runtimes_of_the_program_s_rounding_give_its_integers(options, tmp_path:
 @pytest.mark.parametrize("options", SHAPED.values(), ids=SHAPED)
 def test_other_kernels_are_within_one_step_of_each_operation(options, runtime: str) -> None:
     program = program_of("split", **options)
-    traced = open_litert(runtime, to_tflite(program, io="uint8")).trace("reconstruct", samples(program, "reconstruct", 40))
+    traced = open_tflite(runtime, to_tflite(program, io="uint8")).trace("reconstruct", samples(program, "reconstruct", 40))
     for operation in program.operations:
         expected = apply(program, operation, traced[operation.x]).astype(int)
         assert np.abs(expected - traced[operation.y]).max() <= 1, operation
@@ -113,7 +113,8 @@ def test_other_kernels_are_within_one_step_of_each_operation(options, runtime: s
 def test_float_files_agree_with_the_program(options, tmp_path: Path) -> None:
     split, fused = (program_of(form, quantized=False, **options) for form in ("split", "fused"))
     (tmp_path / "p.onnx").write_bytes(to_onnx(fused))
-    for session in (open_litert("litert-xnnpack", to_tflite(split)), open_ort("ort-cpu", {"reconstruct": tmp_path / "p.onnx"})):
+    onnx = OrtSession("ort-cpu", {"reconstruct": tmp_path / "p.onnx"})
+    for session in (open_tflite("litert-xnnpack", to_tflite(split)), onnx):
         x = samples(fused, "reconstruct", 40)
         expected = execute(fused, "reconstruct", x)
         for name, values in session.run("reconstruct", x).items():
@@ -132,7 +133,7 @@ def test_a_scale_per_value_is_in_the_file_in_the_shape_of_the_sample(tmp_path: P
     files = {"p.tflite": to_tflite(split, io=io), "p.onnx": to_onnx(fused, io=io)}
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-    sessions = open_litert("litert-builtin", files["p.tflite"]), open_ort("ort-cpu", {"reconstruct": tmp_path / "p.onnx"})
+    sessions = open_tflite("litert-builtin", files["p.tflite"]), OrtSession("ort-cpu", {"reconstruct": tmp_path / "p.onnx"})
     for program, name, session in zip((split, fused), files, sessions, strict=True):
         contents = read_model(tmp_path / name)
         assert prove_scaling(contents, io.constants(shape)).ok and not prove_scaling(contents, io.constants((size,))).ok

@@ -12,7 +12,6 @@ from tiedae.export import execute, to_onnx, to_tflite
 from tiedae.program import interpreter as interpreting
 from tiedae.program.interpreter import program_input
 from tiedae.program.program import Program, Tensor
-from tiedae.verify.stock.converters import stock_tflite
 
 from ..conftest import build_program
 
@@ -74,9 +73,8 @@ def test_a_list_is_no_array() -> None:
         lambda program, name: program.part(name),
         lambda program, name: to_tflite(program, signatures=("encode", name)),
         lambda program, name: to_onnx(program, signature=name),
-        lambda program, name: stock_tflite(None, quantize=False, signatures=(name,)),
     ],
-    ids=["execute", "part", "to_tflite", "to_onnx", "stock_tflite"],
+    ids=["execute", "part", "to_tflite", "to_onnx"],
 )
 @pytest.mark.parametrize("name", ["serve", "", "Encode"])
 def test_another_signature_is_the_same_error_everywhere(call, name: str) -> None:

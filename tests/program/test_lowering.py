@@ -227,7 +227,8 @@ def test_every_dense_reads_the_one_kernel() -> None:
 def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     """Its output is all zeros; a vanishing scale would leave the ratios that int8 additions can express."""
     from tiedae.export.tflite.writer import to_tflite
-    from tiedae.runtimes.litert import open_litert
+
+    from ..runtimes.opening import open_tflite
 
     layers = (LayerConfig(12, "relu"), LayerConfig(5))
     model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 24), seed=1)
@@ -239,7 +240,7 @@ def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     expected = execute(program, "reconstruct", BYTES)
     assert not expected["decoder_1"].any()
     for runtime in ("litert-xnnpack", "litert-reference", "litert-builtin"):
-        got = open_litert(runtime, to_tflite(program)).run("reconstruct", BYTES)
+        got = open_tflite(runtime, to_tflite(program)).run("reconstruct", BYTES)
         assert np.abs(got["y"].astype(int) - expected["y"]).max() <= 2
 
 

@@ -27,11 +27,11 @@ from tiedae.program import operations
 from tiedae.program.interpreter import execute
 from tiedae.program.operations import OPERATIONS, Activate, AddBias, Interleave, Operation, Product, Rescale
 from tiedae.program.program import Kernel, Program, Tensor
-from tiedae.runtimes.litert import open_litert
-from tiedae.runtimes.ort import open_ort
+from tiedae.runtimes.ort import OrtSession
 
 from ..conftest import build_program
 from ..export.c.compiled import compiler
+from ..runtimes.opening import open_tflite
 
 SCALE = Quantization(1 / 64, 128)
 
@@ -97,8 +97,8 @@ def test_a_new_operation_is_one_row(quantized: bool, tmp_path: Path, monkeypatch
     io = "uint8" if quantized else "float32"
     (tmp_path / "p.onnx").write_bytes(to_onnx(program, io=io))
     sessions: list = [
-        open_litert("litert-reference", to_tflite(program, io=io)),
-        open_ort("ort-cpu", {"reconstruct": tmp_path / "p.onnx"}),
+        open_tflite("litert-reference", to_tflite(program, io=io)),
+        OrtSession("ort-cpu", {"reconstruct": tmp_path / "p.onnx"}),
     ]
     if quantized and compiler():
         sessions.append(written_anew(program, "c"))

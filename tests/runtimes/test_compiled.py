@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import execute
-from tiedae.runtimes.compiled import CompiledSession
-from tiedae.runtimes.litert import CHUNK, open_litert
+from tiedae.runtimes.litert import CHUNK
 
 from ..conftest import build_program
+from .opening import open_tflite
 
 
 @settings(max_examples=15, deadline=None)
@@ -22,7 +22,7 @@ from ..conftest import build_program
 )
 def test_equals_the_program(widths, activation, granularity, counts):
     program = build_program(widths, (activation,) * (len(widths) - 1), form="split", granularity=granularity)
-    session = CompiledSession(to_tflite(program))
+    session = open_tflite("litert-compiled", to_tflite(program))
     for count in counts:
         x = np.random.default_rng(count).integers(0, 256, (count, widths[0]), np.uint8)
         expected, got = execute(program, "reconstruct", x), session.run("reconstruct", x)
@@ -32,7 +32,7 @@ def test_equals_the_program(widths, activation, granularity, counts):
 
 def test_signatures_keep_batches_of_their_own():
     program = build_program(form="split")
-    session = CompiledSession(to_tflite(program), threads=2)
+    session = open_tflite("litert-compiled", to_tflite(program), threads=2)
     x = np.random.default_rng(0).integers(0, 256, (CHUNK + 3, 20), np.uint8)
     expected = execute(program, "reconstruct", x)
     code = session.run("encode", x)["code"]
@@ -44,7 +44,7 @@ def test_signatures_keep_batches_of_their_own():
 def test_results_outlive_their_session(capfd):
     program = build_program(form="split")
     x = np.random.default_rng(0).integers(0, 256, (30, 20), np.uint8)
-    session = CompiledSession(to_tflite(program))
+    session = open_tflite("litert-compiled", to_tflite(program))
     code = session.run("encode", x)["code"]
     del session
     gc.collect()
@@ -54,7 +54,9 @@ def test_results_outlive_their_session(capfd):
 
 def test_says_whether_all_is_accelerated():
     """A float file is taken whole; the edge of an int8 file is left to the builtin kernels, as the Interpreter counts."""
-    assert CompiledSession(to_tflite(build_program(form="split", quantized=False))).provider.endswith("all operations")
+    assert open_tflite("litert-compiled", to_tflite(build_program(form="split", quantized=False))).provider.endswith(
+        "all operations"
+    )
     data = to_tflite(build_program(form="split"))
-    assert CompiledSession(data).provider.endswith("the rest in builtin kernels")
-    assert "builtin kernels: QUANTIZE" in open_litert("litert-xnnpack", data).provider
+    assert open_tflite("litert-compiled", data).provider.endswith("the rest in builtin kernels")
+    assert "builtin kernels: QUANTIZE" in open_tflite("litert-xnnpack", data).provider

@@ -12,9 +12,10 @@ from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import apply, execute
 from tiedae.program.operations import Requantize
-from tiedae.runtimes.litert import CHUNK, RESOLVERS, open_litert
+from tiedae.runtimes.litert import CHUNK, RESOLVERS
 
 from ..export.tflite.test_writer import PROGRAMS, split
+from .opening import open_tflite
 
 INTEGER = {name: options for name, options in PROGRAMS.items() if options.get("quantized") is not False}
 
@@ -30,7 +31,7 @@ def samples(program, count: int, seed: int = 0) -> np.ndarray:
 def test_each_operation_is_within_one_step(options, runtime):
     program = split(**options)
     x = samples(program, 400)
-    session = open_litert(runtime, to_tflite(program, io="uint8"))
+    session = open_tflite(runtime, to_tflite(program, io="uint8"))
     traced = session.trace("reconstruct", x)
     assert set(traced) >= set(program.tensors)
     np.testing.assert_array_equal(traced["x"], x)
@@ -53,7 +54,7 @@ def test_xnnpack_equals_the_reference(widths, activation, granularity, seed):
     program = split(widths=widths, activations=(activation,) * (len(widths) - 1), granularity=granularity, seed=seed)
     x = samples(program, 64, seed)
     expected = execute(program, "reconstruct", x)
-    session = open_litert("litert-xnnpack", to_tflite(program))
+    session = open_tflite("litert-xnnpack", to_tflite(program))
     got = session.run("reconstruct", x)
     np.testing.assert_array_equal(got["code"], expected["code"])
     np.testing.assert_array_equal(got["y"], expected["y"])
@@ -67,7 +68,7 @@ def test_every_io_gives_the_same_codes(io):
     x = samples(program, 50)
     quantization = program.tensors["x"].quantization
     given_x = {"uint8": x, "int8": (x ^ 128).view(np.int8), "float32": quantization.dequantize(x)}[io]
-    got = open_litert("litert-xnnpack", to_tflite(program, io=io)).run("reconstruct", given_x)
+    got = open_tflite("litert-xnnpack", to_tflite(program, io=io)).run("reconstruct", given_x)
     expected = execute(program, "reconstruct", x)
     np.testing.assert_array_equal(got["code"], expected["code"])
     y = {
@@ -83,7 +84,7 @@ def test_every_io_gives_the_same_codes(io):
 def test_float_files_agree_with_the_reference(name, runtime):
     program = split(**PROGRAMS[name])
     x = np.random.default_rng(0).uniform(0, 1, (100, *program.tensors["x"].shape)).astype(np.float32)
-    session = open_litert(runtime, to_tflite(program))
+    session = open_tflite(runtime, to_tflite(program))
     expected, got, traced = execute(program, "reconstruct", x), session.run("reconstruct", x), session.trace("reconstruct", x)
     np.testing.assert_allclose(got["code"], expected["code"], atol=1e-5)
     np.testing.assert_allclose(got["y"], expected["y"], atol=1e-5)
@@ -94,7 +95,7 @@ def test_float_files_agree_with_the_reference(name, runtime):
 @pytest.mark.parametrize("count", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
 def test_any_batch_size_in_any_order(count):
     program = split()
-    session = open_litert("litert-xnnpack", to_tflite(program))
+    session = open_tflite("litert-xnnpack", to_tflite(program))
     x = samples(program, 3 * CHUNK)
     expected = execute(program, "encode", x)["code"]
     np.testing.assert_array_equal(session.run("encode", x)["code"], expected)
@@ -107,10 +108,10 @@ def test_any_batch_size_in_any_order(count):
 
 def test_provider_counts_what_xnnpack_took():
     data = to_tflite(split())
-    text = open_litert("litert-xnnpack", data).provider
+    text = open_tflite("litert-xnnpack", data).provider
     assert text == "XNNPACK: encode 2 of 4, decode 5 of 7, reconstruct 7 of 10 operations; builtin kernels: QUANTIZE"
-    assert open_litert("litert-builtin", data).provider == "builtin kernels"
-    assert open_litert("litert-reference", data).provider == "reference kernels"
+    assert open_tflite("litert-builtin", data).provider == "builtin kernels"
+    assert open_tflite("litert-reference", data).provider == "reference kernels"
 
 
 def test_start_up_chatter_stays_off_stderr(tmp_path):
@@ -118,8 +119,8 @@ def test_start_up_chatter_stays_off_stderr(tmp_path):
     path = tmp_path / "toy.tflite"
     path.write_bytes(to_tflite(split()))
     script = (
-        "import os, sys, numpy as np; from pathlib import Path; from tiedae.runtimes.litert import open_litert\n"
-        "session = open_litert('litert-xnnpack', Path(sys.argv[1]).read_bytes())\n"
+        "import os, sys, numpy as np; from pathlib import Path; from tiedae.runtimes.litert import LiteRTSession\n"
+        "session = LiteRTSession('litert-xnnpack', {'encode': Path(sys.argv[1])})\n"
         "session.run('encode', np.zeros((3, 20), np.uint8)); session.trace('decode', np.zeros((3, 5), np.uint8))\n"
         "os.write(2, b'still there')"
     )
@@ -132,7 +133,7 @@ def test_a_mistake_in_the_file_is_seen():
     program = split()
     constants = dict(program.constants)
     constants["encoder_1.bias"] = constants["encoder_1.bias"] + np.array([3000, 0, 0, 0, 0], np.int32)
-    changed = open_litert("litert-xnnpack", to_tflite(dataclasses.replace(program, constants=constants)))
+    changed = open_tflite("litert-xnnpack", to_tflite(dataclasses.replace(program, constants=constants)))
     x = samples(program, 50)
     assert not np.array_equal(changed.run("encode", x)["code"], execute(program, "encode", x)["code"])
 
@@ -140,9 +141,7 @@ def test_a_mistake_in_the_file_is_seen():
 def test_wrong_calls_are_named():
     program = split()
     data = to_tflite(program, signatures=("encode",))
-    with pytest.raises(InputError, match="runtime: got 'tpu'"):
-        open_litert("tpu", data)
-    session = open_litert("litert-reference", data)
+    session = open_tflite("litert-reference", data)
     with pytest.raises(InputError, match="signature: got 'decode', the file has encode"):
         session.run("decode", samples(program, 1))
     for x in (samples(program, 3)[:, :5], samples(program, 3).astype(np.float32), samples(program, 0)):
@@ -153,14 +152,14 @@ def test_wrong_calls_are_named():
 @pytest.mark.parametrize("data", [b"", b"not a model", b"\0" * 4096])
 def test_foreign_bytes_are_refused(data):
     with pytest.raises(FormatError, match="LiteRT refuses the file: "):
-        open_litert("litert-xnnpack", data)
+        open_tflite("litert-xnnpack", data)
 
 
 def test_what_is_loaded_later_is_the_file_that_was_opened(tmp_path):
     program, other = split(), split(seed=1)
     path = tmp_path / "file.tflite"
     path.write_bytes(to_tflite(program, io="uint8"))
-    session = open_litert("litert-xnnpack", path)
+    session = open_tflite("litert-xnnpack", path)
     (tmp_path / "new").write_bytes(to_tflite(other, io="uint8", signatures=("decode",)))
     (tmp_path / "new").rename(path)
     x = samples(program, 8)
@@ -178,7 +177,7 @@ def test_a_name_that_is_no_text_is_a_refusal(make_program) -> None:
         place = whole.find(name)
         while place >= 0:
             try:
-                open_litert("litert-reference", whole[:place] + b"\xd4" + whole[place + 1 :])
+                open_tflite("litert-reference", whole[:place] + b"\xd4" + whole[place + 1 :])
             except FormatError as error:
                 refused += "LiteRT refuses the file: 'utf-8' codec" in str(error)
             place = whole.find(name, place + 1)

@@ -9,7 +9,7 @@ import pytest
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.program.interpreter import execute
 from tiedae.runtimes import node
-from tiedae.runtimes.node import PACKAGE, VARIABLE, NodeSession, find_package, open_files
+from tiedae.runtimes.node import PACKAGE, VARIABLE, NodeSession, find_package
 
 from .test_table import opened, samples, toy, write
 
@@ -57,7 +57,7 @@ def test_the_reason_is_the_same_on_every_machine(tmp_path, monkeypatch):
 def test_without_node_it_says_so(files, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UnavailableError, match=r"Node\.js is not installed: no program `node` on the PATH"):
-        open_files("ort-node", files)
+        NodeSession("ort-node", files)
 
 
 @NEEDS_NODE
@@ -73,7 +73,7 @@ def test_without_node_it_says_so(files, monkeypatch):
 def test_a_broken_package_is_a_reason(source, reason, files, tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(install(tmp_path, source)))
     with pytest.raises(UnavailableError, match=f"{PACKAGE} does not run: .*{reason}") as caught:
-        open_files("ort-node", files)
+        NodeSession("ort-node", files)
     assert "\n" not in str(caught.value)
 
 
@@ -82,7 +82,7 @@ def test_a_package_that_hangs_is_ended(files, tmp_path, monkeypatch):
     monkeypatch.setattr(node, "PATIENCE", 0.3)
     monkeypatch.setenv(VARIABLE, str(install(tmp_path, "while (true) {}")))
     with pytest.raises(UnavailableError, match=rf"{PACKAGE} does not run: no answer in 0\.3 s"):
-        open_files("ort-node", files)
+        NodeSession("ort-node", files)
 
 
 def test_the_process_ends_with_the_session(files):
@@ -128,4 +128,4 @@ def test_a_refused_file_does_not_end_the_process(files, tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(files["reconstruct"].read_bytes().replace(b"Gemm", b"Gemx"))
     with pytest.raises(FormatError, match=rf"broken\.onnx: {PACKAGE} refuses it: .*Gemx"):
-        open_files("ort-node", {"encode": files["encode"], "reconstruct": path})
+        NodeSession("ort-node", {"encode": files["encode"], "reconstruct": path})

@@ -16,7 +16,7 @@ from tiedae.export.kinds import Why
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.program.interpreter import execute
 from tiedae.runtimes import openvino_runtime
-from tiedae.runtimes.openvino_runtime import open_files
+from tiedae.runtimes.openvino_runtime import OpenVinoSession
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.findings import Findings
 from tiedae.verify.sessions import Runnable, open_sessions
@@ -128,8 +128,8 @@ def test_reports_to_nobody(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     script = (
-        "import sys; from pathlib import Path; from tiedae.runtimes.openvino_runtime import open_files\n"
-        "open_files('openvino-onnx', {'encode': Path(sys.argv[1])})\n"
+        "import sys; from pathlib import Path; from tiedae.runtimes.openvino_runtime import OpenVinoSession\n"
+        "OpenVinoSession('openvino-onnx', {'encode': Path(sys.argv[1])})\n"
         "print('openvino_telemetry' in sys.modules)"
     )
     environment = {key: value for key, value in os.environ.items() if key not in ("CI", "TF_BUILD", "JENKINS_URL")}
@@ -149,4 +149,4 @@ def test_a_file_that_it_refuses_is_named(tmp_path):
     path = files["reconstruct"]
     path.write_bytes(path.read_bytes().replace(b"Gemm", b"Gemx"))
     with pytest.raises(FormatError, match=r"reconstruct\.onnx: OpenVINO refuses it: .*Gemx"):
-        open_files("openvino-onnx", {"reconstruct": path})
+        OpenVinoSession("openvino-onnx", {"reconstruct": path})

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tiedae.compress.errors import FormatError
 from tiedae.runtimes import probes
-from tiedae.runtimes.litert import open_litert
 from tiedae.runtimes.probes import LATENCY, LEAST, MOST, CallTurns
 from tiedae.runtimes.sandbox import Job, TrialRun, _open, run_apart
 
 from ..dedupe.tflite_files import tied_pair
+from .opening import open_tflite
 
 X = np.ones((1, 12), np.float32)
 
@@ -24,7 +24,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def opened(path):
-    return partial(open_litert, "litert-builtin", path)
+    return partial(open_tflite, "litert-builtin", path)
 
 
 @pytest.mark.parametrize("count", [1, 2])

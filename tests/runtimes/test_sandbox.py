@@ -15,11 +15,11 @@ from onnx import TensorProto, helper
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.export.random_inputs import Draw
 from tiedae.export.tflite.schema import Op
-from tiedae.runtimes.litert import open_litert
 from tiedae.runtimes.sandbox import LINE, Job, TrialRun, run_apart
 
 from ..dedupe.onnx_models import graph, node
 from ..dedupe.tflite_files import File, tied_pair
+from .opening import open_tflite
 
 X = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
 
@@ -91,7 +91,7 @@ def test_what_the_child_answers_is_what_the_runtime_answers_here(save):
         [TrialRun("main", {"x": X}), TrialRun("main", {"x": X[:1]})], [Job(runtime, (path,)) for runtime in runtimes]
     )
     for runtime, answer in zip(runtimes, answers, strict=True):
-        session = open_litert(runtime, path.read_bytes())
+        session = open_tflite(runtime, path.read_bytes())
         assert answer.problem == "" and answer.provider == session.provider
         three, one = map(outputs, answer.runs)
         np.testing.assert_array_equal(three["y"], session.run("main", X)["y"])
@@ -142,7 +142,7 @@ def test_drawn_inputs_are_equal_in_every_job(save):
     path = save(tied_pair())
     draw = Draw("float32", (2, 12), -3.0, 3.0, 7)
     one, other = run_apart([TrialRun("main", {"x": draw})], 2 * [Job("litert-xnnpack", (path,))])
-    expected = open_litert("litert-xnnpack", path).run("main", draw.values)["y"]
+    expected = open_tflite("litert-xnnpack", path).run("main", draw.values)["y"]
     for answer in (one, other):
         np.testing.assert_array_equal(outputs(answer.runs[0])["y"], expected)
 

@@ -7,13 +7,12 @@ from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import FormatError
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import apply, execute
-from tiedae.runtimes.litert import open_litert
 
 from ..export.tflite.test_writer import PROGRAMS, split
+from .opening import open_tflite
 from .test_litert import samples
 
 pytest.importorskip("tflite_micro", reason="pip install 'tiedae[tflm]'")
-from tiedae.runtimes.tflm import TflmSession
 
 
 @pytest.mark.parametrize("options", PROGRAMS.values(), ids=PROGRAMS)
@@ -22,7 +21,7 @@ def test_runs_every_program_and_shows_its_tensors(options):
     data = to_tflite(program)
     x = samples(program, 40) if program.quantized else np.random.default_rng(0).random((40, 20), np.float32)
     given_x = program.quantization("x").dequantize(x) if options.get("byte_data") is False else x
-    session = TflmSession(data)
+    session = open_tflite("tflm", data)
     traced = session.trace("reconstruct", given_x)
     assert set(traced) >= set(program.tensors)
     got = session.run("reconstruct", given_x)
@@ -42,8 +41,8 @@ def test_products_of_the_decoder_are_those_of_the_reference_kernels():
     program = split(widths=(60, 30, 12))
     data = to_tflite(program)
     code = np.random.default_rng(1).integers(0, 256, (200, 12), np.uint8)
-    expected = open_litert("litert-reference", data).run("decode", code)["y"]
-    np.testing.assert_array_equal(TflmSession(data).run("decode", code)["y"], expected)
+    expected = open_tflite("litert-reference", data).run("decode", code)["y"]
+    np.testing.assert_array_equal(open_tflite("tflm", data).run("decode", code)["y"], expected)
     assert not np.array_equal(expected, execute(program, "decode", code)["y"])
 
 
@@ -55,4 +54,4 @@ def test_an_operation_without_a_kernel_is_named():
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     with pytest.raises(FormatError, match=r"TFLM refuses the file: .*ATAN2"):
-        TflmSession(bytes(builder.Output()))
+        open_tflite("tflm", bytes(builder.Output()))

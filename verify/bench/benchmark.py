@@ -24,7 +24,7 @@ from tiedae.program.program import SIGNATURES
 from tiedae.runtimes.machine import cores, describe_machine, installed_versions
 from tiedae.runtimes.table import RUNTIMES, usual
 
-from .footprint import Footprint, Load, Run, footprints
+from .footprint import Footprint, Load, footprints
 from .latency import ROUNDS, GroupTimings, Timed, TimedGroup, ratio, time_groups
 from .openers import OPENERS
 from .subjects import ALONE, VARIANTS, BenchSubject, find_subjects
@@ -102,17 +102,18 @@ def _latency(
     for threads in dict.fromkeys(each or cores() for each in plan.threads):
         groups = []
         for signature in plan.signatures:
-            those = tuple(
-                Timed(s.name, s.runtime, str(s.files[signature]), signature, str(inputs[s.name, signature]))
-                for s in timed
-                if signature in s.files
-            )
+            those = tuple(_timed(subject, signature, inputs) for subject in timed if signature in subject.files)
             ways = [(Way.INVOKE, batch) for batch in plan.batches] + [(Way.CALL, batch) for batch in plan.call_batches]
             groups += [TimedGroup(those, batch, way) for way, batch in ways if those]
         for measured in time_groups(groups, threads=threads, seconds=plan.seconds, rounds=plan.rounds):
             group = measured.group
             announce(f"latency: {group.subjects[0].signature}, batch {group.batch}, {_threads(threads)}, {group.way}")
             yield from _latency_rows(measured, {subject.name: subject for subject in timed}, threads)
+
+
+def _timed(subject: BenchSubject, signature: str, inputs: Mapping[tuple[str, str], Path]) -> Timed:
+    x = inputs[subject.name, signature]
+    return Timed(subject.name, subject.runtime, str(subject.files[signature]), signature, str(x))
 
 
 def _latency_rows(measured: GroupTimings, subjects: Mapping[str, BenchSubject], threads: int) -> Iterator[Latency]:
@@ -170,14 +171,13 @@ def _identity(subject: BenchSubject, provider: str = "") -> dict[str, Any]:
 def _footprints(
     subjects: Sequence[BenchSubject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
 ) -> Iterator[tuple[BenchSubject, Load, Footprint]]:
-    loads = []
-    for subject in subjects if plan.processes else ():
-        for signatures in _choices(subject):
-            runs = tuple(Run(str(subject.files[s]), s, str(inputs[subject.name, s])) for s in signatures)
-            loads.append(Load(subject.name, subject.runtime, runs))
-    owners = {subject.name: subject for subject in subjects}
-    for load, found in footprints(loads, processes=plan.processes, announce=announce):
-        yield owners[load.subject], load, found
+    owned = [
+        (subject, tuple(_timed(subject, signature, inputs) for signature in signatures))
+        for subject in (subjects if plan.processes else ())
+        for signatures in _choices(subject)
+    ]
+    found = footprints([load for _, load in owned], processes=plan.processes, announce=announce)
+    yield from ((subject, load, each) for (subject, load), (_, each) in zip(owned, found, strict=True))
 
 
 def _choices(subject: BenchSubject) -> list[tuple[str, ...]]:
@@ -195,8 +195,8 @@ def _memory_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tuple
     rows = [
         Memory(
             **_identity(subject),
-            file=", ".join(sorted({Path(run.path).name for run in load.runs})),
-            signatures=tuple(run.signature for run in load.runs),
+            file=", ".join(sorted({Path(run.path).name for run in load})),
+            signatures=tuple(run.signature for run in load),
             resident_bytes=each.memory,
             processes=each.processes,
             note=VARIANTS.get(subject.variant, ""),
@@ -222,7 +222,7 @@ def _startup_rows(taken: Sequence[tuple[BenchSubject, Load, Footprint]]) -> tupl
     """One row per subject and first signature."""
     rows: dict[tuple[str, str], Startup] = {}
     for subject, load, each in taken:
-        first = load.runs[0]
+        first = load[0]
         row = Startup(
             **_identity(subject),
             file=Path(first.path).name,

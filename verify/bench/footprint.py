@@ -18,25 +18,13 @@ from typing import Any
 import numpy as np
 from tiedae.runtimes.child_process import lines_of, serve
 
+from .latency import Timed
+
 ROLLUP = Path("/proc/self/smaps_rollup")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A signature to run: its file, and a .npy with one or more samples in the input's dtype."""
-
-    path: str
-    signature: str
-    x: str
-
-
-@dataclass(frozen=True)
-class Load:
-    """Files that one process opens and runs, in order."""
-
-    subject: str
-    runtime: str
-    runs: tuple[Run, ...]
+Load = tuple[Timed, ...]
+"""Files of one subject that a process opens and runs, in order."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +48,7 @@ def footprints(
     for i in range(processes if loads else 0):
         announce(f"memory and start-up of {len(loads)} cases, process {i + 1} of {processes}")
         for load, rows in zip(loads, taken, strict=True):
-            rows += lines_of(__name__, asdict(load))
+            rows += lines_of(__name__, [asdict(each) for each in load])
     for load, rows in zip(loads, taken, strict=True):
         memory = [row["memory"] for row in rows if row["memory"] is not None]
         median = {key: float(np.median([row[key] for row in rows])) for key in ("startup_ms", "import_ms")}
@@ -76,21 +64,21 @@ def resident() -> int | None:
     return next(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith("Rss:"))
 
 
-def main(load: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def main(load: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Open, run and measure a `Load` in the child."""
     from .openers import OPENERS
 
-    inputs = [np.load(run["x"], allow_pickle=False)[:1].copy() for run in load["runs"]]
+    inputs, opener = [np.load(run["x"], allow_pickle=False)[:1].copy() for run in load], OPENERS[load[0]["runtime"]]
     begun = time.perf_counter_ns()
-    importlib.import_module(OPENERS[load["runtime"]].module)
+    importlib.import_module(opener.module)
     imported = time.perf_counter_ns()
-    open_files = OPENERS[load["runtime"]].load()
+    open_files = opener.load()
     before, opened = resident(), time.perf_counter_ns()
     first, models, kept = 0, {}, []
-    for run, x in zip(load["runs"], inputs, strict=True):
+    for run, x in zip(load, inputs, strict=True):
         path = run["path"]
         if path not in models:
-            files = {each["signature"]: Path(path) for each in load["runs"] if each["path"] == path}
+            files = {each["signature"]: Path(path) for each in load if each["path"] == path}
             models[path] = open_files(files)
         kept.append(models[path].bind(run["signature"], x))
         first = first or time.perf_counter_ns()

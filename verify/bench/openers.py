@@ -6,26 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from tiedae.runtimes.session import Bound
+from tiedae.runtimes.session import Bound, Session
 from tiedae.runtimes.table import RUNTIMES, Files
-
-
-class Bindable(Protocol):
-    """The part of `session.Session` that is timed."""
-
-    provider: str
-
-    def bind(self, signature: str, x: np.ndarray) -> Bound: ...
 
 
 @dataclass(frozen=True)
 class Opener:
     """Opens models. `module`: timed import. `resident`: whether the process's memory is measured."""
 
-    load: Callable[[], Callable[..., Bindable]]
+    load: Callable[[], Callable[..., Session | KerasModel]]
     module: str
     resident: bool = True
 

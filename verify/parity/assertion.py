@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tiedae.compress.errors import CheckError, InputError
 from tiedae.export.model_file import Contents, Signature, TensorInfo
-from tiedae.export.random_inputs import random_values, ranges_of
+from tiedae.export.random_inputs import drawn, ranges_of
 from tiedae.export.targets import read_model
 from tiedae.program.differences import Differences, differences, place, sample_at
 from tiedae.runtimes.table import of_role, usual
@@ -143,9 +143,11 @@ def _inputs(
         return name_inputs(signature, own)
     if samples < 1:
         raise InputError(f"samples: got {samples}, must be at least 1")
-    rng = np.random.default_rng(seed)
-    ranges = ranges_of(path, contents)
-    return {tensor.name: random_values(tensor, ranges, signature.name, samples, rng) for tensor in signature.inputs}
+    ranges, values = ranges_of(path, contents), {}
+    for i, tensor in enumerate(signature.inputs):
+        shape = tuple(samples if size is None else size for size in tensor.shape)
+        values[tensor.name] = drawn(tensor, ranges, signature.name, shape, seed + i).values
+    return values
 
 
 def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarray]:

@@ -12,7 +12,6 @@ from tiedae.compress.affine import Quantization
 from tiedae.program.differences import LEAST_SCALE, differences
 from tiedae.program.interpreter import apply
 from tiedae.program.program import Program
-from tiedae.runtimes.session import Session
 
 
 def compare(
@@ -72,15 +71,6 @@ def _centred(q: np.ndarray, quantization: Quantization) -> np.ndarray:
     return q.astype(np.int16) - quantization.zero_point
 
 
-def compare_operations(session: Session, program: Program, signature: str, x: np.ndarray) -> tuple[list[Parity], list[str]]:
-    """Compare each operation of an integer file with the program, on the inputs that the runtime computed.
-
-    `x`: the signature's input in the file's dtype, [batch, size]. Returns the comparisons, and the operations whose tensors the
-    runtime does not expose.
-    """
-    return compare_traced(session.trace(signature, x), program, signature, x)
-
-
 def compare_traced(
     traced: Mapping[str, np.ndarray],
     program: Program,
@@ -88,9 +78,11 @@ def compare_traced(
     x: np.ndarray,
     known: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[list[Parity], list[str]]:
-    """`compare_operations` for the result of a session's `trace`.
+    """Compare each operation of an integer file with the program, on the inputs that the runtime computed.
 
-    `known`: the program's tensors for some input, reused for operations with the same input.
+    `traced`: the result of a session's `trace` of `x`, the signature's input in the file's dtype, [batch, size]. `known`: the
+    program's tensors for some input, reused for operations with the same input. Returns the comparisons, and the operations
+    whose tensors the runtime does not expose.
     """
     known = known or {}
     operations, start, _ = program.part(signature)

@@ -16,10 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import ExportError
 from tiedae.compress.model_config import ModelConfig
 from tiedae.export.targets import TARGETS
-from tiedae.program.program import SIGNATURES, require_signature
+from tiedae.program.program import SIGNATURES
 from tiedae.runtimes.native_output import quiet
 
 CALIBRATION_BATCH = 64
@@ -46,19 +45,16 @@ class Autoencoder(Protocol):
 def stock_tflite(
     model: Autoencoder,
     *,
-    quantize: bool,
     representative: np.ndarray | None = None,
     io_dtype: str = "float32",
     signatures: Sequence[str] = SIGNATURES,
 ) -> bytes:
-    """Convert with tf.lite.TFLiteConverter, from a SavedModel with our signatures and a dynamic batch.
+    """Convert with tf.lite.TFLiteConverter, from a SavedModel with our signatures and a dynamic batch; float without samples.
 
-    `quantize`: full-integer int8, calibrated on `representative`, float32 [samples, inputs]; the decoder on the codes of these.
-    `io_dtype`, uint8 or float32, then applies to all inputs and outputs: the converter has one dtype for all, so unlike in our
-    files `code` has the dtype of `x`, and its scale may differ between encode and decode. A float file is float32. Raises
-    InputError for an unknown signature, ExportError for an unsupported dtype or representative data of a wrong shape.
+    `representative`, float32 [samples, inputs]: full-integer int8, calibrated on these, the decoder on their codes. `io_dtype`,
+    uint8 or float32, then applies to all inputs and outputs: the converter has one dtype for all, so unlike in our files `code`
+    has the dtype of `x`, and its scale may differ between encode and decode.
     """
-    _check(signatures, io_dtype, quantize, representative)
     with _unheard():
         import tensorflow as tf
 
@@ -69,8 +65,7 @@ def stock_tflite(
             module.functions = {name: functions[name] for name in signatures}
             tf.saved_model.save(module, folder, signatures=module.functions)
             converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
-            if quantize:
-                assert representative is not None
+            if representative is not None:
                 inputs = _calibration(model, representative, signatures)
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.representative_dataset = lambda: inputs
@@ -98,7 +93,6 @@ def stock_onnx_int8(float_onnx: bytes, representative: np.ndarray, *, per_channe
     `representative` is float32 [samples, inputs]. Inputs and outputs stay float32, unlike in our files. The quantizer's own
     pre-processing runs first.
     """
-    _check((), "float32", True, representative)
     with _unheard(), tempfile.TemporaryDirectory() as folder:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -132,17 +126,6 @@ def _unheard() -> Iterator[None]:
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _check(signatures: Sequence[str], io_dtype: str, quantize: bool, representative: np.ndarray | None) -> None:
-    for signature in signatures:
-        require_signature(signature)
-    if io_dtype not in ("uint8", "float32") or (io_dtype == "uint8" and not quantize):
-        right = "uint8 or float32" if quantize else "float32 in a float file"
-        raise ExportError(f"io_dtype: got {io_dtype!r}, must be {right}")
-    if quantize and (representative is None or representative.ndim != 2 or len(representative) == 0):
-        got = None if representative is None else representative.shape
-        raise ExportError(f"representative: got {got}, must be float32 [samples, inputs] with one sample or more")
 
 
 def _signatures(model: Autoencoder) -> Mapping[str, Any]:
@@ -235,8 +218,8 @@ class ConversionSource:
     def tflite(self, quantize: bool) -> bytes:
         """Convert with the signatures of our file, and `reconstruct` for the measurement."""
         signatures = tuple(dict.fromkeys((*self.config.signatures, "reconstruct")))
-        chosen = {"representative": self.calibration, "io_dtype": self.io} if quantize else {}
-        return stock_tflite(self.model, quantize=quantize, signatures=signatures, **chosen)
+        representative = self.calibration if quantize else None
+        return stock_tflite(self.model, representative=representative, io_dtype=self.io, signatures=signatures)
 
 
 @dataclass(frozen=True)

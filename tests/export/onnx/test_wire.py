@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from tiedae.export.onnx import tensors as onnx_tensors
 from tiedae.export.onnx.reader import open_onnx, read_onnx
-from tiedae.export.onnx.wire import LARGE, join, joined, placed, split
+from tiedae.export.onnx.wire import LARGE, join, placed, split
+from tiedae.export.reals import joined
 
 
 def is_mapped(values: np.ndarray) -> bool:

@@ -12,9 +12,9 @@ from tiedae.compress.errors import ExportError
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.operations import Activate
-from tiedae.runtimes.litert import open_litert
 
 from ...conftest import build_program
+from ...runtimes.opening import open_tflite
 
 BIG = (784, 512, 256, 30)
 BIG_ACTIVATIONS = ("relu", "relu", "linear")
@@ -65,14 +65,14 @@ def test_each_kernel_is_one_buffer_for_both_directions_and_all_signatures(option
 
 @pytest.mark.parametrize("options", PROGRAMS.values(), ids=PROGRAMS)
 def test_xnnpack_takes_everything_but_the_edges(options):
-    provider = open_litert("litert-xnnpack", to_tflite(split(**options))).provider
+    provider = open_tflite("litert-xnnpack", to_tflite(split(**options))).provider
     _, _, outside = provider.partition("builtin kernels: ")
     assert outside == ("" if options.get("quantized") is False else "QUANTIZE")
 
 
 def test_only_uint8_edges_stay_outside_xnnpack():
     program = split()
-    texts = {io: open_litert("litert-xnnpack", to_tflite(program, signatures=("encode",), io=io)).provider for io in IO[1:]}
+    texts = {io: open_tflite("litert-xnnpack", to_tflite(program, signatures=("encode",), io=io)).provider for io in IO[1:]}
     assert texts == {
         "uint8": "XNNPACK: encode 2 of 4 operations; builtin kernels: QUANTIZE",
         "int8": "XNNPACK: encode 2 of 3 operations; builtin kernels: QUANTIZE",

@@ -18,7 +18,7 @@ from tiedae.bundle.results import Kind, Maker
 from tiedae.compress.records import decode, encode
 from tiedae.export import read_onnx, to_onnx
 from tiedae.runtimes.machine import cores, describe_machine
-from tiedae.runtimes.ort import open_ort
+from tiedae.runtimes.ort import OrtSession
 from tiedae.verify.bench.benchmark import Plan, _choices, bench_bundle, tables
 from tiedae.verify.bench.footprint import Load, Run, footprints
 from tiedae.verify.bench.subjects import find_subjects
@@ -162,8 +162,8 @@ def test_integer_inputs_and_outputs_change_nothing_else(make_program, tmp_path: 
     tensors = {tensor.name: tensor for each in read_onnx(paths["bytes"]).signatures for tensor in (*each.inputs, *each.outputs)}
     assert {name for name, tensor in tensors.items() if tensor.dtype == "uint8"} == set(names)
     q = np.clip(np.rint(x / np.float32(tensors["x"].scale or 1)) + (tensors["x"].zero_point or 0), 0, 255).astype(np.uint8)
-    plain = open_ort("ort-cpu", {"reconstruct": paths["plain"]}).run("reconstruct", x)
-    found = open_ort("ort-cpu", {"reconstruct": paths["bytes"]}).run("reconstruct", q if "x" in names else x)
+    plain = OrtSession("ort-cpu", {"reconstruct": paths["plain"]}).run("reconstruct", x)
+    found = OrtSession("ort-cpu", {"reconstruct": paths["bytes"]}).run("reconstruct", q if "x" in names else x)
     for name, values in found.items():
         tensor = tensors[name]
         if name in names:

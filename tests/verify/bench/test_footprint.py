@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tiedae.compress.errors import UnavailableError
 from tiedae.export import to_onnx, to_tflite
-from tiedae.verify.bench.footprint import ROLLUP, Load, Run, footprints, resident
+from tiedae.verify.bench.footprint import ROLLUP, Load, footprints, resident
+from tiedae.verify.bench.latency import Timed
 
 needs_proc = pytest.mark.skipif(not ROLLUP.exists(), reason="the system does not tell the resident set")
 
@@ -25,8 +26,8 @@ def load_of(program, folder: Path, name: str, signatures=("reconstruct",)) -> Lo
     onnx = path.suffix == ".onnx"
     path.write_bytes(to_onnx(program, signature="reconstruct", io="uint8") if onnx else to_tflite(program, io="uint8"))
     np.save(x, np.zeros((2, *program.tensors["x"].shape), np.uint8))
-    runs = tuple(Run(str(path), signature, str(x)) for signature in signatures)
-    return Load(name, "ort-cpu" if onnx else "litert-xnnpack", runs)
+    runtime = "ort-cpu" if onnx else "litert-xnnpack"
+    return tuple(Timed(name, runtime, str(path), signature, str(x)) for signature in signatures)
 
 
 @needs_proc

@@ -6,13 +6,12 @@ from collections import Counter
 import numpy as np
 import onnxruntime
 import pytest
-from tiedae.compress.errors import ExportError
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.runtimes.native_output import quiet
-from tiedae.runtimes.ort import open_ort
+from tiedae.runtimes.ort import OrtSession
 from tiedae.verify.stock.converters import stock_onnx, stock_onnx_int8, stock_tflite
 
 WIDTHS = (20, 12, 5)
@@ -74,7 +73,7 @@ def run_tflite(data: bytes, signature: str, **inputs: np.ndarray) -> dict[str, n
 
 
 def test_the_float_tflite_file(model, representative, capfd):
-    data = stock_tflite(model, quantize=False)
+    data = stock_tflite(model)
     assert capfd.readouterr() == ("", "")
     contents = read_tflite(data)
     assert {signature.name for signature in contents.signatures} == {"encode", "decode", "reconstruct"}
@@ -89,7 +88,7 @@ def test_the_float_tflite_file(model, representative, capfd):
 
 @pytest.mark.parametrize("io_dtype", ["uint8", "float32"])
 def test_the_int8_tflite_file(io_dtype, model, representative, capfd):
-    data = stock_tflite(model, quantize=True, representative=representative, io_dtype=io_dtype)
+    data = stock_tflite(model, representative=representative, io_dtype=io_dtype)
     assert capfd.readouterr() == ("", "")
     contents = read_tflite(data)
     assert kernels_in(contents) == TWICE
@@ -105,7 +104,7 @@ def test_the_int8_tflite_file(io_dtype, model, representative, capfd):
 
 
 def test_only_the_signatures_that_are_asked_for(model, representative):
-    data = stock_tflite(model, quantize=True, representative=representative, signatures=["decode"])
+    data = stock_tflite(model, representative=representative, signatures=["decode"])
     contents = read_tflite(data)
     assert [signature.name for signature in contents.signatures] == ["decode"]
     assert kernels_in(contents) == {240: 1, 60: 1}
@@ -115,7 +114,7 @@ def test_the_float_onnx_file(model, representative, float_onnx, tmp_path, capfd)
     path = tmp_path / "stock.onnx"
     path.write_bytes(float_onnx)
     assert kernels_in(read_onnx(path)) == TWICE
-    got = open_ort("ort-cpu", {"reconstruct": path}).run("reconstruct", representative)
+    got = OrtSession("ort-cpu", {"reconstruct": path}).run("reconstruct", representative)
     code = model.encoder(representative)
     np.testing.assert_allclose(got["code"], code, atol=1e-5)
     np.testing.assert_allclose(got["y"], model.decoder(code), atol=1e-5)
@@ -146,17 +145,3 @@ def test_an_exception_passes_and_the_terminal_comes_back(model, capfd):
         stock_onnx(model, opset=-1)
     print("here again")
     assert capfd.readouterr().out == "here again\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ({"quantize": False, "io_dtype": "uint8"}, "io_dtype: got 'uint8', must be float32 in a float file"),
-        ({"quantize": True, "representative": np.ones((2, 20)), "io_dtype": "int16"}, "got 'int16', must be uint8 or float32"),
-        ({"quantize": True}, "representative: got None, must be float32"),
-        ({"quantize": True, "representative": np.ones((0, 20))}, r"representative: got \(0, 20\), must be"),
-    ],
-)
-def test_wrong_calls_are_export_errors(arguments, text, model):
-    with pytest.raises(ExportError, match=text):
-        stock_tflite(model, **arguments)
