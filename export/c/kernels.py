@@ -107,7 +107,8 @@ def decoded(arrays: Sequence[np.ndarray], layout: str, shape: tuple[int, int], b
     """The kernel, int8 [inputs, units], that has these arrays, flat or not. Raises ValueError if there is none."""
     try:
         if layout == "sparse":
-            values = _densified(*arrays[:2], shape)
+            mask, kept, _ = arrays
+            values = _densified(mask, kept, shape)
         else:
             values = _unpacked(arrays[0], shape, bits) if layout == "packed" else arrays[0].reshape(shape).astype(np.int8)
     except (TypeError, IndexError) as error:
