@@ -53,8 +53,8 @@ class Change(Record, frozen=True):
 class StartOrEnd(Record, frozen=True):
     """How `train.HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
-    The start is that of post-training quantization. The end is kept where both fall: fewer bits at a larger error are another
-    choice than that of the rate, and a smaller error for more bits is too.
+    The start is that of post-training quantization. The end is kept where the error falls beyond noise, and not for more bits
+    than it saves: another trade of error for bits is not what quantization is for.
     """
 
     error: Change
@@ -64,7 +64,7 @@ class StartOrEnd(Record, frozen=True):
     @property
     def is_start(self) -> bool:
         """Whether the start was kept: training gained nothing, or no more than chance or fitting explains."""
-        return not (self.error.fell(self.fraction) and self.cost.fell(self.fraction))
+        return not (self.error.fell(self.fraction) and self.cost.end < self.cost.start)
 
     @property
     def fraction(self) -> float:
@@ -76,5 +76,5 @@ class StartOrEnd(Record, frozen=True):
         kept = "post-training quantization" if self.is_start else "quantization-aware training"
         text = f"kept the model of {kept}: squared error on {self.split} samples {self.error.text(self.fraction)}"
         if self.cost != self.error:
-            text += f"; with the bits of its code {self.cost.text(self.fraction)}"
+            text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, must fall"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"

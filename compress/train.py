@@ -252,7 +252,7 @@ def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:
 def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
     """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and ranges.
 
-    Keeps the model as trained if its held-out errors and costs are lower beyond noise, else the model as it was given, after
+    Keeps the model as trained if held-out errors are lower beyond noise, at no higher cost, else that which was given, after
     post-training quantization. The history's last record says which, as `kept`. Raises the errors of `fit`, InputError for a
     float model, RecipeError if the model was quantized with another configuration or scaling.
     """

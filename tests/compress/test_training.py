@@ -372,20 +372,22 @@ def test_a_gain_that_chance_explains_keeps_the_start(gains: tuple[float, ...], i
     assert change.noise == pytest.approx(np.std(gains, ddof=1) / 2)
 
 
-FALLS, STAYS, RISES = Change(10.0, 9.0, 0.1), Change(10.0, 10.0, 0.1), Change(9.0, 10.0, 0.1)
+FALLS, BARELY, STAYS, RISES = (Change(start, end, 0.1) for start, end in ((10, 9), (10, 9.9), (10, 10), (9, 10)))
 
 
 @pytest.mark.parametrize(
     ("error", "cost", "is_start"),
     [
         (FALLS, FALLS, False),
+        (FALLS, BARELY, False),
+        (BARELY, FALLS, True),
         (FALLS, STAYS, True),
         (STAYS, FALLS, True),
         (RISES, FALLS, True),
         (FALLS, RISES, True),
     ],
 )
-def test_error_and_cost_both_have_to_fall(error: Change, cost: Change, is_start: bool) -> None:
+def test_the_error_has_to_fall_beyond_noise_and_the_cost_too(error: Change, cost: Change, is_start: bool) -> None:
     kept = StartOrEnd(error, cost, "validation")
     assert kept.is_start == is_start
     assert ("with the bits of its code" in kept.text) == (cost != error)

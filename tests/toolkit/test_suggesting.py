@@ -341,6 +341,8 @@ FACTS = Facts(
         ("quantize.method", "compression", {}, "qat"),
         ("quantize.epochs", "compression", {"held_out": 160}, 40),
         ("quantize.epochs", "compression", {}, 5),
+        ("quantize.learning_rate", "compression", {"held_out": 160}, 1e-4),
+        ("quantize.learning_rate", "compression", {}, None),
         ("quantize.method", "compression", {"kind": "table", "reach": 1000.0}, "ptq"),
         ("quantize.epochs", "compression", {"kind": "table", "reach": 1000.0}, None),
         ("quantize.method", "anomaly", {}, "ptq"),

@@ -44,6 +44,8 @@ FINE_STEPS = 1_000
 """Steps of quantization-aware training where held-out samples judge it."""
 FINE_EPOCHS = 5
 """Its epochs where none do: more would fit the training samples alone."""
+FINE_RATE = 1e-4
+"""Its learning rate where they do: 1e-3, the default, leaves the place that float training found."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 HELD_OUT = 1_500
@@ -299,6 +301,12 @@ def _fine_epochs(plan: RecipePlan) -> Chosen | None:
     return Chosen(count, f"{count * plan.epoch_steps:,} steps")
 
 
+def _fine_rate(plan: RecipePlan) -> Chosen | None:
+    if _method(plan).value == "ptq" or not plan.facts.held_out:
+        return None
+    return Chosen(FINE_RATE, "small: float training ended at a good place")
+
+
 def _fine_decay(plan: RecipePlan) -> Chosen | None:
     return None if _method(plan).value == "ptq" else Chosen(0.0, "as in training")
 
@@ -355,6 +363,7 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "train.noise": _noise,
     "quantize.method": _method,
     "quantize.epochs": _fine_epochs,
+    "quantize.learning_rate": _fine_rate,
     "quantize.weight_decay": _fine_decay,
     "codec.classes": _classes,
     "verify.max_quality_loss": _most_lost,
