@@ -67,8 +67,8 @@ LEAST_LOST = 0.01
 """What rounding heavy tails may add to the error, as a fraction of it, from which the limit on quality makes room for it."""
 LEAST_BITS = 24
 """Bits of a sample from which a class is worth its own bits."""
-ROUNDINGS = 3
-"""Roundings to bytes of the widest column that reach the output: of x, of the last product, of y."""
+ROUNDINGS = 6
+"""Roundings to bytes that reach the output: of x, of the hidden layer on both sides, of the two products of the decoder, of y."""
 PCA_GAIN = 0.5
 """Our squared error as a fraction of that of PCA, about, in docs/decisions/2026-11-29-recipes-for-data.md."""
 MOST_LSB = 200
@@ -178,11 +178,11 @@ def leading(variances: np.ndarray, kept: float) -> int:
 def kept_by_default(task: str, facts: Facts) -> float:
     """The fraction of the variance that the code keeps where the user states none.
 
-    Of signals not more than leaves an error beside which rounding to bytes is within half of `max_quality_loss`.
+    Of signals not more than leaves an error beside which rounding to bytes is within `max_quality_loss`.
     """
     if task != "compression" or facts.kind not in ("record", "signals"):
         return KEPT[task]
-    lost = rounding_error(facts) / (PCA_GAIN * VerifyConfig().max_quality_loss / 2 * sum(facts.variances))
+    lost = rounding_error(facts) / (PCA_GAIN * VerifyConfig().max_quality_loss * sum(facts.variances))
     return float(np.clip(round(1 - lost, 3), KEPT[task], SIGNALS_KEPT))
 
 
