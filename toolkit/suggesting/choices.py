@@ -68,7 +68,7 @@ LEAST_LOST = 0.01
 LEAST_BITS = 24
 """Bits of a sample from which a class is worth its own bits."""
 ROUNDINGS = 6
-"""Roundings to bytes that reach the output: of x, of the hidden layer on both sides, of the two products of the decoder, of y."""
+"""Roundings to bytes that reach the output: of x, of the hidden layer on both sides, of the products of the decoder, of y."""
 PCA_GAIN = 0.5
 """Our squared error as a fraction of that of PCA, about, in docs/decisions/2026-11-29-recipes-for-data.md."""
 MOST_LSB = 200
