@@ -165,7 +165,8 @@ class _Sharing:
         how = ", ".join(dict.fromkeys(rewrite.how for rewrite in rewrites)) or "a second view of one buffer"
         merged = Merged(name, other, duplicate.relation, how, int(self.data(stored).size))
         if duplicate.by == "values":
-            changed = float(np.mean(stored.values != _ordered(original, duplicate).reshape(stored.values.shape)))
+            values = original.values.T if duplicate.order == "transposed" else original.values
+            changed = float(np.mean(stored.values != values.reshape(stored.values.shape)))
             merged = replace(merged, relation="near", steps=duplicate.largest, changed=changed)
         for rewrite in rewrites:
             rewrite.apply()
@@ -211,7 +212,8 @@ class _Sharing:
                 if self.fixed_places:
                     return "metadata refers to operators by index, which new operators would shift"
                 rewrites.append(rewrite)
-        if transposed and not (stored.is_matrix and _is_like(original.values, stored.values.T)):
+        like = original.values.dtype == stored.values.dtype and original.values.shape == stored.values.T.shape
+        if transposed and not (stored.is_matrix and like):
             return "it is no matrix that is transposed"
         return rewrites
 
@@ -229,14 +231,6 @@ class _Sharing:
         for tensor in stored.tensors:
             tensor.buffer = original.buffer
         self.moved.add(stored.buffer)
-
-
-def _ordered(original: _SharedBuffer, duplicate: Duplicate) -> np.ndarray:
-    return original.values.T if duplicate.order == "transposed" else original.values
-
-
-def _is_like(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.dtype == other.dtype and one.shape == other.shape
 
 
 def _is_kernel(stored: _SharedBuffer) -> bool:

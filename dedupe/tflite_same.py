@@ -21,7 +21,7 @@ from tiedae.compress.errors import FormatError
 from tiedae.compress.files import open_regular
 from tiedae.export.reals import digest_of
 from tiedae.export.tflite.graph import name_of
-from tiedae.export.tflite.schema import DAMAGED, IN_FILE, unknown_parts, vector
+from tiedae.export.tflite.schema import DAMAGED, IN_FILE, has_archive, unknown_parts, vector
 
 from .equivalence import Statement, first_difference
 
@@ -32,8 +32,6 @@ PLACES = {
     "OperatorT": ("largeCustomOptionsOffset",),
 }
 """Fields that say where something lies; what lies there is compared."""
-TAIL = (1 << 16) + 22
-"""Maximum size of the record that ends a ZIP archive."""
 
 
 def same_bytes(before: Path, after: Path) -> str:
@@ -109,7 +107,7 @@ class _TfliteFile:
 
     def _archive(self) -> Mapping[str, bytes]:
         """Files of the ZIP archive behind the tables."""
-        if self.data.rfind(b"PK\5\6", max(0, len(self.data) - TAIL)) < 0 or not zipfile.is_zipfile(io.BytesIO(self.data)):
+        if not has_archive(self.data):
             return {}
         try:
             with zipfile.ZipFile(io.BytesIO(self.data)) as archive:

@@ -108,7 +108,7 @@ def try_both(
         tried = _Attempt(path, new, contents, runs, proof, given)
         jobs = tried.jobs(_added(contents, after, "Transpose"))
         limits = {"hold": tried.hold, "memory": MEMORY + COPIES * contents.size}
-        answers = dict(zip(jobs, run_apart(runs, jobs, enough=tried.enough, **limits), strict=True))
+        answers = dict(zip(jobs, run_apart(runs, jobs, enough=1 if proof == "bytes" else ENOUGH, **limits), strict=True))
         trial = tried.result(answers, _bound(contents, shared))
     except FormatError as error:
         if proof == "runs":
@@ -144,10 +144,6 @@ class _Attempt:
     runs: Sequence[TrialRun]
     proof: Literal["bytes", "runs"]
     given: Given
-
-    @property
-    def enough(self) -> int:
-        return 1 if self.proof == "bytes" else ENOUGH
 
     @property
     def format(self) -> str:
@@ -197,6 +193,8 @@ class _Attempt:
             compared += compare_outputs(runtime, self.runs, one.runs, other.runs, bound)
             providers[runtime] = other.provider
         bodies = answers.get(Job(BODIES[self.format], (self.path,)))
+        entered = [got for got in bodies.runs if isinstance(got, dict)] if bodies else []
+        names = dict.fromkeys(name for got in entered for name in got)
         ran = [run for run, got in zip(self.runs, before.runs, strict=True) if isinstance(got, dict)]
         return Trial(
             self.proof,
@@ -205,7 +203,7 @@ class _Attempt:
             tuple(self._used(run) for run in ran),
             tuple(compared),
             providers,
-            tuple(_branches(bodies)) if bodies else (),
+            tuple(Branch(name, any(got.get(name) for got in entered)) for name in names),
             (bodies.problem or _first_text(bodies.runs)) if bodies else "",
             tuple(each for probe in (LATENCY[self.format], UNOPTIMIZED) for each in self._latency(answers, probe)),
         )
@@ -259,14 +257,6 @@ def _first_text(answers: Sequence[Any]) -> str:
     if any(isinstance(answer, dict) for answer in answers):
         return ""
     return next((answer for answer in answers if isinstance(answer, str)), "")
-
-
-def _branches(bodies: Answer) -> Iterator[Branch]:
-    ran: dict[str, bool] = {}
-    for got in bodies.runs:
-        for name, entered in got.items() if isinstance(got, dict) else ():
-            ran[name] = ran.get(name, False) or bool(entered)
-    return (Branch(name, entered) for name, entered in ran.items())
 
 
 def _require_agreement(path: Path, trial: Trial, max_change: float | None) -> None:

@@ -47,17 +47,12 @@ def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
         zero_point = int(np.clip(np.rint(code.top / 2 - middle / factor), 0, code.top))
     scaled = Quantization(float(np.float32(code.scale * factor)), zero_point, code.bits)
     found = Programs(*(with_code(program, scaled) for program in (programs.split, programs.fused)))
-    codes, spread = (_by_unit(each) for each in (execute(found.reference, "encode", x)["code"], spread))
+    codes, spread = (each.reshape(-1, each.shape[-1]) for each in (execute(found.reference, "encode", x)["code"], spread))
     constant = (np.ptp(codes, axis=0) == 0) & (np.ptp(spread, axis=0) > 0)
     if constant.any():
         got = f"{np.count_nonzero(constant)} of {len(constant)} units have one code for all training samples"
         raise InputError(f"factor: got {factor:g}, by which {got}; must be nearer to 1")
     return found
-
-
-def _by_unit(codes: np.ndarray) -> np.ndarray:
-    """Codes [samples, *places, units] as rows [rows, units]."""
-    return codes.reshape(-1, codes.shape[-1])
 
 
 def _wide_steps(program: Program, x: np.ndarray) -> np.ndarray:

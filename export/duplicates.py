@@ -146,7 +146,8 @@ def _by_bytes(views: Sequence[Sequence[Real]]) -> dict[int, Duplicate]:
     found = {}
     for i, layouts in enumerate(as_stored):
         ours = {each.digest: each for each in layouts if (stored_at[each.mark] | permuted_at[each.mark]) - {i}}
-        same = len(layouts) == 1 and any(_is_again(each, firsts[0].get(digest)) for digest, each in ours.items())
+        again = ((firsts[0].get(digest), each.real.values.shape) for digest, each in ours.items())
+        same = len(layouts) == 1 and any(first is not None and first.real.values.shape == shape for first, shape in again)
         others = {each.digest: each for each in permuted[i] if not same and stored_at[each.mark] - {i}}
         for mine, theirs in ((ours, firsts[0]), (ours, firsts[1]), (others, firsts[0])):
             matches = [(theirs[digest], each) for digest, each in mine.items() if digest in theirs]
@@ -158,11 +159,6 @@ def _by_bytes(views: Sequence[Sequence[Real]]) -> dict[int, Duplicate]:
             for digest, each in mine.items():
                 theirs.setdefault(digest, each)
     return found
-
-
-def _is_again(layout: _Layout, first: _Layout | None) -> bool:
-    """Whether the first constant of the same bytes has the same axes too, and so every other order of a layout."""
-    return first is not None and first.real.values.shape == layout.real.values.shape
 
 
 def _layout(storage: int, real: Real, axes: tuple[int, ...]) -> _Layout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,15 +169,11 @@ def onnx_ranges(path: Path, contents: Contents) -> Ranges:
     return Ranges(min(rows, default=FEW), floats, numbers)
 
 
-_READERS: Mapping[str, Callable[[Path, Contents], Ranges]] = {
-    "tflite": lambda path, _contents: tflite_ranges(path.read_bytes()),
-    "onnx": onnx_ranges,
-}
-
-
 def ranges_of(path: Path, contents: Contents) -> Ranges:
-    """Input ranges of a file; the defaults for a format without a reader."""
-    return _READERS[contents.format](path, contents) if contents.format in _READERS else Ranges()
+    """Input ranges of a file; the defaults for a format whose graphs are not read."""
+    if contents.format == "onnx":
+        return onnx_ranges(path, contents)
+    return tflite_ranges(path.read_bytes()) if contents.format == "tflite" else Ranges()
 
 
 def drawn(tensor: TensorInfo, ranges: Ranges, signature: str, shape: tuple[int, ...], seed: int) -> Draw:

@@ -11,6 +11,7 @@ from tiedae.compress.affine import SIGNED_SHIFT
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs
 from tiedae.compress.patterns import HELD
+from tiedae.program.differences import mismatch
 from tiedae.program.file_io import OFFSET, SCALE
 from tiedae.program.program import Kernel, Program
 from tiedae.program.score_graph import CONSTANTS, SCORE
@@ -98,7 +99,7 @@ def prove_score(contents: Contents, constants: Mapping[str, np.ndarray] | None) 
     """Check that weights, threshold and the other constants of a file's score are these, bit for bit; None: it has no score."""
     held = any(signature.name == SCORE for signature in contents.signatures)
     if constants is not None and not held:
-        return StorageFinding("", "score", False, "score: the file holds no signature score, expected one")
+        return _finding("", "score", False, "the file holds no signature score, expected one")
     expected = {name: None if constants is None else constants.get(name) for name in CONSTANTS}
     right = "the file holds none" if constants is None else "weights and threshold are those of the manifest's detector"
     return _prove_constants(contents, "score", expected, right)
@@ -107,10 +108,10 @@ def prove_score(contents: Contents, constants: Mapping[str, np.ndarray] | None) 
 def _prove_constants(
     contents: Contents, statement: str, expected: Mapping[str, np.ndarray | None], right: str
 ) -> StorageFinding:
-    wrong = []
-    for name, values in expected.items():
-        wrong.append(_not_held(name, [each for each in contents.constants if each.name == name], values))
-    return StorageFinding("", statement, not any(wrong), f"{statement}: {'; '.join(filter(None, wrong)) or right}")
+    wrong = [
+        _not_held(name, [each for each in contents.constants if each.name == name], values) for name, values in expected.items()
+    ]
+    return _finding("", statement, not any(wrong), "; ".join(filter(None, wrong)) or right)
 
 
 def _not_held(name: str, found: Sequence[Constant], expected: np.ndarray | None) -> str:
@@ -120,18 +121,19 @@ def _not_held(name: str, found: Sequence[Constant], expected: np.ndarray | None)
     if expected is None:
         return ""
     values = found[0].values
-    if (values.dtype, values.shape) != (expected.dtype, expected.shape):
-        got = f"{values.dtype} {list(values.shape)}"
-        return f"{name} is {got}, expected {expected.dtype} {list(expected.shape)}"
-    different = np.argwhere(_differ(values, expected))
-    if not len(different):
-        return ""
-    count = f"{len(different):,} of {expected.size:,} values of {name} differ from the manifest's"
-    return f"{count}, {_first(different, values, expected)}"
+    if problem := mismatch(expected, values):
+        return f"{name}: {problem}"
+    return _differing(values, expected, f"{name} differ from the manifest's")
+
+
+def _differing(values: np.ndarray, expected: np.ndarray, text: str) -> str:
+    """How many values differ, and the first; empty if none does."""
+    places = np.argwhere(_differ(values, expected))
+    return f"{len(places):,} of {expected.size:,} values of {text}, {_first(places, values, expected)}" if len(places) else ""
 
 
 def _finding(kernel: str, what: str, ok: bool, text: str) -> StorageFinding:
-    return StorageFinding(kernel, what, ok, f"{kernel}: {text}")
+    return StorageFinding(kernel, what, ok, f"{kernel or what}: {text}")
 
 
 def _differ(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -192,11 +194,8 @@ def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None)
 
 
 def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> StorageFinding:
-    different = np.argwhere(_differ(values, expected))
-    if not len(different):
-        return _finding(name, "values", True, f"all {expected.size:,} values equal the program's")
-    count = f"{len(different):,} of {expected.size:,} values of {found.name} differ from the program's"
-    return _finding(name, "values", False, f"{count}, {_first(different, values, expected)}")
+    wrong = _differing(values, expected, f"{found.name} differ from the program's")
+    return _finding(name, "values", not wrong, wrong or f"all {expected.size:,} values equal the program's")
 
 
 def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
@@ -273,8 +272,8 @@ def _sum(contents: Contents, stored: Sequence[Constant], program: Program) -> St
         weights = [c for c in others if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
-        return StorageFinding("", "weights", True, f"weights: {got:,} in the file, as many as the kernels have")
+        return _finding("", "weights", True, f"{got:,} in the file, as many as the kernels have")
     known = [program.constants[name] for name in program.kernels]
     extra = [f"{c.name} {list(c.values.shape)}" for c in weights if all(_orient(c, each, exact=True) is None for each in known)]
     more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""
-    return StorageFinding("", "weights", False, f"weights: {got:,} in the file, expected {expected:,}{more}")
+    return _finding("", "weights", False, f"{got:,} in the file, expected {expected:,}{more}")

@@ -19,11 +19,11 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.options import CpuOptions, Options
 from tiedae.compress.errors import FormatError
-from tiedae.export.tflite.reader import entry_of, read_entries
+from tiedae.export.tflite.reader import read_entries
 
 from .litert import CHUNK
 from .native_output import quiet
-from .session import Session, first_line, in_batches, one_file
+from .session import Session, first_line, in_batches, one_file, served
 
 
 class CompiledSession(Session):
@@ -47,7 +47,7 @@ class CompiledSession(Session):
         self.provider = f"CPU accelerator (XNNPACK), {rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        entry = entry_of(self._entries, signature)
+        entry = served(self.runtime, signature, self._entries)
         return in_batches(lambda chunk: self._invoke(signature, chunk), signature, x, entry.sample, CHUNK)
 
     def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.errors import FormatError
 from tiedae.export.tflite.reader import named_activations, with_primary
 
 from .native_output import quiet
-from .session import Bound, HeldFile, Sample, Session, Values, in_batches, one_file
+from .session import Bound, HeldFile, Sample, Session, Values, in_batches, one_file, served
 
 RESOLVERS: Mapping[str, OpResolverType] = {
     "litert-xnnpack": OpResolverType.AUTO,
@@ -69,7 +69,7 @@ class LiteRTSession(Session):
         return f"XNNPACK: {', '.join(texts)} operations{rest}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        self._runner(signature)
+        served(self.runtime, signature, self._runners)
         return in_batches(partial(self._invoke, signature), signature, x, self._samples[signature], CHUNK)
 
     def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -95,7 +95,7 @@ class LiteRTSession(Session):
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """See `Session.trace`. For an input or output of another dtype, the int8 tensor behind it is returned."""
-        self._runner(signature)
+        served(self.runtime, signature, self._runners)
         tracer, runner = self._tracer, self._tracer.get_signature_runner(signature)
         (name,) = runner.get_input_details()
 
@@ -109,7 +109,7 @@ class LiteRTSession(Session):
         if not self._runners:
             return self._checked(_run_primary, self._interpreter, list(inputs.values()))
         self._allocated.pop(signature, None)
-        return self._checked(self._runner(signature), **inputs)
+        return self._checked(served(self.runtime, signature, self._runners), **inputs)
 
     def kept(self, signature: str, inputs: Values, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
         """Run a file as `call` does; returns the inner tensors at (subgraph, index) that the run computed."""
@@ -130,7 +130,7 @@ class LiteRTSession(Session):
             raise FormatError(f"{self.runtime} refuses to run it: {' '.join(str(error).split())}") from error
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
-        runner = self._runner(signature)
+        runner = served(self.runtime, signature, self._runners)
         (name,) = runner.get_input_details()
         wrapper, subgraph = runner._interpreter_wrapper, runner._subgraph_index
 
@@ -152,11 +152,6 @@ class LiteRTSession(Session):
             )
             interpreter.allocate_tensors()
         return interpreter
-
-    def _runner(self, signature: str) -> SignatureRunner:
-        if signature not in self._runners:
-            raise InputError(f"signature: got {signature!r}, the file has {', '.join(self._runners) or 'none'}")
-        return self._runners[signature]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from tiedae.compress.errors import FormatError
 from tiedae.export.onnx.writer import to_onnx
-from tiedae.export.tflite.reader import entry_of, read_entries, with_primary
+from tiedae.export.tflite.reader import read_entries, with_primary
 from tiedae.program.operations.dense import Dense
 from tiedae.program.program import Kernel, Program, Tensor
 
@@ -119,27 +118,22 @@ class OpenVinoSession(Session):
                 "NUM_STREAMS": 1,
             }
             self._models = {signature: _compile(core, path, signature, options) for signature, path in files.items()}
-        compiled = next(iter(self._models.values())).request.get_compiled_model()
+        compiled = next(iter(self._models.values()))[0].get_compiled_model()
         devices = compiled.get_property("EXECUTION_DEVICES")
         self.provider = f"{', '.join(devices)}: {core.get_property(devices[0], 'FULL_DEVICE_NAME')}"
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        model = served(self.runtime, signature, self._models)
+        request, outputs, sample = served(self.runtime, signature, self._models)
 
         def infer(chunk: np.ndarray) -> dict[str, np.ndarray]:
-            model.request.infer([chunk])
-            return {name: model.request.get_output_tensor(i).data.copy() for i, name in enumerate(model.outputs)}
+            request.infer([chunk])
+            return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(outputs)}
 
-        return in_batches(infer, signature, x, model.sample, CHUNK)
+        return in_batches(infer, signature, x, sample, CHUNK)
 
 
-@dataclass(frozen=True)
-class _Served:
-    """A compiled model: request, output names in order, dtype and shape of one input sample."""
-
-    request: Any
-    outputs: tuple[str, ...]
-    sample: Sample
+_Served = tuple[Any, tuple[str, ...], Sample]
+"""A compiled model: request, output names in order, dtype and shape of one input sample."""
 
 
 def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) -> _Served:
@@ -148,13 +142,13 @@ def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) 
         (source,) = model.inputs
         size = tuple(extent.get_length() for extent in list(source.get_partial_shape())[1:])
         names = tuple(min(output.get_names()) for output in model.outputs)
-        return _Served(model.create_infer_request(), names, (np.dtype(source.get_element_type().to_dtype()), size))
+        return model.create_infer_request(), names, (np.dtype(source.get_element_type().to_dtype()), size)
     data = path.read_bytes()
-    entry = entry_of(read_entries(data), signature)
+    entry = served("openvino-tflite", signature, read_entries(data))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         copy.write_bytes(with_primary(data, entry.subgraph))
-        return _Served(_read(core, path, copy, options).create_infer_request(), entry.outputs, entry.sample)
+        return _read(core, path, copy, options).create_infer_request(), entry.outputs, entry.sample
 
 
 def _read(core: Any, path: Path, source: Path, options: Mapping[str, Any]) -> Any:

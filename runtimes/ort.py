@@ -7,7 +7,7 @@ from the opened session. `onnx` is imported only for tracing: the benchmark meas
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -105,14 +105,13 @@ class Unoptimized:
     """
 
     def __init__(self, path: Path, model: bytes | None = None, *, profile: str = "") -> None:
-        def configure(options: Any) -> None:
-            options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.enable_profiling = bool(profile)
-            options.profile_file_prefix = profile
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-
+        options = library().SessionOptions()
+        options.graph_optimization_level = library().GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_profiling = bool(profile)
+        options.profile_file_prefix = profile
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         self.provider = "CPUExecutionProvider"
-        self._session = _open(path, path if model is None else model, PROVIDERS["ort-cpu"], 1, configure)
+        self._session = _open(path, path if model is None else model, PROVIDERS["ort-cpu"], 1, options)
 
     def call(self, signature: str, inputs: Values) -> Values:
         return _call("ort-cpu", self._session, inputs)
@@ -121,15 +120,8 @@ class Unoptimized:
         return Path(self._session.end_profiling())
 
 
-def _open(
-    path: Path,
-    model: Path | bytes,
-    providers: tuple[Any, ...],
-    threads: int,
-    configure: Callable[[Any], None] = lambda _options: None,
-) -> Any:
-    options = library().SessionOptions()
-    configure(options)
+def _open(path: Path, model: Path | bytes, providers: tuple[Any, ...], threads: int, options: Any = None) -> Any:
+    options = options or library().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.packing import is_packed
-from tiedae.export.tflite.reader import Entry, entry_of, named_activations, only, read_entries, read_tflite
+from tiedae.export.tflite.reader import Entry, named_activations, read_entries, read_tflite, with_primary
 
 from .native_output import quiet
-from .session import Session, first_line, in_batches, load, one_file
+from .session import Session, first_line, in_batches, load, one_file, served
 
 SMALLEST_ARENA = 1 << 20
 """Minimum arena size in bytes, for activations and the transposed kernels of BATCH_MATMUL."""
@@ -50,7 +50,7 @@ class TflmSession(Session):
         self._tracers: dict[str, Any] = {}
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        entry, interpreter = entry_of(self._entries, signature), self._interpreters[signature]
+        entry, interpreter = served(self.runtime, signature, self._entries), self._interpreters[signature]
 
         def invoke(sample: np.ndarray) -> dict[str, np.ndarray]:
             _invoke(interpreter, sample)
@@ -59,7 +59,7 @@ class TflmSession(Session):
         return in_batches(invoke, signature, x, entry.sample, 1)
 
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        entry = entry_of(self._entries, signature)
+        entry = served(self.runtime, signature, self._entries)
         if signature not in self._tracers:
             self._tracers[signature] = _load(self._data, entry, "kPreserveAllTensors")
         interpreter = self._tracers[signature]
@@ -85,7 +85,7 @@ def _load(data: bytes, entry: Entry, config: str) -> Any:
     arena = max(SMALLEST_ARENA, 10 * len(data))
     with quiet() as sink:
         try:
-            copy = only(data, entry.subgraph)
+            copy = with_primary(data, entry.subgraph, alone=True)
             return library().Interpreter.from_bytes(copy, arena_size=arena, intrepreter_config=chosen)
         except (RuntimeError, ValueError) as error:
             sink.seek(0)

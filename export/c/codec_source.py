@@ -7,7 +7,7 @@ Names begin with `tae_` and `TAE_`. The network's text states the rest: the type
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Literal
@@ -75,58 +75,39 @@ def codec_text(
     kinds: list[Promise] = [
         each for each in others if each in promises and codec.residuals is not None and spec.dtype in INTEGERS
     ]
-    header = "".join(map(part, _header_parts(spec, bool(kinds), directions)))
-    source = "".join(map(part, _source_parts(spec, codec.tables, bool(kinds), directions)))
+    header, source = ("".join(map(part, names)) for names in _parts(spec, codec.tables, bool(kinds), directions))
     tables = array("tae_identity", np.frombuffer(codec.identity, np.uint8)) + code_tables(codec.tables, directions)
     if codec.residuals is not None and kinds:
         tables += residual_tables(codec.residuals)
     return CodecText(_constants(spec, codec, kinds) + header, tables + source)
 
 
-def _header_parts(spec: SampleSpec, residuals: bool, directions: Collection[Direction]) -> Iterator[str]:
-    """Declarations, in their order; `residuals`: whether there are bounded or lossless files."""
-    if spec.dtype not in INTEGERS:
-        yield "floats.h"
-    yield "file.h"
-    if residuals:
-        yield f"predict_{_predictor(spec)}.h"
-    if "decode" in directions:
-        yield from ("payload_decode.h", "file_read.h")
-        if not residuals:
-            yield from ("lossy_decode.h", "lossy_decode_frame.h")
-        elif spec.kind == "images":
-            yield from ("lossy_decode.h", "images_decode.h")
-        else:
-            yield "signals_decode.h"
-    if "encode" in directions:
-        yield from ("payload_encode.h", "file_write.h", "residuals_encode.h" if residuals else "lossy_encode_frame.h")
-
-
-def _source_parts(spec: SampleSpec, tables: CodeTables, residuals: bool, directions: Collection[Direction]) -> Iterator[str]:
-    """Definitions, in their order."""
+def _parts(
+    spec: SampleSpec, tables: CodeTables, residuals: bool, directions: Collection[Direction]
+) -> tuple[list[str], list[str]]:
+    """Declarations and definitions, in their order; `residuals`: whether there are bounded or lossless files."""
+    images, encodes = spec.kind == "images", "encode" in directions
     coding = "classes" if isinstance(tables, ClassTables) else "codes"
-    slots = "small" if _small(tables) else "wide"
-    yield from ("entropy.c", f"slots_{slots}.c", "symbols.c", "file.c")
+    slots, predictor = "small" if _small(tables) else "wide", "images" if images else "signals"
+    header = ["file.h"] if spec.dtype in INTEGERS else ["floats.h", "file.h"]
+    source = ["entropy.c", f"slots_{slots}.c", "symbols.c", "file.c"]
     if residuals:
-        yield "residuals.c"
-        if spec.kind != "images" or "encode" in directions:
-            yield "quanta.c"
-        yield f"predict_{_predictor(spec)}.c"
+        header += [f"predict_{predictor}.h"]
+        source += ["residuals.c", *(["quanta.c"] if encodes or not images else []), f"predict_{predictor}.c"]
     if "decode" in directions:
-        yield from (f"find_{slots}.c", "entropy_decode.c", f"{coding}_decode.c", "file_read.c")
-        if not residuals:
-            yield from ("lossy_decode.c", "lossy_decode_frame.c")
-        elif spec.kind == "images":
-            yield from ("residuals_decode.c", "lossy_decode.c", "images_decode.c")
-        else:
-            yield from ("residuals_decode.c", "signals_decode.c")
-    if "encode" in directions:
-        yield from (f"span_{slots}.c", "entropy_encode.c", f"{coding}_encode.c", "file_write.c", "lossy_encode.c")
-        yield "residuals_encode.c" if residuals else "lossy_encode_frame.c"
-
-
-def _predictor(spec: SampleSpec) -> str:
-    return "images" if spec.kind == "images" else "signals"
+        header += ["payload_decode.h", "file_read.h"]
+        source += [f"find_{slots}.c", "entropy_decode.c", f"{coding}_decode.c", "file_read.c"]
+        source += ["residuals_decode.c"] if residuals else []
+        last = ["signals_decode"]
+        if images or not residuals:
+            last = ["lossy_decode", "images_decode" if residuals else "lossy_decode_frame"]
+        header += [f"{name}.h" for name in last]
+        source += [f"{name}.c" for name in last]
+    if encodes:
+        last = "residuals_encode" if residuals else "lossy_encode_frame"
+        header += ["payload_encode.h", "file_write.h", f"{last}.h"]
+        source += [f"span_{slots}.c", "entropy_encode.c", f"{coding}_encode.c", "file_write.c", "lossy_encode.c", f"{last}.c"]
+    return header, source
 
 
 def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise]) -> str:

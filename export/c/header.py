@@ -30,7 +30,8 @@ def header_text(network: Network, graph: CBuilder, more: str = "") -> str:
     arena = [f"{half.signature} {half.memory}" for half in network.halves]
     forms = {form: sum(each.form == form for each in graph.roundings.values()) for form in FORMS}
     rounding = ", ".join(f"{count} by {form}" for form, count in forms.items() if count) or "none"
-    tensors = "\n".join(f" *   {_tensor(program.tensors[name], program.quantization(name))}" for name in _tensors(network))
+    names = [name for name, there in (("x", network.encodes), ("code", True), ("y", network.decodes)) if there]
+    tensors = "\n".join(f" *   {_tensor(program.tensors[name], program.quantization(name))}" for name in names)
     name = quoted(program.name)
     return f"""/* {name}: a tied autoencoder in integers. Each kernel is stored once and read in both directions.
  *
@@ -72,10 +73,6 @@ typedef {"uint8_t" if network.unit is None else network.unit.value} tae_value;
 
 #endif
 """.replace("NAME.c", "this model's C file")
-
-
-def _tensors(network: Network) -> list[str]:
-    return [name for name, there in (("x", network.encodes), ("code", True), ("y", network.decodes)) if there]
 
 
 def _tensor(tensor: Tensor, quantization: Quantization) -> str:

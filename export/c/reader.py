@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,14 +80,17 @@ def read_c(path: Path) -> Contents:
     name, text, header = _texts(path)
     source, parts = split_parts(text, name)
     arrays = tuple(_arrays(source, path))
-    rest = _without(source, arrays)
+    places = [0, *(place for array in arrays for place in (array.start, array.stop)), len(source)]
+    rest = "".join(source[start:stop] for start, stop in zip(places[::2], places[1::2], strict=True))
     _require_ours(rest.partition("\n")[2], path)
     _require_ours(split_parts(header, name)[0].replace('extern "C" {', ""), path.with_suffix(".h"))
     kernels = tuple(_kernels(source, {array.start: array for array in arrays}, path))
     if not kernels:
         raise FormatError(f"{path}: holds no kernel, must be a C file of tiedae")
     used = {array.start for _, stored in kernels for array in stored}
-    tables = [*(array for array in arrays if array.start not in used), *_static_arrays(parts, path)]
+    tables = [array for array in arrays if array.start not in used]
+    for part in parts:  # what lies in a device's memory, not on its stack
+        tables += [array for array in _arrays(part, path) if part.endswith(BEFORE, 0, array.start)]
     return Contents(
         FORMAT,
         sum(kernel.nbytes for kernel, _ in kernels) + sum(table.values.nbytes for table in tables),
@@ -142,12 +145,6 @@ def _arrays(source: str, path: Path) -> Iterator[InitializedArray]:
         yield InitializedArray(found["name"], _values(found, source[found.end() : at - 1], path), found.start(), at)
 
 
-def _static_arrays(parts: Iterable[str], path: Path) -> Iterator[InitializedArray]:
-    """Those of parts that lie in a device's memory, not on its stack."""
-    for text in parts:
-        yield from (array for array in _arrays(text, path) if text.endswith(BEFORE, 0, array.start))
-
-
 def _closing(source: str, at: int, where: str) -> int:
     """The place behind the brace that closes the one before `at`."""
     depth = 1
@@ -179,12 +176,6 @@ def _values(found: re.Match[str], body: str, path: Path) -> np.ndarray:
     return values.astype(dtype)
 
 
-def _without(source: str, arrays: tuple[InitializedArray, ...]) -> str:
-    """The text between arrays."""
-    places = [0, *(place for array in arrays for place in (array.start, array.stop)), len(source)]
-    return "".join(source[start:stop] for start, stop in zip(places[::2], places[1::2], strict=True))
-
-
 def _kernels(
     source: str, arrays: Mapping[int, InitializedArray], path: Path
 ) -> Iterator[tuple[Constant, list[InitializedArray]]]:
@@ -197,7 +188,8 @@ def _kernels(
             part = arrays.get(at)
             if part is None or not (source.startswith(BEFORE, at - len(BEFORE)) and source.startswith(BEHIND, part.stop)):
                 raise FormatError(f"{where}: its {found['layout']} values must follow its comment")
-            if not PLAIN.fullmatch(source, source.index("{", at) + 1, part.stop - 1) or _conditional(source[:at]):
+            conditional = len(IF.findall(source, 0, at)) != len(ENDIF.findall(source, 0, at))
+            if conditional or not PLAIN.fullmatch(source, source.index("{", at) + 1, part.stop - 1):
                 raise FormatError(f"{where}: its values must be decimal numbers, outside of #if")
             parts.append(part)
             at = part.stop + len(BEHIND)
@@ -212,11 +204,6 @@ def _kernels(
             raise FormatError(f"{where}: got {got} for {of}, must be the arrays of such a kernel") from None
         stored = sum(part.values.nbytes for part in parts)
         yield Constant(found["name"], values, parts[0].name, stored=stored, sha256=found["sha256"]), parts
-
-
-def _conditional(before: str) -> bool:
-    """Whether the preprocessor may leave out what follows a text."""
-    return len(IF.findall(before)) != len(ENDIF.findall(before))
 
 
 def _signatures(name: str, source: str, header: str, path: Path) -> Iterator[Signature]:

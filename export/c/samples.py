@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,25 +39,27 @@ def conversion_text(unit: DataUnit, maps: IntegerMaps, *, encodes: bool, decodes
     """Functions `tae_to_x` and `tae_from_y`, of the directions that are wanted."""
     inputs, limits, parts = unit.spec.inputs, np.iinfo(unit.spec.dtype), []
     if encodes:
-        parts.append(f"""{_constants("tae_x_map", maps.x)}
+        arrays, mapped = _mapped("tae_x_map", maps.x, "data[i]")
+        parts.append(f"""{arrays}
 static void tae_to_x(const tae_value *data, uint8_t *x)
 {{
   size_t i;
   for (i = 0; i < {inputs}; i++) {{
-    const int64_t t = {_mapped("tae_x_map", maps.x, "data[i]")};
+    const int64_t t = {mapped};
     x[i] = (uint8_t)(t < 0 ? 0 : t > 255 ? 255 : t);
   }}
 }}
 """)
     if decodes:
         low, high = literal(int(limits.min), 32), literal(int(limits.max), 32)
-        parts.append(f"""{_constants("tae_y_map", maps.y)}
+        arrays, mapped = _mapped("tae_y_map", maps.y, "y[i]")
+        parts.append(f"""{arrays}
 /* y may lie in the last bytes of data: value i is written after y i is read */
 static void tae_from_y(const uint8_t *y, tae_value *data)
 {{
   size_t i;
   for (i = 0; i < {inputs}; i++) {{
-    const int64_t t = {_mapped("tae_y_map", maps.y, "y[i]")};
+    const int64_t t = {mapped};
     data[i] = (tae_value)(t < {low} ? {low} : t > {high} ? {high} : t);
   }}
 }}
@@ -97,14 +100,8 @@ uint8_t tae_is_anomaly(uint64_t score)
 
 
 def _units(scoring: Scoring) -> str:
-    each = len(scoring.multiplier) > 1
-    arrays = ""
-    if each:
-        arrays = array("tae_unit_multiplier", np.array(scoring.multiplier, np.int64))
-        arrays += array("tae_unit_addend", np.array(scoring.addend, np.int64))
-    multiplier = "tae_unit_multiplier[i]" if each else literal(scoring.multiplier[0], 64)
-    addend = "tae_unit_addend[i]" if each else literal(scoring.addend[0], 64)
-    unused = "" if each else "  (void)i;\n"
+    arrays, (multiplier, addend) = _terms("tae_unit", {"multiplier": scoring.multiplier, "addend": scoring.addend})
+    unused = "" if arrays else "  (void)i;\n"
     return f"""{arrays}
 static int64_t tae_units(size_t i, tae_value value)
 {{
@@ -113,20 +110,17 @@ static int64_t tae_units(size_t i, tae_value value)
 """
 
 
-def _constants(name: str, values: LinearMap) -> str:
-    if len(values.shift) == 1:
-        return ""
-    kinds = {"multiplier": np.int64, "addend": np.int64, "shift": np.uint8}
-    return "".join(array(f"{name}_{part}", np.array(getattr(values, part), kind)) for part, kind in kinds.items())
+def _mapped(name: str, values: LinearMap, value: str) -> tuple[str, str]:
+    """The constant arrays of a map, and the C expression of what it makes of a value."""
+    arrays, (multiplier, addend) = _terms(name, {"multiplier": values.multiplier, "addend": values.addend})
+    shift = f"{name}_shift[i]" if arrays else str(values.shift[0])
+    arrays += array(f"{name}_shift", np.array(values.shift, np.uint8)) if arrays else ""
+    return arrays, f"tae_floor((int64_t){value} * {multiplier} + {addend}, {shift})"
 
 
-def _mapped(name: str, values: LinearMap, value: str) -> str:
-    multiplier, addend, shift = (_term(name, values, part) for part in ("multiplier", "addend", "shift"))
-    return f"tae_floor((int64_t){value} * {multiplier} + {addend}, {shift})"
-
-
-def _term(name: str, values: LinearMap, part: str) -> str:
-    numbers = getattr(values, part)
-    if len(numbers) > 1:
-        return f"{name}_{part}[i]"
-    return str(numbers[0]) if part == "shift" else literal(numbers[0], 64)
+def _terms(name: str, numbers: Mapping[str, Sequence[int]]) -> tuple[str, list[str]]:
+    """Constant arrays of 64-bit integers, one each per value, and the C expression of each; of single ones themselves."""
+    if all(len(each) == 1 for each in numbers.values()):
+        return "", [literal(each[0], 64) for each in numbers.values()]
+    arrays = "".join(array(f"{name}_{part}", np.array(each, np.int64)) for part, each in numbers.items())
+    return arrays, [f"{name}_{part}[i]" for part in numbers]

@@ -35,10 +35,6 @@ _Field = tuple[int, int, int, int]
 """(number, start of the field, start and end of its value)."""
 
 
-class _Malformed(Exception):
-    """The data are no protobuf message."""
-
-
 def split(data: memoryview) -> tuple[bytes, list[memoryview]]:
     """(encoded model with placeholders, the `raw_data` that they stand for, as views of `data`).
 
@@ -47,7 +43,7 @@ def split(data: memoryview) -> tuple[bytes, list[memoryview]]:
     found: list[memoryview] = []
     try:
         rest = b"".join(_split(data, ModelProto.DESCRIPTOR, found, 0))
-    except _Malformed:
+    except ValueError:
         return bytes(data), []
     release(data)
     return rest, found
@@ -139,7 +135,7 @@ def _varint(value: int) -> bytes:
 
 
 def _fields(data: Chunk, start: int, end: int) -> Iterator[_Field]:
-    """The fields of a message; raises `_Malformed`."""
+    """The fields of a message. Raises ValueError for data that are none."""
     while start < end:
         key, begin = _number(data, start, end)
         number, wire = key >> 3, key & 7
@@ -151,9 +147,9 @@ def _fields(data: Chunk, start: int, end: int) -> Iterator[_Field]:
         elif wire in (_FIXED64, _FIXED32):
             stop = begin + (8 if wire == _FIXED64 else 4)
         else:
-            raise _Malformed
+            raise ValueError("no protobuf message")
         if stop > end:
-            raise _Malformed
+            raise ValueError("no protobuf message")
         yield number, start, begin, stop
         start = stop
 
@@ -165,7 +161,7 @@ def _number(data: Chunk, start: int, end: int) -> tuple[int, int]:
         value |= (data[i] & 127) << 7 * (i - start)
         if data[i] < 128:
             return value, i + 1
-    raise _Malformed
+    raise ValueError("no protobuf message")
 
 
 @functools.cache

@@ -128,24 +128,26 @@ def to_onnx_pair(
 
 def _write(graph: OnnxGraphBuilder, signature: str) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
     """Add the nodes of a signature; returns its input and its outputs."""
+    source, results = _write_operations(graph, signature)
+    for name in results:
+        graph.leave(name)
+    return graph.value_info(source), [graph.value_info(name) for name in results]
+
+
+def _write_operations(graph: OnnxGraphBuilder, signature: str) -> tuple[str, tuple[str, ...]]:
     operations, source, results = graph.program.part(signature)
     graph.enter(source)
     for operation in operations:
         ONNX_OPERATIONS.write(graph, operation)
-    for name in results:
-        graph.leave(name)
-    return graph.value_info(source), [graph.value_info(name) for name in results]
+    return source, results
 
 
 def _write_score(
     graph: OnnxGraphBuilder, detector: Detector, opset: int
 ) -> tuple[onnx.ValueInfoProto, list[onnx.ValueInfoProto]]:
     """Add the nodes of the signature `score`; returns its input and its outputs."""
-    operations, source, _ = graph.program.part("reconstruct")
     graph.edges["y"] = "uint8"
-    graph.enter(source)
-    for operation in operations:
-        ONNX_OPERATIONS.write(graph, operation)
+    source, _ = _write_operations(graph, "reconstruct")
     size = detector.scoring.inputs
     real = "" if graph.edges["x"] != "float32" else X if graph.scaled_values("x") == "x" else CENTRED
     names = {X: graph.real("x", X), Y: graph.real("y", Y)}

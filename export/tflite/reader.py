@@ -308,29 +308,18 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
     return entries
 
 
-def with_primary(data: bytes, index: int) -> bytes:
+def with_primary(data: bytes, index: int, *, alone: bool = False) -> bytes:
     """Copy of a file with subgraph `index` first, the only one that some runtimes list or run; without signatures.
 
-    Vector entries are offsets relative to their own position.
+    `alone`: without other subgraphs, which some runtimes load faster. Vector entries are offsets relative to their position.
     """
-    if index == 0:
+    copy, root = bytearray(data), Flatbuffer(data, ".tflite").root(b"TFL3")
+    if index == 0 and not alone:
         return data
-    copy = bytearray(data)
-    root = Flatbuffer(data, ".tflite").root(b"TFL3")
-    subgraphs, _ = root.extent(_SUBGRAPHS, 4)
-    signatures, _ = root.extent(_SIGNATURES, 4)
+    subgraphs, signatures = (root.extent(slot, 4)[0] for slot in (_SUBGRAPHS, _SIGNATURES))
     (offset,) = struct.unpack_from("<I", copy, subgraphs + 4 * index)
     struct.pack_into("<I", copy, subgraphs, offset + 4 * index)
-    struct.pack_into("<I", copy, signatures - 4, 0)
-    return bytes(copy)
-
-
-def only(data: bytes, index: int) -> bytes:
-    """Copy of a file with subgraph `index` only, which some runtimes load faster; without signatures."""
-    copy = bytearray(with_primary(data, index))
-    root = Flatbuffer(data, ".tflite").root(b"TFL3")
-    for slot, count in ((_SUBGRAPHS, 1), (_SIGNATURES, 0)):
-        start, _ = root.extent(slot, 4)
+    for start, count in ((subgraphs, 1), (signatures, 0)) if alone else ((signatures, 0),):
         struct.pack_into("<I", copy, start - 4, count)
     return bytes(copy)
 
@@ -342,10 +331,3 @@ def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.
     """
     kept = {name: unsigned(each) for name, each in values if each.ndim >= 2 and each.dtype in (np.int8, np.uint8, np.float32)}
     return program_names(kept, MODEL, INNER)
-
-
-def entry_of(entries: Mapping[str, Entry], signature: str) -> Entry:
-    """The entry of a signature; InputError if the file has none of that name."""
-    if signature not in entries:
-        raise InputError(f"signature: got {signature!r}, the file has {', '.join(entries) or 'none'}")
-    return entries[signature]

@@ -258,9 +258,14 @@ def _data_parts(buffers: Sequence[Any], tables: bytearray) -> Iterator[bytes | m
         end = start + buffer.data.size
 
 
+def has_archive(data: bytes | mmap.mmap) -> bool:
+    """Whether a ZIP archive lies behind a flatbuffer; the record that ends it has up to 65,557 bytes."""
+    return data.rfind(END_OF_ARCHIVE, max(0, len(data) - (1 << 16) - 22)) >= 0 and zipfile.is_zipfile(io.BytesIO(data))
+
+
 def _append_archive(source: bytes | mmap.mmap, file: io.BytesIO) -> None:
     """Append the ZIP archive behind the source's flatbuffer, which TFLite metadata uses for label files, if there is one."""
-    if source.rfind(END_OF_ARCHIVE, max(0, len(source) - (1 << 16) - 22)) < 0 or not zipfile.is_zipfile(io.BytesIO(source)):
+    if not has_archive(source):
         return
     try:
         with zipfile.ZipFile(io.BytesIO(source)) as old, zipfile.ZipFile(file, "a") as new:

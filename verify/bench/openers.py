@@ -23,11 +23,11 @@ class Opener:
 
 
 class KerasModel:
-    """The Keras model, called eagerly or as a graph, as `wrap` makes of its methods."""
+    """The Keras model, called eagerly or, with `graph`, as a tf.function."""
 
-    def __init__(self, wrap: Callable[[Any], Any], files: Files, *, threads: int = 1) -> None:
+    def __init__(self, graph: bool, files: Files, *, threads: int = 1) -> None:
         (path,) = set(files.values())
-        self._wrap = wrap
+        self._graph = graph
         self._model, self.provider = _loaded(path, threads)
 
     def bind(self, signature: str, x: np.ndarray) -> Bound:
@@ -35,7 +35,7 @@ class KerasModel:
 
         model = self._model
         run = {"encode": model.encoder, "decode": model.decoder, "reconstruct": model.encode_decode}[signature]
-        run, tensor = self._wrap(run), tf.constant(x)
+        run, tensor = tf.function(run) if self._graph else run, tf.constant(x)
 
         def fetch(outputs: Any) -> list[np.ndarray]:
             """Copy all outputs to the host, which waits for the device."""
@@ -59,18 +59,12 @@ def _loaded(path: Path, threads: int) -> tuple[Any, str]:
     return TiedAutoencoder.load(path), f"GPU {name}".strip() if devices else "CPU"
 
 
-def _graph(run: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.function(run)
-
-
 KERAS: Mapping[str, tuple[str, Opener]] = {
     "keras-eager": (
         "Keras f32, eager call",
-        Opener(lambda: partial(KerasModel, lambda run: run), "tensorflow", resident=False),
+        Opener(lambda: partial(KerasModel, False), "tensorflow", resident=False),
     ),
-    "keras-function": ("Keras f32, tf.function", Opener(lambda: partial(KerasModel, _graph), "tensorflow")),
+    "keras-function": ("Keras f32, tf.function", Opener(lambda: partial(KerasModel, True), "tensorflow")),
 }
 """(name, opener) of the ways to call Keras. Their memory is equal and measured once."""
 

@@ -215,10 +215,9 @@ class ConversionSource:
     config: ExportConfig
     io: str
 
-    def tflite(self, quantize: bool) -> bytes:
+    def tflite(self, representative: np.ndarray | None = None) -> bytes:
         """Convert with the signatures of our file, and `reconstruct` for the measurement."""
         signatures = tuple(dict.fromkeys((*self.config.signatures, "reconstruct")))
-        representative = self.calibration if quantize else None
         return stock_tflite(self.model, representative=representative, io_dtype=self.io, signatures=signatures)
 
 
@@ -237,8 +236,8 @@ class StockConverter:
 
 MAKERS: Mapping[str, Mapping[str, StockConverter]] = {
     "tflite": {
-        "f32": StockConverter("TFLiteConverter", lambda source, _made: source.tflite(False)),
-        "int8": StockConverter("TFLiteConverter", lambda source, _made: source.tflite(True)),
+        "f32": StockConverter("TFLiteConverter", lambda source, _made: source.tflite()),
+        "int8": StockConverter("TFLiteConverter", lambda source, _made: source.tflite(source.calibration)),
     },
     "onnx": {
         "f32": StockConverter("tf2onnx", lambda source, _made: stock_onnx(source.model, opset=source.config.opset)),
