@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tiedae.compress.errors import ExportError
@@ -110,9 +110,13 @@ def _merge_group(graph: OnnxGraph, group: Sequence[Stored]) -> Iterator[Merged |
         held = candidates[stored.values.shape]
         if not any((view := views.get(stored.label)) and view.same for _, views in held):
             held.append((stored, _views_of(stored, group)))
-    original, views = min(
-        (each for held in candidates.values() for each in held), key=lambda each: _cost(graph, each[1], len(group))
-    )
+
+    def cost(candidate: tuple[Stored, dict[str, View]]) -> tuple[int, int]:
+        """(duplicates that would stay, operations added)."""
+        views = candidate[1]
+        return len(group) - len(views), sum(detours(graph, graph.labels[label], view) for label, view in views.items())
+
+    original, views = min((each for held in candidates.values() for each in held), key=cost)
     copied = [stored for stored in group if stored is not original]
     label = original.label
     original = promote(graph, original, [stored.scope for stored in copied if stored.label in views])
@@ -127,8 +131,3 @@ def _views_of(original: Stored, group: Sequence[Stored]) -> dict[str, View]:
     """The views of the original that equal the others, by label."""
     found = ((each.label, find_view(original.values, each.values)) for each in group if each is not original)
     return {label: view for label, view in found if view is not None}
-
-
-def _cost(graph: OnnxGraph, views: Mapping[str, View], size: int) -> tuple[int, int]:
-    """(duplicates that would stay, operations added) if these views of an original replace the others of its group."""
-    return size - len(views), sum(detours(graph, graph.labels[label], view) for label, view in views.items())

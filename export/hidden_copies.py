@@ -23,7 +23,8 @@ def repeats(values: np.ndarray, kernel: np.ndarray, bits: int) -> bool:
     if flat.dtype.itemsize > 1:
         views.append(flat.astype(flat.dtype.newbyteorder("<")).view(np.uint8))
     shuffled = flat.size == kernel.size and _changes(_bytes(kernel)) and _same_counts(views[0], _bytes(kernel))
-    return shuffled or any(_found(form, view) for form in _forms(kernel, bits) for view in views)
+    changes = [np.diff(form).tobytes() for form in _forms(kernel, bits) if form.size <= flat.nbytes and _changes(form)]
+    return shuffled or any(needle in np.diff(view).tobytes() for needle in changes for view in views)
 
 
 def _forms(kernel: np.ndarray, bits: int) -> Iterator[np.ndarray]:
@@ -41,10 +42,6 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 def _changes(values: np.ndarray) -> bool:
     return bool(np.count_nonzero(np.diff(values)) >= LEAST_CHANGES)
-
-
-def _found(needle: np.ndarray, values: np.ndarray) -> bool:
-    return needle.size <= values.size and _changes(needle) and np.diff(needle).tobytes() in np.diff(values).tobytes()
 
 
 def _same_counts(values: np.ndarray, kernel: np.ndarray) -> bool:

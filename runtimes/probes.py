@@ -41,7 +41,8 @@ class CallTurns:
 
     def call(self, signature: str, inputs: Values) -> Values:
         first = [_first(session, signature, inputs) for session in self.sessions]
-        turns = range(_count(BUDGET * len(self.sessions) / 2, sum(first)))
+        affordable = int(BUDGET * len(self.sessions) / 2 / max(sum(first), 1e-9))
+        turns = range(min(max(affordable, LEAST), MOST))
         times = np.array([[_seconds(session, signature, inputs) for session in self.sessions] for _ in turns])
         return {str(i): seconds for i, seconds in enumerate(times.T)}
 
@@ -58,10 +59,6 @@ def _first(session: Called, signature: str, inputs: Values) -> float:
     if seconds > TOO_LONG:
         raise FormatError(f"a call takes {seconds:.1f} s, timed are calls of up to {TOO_LONG:g} s")
     return _seconds(session, signature, inputs)
-
-
-def _count(budget: float, seconds: float) -> int:
-    return min(max(int(budget / max(seconds, 1e-9)), LEAST), MOST)
 
 
 def _turns(runtime: str, paths: Sequence[Path], signatures: Collection[str], held: Held) -> Called:

@@ -7,9 +7,7 @@ package tflite-micro has pre-releases only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,12 +20,6 @@ from .session import Session, first_line, in_batches, load, one_file, served
 
 SMALLEST_ARENA = 1 << 20
 """Minimum arena size in bytes, for activations and the transposed kernels of BATCH_MATMUL."""
-
-
-@lru_cache(maxsize=1)
-def library() -> ModuleType:
-    """Import TFLM's Python runtime. Raises UnavailableError."""
-    return load("tflite_micro.python.tflite_micro.runtime")
 
 
 class TflmSession(Session):
@@ -80,13 +72,13 @@ def _unpacks(data: bytes) -> bool:
 
 
 def _load(data: bytes, entry: Entry, config: str) -> Any:
-    """Load the interpreter of a signature; `config` is a member of TFLM's InterpreterConfig."""
-    chosen = getattr(library().InterpreterConfig, config)
-    arena = max(SMALLEST_ARENA, 10 * len(data))
+    """Load the interpreter of a signature; `config` is a member of TFLM's InterpreterConfig. Raises UnavailableError."""
+    runtime, arena = load("tflite_micro.python.tflite_micro.runtime"), max(SMALLEST_ARENA, 10 * len(data))
+    chosen = getattr(runtime.InterpreterConfig, config)
     with quiet() as sink:
         try:
             copy = with_primary(data, entry.subgraph, alone=True)
-            return library().Interpreter.from_bytes(copy, arena_size=arena, intrepreter_config=chosen)
+            return runtime.Interpreter.from_bytes(copy, arena_size=arena, intrepreter_config=chosen)
         except (RuntimeError, ValueError) as error:
             sink.seek(0)
             said = sink.read().decode(errors="replace").strip().splitlines()

@@ -23,13 +23,11 @@ from tiedae.program.interpreter import Conversion, program_input
 from tiedae.program.program import Program
 from tiedae.program.score_graph import ANOMALY, SCORE
 from tiedae.program.tensors import flat
-from tiedae.runtimes.session import Session
+from tiedae.runtimes.session import Session, Values
 from tiedae.runtimes.table import RUNTIMES, rounds_as_program
 
 from .parity.comparison import compare
 from .rules import Judge, Observation, close, stated, within_operation
-
-Values = Mapping[str, np.ndarray]
 
 
 @dataclass

@@ -8,7 +8,7 @@ rows of `Metrics`; a skipped measurement has a row with the reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from tiedae.runtimes.machine import installed_versions
 from .collecting import (
     MAX_SAMPLES,
     MISSING,
+    Announce,
     BundleFiles,
     BundleModel,
     Collected,
@@ -49,8 +50,6 @@ from .findings import Evidence, Findings
 from .limits import Limits
 from .parity.comparison import compare
 from .scores import score_constants
-
-Announce = Callable[[str], None]
 
 
 def verify_bundle(

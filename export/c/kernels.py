@@ -87,13 +87,10 @@ def stored(kernel: Kernel, values: np.ndarray, storage: Storage) -> StoredKernel
         text += _unpack(name, kernel.bits, groups)
     rows, columns = (bool((np.abs(sum(neighbours(values.astype(np.int16), axis))) <= PAIR_LIMIT).all()) for axis in (0, 1))
     fewest, size = int((values != 0).sum(axis=1).min()), sum(each.nbytes for each in arrays.values())
-    return StoredKernel(kernel, layout, (rows, columns), fewest, size, _title(kernel, values, layout) + text)
-
-
-def _title(kernel: Kernel, values: np.ndarray, layout: Layout) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
-    size = f"[{kernel.inputs}, {kernel.units}], {kernel.bits} bits"
-    return comment(f"kernel {kernel.name} {size}, {layout}") + comment(f"sha256 of its int8 values: {digest}")
+    title = comment(f"kernel {kernel.name} [{kernel.inputs}, {kernel.units}], {kernel.bits} bits, {layout}")
+    title += comment(f"sha256 of its int8 values: {digest}")
+    return StoredKernel(kernel, layout, (rows, columns), fewest, size, title + text)
 
 
 def encoded(values: np.ndarray, layout: str, bits: int) -> Mapping[str, np.ndarray]:

@@ -34,10 +34,6 @@ def _dense(graph: CBuilder, dense: Dense) -> None:
     graph.step(dense, title, lines, scratch=scratch)
 
 
-def _product(graph: CBuilder, operation: Product) -> None:
-    _dense(graph, operation.dense)
-
-
 def _add_bias(graph: CBuilder, operation: AddBias) -> None:
     source, target = graph.program.quantization(operation.x), graph.program.quantization(operation.y)
     assert operation.quantization is not None
@@ -77,14 +73,6 @@ def _rescale(graph: CBuilder, operation: Rescale) -> None:
     graph.step(operation, title, graph.rows(operation, ["size_t j;", *lines]), in_place=True)
 
 
-def _activate(graph: CBuilder, operation: Activate) -> None:
-    _table(graph, operation, operation.function)
-
-
-def _requantize(graph: CBuilder, operation: Requantize) -> None:
-    _table(graph, operation, "in another quantization")
-
-
 def _table(graph: CBuilder, operation: Operation, what: str) -> None:
     """An operation on each value as a table of its outputs."""
     inputs = np.arange(graph.program.quantization(operation.x).top + 1, dtype=np.uint8)
@@ -105,11 +93,11 @@ C_OPERATIONS: OperationTable[CBuilder] = OperationTable(
     "C",
     {
         Dense: _dense,
-        Product: _product,
+        Product: lambda graph, operation: _dense(graph, operation.dense),
         AddBias: _add_bias,
         Rescale: _rescale,
-        Activate: _activate,
-        Requantize: _requantize,
+        Activate: lambda graph, operation: _table(graph, operation, operation.function),
+        Requantize: lambda graph, operation: _table(graph, operation, "in another quantization"),
         Interleave: _interleave,
     },
 )

@@ -20,8 +20,6 @@ EDGE = ".quantized"
 ONNX_FUNCTIONS = {"relu": "Relu", "relu6": "Clip", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 """The operator of each elementwise function."""
 
-_ELEMENTS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8, "float32": TensorProto.FLOAT}
-
 
 class OnnxGraphBuilder:
     """The nodes and constants of one model while it is written; a constant is stored once per name.
@@ -44,7 +42,8 @@ class OnnxGraphBuilder:
         return output
 
     def value_info(self, name: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, _ELEMENTS[self.edges[name]], ["batch", *self.program.tensors[name].shape])
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(self.edges[name]))
+        return helper.make_tensor_value_info(name, element, ["batch", *self.program.tensors[name].shape])
 
     def real(self, name: str, label: str) -> str:
         """`x` as given or the integers of `y`, float32 in scaled values.

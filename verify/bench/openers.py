@@ -60,10 +60,7 @@ def _loaded(path: Path, threads: int) -> tuple[Any, str]:
 
 
 KERAS: Mapping[str, tuple[str, Opener]] = {
-    "keras-eager": (
-        "Keras f32, eager call",
-        Opener(lambda: partial(KerasModel, False), "tensorflow", resident=False),
-    ),
+    "keras-eager": ("Keras f32, eager call", Opener(lambda: partial(KerasModel, False), "tensorflow", resident=False)),
     "keras-function": ("Keras f32, tf.function", Opener(lambda: partial(KerasModel, True), "tensorflow")),
 }
 """(name, opener) of the ways to call Keras. Their memory is equal and measured once."""

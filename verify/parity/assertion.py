@@ -13,10 +13,10 @@ from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.export.random_inputs import drawn, ranges_of
 from tiedae.export.targets import read_model
 from tiedae.program.differences import Differences, differences, place, sample_at
+from tiedae.runtimes.session import Values
 from tiedae.runtimes.table import of_role, usual
 
 from .reference_models import (
-    Values,
     answer_of,
     choose_signature,
     name_inputs,

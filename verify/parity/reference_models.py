@@ -16,9 +16,8 @@ from tiedae.export.targets import TARGETS, read_model
 from tiedae.program.file_io import OFFSET, FileIO
 from tiedae.program.interpreter import execute, program_input
 from tiedae.program.program import SIGNATURES, require_signature
+from tiedae.runtimes.session import Values
 from tiedae.runtimes.table import RUNTIMES, usual
-
-Values = Mapping[str, np.ndarray]
 
 
 def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:

@@ -199,11 +199,8 @@ def with_integer_io(data: bytes, names: Collection[str]) -> bytes:
 
 def _rename(graph: Any, old: str, new: str) -> None:
     """Rename a tensor in all nodes; graph inputs and outputs keep their names."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name == old:
-                    names[i] = new
+    for names in (names for node in graph.node for names in (node.input, node.output)):
+        names[:] = [new if name == old else name for name in names]
 
 
 @dataclass(frozen=True)
