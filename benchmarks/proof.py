@@ -35,7 +35,7 @@ from tiedae.export.targets import read_model
 from tiedae.pipeline import run_recipe
 from tiedae.run_artifacts import float_archives
 from tiedae.verify.bench.benchmark import Plan, bench_bundle
-from tiedae.verify.bench.footprint import Load, Run, footprints
+from tiedae.verify.bench.footprint import footprints
 from tiedae.verify.bench.latency import Timed, TimedGroup, Timing, ratio, time_groups
 from tiedae.verify.bench.subjects import ALONE
 from tiedae.verify.stock.converters import stock_onnx_int8, stock_tflite
@@ -138,8 +138,8 @@ def memory_row(run: Finished, measured: Bench) -> Row:
     memory = {(row.maker, *row.signatures): row.resident_bytes or 0 for row in measured.memory[::-1] if int8_tflite(row)}
     single = run.folder / "stock.reconstruct.tflite"
     single.write_bytes(converted(run, signatures=("reconstruct",)))
-    load = Load("stock", "litert-xnnpack", (Run(str(single), "reconstruct", run.samples("uint8")),))
-    ((_, beside),) = footprints([load], processes=PROCESSES)
+    load = Timed("stock", "litert-xnnpack", str(single), "reconstruct", run.samples("uint8"))
+    ((_, beside),) = footprints([(load,)], processes=PROCESSES)
     texts = {
         "ours, one signature": alone.resident_bytes or 0,
         "stock file as it is": memory[Maker.STOCK, "reconstruct"],

@@ -94,6 +94,6 @@ def to_c(
     vectors = [part("x86.c"), part("wasm.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
     header, floats = header_text(network, graph, files.header), float_text(network)
-    kinds = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
+    kinds: Mapping[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
     source, header, floats = named(source, name), named(header, name), named(floats, name)
     return CSource(name, source, header, floats, network.arena, kinds, graph.kernel_bytes)

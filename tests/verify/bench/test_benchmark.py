@@ -20,7 +20,8 @@ from tiedae.export import read_onnx, to_onnx
 from tiedae.runtimes.machine import cores, describe_machine
 from tiedae.runtimes.ort import OrtSession
 from tiedae.verify.bench.benchmark import Plan, _choices, bench_bundle, tables
-from tiedae.verify.bench.footprint import Load, Run, footprints
+from tiedae.verify.bench.footprint import footprints
+from tiedae.verify.bench.latency import Timed
 from tiedae.verify.bench.subjects import find_subjects
 from tiedae.verify.stock.converters import stock_onnx_int8, with_integer_io
 
@@ -103,8 +104,8 @@ def test_keras_is_loaded_in_a_process_of_its_own_too(finished_run: Path, tmp_pat
         "Keras f32, tf.function": [("reconstruct",), ("encode",), ("decode",)],
     }
     np.save(tmp_path / "x.npy", np.zeros((1, 24), np.float32))
-    load = Load("keras", "keras-function", (Run(str(archive), "reconstruct", str(tmp_path / "x.npy")),))
-    ((_, found),) = footprints([load], processes=1)
+    load = Timed("keras", "keras-function", str(archive), "reconstruct", str(tmp_path / "x.npy"))
+    ((_, found),) = footprints([(load,)], processes=1)
     assert found.memory and found.memory > 0 and found.startup_ms > 0
 
 
