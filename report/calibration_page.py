@@ -11,7 +11,8 @@ from tiedae.calibration.calibration_file import CalibratedTensor, Calibration
 from tiedae.calibration.diagnosis import Diagnosis
 from tiedae.compress.numbers import number
 
-from .pages import Cell, render
+from .pages import render
+from .pages.charts import Cell
 
 WIDTH, HEIGHT = 128, 100
 """The viewBox of a histogram; `WIDTH` is also its maximum number of bars."""

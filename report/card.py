@@ -71,6 +71,7 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         task=_task(metrics),
         verdict=_verdict(metrics),
         files=_files(manifest),
+        kernels=[(kernel.name, " × ".join(map(str, kernel.shape)), f"`{kernel.sha256}`") for kernel in manifest.kernels],
         verdict_header=VERDICT_HEADER,
         row_order=row_order(manifest.model),
         papers=[paper for stage, paper in PAPERS.items() if stage in stages],

@@ -10,7 +10,8 @@ from tiedae.compress.numbers import number
 from tiedae.export.kinds import Precision
 
 from .key_figures import worst_exported
-from .pages import Bar, BarChart, fragment
+from .pages import fragment
+from .pages.charts import Bar, BarChart
 
 SHOWN = 24
 """Columns drawn at first; the others are folded."""

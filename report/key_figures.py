@@ -21,7 +21,12 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The input of report.html, see `render_report`."""
+    """What report.html shows.
+
+    `golden` by name as in the bundle, floats in the unit of measure of the files (`Manifest.io`): `x` [n, inputs] in the
+    data's unit of measure and dtype, `y` [n, inputs] of the reference program, `y.f32` of the Keras model. `kernels` int8 and
+    `masks` bool, both [inputs, units], by the kernel's name. `task`: arrays of the task's section by name.
+    """
 
     manifest: Manifest
     metrics: Metrics

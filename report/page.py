@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
-import numpy as np
 from markupsafe import Markup
 from tiedae.bundle.fidelity import fit_text, meaning
-from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.results import Metrics, Model, Parity, Proof
 from tiedae.bundle.task_results import DenoisingResult
 from tiedae.compress.errors import FormatError
@@ -37,7 +34,8 @@ from .key_figures import (
     samples_text,
     size_kind,
 )
-from .pages import Bar, BarChart, Cell, Line, LineChart, macros, render
+from .pages import macros, render
+from .pages.charts import Bar, BarChart, Cell, Line, LineChart
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
 from .speed import render_speed
@@ -56,26 +54,12 @@ LATEST = {Stage.CLUSTER: "Keras clustered", Stage.PRUNE: "Keras pruned"}
 COLOURS = {Stage.EXPORT: "ours", Stage.STOCK: "stock"}
 
 
-def render_report(
-    manifest: Manifest,
-    metrics: Metrics,
-    golden: Mapping[str, np.ndarray],
-    kernels: Mapping[str, np.ndarray],
-    masks: Mapping[str, np.ndarray],
-    task: Mapping[str, np.ndarray] = MappingProxyType({}),
-) -> str:
-    """A self-contained HTML page.
-
-    `golden` by name as in the bundle, floats in the unit of measure of the files (`Manifest.io`): `x` [n, inputs] in the
-    data's unit of measure and dtype, `y` [n, inputs] of the reference program, `y.f32` of the Keras model. `kernels` int8 and
-    `masks` bool, both [inputs, units], by the kernel's name. `task`: arrays of the task's section by name. Raises FormatError
-    where golden vectors are missing.
-    """
-    missing = [key for key in GOLDEN if key not in golden]
+def render_report(report: Report) -> str:
+    """A self-contained HTML page. Raises FormatError where golden vectors are missing."""
+    metrics, found = report.metrics, facts(report)
+    missing = [key for key in GOLDEN if key not in report.golden]
     if missing:
-        raise FormatError(f"report of {manifest.name}: lacks golden {', '.join(missing)}")
-    report = Report(manifest, metrics, golden, kernels, masks, task)
-    found = facts(report)
+        raise FormatError(f"report of {report.manifest.name}: lacks golden {', '.join(missing)}")
     return render(
         TEMPLATES / "report.html.j2",
         title=f"{metrics.name} · tiedae",
@@ -84,7 +68,7 @@ def render_report(
         alarms=alarms(metrics),
         facts=found,
         sections=[(title, content) for title, draw in {**_task(report), **SECTIONS}.items() if (content := draw(report))],
-        made_by=manifest.created_by,
+        made_by=report.manifest.created_by,
     )
 
 

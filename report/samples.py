@@ -14,7 +14,8 @@ from tiedae.compress.numbers import number
 from tiedae.program.tensors import flat
 
 from .images import diverging, encode_images
-from .pages import Bar, BarChart, Plot, fragment
+from .pages import fragment
+from .pages.charts import Bar, BarChart, Plot
 
 WORST, SPREAD = 8, 16
 """Number of samples with the largest errors, and of samples spread over the others."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from .key_figures import groups
-from .pages import Line, LineChart, render
+from .pages import render
+from .pages.charts import Line, LineChart
 
 COLOURS = 8
 """Number of the style sheet's classes layer0, layer1, …, which repeat."""

@@ -11,7 +11,8 @@ from tiedae.compress.numbers import duration
 from tiedae.export.kinds import Maker
 
 from .key_figures import groups
-from .pages import Bar, BarChart, fragment
+from .pages import fragment
+from .pages.charts import Bar, BarChart
 
 KINDS = {Maker.TIEDAE: "ours", Maker.STOCK: "stock", Maker.KERAS: "keras"}
 """CSS class of bars by maker."""

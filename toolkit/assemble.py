@@ -40,6 +40,7 @@ from tiedae.export.file_info import FileInfo
 from tiedae.export.targets import TARGETS, Programs
 from tiedae.program.program import Program
 from tiedae.program.scoring import Detector
+from tiedae.report.key_figures import Report
 from tiedae.report.rendering import render_pages
 from tiedae.runtimes.machine import installed_versions
 from tiedae.tasks.judging import better_than, judge
@@ -330,7 +331,7 @@ def write_pages(measured: Measured) -> None:
     rendered = {
         METRICS: to_json(metrics).encode(),
         **{task_file(name): npy(values) for name, values in measured.task.items()},
-        **render_pages(written.manifest, metrics, written.arrays, constants, lowered.masks, measured.task),
+        **render_pages(Report(written.manifest, metrics, written.arrays, constants, lowered.masks, measured.task)),
     }
     write_files(written.directory, rendered)
     described = {name: FileInfo.of(data) for name, data in rendered.items()}

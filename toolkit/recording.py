@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
-from tiedae.bundle import manifest as manifests
 from tiedae.bundle.bench_results import Bench
-from tiedae.bundle.bundle import Bundle, describe_files, write_files
+from tiedae.bundle.bundle import Bundle, write_files
+from tiedae.bundle.manifest import FILE, with_files
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import read_metrics, to_json
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import read_regular
-from tiedae.report.rendering import render_bundle
+from tiedae.export.file_info import FileInfo
+from tiedae.report.rendering import pages_of
 
 STAGING = ".bench."
 """Prefix of the staging folder inside the bundle."""
@@ -31,32 +31,20 @@ def record(path: Path, measured: Bench) -> list[Path]:
     missing or differs from the manifest, InputError if the bundle is not writable; the bundle is then unchanged.
     """
     bundle = Bundle.open(path)
-    _require_intact(bundle)
+    bundle.require_intact()
     if METRICS not in bundle.manifest.files:
         raise FormatError(f"{path}: its manifest lists no {METRICS}")
     if not os.access(path, os.W_OK):
         raise InputError(f"{path}: cannot be written to")
-    with tempfile.TemporaryDirectory(prefix=STAGING, dir=path) as temporary:
-        staged = Path(temporary)
-        for name in (*bundle.manifest.files, manifests.FILE):
-            (staged / name).parent.mkdir(exist_ok=True)
-            (staged / name).write_bytes(read_regular(path / name))
-        metrics = replace(read_metrics(staged / METRICS), bench=measured)
-        write_files(staged, {METRICS: to_json(metrics).encode()})
-        write_files(staged, {manifests.FILE: manifests.with_files(staged, describe_files(staged, [METRICS]))})
-        pages = [page.name for page in render_bundle(staged)]
-        changed = [METRICS, *pages, manifests.FILE]
+    metrics = replace(read_metrics(path / METRICS), bench=measured)
+    changed = {METRICS: to_json(metrics).encode(), **pages_of(bundle, metrics)}
+    changed[FILE] = with_files(path, {name: FileInfo.of(data) for name, data in changed.items()})
+    with tempfile.TemporaryDirectory(prefix=STAGING, dir=path) as staged:
+        write_files(Path(staged), changed)
         with _uninterrupted():
             for name in changed:
-                (staged / name).replace(path / name)
+                (Path(staged) / name).replace(path / name)
     return [path / name for name in changed]
-
-
-def _require_intact(bundle: Bundle) -> None:
-    for name, stated in bundle.manifest.files.items():
-        path = bundle.path / name
-        if not stated.holds(path):
-            raise FormatError(f"{path}: missing or changed since the manifest was written")
 
 
 @contextlib.contextmanager

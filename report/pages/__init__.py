@@ -1,4 +1,4 @@
-"""Building blocks of HTML pages: template environment, base page, style sheet, macros, charts.
+"""What every HTML page is made of: the Jinja environments, base page, style sheet, macros, charts.
 
 A page is a function that computes plain values, and a template beside it:
 
@@ -6,45 +6,51 @@ A page is a function that computes plain values, and a template beside it:
 
 The template extends `base.html.j2` (blocks `main` and `footer`) and imports `table`, `details`, `region`, `verdict` from
 `macros.html.j2` and `bar_chart`, `line_chart`, `scatter`, `curve_chart`, `histogram`, `frame`, `plot`, `legend` from
-`charts.html.j2`.
+`charts.html.j2`, which draws what `charts` computes.
 """
 
-from .charts import (
-    Axis,
-    Bar,
-    BarChart,
-    Cell,
-    Curve,
-    CurveChart,
-    Frame,
-    HistogramChart,
-    Line,
-    LineChart,
-    Plot,
-    Point,
-    Scatter,
-    linear_ticks,
-    log_ticks,
-)
-from .environment import fragment, macros, render
+from __future__ import annotations
 
-__all__ = [
-    "Axis",
-    "Bar",
-    "BarChart",
-    "Cell",
-    "Curve",
-    "CurveChart",
-    "Frame",
-    "HistogramChart",
-    "Line",
-    "LineChart",
-    "Plot",
-    "Point",
-    "Scatter",
-    "fragment",
-    "linear_ticks",
-    "log_ticks",
-    "macros",
-    "render",
-]
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from tiedae.compress.markdown import cells, markdown
+from tiedae.compress.numbers import FILTERS
+
+HERE = Path(__file__).parent
+MARKDOWN = ".md.j2"
+
+
+@cache
+def environment(folder: Path, suffix: str = ".html.j2") -> Environment:
+    """Templates of `folder` and of this package: `.html.j2` escape for HTML, `.md.j2` for Markdown. Undefined names are errors."""
+    made = Environment(
+        loader=FileSystemLoader([folder, HERE]),
+        autoescape=lambda name: name is None or name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=markdown if suffix == MARKDOWN else None,
+    )
+    made.filters |= FILTERS | {"cells": cells}
+    return made
+
+
+def render(template: Path, /, **values: object) -> str:
+    """Render a document; jinja2.UndefinedError for a missing value."""
+    suffix = MARKDOWN if template.name.endswith(MARKDOWN) else ".html.j2"
+    return environment(template.parent, suffix).get_template(template.name).render(values)
+
+
+def fragment(template: Path, /, **values: object) -> Markup:
+    """Render a part of a page, which other templates do not escape again."""
+    return Markup(render(template, **values))
+
+
+def macros(template: Path) -> Any:
+    """The macros of a template as attributes, functions that return Markup."""
+    return environment(template.parent).get_template(template.name).module

@@ -14,8 +14,8 @@ from typing import Any
 
 from tiedae.compress.numbers import human_size, number, size
 
-from ..pages import Axis, Frame, linear_ticks, log_ticks
 from ..pages import render as render_template
+from ..pages.charts import Axis, Frame, linear_ticks, log_ticks
 from .front import COUNTED, HEADER, cells, point_text
 from .rate_chart import rate_chart
 

@@ -8,7 +8,7 @@ from typing import Any
 from tiedae.compress.numbers import number
 from tiedae.tasks.compression import TITLES
 
-from ..pages import Curve, CurveChart, Point
+from ..pages.charts import Curve, CurveChart, Point
 from ..tasks.compression import COLOURS
 from .front import point_text
 

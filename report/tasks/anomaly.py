@@ -13,7 +13,8 @@ from tiedae.tasks.anomaly import FLOAT, FOREST, INT8, MEAN, PCA, SHOWN, TITLES
 from tiedae.tasks.ranking import Ranked
 
 from ..images import diverging, encode_images
-from ..pages import Bar, BarChart, Curve, CurveChart, HistogramChart, Plot, Point, fragment
+from ..pages import fragment
+from ..pages.charts import Bar, BarChart, Curve, CurveChart, HistogramChart, Plot, Point
 from .view import TableRow, TaskView
 
 IMAGE_BYTES = 300_000

@@ -13,7 +13,8 @@ from tiedae.bundle.task_results import TIED, Coder, CompressionResult, RatePoint
 from tiedae.compress.numbers import three_digits
 from tiedae.tasks.compression import TITLES
 
-from ..pages import Curve, CurveChart, Point, fragment
+from ..pages import fragment
+from ..pages.charts import Curve, CurveChart, Point
 from .view import TableRow, TaskView
 
 COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune", "avif": "avif"}
@@ -87,7 +88,8 @@ def card(result: CompressionResult) -> str:
         Path(__file__).with_name("compression_card.md.j2"),
         result=result,
         coders={point.coder for point in result.points},
-        lines=[HEADER, ("---",) * len(HEADER), *cells(result)],
+        header=HEADER,
+        rows=cells(result),
     )
 
 

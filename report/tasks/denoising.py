@@ -15,7 +15,8 @@ from tiedae.compress.scaling import Scaling
 from tiedae.tasks.ssim import has_ssim
 
 from ..images import encode_images
-from ..pages import Plot, fragment
+from ..pages import fragment
+from ..pages.charts import Plot
 from .view import TableRow, TaskView
 
 IMAGE_BYTES = 400_000

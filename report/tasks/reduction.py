@@ -10,7 +10,8 @@ from markupsafe import Markup
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import Method, ReductionResult
 
-from ..pages import Point, Scatter, fragment
+from ..pages import fragment
+from ..pages.charts import Point, Scatter
 from .view import TableRow, TaskView
 
 GROUPS = 20
@@ -81,14 +82,8 @@ def cells(result: ReductionResult) -> list[tuple[str, ...]]:
 
 
 def card(result: ReductionResult) -> str:
-    lines = [header(result), *cells(result)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], ("---",) * len(lines[0]), *lines[1:]))
-    votes = f" Labels are voted on by {result.votes} of {result.train:,} training samples." if result.classes else ""
-    return (
-        f"Codes of {result.units} values of {result.samples:,} test samples, int8 ones as real numbers. Trustworthiness: "
-        f"whether the {result.neighbours} nearest codes belong to near samples; continuity: whether near samples have near "
-        f"codes; 1 is best (Venna & Kaski 2001).{votes}\n\n{table}"
-    )
+    template = Path(__file__).with_name("reduction_card.md.j2")
+    return fragment(template, result=result, header=header(result), rows=cells(result))
 
 
 def rows(result: ReductionResult) -> Sequence[TableRow]:

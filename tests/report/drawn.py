@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 from tiedae.report import card, page
+from tiedae.report.key_figures import Report
 
 from ..typed import typed, typed_manifest
 
 
 def render_report(manifest: Mapping[str, Any], metrics: Mapping[str, Any], *arrays: Mapping[str, np.ndarray]) -> str:
     """`arrays`: golden vectors, kernels and masks."""
-    golden, kernels, masks = arrays
-    return page.render_report(typed_manifest(manifest), typed(metrics), golden, kernels, masks)
+    return page.render_report(Report(typed_manifest(manifest), typed(metrics), *arrays))
 
 
 def render_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

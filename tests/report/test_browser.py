@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiedae.report.pages import Line, LineChart, render
+from tiedae.report.pages import render
+from tiedae.report.pages.charts import Line, LineChart
 from tiedae.report.rendering import render_bundle
 from tiedae.report.search.page import render as render_front
 

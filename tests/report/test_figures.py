@@ -21,8 +21,8 @@ from tiedae.compress.symmetries import input_order
 from tiedae.report.graph_svg import WIDTH, draw_program
 from tiedae.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
 from tiedae.report.kernel_images import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
-from tiedae.report.pages import Bar, BarChart, macros
-from tiedae.report.pages.environment import HERE
+from tiedae.report.pages import HERE, macros
+from tiedae.report.pages.charts import Bar, BarChart
 from tiedae.report.speed import leading_case, render_speed
 
 from ..typed import typed_bench, typed_manifest

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiedae.compress.errors import FormatError
 from tiedae.compress.numbers import exact, fraction
-from tiedae.report.pages import Line, LineChart, macros
-from tiedae.report.pages.environment import HERE
+from tiedae.report.pages import HERE, macros
+from tiedae.report.pages.charts import Line, LineChart
 from tiedae.report.samples import is_image
 
 from .drawn import render_card, render_report

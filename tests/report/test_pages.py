@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 from tiedae.compress.numbers import counted
-from tiedae.report.pages import (
+from tiedae.report.pages import render
+from tiedae.report.pages.charts import (
     Axis,
     Bar,
     BarChart,
@@ -23,7 +24,6 @@ from tiedae.report.pages import (
     Plot,
     Point,
     Scatter,
-    render,
 )
 
 ODD = "<b>\"&'"

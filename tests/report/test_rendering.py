@@ -27,8 +27,8 @@ def contents(bundle: Path) -> dict[str, bytes]:
 
 def restate(bundle: Path, name: str) -> None:
     """Let the manifest state the file as it is now."""
-    manifest = json.loads((bundle / "manifest.json").read_bytes())
-    manifest["files"][name]["sha256"] = hashlib.sha256((bundle / name).read_bytes()).hexdigest()
+    manifest, data = json.loads((bundle / "manifest.json").read_bytes()), (bundle / name).read_bytes()
+    manifest["files"][name] |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -53,8 +53,8 @@ def test_new_metrics_come_into_the_pages_and_verify_holds(bundle):
 
 DAMAGE = {
     "no manifest": ("manifest.json", None, False, "not a bundle"),
-    "no metrics": ("metrics.json", None, False, "metrics.json: no such file"),
-    "metrics changed": ("metrics.json", b"{}", False, "metrics.json: sha256 is 44136fa355b3…, manifest.json states"),
+    "no metrics": ("metrics.json", None, False, "metrics.json: missing or changed"),
+    "metrics changed": ("metrics.json", b"{}", False, "metrics.json: missing or changed, its sha256 is not the manifest's"),
     "metrics cut": ("metrics.json", b'{"name": ', True, "metrics.json: damaged"),
     "metrics of another kind": ("metrics.json", b"[]", True, "metrics.json: not metrics of tiedae: it has no schema"),
     "metrics not finite": ("metrics.json", b'{"name": NaN}', True, "metrics.json: damaged: not JSON (JSON is malformed"),
@@ -62,7 +62,7 @@ DAMAGE = {
     "metrics without rows": ("metrics.json", b'{"schema": 2}', True, "damaged: name: is missing, must be a string"),
     "metrics of 0.1": ("metrics.json", b'{"schema": 1}', True, "metrics of schema 1, this tiedae reads schema 2"),
     "metrics of tomorrow": ("metrics.json", b'{"schema": 3}', True, "metrics of schema 3, this tiedae reads schema 2"),
-    "no golden": ("golden/y.npy", None, False, "y.npy: no such file"),
+    "no golden": ("golden/y.npy", None, False, "y.npy: missing or changed"),
     "golden cut": ("golden/x.npy", b"\x93NUMPY", True, "x.npy: its header is damaged"),
     "no masks": ("golden/program.npz", b"PK", True, "program.npz"),
     "no file": ("mini.int8.tflite", None, False, "mini.int8.tflite: no such file"),

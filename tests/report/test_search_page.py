@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tiedae.report.pages import Frame
+from tiedae.report.pages.charts import Frame
 from tiedae.report.search.front import HEADER, cells
 from tiedae.report.search.page import HEIGHT, render
 from tiedae.report.search.rate_chart import least_bits, rate_chart
