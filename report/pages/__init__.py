@@ -26,7 +26,7 @@ MARKDOWN = ".md.j2"
 
 @cache
 def environment(folder: Path, suffix: str = ".html.j2") -> Environment:
-    """Templates of `folder` and of this package: `.html.j2` escape for HTML, `.md.j2` for Markdown. Undefined names are errors."""
+    """Templates of `folder` and of this package, escaped for HTML or Markdown by their suffix; undefined names are errors."""
     made = Environment(
         loader=FileSystemLoader([folder, HERE]),
         autoescape=lambda name: name is None or name.endswith(".html.j2"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -94,6 +94,13 @@ class Axis:
     logarithmic: bool = False
     write: Callable[[float], str] = "{:g}".format
 
+    @classmethod
+    def around(cls, name: str, values: Sequence[float], *, logarithmic: bool = False) -> Axis:
+        """An axis with round ticks around all values."""
+        low, high = min(values), max(values)
+        ticks = log_ticks(low, high) if logarithmic else linear_ticks(low, high)
+        return cls(name, min(ticks[0], low), max(ticks[-1], high), ticks, logarithmic)
+
     @property
     def title(self) -> str:
         return f"{self.name} (logarithmic)" if self.logarithmic else self.name
@@ -139,6 +146,10 @@ class Frame:
     def down(self, value: float) -> str:
         return f"{self.top + self.height * (1 - self.y.at(value)):.1f}"
 
+    def line(self, kind: str, x: Iterable[float], y: Iterable[float]) -> Line:
+        """A curve in a viewBox of 1000 × 1000."""
+        return Line(kind, [1000 * self.x.at(value) for value in x], [1000 * (1 - self.y.at(value)) for value in y])
+
 
 @dataclass(frozen=True)
 class LineChart:
@@ -157,20 +168,13 @@ class LineChart:
     def frame(self) -> Frame:
         xs = [value for line in self.lines for value in line.x]
         ys = [value for line in self.lines for value in line.y]
-        logarithmic = min(ys) > 0
-        ticks = log_ticks(min(ys), max(ys)) if logarithmic else linear_ticks(min(ys), max(ys))
         left, right = min(xs), max(max(xs), min(xs) + 1)
         across = Axis(self.x, left, right, _whole_ticks(left, right))
-        return Frame(across, Axis(self.y, min(ticks[0], *ys), max(ticks[-1], *ys), ticks, logarithmic), 210, self.title)
+        return Frame(across, Axis.around(self.y, ys, logarithmic=min(ys) > 0), 210, self.title)
 
     @property
     def drawn(self) -> list[Line]:
-        """The curves in a viewBox of 1000 × 1000."""
-        x, y = self.frame.x, self.frame.y
-        return [
-            Line(line.kind, [1000 * x.at(each) for each in line.x], [1000 * (1 - y.at(each)) for each in line.y])
-            for line in self.lines
-        ]
+        return [self.frame.line(line.kind, line.x, line.y) for line in self.lines]
 
 
 @dataclass(frozen=True)
@@ -196,8 +200,7 @@ class Scatter:
     @cached_property
     def frame(self) -> Frame:
         x, y = ([getattr(point, axis) for point in self.points] for axis in ("x", "y"))
-        across, up = linear_ticks(min(x), max(x)), linear_ticks(min(y), max(y))
-        return Frame(Axis(self.x, across[0], across[-1], across), Axis(self.y, up[0], up[-1], up), 430, self.title)
+        return Frame(Axis.around(self.x, x), Axis.around(self.y, y), 430, self.title)
 
     def colour(self, group: int) -> str:
         """A CSS colour: hues at equal distances, neighbours in the list of another lightness."""
@@ -243,19 +246,14 @@ class CurveChart:
     @cached_property
     def frame(self) -> Frame:
         xs, ys = ([getattr(point, axis) for curve in self.curves for point in curve.points] for axis in ("x", "y"))
-        xs += self.separators
-        if not self.logarithmic:
-            across, up = linear_ticks(min(xs), max(xs)), linear_ticks(min(ys), max(ys))
-            return Frame(Axis(self.x, across[0], across[-1], across), Axis(self.y, up[0], up[-1], up), 300, self.title)
-        across, up = log_ticks(min(xs), max(xs)), linear_ticks(min(ys), max(ys))
-        left, right = min(across[0], *xs), max(across[-1], *xs)
-        return Frame(Axis(self.x, left, right, across, logarithmic=True), Axis(self.y, up[0], up[-1], up), 300, self.title)
+        across = Axis.around(self.x, [*xs, *self.separators], logarithmic=self.logarithmic)
+        return Frame(across, Axis.around(self.y, ys), 300, self.title)
 
-    def line(self, curve: Curve) -> Line:
-        """A curve in a viewBox of 1000 × 1000."""
-        x, y = self.frame.x, self.frame.y
-        points = sorted((point.x, point.y) for point in curve.points)
-        return Line(curve.kind, [1000 * x.at(each) for each, _ in points], [1000 * (1 - y.at(each)) for _, each in points])
+    @property
+    def drawn(self) -> list[Line]:
+        """The curves that are lines, their points by x."""
+        lines = [(curve.kind, sorted((point.x, point.y) for point in curve.points)) for curve in self.curves if curve.is_line]
+        return [self.frame.line(kind, *zip(*points, strict=True)) for kind, points in lines]
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,10 +288,8 @@ class HistogramChart:
     def frame(self) -> Frame:
         low, high = float(self.edges[0]), float(self.edges[-1])
         ticks = [tick for tick in log_ticks(low, high) if low <= tick <= high]
-        up = linear_ticks(0.0, max(float(each.max()) for each in self.fractions.values()))
-        return Frame(
-            Axis(self.x, low, high, ticks, logarithmic=True), Axis("fraction of the group", up[0], up[-1], up), 220, self.title
-        )
+        up = Axis.around("fraction of the group", [0.0, *(float(each.max()) for each in self.fractions.values())])
+        return Frame(Axis(self.x, low, high, ticks, logarithmic=True), up, 220, self.title)
 
     def bars(self, group: tuple[str, str]) -> Iterator[tuple[str, str, str, str, str]]:
         """(x, width, y, height, text on hover) of each bar that is not empty."""

@@ -71,10 +71,10 @@ def _plot(front: Mapping[str, Any], measured: Sequence[Row], suffix: str) -> dic
     errors = [*(min(row["error"], highest) for row in measured), reference]
     errors += [allowed] if allowed is not None and allowed <= highest else []
     sizes = [row[key] for row in measured] + ([limits["bytes"]] if limits["bytes"] else [])
-    across, up = _size_ticks(min(sizes), max(sizes)), linear_ticks(min(errors), max(errors))
+    across = _size_ticks(min(sizes), max(sizes))
     counted = f"bytes of the int8 {suffix}{' after gzip' if front['size'] == 'gzip' else ''}"
     x = Axis(counted, across[0], across[-1], across, logarithmic=True, write=partial(human_size, write="{:g}".format))
-    y = Axis("squared error per validation sample, in scaled values", up[0], up[-1], up)
+    y = Axis.around("squared error per validation sample, in scaled values", errors)
 
     lines = [("separator", limits["bytes"], y.high, limits["bytes"], y.low)] if limits["bytes"] else []
     lines += [("separator", x.low, allowed, x.high, allowed)] if allowed is not None and allowed <= y.high else []

@@ -95,7 +95,7 @@ def test_verdicts_and_numeric_columns(tmp_path) -> None:
 def test_a_single_point_of_curves_is_larger_and_stands_on_its_axes(tmp_path) -> None:
     line = Curve("keras", "line", [Point(10, 3, "c"), Point(0.1, 1, "a"), Point(1, 2, "b")])
     chart = CurveChart([line, Curve("ours", "one", [Point(1, 3, "d")])], "t", "x", "y")
-    assert [point.split(",") for point in chart.line(line).points.split()] == [["0", "1000"], ["500", "500"], ["1000", "0"]]
+    assert [point.split(",") for point in chart.drawn[0].points.split()] == [["0", "1000"], ["500", "500"], ["1000", "0"]]
     html = page(tmp_path, "{{ curve_chart(chart) }}", chart=chart)
     dots = re.findall(r'<circle class="(\w+)" cx="(\S+)" cy="\S+" r="(\d)"><title>(\w)</title>', html)
     assert dots == [
