@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row
-from tiedae.app_model import AppOptions
+from tiedae.apps.model import AppOptions
 from tiedae.apps.native.android import android_module
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.codec import bundle_of

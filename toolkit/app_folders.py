@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from tiedae.apps.c.layout import c_project, size_macros
+from tiedae.apps.model import AppFolder, AppKind, AppOptions, app_model
+from tiedae.apps.native.android import android_module
+from tiedae.apps.native.ios import swift_package
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.codec.codec import bundle_of
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record, encode
 
-from .app_model import AppFolder, AppKind, AppOptions, app_model
-from .native import android_folder, ios_folder
+from .native import native_folder
 from .object_size import ObjectSize, object_size
 from .run_directory import new_folder, require_new
-from .web import npm_folder, page_folder
+from .web import web_folder
 
 MARKER = "tiedae.json"
 """The file of such a folder that says what it is; --force replaces no other folder."""
@@ -81,8 +84,8 @@ def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes],
 
 APPS: dict[str, AppKind] = {
     "c": AppKind("C sources", _c_folder),
-    "web": AppKind("web page, with its npm package", page_folder),
-    "npm": AppKind("npm package for Node.js and browsers", npm_folder),
-    "android": AppKind("Android library module", android_folder),
-    "ios": AppKind("Swift package", ios_folder),
+    "web": AppKind("web page, with its npm package", partial(web_folder, "web")),
+    "npm": AppKind("npm package for Node.js and browsers", partial(web_folder, "npm")),
+    "android": AppKind("Android library module", partial(native_folder, "android", android_module)),
+    "ios": AppKind("Swift package", partial(native_folder, "ios", swift_package)),
 }

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tiedae.apps.native.android import android_module
-from tiedae.apps.native.ios import swift_package
+from tiedae.apps.model import AppFolder, AppOptions, app_model, golden_count
 from tiedae.apps.native.model import NativeModel, c_files
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress.records import Record
 
-from .app_model import AppFolder, AppOptions, app_model
 from .object_size import ObjectSize, object_size
 
 GOLDEN_SAMPLES = 3
-GOLDEN_BYTES = 1 << 15
-"""Of golden samples at most, unless it is one."""
 
 
 class AddedBytes(Record, frozen=True):
@@ -45,32 +41,20 @@ class NativeFolder(AppFolder, frozen=True):
         ]
 
 
-def android_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], NativeFolder]:
-    """The files of `android_module` and what is in them. Raises what `app_model` raises."""
-    return _folder(bundle, options, "android", android_module)
-
-
-def ios_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], NativeFolder]:
-    """The files of `swift_package` and what is in them. Raises what `app_model` raises."""
-    return _folder(bundle, options, "ios", swift_package)
+def native_folder(
+    kind: str, make: Callable[[NativeModel], Mapping[str, bytes]], bundle: Bundle, options: AppOptions
+) -> tuple[Mapping[str, bytes], NativeFolder]:
+    """The files that `make` gives and what is in them. Raises what `app_model` raises."""
+    model = native_model(bundle, options)
+    files = make(model)
+    sizes = {path: len(data) for path, data in sorted(files.items())}
+    return files, NativeFolder(kind, model.name, sizes, options.storage, tuple(model.signatures), model.promises, _added(model))
 
 
 def native_model(bundle: Bundle, options: AppOptions) -> NativeModel:
     """A bundle as C with golden samples. Raises what `app_model` raises."""
-    spec = bundle.manifest.data.spec
-    count = max(1, min(GOLDEN_SAMPLES, GOLDEN_BYTES // (spec.inputs * 8)))
-    made = app_model(bundle, options, count)
-    bits = made.program.quantization("code").bits
-    return NativeModel(made.source, made.golden, spec, bits, made.detector, tuple(options.signatures))
-
-
-def _folder(
-    bundle: Bundle, options: AppOptions, kind: str, make: Callable[[NativeModel], Mapping[str, bytes]]
-) -> tuple[Mapping[str, bytes], NativeFolder]:
-    model = native_model(bundle, options)
-    files, kinds = make(model), tuple(file.kind for file in model.golden.files)
-    sizes = {path: len(data) for path, data in sorted(files.items())}
-    return files, NativeFolder(kind, model.name, sizes, options.storage, tuple(model.signatures), kinds, _added(model))
+    model = app_model(bundle, options, golden_count(bundle, GOLDEN_SAMPLES))
+    return NativeModel(**vars(model), signatures=tuple(options.signatures))
 
 
 def _added(model: NativeModel) -> AddedBytes | None:

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tiedae.apps.model import AppFolder, AppModel, AppOptions, app_model, golden_count
 from tiedae.apps.web.package import WebModel, module_name, web_package
 from tiedae.apps.web.page import web_page
 from tiedae.apps.web.wasm import FEATURES, find_toolchain
@@ -15,11 +16,7 @@ from tiedae.compress.records import Record
 from tiedae.compress.tasks import task_kind
 from tiedae.program.program import SIGNATURES
 
-from .app_model import AppFolder, AppModel, AppOptions, app_model
-
 GOLDEN_SAMPLES = 4
-GOLDEN_BYTES = 1 << 15
-"""Of golden samples at most, unless it is one."""
 
 
 class ModuleSize(Record, frozen=True):
@@ -49,36 +46,20 @@ class WebFolder(AppFolder, frozen=True):
         return [*rows, ("all that a browser fetches", f"{self.browser:,} after gzip")]
 
 
-def npm_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
-    """The package's files and what is in them; lossy .tae files alone unless `options` name others.
+def web_folder(kind: str, bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
+    """The package's files, of `web` with a page around them, and what is in them; lossy .tae files alone unless `options` name
+    others.
 
     Raises NotInstalledError without clang and wasm-ld, InputError for signatures, what `app_model` raises.
     """
-    return _folder(bundle, options, "npm")
-
-
-def page_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], WebFolder]:
-    """The package's files with a page around them; see `web_folder`."""
-    return _folder(bundle, options, "web")
-
-
-def _folder(bundle: Bundle, options: AppOptions, kind: str) -> tuple[Mapping[str, bytes], WebFolder]:
     if set(options.signatures) != set(SIGNATURES):
         raise InputError(f"--signatures {','.join(options.signatures)}: must be left out, a web package has all of them")
     tools = find_toolchain()
-    count, clean = _golden_count(bundle), bundle.task_arrays().get("clean")
+    count, clean = golden_count(bundle, GOLDEN_SAMPLES), bundle.task_arrays().get("clean")
     model = app_model(bundle, replace(options, files=options.files or ("lossy",)), count, spread=clean is None)
-    web = WebModel(
-        model.program,
-        model.source,
-        model.golden,
-        model.spec,
-        model.detector,
-        model.promises,
-        bundle.manifest.data.peak,
-        task_kind(bundle.manifest.recipe.task),
-        None if clean is None else clean[: len(model.golden.code)],
-    )
+    manifest = bundle.manifest
+    shown = None if clean is None else clean[: len(model.golden.code)]
+    web = WebModel(**vars(model), peak=manifest.data.peak, task=task_kind(manifest.recipe.task), clean=shown)
     files = web_package(web, tools)
     name = model.source.name
     sizes = {features: _size(model, files[module_name(name, features)]) for features in FEATURES}
@@ -97,11 +78,6 @@ def _folder(bundle: Bundle, options: AppOptions, kind: str) -> tuple[Mapping[str
         sum(_gzipped(data) for data in needed.values()),
     )
     return files, made
-
-
-def _golden_count(bundle: Bundle) -> int:
-    spec = bundle.manifest.data.spec
-    return max(1, min(GOLDEN_SAMPLES, GOLDEN_BYTES // (spec.inputs * 8)))
 
 
 def _size(model: AppModel, module: bytes) -> ModuleSize:

@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 from tiedae.codec.container import MOST_BYTES, SAMPLES_PER_FRAME
 from tiedae.compress.errors import ExportError
-from tiedae.compress.sample_spec import SampleSpec
 from tiedae.export.c.codec_source import DIRECTIONS
 from tiedae.export.c.entries import halves_of
-from tiedae.export.c.source import CSource
 from tiedae.export.c.text import named
-from tiedae.program.scoring import Detector
 from tiedae.report.pages import render
 
-from ..c.golden import GoldenSamples, golden_text
+from ..c.golden import golden_text
 from ..c.layout import project_text
+from ..model import AppModel
 
 HERE = Path(__file__).parent
 JAVA = """abstract assert boolean byte catch class extends final finally implements import instanceof interface native new null
@@ -34,7 +32,7 @@ RESERVED = frozenset((*re.split(r"\s+", JAVA), *re.split(r"\s+", APPLE)))
 class ValueType:
     """The type of a sample's value in C, Java and Swift; `letter` is Java's in signatures of methods."""
 
-    c: str
+    c_type: str
     java: str
     letter: str
     kotlin: str
@@ -51,17 +49,12 @@ VALUE_TYPES: Mapping[str, ValueType] = {
 
 
 @dataclass(frozen=True)
-class NativeModel:
-    """A C file of `signatures`, golden samples, the data's unit of measure. Without files in `golden` there is no codec.
+class NativeModel(AppModel):
+    """A C file of `signatures`. Without files in `golden` there is no codec.
 
     What makes files of it raises ExportError for data of float16.
     """
 
-    source: CSource
-    golden: GoldenSamples
-    spec: SampleSpec
-    code_bits: int
-    detector: Detector | None
     signatures: Sequence[str]
 
     @property
@@ -95,13 +88,12 @@ class NativeModel:
         value, spec = self.value, self.spec
         return {
             "name": self.name,
-            "title": self.name,
             "module": self.camel,
             "type": f"{self.camel}Model",
             "package": f"tiedae.{self.word}",
             "inputs": spec.inputs,
             "units": self.golden.code.shape[1],
-            "code_top": (1 << self.code_bits) - 1,
+            "code_top": (1 << self.program.quantization("code").bits) - 1,
             "shape": " × ".join(map(str, spec.shape)),
             "dtype": spec.dtype,
             "floats": bool(self.golden.floats),
@@ -117,11 +109,7 @@ class NativeModel:
             "per_frame": max(1, min(SAMPLES_PER_FRAME, MOST_BYTES // self._sample_bytes)),
             "factor": repr(self.detector.scoring.factor) if self.detector is not None else "1.0",
             "threshold": repr(self.detector.threshold("fused")) if self.detector is not None else "0.0",
-            "c_type": value.c,
-            "java": value.java,
-            "letter": value.letter,
-            "kotlin": value.kotlin,
-            "swift": value.swift,
+            **vars(value),
         }
 
     @property

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
-from tiedae.export.c.codec_source import Promise
-from tiedae.export.c.source import CSource
+from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.text import named
-from tiedae.program.program import Program
-from tiedae.program.scoring import Detector
 
-from ..c.golden import GoldenSamples
+from ..model import AppModel
 from .wasm import FEATURES, Build, Toolchain, build_commands, compile_wasm
 
 ARRAYS = {
@@ -30,17 +25,10 @@ SCALAR = "scalar"
 
 
 @dataclass(frozen=True)
-class WebModel:
-    """What a package is made of: a program and its C file of all signatures, golden samples, the data's spec, a detector where
-    there is one, the kinds of .tae files, none without tables, the `peak` of pictures, the kind of the task, and of a denoising
-    one the `clean` samples behind the golden ones, [samples, inputs], in the data's dtype."""
+class WebModel(AppModel):
+    """What a package is made of, with all signatures: also the `peak` of pictures, the kind of the task, and of a denoising one
+    the `clean` samples behind the golden ones, [samples, inputs], in the data's dtype."""
 
-    program: Program
-    source: CSource
-    golden: GoldenSamples
-    spec: SampleSpec
-    detector: Detector | None
-    promises: Sequence[Promise]
     peak: float | None = None
     task: str = "compression"
     clean: np.ndarray | None = None

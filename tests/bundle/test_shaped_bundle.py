@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tiedae.trained
 from tiedae.app_folders import AppOptions
-from tiedae.app_model import app_model
 from tiedae.apps.c.layout import c_project
+from tiedae.apps.model import app_model
 from tiedae.assemble import assemble
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import FILE, read_metrics

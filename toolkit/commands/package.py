@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from .command import Call, Parser
 
 if TYPE_CHECKING:
+    from tiedae.apps.model import AppFolder
     from tiedae.export.c.codec_source import Promise
-
-    from ..app_model import AppFolder
 
 FAILS = ""
 

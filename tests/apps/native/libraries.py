@@ -31,8 +31,7 @@ def made_of(case: Case) -> Made:
 
 
 def native_of(made: Made, signatures: Sequence[str] = SIGNATURES) -> NativeModel:
-    bits = made.program.quantization("code").bits
-    return NativeModel(made.source, made.golden, made.model.program.spec, bits, made.detector, signatures)
+    return NativeModel(made.program, made.source, made.golden, made.model.program.spec, made.detector, signatures)
 
 
 def samples_of(made: Made) -> np.ndarray:

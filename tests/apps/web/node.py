@@ -30,8 +30,7 @@ DTYPES = {array: dtype for dtype, array in ARRAYS.items()}
 
 
 def web_model(made: Made) -> WebModel:
-    promises = [file.kind for file in made.golden.files]
-    return WebModel(made.program, made.source, made.golden, made.model.program.spec, made.detector, promises)
+    return WebModel(made.program, made.source, made.golden, made.model.program.spec, made.detector)
 
 
 def write_package(made: Made, folder: Path) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tiedae.apps.c.golden import GoldenSamples, golden_samples
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.codec.frames import FileModel
@@ -19,6 +18,10 @@ from tiedae.export.c.source import CSource, to_c
 from tiedae.program.program import SIGNATURES, Program
 from tiedae.program.scoring import Detector
 
+from .c.golden import GoldenSamples, golden_samples
+
+GOLDEN_BYTES = 1 << 15
+"""Of golden samples that an application holds at most, unless it is one."""
 SAMPLES_PER_FRAME = 2
 """Of golden .tae files: few, since the check of C sources keeps a frame in memory."""
 
@@ -61,14 +64,23 @@ class AppKind:
 
 @dataclass(frozen=True)
 class AppModel:
-    """A bundle as C with golden samples. `promises`: kinds of .tae files that it has, none without tables."""
+    """A bundle as C with golden samples."""
 
     program: Program
     source: CSource
     golden: GoldenSamples
     spec: SampleSpec
     detector: Detector | None
-    promises: tuple[Promise, ...]
+
+    @property
+    def promises(self) -> tuple[Promise, ...]:
+        """Kinds of .tae files that it has, none without tables."""
+        return tuple(file.kind for file in self.golden.files)
+
+
+def golden_count(bundle: Bundle, most: int) -> int:
+    """How many golden samples an application holds."""
+    return max(1, min(most, GOLDEN_BYTES // (bundle.manifest.data.spec.inputs * 8)))
 
 
 def app_model(bundle: Bundle, options: AppOptions, samples: int, *, spread: bool = True) -> AppModel:
@@ -92,4 +104,4 @@ def app_model(bundle: Bundle, options: AppOptions, samples: int, *, spread: bool
     golden = golden_samples(
         backend, taken, detector=manifest.detector, files=model, promises=wanted, samples_per_frame=per_frame
     )
-    return AppModel(backend.program, source, golden, spec, manifest.detector, tuple(each.kind for each in golden.files))
+    return AppModel(backend.program, source, golden, spec, manifest.detector)
