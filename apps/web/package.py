@@ -12,7 +12,7 @@ from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.text import named
 
 from ..model import AppModel
-from .wasm import FEATURES, Build, Toolchain, build_commands, compile_wasm
+from .wasm import FEATURES, Build, Toolchain, compile_wasm
 
 ARRAYS = {
     "uint8": "Uint8Array",
@@ -48,11 +48,11 @@ def web_package(model: WebModel, tools: Toolchain) -> dict[str, bytes]:
     modules = {features: module_name(name, features) for features in FEATURES}
     made = {module: compile_wasm(tools, build, features) for features, module in modules.items()}
     made |= {f"src/{path}": text.encode() for path, text in sources.items()}
+    commands = [" ".join(command) for each in modules.items() for command in build.commands(*each)]
     texts = {
         "model.mjs": f"export default {json.dumps(_facts(model), allow_nan=False)};\n",
-        "package.json": _json(_manifest(model)),
-        "build.json": _json({"compiler": tools.version, "commands": build_commands(build, modules)}),
-        **{path: _filled(path, model) for path in ("index.mjs", "index.d.ts", "README.md")},
+        "build.json": json.dumps({"compiler": tools.version, "commands": commands}, indent=2) + "\n",
+        **{path: _filled(path, model) for path in ("package.json", "index.mjs", "index.d.ts", "README.md")},
     }
     return made | {path: text.encode() for path, text in texts.items()}
 
@@ -108,20 +108,6 @@ def _weights(model: WebModel) -> list[float] | float | None:
     return weights.tolist()
 
 
-def _manifest(model: WebModel) -> dict[str, object]:
-    name = model.source.name
-    return {
-        "name": name,
-        "version": "1.0.0",
-        "description": f"The tied autoencoder {name} as WebAssembly, made by tiedae",
-        "type": "module",
-        "exports": {".": {"types": "./index.d.ts", "default": "./index.mjs"}, "./*.wasm": "./*.wasm"},
-        "types": "./index.d.ts",
-        "files": ["*.mjs", "*.d.ts", "*.wasm", "src", "build.json"],
-        "sideEffects": False,
-    }
-
-
 def _filled(path: str, model: WebModel) -> str:
     spec, array = model.spec, ARRAYS.get(model.spec.dtype, "Float32Array")
     values = {
@@ -142,7 +128,3 @@ def _filled(path: str, model: WebModel) -> str:
 
 def _text(path: str) -> str:
     return (Path(__file__).parent / path).read_text(encoding="utf-8")
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2) + "\n"

@@ -31,19 +31,16 @@ class Build:
     defines: Sequence[str]
     widest: int
 
-    @property
-    def sources(self) -> list[str]:
-        """The C files."""
-        return sorted(name for name in self.files if name.endswith(".c"))
+    def commands(self, features: str, module: str, compiler: str = COMPILER, linker: str = LINKER) -> list[list[str]]:
+        """What makes a module with the `features` of `FEATURES`, in a folder whose `src` holds the texts.
 
-    def compile_options(self, features: str) -> tuple[str, ...]:
-        """Those of clang, for `features` of `FEATURES`."""
-        return (*COMPILE, *FEATURES[features], *(f"-D{each}" for each in self.defines))
-
-    @property
-    def link_options(self) -> tuple[str, ...]:
-        """Those of wasm-ld. A layer takes 6 bytes per value; it must be a multiple of 16."""
-        return (*LINK, "-z", f"stack-size={STACK + 16 * self.widest}")
+        A layer takes 6 bytes of the stack per value; its size must be a multiple of 16.
+        """
+        sources = sorted(name for name in self.files if name.endswith(".c"))
+        options = [*COMPILE, *FEATURES[features], *(f"-D{each}" for each in self.defines)]
+        compiling = [[compiler, *options, "-c", f"src/{name}", "-o", f"{name}.o"] for name in sources]
+        stack = f"stack-size={STACK + 16 * self.widest}"
+        return [*compiling, [linker, *LINK, "-z", stack, *(f"{name}.o" for name in sources), "-o", module]]
 
 
 @dataclass(frozen=True)
@@ -69,23 +66,12 @@ def find_toolchain() -> Toolchain:
 def compile_wasm(tools: Toolchain, build: Build, features: str) -> bytes:
     """The module with the `features` of `FEATURES`. Raises ExportError for text that clang refuses."""
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "src").mkdir()
         for name, text in build.files.items():
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        for name in build.sources:
-            _run([tools.compiler, *build.compile_options(features), "-c", name, "-o", f"{name}.o"], folder)
-        objects = [f"{name}.o" for name in build.sources]
-        _run([tools.linker, *build.link_options, *objects, "-o", "module.wasm"], folder)
+            (Path(folder) / "src" / name).write_text(text, encoding="utf-8")
+        for command in build.commands(features, "module.wasm", tools.compiler, tools.linker):
+            _run(command, folder)
         return (Path(folder) / "module.wasm").read_bytes()
-
-
-def build_commands(build: Build, modules: Mapping[str, str]) -> list[str]:
-    """The commands that make modules, file names by features, in a folder whose `src` holds the texts."""
-    commands = []
-    for features, module in modules.items():
-        options = build.compile_options(features)
-        commands += [" ".join((COMPILER, *options, "-c", f"src/{name}", "-o", f"{name}.o")) for name in build.sources]
-        commands.append(" ".join((LINKER, *build.link_options, *(f"{name}.o" for name in build.sources), "-o", module)))
-    return commands
 
 
 def _run(command: Sequence[str], folder: str) -> None:
