@@ -41,8 +41,7 @@ from .page import row_order
 from .pages import render
 from .speed import leading_case
 from .tasks.table import TASK_VIEWS
-from .verdict import HEADER as VERDICT_HEADER
-from .verdict import method_text, summary, texts, verdict_rows
+from .verdict import shown
 
 UNKNOWN = "not recorded"
 Facts = Sequence[tuple[str, object]]
@@ -69,10 +68,9 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         results=_results(metrics),
         latency=_latency(metrics),
         task=_task(metrics),
-        verdict=_verdict(metrics),
+        verdict=metrics.verdict and shown(metrics.verdict),
         files=_files(manifest),
         kernels=[(kernel.name, " × ".join(map(str, kernel.shape)), f"`{kernel.sha256}`") for kernel in manifest.kernels],
-        verdict_header=VERDICT_HEADER,
         row_order=row_order(manifest.model),
         papers=[paper for stage, paper in PAPERS.items() if stage in stages],
     )
@@ -218,16 +216,6 @@ def _task(metrics: Metrics) -> tuple[str, str] | None:
     row = TASK_VIEWS[task_kind(metrics.task)]
     text = row.card(metrics.task)
     return (row.title, text) if text else None
-
-
-def _verdict(metrics: Metrics) -> Mapping[str, object] | None:
-    """The verdict's line, findings, table and method; None without one."""
-    verdict = metrics.verdict
-    if verdict is None:
-        return None
-    text = summary(verdict)
-    rows = verdict_rows(verdict)
-    return {"line": f"{text[0].upper()}{text[1:]}.", "findings": texts(verdict), "rows": rows, "method": method_text(verdict)}
 
 
 def _latency(metrics: Metrics) -> Mapping[str, object] | None:

@@ -34,18 +34,18 @@ from .key_figures import (
     samples_text,
     size_kind,
 )
-from .pages import macros, render
+from .pages import HERE, macros, render
 from .pages.charts import Bar, BarChart, Cell, Line, LineChart
 from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, parity_tables
 from .samples import render_samples
 from .speed import render_speed
 from .story import alarms, facts, sentence
 from .tasks.table import TASK_VIEWS
-from .verdict import HEADER as VERDICT_HEADER
-from .verdict import method_text, summary, texts, verdict_rows
+from .verdict import shown
 
 Values = Mapping[str, object] | None
 """The arguments of a section's macro; None if the section is empty."""
+Rows = Sequence[tuple[object, ...]]
 
 GOLDEN = ("x", "y", "y.f32")
 TEMPLATES = Path(__file__).parent
@@ -89,6 +89,12 @@ def _section(values: Callable[[Report], Values]) -> Callable[[Report], Markup]:
         return Markup() if found is None else getattr(macros(TEMPLATES / "sections.html.j2"), values.__name__)(**found)
 
     return draw
+
+
+def _table(*header: str, rows: Callable[[Report], Rows]) -> Callable[[Report], Markup]:
+    """A section that is a table."""
+    table = macros(HERE / "macros.html.j2").table
+    return lambda report: table(header, found) if (found := rows(report)) else Markup()
 
 
 def graph(report: Report) -> Values:
@@ -245,15 +251,7 @@ def verdict_of(report: Report) -> Values:
     verdict = report.metrics.verdict
     if verdict is None:
         return None
-    text = summary(verdict)
-    return {
-        "summary": f"{text[0].upper()}{text[1:]}.",
-        "findings": texts(verdict),
-        "header": VERDICT_HEADER,
-        "rows": verdict_rows(verdict),
-        "method": method_text(verdict),
-        "layers": [(row.layer, f"{row.units:,}", f"{len(row.dead):,}") for row in verdict.layers],
-    }
+    return shown(verdict) | {"layers": [(row.layer, f"{row.units:,}", f"{len(row.dead):,}") for row in verdict.layers]}
 
 
 def checks(report: Report) -> Values:
@@ -266,10 +264,9 @@ def checks(report: Report) -> Values:
     return {"every": every, "failed": [row for row in every if not row[0]], "kinds": kinds} if found else None
 
 
-def skipped(report: Report) -> Values:
+def skipped(report: Report) -> Rows:
     """One row per reason."""
-    rows = [([row.what for row in rows], why) for why, rows in groups(report.metrics.skipped, lambda row: row.reason).items()]
-    return {"rows": rows} if rows else None
+    return [([row.what for row in rows], why) for why, rows in groups(report.metrics.skipped, lambda row: row.reason).items()]
 
 
 def row_order(model: Model) -> str:
@@ -280,7 +277,7 @@ def row_order(model: Model) -> str:
     return f"interleaved from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
 
 
-def model_and_data(report: Report) -> Values:
+def model_and_data(report: Report) -> Rows:
     model, data, config = report.manifest.model, report.manifest.data, report.manifest.recipe.data
     rule, offset, scale = data.scaling.rule, data.scaling.offset, data.scaling.scale
     if isinstance(offset, tuple) or isinstance(scale, tuple):
@@ -304,11 +301,7 @@ def model_and_data(report: Report) -> Values:
         "scaling": rule,
         "sha256 of the data": data.sha256,
     }
-    return {"facts": [(key, value) for key, value in facts.items() if value]}
-
-
-def versions(report: Report) -> Values:
-    return {"versions": report.metrics.versions.items()}
+    return [(key, value) for key, value in facts.items() if value]
 
 
 def keras_text(metrics: Metrics) -> str:
@@ -337,8 +330,8 @@ SECTIONS: Mapping[str, Callable[[Report], Markup]] = {
     "Storage": _section(storage),
     "Verdict": _section(verdict_of),
     "Checks": _section(checks),
-    "Skipped": _section(skipped),
-    "Model and data": _section(model_and_data),
-    "Versions": _section(versions),
+    "Skipped": _table("what", "why", rows=skipped),
+    "Model and data": _table("", "", rows=model_and_data),
+    "Versions": _table("package", "version", rows=lambda report: [*report.metrics.versions.items()]),
 }
 """Sections in order; empty ones are omitted."""

@@ -31,42 +31,36 @@ def to_junit(metrics: Metrics) -> str:
 
     Characters that XML forbids are written as code points, such as `\\x1b`.
     """
-    root = ElementTree.Element("testsuites", _counts(f"tiedae verify {headline(metrics)}", metrics.checks))
-    for kind, checks in groups(metrics.checks, lambda check: check.kind).items():
-        suite = ElementTree.SubElement(root, "testsuite", _counts(kind, checks) | {"skipped": "0"})
-        for check in checks:
-            case = _case(suite, metrics, kind, check.name)
-            if not check.ok:
-                limit = f"got {check.value}, must be {check.limit}"
-                failure = ElementTree.SubElement(case, "failure", {"type": kind, "message": _xml(check.text)})
-                failure.text = _xml(f"{check.text}\n{limit}")
-    if metrics.skipped:
-        total = str(len(metrics.skipped))
-        counts = {"name": "skipped", "tests": total, "failures": "0", "errors": "0", "skipped": total}
-        suite = ElementTree.SubElement(root, "testsuite", counts)
-        for row in metrics.skipped:
-            case = _case(suite, metrics, "skipped", row.what)
-            ElementTree.SubElement(case, "skipped", {"message": _xml(row.reason)})
-    findings = texts(metrics.verdict)
-    if findings:
-        suite = ElementTree.SubElement(
-            root, "testsuite", _counts("findings", ()) | {"tests": str(len(findings)), "skipped": "0"}
-        )
-        for text in findings:
-            case = _case(suite, metrics, "findings", text)
-            ElementTree.SubElement(case, "system-out").text = _xml(text)
+    suites = {
+        kind: [(check.name, None if check.ok else _failure(check)) for check in checks]
+        for kind, checks in groups(metrics.checks, lambda check: check.kind).items()
+    }
+    suites["skipped"] = [(row.what, _element("skipped", message=row.reason)) for row in metrics.skipped]
+    suites["findings"] = [(text, _element("system-out", text)) for text in texts(metrics.verdict)]
+    total = {"tests": len(metrics.checks), "failures": len(metrics.failed), "errors": 0}
+    root = _element("testsuites", name=f"tiedae verify {headline(metrics)}", **total)
+    for kind, cases in suites.items():
+        tags = [outcome.tag for _, outcome in cases if outcome is not None]
+        counts = {"tests": len(cases), "failures": tags.count("failure"), "errors": 0, "skipped": tags.count("skipped")}
+        suite = _element("testsuite", name=kind, **counts)
+        for name, outcome in cases:
+            case = _element("testcase", classname=f"tiedae.{metrics.name}.{kind}", name=name)
+            case.extend([] if outcome is None else [outcome])
+            suite.append(case)
+        root.extend([suite] if cases else [])
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
 
-def _counts(name: str, checks: Sequence[Check]) -> dict[str, str]:
-    failures = sum(not check.ok for check in checks)
-    return {"name": _xml(name), "tests": str(len(checks)), "failures": str(failures), "errors": "0"}
+def _failure(check: Check) -> ElementTree.Element:
+    text = f"{check.text}\ngot {check.value}, must be {check.limit}"
+    return _element("failure", text, type=check.kind, message=check.text)
 
 
-def _case(suite: ElementTree.Element, metrics: Metrics, kind: str, name: str) -> ElementTree.Element:
-    of = {"classname": _xml(f"tiedae.{metrics.name}.{kind}"), "name": _xml(name)}
-    return ElementTree.SubElement(suite, "testcase", of)
+def _element(tag: str, text: str | None = None, **attributes: object) -> ElementTree.Element:
+    element = ElementTree.Element(tag, {key: _xml(str(value)) for key, value in attributes.items()})
+    element.text = None if text is None else _xml(text)
+    return element
 
 
 def _xml(text: str) -> str:

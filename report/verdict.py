@@ -42,6 +42,18 @@ def texts(verdict: Verdict | None) -> Sequence[str]:
     return sentences(verdict) if verdict else ()
 
 
+def shown(verdict: Verdict) -> dict[str, object]:
+    """What a page shows: a line, the findings, the table of comparisons and what it rests on."""
+    text = summary(verdict)
+    return {
+        "line": f"{text[0].upper()}{text[1:]}.",
+        "findings": texts(verdict),
+        "header": HEADER,
+        "rows": verdict_rows(verdict),
+        "method": method_text(verdict),
+    }
+
+
 def method_text(verdict: Verdict) -> str:
     """What the table of comparisons rests on."""
     if not verdict.comparisons:
