@@ -31,7 +31,7 @@ def to_junit(metrics: Metrics) -> str:
 
     Characters that XML forbids are written as code points, such as `\\x1b`.
     """
-    suites = {
+    suites: dict[str, list[tuple[str, ElementTree.Element | None]]] = {
         kind: [(check.name, None if check.ok else _failure(check)) for check in checks]
         for kind, checks in groups(metrics.checks, lambda check: check.kind).items()
     }

@@ -12,7 +12,6 @@ from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.codec.codec import bundle_of
-from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record, encode
 
 from .native import native_folder
@@ -54,11 +53,8 @@ def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replac
 
     Raises InputError where `out` exists, unless `replace` and it is such a folder; what `to_c` raises.
     """
-    require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae package`")
     bundle = bundle_of(path)
-    here, there = bundle.path.resolve(), out.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):
-        raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
+    require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae package`", apart=bundle.path)
     files, made = APPS[kind].make(bundle, options)
     with new_folder(out) as partial:
         write_files(partial, {**files, MARKER: encode(AppMarker(kind, made.name))})

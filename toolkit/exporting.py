@@ -69,19 +69,11 @@ class ExportedBundle(Bundle):
         Raises InputError for a factor that the model does not allow, more classes than 256 or training samples, or a folder
         that exists, unless `overwrite`; DataError for samples of another shape or dtype. A check that fails is no error here.
         """
+        from .derive import EarlierBundle
         from .rescaling import derived
 
-        announce = print if verbose else _ignore
-        derived(
-            self,
-            Path(path),
-            data,
-            source=data.config.source,
-            factor=factor,
-            classes=classes,
-            replace=overwrite,
-            announce=announce,
-        )
+        origin = EarlierBundle.of(self, data, data.config.source, factor=factor, classes=classes)
+        derived(origin, Path(path), replace=overwrite, announce=print if verbose else _ignore)
         return ExportedBundle.open(path)
 
     def load(self, runtime: str = "auto") -> Codec:
@@ -135,7 +127,8 @@ def export_bundle(
         )
     data = normal_only(data, normal_of(task), data.config.source)
     require_detectable(data, task, data.config.source)
-    recipe = _recipe(model, data, name or slug(path.resolve().name), export, codec, verify, task)
+    recipe = _recipe(model, data, name or slug(path.resolve().name))
+    recipe = replace(recipe, export=export, codec=codec, verify=verify, task=task)
     announce = print if verbose else _ignore
     with new_folder(path) as partial:
         stages = {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier}
@@ -145,15 +138,7 @@ def export_bundle(
     return ExportedBundle.open(path)
 
 
-def _recipe(
-    model: TiedAutoencoder,
-    data: Dataset,
-    name: str,
-    export: ExportConfig,
-    codec: CodecConfig,
-    verify: VerifyConfig,
-    task: Task,
-) -> Recipe:
+def _recipe(model: TiedAutoencoder, data: Dataset, name: str) -> Recipe:
     """The recipe that the stages of a model amount to; `train.epochs` is 0 where a loop of Keras trained it."""
     configs = model.lineage.configs
     first = next(iter(model.lineage.earlier.values()))
@@ -164,9 +149,5 @@ def _recipe(
         model=model.lineage.model or checked(ModelConfig, first.header["model"], "model"),
         train=configs.get("train", TrainConfig(epochs=0)),
         quantize=configs.get("quantize", QuantizeConfig()),
-        export=export,
-        codec=codec,
-        verify=verify,
-        task=task,
         **known,
     )

@@ -9,8 +9,7 @@ import numpy as np
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.bundle.results import Metrics
 from tiedae.codec.codec import bundle_of, open_bundle
-from tiedae.compress.data import Dataset, Samples
-from tiedae.compress.errors import InputError
+from tiedae.compress.data import Samples
 from tiedae.compress.records import Record
 from tiedae.verify.collecting import MAX_SAMPLES
 
@@ -51,12 +50,13 @@ def rescale(
     Raises InputError also where `out` exists, unless `replace`, or holds the source or lies in it.
     """
     bundle = bundle_of(path)
-    require_new(out, replace=replace, option="--force")
+    require_new(out, replace=replace, option="--force", apart=bundle.path)
     data = load_training(bundle.path, bundle.manifest, source)
     same = data.train.sha256 == bundle.manifest.data.sha256
     if not same:
         announce(f"{source}: is not the training data of {bundle.path} (another sha256): its tables fit {source} instead")
-    metrics = derived(bundle, out, data, source=source, factor=factor, classes=classes, replace=replace, announce=announce)
+    origin = EarlierBundle.of(bundle, data, source, factor=factor, classes=classes)
+    metrics = derived(origin, out, replace=replace, announce=announce)
     some = min(len(data.test), MAX_SAMPLES)
     made = Bundle.open(out)
     before, after = (_bits(each, data.test, some) for each in (bundle, made))
@@ -64,24 +64,11 @@ def rescale(
     return Derived(factor, made.tables().classes, same, some, before, after, metrics)
 
 
-def derived(
-    bundle: Bundle,
-    out: Path,
-    data: Dataset,
-    *,
-    source: str,
-    factor: float,
-    classes: int | None,
-    replace: bool,
-    announce: Callable[[str], None],
-) -> Metrics:
-    """Write a bundle of an `EarlierBundle` into the folder `out`, which appears whole."""
-    require_new(out, replace=replace, option="overwrite=True")
-    here, there = bundle.path.resolve(), out.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):
-        raise InputError(f"{out}: is, holds or lies in the bundle {bundle.path}, must be another folder")
+def derived(origin: EarlierBundle, out: Path, *, replace: bool, announce: Callable[[str], None]) -> Metrics:
+    """Write the bundle that an earlier one gives into the folder `out`, which appears whole."""
+    require_new(out, replace=replace, option="overwrite=True", apart=origin.bundle.path)
     with new_folder(out) as partial:
-        return assemble(EarlierBundle.of(bundle, data, source, factor=factor, classes=classes), partial, announce)
+        return assemble(origin, partial, announce)
 
 
 def _bits(bundle: Bundle, test: Samples, count: int) -> float | None:

@@ -51,15 +51,20 @@ def alone_in(out: Path) -> Iterator[None]:
         yield
 
 
-def require_new(path: Path, *, replace: bool, option: str, marker: str = MANIFEST, what: str = "bundle") -> None:
+def require_new(
+    path: Path, *, replace: bool, option: str, marker: str = MANIFEST, what: str = "bundle", apart: Path | None = None
+) -> None:
     """Raise InputError where the folder exists, unless it is a bundle to `replace`; `option` does that.
 
-    `marker`: the file that another kind of folder has, and `what` that is.
+    `marker`: the file of another kind of folder, and `what` that is. `apart`: a bundle that it may not be, hold or lie in.
     """
     if path.exists() and not replace:
         raise InputError(f"{path}: exists; choose another folder, or {option}")
     if path.exists() and not (path / marker).is_file():
         raise InputError(f"{path}: is no {what}, so it is not overwritten; choose another folder")
+    here, there = (apart or path).resolve(), path.resolve()
+    if apart is not None and (here.is_relative_to(there) or there.is_relative_to(here)):
+        raise InputError(f"{path}: is, holds or lies in the bundle {apart}, must be another folder")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import mmap
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 from tiedae.bundle.fidelity import Fidelity, fit_text
 from tiedae.bundle.results import Fit
-from tiedae.codec.appending import Whole, last_whole
+from tiedae.codec.appending import last_whole
 from tiedae.codec.codec import Codec, bundle_of, open_bundle
 from tiedae.codec.container import (
     SAMPLES_PER_FRAME,
@@ -120,20 +121,11 @@ def encode(
     Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
     """
     codec, samples = opened(path, source, runtime)
+    work = _Encoding(codec, samples, source, steps(progress, "encode"))
     kind, bound = promise(max_error, lossless)
     if append and out.exists():
         wanted = None if kind is FileKind.LOSSY else (kind, bound)
-        return _append(
-            codec,
-            samples,
-            source,
-            out,
-            samples_per_frame,
-            wanted,
-            resume=resume,
-            drop=replace,
-            report=steps(progress, "encode"),
-        )
+        return _append(work, out, samples_per_frame, wanted, resume=resume, drop=replace)
     require_replaceable(out)
     header = codec.file_model.header(SAMPLES_PER_FRAME if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
@@ -142,10 +134,10 @@ def encode(
     out.parent.mkdir(parents=True, exist_ok=True)
     with held(out) if out.exists() else contextlib.nullcontext(), held(part, create=True) as file:
         try:
-            written = _written(part, codec, header, samples) if resume else ()
-            encoder = _encoder(codec, header, written=written)
+            written = work.written(part, header) if resume else ()
+            encoder = work.encoder(header, written=written)
             file.truncate(file.seek(written[-1].stop if written else 0))
-            size = _encode_rest(file, encoder, samples, written, source, steps(progress, "encode"))
+            size = work.encode_rest(file, encoder, written)
         except TiedaeError:
             if file.seek(0, os.SEEK_END) <= header.size:
                 part.unlink()
@@ -157,34 +149,72 @@ def encode(
     return _compressed(codec, header, samples, size)
 
 
-def _encode_rest(
-    file: FileIO,
-    encoder: StreamEncoder,
-    samples: np.ndarray,
-    written: Sequence[FrameSpan],
-    source: str,
-    report: Callable[[int, int], None],
-) -> int:
-    """Write the samples behind those of `written`, and the index; the size of the file."""
-    first = sum(frame.samples for frame in written)
-    for _, piece in pieces(samples[first:], report):
-        _write(file, named(source, 0, lambda piece=piece: encoder.push(piece)))
-    _write(file, encoder.finish())
-    os.fsync(file.fileno())
-    return file.tell()
+@dataclass(frozen=True)
+class _Encoding:
+    """The samples of a source and the codec that encodes them; `report` is called with those that are done, and all."""
+
+    codec: Codec
+    samples: np.ndarray
+    source: str
+    report: Callable[[int, int], None]
+
+    def encoder(self, header: Header, **options: Any) -> StreamEncoder:
+        promised = {"samples_per_frame": header.samples_per_frame, "kind": header.kind, "bound": header.bound}
+        return StreamEncoder(self.codec.file_model, self.codec.backend, **promised, **options)
+
+    def encode_rest(self, file: FileIO, encoder: StreamEncoder, written: Sequence[FrameSpan]) -> int:
+        """Write the samples behind those of `written`, and the index; the size of the file."""
+        first = sum(frame.samples for frame in written)
+        for _, piece in pieces(self.samples[first:], self.report):
+            _write(file, named(self.source, 0, lambda piece=piece: encoder.push(piece)))
+        _write(file, encoder.finish())
+        os.fsync(file.fileno())
+        return file.tell()
+
+    def written(self, part: Path, header: Header) -> Sequence[FrameSpan]:
+        """The frames at the start of an interrupted file that stay; InputError for those of other data or another model."""
+        if not part.exists() or part.stat().st_size < header.size:
+            return ()
+        with mapped(part) as data:
+            if Header.from_bytes(data, part) != header:
+                raise InputError(f"{part}: was begun with another model, bound, or other frames; --force starts again")
+            return self.start_of(data, header.size, header, part, "starts again")
+
+    def start_of(self, data: Data, offset: int, header: Header, path: Path, forced: str) -> Sequence[FrameSpan]:
+        """The frames from an offset on that hold the start of the samples; InputError where they are of other data."""
+        kept: list[FrameSpan] = []
+        per_frame, count = header.samples_per_frame, len(self.samples)
+        for found in scan(data, offset, header):
+            if not isinstance(found, FrameSpan) or found.samples != min(per_frame, count - found.first):
+                break
+            kept.append(found)
+        if not self.is_held(data, kept, header):
+            raise InputError(f"{path}: holds frames of other data; --force {forced}")
+        return kept
+
+    def is_all(self, data: Data, frames: Sequence[FrameSpan], header: Header) -> bool:
+        """Whether frames are all of the samples."""
+        placed = [frame._replace(first=frame.first - frames[0].first) for frame in frames]
+        return sum(frame.samples for frame in frames) == len(self.samples) and self.is_held(data, placed, header)
+
+    def is_held(self, data: Data, frames: Sequence[FrameSpan], header: Header) -> bool:
+        """Whether the first and the last frame are these samples, encoded."""
+        for frame in {*frames[:1], *frames[-1:]}:
+            encoder = self.encoder(header, frame_only=True)
+            again = [*encoder.push(self.samples[frame.first : frame.first + frame.samples]), *encoder.finish()]
+            if b"".join(again) != data[frame.offset : frame.stop]:
+                return False
+        return True
 
 
 def _append(
-    codec: Codec,
-    samples: np.ndarray,
-    source: str,
+    work: _Encoding,
     out: Path,
     samples_per_frame: int | None,
     promised: tuple[FileKind, float] | None,
     *,
     resume: bool,
     drop: bool,
-    report: Callable[[int, int], None],
 ) -> Compressed:
     """Write samples behind a whole file, in place: frames, then an index of all. An error leaves the file as it was.
 
@@ -194,64 +224,36 @@ def _append(
     """
     with held(out) as file:
         with mapped(out) as data:
-            size = len(data)
-            header, whole, written = _appendable(
-                codec, data, samples, out, samples_per_frame, promised, resume=resume, drop=drop
-            )
-        encoder = _encoder(codec, header, after=whole, written=written)
+            size, contents = len(data), read(data, out)
+            header = contents.header
+            work.codec.file_model.require(header, out)
+            is_other = promised not in (None, (header.kind, header.bound))
+            if is_other or samples_per_frame not in (None, header.samples_per_frame):
+                kind = f"{header.kind.name.lower()}{f' by {header.bound:g}' if header.bound else ''}"
+                right = f"in frames of {header.samples_per_frame} samples; --append cannot change that"
+                raise InputError(f"{out}: is {kind}, {right}")
+            whole = last_whole(data, contents)
+            if whole is None:
+                raise CheckError(f"{out}: {'; '.join(contents.problems[:LISTED])}; nothing is appended")
+            require_frames(data, whole.frames, header, out)
+            if not (contents.indexed or resume or drop):
+                what = "an append that was interrupted; --resume continues it with the same data, --force drops its samples"
+                raise InputError(f"{out}: holds {what}")
+            if resume and contents.indexed and work.is_all(data, whole.last, header):
+                raise InputError(f"{out}: ends in these samples already; leave --resume out to append them once more")
+            written = work.start_of(data, whole.stop, header, out, "drops them") if resume else ()
+        encoder = work.encoder(header, after=whole, written=written)
         if file.seek(0, os.SEEK_END) != size:
             raise InputError(f"{out}: has changed meanwhile; nothing is appended")
         file.truncate(file.seek(written[-1].stop if written else whole.stop))
         try:
-            size = _encode_rest(file, encoder, samples, written, source, report)
+            size = work.encode_rest(file, encoder, written)
         except TiedaeError:
             file.truncate(whole.stop)
             raise
     before = sum(frame.samples for frame in whole.frames)
-    return msgspec.structs.replace(_compressed(codec, header, samples, size - whole.stop), appended_to=before)
-
-
-def _appendable(
-    codec: Codec,
-    data: Data,
-    samples: np.ndarray,
-    out: Path,
-    samples_per_frame: int | None,
-    promised: tuple[FileKind, float] | None,
-    *,
-    resume: bool,
-    drop: bool,
-) -> tuple[Header, Whole, Sequence[FrameSpan]]:
-    """The header of a file to append to, what of it is whole, and the frames of these samples behind that, which stay."""
-    contents = read(data, out)
-    header = contents.header
-    codec.file_model.require(header, out)
-    if (promised or (header.kind, header.bound)) != (header.kind, header.bound) or (
-        samples_per_frame not in (None, header.samples_per_frame)
-    ):
-        kind = f"{header.kind.name.lower()}{f' by {header.bound:g}' if header.bound else ''}"
-        raise InputError(f"{out}: is {kind}, in frames of {header.samples_per_frame} samples; --append cannot change that")
-    whole = last_whole(data, contents)
-    if whole is None:
-        raise CheckError(f"{out}: {'; '.join(contents.problems[:LISTED])}; nothing is appended")
-    require_frames(data, whole.frames, header, out)
-    if not (contents.indexed or resume or drop):
-        what = "holds an append that was interrupted; --resume continues it with the same data, --force drops its samples"
-        raise InputError(f"{out}: {what}")
-    if resume and contents.indexed and _are(data, whole.last, codec, header, samples):
-        raise InputError(f"{out}: ends in these samples already; leave --resume out to append them once more")
-    return header, whole, _start_of(data, whole.stop, codec, header, samples, out, "drops them") if resume else ()
-
-
-def _encoder(codec: Codec, header: Header, **options: Any) -> StreamEncoder:
-    return StreamEncoder(
-        codec.file_model,
-        codec.backend,
-        samples_per_frame=header.samples_per_frame,
-        kind=header.kind,
-        bound=header.bound,
-        **options,
-    )
+    compressed = _compressed(work.codec, header, work.samples, size - whole.stop)
+    return msgspec.structs.replace(compressed, appended_to=before)
 
 
 def encode_test(out: Path) -> tuple[Compressed, Path]:
@@ -267,21 +269,21 @@ def encode_test(out: Path) -> tuple[Compressed, Path]:
 
 def _compressed(codec: Codec, header: Header, samples: np.ndarray, size: int, wanted: np.ndarray | None = None) -> Compressed:
     """The report of a written file of `size` bytes; `wanted`: what the quality is against, by default the samples."""
+    assert codec.bundle is not None
+    manifest, program, spec = codec.bundle.manifest, codec.file_model.program, codec.spec
     chosen = np.unique(np.linspace(0, len(samples) - 1, MEASURED_SAMPLES).astype(np.int64))
-    x, y = _reconstructed(codec, samples[chosen])
-    clean = x if wanted is None else codec.spec.flatten(wanted[chosen])[0]
-    quality, drift = _quality(codec, clean, y) if header.kind is FileKind.LOSSY else None, _drift(codec, x, y)
-    against = ("noisy input" if wanted is None else "clean samples") if _is_noisy(codec) else ""
-    before, values = samples.itemsize * codec.spec.inputs, len(samples) * codec.spec.inputs
+    x = spec.flatten(samples[chosen])[0]
+    y = program.scaled_values(program.decode(codec.encode(x)))
+    clean = x if wanted is None else spec.flatten(wanted[chosen])[0]
+    quality = Fidelity.of_data(manifest.data).measure(clean, y) if header.kind is FileKind.LOSSY else None
+    errors, training = squared_errors(spec.scaling, x, y).mean(axis=1), manifest.scores
+    drift = None if training is None else Drift.of(errors, training)
+    against = ("noisy input" if wanted is None else "clean samples") if manifest.recipe.is_noisy else ""
+    before, values = samples.itemsize * spec.inputs, len(samples) * spec.inputs
     ratio, bits, kind = len(samples) * before / size, 8 * size / values, header.kind.name.lower()
     return Compressed(
         len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, len(x), drift, against=against
     )
-
-
-def _is_noisy(codec: Codec) -> bool:
-    assert codec.bundle is not None
-    return codec.bundle.manifest.recipe.is_noisy
 
 
 def quality_text(done: Compressed) -> str:
@@ -293,64 +295,6 @@ def _write(file: FileIO, chunks: Sequence[bytes]) -> None:
     data = b"".join(chunks)
     while data:
         data = data[file.write(data) :]
-
-
-def _written(part: Path, codec: Codec, header: Header, samples: np.ndarray) -> Sequence[FrameSpan]:
-    """The frames at the start of an interrupted file that stay; InputError where they are of other data or another model."""
-    if not part.exists() or part.stat().st_size < header.size:
-        return ()
-    with mapped(part) as data:
-        if Header.from_bytes(data, part) != header:
-            raise InputError(f"{part}: was begun with another model, bound, or other frames; --force starts again")
-        return _start_of(data, header.size, codec, header, samples, part, "starts again")
-
-
-def _start_of(
-    data: Data, offset: int, codec: Codec, header: Header, samples: np.ndarray, source: Path, forced: str
-) -> Sequence[FrameSpan]:
-    """The frames from an offset on that hold the start of samples; InputError where they are of other data."""
-    kept: list[FrameSpan] = []
-    for found in scan(data, offset, header):
-        if not isinstance(found, FrameSpan) or found.samples != min(header.samples_per_frame, len(samples) - found.first):
-            break
-        kept.append(found)
-    if not _hold(data, kept, codec, header, samples):
-        raise InputError(f"{source}: holds frames of other data; --force {forced}")
-    return kept
-
-
-def _are(data: Data, frames: Sequence[FrameSpan], codec: Codec, header: Header, samples: np.ndarray) -> bool:
-    """Whether frames are all of these samples."""
-    placed = [frame._replace(first=frame.first - frames[0].first) for frame in frames]
-    return sum(frame.samples for frame in frames) == len(samples) and _hold(data, placed, codec, header, samples)
-
-
-def _hold(data: Data, frames: Sequence[FrameSpan], codec: Codec, header: Header, samples: np.ndarray) -> bool:
-    """Whether the first and the last frame are these samples, encoded."""
-    for frame in {*frames[:1], *frames[-1:]}:
-        encoder = _encoder(codec, header, frame_only=True)
-        again = [*encoder.push(samples[frame.first : frame.first + frame.samples]), *encoder.finish()]
-        if b"".join(again) != data[frame.offset : frame.stop]:
-            return False
-    return True
-
-
-def _reconstructed(codec: Codec, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Samples [n, inputs], and as the program reconstructs them in scaled values."""
-    x, _ = codec.spec.flatten(samples)
-    program = codec.file_model.program
-    return x, program.scaled_values(program.decode(codec.encode(x)))
-
-
-def _quality(codec: Codec, x: np.ndarray, y: np.ndarray) -> Fit:
-    assert codec.bundle is not None
-    return Fidelity.of_data(codec.bundle.manifest.data).measure(x, y)
-
-
-def _drift(codec: Codec, x: np.ndarray, y: np.ndarray) -> Drift | None:
-    assert codec.bundle is not None
-    training = codec.bundle.manifest.scores
-    return None if training is None else Drift.of(squared_errors(codec.spec.scaling, x, y).mean(axis=1), training)
 
 
 def decode(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,14 +95,14 @@ def test_a_file_that_grows_without_the_lock_is_not_cut(
     file.write_bytes(codec.compress(np.load(many[0])[:100]))
     import tiedae.tae_files as module
 
-    appendable = module._appendable
+    whole = module.last_whole
 
-    def meanwhile(*arguments: object, **options: object) -> object:
+    def meanwhile(*arguments: Any) -> object:
         with file.open("ab") as other:
             other.write(b"samples of another process")
-        return appendable(*arguments, **options)
+        return whole(*arguments)
 
-    monkeypatch.setattr(module, "_appendable", meanwhile)
+    monkeypatch.setattr(module, "last_whole", meanwhile)
     assert main(["encode", str(finished_run), str(many[1]), "-o", str(file), "--append", "-q"]) == 2
     assert "has changed meanwhile; nothing is appended" in capsys.readouterr().err
     assert file.read_bytes().endswith(b"samples of another process")
