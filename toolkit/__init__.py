@@ -30,25 +30,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Anomaly": "compress.tasks",
-    "CheckError": "compress.errors",
-    "Codec": "codec.codec",
-    "Compression": "compress.tasks",
-    "Dataset": "compress.data",
-    "Denoising": "compress.tasks",
-    "ExportedBundle": "exporting",
-    "Reduction": "compress.tasks",
-    "TiedAutoencoder": "compress.autoencoder",
-    "TiedAutoencoderTransformer": "transformer",
-    "TiedaeError": "compress.errors",
-    "assert_parity": "verify.parity.assertion",
-    "cluster": "stages",
-    "export_bundle": "exporting",
-    "load": "codec.codec",
-    "load_data": "sources",
-    "prune": "stages",
-    "quantize": "stages",
+_NAMES = {
+    "codec.codec": ("Codec", "load"),
+    "compress.autoencoder": ("TiedAutoencoder",),
+    "compress.data": ("Dataset",),
+    "compress.errors": ("CheckError", "TiedaeError"),
+    "compress.tasks": ("Anomaly", "Compression", "Denoising", "Reduction"),
+    "exporting": ("ExportedBundle", "export_bundle"),
+    "sources": ("load_data",),
+    "stages": ("cluster", "prune", "quantize"),
+    "transformer": ("TiedAutoencoderTransformer",),
+    "verify.parity.assertion": ("assert_parity",),
 }
 
 __all__ = [
@@ -74,9 +66,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")
 
 
 def __dir__() -> list[str]:

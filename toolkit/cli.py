@@ -134,7 +134,7 @@ def _parser() -> Parser:
             help=command.__doc__,
             description=command.__doc__,
             parents=[common],
-            epilog=_exit_codes(command.FAILS),
+            epilog=_exit_codes(getattr(command, "FAILS", "")),
         )
         command.add_arguments(added)
         added.set_defaults(command=command, parser=added)

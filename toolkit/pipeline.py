@@ -73,9 +73,6 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
             raise error
         console.note(f"{method} will not be measured beside the model: {error}")
     run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, must be a folder")
-    out.mkdir(parents=True, exist_ok=True)
     bundle = out / "bundle"
     with alone_in(out):
         run.claim(force=force, resume=resume)

@@ -45,7 +45,10 @@ def claim(
 
 @contextlib.contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """Hold OUT for this process; InputError where another run works there."""
+    """Hold OUT, which is made where it lacks, for this process; InputError for a file, or where another run works there."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, must be a folder")
+    out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         require_alone(lock, f"{out}: another run is working here; wait for it or choose another --out")
         yield

@@ -2,8 +2,6 @@
 
 from .command import Call, Parser, require_for
 
-FAILS = ""
-
 
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()

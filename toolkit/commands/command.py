@@ -25,15 +25,13 @@ SHOWN = 5
 
 
 class Command(Protocol):
-    """A module that is a command: its help, what exit code 1 means (empty: it is not used), its arguments, and what it does.
+    """A module that is a command: its help, its arguments, and what it does. A TiedaeError ends it.
 
-    A TiedaeError ends it.
+    `FAILS` says what exit code 1 means, where it is used.
     """
 
     __doc__: str | None
 
-    @property
-    def FAILS(self) -> str: ...
     def add_arguments(self, parser: Parser, /) -> None: ...
     def run(self, call: Call, /) -> None: ...
 

@@ -2,7 +2,6 @@
 
 from .command import Call, Parser
 
-FAILS = ""
 COLUMNS = {"name": "name", "description": "what", "shape": "shape", "licence": "licence", "origin": "from"}
 """The field of a data set that each column of the table shows."""
 

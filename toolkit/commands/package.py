@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from tiedae.apps.model import AppFolder
     from tiedae.export.c.codec_source import Promise
 
-FAILS = ""
-
 
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()

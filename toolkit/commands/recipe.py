@@ -7,7 +7,6 @@ from typing import Any
 
 from .command import STDOUT, Call, Parser, as_json
 
-FAILS = ""
 STARTERS = {"images": "fashion", "record": "ecg", "table": "ecg-table"}
 """The recipe in `assets` to start from, by the kind of data."""
 TASK_STARTERS = {"anomaly": "anomaly", "denoising": "denoising", "reduction": "reduction"}

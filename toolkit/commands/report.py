@@ -2,8 +2,6 @@
 
 from .command import Call, Parser
 
-FAILS = ""
-
 
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()

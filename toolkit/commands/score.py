@@ -9,8 +9,6 @@ from .command import Call, Parser
 if TYPE_CHECKING:
     from ..scores import Scores
 
-FAILS = ""
-
 
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()

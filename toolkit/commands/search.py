@@ -1,5 +1,7 @@
 """Look for sizes, sparsities and bits that keep within limits, over what the recipe's [search] names."""
 
+from functools import partial
+
 from .command import RUNS, TRAINING, Call, Parser, require_packages
 
 FAILS = "no point is within the limits (the front is written all the same)"
@@ -23,14 +25,14 @@ def run(call: Call) -> None:
     from tiedae.report.search.front import HEADER, cells
 
     from ..recipe import load_recipe
-    from ..searching.constraints import SearchLimits, parse_bits, parse_bytes, parse_fraction, parse_latency
+    from ..searching.constraints import SearchLimits, parse_above_zero, parse_bytes, parse_fraction
     from ..searching.search import require_found, search
 
     parsers = {
         "bytes": (call.max_bytes, parse_bytes),
         "error_increase": (call.max_quality_loss, parse_fraction),
-        "latency_us": (call.max_latency_us, parse_latency),
-        "bits": (call.max_bits, parse_bits),
+        "latency_us": (call.max_latency_us, partial(parse_above_zero, option="--max-latency-us")),
+        "bits": (call.max_bits, partial(parse_above_zero, option="--max-bits")),
     }
     limits = SearchLimits(**{name: parse(text) for name, (text, parse) in parsers.items() if text is not None})
     recipe = load_recipe(call.recipe)

@@ -2,8 +2,6 @@
 
 from .command import RUNS, TRAINING, Call, Parser, require_packages
 
-FAILS = ""
-
 
 def add_arguments(parser: Parser) -> None:
     parser.add_path("recipe", "RECIPE.toml")

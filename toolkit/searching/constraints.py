@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tiedae.compress.errors import InputError
 
 UNITS = {"": 1, "k": 1000, "M": 1000**2, "Ki": 1024, "Mi": 1024**2}
+ABOVE_ZERO = {
+    "--max-latency-us": "microseconds above 0, such as 25",
+    "--max-bits": "bits per sample above 0, such as 150",
+}
 
 
 def parse_bytes(text: str) -> int:
@@ -30,22 +34,12 @@ def parse_fraction(text: str) -> float:
     return float(found[1]) / (100 if found[2] else 1)
 
 
-def parse_latency(text: str) -> float:
-    """Microseconds above 0; InputError for anything else."""
-    return _above_zero(text, "--max-latency-us", "microseconds above 0, such as 25")
-
-
-def parse_bits(text: str) -> float:
-    """Bits above 0; InputError for anything else."""
-    return _above_zero(text, "--max-bits", "bits per sample above 0, such as 150")
-
-
-def _above_zero(text: str, option: str, right: str) -> float:
+def parse_above_zero(text: str, option: str) -> float:
+    """A number above 0, of an option in `ABOVE_ZERO`; InputError for anything else."""
     found = re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text.strip())
-    value = float(text) if found else 0.0
-    if value <= 0:
-        raise InputError(f"{option}: got {text!r}, must be {right}")
-    return value
+    if not found or not float(text):
+        raise InputError(f"{option}: got {text!r}, must be {ABOVE_ZERO[option]}")
+    return float(text)
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class SearchLimits:
     bits: float = math.inf
 
     def __post_init__(self) -> None:
-        if min(self.bytes, self.error_increase, self.latency_us, self.bits) == math.inf:
+        if min(asdict(self).values()) == math.inf:
             raise InputError("nothing to search for: give --max-bytes, --max-quality-loss, --max-bits or --max-latency-us")
 
     def excess(
@@ -87,10 +81,4 @@ class SearchLimits:
         return [text for text, value in asked.items() if value < math.inf]
 
     def to_json(self) -> dict[str, float | None]:
-        named = {
-            "bytes": self.bytes,
-            "error_increase": self.error_increase,
-            "latency_us": self.latency_us,
-            "bits": self.bits,
-        }
-        return {name: value if value < math.inf else None for name, value in named.items()}
+        return {name: value if value < math.inf else None for name, value in asdict(self).items()}

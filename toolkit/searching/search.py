@@ -70,9 +70,6 @@ def search(
     recipe = with_validation(recipe)
     splits = recipe_data(recipe, base)
     space = space_of(check_inputs(recipe, splits.train.shape, splits.spec.dtype))
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, must be a folder")
-    out.mkdir(parents=True, exist_ok=True)
     data_sha256 = data_digest(splits)
     with alone_in(out), resources():
         _claim(out, space, limits, data_sha256, resume=resume, force=force, console=console)
