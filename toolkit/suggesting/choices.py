@@ -23,9 +23,9 @@ from .facts import Facts
 
 KEPT: Mapping[str, float] = {"compression": 0.9, "anomaly": 0.8, "denoising": 0.95, "reduction": 0.8}
 """Fraction of the variance that the code keeps by default, by the kind of task."""
-SIGNALS_KEPT = 0.99
-"""The same for compression of signals, at most: a PRDN of 10 %. Up to about 9 % an ECG is of good quality (Zigel, Cohen & Katz
-2000). A few components of smooth signals keep 0.9, which is 1 to 3 bits a window."""
+SIGNALS_KEPT = 0.97
+"""The same for compression of signals, at most: a PRDN of 17 %. A few components of smooth signals keep 0.9, in 1 to 3 bits a
+window."""
 LINEAR = 16
 """Components that have a unit each in a code that is trained for rate; of those beyond, `FOLDED` share one."""
 FOLDED = 3
