@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,12 +24,11 @@ from tiedae.program.scoring import Detector
 from tiedae.runtimes.session import Session
 from tiedae.runtimes.table import RUNTIMES, usual
 
-from .appending import last_whole
 from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of, written_anew
 from .container import SAMPLES_PER_FRAME, Data, promise
-from .detection import integer_errors
+from .detector import integer_errors
 from .frames import FileModel
-from .streams import Reader, StreamDecoder, StreamEncoder, require_frames
+from .streams import Reader, StreamDecoder, StreamEncoder, last_whole, require_frames
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -332,13 +331,11 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     manifest = bundle.manifest
     spec, x, code = manifest.data.spec, manifest.tensor("x"), manifest.tensor("code")
     own = any(bundle.files_of(target, PRECISION) for target, row in TARGETS.items() if not row.source)
-    if runtime == PROGRAM or (runtime == AUTO and not own):
-        program = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
-        return Codec(manifest.name, spec, code, program, bundle)
-    if runtime in RUNTIMES and TARGETS[RUNTIMES[runtime].format].source:
-        program = program_of(bundle)
-        given = (program, spec, manifest.io, manifest.integer_maps, runtime)
-        backend = ProgramBackend(*given, session=written_anew(program, runtime))
+    source = runtime in RUNTIMES and TARGETS[RUNTIMES[runtime].format].source
+    if source or runtime == PROGRAM or (runtime == AUTO and not own):
+        backend = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
+        if source:
+            backend = replace(backend, runtime=runtime, session=written_anew(backend.program, runtime))
         return Codec(manifest.name, spec, code, backend, bundle)
     session = _session(bundle, runtime)
     target = RUNTIMES[session.runtime].format

@@ -1,4 +1,7 @@
-"""A detector of anomalies for an integer program: how it scores, and thresholds from held-out normal samples."""
+"""A detector of anomalies for an integer program: how it scores, and thresholds from held-out normal samples.
+
+Errors are taken against the sample as given, in the integers of `scoring`.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,29 @@ from tiedae.export.targets import Programs
 from tiedae.program.drift import TrainingScores, squared_errors
 from tiedae.program.scoring import Detector, Scoring, Thresholds, scoring_of, threshold_of
 
-from .backends import BATCH, ProgramBackend
-from .detection import integer_errors
+from .backends import BATCH, Backend, ProgramBackend
 
 SAMPLES = 20_000
 """Training and held-out samples that are scored at most."""
+
+
+def integer_errors(scoring: Scoring, backend: Backend, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(D, int64 [n, inputs], which samples have no score, bool [n]) of samples [n, inputs] in the data's unit of measure.
+
+    A sample with a value that is NaN or infinite, in float32 and scaled values, has no score; the model sees 0 in its place.
+    """
+    missing: np.ndarray = np.zeros(len(x), bool)
+    scaled = np.empty(0, np.float32)
+    if not scoring.multiplier:
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = backend.spec.scaling.apply(backend.io.samples(x))
+        gaps = ~np.isfinite(scaled)
+        missing = np.asarray(gaps.any(axis=1))
+        if missing.any():
+            x, scaled = (np.where(gaps, values.dtype.type(0), values) for values in (x, scaled))
+    with np.errstate(over="ignore"):
+        y = backend.integers(backend.reconstruct(np.ascontiguousarray(x))[1])
+    return scoring.errors(scoring.units(x, scaled), y), missing
 
 
 def fit_detector(programs: Programs, backend: ProgramBackend, data: Dataset, task: Task, seed: int) -> Detector | None:

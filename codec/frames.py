@@ -17,7 +17,7 @@ from tiedae.entropy import grid, rans
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.damage import DamagedFrames, refuse
 from tiedae.entropy.residual_tables import ResidualTables, bases
-from tiedae.entropy.residuals import LARGEST_BOUND, ResidualCoder
+from tiedae.entropy.residuals import LARGEST_BOUND
 from tiedae.export.c.codec_source import SampleCodec
 from tiedae.export.targets import ModelCodec
 
@@ -109,13 +109,13 @@ class FileModel:
         name, dtype = kind.name.lower(), self.spec.dtype
         if kind is FileKind.LOSSY:
             return ""
-        if kind is FileKind.LOSSLESS and dtype not in INTEGERS:
+        if kind is FileKind.LOSSLESS and not self.codes_integers:
             return (
                 f"{name}: the data are {dtype}, must be {', '.join(INTEGERS)}: residuals are integers; max_error bounds floats"
             )
         if self.residuals is None:
             return f"{name}: the bundle holds no tables of residuals; export the model again to get them"
-        if kind is FileKind.BOUNDED and dtype in INTEGERS and not (bound.is_integer() and 1 <= bound <= LARGEST_BOUND):
+        if kind is FileKind.BOUNDED and self.codes_integers and not (bound.is_integer() and 1 <= bound <= LARGEST_BOUND):
             return f"max error: got {bound:g}, must be an integer in 1…{LARGEST_BOUND:,} for {dtype}; lossless is 0"
         return ""
 
@@ -123,7 +123,12 @@ class FileModel:
         """The modes of frames in files of a kind."""
         if kind is FileKind.LOSSY:
             return (0,)
-        return (1, 2) if self.spec.dtype in INTEGERS else (3, 4)
+        return (1, 2) if self.codes_integers else (3, 4)
+
+    @property
+    def codes_integers(self) -> bool:
+        """Whether residuals are of the samples themselves; those of floats are of steps on a grid."""
+        return self.spec.dtype in INTEGERS
 
     def samples(self, codes: np.ndarray) -> np.ndarray:
         """What codes [n, units] decode to, [n, inputs] in the data's unit of measure and dtype, the same on every machine."""
@@ -160,91 +165,65 @@ def _decode_codes(model: FileModel, _header: Header, payloads: Sequence[bytes], 
 
 def _encode_prediction(
     model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
-) -> list[bytes]:
-    assert model.residuals is not None
-    return model.residuals.prediction.encode(samples, int(header.bound))
+) -> Sequence[bytes | None]:
+    return _encode_residuals(model, header, samples, None)
 
 
 def _decode_prediction(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
-    assert model.residuals is not None
-    return model.residuals.prediction.decode(payloads, counts, int(header.bound))
+    return _decode_residuals(model, header, payloads, counts, None)
 
 
 def _encode_both(
     model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
 ) -> list[bytes | None]:
-    assert model.residuals is not None
-    y = _cut(model.samples(np.concatenate(codes)), [len(each) for each in codes])
-    rests = model.residuals.corrections.encode(samples, int(header.bound), y)
-    return _joined(model, codes, rests)
+    """The codes of each frame, and its residuals behind them."""
+    rests = _encode_residuals(model, header, samples, _reconstructed(model, codes))
+    coded = rans.encode(model.tables, codes)
+    return [
+        None if rest is None else _CODE_BYTES.pack(len(code)) + code + rest for code, rest in zip(coded, rests, strict=True)
+    ]
 
 
 def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+    coded, rests = _split(payloads)
+    y = _reconstructed(model, rans.decode(model.tables, coded, counts))
+    return _decode_residuals(model, header, rests, counts, y)
+
+
+def _reconstructed(model: FileModel, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """What residuals are beside: the samples of codes, of float data in float64 before they are rounded to the dtype."""
+    decoded = (model.samples if model.codes_integers else model.bases)(np.concatenate(codes))
+    return _cut(decoded, [len(each) for each in codes])
+
+
+def _encode_residuals(
+    model: FileModel, header: Header, samples: Sequence[np.ndarray], y: Sequence[np.ndarray] | None
+) -> Sequence[bytes | None]:
+    """Payloads of residuals beside `y`, or of a prediction alone; None where a frame of floats is on no grid."""
     assert model.residuals is not None
-    codes, rests = _split(payloads)
-    y = _decode_codes(model, header, codes, counts)
-    return model.residuals.corrections.decode(rests, counts, int(header.bound), y)
-
-
-def _encode_scales(
-    model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
-) -> list[bytes | None]:
-    assert model.residuals is not None
-    return _encode_grid(model.residuals.prediction, header, samples, [bases(model.spec)] * len(samples))
-
-
-def _decode_scales(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
-    assert model.residuals is not None
-    around = [bases(model.spec)] * len(counts)
-    return _decode_grid(model.residuals.prediction, header, payloads, counts, around, model.spec.dtype)
-
-
-def _encode_both_steps(
-    model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
-) -> list[bytes | None]:
-    assert model.residuals is not None
-    around = _cut(model.bases(np.concatenate(codes)), [len(each) for each in codes])
-    return _joined(model, codes, _encode_grid(model.residuals.corrections, header, samples, around))
-
-
-def _decode_both_steps(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
-    assert model.residuals is not None
-    codes, rests = _split(payloads)
-    around = _cut(model.bases(np.concatenate(rans.decode(model.tables, codes, counts))), counts)
-    return _decode_grid(model.residuals.corrections, header, rests, counts, around, model.spec.dtype)
-
-
-def _encode_grid(
-    coder: ResidualCoder, header: Header, samples: Sequence[np.ndarray], around: Sequence[np.ndarray]
-) -> list[bytes | None]:
+    coder = model.residuals.prediction if y is None else model.residuals.corrections
+    if model.codes_integers:
+        return coder.encode(samples, int(header.bound), y)
+    around = y or [bases(model.spec)] * len(samples)
     found = [grid.steps_of(each, base, header.bound) for each, base in zip(samples, around, strict=True)]
     streams = iter(coder.encode([each[1] for each in found if each is not None], 0))
     return [None if each is None else bytes((each[0],)) + next(streams) for each in found]
 
 
-def _decode_grid(
-    coder: ResidualCoder,
-    header: Header,
-    payloads: Sequence[bytes],
-    counts: Sequence[int],
-    around: Sequence[np.ndarray],
-    dtype: str,
+def _decode_residuals(
+    model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int], y: Sequence[np.ndarray] | None
 ) -> list[np.ndarray]:
+    assert model.residuals is not None
+    coder = model.residuals.prediction if y is None else model.residuals.corrections
+    if model.codes_integers:
+        return coder.decode(payloads, counts, int(header.bound), y)
     wrong = (i for i, payload in enumerate(payloads) if not payload or payload[0] > grid.HALVINGS)
     refuse({i: f"its step is halved more than {grid.HALVINGS} times" for i in wrong})
+    around = y or [bases(model.spec)] * len(counts)
     steps = coder.decode([payload[1:] for payload in payloads], counts, 0)
-    halved = [payload[0] for payload in payloads]
     return [
-        grid.restored(each, base, header.bound, halvings, dtype)
-        for each, base, halvings in zip(steps, around, halved, strict=True)
-    ]
-
-
-def _joined(model: FileModel, codes: Sequence[np.ndarray], rests: Sequence[bytes | None]) -> list[bytes | None]:
-    """Payloads of codes, each with its residuals behind it."""
-    coded = rans.encode(model.tables, codes)
-    return [
-        None if rest is None else _CODE_BYTES.pack(len(code)) + code + rest for code, rest in zip(coded, rests, strict=True)
+        grid.restored(each, base, header.bound, payload[0], model.spec.dtype)
+        for each, base, payload in zip(steps, around, payloads, strict=True)
     ]
 
 
@@ -271,8 +250,8 @@ MODES: Mapping[int, FrameMode] = {
     0: FrameMode("codes", _encode_codes, _decode_codes),
     1: FrameMode("prediction", _encode_prediction, _decode_prediction),
     2: FrameMode("codes and residuals", _encode_both, _decode_both),
-    3: FrameMode("prediction on a grid", _encode_scales, _decode_scales),
-    4: FrameMode("codes and residuals on a grid", _encode_both_steps, _decode_both_steps),
+    3: FrameMode("prediction on a grid", _encode_prediction, _decode_prediction),
+    4: FrameMode("codes and residuals on a grid", _encode_both, _decode_both),
 }
 """The modes of a frame by number, below 15."""
 
@@ -310,25 +289,15 @@ def decode_frames(
             problems[frame] = str(error)
     decoded: dict[FrameSpan, np.ndarray] = {}
     for mode in dict.fromkeys(payload.mode for payload in payloads.values()):
-        _decode_mode(model, header, {f: each for f, each in payloads.items() if each.mode == mode}, decoded, problems)
+        waiting = [frame for frame in payloads if payloads[frame].mode == mode]
+        while waiting:  # a mode names all of one kind of damage; the other frames are decoded again
+            try:
+                found = MODES[mode].decode(
+                    model, header, [payloads[frame].data for frame in waiting], [frame.samples for frame in waiting]
+                )
+                decoded.update(zip(waiting, found, strict=True))
+                break
+            except DamagedFrames as error:
+                problems.update((waiting[i], f"damaged: {text}") for i, text in error.problems.items())
+                waiting = [frame for frame in waiting if frame not in problems]
     return [decoded[frame] for frame in frames if frame in decoded], problems
-
-
-def _decode_mode(
-    model: FileModel,
-    header: Header,
-    payloads: Mapping[FrameSpan, Payload],
-    decoded: dict[FrameSpan, np.ndarray],
-    problems: dict[FrameSpan, str],
-) -> None:
-    """Decode frames of one mode together; where some are damaged, the others again. A mode names all of one kind of damage."""
-    mode = MODES[next(iter(payloads.values())).mode]
-    while payloads:
-        try:
-            found = mode.decode(model, header, [each.data for each in payloads.values()], [frame.samples for frame in payloads])
-            decoded.update(zip(payloads, found, strict=True))
-            return
-        except DamagedFrames as error:
-            frames = list(payloads)
-            problems.update((frames[i], f"damaged: {text}") for i, text in error.problems.items())
-            payloads = {frame: each for frame, each in payloads.items() if frame not in problems}

@@ -48,16 +48,10 @@ def fit_codec(
 
     `classes`: of the tables of codes, 1 for none. Raises InputError for more than 256, or than there are training samples.
     """
-    codes, scores = [], []
-    for x in _drawn(train, seed, noise):
-        code, y = backend.reconstruct(x)
-        codes.append(code)
-        scores.append(squared_errors(backend.spec.scaling, x, backend.scaled_values(y)).mean(axis=1))
-    if classes == 1:
-        tables = fit(np.concatenate(codes), backend.program.quantization("code").bits)
-    else:
-        tables = fit_code_tables(backend, train, seed, noise, classes=classes)
-    return FittedCodec(tables, _residual_tables(backend, train, seed, noise), TrainingScores.of(np.concatenate(scores)))
+    tables = fit_code_tables(backend, train, seed, noise, classes=classes)
+    reconstructed = ((x, backend.scaled_values(backend.reconstruct(x)[1])) for x in _drawn(train, seed, noise))
+    scores = np.concatenate([squared_errors(backend.spec.scaling, x, y).mean(axis=1) for x, y in reconstructed])
+    return FittedCodec(tables, _residual_tables(backend, train, seed, noise), TrainingScores.of(scores))
 
 
 def fit_code_tables(

@@ -219,7 +219,7 @@ class ClassTables:
     @classmethod
     def from_bytes(cls, data: bytes, source: object) -> ClassTables:
         """The tables that `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
-        body, bits, units = opened(data, VERSION, source)
+        body, bits, units = opened(data, HEADER, MAGIC, VERSION, "frequency tables", source)
         classes, tables = (body[HEADER.size] + 1, body[HEADER.size + 1]) if len(body) > HEADER.size + 1 else (0, 0)
         count, begin = classes * units, HEADER.size + 2
         what = f"{units} units of {bits} bits in {classes} classes, {tables} tables"

@@ -11,11 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .damage import refuse
-from .rans import START, STATE_BYTES, SUM, SUM_BITS, WORD_BITS
+from .rans import START, STATE_BYTES, SUM, SUM_BITS, WORD_BYTES, join_words, put, take
 from .tables import FrequencyTables
-
-_WORD_BYTES = WORD_BITS // 8
-_WORD = (1 << WORD_BITS) - 1
 
 
 def write(frequencies: np.ndarray, starts: np.ndarray) -> list[bytes]:
@@ -25,12 +22,7 @@ def write(frequencies: np.ndarray, starts: np.ndarray) -> list[bytes]:
     leaves = np.zeros(frequencies.shape, bool)
     used = (frequencies < SUM).any(axis=1)
     for i in np.flatnonzero(used)[::-1]:
-        frequency = frequencies[i].astype(np.int64)
-        full = np.greater_equal(state >> (2 * WORD_BITS - SUM_BITS), frequency, leaves[i])
-        left[i] = state & _WORD
-        state = np.where(full, state >> WORD_BITS, state)
-        quotient, remainder = np.divmod(state, frequency)
-        state = (quotient << SUM_BITS) + remainder + starts[i]
+        put(state, frequencies[i].astype(np.int64), starts[i], left[i], leaves[i])
     words = (lane[leave].tobytes() for lane, leave in zip(left.T, leaves.T, strict=True))
     return [int(last).to_bytes(STATE_BYTES, "little") + each for last, each in zip(state, words, strict=True)]
 
@@ -53,39 +45,30 @@ class LaneReader:
         )
         self._sizes = [len(stream) for stream in streams]
         self._state = np.array([int.from_bytes(stream[:STATE_BYTES], "little") for stream in streams], np.int64)
-        padded = [stream[STATE_BYTES:] + bytes(len(stream) % _WORD_BYTES) for stream in streams]
-        self._words = np.frombuffer(b"".join([*padded, bytes(_WORD_BYTES)]), "<u2").astype(np.int64)
-        self._begins = np.cumsum([0, *(len(each) // _WORD_BYTES for each in padded)])[:-1]
+        self._words, self._begins = join_words(streams)
         self._position = self._begins.copy()
 
     def symbols(self, tables: FrequencyTables, units: np.ndarray) -> np.ndarray:
         """The next symbol of each lane, under the table of a unit of its own, int64 [lanes]."""
         slots = self._state & (SUM - 1)
         frequencies, offsets = tables.advances[units, slots].T.astype(np.int64)
-        self._advance(frequencies, offsets)
+        take(self._state, frequencies, offsets, self._words, self._position)
         return tables.symbols[units, slots].astype(np.int64)
 
     def bits(self, counts: np.ndarray) -> np.ndarray:
         """The next number of each lane, of 0…14 bits, equally likely."""
         shifts = SUM_BITS - counts
         slots = self._state & (SUM - 1)
-        self._advance(1 << shifts, slots & (1 << shifts) - 1)
+        take(self._state, 1 << shifts, slots & (1 << shifts) - 1, self._words, self._position)
         return slots >> shifts
 
     def problems(self) -> dict[int, str]:
         """What is wrong with streams that do not end here, by frame."""
         found, used = dict[int, str](), self._position - self._begins
         for i, size, words, state in zip(self._frames, self._sizes, used, self._state, strict=True):
-            consumed = STATE_BYTES + _WORD_BYTES * int(words)
+            consumed = STATE_BYTES + WORD_BYTES * int(words)
             if consumed != size:
                 found[i] = f"{consumed} bytes consumed, must be all {size}"
             elif state != START:
                 found[i] = f"decoding ends in state {state}, must be {START}"
         return found
-
-    def _advance(self, frequencies: np.ndarray, offsets: np.ndarray) -> None:
-        state = frequencies * (self._state >> SUM_BITS) + offsets
-        low = state < START
-        words = self._words.take(self._position, mode="clip")
-        self._state = np.where(low, state << WORD_BITS | words, state)
-        self._position += low

@@ -27,7 +27,7 @@ WORD_BITS = 16
 START = 1 << WORD_BITS
 """The state before the first symbol is encoded and after the last one is decoded; also the least state."""
 STATE_BYTES = 4
-_WORD_BYTES = 2
+WORD_BYTES = 2
 
 # 0-d arrays: numpy converts a Python integer at every call, which costs as much as the call.
 SLOT = np.array(SUM - 1)
@@ -91,7 +91,7 @@ def decode(tables: SymbolTables, payloads: Sequence[bytes], samples: Sequence[in
     refuse(problems)
     order, segments = _plan(samples)
     state = np.array([int.from_bytes(payloads[i][:STATE_BYTES], "little") for i in order], np.int64)
-    words, position = _join_words([payloads[i] for i in order])
+    words, position = join_words([payloads[i] for i in order])
     begins = position.copy()
     blocks = [np.empty((0, tables.width, len(order)), np.uint16)] + [
         tables.decode_block(stop - start, words, position[:lanes], state[:lanes]) for start, stop, lanes in segments
@@ -101,7 +101,7 @@ def decode(tables: SymbolTables, payloads: Sequence[bytes], samples: Sequence[in
         if state[lane] != START:
             problems[i] = f"decoding ends in state {state[lane]}, must be {START}"
             continue
-        consumed = STATE_BYTES + _WORD_BYTES * int(position[lane] - begins[lane])
+        consumed = STATE_BYTES + WORD_BYTES * int(position[lane] - begins[lane])
         symbols = np.concatenate([block[:, :, lane] for block in blocks if lane < block.shape[2]])
         try:
             frames[i] = tables.codes(symbols, payloads[i], consumed)
@@ -148,11 +148,11 @@ def words_of(left: np.ndarray, leaves: np.ndarray) -> list[bytes]:
     return [left[:, :, lane][leaves[:, :, lane]].tobytes() for lane in range(left.shape[2])]
 
 
-def _join_words(payloads: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def join_words(payloads: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """The words of all payloads, int64, and where those of each begin; a word past the end is another payload's or 0."""
-    padded = [payload[STATE_BYTES:] + bytes(len(payload) % _WORD_BYTES) for payload in payloads]
-    words = np.frombuffer(b"".join([*padded, bytes(_WORD_BYTES)]), "<u2").astype(np.int64)
-    return words, np.cumsum([0, *(len(each) // _WORD_BYTES for each in padded)], dtype=np.int64)[:-1]
+    padded = [payload[STATE_BYTES:] + bytes(len(payload) % WORD_BYTES) for payload in payloads]
+    words = np.frombuffer(b"".join([*padded, bytes(WORD_BYTES)]), "<u2").astype(np.int64)
+    return words, np.cumsum([0, *(len(each) // WORD_BYTES for each in padded)], dtype=np.int64)[:-1]
 
 
 def with_raw_values(

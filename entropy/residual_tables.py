@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from tiedae.compress.errors import FormatError
 from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec
 
 from .grid import LARGEST
 from .residuals import ResidualCoder, fit_residuals
+from .tables import opened, signed
 
 MAGIC = b"TAEP"
 VERSION = 2
 TRAINING_STEPS = (1 / 128, 1 / 32, 1 / 8, 1 / 2)
 """Steps that float samples' tables are fitted to, in parts of the root mean squared error of the reconstruction."""
 _HEADER = struct.Struct("<4sBI")
-_CHECKSUM = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
@@ -30,20 +28,12 @@ class ResidualTables:
 
     def to_bytes(self) -> bytes:
         prediction = self.prediction.to_bytes()
-        body = _HEADER.pack(MAGIC, VERSION, len(prediction)) + prediction + self.corrections.to_bytes()
-        return body + _CHECKSUM.pack(zlib.crc32(body))
+        return signed(_HEADER.pack(MAGIC, VERSION, len(prediction)) + prediction + self.corrections.to_bytes())
 
     @classmethod
     def from_bytes(cls, spec: SampleSpec, data: bytes, source: object) -> ResidualTables:
         """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
-        if len(data) < _HEADER.size + _CHECKSUM.size or data[: len(MAGIC)] != MAGIC:
-            raise FormatError(f"{source}: not a file of residuals' tables")
-        _, version, size = _HEADER.unpack_from(data)
-        if version != VERSION:
-            raise FormatError(f"{source}: residuals' tables of version {version}, this tiedae reads version {VERSION}")
-        body, checksum = data[: -_CHECKSUM.size], _CHECKSUM.unpack(data[-_CHECKSUM.size :])[0]
-        if zlib.crc32(body) != checksum:
-            raise FormatError(f"{source}: damaged: the checksum is not that of its bytes")
+        body, size = opened(data, _HEADER, MAGIC, VERSION, "residuals' tables", source)
         parts = body[_HEADER.size :][:size], body[_HEADER.size + size :]
         return cls(*(ResidualCoder.from_bytes(spec.kind, spec.shape, coded_dtype(spec.dtype), part, source) for part in parts))
 
@@ -64,17 +54,9 @@ def fit_tables(spec: SampleSpec, samples: np.ndarray, y: np.ndarray, per_frame: 
         return ResidualTables(prediction, fit_residuals(spec.kind, spec.shape, samples, per_frame, y))
     whole = samples[: max(1, len(samples) // per_frame) * per_frame].astype(np.float64)
     error = float(np.sqrt(np.mean(np.square(whole - y[: len(whole)])))) or 1.0
+    steps = (_steps(whole - base, error) for base in (bases(spec), y[: len(whole)]))
     return ResidualTables(
-        *(
-            fit_residuals(
-                spec.kind,
-                spec.shape,
-                np.concatenate([_steps(whole - base, error * part) for part in TRAINING_STEPS]),
-                min(per_frame, len(whole)),
-                bounds=(0,),
-            )
-            for base in (bases(spec), y[: len(whole)])
-        )
+        *(fit_residuals(spec.kind, spec.shape, each, min(per_frame, len(whole)), bounds=(0,)) for each in steps)
     )
 
 
@@ -83,5 +65,7 @@ def bases(spec: SampleSpec) -> np.ndarray:
     return np.asarray(spec.scaling.offset, np.float64)
 
 
-def _steps(distances: np.ndarray, step: float) -> np.ndarray:
-    return np.clip(np.rint(distances / step), -LARGEST, LARGEST).astype(np.int16)
+def _steps(distances: np.ndarray, error: float) -> np.ndarray:
+    """Distances in each of the `TRAINING_STEPS` of an error, one behind the other, int16."""
+    steps = [np.clip(np.rint(distances / (error * part)), -LARGEST, LARGEST) for part in TRAINING_STEPS]
+    return np.concatenate(steps).astype(np.int16)

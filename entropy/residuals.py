@@ -20,7 +20,8 @@ from .contexts import ALONE, ContextTree, grow
 from .damage import DamagedFrames, refuse
 from .lanes import LaneReader, write
 from .predictors import TAPS, features_of, fit_start_weights, frames_of, open_predictor, streams_of, within
-from .tables import RAW_BITS, SUM, SUM_BITS, FrequencyTables, fit_counts
+from .rans import RAW_BITS, SUM, SUM_BITS, least_bits
+from .tables import FrequencyTables, fit_counts
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
 
 T = TypeVar("T")
@@ -60,7 +61,8 @@ class ContextTables:
     def least_bits(self) -> float:
         """Bits by which a residual lengthens a stream at least, above 0; docs/format.md, "Bounds", derives it."""
         tokens, escapes = self.tables.frequencies[:, :-1], self.tables.frequencies[:, -1]
-        return min(_least_growth(int(tokens.max())), _least_growth(int(escapes.max())) + _least_growth(SUM >> RAW_BITS))
+        token, escape, raw = least_bits(np.array([tokens.max(), escapes.max(), SUM >> RAW_BITS])).tolist()
+        return min(token, escape + raw)
 
     def to_bytes(self) -> bytes:
         return _HEADER.pack(_MAGIC, *self.weights.tolist()) + self.tree.to_bytes() + self.tables.to_bytes()
@@ -77,10 +79,6 @@ class ContextTables:
             return cls(np.array(weights, np.int16), tree, tables)
         except InputError as error:
             raise FormatError(f"{source}: damaged: {error}") from None
-
-
-def _least_growth(frequency: int) -> float:
-    return math.log2(0.8 * (frequency + 4 * SUM) / (4 * frequency + 1))
 
 
 @dataclass(frozen=True)
@@ -333,11 +331,8 @@ def fit_residuals(
     if kind != "images":
         fine = [bound for bound in chosen if bound <= span >> _FINE_OCTAVE]
         weights = fit_start_weights((x - base).reshape(len(x), -1), fine)
-    return _fitted(ResidualCoder(kind, shape, dtype, ContextTables(weights, ALONE, _any_token())), x, base, chosen)
-
-
-def _any_token() -> FrequencyTables:
-    return FrequencyTables(BITS, np.array([[0] * (1 << BITS) + [SUM]], np.uint16))
+    any_token = FrequencyTables(BITS, np.array([[0] * (1 << BITS) + [SUM]], np.uint16))
+    return _fitted(ResidualCoder(kind, shape, dtype, ContextTables(weights, ALONE, any_token)), x, base, chosen)
 
 
 def _fitted(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[int, ...]) -> ResidualCoder:

@@ -6,6 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError, InputError
@@ -153,7 +154,7 @@ class FrequencyTables:
     @classmethod
     def from_bytes(cls, data: bytes, source: object) -> FrequencyTables:
         """The tables that `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
-        body, bits, units = opened(data, VERSION, source)
+        body, bits, units = opened(data, HEADER, MAGIC, VERSION, "frequency tables", source)
         if bits not in CODE_BITS or len(body) - HEADER.size < units * len(_NO_CODES):
             raise FormatError(f"{source}: damaged: {units} units of {bits} bits in {len(data)} bytes")
         try:
@@ -174,21 +175,24 @@ def require_codes(codes: np.ndarray, units: int, bits: int, source: str) -> None
         raise DataError(f"{right} in 0…{2**bits - 1}, of {bits} bits, got {codes.max()}")
 
 
-def opened(data: bytes, version: int, source: object) -> tuple[bytes, int, int]:
-    """All but the checksum of a file of tables of this version, its bits and units; FormatError for others."""
-    if data[: len(MAGIC)] != MAGIC or len(data) < HEADER.size + _CHECKSUM.size:
-        raise FormatError(f"{source}: not a file of frequency tables")
-    _, found, bits, units = HEADER.unpack_from(data)
+def opened(data: bytes, header: struct.Struct, magic: bytes, version: int, what: str, source: object) -> tuple[Any, ...]:
+    """All but the checksum of a file that `signed` made, and the fields of its header behind magic and version.
+
+    `what`: the file's kind, in words. FormatError, which starts with `source`, for others.
+    """
+    if data[: len(magic)] != magic or len(data) < header.size + _CHECKSUM.size:
+        raise FormatError(f"{source}: not a file of {what}")
+    _, found, *fields = header.unpack_from(data)
     if found != version:
-        raise FormatError(f"{source}: frequency tables of version {found}, this tiedae reads version {version}")
-    body, (checksum,) = data[: -_CHECKSUM.size], _CHECKSUM.unpack(data[-_CHECKSUM.size :])
-    if checksum != zlib.crc32(body):
+        raise FormatError(f"{source}: {what} of version {found}, this tiedae reads version {version}")
+    body = data[: -_CHECKSUM.size]
+    if signed(body) != data:
         raise FormatError(f"{source}: damaged: the checksum is not that of its bytes")
-    return body, bits, units
+    return body, *fields
 
 
 def signed(body: bytes) -> bytes:
-    """A file of tables: these bytes and their checksum."""
+    """These bytes and their checksum."""
     return body + _CHECKSUM.pack(zlib.crc32(body))
 
 

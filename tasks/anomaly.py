@@ -15,7 +15,7 @@ from tiedae.bundle.error_limit import FRACTION, ErrorLimit
 from tiedae.bundle.task_results import AnomalyResult, Detection, LabelFlags, Scorer
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import BATCH
-from tiedae.codec.detection import integer_errors
+from tiedae.codec.detector import integer_errors
 from tiedae.compress.data import Samples, choose
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import is_normal, normal_rows

@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 from tiedae.bundle.fidelity import Fidelity, fit_text
 from tiedae.bundle.results import Fit
-from tiedae.codec.appending import last_whole
 from tiedae.codec.codec import Codec, bundle_of, open_bundle
 from tiedae.codec.container import (
     SAMPLES_PER_FRAME,
@@ -33,7 +32,7 @@ from tiedae.codec.container import (
     scan,
 )
 from tiedae.codec.frames import MODES, FileModel
-from tiedae.codec.streams import LISTED, Reader, StreamEncoder, require_frames
+from tiedae.codec.streams import LISTED, Reader, StreamEncoder, last_whole, require_frames
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic, held, open_regular, require_replaceable, write_atomic
 from tiedae.compress.records import Record

@@ -9,7 +9,7 @@ from textwrap import wrap
 import numpy as np
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.container import SAMPLES_PER_FRAME, FileKind
-from tiedae.codec.detection import integer_errors
+from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
 from tiedae.compress.errors import InputError

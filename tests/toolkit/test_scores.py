@@ -14,7 +14,7 @@ from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.codec import load
-from tiedae.codec.detection import integer_errors
+from tiedae.codec.detector import integer_errors
 from tiedae.export.kinds import Kind
 from tiedae.export.targets import read_model
 from tiedae.run_artifacts import load_measured, load_source

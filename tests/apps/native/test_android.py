@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.model import NativeModel
-from tiedae.codec.detection import integer_errors
+from tiedae.codec.detector import integer_errors
 from tiedae.codec.streams import Reader
 from tiedae.compress.errors import TiedaeError
 from tiedae.export.c.samples import DataUnit

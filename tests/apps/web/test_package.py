@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiedae.codec.container import FileKind
-from tiedae.codec.detection import integer_errors
+from tiedae.codec.detector import integer_errors
 from tiedae.codec.streams import Reader, StreamDecoder, StreamEncoder
 from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.rounding import FORMS

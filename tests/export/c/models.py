@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import structs
 from tiedae.apps.c.golden import GoldenSamples, golden_samples
 from tiedae.codec.backends import ProgramBackend
-from tiedae.codec.detection import integer_errors
+from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.codec.backends import ProgramBackend
-from tiedae.codec.detection import integer_errors
+from tiedae.codec.detector import integer_errors
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.tasks import ScoreKind
