@@ -167,7 +167,7 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[Scorer, Sc
         own = 1 / np.maximum(np.square(errors(train)).mean(axis=0), scoring.scale**2) if scoring.weights else 1.0
         return lambda x: real_scores(scoring.kind, errors(apply(x)), own)
 
-    scores[PCA] = score_of(lambda scaled: pca.encode(scaled) @ pca.components.T + pca.mean - scaled)
+    scores[PCA] = score_of(lambda scaled: pca.decode(pca.encode(scaled)) - scaled)
     scores[MEAN] = score_of(lambda scaled: exported.mean - scaled)
     if find_spec("sklearn") is None:
         skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {TITLES[FOREST]}", str(missing("sklearn"))))

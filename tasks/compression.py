@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
-from tiedae.bundle.fidelity import MEASURES, Fidelity
+from tiedae.bundle.fidelity import MEASURES
 from tiedae.bundle.task_results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.frames import FileModel
 from tiedae.codec.streams import Reader, StreamEncoder
-from tiedae.compress.data import choose
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
-from .ssim import has_ssim, ssim
+from .ssim import ssim_of
 
 MAX_SAMPLES = 2_000
 MAX_VALUES = 1 << 21
@@ -45,22 +43,12 @@ class _Rates:
     exported: Exported
     samples: np.ndarray = field(repr=False)
 
-    @cached_property
-    def fidelity(self) -> Fidelity:
-        return Fidelity.of_splits(self.exported.data)
-
     def point(self, coder: Coder, size: int, decoded: np.ndarray, setting: str = "", chosen: Chosen = "") -> RatePoint:
         """The point of a file of `size` bytes that decodes to samples [n, inputs] in the data's unit of measure and dtype."""
-        found = self.fidelity.measure(self.samples, self.exported.data.scaling.apply(decoded))
-        similarity = self._ssim(decoded) if chosen or coder == TIED else None
+        data, fidelity = self.exported.data, self.exported.fidelity
+        found = fidelity.measure(self.samples, data.scaling.apply(decoded))
+        similarity = ssim_of(data.spec, fidelity.peak, self.samples, decoded) if chosen or coder == TIED else None
         return RatePoint(coder, chosen, size, 8 * size / self.samples.size, found.mse, found.value, similarity, setting)
-
-    def _ssim(self, decoded: np.ndarray) -> float | None:
-        spec, peak = self.exported.data.spec, self.fidelity.peak
-        if spec.kind != "images" or not peak or not has_ssim(spec.shape):
-            return None
-        x, y = (values.reshape(-1, *spec.shape) for values in (self.samples, decoded))
-        return ssim(x, y, peak)
 
     def tied(self) -> tuple[RatePoint, np.ndarray]:
         """Our file, and what it decodes to."""
@@ -74,12 +62,14 @@ class _Rates:
     def pca(self, skipped: list[Skipped]) -> Iterator[tuple[RatePoint, np.ndarray]]:
         """The points of the curve of PCA, and what each file decodes to."""
         spec, scaling = self.exported.data.spec, self.exported.data.scaling
-        train, held = self._training()
+        train, other, chosen = self.exported.held_apart(HELD_SAMPLES, 5, TRAINING_SAMPLES)
         if problem := no_pca(spec.inputs, len(train)):
             skipped.append(Skipped(Kind.TASK, Why.LIMITED, "PCA", problem))
             return
-        choice = PcaChoice(scaling.apply(train), scaling.apply(held))
-        bits = self._bits(held)
+        held = other.take(chosen)
+        choice = PcaChoice(scaling.apply(self.exported.data.train.take(train)), scaling.apply(held))
+        assert self.exported.tables is not None
+        bits = self.exported.tables.cross_entropy(self.exported.backend.encode(held)) / len(held)
         for rate in RATES:
             coder = choice.at(rate * bits)
             if coder is None:
@@ -91,24 +81,6 @@ class _Rates:
             size = file_bytes(coder.tables, codes, spec.inputs * np.dtype(spec.dtype).itemsize)
             decoded = scaling.invert(coder.decode(codes), spec.dtype)
             yield self.point("pca", size, decoded, coder.setting, "bits" if rate == 1 else ""), decoded
-
-    def _training(self) -> tuple[np.ndarray, np.ndarray]:
-        """Training samples, and those to choose on: of the validation set, else training samples that are kept apart."""
-        data, seed = self.exported.data, self.exported.recipe.data.seed
-        train, held = np.arange(len(data.train)), data.validation
-        if held is None:
-            held = data.train
-            chosen = choose(held, min(HELD_SAMPLES, len(held) // 5), seed)
-            train = np.setdiff1d(train, chosen)
-        else:
-            chosen = choose(held, HELD_SAMPLES, seed)
-        train = np.sort(np.random.default_rng(seed).permutation(train)[:TRAINING_SAMPLES])
-        return data.train.take(train), held.take(chosen)
-
-    def _bits(self, samples: np.ndarray) -> float:
-        """Bits per sample of our codes."""
-        assert self.exported.tables is not None
-        return self.exported.tables.cross_entropy(self.exported.backend.encode(samples)) / len(samples)
 
     def images(self, error: float, skipped: list[Skipped]) -> Iterator[RatePoint]:
         """Image formats at several qualities, and at the least whose error is at most `error`."""

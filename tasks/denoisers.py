@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 
 import numpy as np
 from tiedae.compress.sample_spec import Kind, SampleSpec
+
+from .neighbourhoods import Pca
 
 EXTRA = 'pip install "tiedae[tasks]"'
 COMPONENTS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -39,14 +41,6 @@ class Selection:
     def deviation(self) -> float:
         """The standard deviation of the noise."""
         return float(np.sqrt(np.mean(np.square(self.noisy - self.clean))))
-
-    @cached_property
-    def components(self) -> tuple[np.ndarray, np.ndarray]:
-        """The mean of the training samples [inputs] and their principal components [inputs, inputs], largest first."""
-        mean = self.train.mean(axis=0, dtype=np.float64)
-        centred = self.train - mean
-        _, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-        return mean, vectors[:, ::-1]
 
 
 Denoise = Callable[[np.ndarray], np.ndarray]
@@ -88,12 +82,8 @@ def _median(selection: Selection) -> Iterator[tuple[str, Denoise]]:
 
     axes = min(len(selection.shape), 2)
     for size in (3, 5, 7):
-        window = (1, *[size] * axes, *[1] * (len(selection.shape) - axes))
-
-        def run(x: np.ndarray, window: tuple[int, ...] = window) -> np.ndarray:
-            return median_filter(x.reshape(-1, *selection.shape), size=window, mode="nearest").reshape(len(x), -1)
-
-        yield "×".join([str(size)] * axes), run
+        window = (*[size] * axes, *[1] * (len(selection.shape) - axes))
+        yield "×".join([str(size)] * axes), _each(selection.shape, partial(median_filter, size=window, mode="nearest"))
 
 
 def _wavelet(selection: Selection) -> Iterator[tuple[str, Denoise]]:
@@ -106,12 +96,9 @@ def _wavelet(selection: Selection) -> Iterator[tuple[str, Denoise]]:
         if levels == 0:  # longer than the samples
             continue
         for factor in (0.5, 0.75, 1.0, 1.5):
-            sigma = factor * selection.deviation
-
-            def run(image: np.ndarray, wavelet: str = wavelet, sigma: float = sigma, levels: int = levels) -> np.ndarray:
-                return denoise_wavelet(image, sigma, wavelet, wavelet_levels=levels, channel_axis=axis)
-
-            yield f"{wavelet}, σ {sigma:.3g}", _each(selection.shape, run)
+            options = {"sigma": factor * selection.deviation, "wavelet": wavelet, "wavelet_levels": levels}
+            run = partial(denoise_wavelet, **options, channel_axis=axis)
+            yield f"{wavelet}, σ {options['sigma']:.3g}", _each(selection.shape, run)
 
 
 def _nl_means(selection: Selection) -> Iterator[tuple[str, Denoise]]:
@@ -120,31 +107,17 @@ def _nl_means(selection: Selection) -> Iterator[tuple[str, Denoise]]:
     axis = -1 if len(selection.shape) == 3 else None
     for patch in (3, 5, 7):
         for factor in (0.1, 0.2, 0.3, 0.4, 0.6):
-            h = factor * selection.deviation
-
-            def run(image: np.ndarray, patch: int = patch, h: float = h) -> np.ndarray:
-                return denoise_nl_means(image, patch, 7, h, sigma=selection.deviation, fast_mode=True, channel_axis=axis)
-
-            yield f"patches of {patch}, h {h:.3g}", _each(selection.shape, run)
+            options = {"patch_size": patch, "patch_distance": 7, "h": factor * selection.deviation}
+            run = partial(denoise_nl_means, **options, sigma=selection.deviation, fast_mode=True, channel_axis=axis)
+            yield f"patches of {patch}, h {options['h']:.3g}", _each(selection.shape, run)
 
 
 def _pca(selection: Selection) -> Iterator[tuple[str, Denoise]]:
-    mean, vectors = selection.components
-    for count in (each for each in COMPONENTS if each < len(mean)):
-        basis = vectors[:, :count]
-
-        def run(x: np.ndarray, basis: np.ndarray = basis) -> np.ndarray:
-            return (mean + (x - mean) @ basis @ basis.T).astype(np.float32)
-
-        yield f"{count} components", run
-
-
-def neighbours_of(kind: Kind, shape: Sequence[int]) -> Kind:
-    """What the values of a sample are to a denoiser: pixels, neighbours in time, or columns that are no neighbours.
-
-    Bytes in one axis may be columns of a table, and nothing here filters more than two axes and channels.
-    """
-    return "table" if kind == "images" and len(shape) not in (2, 3) else kind
+    inputs = selection.train.shape[1]
+    pca = Pca.fit(selection.train, inputs)
+    for count in (each for each in COMPONENTS if each < inputs):
+        first = Pca(pca.mean, pca.components[:, :count])
+        yield f"{count} components", lambda x, first=first: first.decode(first.encode(x)).astype(np.float32)
 
 
 def _mean(selection: Selection) -> Iterator[tuple[str, Denoise]]:
@@ -153,8 +126,11 @@ def _mean(selection: Selection) -> Iterator[tuple[str, Denoise]]:
 
 
 def denoisers_of(spec: SampleSpec) -> Mapping[str, Denoiser]:
-    """Those for samples of this kind and shape."""
-    kind = neighbours_of(spec.kind, spec.shape)
+    """Those for samples of this kind and shape.
+
+    Bytes in one axis may be columns of a table, and nothing here filters more than two axes and channels.
+    """
+    kind = "table" if spec.kind == "images" and len(spec.shape) not in (2, 3) else spec.kind
     return {name: denoiser for name, denoiser in DENOISERS.items() if kind in denoiser.kinds}
 
 

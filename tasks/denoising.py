@@ -9,23 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.error_limit import DECIBELS
-from tiedae.bundle.fidelity import Fidelity
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
 from tiedae.bundle.verdict import Criterion
-from tiedae.compress.data import choose
 from tiedae.compress.errors import RecipeError
-from tiedae.compress.noise import Noise, noisy_samples
+from tiedae.compress.noise import Noise, noise_of, noisy_samples
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .compression import squared_errors
 from .denoisers import EXTRA, PCA_SAMPLES, Selection, denoisers_of
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
-from .ssim import has_ssim, ssim
+from .ssim import ssim_of
 
 MAX_SAMPLES = 2_000
 """Maximum number of test samples; non-local means takes milliseconds for each."""
@@ -43,15 +40,13 @@ class _CleanSamples:
     exported: Exported
     clean: np.ndarray
 
-    @cached_property
-    def fidelity(self) -> Fidelity:
-        return Fidelity.of_splits(self.exported.data)
-
     def row(self, method: str, level: float | None, y: np.ndarray, noisy: Denoised | None, setting: str = "") -> Denoised:
         """The row of an output, float32 [n, inputs] in scaled values; `noisy`: the input's."""
-        fit = self.fidelity.measure(self.clean, y)
+        spec, fidelity = self.exported.data.spec, self.exported.fidelity
+        fit = fidelity.measure(self.clean, y)
         gain = 10 * math.log10(noisy.mse / fit.mse) if noisy is not None and noisy.mse > 0 and fit.mse > 0 else None
-        return Denoised(method, level, fit.mse, fit.measure, fit.unit, fit.value, gain, self._ssim(y), setting)
+        similarity = ssim_of(spec, fidelity.peak, self.clean, spec.scaling.invert(y, np.float64))
+        return Denoised(method, level, fit.mse, fit.measure, fit.unit, fit.value, gain, similarity, setting)
 
     def input(self, level: float | None, given: np.ndarray) -> Denoised:
         """The row of the noisy samples themselves, [n, inputs] in the data's unit of measure."""
@@ -61,13 +56,6 @@ class _CleanSamples:
     def errors(self, y: np.ndarray) -> np.ndarray:
         """The squared error of each sample, not scaled, float64 [n]; `y`: float32 [n, inputs] in scaled values."""
         return squared_errors(self.clean, self.exported.data.scaling.invert(y, np.float64))
-
-    def _ssim(self, y: np.ndarray) -> float | None:
-        spec, peak = self.exported.data.spec, self.fidelity.peak
-        if spec.kind != "images" or not peak or not has_ssim(spec.shape):
-            return None
-        x, y = (values.reshape(-1, *spec.shape) for values in (self.clean, spec.scaling.invert(y, np.float64)))
-        return ssim(x, y, peak)
 
 
 def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[float] = FACTORS) -> TaskMeasurement:
@@ -138,24 +126,12 @@ def at_level(exported: Exported, clean: np.ndarray, level: float) -> np.ndarray:
 def selection(exported: Exported) -> Selection:
     """What the baselines are fitted and chosen on: training samples, and validation samples (else other training samples)."""
     data, recipe = exported.data, exported.recipe
-    train, held = np.arange(len(data.train)), data.validation
-    if held is None:
-        held = data.train
-        chosen = choose(held, min(SELECTION_SAMPLES, len(held) // 2), recipe.data.seed)
-        train = np.setdiff1d(train, chosen)
-    else:
-        chosen = choose(held, SELECTION_SAMPLES, recipe.data.seed)
-    train = np.sort(np.random.default_rng(recipe.data.seed).permutation(train)[:PCA_SAMPLES])
-    clean = held.wanted.take(chosen)
-    noisy = held.take(chosen) if held.clean is not None else _validation_noise(exported, clean)
+    train, held, chosen = exported.held_apart(SELECTION_SAMPLES, 2, PCA_SAMPLES)
+    clean, noise = held.wanted.take(chosen), noise_of(recipe.train.noise, data.train)
+    drawn = noisy_samples(clean, data.train, noise, [recipe.data.seed, *b"validation"])
+    noisy = drawn if held.clean is None else held.take(chosen)
     apply = data.scaling.apply
     return Selection(apply(data.train.wanted.take(train)), apply(noisy), apply(clean), data.spec.shape)
-
-
-def _validation_noise(exported: Exported, clean: np.ndarray) -> np.ndarray:
-    noise, train = exported.recipe.train.noise, exported.data.train
-    corruption = None if noise is None else Noise.of(noise, train)
-    return noisy_samples(clean, train, corruption, [exported.recipe.data.seed, *b"validation"])
 
 
 def _baselines(exported: Exported, x: np.ndarray) -> tuple[dict[str, tuple[str, np.ndarray]], list[Skipped]]:

@@ -14,8 +14,7 @@ from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle, task_file
 from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
-from tiedae.bundle.task_results import Estimate
-from tiedae.bundle.verdict import TITLES, Criterion, LayerUse, MethodComparison, Verdict, findings
+from tiedae.bundle.verdict import TITLES, LayerUse, MethodComparison, Verdict, findings
 from tiedae.codec.backends import BATCH, ProgramBackend, program_of
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import FormatError, InputError
@@ -24,7 +23,7 @@ from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.interpreter import execute
 from tiedae.program.tensors import flat
 
-from .ranking import LEVEL, Ranked, average_precision, resamples, roc_auc
+from .ranking import Ranked, average_precision, estimates, roc_auc
 from .row import Contest, Statistic, TaskMeasurement
 
 RESAMPLES = 1000
@@ -116,25 +115,20 @@ def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
     if not names:
         return ()
     statistics = [_statistic(contest, values) for values in contest.arrays["figures"]]
-    whole = np.array([statistic(None) for statistic in statistics])
-    groups = np.zeros(len(contest.own), bool) if contest.anomalous is None else contest.anomalous
-    drawn = np.array([[statistic(weights) for statistic in statistics] for weights in resamples(groups, seed, RESAMPLES)])
-    low, high = np.quantile(_gains(criterion, drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    gains = [Estimate(*map(float, each)) for each in zip(_gains(criterion, whole), low, high, strict=True)]
-    ours, *theirs = whole.tolist()
+    ours, *theirs = (statistic(None) for statistic in statistics)
+
+    def gains(weights: np.ndarray | None) -> list[float]:
+        own, *others = (statistic(weights) for statistic in statistics)
+        return [criterion.sign * (own - other) for other in others]
+
     areas: list[tuple[float, float] | None] = [None] * len(names)
     if contest.anomalous is not None:
         own, *others = (average_precision(*Ranked.of(each, contest.anomalous).counts()) for each in contest.arrays["figures"])
         areas = [(own, other) for other in others]
     return tuple(
         MethodComparison(name, criterion, ours, value, gain, contest.settings.get(name, ""), area)
-        for name, value, gain, area in zip(names, theirs, gains, areas, strict=True)
+        for name, value, gain, area in zip(names, theirs, estimates(gains, contest.groups, seed, RESAMPLES), areas, strict=True)
     )
-
-
-def _gains(criterion: Criterion, values: np.ndarray) -> np.ndarray:
-    """Figures [..., 1 + baselines], the program's first → how much better it is than each baseline."""
-    return criterion.sign * (values[..., :1] - values[..., 1:])
 
 
 def _statistic(contest: Contest, values: np.ndarray) -> Statistic:

@@ -20,7 +20,7 @@ from tiedae.compress.numbers import number
 from tiedae.compress.tasks import task_kind
 from tiedae.export.kinds import Kind, Skipped, Why
 
-from .ranking import LEVEL, resamples
+from .ranking import estimates
 from .row import Contest, HeldFigure, TaskMeasurement
 from .table import TASKS
 
@@ -47,13 +47,15 @@ def loss_checks(contest: Contest, held: Sequence[HeldFigure], limits: VerifyConf
     """A check of each figure that the contest has."""
     pairs = [(figure, pair) for figure in held if (pair := figure.pair(contest)) is not None]
     statistics = [[figure.statistic(contest, values.astype(np.float32)) for values in pair] for figure, pair in pairs]
-    groups = np.zeros(len(contest.own), bool) if contest.anomalous is None else contest.anomalous
-    drawn = [[[of(weights) for of in both] for both in statistics] for weights in resamples(groups, seed, RESAMPLES)]
-    for i, (figure, _) in enumerate(pairs):
-        ours, theirs = (statistic(None) for statistic in statistics[i])
-        losses = figure.sign * np.array([theirs - ours for ours, theirs in (each[i] for each in drawn)])
-        low, high = (np.quantile(losses, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + 0.0).tolist()
-        lost, most = figure.sign * (theirs - ours) + 0.0, figure.most(limits)
+
+    def losses(weights: np.ndarray | None) -> list[float]:
+        drawn = zip(pairs, statistics, strict=True)
+        return [figure.sign * (theirs(weights) - ours(weights)) + 0.0 for (figure, _), (ours, theirs) in drawn]
+
+    found = estimates(losses, contest.groups, seed, RESAMPLES) if pairs else ()
+    for (figure, _), both, loss in zip(pairs, statistics, found, strict=True):
+        ours, theirs = (statistic(None) for statistic in both)
+        lost, low, high, most = loss.value, loss.low, loss.high, figure.most(limits)
         text = f"{figure.title} {number(ours)}, Keras float {number(theirs)}: {number(lost)} lost"
         text += f", 95 % interval {number(low)} to {number(high)}, on {len(contest.own):,} test samples"
         yield Check(Kind.QUALITY, lost <= most or low <= 0, lost, f"<= {most:g} beyond noise", text, detail=figure.title)

@@ -105,6 +105,10 @@ class Pca:
         """Codes of x [n, inputs], float64 [n, units]."""
         return (x - self.mean) @ self.components
 
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """What codes [n, units] stand for, float64 [n, inputs]."""
+        return self.mean + codes @ self.components.T
+
 
 def nearest(distances: np.ndarray, count: int) -> np.ndarray:
     """The columns of the `count` smallest distances of each row [n, m], int64 [n, count], in no order."""

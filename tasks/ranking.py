@@ -77,7 +77,7 @@ def detection(method: Scorer, scores: np.ndarray, flags: np.ndarray, anomalous: 
         counts = ranked.counts(weights)
         return [roc_auc(*counts), average_precision(*counts), f1(flags, anomalous, weights)]
 
-    return Detection(method, *_estimates(figures, anomalous, seed))
+    return Detection(method, *estimates(figures, anomalous, seed))
 
 
 def by_label(
@@ -92,19 +92,21 @@ def by_label(
         if odd and not anomalous.all():
             chosen = own | ~anomalous
             ranked = Ranked.of(scores[chosen], anomalous[chosen])
-            (area,) = _estimates(lambda weights, ranked=ranked: [roc_auc(*ranked.counts(weights))], anomalous[chosen], seed)
+            (area,) = estimates(lambda weights, ranked=ranked: [roc_auc(*ranked.counts(weights))], anomalous[chosen], seed)
         rows.append(LabelFlags(label_text(label), not odd, int(own.sum()), int(flags[own].sum()), area))
     return tuple(rows)
 
 
-def _estimates(statistics: Callable[[np.ndarray | None], list[float]], anomalous: np.ndarray, seed: int) -> list[Estimate]:
-    """Statistics of weighted samples with their intervals."""
-    drawn = np.array([statistics(weights) for weights in resamples(anomalous, seed)])
+def estimates(
+    statistics: Callable[[np.ndarray | None], list[float]], anomalous: np.ndarray, seed: int, count: int = RESAMPLES
+) -> list[Estimate]:
+    """Statistics of weighted samples with their intervals of `count` resamples; all statistics are of the same draws."""
+    drawn = np.array([statistics(weights) for weights in _resamples(anomalous, seed, count)])
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return [Estimate(*each) for each in zip(statistics(None), low.tolist(), high.tolist(), strict=True)]
 
 
-def resamples(anomalous: np.ndarray, seed: int, count: int = RESAMPLES) -> Iterator[np.ndarray]:
+def _resamples(anomalous: np.ndarray, seed: int, count: int) -> Iterator[np.ndarray]:
     """How often each sample is drawn, float64 [n], for each of `count` resamples; anomalous and other samples apart."""
     rng = np.random.default_rng(seed)
     groups = [group for group in (np.flatnonzero(anomalous), np.flatnonzero(~anomalous)) if len(group)]

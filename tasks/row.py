@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from tiedae.bundle.error_limit import FRACTION, ErrorLimit
+from tiedae.bundle.fidelity import Fidelity
 from tiedae.bundle.task_results import TaskResult
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import Backend, ProgramBackend
@@ -54,6 +55,21 @@ class Exported:
         return self.files or self.backend
 
     @cached_property
+    def fidelity(self) -> Fidelity:
+        return Fidelity.of_splits(self.data)
+
+    def held_apart(self, held: int, part: int, train: int) -> tuple[np.ndarray, Samples, np.ndarray]:
+        """At most `train` training samples by index, and at most `held` of others to choose settings on: (samples, indices).
+
+        Those are of the validation set, else 1 / `part` of the training samples at most, which are then left out of the first.
+        """
+        data, seed, rest = self.data, self.recipe.data.seed, np.arange(len(self.data.train))
+        samples = data.validation or data.train
+        chosen = choose(samples, held if data.validation else min(held, len(samples) // part), seed)
+        rest = rest if data.validation else np.setdiff1d(rest, chosen)
+        return np.sort(np.random.default_rng(seed).permutation(rest)[:train]), samples, chosen
+
+    @cached_property
     def mean(self) -> np.ndarray:
         """The mean of the training samples, what the model shall give, float64 [inputs], scaled: the least baseline."""
         train = self.data.train.wanted
@@ -79,6 +95,11 @@ class Contest:
     keras: np.ndarray | None = None
     alarms: np.ndarray | None = None
     keras_alarms: np.ndarray | None = None
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Bool [n], by which the samples of a bootstrap are drawn apart."""
+        return np.zeros(len(self.own), bool) if self.anomalous is None else self.anomalous
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

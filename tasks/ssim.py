@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from tiedae.compress.sample_spec import SampleSpec
 
 SIDE = 7
 K1, K2 = 0.01, 0.03
@@ -17,6 +18,13 @@ K1, K2 = 0.01, 0.03
 def has_ssim(shape: Sequence[int]) -> bool:
     """Whether samples of a shape are images, (h, w) or (h, w, channels), of at least one window."""
     return len(shape) in (2, 3) and min(shape[:2]) >= SIDE
+
+
+def ssim_of(spec: SampleSpec, peak: float | None, x: np.ndarray, y: np.ndarray) -> float | None:
+    """The mean SSIM of samples [n, inputs]; None for those that have none."""
+    if spec.kind != "images" or not peak or not has_ssim(spec.shape):
+        return None
+    return ssim(spec.shaped(x, False), spec.shaped(y, False), peak)
 
 
 def ssim(x: np.ndarray, y: np.ndarray, peak: float) -> float:

@@ -167,6 +167,11 @@ def test_the_best_number_of_components_and_step_are_chosen() -> None:
     assert choice.at(1e4) is None and choice.at(1e-3) is None
 
 
+def fitted_and_held(exported: Exported) -> tuple[np.ndarray, np.ndarray]:
+    train, samples, chosen = exported.held_apart(compression.HELD_SAMPLES, 5, compression.TRAINING_SAMPLES)
+    return exported.data.train.take(train), samples.take(chosen)
+
+
 def test_pca_is_chosen_without_the_test_set(images: Exported, measured: TaskMeasurement) -> None:
     """Another test set leaves the choice as it is; another validation set does not."""
     point = chosen(result_of(measured))["pca"]
@@ -178,16 +183,15 @@ def test_pca_is_chosen_without_the_test_set(images: Exported, measured: TaskMeas
     few = dataclasses.replace(data.validation, rows=data.validation.rows[:8])
     other = dataclasses.replace(images, data=dataclasses.replace(data, validation=few))
     assert chosen(result_of(compression.measure(other)))["pca"].setting != point.setting
-    rates = compression._Rates(dataclasses.replace(images, data=dataclasses.replace(data, validation=None)), np.empty((0, 144)))
-    train, held = rates._training()
+    train, held = fitted_and_held(dataclasses.replace(images, data=dataclasses.replace(data, validation=None)))
     assert len(held) == len(data.train) // 5 and not {row.tobytes() for row in train} & {row.tobytes() for row in held}
 
 
 def test_pca_is_fitted_to_some_samples_and_chosen_on_others(images: Exported, measured: TaskMeasurement) -> None:
     """Chosen on the samples that it is fitted to, it has other components or another step."""
-    rates = compression._Rates(images, np.empty((0, 144)))
-    train, held = rates._training()
-    apply, bits = images.data.scaling.apply, rates._bits(held)
+    train, held = fitted_and_held(images)
+    assert images.tables is not None
+    apply, bits = images.data.scaling.apply, images.tables.cross_entropy(images.backend.encode(held)) / len(held)
     right, wrong = (coders.PcaChoice(apply(train), apply(on)).at(bits) for on in (held, train))
     point = chosen(result_of(measured))["pca"]
     assert right is not None and point.setting == right.setting
