@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tiedae.compress.data import Dataset, extremes
+from tiedae.compress.data import Dataset
 from tiedae.compress.sample_spec import Kind
 from tiedae.compress.scaling import Scaling
 
@@ -54,7 +54,7 @@ class Fidelity:
         """Create it for samples; the peak is the range of the training data."""
         peak = None
         if splits.kind == "images":
-            low, high = (0, 255) if splits.train.dtype == np.uint8 else extremes(splits.train)
+            low, high = (0, 255) if splits.train.dtype == np.uint8 else splits.train.extent
             peak = float(np.max(high)) - float(np.min(low))
         return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak)
 

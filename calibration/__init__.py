@@ -6,9 +6,9 @@ Names are imported on first use: observers and calibration files need no TensorF
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .calibration_file import CalibratedTensor, Calibration, Fingerprint, read_calibration, write_calibration
+from .calibration_file import Calibration, read_calibration, write_calibration
 from .histogram import Grid, Histogram
-from .observers import OBSERVERS, Entropy, MeanSquared, MinMax, MovingAverage, Observer, Percentile, PerUnit
+from .observers import OBSERVERS, Entropy, MeanSquared, MinMax, MovingAverage, Percentile, PerUnit
 from .representative import Representative, representative
 
 if TYPE_CHECKING:
@@ -17,16 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OBSERVERS",
-    "CalibratedTensor",
     "Calibration",
     "Entropy",
-    "Fingerprint",
     "Grid",
     "Histogram",
     "MeanSquared",
     "MinMax",
     "MovingAverage",
-    "Observer",
     "PerUnit",
     "Percentile",
     "Representative",

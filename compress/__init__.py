@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from .config import (
     ClusterConfig,
-    CodecConfig,
     DataConfig,
     ExportConfig,
     PruneConfig,
     QuantizeConfig,
     Recipe,
-    SearchConfig,
     TrainConfig,
     VerifyConfig,
 )
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder
     from .clustering import cluster
     from .kernel import TiedKernel
-    from .layers import TiedDense, TiedDenseTranspose
     from .pruning import prune
     from .quantizers import QuantizationSpec
     from .symmetries import balance_code, interleave, shrink
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckError",
     "ClusterConfig",
-    "CodecConfig",
     "DataConfig",
     "DataError",
     "Dataset",
@@ -56,10 +52,7 @@ __all__ = [
     "RecipeError",
     "Samples",
     "Scaling",
-    "SearchConfig",
     "TiedAutoencoder",
-    "TiedDense",
-    "TiedDenseTranspose",
     "TiedKernel",
     "TiedaeError",
     "TrainConfig",
@@ -77,8 +70,6 @@ __all__ = [
 _LAZY = {
     "QuantizationSpec": "quantizers",
     "TiedAutoencoder": "autoencoder",
-    "TiedDense": "layers",
-    "TiedDenseTranspose": "layers",
     "TiedKernel": "kernel",
     "Training": "train",
     "balance_code": "symmetries",

@@ -80,14 +80,8 @@ class TiedAutoencoder(TiedNetwork):
                 raise InputError(
                     f"fit: {', '.join(given)} beside a Dataset; it takes epochs, batch_size, learning_rate, noise, rate, train"
                 )
-            settings = {
-                "epochs": epochs,
-                "batch_size": batch_size,
-                "learning_rate": learning_rate,
-                "noise": noise,
-                "rate": rate,
-            }
-            return self._fit_dataset(x, train, settings, verbose)
+            settings = {"learning_rate": learning_rate, "noise": noise, "rate": rate}
+            return self._fit_dataset(x, train, settings | {"epochs": epochs, "batch_size": batch_size}, verbose)
         if any(each is not None for each in (learning_rate, noise, rate, train)):
             raise InputError(
                 "fit: learning_rate, noise, rate and train are for a Dataset; for arrays, compile(optimizer=…) sets the rate, "
@@ -108,7 +102,9 @@ class TiedAutoencoder(TiedNetwork):
     def train_step(self, data: Any) -> Any:
         """Keras' step, with `x` as `y` where none is given, and what quantized kernels ask for after an update."""
         logs = super().train_step(_with_y(data))
-        self.after_update()
+        for kernel in self.kernels:
+            if kernel.granularity is not None:
+                kernel.clip_outliers()
         return logs
 
     def test_step(self, data: Any) -> Any:
@@ -260,11 +256,9 @@ def _history(model: tf_keras.Model, records: Sequence[Any]) -> tf_keras.callback
     history = tf_keras.callbacks.History()
     history.set_model(model)
     history.epoch = [record["epoch"] - 1 for record in records]
-    history.history = {"loss": [record["loss"] for record in records]}
-    if records and "validation_loss" in records[0]:
-        history.history["val_loss"] = [record["validation_loss"] for record in records]
-    if records and "bits" in records[0]:
-        history.history["bits"] = [record["bits"] for record in records]
+    for key, name in {"loss": "loss", "validation_loss": "val_loss", "bits": "bits"}.items():
+        if key == "loss" or (records and key in records[0]):
+            history.history[name] = [record[key] for record in records]
     return history
 
 

@@ -116,8 +116,11 @@ class Samples:
 
     @cached_property
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest value of each feature, in the data's unit of measure; computed on first use, in chunks."""
-        return extremes(self)
+        """Minimum and maximum of each feature in the data's unit of measure, float64 [inputs] each, in chunks; cached."""
+        low, high = np.full(self.inputs, np.inf), np.full(self.inputs, -np.inf)
+        for _, chunk in self.chunks():
+            low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
+        return low, high
 
     @cached_property
     def sha256(self) -> str:
@@ -157,7 +160,7 @@ def fit_scaling(
         return Scaling()
     if rule == "byte" and samples.dtype == np.uint8:
         return Scaling("byte", 0.0, 255.0)
-    low, high = extremes(samples)
+    low, high = samples.extent
     if rule == "byte":
         if low.min() < 0 or high.max() > 255:
             got = f"has values from {low.min():g} to {high.max():g}"
@@ -369,14 +372,6 @@ def _is_mapped(values: np.ndarray | None) -> bool:
             return True
         values = values.base if isinstance(values.base, np.ndarray) else None
     return False
-
-
-def extremes(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum of each feature in the data's unit of measure, float64 [inputs] each."""
-    low, high = np.full(samples.inputs, np.inf), np.full(samples.inputs, -np.inf)
-    for _, chunk in samples.chunks():
-        low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
-    return low, high
 
 
 def mean_input(samples: Samples) -> np.ndarray:

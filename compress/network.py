@@ -84,21 +84,17 @@ class TiedNetwork(tf_keras.Model):
 
         Raises InputError, naming the array, for other shapes and for values that are not finite; RecipeError for an activation.
         """
-        weights = weights_of(kernels, encoder_biases, decoder_biases)
-        units = weights.widths[1:]
-        chosen = (*["relu"] * (len(units) - 1), "linear") if activations is None else tuple(activations)
-        require(len(chosen) == len(units), "activations", list(chosen), f"{len(units)}, one per kernel")
-        biased = weights.encoder is not None
+        matrices, biases = weights_of(kernels, encoder_biases, decoder_biases)
+        chosen = (*["relu"] * (len(matrices) - 1), "linear") if activations is None else tuple(activations)
+        require(len(chosen) == len(matrices), "activations", list(chosen), f"{len(matrices)}, one per kernel")
         layers = [
-            {"units": count, "activation": function, "use_bias": biased} for count, function in zip(units, chosen, strict=True)
+            {"units": matrix.shape[1], "activation": function, "use_bias": bool(biases)}
+            for matrix, function in zip(matrices, chosen, strict=True)
         ]
-        model = cls(
-            ModelConfig(layers, output_activation, weights.widths[0]),  # pyright: ignore[reportArgumentType]
-            seed=seed,
-        )
-        arrays = {kernel.name: values for kernel, values in zip(model.kernels, weights.kernels, strict=True)}
-        biases = (*(weights.encoder or ()), *(weights.decoder or ()))
-        arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(model.stack, biases, strict=biased)}
+        config = ModelConfig(layers, output_activation, len(matrices[0]))  # pyright: ignore[reportArgumentType]
+        model = cls(config, seed=seed)
+        arrays = {f"kernel_{i}": matrix for i, matrix in enumerate(matrices)}
+        arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(model.stack, biases, strict=bool(biases))}
         model.restore(arrays)
         return model
 
@@ -107,15 +103,10 @@ class TiedNetwork(tf_keras.Model):
             raise NotBuiltError(f"{name}: the model is not built; state inputs=, or let fit see data first")
         raise AttributeError(f"{type(self).__name__} has no attribute {name}")
 
-    @property
-    def has_variables(self) -> bool:
-        """Whether the number of inputs is known."""
-        return self.config.size > 0
-
     def build_for(self, shape: Shape) -> None:
         """Create the variables for samples of `shape`; nothing where they are there. Raises InputError where it has no values,
         and is not known before."""
-        if self.has_variables:
+        if self.config.size:
             return
         if not math.prod(shape):
             raise InputError("the model is not built, and the data do not say how many values a sample has; state inputs=")
@@ -280,12 +271,6 @@ class TiedNetwork(tf_keras.Model):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         memo[id(self)] = other = self.copy()
         return other
-
-    def after_update(self) -> None:
-        """What quantized kernels ask for after an update of Keras' own loop."""
-        for kernel in self.kernels:
-            if kernel.granularity is not None:
-                kernel.clip_outliers()
 
     def save_weights(self, *_: Any, **__: Any) -> None:
         """Refused: Keras' format stores no masks, quantizers and ties."""

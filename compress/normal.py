@@ -32,22 +32,15 @@ def measured_rows(count: int, normal: np.ndarray | None) -> np.ndarray:
     return np.arange(count) if normal is None or not normal.any() else np.flatnonzero(normal)
 
 
-def normal_samples(samples: Samples, normal: Sequence[Label], source: str) -> Samples:
-    """The samples with these labels; all where `normal` is empty.
+def normal_only(data: Dataset, normal: Sequence[Label], source: str = "data") -> Dataset:
+    """The same data with training and validation samples of these labels alone, all where `normal` is empty; the test stays.
 
-    Raises DataError, naming the source, where there are no labels, or none of one that is stated.
+    Raises DataError, naming the source, where there are no labels, or no training sample of one that is stated.
     """
     if not normal:
-        return samples
-    require_occurring(samples.labels, normal, "task.normal", source, "training sample")
-    return with_labels(samples, normal)
-
-
-def normal_only(data: Dataset, normal: Sequence[Label], source: str = "data") -> Dataset:
-    """The same data with training and validation samples of these labels alone, as `normal_samples`; the test samples stay."""
-    if not normal:
         return data
-    train = normal_samples(data.train, normal, source)
+    require_occurring(data.train.labels, normal, "task.normal", source, "training sample")
+    train = with_labels(data.train, normal)
     if data.validation is None or data.validation.labels is None:
         return replace(data, train=train)
     held = with_labels(data.validation, normal)

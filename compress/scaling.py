@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from .errors import DataError
-from .records import Record, decode, plain, require
+from .records import Record, require
 
 Rule = Literal["none", "byte", "minmax", "standard", "capped"]
 LARGEST_REACH = 12.0
@@ -95,12 +95,3 @@ class Scaling(Record, frozen=True):
         """Raise DataError unless the last axis has one entry per scale: a single one would broadcast."""
         if isinstance(self.scale, tuple) and x.shape[-1:] != (len(self.scale),):
             raise DataError(f"scaling: got values of shape {list(x.shape)}, must be [..., {len(self.scale)}], one per feature")
-
-    def to_json(self) -> dict[str, Any]:
-        """`{"rule", "offset", "scale"}` for the manifest; numbers, or lists of one number per feature."""
-        return plain(self)
-
-    @classmethod
-    def from_json(cls, written: object) -> Scaling:
-        """The exact inverse of `to_json`; FormatError for anything else."""
-        return decode(cls, written, "scaling")

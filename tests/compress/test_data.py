@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress.data import Dataset, Samples, Scaling, check_samples, fit_scaling, kind_of, scales_per_feature
 from tiedae.compress.errors import DataError, RecipeError
+from tiedae.compress.records import decode, plain
 from tiedae.compress.scaling import LARGEST_REACH
 from tiedae.compress.splitting import epoch_order
 
@@ -33,7 +34,7 @@ def test_floats_come_back_and_the_written_rule_is_the_rule(x, rule, per_feature,
     scaling = fit_scaling(rule, Samples(x), per_feature=per_feature, output_activation=output)
     back = scaling.invert(scaling.apply(x), np.float32)
     np.testing.assert_allclose(back, x, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(x).max()))
-    assert Scaling.from_json(json.loads(json.dumps(scaling.to_json()))) == scaling
+    assert decode(Scaling, json.loads(json.dumps(plain(scaling))), "scaling") == scaling
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiedae.compress.data import Samples, fit_scaling
+from tiedae.compress.records import plain
 from tiedae.report.samples import is_image
 
 RUNTIMES = {"litert-xnnpack": "XNNPACK", "litert-reference": "reference kernels", "ort-cpu": "CPUExecutionProvider"}
@@ -56,7 +57,7 @@ def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64,
         "code.f32": rng.normal(size=(samples, 5)).astype(np.float32),
         "y.f32": y.astype(np.float32),
     }
-    data = {"source": "toy.npy", "inputs": inputs, "shape": list(shape), "dtype": dtype, "scaling": scaling.to_json()}
+    data = {"source": "toy.npy", "inputs": inputs, "shape": list(shape), "dtype": dtype, "scaling": plain(scaling)}
     data |= {"kind": "images" if is_image(shape) else "record", "train": 9000, "validation": 0, "test": 1000}
     data |= {"sha256": "12" * 32}
     manifest = {

@@ -83,7 +83,7 @@ def written_bundle(make_parts, make_program, folder, dtype, scaling, signatures,
     masks = {name: np.ones((kernel.inputs, kernel.units), bool) for name, kernel in programs.fused.kernels.items()}
     manifest |= {"kernels": plain(describe_kernels(programs.fused, masks))}
     manifest["recipe"]["export"] = {**manifest["recipe"].get("export", {}), "scaled": scaled}
-    manifest["data"] |= {"shape": [20], "dtype": x.dtype.name, "scaling": scaling.to_json()}
+    manifest["data"] |= {"shape": [20], "dtype": x.dtype.name, "scaling": plain(scaling)}
     manifest["tensors"] = plain({name: programs.fused.quantization(name) for name in ("x", "code", "y")})
     write_files(folder, files | {"manifest.json": json.dumps(manifest).encode()})
     manifest["files"] = plain(describe_files(folder, files, scaled=file_io.scaled))

@@ -121,7 +121,7 @@ def test_what_is_exact_says_so_and_is_json() -> None:
     json.dumps(plain(row), allow_nan=False)
 
 
-DATA = {"kind": "table", "columns": ["a", "b"], "label": None, "peak": None, "inputs": 2, "scaling": Scaling().to_json()}
+DATA = {"kind": "table", "columns": ["a", "b"], "label": None, "peak": None, "inputs": 2, "scaling": plain(Scaling())}
 DATA |= {"source": "a.csv", "shape": [2], "dtype": "float32", "train": 8, "validation": 0, "test": 2, "sha256": 64 * "0"}
 
 
