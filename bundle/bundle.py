@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tiedae.compress.archive import pack_npz, unpack_npz
+from tiedae.compress.archive import pack_npz, sha256_of, unpack_npz
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError, FormatError, InputError
 from tiedae.compress.files import read_regular, write_atomic
@@ -200,7 +200,7 @@ class Bundle:
     ) -> np.ndarray:
         candidates = [arrays[name]] if name in arrays else _stored(contents, stated.shape)
         for values in candidates:
-            if (values.shape, manifests.sha256_of(values)) == (stated.shape, stated.sha256):
+            if (values.shape, sha256_of(values)) == (stated.shape, stated.sha256):
                 return values
         raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 from tiedae.compress.affine import Quantization
+from tiedae.compress.archive import sha256_of
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import ExportError, FormatError, RecipeError
 from tiedae.compress.files import read_regular
@@ -303,11 +303,6 @@ class Manifest(Record, frozen=True, kw_only=True):
     def io_of(self, precision: str) -> FileIO:
         """`x` and `y` of the files of a precision."""
         return self.io if precision == Precision.INT8 else self.io.floats
-
-
-def sha256_of(values: np.ndarray) -> str:
-    """sha256 (hex) of an array's values, little-endian, in C order; a kernel is [inputs, units]."""
-    return hashlib.sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
 def describe_kernels(

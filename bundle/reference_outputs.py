@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from tiedae.compress.archive import sha256_of
 from tiedae.export.model_file import Contents, oriented
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.interpreter import Conversion, execute, program_input
 from tiedae.program.operations import Operation
 from tiedae.program.program import Program, Tensor
-
-from .manifest import sha256_of
 
 TRACED_SAMPLES = 256
 """Number of samples compared per operation and per layer."""

@@ -6,7 +6,6 @@ Enums and names identify a row; its texts are for people and never parsed. JSON 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.compress.files import read_regular
+from tiedae.compress.keys import NonNegative
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
 from tiedae.export.kinds import Kind, Lost, Maker, Precision, Skipped, Stage
@@ -29,7 +29,6 @@ FILE = "metrics.json"
 REFERENCES: Mapping[str, str] = {"program": "the integer program", "keras": "Keras", "float program": "the float program"}
 """Display names of references; a runtime's is its own name."""
 Count = Annotated[int, Meta(ge=0)]
-Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
 
 class Check(Record, frozen=True):
@@ -92,9 +91,9 @@ class Parity(Record, frozen=True):
     count: Count = 0
     differing: Count = 0
     max_lsb: Count = 0
-    max_abs: Amount = 0.0
-    mean_abs: Amount = 0.0
-    full_scale: Amount = 0.0
+    max_abs: NonNegative = 0.0
+    mean_abs: NonNegative = 0.0
+    full_scale: NonNegative = 0.0
     sqnr_db: float | None = None
     cosine: float | None = None
     atol: float | None = None
@@ -186,8 +185,8 @@ class LayerError(Record, frozen=True):
     runtime: str
     reference: str
     count: Count
-    rms: Amount
-    max_abs: Amount
+    rms: NonNegative
+    max_abs: NonNegative
     mean: float
     file: str = ""
     layout: str = ""
@@ -200,7 +199,7 @@ class Column(Record, frozen=True):
 
     name: str
     r2: float | None
-    rmse: Amount
+    rmse: NonNegative
 
 
 class Fit(Record, frozen=True):
@@ -232,13 +231,13 @@ class Quality(Record, frozen=True):
 
     title: str
     stage: Stage
-    error: Amount
+    error: NonNegative
     fidelity: Fit | None = None
     precision: Precision | None = None
     file: str = ""
     runtime: str = ""
     provider: str = ""
-    noise: Amount | None = None
+    noise: NonNegative | None = None
 
 
 class Alarms(Record, frozen=True):

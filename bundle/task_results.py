@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Literal
 
 from msgspec import Meta
-from tiedae.compress.keys import Count, Positive
+from tiedae.compress.keys import Count, NonNegative, Positive
 from tiedae.compress.records import Record
 from tiedae.compress.tasks import NoiseKind, ScoreKind
 
@@ -17,7 +16,6 @@ Method = Literal["int8", "float", "pca", "umap"]
 Scorer = Literal["int8", "float", "pca", "isolation-forest", "mean"]
 """What gives anomaly scores: the integer program, the float model, baselines."""
 Bytes = Annotated[int, Meta(ge=1)]
-Amount = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 INPUT, PROGRAM, KERAS = "input", "int8", "float"
 TIED = "tied"
 Coder = Literal["tied", "pca", "jpeg", "webp", "avif"]
@@ -37,8 +35,8 @@ class RatePoint(Record, frozen=True):
     coder: Coder
     chosen: Chosen
     bytes: Bytes
-    bits: Amount
-    mse: Amount
+    bits: NonNegative
+    mse: NonNegative
     value: float | None
     ssim: float | None = None
     setting: str = ""
@@ -49,7 +47,7 @@ class LosslessSize(Record, frozen=True):
 
     coder: str
     bytes: Bytes
-    bits: Amount
+    bits: NonNegative
 
 
 class CompressionResult(Record, frozen=True, tag="compression", tag_field="kind"):
@@ -113,7 +111,7 @@ class AnomalyResult(Record, frozen=True, tag="anomaly", tag_field="kind"):
 
     score: ScoreKind
     quantile: float
-    threshold: Amount
+    threshold: NonNegative
     held_out: Positive
     samples: Positive
     alarms: Count
@@ -144,7 +142,7 @@ class Denoised(Record, frozen=True):
 
     method: str
     level: float | None
-    mse: Amount
+    mse: NonNegative
     measure: Measure
     unit: str
     value: float | None

@@ -136,24 +136,20 @@ class Verdict(Record, frozen=True):
         return next(row for row in self.layers if row.layer == name)
 
 
+Find = Callable[[Verdict, TaskResult | None], Iterator[Finding]]
+
+
 @dataclass(frozen=True)
 class Rule:
     """`find`: the findings of one reason, in a verdict without any and the task's result. `sentence`: one of them in words."""
 
-    find: Callable[[Verdict, TaskResult | None], Iterator[Finding]]
+    find: Find
     sentence: Callable[[Finding, Verdict], str]
 
 
-def _worse(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
-    for row in verdict.comparisons:
-        if row.gain.high < 0:
-            yield Finding(Reason.WORSE, row.baseline, row.ours, row.theirs)
-
-
-def _no_better(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
-    for row in verdict.comparisons:
-        if row.gain.low <= 0 <= row.gain.high:
-            yield Finding(Reason.NO_BETTER, row.baseline, row.ours, row.theirs)
+def _compared(reason: Reason, holds: Callable[[MethodComparison], bool]) -> Find:
+    """A finding for each comparison of which this holds."""
+    return lambda verdict, _: (Finding(reason, row.baseline, row.ours, row.theirs) for row in verdict.comparisons if holds(row))
 
 
 def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
@@ -161,10 +157,8 @@ def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
         yield Finding(Reason.CONSTANT, "y")
 
 
-def _little(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
-    row = verdict.against("mean")
-    if row is not None and row.criterion is Criterion.MSE and row.better and row.ours > LITTLE * row.theirs:
-        yield Finding(Reason.LITTLE, row.baseline, row.ours, row.theirs)
+def _keeps_little(row: MethodComparison) -> bool:
+    return row.baseline == "mean" and row.criterion is Criterion.MSE and row.better and row.ours > LITTLE * row.theirs
 
 
 def _dead(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
@@ -271,9 +265,9 @@ def _chance_text(finding: Finding, verdict: Verdict) -> str:
 RULES: Mapping[Reason, Rule] = {
     Reason.CONSTANT: Rule(_constant, _constant_text),
     Reason.BELOW_CHANCE: Rule(_below_chance, _chance_text),
-    Reason.WORSE: Rule(_worse, _worse_text),
-    Reason.NO_BETTER: Rule(_no_better, _no_better_text),
-    Reason.LITTLE: Rule(_little, _little_text),
+    Reason.WORSE: Rule(_compared(Reason.WORSE, lambda row: row.gain.high < 0), _worse_text),
+    Reason.NO_BETTER: Rule(_compared(Reason.NO_BETTER, lambda row: row.gain.low <= 0 <= row.gain.high), _no_better_text),
+    Reason.LITTLE: Rule(_compared(Reason.LITTLE, _keeps_little), _little_text),
     Reason.ALARM_RATE: Rule(_alarm_rate, _alarm_text),
     Reason.DEAD_UNITS: Rule(_dead, _dead_text),
 }

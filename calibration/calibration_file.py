@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from msgspec import Meta, field
+from tiedae.compress.archive import sha256_of
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import read_regular, write_atomic
 from tiedae.compress.keys import Count, Fraction
@@ -55,8 +55,8 @@ class Fingerprint(Record, frozen=True):
             model.config.output_activation,
             model.kernels[0].granularity,
             tuple(kernel.bits for kernel in model.kernels),
-            {kernel.name: _sha256(kernel.masked().numpy()) for kernel in model.kernels},
-            {layer.tensor_name: _sha256(layer.bias.numpy()) for layer in layers if layer.bias is not None},
+            {kernel.name: sha256_of(kernel.masked().numpy()) for kernel in model.kernels},
+            {layer.tensor_name: sha256_of(layer.bias.numpy()) for layer in layers if layer.bias is not None},
             model.config.interleave,
         )
 
@@ -195,10 +195,6 @@ def read_calibration(path: Path) -> Calibration:
         return Calibration.from_json(read_regular(path), path)
     except FileNotFoundError:
         raise FormatError(f"{path}: no such calibration; `tiedae calibrate` makes one") from None
-
-
-def _sha256(values: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
 
 
 def _plain(value: object) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from tiedae.compress.archive import sha256_of
 from tiedae.compress.data import Samples, choose
 from tiedae.compress.errors import DataError
 from tiedae.compress.noise import noise_of, pairs
@@ -37,7 +37,7 @@ class Representative:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(np.ascontiguousarray(self.inputs, "<f4").tobytes()).hexdigest()
+        return sha256_of(self.inputs)
 
     def take(self, positions: np.ndarray | slice) -> Representative:
         """The samples at these positions."""

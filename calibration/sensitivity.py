@@ -90,17 +90,17 @@ def sensitivity(
         raise DataError("sensitivity: the float model reconstructs these samples exactly; there is no error to compare with")
     kernels = [kernel.name for kernel in model.kernels]
     activations = [name for name in names if "." not in name and name not in kernels]
-    rows = []
-    for change, each in levels.items():
-        for place in activations if change == "activation bits" else kernels:
-            for level in each:
-                error = _error(model, x, _only(place, CHANGES[change], level))
-                rows.append(SensitivityRow(change, place, level, error, reference))
-    return tuple(rows)
 
+    def changed(change: str, place: str, level: float) -> float:
+        function = CHANGES[change]
+        return _error(model, x, lambda name, v: function(v, level).astype(np.float32) if name == place else v)
 
-def _only(place: str, change: Change, level: float) -> Callable[[str, np.ndarray], np.ndarray]:
-    return lambda name, values: change(values, level).astype(np.float32) if name == place else values
+    return tuple(
+        SensitivityRow(change, place, level, changed(change, place, level), reference)
+        for change, each in levels.items()
+        for place in (activations if change == "activation bits" else kernels)
+        for level in each
+    )
 
 
 def _error(model: TiedAutoencoder, x: np.ndarray, replace: Callable[[str, np.ndarray], np.ndarray]) -> float:

@@ -68,13 +68,15 @@ class Codec:
         single = codes.shape == self.code.shape
         codes = codes[None] if single else codes
         self.code.require(codes, "codes")
-        y = self._map(codes, self._decoded, (self.spec.inputs,), self.spec.dtype)
+        decode, samples = self.backend.decode, self.backend.samples
+        y = self._map(codes, lambda part: samples(decode(part)), (self.spec.inputs,), self.spec.dtype)
         return self.spec.shaped(y, single)
 
     def reconstruct(self, x: Any) -> np.ndarray:
         """Samples → the samples that their codes decode to, in the data's shape, unit and dtype."""
         flat, single = self.spec.flatten(x)
-        y = self._map(flat, self._reconstructed, (self.spec.inputs,), self.spec.dtype)
+        reconstruct, samples = self.backend.reconstruct, self.backend.samples
+        y = self._map(flat, lambda part: samples(reconstruct(part)[1]), (self.spec.inputs,), self.spec.dtype)
         return self.spec.shaped(y, single)
 
     @property
@@ -228,12 +230,6 @@ class Codec:
         if self.bundle is None:
             raise InputError(f"{self.name}: a model archive has no frequency tables; .tae files need a bundle")
         return FileModel.of(self.bundle, self.backend if isinstance(self.backend, ProgramBackend) else None)
-
-    def _decoded(self, codes: np.ndarray) -> np.ndarray:
-        return self.backend.samples(self.backend.decode(codes))
-
-    def _reconstructed(self, x: np.ndarray) -> np.ndarray:
-        return self.backend.samples(self.backend.reconstruct(x)[1])
 
     def _errors(self, x: np.ndarray) -> np.ndarray:
         if self.detector is None:

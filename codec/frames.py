@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,53 +141,36 @@ class FileModel:
 
 @dataclass(frozen=True)
 class FrameMode:
-    """How a frame holds its samples.
-
-    `encode`: samples [n, inputs] and codes [n, units] of each frame → payloads, None where it cannot hold a frame. `decode`:
-    payloads and numbers of samples → the samples of each frame, [n, inputs] in the data's dtype; DamagedFrames for payloads
-    that `encode` does not make.
-    """
+    """How a frame holds its samples: by `codes`, by `residuals` of a prediction, or by codes and the residuals beside them."""
 
     name: str
-    encode: Callable[[FileModel, Header, Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[bytes | None]]
-    decode: Callable[[FileModel, Header, Sequence[bytes], Sequence[int]], list[np.ndarray]]
+    codes: bool
+    residuals: bool
 
+    def encode(
+        self, model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
+    ) -> Sequence[bytes | None]:
+        """Samples [n, inputs] and codes [n, units] of each frame → payloads, None where it cannot hold a frame."""
+        coded = rans.encode(model.tables, codes) if self.codes else []
+        if not self.residuals:
+            return coded
+        rests = _encode_residuals(model, header, samples, _reconstructed(model, codes) if self.codes else None)
+        if not self.codes:
+            return rests
+        sized = (_CODE_BYTES.pack(len(code)) + code for code in coded)
+        return [None if rest is None else code + rest for code, rest in zip(sized, rests, strict=True)]
 
-def _encode_codes(
-    model: FileModel, _header: Header, _samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
-) -> list[bytes]:
-    return rans.encode(model.tables, codes)
+    def decode(self, model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
+        """Payloads and numbers of samples → the samples of each frame, [n, inputs] in the data's dtype.
 
-
-def _decode_codes(model: FileModel, _header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
-    return _cut(model.samples(np.concatenate(rans.decode(model.tables, payloads, counts))), counts)
-
-
-def _encode_prediction(
-    model: FileModel, header: Header, samples: Sequence[np.ndarray], _codes: Sequence[np.ndarray]
-) -> Sequence[bytes | None]:
-    return _encode_residuals(model, header, samples, None)
-
-
-def _decode_prediction(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
-    return _decode_residuals(model, header, payloads, counts, None)
-
-
-def _encode_both(
-    model: FileModel, header: Header, samples: Sequence[np.ndarray], codes: Sequence[np.ndarray]
-) -> list[bytes | None]:
-    """The codes of each frame, and its residuals behind them."""
-    rests = _encode_residuals(model, header, samples, _reconstructed(model, codes))
-    coded = rans.encode(model.tables, codes)
-    return [
-        None if rest is None else _CODE_BYTES.pack(len(code)) + code + rest for code, rest in zip(coded, rests, strict=True)
-    ]
-
-
-def _decode_both(model: FileModel, header: Header, payloads: Sequence[bytes], counts: Sequence[int]) -> list[np.ndarray]:
-    coded, rests = _split(payloads)
-    y = _reconstructed(model, rans.decode(model.tables, coded, counts))
-    return _decode_residuals(model, header, rests, counts, y)
+        Raises DamagedFrames for payloads that `encode` does not make.
+        """
+        if not self.residuals:
+            return _cut(model.samples(np.concatenate(rans.decode(model.tables, payloads, counts))), counts)
+        if not self.codes:
+            return _decode_residuals(model, header, payloads, counts, None)
+        coded, rests = _split(payloads)
+        return _decode_residuals(model, header, rests, counts, _reconstructed(model, rans.decode(model.tables, coded, counts)))
 
 
 def _reconstructed(model: FileModel, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -247,11 +230,11 @@ def _split(payloads: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 MODES: Mapping[int, FrameMode] = {
-    0: FrameMode("codes", _encode_codes, _decode_codes),
-    1: FrameMode("prediction", _encode_prediction, _decode_prediction),
-    2: FrameMode("codes and residuals", _encode_both, _decode_both),
-    3: FrameMode("prediction on a grid", _encode_prediction, _decode_prediction),
-    4: FrameMode("codes and residuals on a grid", _encode_both, _decode_both),
+    0: FrameMode("codes", codes=True, residuals=False),
+    1: FrameMode("prediction", codes=False, residuals=True),
+    2: FrameMode("codes and residuals", codes=True, residuals=True),
+    3: FrameMode("prediction on a grid", codes=False, residuals=True),
+    4: FrameMode("codes and residuals on a grid", codes=True, residuals=True),
 }
 """The modes of a frame by number, below 15."""
 

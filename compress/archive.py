@@ -108,6 +108,11 @@ def _safetensors(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     return json.loads(written["__metadata__"][_METADATA]), arrays
 
 
+def sha256_of(values: np.ndarray) -> str:
+    """sha256 (hex) of an array's values, little-endian, in C order; a kernel is [inputs, units]."""
+    return hashlib.sha256(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
 def _sha256(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
     """Digest of the header and of the names, dtypes, shapes and values of the arrays."""
     digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())

@@ -6,10 +6,11 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec
 
 from .grid import LARGEST
-from .residuals import ResidualCoder, fit_residuals
+from .residuals import ContextTables, ResidualCoder, fit_residuals
 from .tables import opened, signed
 
 MAGIC = b"TAEP"
@@ -27,15 +28,19 @@ class ResidualTables:
     corrections: ResidualCoder
 
     def to_bytes(self) -> bytes:
-        prediction = self.prediction.to_bytes()
-        return signed(_HEADER.pack(MAGIC, VERSION, len(prediction)) + prediction + self.corrections.to_bytes())
+        prediction = self.prediction.part.to_bytes()
+        return signed(_HEADER.pack(MAGIC, VERSION, len(prediction)) + prediction + self.corrections.part.to_bytes())
 
     @classmethod
     def from_bytes(cls, spec: SampleSpec, data: bytes, source: object) -> ResidualTables:
         """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
         body, size = opened(data, _HEADER, MAGIC, VERSION, "residuals' tables", source)
         parts = body[_HEADER.size :][:size], body[_HEADER.size + size :]
-        return cls(*(ResidualCoder.from_bytes(spec.kind, spec.shape, coded_dtype(spec.dtype), part, source) for part in parts))
+        tables = [ContextTables.from_bytes(part, source) for part in parts]
+        try:
+            return cls(*(ResidualCoder(spec.kind, spec.shape, coded_dtype(spec.dtype), each) for each in tables))
+        except InputError as error:
+            raise FormatError(f"{source}: damaged: {error}") from None
 
 
 def coded_dtype(dtype: str) -> Integer:

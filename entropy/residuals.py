@@ -98,19 +98,6 @@ class ResidualCoder:
         if self.part.tree.features > features:
             raise InputError(f"nodes: got feature {self.part.tree.features - 1}, must be below {features} for {self.kind}")
 
-    def to_bytes(self) -> bytes:
-        """The tables; kind, shape and dtype are the bundle's."""
-        return self.part.to_bytes()
-
-    @classmethod
-    def from_bytes(cls, kind: Kind, shape: tuple[int, ...], dtype: Integer, data: bytes, source: object) -> ResidualCoder:
-        """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
-        part = ContextTables.from_bytes(data, source)
-        try:
-            return cls(kind, shape, dtype, part)
-        except InputError as error:
-            raise FormatError(f"{source}: damaged: {error}") from None
-
     @property
     def inputs(self) -> int:
         return math.prod(self.shape)

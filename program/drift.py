@@ -58,17 +58,13 @@ def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
 
     Raises DataError for an empty sample, more than one axis, or a number that is not finite.
     """
-    first, second = (_sorted(values) for values in (first, second))
+    for values in (first, second):
+        if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+            raise DataError(f"two samples: got shape {list(values.shape)}, must be [n], one or more finite numbers")
+    first, second = np.sort(first), np.sort(second)
     points = np.concatenate([first, second])
     fractions = (np.searchsorted(sample, points, side="right") / len(sample) for sample in (first, second))
     return float(np.abs(np.subtract(*fractions)).max())
-
-
-def _sorted(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
-        raise DataError(f"two samples: got shape {list(values.shape)}, must be [n], one or more finite numbers")
-    return np.sort(values)
 
 
 def drift_text(drift: Drift | None) -> str:

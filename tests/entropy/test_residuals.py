@@ -19,7 +19,7 @@ from tiedae.entropy.lanes import write
 from tiedae.entropy.predictors import features_of, fit_start_weights, streams_of
 from tiedae.entropy.residual_tables import ResidualTables, fit_tables
 from tiedae.entropy.residuals import LARGEST_BOUND, ContextTables, ResidualCoder, fit_residuals
-from tiedae.entropy.tables import FrequencyTables, fit
+from tiedae.entropy.tables import FrequencyTables, fit, signed
 from tiedae.entropy.tokens import LARGEST, extra_bits, is_token, residuals_of, tokens_of
 
 from . import residual_reference as reference
@@ -263,14 +263,17 @@ def test_other_samples_and_bounds_are_refused() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_hold_the_coder(kind: Kind) -> None:
     made = coder(kind, SHAPES[kind][0], "int16", "walk")
-    written = made.to_bytes()
-    found = ResidualCoder.from_bytes(kind, made.shape, "int16", written, "demo.codec")
-    assert found.to_bytes() == written
+    spec, written = SampleSpec(made.shape, "int16", kind=kind), ResidualTables(made, made).to_bytes()
+    tables = ResidualTables.from_bytes(spec, written, "demo.residuals")
+    found = tables.corrections
+    assert tables.to_bytes() == written
     frames = [samples_of("random", (5, made.inputs), "int16", 1)]
     assert found.encode(frames, 1) == made.encode(frames, 1)
     beyond = dataclasses.replace(made.part, tree=ContextTree(np.array([[9, 0, 128, 129]], np.int16)), tables=two_tables())
-    with pytest.raises(FormatError, match=rf"demo\.codec: damaged: nodes: got feature 9, must be below 9 for {kind}"):
-        ResidualCoder.from_bytes(kind, made.shape, "int16", beyond.to_bytes(), "demo.codec")
+    head, part = written[: written.index(b"TAER") - 4], beyond.to_bytes()
+    wrong = signed(head + len(part).to_bytes(4, "little") + part + part)
+    with pytest.raises(FormatError, match=rf"demo\.residuals: damaged: nodes: got feature 9, must be below 9 for {kind}"):
+        ResidualTables.from_bytes(spec, wrong, "demo.residuals")
 
 
 def two_tables() -> FrequencyTables:
@@ -315,7 +318,8 @@ def test_a_file_of_tables_holds_both_coders_and_is_checked() -> None:
     data = fit_tables(spec, x, np.clip(x, 9, 240), 8).to_bytes()
     found = ResidualTables.from_bytes(spec, data, "demo.residuals")
     assert found.to_bytes() == data
-    assert found.prediction.to_bytes() == fit_residuals("images", (3, 4), x, 8).to_bytes() != found.corrections.to_bytes()
+    assert found.prediction.part.to_bytes() == fit_residuals("images", (3, 4), x, 8).part.to_bytes()
+    assert found.prediction.part.to_bytes() != found.corrections.part.to_bytes()
     for at in range(len(data)):
         damaged = data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
         for each in (damaged, data[:at]):
