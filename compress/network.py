@@ -31,12 +31,7 @@ from .weights import weights_of
 
 
 class TiedNetwork(tf_keras.Model):
-    """Variables, layers, quantizers and archive of a tied autoencoder; `TiedAutoencoder` adds training and samples.
-
-    x: float32 [batch, inputs] in scaled values (see `Scaling`). `kernels` holds every kernel once, for both directions, pruning
-    and quantization. `spec`: of its samples, once it has seen a Dataset. `lineage`: the stages it has been through. Raises
-    RecipeError for values out of range.
-    """
+    """Variables, layers, quantizers and archive of a tied autoencoder; `TiedAutoencoder`, which says more, adds training."""
 
     if TYPE_CHECKING:  # else a type checker takes Keras' functional model for what the constructor gives
 

@@ -151,18 +151,20 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
     for name, index in re.findall(r"\.([^.\[`]+)|\[([0-9.]+)\]", path if text else ""):
         if name in (tags := _tags(node)):
             got, right = value.get(name), f"one of {', '.join(sorted(tags[name]))}"
-            return _about(_joined(key, name), f"got {got!r:.60}, must be {right}")
+            return _joined(_joined(key, name), f"got {got!r:.60}, must be {right}", ": ")
         node, step = _inside(node, value, name or index)
         value, key = value[step], f"{key}[{step}]" if isinstance(step, int) else _joined(key, step)
     mapping = node.type if isinstance(node, inspect.Metadata) else node
     if _AT_KEY in str(error) and isinstance(mapping, inspect.DictType):
         wrong = next(name for name in value if not _fits(mapping.key_type, name))
-        return _about(key, f"got the key {wrong!r:.60}, must be {_right_text(mapping.key_type)}")
+        return _joined(key, f"got the key {wrong!r:.60}, must be {_right_text(mapping.key_type)}", ": ")
     if error.__cause__ is not None:
-        return (_joined if isinstance(error.__cause__, RecipeError) else _about)(key, str(error.__cause__))
+        return _joined(key, str(error.__cause__), "." if isinstance(error.__cause__, RecipeError) else ": ")
     found = re.match(r"Object (missing required|contains unknown) field `(.*)`", text or str(error), re.DOTALL)
     if found is None:
-        return _about(key, f"got {value!r:.60}, must be {_right_text(node) if isinstance(value, str) else right_of(node)}")
+        return _joined(
+            key, f"got {value!r:.60}, must be {_right_text(node) if isinstance(value, str) else right_of(node)}", ": "
+        )
     if found[2] in (tags := _tags(node)) and found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be one of {', '.join(sorted(tags[found[2]]))}"
     fields = {field.encode_name: field.type for field in _chosen(node, value).fields}
@@ -185,12 +187,8 @@ def _right_text(node: Any) -> str:
     return next(filter(None, titles), None) or right_of(node)
 
 
-def _joined(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
-
-
-def _about(key: str, text: str) -> str:
-    return f"{key}: {text}" if key else text
+def _joined(key: str, text: str, separator: str = ".") -> str:
+    return f"{key}{separator}{text}" if key else text
 
 
 def _member(node: Any, *kinds: type) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -371,23 +371,19 @@ def training_step(
     return update
 
 
+@dataclass(eq=False)
 class _StageTraining:
     """The state of one stage's training, as a checkpoint stores it."""
 
-    def __init__(
-        self,
-        model: TiedNetwork,
-        training: Training,
-        optimizer: Optimizer,
-        stage: str,
-        ramp_epochs: int,
-        rate: RateTerm | None,
-    ) -> None:
-        self.model, self.training, self.optimizer, self.rate = model, training, optimizer, rate
-        self.stage, self.ramp_epochs = stage, ramp_epochs
-        self.history: History = []
-        self.best: dict[str, np.ndarray] | None = None
-        self._compiled: dict[bool, Callable[[np.ndarray, np.ndarray], tf.Tensor]] = {}
+    model: TiedNetwork
+    training: Training
+    optimizer: Optimizer
+    stage: str
+    ramp_epochs: int
+    rate: RateTerm | None
+    history: History = field(default_factory=list)
+    best: dict[str, np.ndarray] | None = None
+    _compiled: dict[bool, Callable[[np.ndarray, np.ndarray], tf.Tensor]] = field(default_factory=dict)
 
     @property
     def _beside(self) -> dict[str, tf.Variable]:

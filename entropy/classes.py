@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from tiedae.compress.errors import FormatError, InputError
 
-from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, take, with_raw_values, words_of
+from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, require_codes, take, with_raw_values, words_of
 from .tables import (
     CODE_BITS,
     HEADER,
@@ -22,7 +22,6 @@ from .tables import (
     opened,
     pack_numbers,
     pack_table,
-    require_codes,
     signed,
     unpack_numbers,
     unpack_tables,
@@ -135,13 +134,9 @@ class ClassTables:
             costs[start : start + _TOGETHER] = total[np.arange(len(part)), chosen]
         return classes, costs
 
-    def require(self, codes: np.ndarray, source: str) -> None:
-        """Raise DataError, naming `source`, unless these are codes of these units: uint8 [samples, units] in 0…2**bits − 1."""
-        require_codes(codes, self.units, self.bits, source)
-
     def cross_entropy(self, codes: np.ndarray) -> float:
         """Bits that codes, uint8 [samples, units], cost under these tables: their classes, escapes and raw values included."""
-        self.require(codes, "cross-entropy")
+        require_codes(codes, self.units, self.bits, "cross-entropy")
         classes = self.cheapest(codes)[0]
         of_codes = self.family.information[self.scales[classes], self._centred(codes, self.means[classes])]
         return float((SUM_BITS - np.log2(self.frequencies[classes])).sum() + of_codes.sum())

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from tiedae.compress.errors import FormatError
+from tiedae.compress.errors import DataError, FormatError
 
 from .damage import refuse
 
@@ -40,28 +40,40 @@ _FULL = np.array(2 * WORD_BITS - SUM_BITS)
 class SymbolTables(Protocol):
     """What frames are coded under: tables of codes, one per unit (`FrequencyTables`) or with classes (`ClassTables`).
 
-    A sample is a row of `width` symbols. `least_bits`: by which it lengthens a payload at least, above 0. `require` raises
-    DataError for other codes. `rows`: what `encode_block` takes of a frame's codes, [samples, width], and the raw values of its
-    escapes in order. `encode_block` and `decode_block` take rows [samples, width, lanes] to the words of each lane and back;
-    they advance states, and positions in the words, in place. `codes`: those of a frame's symbols, [samples, units], by the raw
-    values behind the bytes that are consumed; FormatError, which says no frame, where these are others.
+    A sample is a row of `width` symbols. `least_bits`: by which it lengthens a payload at least, above 0. `rows`: what
+    `encode_block` takes of a frame's codes, [samples, width], and the raw values of its escapes in order. `encode_block` and
+    `decode_block` take rows [samples, width, lanes] to the words of each lane and back; they advance states, and positions in
+    the words, in place. `codes`: those of a frame's symbols, [samples, units], by the raw values behind the bytes that are
+    consumed; FormatError, which says no frame, where these are others.
     """
 
+    @property
+    def bits(self) -> int: ...
+    @property
+    def units(self) -> int: ...
     @property
     def width(self) -> int: ...
     @property
     def least_bits(self) -> float: ...
-    def require(self, codes: np.ndarray, source: str) -> None: ...
     def rows(self, codes: np.ndarray) -> tuple[np.ndarray, bytes]: ...
     def encode_block(self, rows: np.ndarray, state: np.ndarray) -> list[bytes]: ...
     def decode_block(self, samples: int, words: np.ndarray, position: np.ndarray, state: np.ndarray) -> np.ndarray: ...
     def codes(self, symbols: np.ndarray, payload: bytes, consumed: int) -> np.ndarray: ...
 
 
+def require_codes(codes: np.ndarray, units: int, bits: int, source: str) -> None:
+    """Raise DataError, naming `source`, unless these are codes of `units` units: uint8 [samples, units] in 0…2**bits − 1."""
+    right = f"{source}: codes must be uint8 [samples, {units}]"
+    if codes.dtype != np.uint8 or codes.shape != (len(codes), units):
+        raise DataError(f"{right}, got {codes.dtype} {list(codes.shape)}")
+    if codes.max(initial=0) >> bits:
+        raise DataError(f"{right} in 0…{2**bits - 1}, of {bits} bits, got {codes.max()}")
+
+
 def encode(tables: SymbolTables, frames: Sequence[np.ndarray]) -> list[bytes]:
     """The payload of each frame, codes uint8 [samples, units] of any number of samples. DataError for other codes."""
     for i, frame in enumerate(frames):
-        tables.require(frame, f"frame {i}")
+        require_codes(frame, tables.units, tables.bits, f"frame {i}")
     order, segments = _plan([len(frame) for frame in frames])
     state = np.full(len(frames), START, np.int64)
     rows = [tables.rows(frame) for frame in frames]

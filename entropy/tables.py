@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError, InputError
 
-from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, take, with_raw_values, words_of
+from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, require_codes, take, with_raw_values, words_of
 
 CODE_BITS = range(4, 9)
 
@@ -99,13 +99,9 @@ class FrequencyTables:
         escaped = SUM_BITS - np.log2(escapes) + RAW_BITS
         return np.where(codes > 0, SUM_BITS - np.log2(np.maximum(codes, 1)), escaped)
 
-    def require(self, codes: np.ndarray, source: str) -> None:
-        """Raise DataError, naming `source`, unless these are codes of these units: uint8 [samples, units] in 0…2**bits − 1."""
-        require_codes(codes, self.units, self.bits, source)
-
     def cross_entropy(self, codes: np.ndarray) -> float:
         """Bits that codes, uint8 [samples, units], cost under these tables, escapes and their raw values included."""
-        self.require(codes, "cross-entropy")
+        require_codes(codes, self.units, self.bits, "cross-entropy")
         return float(self.information[np.arange(self.units), codes].sum())
 
     @property
@@ -164,15 +160,6 @@ class FrequencyTables:
         if tables.to_bytes() != data:
             raise FormatError(f"{source}: damaged: not the shortest bytes of its frequencies")
         return tables
-
-
-def require_codes(codes: np.ndarray, units: int, bits: int, source: str) -> None:
-    """Raise DataError, naming `source`, unless these are codes of `units` units: uint8 [samples, units] in 0…2**bits − 1."""
-    right = f"{source}: codes must be uint8 [samples, {units}]"
-    if codes.dtype != np.uint8 or codes.shape != (len(codes), units):
-        raise DataError(f"{right}, got {codes.dtype} {list(codes.shape)}")
-    if codes.max(initial=0) >> bits:
-        raise DataError(f"{right} in 0…{2**bits - 1}, of {bits} bits, got {codes.max()}")
 
 
 def opened(data: bytes, header: struct.Struct, magic: bytes, version: int, what: str, source: object) -> tuple[Any, ...]:

@@ -63,7 +63,10 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         return None if limit is None else own > limit
 
     contest = Contest(Criterion.SCORE, rows, scores, {}, alarms=flags / (1 - task.quantile))
-    float_score = None if exported.keras is None else score_by_keras(exported, scoring)
+    weights, keras = score_weights(scoring), exported.keras
+    float_score = None
+    if keras is not None:
+        float_score = score_of(exported, scoring, lambda scaled: scaled.astype(np.float64) - keras(scaled)[1], weights)
     if float_score is not None:
         by_float = float_score(test)
         float_flags = flagged(float_score, by_float)
@@ -72,7 +75,8 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
     if anomalous is None or labels is None or anomalous.all() or not anomalous.any():
         reason = "the test samples have no labels" if labels is None else "the test samples are all normal, or none is"
         skipped.append(Skipped(Kind.TASK, Why.NO_SAMPLES, "ROC-AUC, PR-AUC and F1", reason))
-        far = {MEAN: mean_scores(exported, scoring, test)} if exported.others else {}
+        distance = score_of(exported, scoring, lambda scaled: exported.mean - scaled, weights)
+        far = {MEAN: distance(test)} if exported.others else {}
         contest = None if anomalous is not None and anomalous.any() else dataclasses.replace(contest, baselines=far)
     else:
         methods.append(detection(INT8, scores, flags, anomalous, seed))
@@ -129,16 +133,11 @@ def real_scores(kind: ScoreKind, errors: np.ndarray, weights: np.ndarray | float
     return (np.square(errors, dtype=np.float64) * weights).mean(axis=1)
 
 
-def mean_scores(exported: Exported, scoring: Scoring, x: np.ndarray) -> np.ndarray:
-    """The scores of samples [n, inputs] in the data's unit of measure if the mean of the training samples were every output."""
-    return real_scores(scoring.kind, exported.mean - exported.data.scaling.apply(x), score_weights(scoring))
-
-
-def score_by_keras(exported: Exported, scoring: Scoring) -> Score:
-    """The float model's score."""
-    apply, keras, weights = exported.data.scaling.apply, exported.keras, score_weights(scoring)
-    assert keras is not None
-    return lambda x: real_scores(scoring.kind, apply(x).astype(np.float64) - keras(apply(x))[1], weights)
+def score_of(
+    exported: Exported, scoring: Scoring, errors: Callable[[np.ndarray], np.ndarray], weights: np.ndarray | float
+) -> Score:
+    """The score of a method by its errors, float [n, inputs], a function of samples in scaled values, float32 [n, inputs]."""
+    return lambda x: real_scores(scoring.kind, errors(exported.data.scaling.apply(x)), weights)
 
 
 def score_weights(scoring: Scoring) -> np.ndarray | float:
@@ -163,12 +162,13 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[Scorer, Sc
     units = exported.backend.program.tensors["code"].size
     pca = Pca.fit(train, min(units, train.shape[1]))
 
-    def score_of(errors: Callable[[np.ndarray], np.ndarray]) -> Score:
-        own = 1 / np.maximum(np.square(errors(train)).mean(axis=0), scoring.scale**2) if scoring.weights else 1.0
-        return lambda x: real_scores(scoring.kind, errors(apply(x)), own)
-
-    scores[PCA] = score_of(lambda scaled: pca.decode(pca.encode(scaled)) - scaled)
-    scores[MEAN] = score_of(lambda scaled: exported.mean - scaled)
+    errors: dict[Scorer, Callable[[np.ndarray], np.ndarray]] = {
+        PCA: lambda scaled: pca.decode(pca.encode(scaled)) - scaled,
+        MEAN: lambda scaled: exported.mean - scaled,
+    }
+    for name, of in errors.items():
+        own = 1 / np.maximum(np.square(of(train)).mean(axis=0), scoring.scale**2) if scoring.weights else 1.0
+        scores[name] = score_of(exported, scoring, of, own)
     if find_spec("sklearn") is None:
         skipped.append(Skipped(Kind.TASK, Why.NOT_INSTALLED, f"baseline {TITLES[FOREST]}", str(missing("sklearn"))))
     else:

@@ -96,24 +96,23 @@ class Rounding:
 
 @dataclass(frozen=True, eq=False)
 class PcaCoder:
-    """The first components of a PCA, float64 [inputs, units], rounded, and tables of the training samples' codes."""
+    """A PCA whose components are rounded, and tables of the training samples' codes."""
 
-    mean: np.ndarray
-    components: np.ndarray
+    pca: Pca
     rounding: Rounding
     tables: FrequencyTables
 
     @property
     def setting(self) -> str:
-        return f"{self.components.shape[1]} components, step {self.rounding.step:.3g}"
+        return f"{self.pca.components.shape[1]} components, step {self.rounding.step:.3g}"
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Samples [n, inputs] → codes, uint8."""
-        return self.rounding.codes((x - self.mean) @ self.components)
+        return self.rounding.codes(self.pca.encode(x))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes → samples, float64 [n, inputs]."""
-        return self.mean + self.rounding.values(codes) @ self.components.T
+        return self.pca.decode(self.rounding.values(codes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +174,7 @@ class PcaChoice:
         _, units, step = min(least(between * best[2]) for between in BETWEEN)
         rounding = Rounding.of(self._values[:, :units], step)
         tables = fit(rounding.codes(self._values[:, :units]), rounding.bits)
-        return PcaCoder(self.pca.mean, self.pca.components[:, :units], rounding, tables)
+        return PcaCoder(self.pca.first(units), rounding, tables)
 
 
 def grid_of(count: int) -> tuple[int, int]:

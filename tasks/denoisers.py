@@ -116,7 +116,7 @@ def _pca(selection: Selection) -> Iterator[tuple[str, Denoise]]:
     inputs = selection.train.shape[1]
     pca = Pca.fit(selection.train, inputs)
     for count in (each for each in COMPONENTS if each < inputs):
-        first = Pca(pca.mean, pca.components[:, :count])
+        first = pca.first(count)
         yield f"{count} components", lambda x, first=first: first.decode(first.encode(x)).astype(np.float32)
 
 

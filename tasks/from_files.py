@@ -7,6 +7,7 @@ from dataclasses import replace as replace_fields
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.bundle.manifest import Manifest
+from tiedae.bundle.reference_outputs import Keras
 from tiedae.bundle.results import Check, Metrics
 from tiedae.codec.backends import PRECISION, ProgramBackend
 from tiedae.codec.codec import open_files
@@ -18,7 +19,7 @@ from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.export.targets import read_model
 from tiedae.program.scoring import threshold_of
 
-from .row import Exported, Keras, TaskMeasurement
+from .row import Exported, TaskMeasurement
 from .table import TASKS
 
 TASK = "the figures of the task"

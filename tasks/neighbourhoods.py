@@ -101,6 +101,9 @@ class Pca:
         largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
         return cls(mean, components * np.where(largest < 0, -1.0, 1.0))
 
+    def first(self, units: int) -> Pca:
+        return Pca(self.mean, self.components[:, :units])
+
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Codes of x [n, inputs], float64 [n, units]."""
         return (x - self.mean) @ self.components

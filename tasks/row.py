@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 from tiedae.bundle.error_limit import FRACTION, ErrorLimit
 from tiedae.bundle.fidelity import Fidelity
+from tiedae.bundle.reference_outputs import Keras
 from tiedae.bundle.task_results import TaskResult
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import Backend, ProgramBackend
@@ -27,8 +28,6 @@ MEAN_SAMPLES = 10_000
 """Training samples whose mean is a baseline, at most."""
 Statistic = Callable[[np.ndarray | None], float]
 """A figure of samples that count `weights` times, float64 [n]; None: once each."""
-Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""float32 [n, inputs] in scaled values → (code, y), by the float model before it is compressed."""
 
 
 @dataclass(frozen=True)

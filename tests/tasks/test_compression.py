@@ -142,7 +142,7 @@ def test_costs_of_pca_are_those_of_coding_and_decoding() -> None:
     for bits in (10.0, 20.0, 30.0):
         coder = choice.at(bits)
         assert coder is not None
-        codes, units, step = coder.encode(held), coder.components.shape[1], coder.rounding.step
+        codes, units, step = coder.encode(held), coder.pca.components.shape[1], coder.rounding.step
         cost, error = (each[units - 1] for each in choice.costs(step))
         assert coder.tables.cross_entropy(codes) / len(held) == pytest.approx(cost) and 0.9 * bits < cost <= bits
         assert np.square(coder.decode(codes) - held).sum(axis=1).mean() == pytest.approx(error, rel=1e-6)
@@ -163,7 +163,7 @@ def test_the_best_number_of_components_and_step_are_chosen() -> None:
         for bits, error in zip(cost, errors, strict=True)
         if 0.9 * 20 < bits <= 20
     ]
-    assert choice.costs(coder.rounding.step)[1][coder.components.shape[1] - 1] == min(allowed)
+    assert choice.costs(coder.rounding.step)[1][coder.pca.components.shape[1] - 1] == min(allowed)
     assert choice.at(1e4) is None and choice.at(1e-3) is None
 
 
