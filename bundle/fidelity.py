@@ -12,10 +12,11 @@ MSE, the mean of (x − x̂)² over all values, is reported with each. Everythin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tiedae.compress.config import VerifyConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.sample_spec import Kind
 from tiedae.compress.scaling import Scaling
@@ -81,6 +82,36 @@ class Fidelity:
         rmse = np.sqrt(error / max(len(x), 1)).tolist()
         columns = tuple(Column(*each) for each in zip(self.columns, r2, rmse, strict=True))
         return Fit(name, unit, mse, float(np.mean(known)) if known else None, columns)
+
+
+@dataclass(frozen=True)
+class ErrorLimit:
+    """How the test error of the int8 files is held to Keras float's; each task names its row, or none.
+
+    `lost(error, reference)`: what squared errors say of the loss, positive for a worse file. `text`: its format.
+
+    `most`: the limit of [verify] on it. `unit`: behind the limit.
+    """
+
+    lost: Callable[[float, float], float]
+    text: str
+    most: Callable[[VerifyConfig], float]
+    unit: str = ""
+
+
+def _fraction(error: float, reference: float) -> float:
+    return error / reference - 1 if reference > 0 else float(error > 0)
+
+
+def _decibels(error: float, reference: float) -> float:
+    """PSNR lost; an exact reference loses all of it."""
+    if error <= 0 or reference <= 0:
+        return 0.0 if error <= reference else math.inf
+    return 10 * math.log10(error / reference)
+
+
+FRACTION = ErrorLimit(_fraction, "{:+.2%}", lambda limits: limits.max_quality_loss)
+DECIBELS = ErrorLimit(_decibels, "{:.2f} dB of PSNR lost", lambda limits: limits.max_decibels_lost, " dB")
 
 
 def squared_error(x: np.ndarray, y: np.ndarray) -> float:

@@ -18,11 +18,10 @@ from tiedae.compress.archive import sha256_of
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import ExportError, FormatError, RecipeError
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Count, Positive
+from tiedae.compress.keys import Count, FileName, Identifier, Line, Name, Positive, Sha256, Sha256OrNone
 from tiedae.compress.records import Record, checked, decode, encode, load_json, plain, require, within
 from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType
 from tiedae.compress.scaling import Scaling
-from tiedae.compress.texts import FileName, Identifier, Line, Name, Sha256, Sha256OrNone
 from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.kinds import Precision
 from tiedae.export.targets import is_model, require_targets

@@ -15,7 +15,7 @@ from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.entropy import grid, rans
 from tiedae.entropy.classes import CodeTables
-from tiedae.entropy.damage import DamagedFrames, refuse
+from tiedae.entropy.rans import DamagedFrames, refuse
 from tiedae.entropy.residual_tables import ResidualTables, bases
 from tiedae.entropy.residuals import LARGEST_BOUND
 from tiedae.export.c.codec_source import SampleCodec

@@ -12,12 +12,11 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from .combinations import require_combination
-from .keys import AboveZero, Bits, Count, Fraction, NonNegative, Positive, ProperFraction, means
+from .keys import AboveZero, Bits, Count, Fraction, Line, Name, NonNegative, Positive, ProperFraction, means
 from .model_config import ModelConfig
 from .records import LARGEST, Checked, require
 from .scaling import Rule
 from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
-from .texts import Line, Name
 
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]

@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike
 
 from .config import DataConfig
 from .errors import DataError
+from .keys import Line
 from .layer_kinds import Activation
 from .records import checked, require
 from .sample_spec import INTEGERS, Kind, SampleSpec
 from .scaling import LARGEST_REACH, OUTPUT_RANGES, Rule, Scaling
 from .splitting import split_rows, stratified_order
-from .texts import Line
 
 CHUNK_BYTES = 8 << 20
 BLOCK_BYTES = 1 << 20

@@ -17,10 +17,9 @@ from . import archive
 from .config import Granularity, require
 from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
-from .halves import Decoder, Encoder
 from .kernel import TiedKernel
 from .layer_kinds import Activation, LayerConfig, Shape, layer_tables
-from .layers import Tap, TiedLayer
+from .layers import Decoder, Encoder, Tap, TiedLayer
 from .lineage import Lineage
 from .model_config import ModelConfig
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range

@@ -181,7 +181,7 @@ _TABLES = (inspect.StructType, inspect.DataclassType)
 
 
 def _right_text(node: Any) -> str:
-    """What a text has to be, in the words of its type in `texts`."""
+    """What a text has to be, in the words of its type in `keys`."""
     members = getattr(node, "types", (node,))
     titles = [each.extra_json_schema.get("title") for each in members if getattr(each, "extra_json_schema", None)]
     return next(filter(None, titles), None) or right_of(node)

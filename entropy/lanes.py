@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .damage import refuse
-from .rans import START, STATE_BYTES, SUM, SUM_BITS, WORD_BYTES, join_words, put, take
+from .rans import START, STATE_BYTES, SUM, SUM_BITS, WORD_BYTES, join_words, put, refuse, take
 from .tables import FrequencyTables
 
 

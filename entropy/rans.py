@@ -9,14 +9,12 @@ After J. Duda, "Asymmetric numeral systems" (2013), and F. Giesen, "Interleaved 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError
-
-from .damage import refuse
 
 SUM_BITS = 14
 SUM = 1 << SUM_BITS
@@ -35,6 +33,24 @@ _SUM_BITS, _LEAST = np.array(SUM_BITS), np.array(START)
 _WORD, _WORD_BITS, _ONE = np.array((1 << WORD_BITS) - 1), np.array(WORD_BITS), np.array(1)
 _FULL = np.array(2 * WORD_BITS - SUM_BITS)
 """A state of `frequency << _FULL` or more leaves a word before a symbol of that frequency."""
+
+
+class DamagedFrames(FormatError):
+    """Damaged frames of a call, all of them in one error: the others are decoded again without them.
+
+    `problems`: what is wrong with each, by its place in the call.
+    """
+
+    def __init__(self, problems: Mapping[int, str]) -> None:
+        first = min(problems)
+        super().__init__(f"frame {first}: damaged: {problems[first]}")
+        self.problems = problems
+
+
+def refuse(problems: Mapping[int, str]) -> None:
+    """Raise DamagedFrames where there are problems."""
+    if problems:
+        raise DamagedFrames(problems)
 
 
 class SymbolTables(Protocol):

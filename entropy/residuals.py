@@ -17,10 +17,9 @@ from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, Integer, Kind
 
 from .contexts import ALONE, ContextTree, grow
-from .damage import DamagedFrames, refuse
 from .lanes import LaneReader, write
 from .predictors import TAPS, features_of, fit_start_weights, frames_of, open_predictor, streams_of, within
-from .rans import RAW_BITS, SUM, SUM_BITS, least_bits
+from .rans import RAW_BITS, SUM, SUM_BITS, DamagedFrames, least_bits, refuse
 from .tables import FrequencyTables, fit_counts
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
-from tiedae.bundle.error_limit import FRACTION, ErrorLimit
+from tiedae.bundle.fidelity import FRACTION, ErrorLimit
 from tiedae.bundle.task_results import AnomalyResult, Detection, LabelFlags, Scorer
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import BATCH

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.bundle.error_limit import DECIBELS
+from tiedae.bundle.fidelity import DECIBELS
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
 from tiedae.bundle.verdict import Criterion
 from tiedae.compress.errors import RecipeError

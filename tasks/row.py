@@ -8,8 +8,7 @@ from functools import cached_property
 from importlib.util import find_spec
 
 import numpy as np
-from tiedae.bundle.error_limit import FRACTION, ErrorLimit
-from tiedae.bundle.fidelity import Fidelity
+from tiedae.bundle.fidelity import FRACTION, ErrorLimit, Fidelity
 from tiedae.bundle.reference_outputs import Keras
 from tiedae.bundle.task_results import TaskResult
 from tiedae.bundle.verdict import Criterion

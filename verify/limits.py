@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tiedae.bundle.error_limit import FRACTION, ErrorLimit
+from tiedae.bundle.fidelity import FRACTION, ErrorLimit
 from tiedae.compress.config import Recipe, VerifyConfig
 
 

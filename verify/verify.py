@@ -15,8 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle import golden as vectors
 from tiedae.bundle.bundle import PROGRAM_FILE, Bundle, model_names
-from tiedae.bundle.error_limit import ErrorLimit
-from tiedae.bundle.fidelity import fit_value, most_lost, warnings_of
+from tiedae.bundle.fidelity import ErrorLimit, fit_value, most_lost, warnings_of
 from tiedae.bundle.manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import Metrics, ModelFile, Proof, Source
