@@ -167,7 +167,7 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
         )
     if found[2] in (tags := _tags(node)) and found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be one of {', '.join(sorted(tags[found[2]]))}"
-    fields = {field.encode_name: field.type for field in _chosen(node, value).fields}
+    fields = {field.encode_name: field.type for field in _member(node, value, *_TABLES).fields}
     if found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be {right_of(fields[found[2]])}"
     close = difflib.get_close_matches(found[2], fields, 1)
@@ -191,10 +191,12 @@ def _joined(key: str, text: str, separator: str = ".") -> str:
     return f"{key}{separator}{text}" if key else text
 
 
-def _member(node: Any, *kinds: type) -> Any:
-    """The node itself, or of a union the member of one of these kinds."""
+def _member(node: Any, value: Any, *kinds: type) -> Any:
+    """The node itself, or of a union the member of one of these kinds; of several tables that of the value's tag."""
     node = node.type if isinstance(node, inspect.Metadata) else node
-    return next(each for each in getattr(node, "types", (node,)) if isinstance(each, kinds))
+    members = [each for each in getattr(node, "types", (node,)) if isinstance(each, kinds)]
+    tagged = (each for each in members if getattr(each, "tag_field", None) and value.get(each.tag_field) == each.tag)
+    return next(tagged, members[0])
 
 
 def _tags(node: Any) -> dict[str, set[str]]:
@@ -204,20 +206,9 @@ def _tags(node: Any) -> dict[str, set[str]]:
     return {each.tag_field: {str(other.tag) for other in tables} for each in tables if each.tag_field}
 
 
-def _chosen(node: Any, value: Any) -> Any:
-    """The table of a type that a value is read as: that of its tag, if a tag distinguishes several."""
-    node = node.type if isinstance(node, inspect.Metadata) else node
-    for table in getattr(node, "types", ()):
-        if isinstance(table, inspect.StructType) and table.tag_field and value.get(table.tag_field) == table.tag:
-            return table
-    return _member(node, *_TABLES)
-
-
 def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
     """The type and key of a child. msgspec does not report the key of a mapping, so all its values are checked."""
-    if _tags(node):
-        node = _chosen(node, value)
-    node = _member(node, *_TABLES, inspect.DictType, inspect.VarTupleType, inspect.ListType, inspect.TupleType)
+    node = _member(node, value, *_TABLES, inspect.DictType, inspect.VarTupleType, inspect.ListType, inspect.TupleType)
     if isinstance(node, _TABLES):
         return next((field.type, step) for field in node.fields if field.encode_name == step)
     if isinstance(node, inspect.DictType):

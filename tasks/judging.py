@@ -7,7 +7,7 @@ chapter 16): samples are drawn, and both methods are measured on the same draw.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from tiedae.bundle.bundle import Bundle, task_file
 from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
 from tiedae.bundle.verdict import TITLES, LayerUse, MethodComparison, Verdict, findings
-from tiedae.codec.backends import BATCH, ProgramBackend, program_of
+from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.numbers import number
@@ -140,15 +140,8 @@ def _statistic(contest: Contest, values: np.ndarray) -> Statistic:
 
 def layer_use(backend: ProgramBackend, x: np.ndarray) -> tuple[tuple[LayerUse, ...], bool]:
     """Which units of each layer have one value on all samples [n, inputs], and whether every output has."""
-    low: dict[str, np.ndarray] = {}
-    high: dict[str, np.ndarray] = {}
-    names = layer_outputs(backend.program)
-    for start in range(0, len(x), BATCH):
-        values: Mapping[str, np.ndarray] = execute(backend.program, "reconstruct", backend.input(x[start : start + BATCH]))
-        for name in names:
-            least, most = flat(values[name]).min(axis=0), flat(values[name]).max(axis=0)
-            low[name] = np.minimum(low[name], least) if start else least
-            high[name] = np.maximum(high[name], most) if start else most
-    dead = {name: np.flatnonzero(low[name] == high[name]) for name in names}
-    uses = (LayerUse(name, len(low[name]), tuple(dead[name].tolist())) for name in names if name != "y")
-    return tuple(uses), len(dead["y"]) == len(low["y"])
+    values = execute(backend.program, "reconstruct", backend.input(x))
+    outputs = {name: flat(values[name]) for name in layer_outputs(backend.program)}
+    dead = {name: (units == units[0]).all(axis=0) for name, units in outputs.items()}
+    uses = (LayerUse(name, len(each), tuple(np.flatnonzero(each).tolist())) for name, each in dead.items() if name != "y")
+    return tuple(uses), bool(dead["y"].all())
