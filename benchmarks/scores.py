@@ -96,7 +96,7 @@ def _detector(kind: ScoreKind, programs: Programs, splits: Dataset, io: FileIO, 
     errors = np.sqrt(np.mean(np.square(y.dequantize(expected["fused"].y) - scaled), axis=0))
     detector = Detector(scoring_of(kind, splits.spec, y, errors), Thresholds(0, 0), QUANTILE, len(train))
     totals = {
-        layout: Scored.of(detector, layout, each.program, io, train, scaled, each.x, each.y).totals
+        layout: Scored.between(detector, layout, each.program, io, train, scaled, each.x, (each.y, each.y))[0].totals
         for layout, each in expected.items()
     }
     return replace(detector, thresholds=Thresholds(**{layout: threshold_of(each, QUANTILE) for layout, each in totals.items()}))

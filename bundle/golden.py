@@ -90,7 +90,8 @@ def scores(
     for target, each in expected.items():
         layout, end = (TARGETS[target].layout, f".{target}") if target != REFERENCE else ("fused", "")
         if f"y{end}" in own and (target == REFERENCE or TARGETS[target].scores):
-            scored = Scored.of(detector, layout, each.program, io, samples, scaled, each.x, each.y)
+            given = (detector, layout, each.program, io, samples, scaled, each.x)
+            scored, _ = Scored.between(*given, (each.y, each.y))
             found |= {f"{name}{end}": values for name, values in scored.outputs.items()}
     return found
 

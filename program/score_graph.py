@@ -162,24 +162,6 @@ class Scored:
     totals: np.ndarray
 
     @classmethod
-    def of(
-        cls,
-        detector: Detector,
-        layout: str,
-        program: Program,
-        io: FileIO,
-        samples: np.ndarray,
-        scaled: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-    ) -> Scored:
-        """Of samples [n, inputs] in the data's unit of measure and dtype, finite, for a file with this `io`.
-
-        `scaled`: the samples in scaled values, float32; `x`, `y`: the program's integers, uint8 [n, *shape].
-        """
-        return cls.between(detector, layout, program, io, samples, scaled, x, (y, y))[0]
-
-    @classmethod
     def between(
         cls,
         detector: Detector,
@@ -191,7 +173,11 @@ class Scored:
         x: np.ndarray,
         y: Interval,
     ) -> tuple[Scored, Scored]:
-        """The least and the largest scores of samples, as `of`, for integers of y between two arrays."""
+        """The least and the largest scores of samples [n, inputs] in the data's unit of measure and dtype, finite.
+
+        `io`: that of the file. `scaled`: the samples in scaled values, float32; `x` and both ends of `y`: the program's
+        integers, uint8 [n, *shape].
+        """
         scoring, quantization, x, y = detector.scoring, program.quantization("x"), flat(x), (flat(y[0]), flat(y[1]))
         clipped = program.file_io(io).dtype != "float32" and quantization != BYTE
         totals = [np.zeros((2, 0), np.int64)]

@@ -37,7 +37,8 @@ def scored_bundle(run: Path, folder: Path, kind: str, targets: tuple[str, ...] =
     found = {}
     for target in targets:
         each, layout = answered[target], TARGETS[target].layout
-        scored = Scored.of(detector, layout, each.program, io, arrays["x"], scaled, each.x, each.y)
+        given = (detector, layout, each.program, io, arrays["x"], scaled, each.x)
+        scored, _ = Scored.between(*given, (each.y, each.y))
         found[layout] = threshold_of(scored.totals, detector.quantile)
     detector = replace(detector, thresholds=Thresholds(**found))
     arrays |= golden.scores(answered, io, detector, arrays["x"], scaled)

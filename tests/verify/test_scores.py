@@ -91,7 +91,8 @@ def detector_of(programs: Programs, data: Data, kind: ScoreKind, quantile: float
     for layout in ("split", "fused"):
         program = getattr(programs, layout)
         got = expect(program, data.scaled[:280])
-        scored = Scored.of(detector, layout, program, data.io, data.x[:280], data.scaled[:280], got.x, got.y)
+        given = (detector, layout, program, data.io, data.x[:280], data.scaled[:280], got.x)
+        scored, _ = Scored.between(*given, (got.y, got.y))
         found[layout] = threshold_of(scored.totals, quantile)
     return replace(detector, thresholds=Thresholds(**found))
 
@@ -162,7 +163,8 @@ def test_a_score_at_the_threshold_is_normal(runtime, make_program, tmp_path):
         subject = Files.write(tmp_path / str(quantile), programs, data, detector).subject(runtime)
         expected = expect(subject.program, data.scaled, subject.conversion)
         layout = TARGETS[subject.format].layout
-        scored = Scored.of(detector, layout, subject.program, data.io, data.x, data.scaled, expected.x, expected.y)
+        given = (detector, layout, subject.program, data.io, data.x, data.scaled, expected.x)
+        scored, _ = Scored.between(*given, (expected.y, expected.y))
         equal = scored.totals == getattr(detector.thresholds, layout)
         x = subject.input(SCORE, Evidence(data.x, data.scaled, None, None, False))
         assert equal.sum() > 1 and not subject.run(SCORE, x)["anomaly"][equal].any(), quantile
@@ -319,9 +321,8 @@ def test_a_score_behind_the_clipping_is_found(runtime, make_program, tmp_path):
     files = Files.write(tmp_path, programs, data, detector)
     subject = files.subject(runtime)
     expected = expect(subject.program, data.scaled, subject.conversion)
-    scored = Scored.of(
-        detector, TARGETS[subject.format].layout, subject.program, data.io, data.x, data.scaled, expected.x, expected.y
-    )
+    given = (detector, TARGETS[subject.format].layout, subject.program, data.io, data.x, data.scaled, expected.x)
+    scored, _ = Scored.between(*given, (expected.y, expected.y))
     clipped = subject.session.run(SCORE, x)["score"]
     assert scored.relative(clipped)[:280].max() <= 1e-5 < scored.relative(clipped)[280:].min()
 
