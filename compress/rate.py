@@ -8,7 +8,6 @@ the density gives its step. The densities serve training alone: the tables of th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -87,11 +86,6 @@ class RateTerm(tf_keras.layers.Layer):
     def state(self) -> dict[str, tf.Variable]:
         """The variables by name, as checkpoints store them."""
         return {f"rate.{name}": variable for name, variable in self.variables_by_name.items()}
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Assign arrays to the variables of `state`, by name."""
-        for name, variable in self.state().items():
-            variable.assign(arrays[name])
 
     def __call__(self, code: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:  # type: ignore[override]
         """Codes [batch, *places, units] → (codes as the decoder gets them, λ · bits per value of each sample, [batch])."""

@@ -208,9 +208,9 @@ def fit(
             training.after_epoch(run.history[-1])
     if run.best is not None:
         model.restore(run.best)
+        for name, variable in run.rate_state.items():
+            variable.assign(run.best[name])
     if rate is not None:
-        if run.best is not None:
-            rate.restore(run.best)
         model.code_scale = rate.step
     return run.history
 
@@ -388,10 +388,10 @@ class _StageTraining:
     @property
     def _beside(self) -> dict[str, tf.Variable]:
         """The variables that training has beside the model's, by name."""
-        return self.optimizer.slots | self._rate_state
+        return self.optimizer.slots | self.rate_state
 
     @property
-    def _rate_state(self) -> dict[str, tf.Variable]:
+    def rate_state(self) -> dict[str, tf.Variable]:
         return self.rate.state() if self.rate else {}
 
     @property
@@ -423,7 +423,7 @@ class _StageTraining:
             entry["validation_loss"] = validation
         self.history.append(entry)
         if validation is not None and self.best_epoch == len(self.history) - 1:
-            self.best = self.model.arrays() | {name: variable.numpy() for name, variable in self._rate_state.items()}
+            self.best = self.model.arrays() | {name: variable.numpy() for name, variable in self.rate_state.items()}
 
     def pack(self) -> bytes:
         arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self._beside.items()}

@@ -183,7 +183,7 @@ class ClassTables:
     def codes(self, symbols: np.ndarray, payload: bytes, consumed: int) -> np.ndarray:
         classes = symbols[:, 0]
         centred = with_raw_values(self.family.frequencies, self.scales[classes], symbols[:, 1:], payload, consumed)
-        return centred + self.means[classes] + self._middle & self._mask
+        return self._centred(centred, -self.means[classes])  # half of all codes, added twice, is none
 
     @cached_property
     def _class_slots(self) -> tuple[np.ndarray, np.ndarray]:
@@ -193,17 +193,9 @@ class ClassTables:
         advances = np.stack([self.frequencies[classes], np.arange(SUM) - starts[classes]], axis=-1)
         return classes, advances.astype(np.uint32)
 
-    @property
-    def _middle(self) -> np.uint8:
-        return np.uint8(self.family.escape // 2)
-
-    @property
-    def _mask(self) -> np.uint8:
-        return np.uint8(self.family.escape - 1)
-
     def _centred(self, codes: np.ndarray, means: np.ndarray) -> np.ndarray:
         """Codes, uint8, as the family's tables have them: their mean in the middle."""
-        return codes - means + self._middle & self._mask
+        return codes - means + np.uint8(self.family.escape // 2) & np.uint8(self.family.escape - 1)
 
     def to_bytes(self) -> bytes:
         """The content of `NAME.codec`, equal for equal tables."""
