@@ -196,7 +196,7 @@ def of_every_dtype(codec: Codec) -> list[FileModel]:
         program = dataclasses.replace(model.program, spec=replace(spec, scaling=scaling), maps=maps)
         walk = (np.random.default_rng(1).normal(0, 20, (128, spec.inputs)).cumsum(1) + 1000).astype(dtype)
         y = program.reconstruct(walk)[1]
-        residuals = fit_tables(program.spec, walk, program.samples(y) if maps else program.real_samples(y), 64)
+        residuals = fit_tables(program.spec, walk, program.bases(y), 64)
         found.append(dataclasses.replace(model, program=program, residuals=residuals))
     return found
 

@@ -12,7 +12,7 @@ from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import FormatError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.compress.scaling import Scaling
 from tiedae.export.targets import TARGETS, read_model
 from tiedae.program.file_io import SCALED_IO, FileIO
@@ -165,9 +165,10 @@ class ProgramBackend:
             return y
         return self.spec.scaling.invert(self.scaled_values(y), self.spec.dtype)
 
-    def real_samples(self, y: np.ndarray) -> np.ndarray:
-        """`y` in the data's unit of measure, float64, not rounded to the dtype."""
-        return self.spec.scaling.invert(self.scaled_values(y), np.float64)
+    def bases(self, y: np.ndarray) -> np.ndarray:
+        """What residuals are beside: `samples`, of float data in float64 before they are rounded to the dtype."""
+        integers = self.spec.dtype in INTEGERS
+        return self.samples(y) if integers else self.spec.scaling.invert(self.scaled_values(y), np.float64)
 
     def scaled_values(self, y: np.ndarray) -> np.ndarray:
         return self.program.quantization("y").dequantize(y) if self.program.quantized else y

@@ -134,10 +134,6 @@ class FileModel:
         """What codes [n, units] decode to, [n, inputs] in the data's unit of measure and dtype, the same on every machine."""
         return self.program.samples(self.program.decode(codes))
 
-    def bases(self, codes: np.ndarray) -> np.ndarray:
-        """The same of float data in float64, before they are rounded to the dtype."""
-        return self.program.real_samples(self.program.decode(codes))
-
 
 @dataclass(frozen=True)
 class FrameMode:
@@ -174,9 +170,8 @@ class FrameMode:
 
 
 def _reconstructed(model: FileModel, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What residuals are beside: the samples of codes, of float data in float64 before they are rounded to the dtype."""
-    decoded = (model.samples if model.codes_integers else model.bases)(np.concatenate(codes))
-    return _cut(decoded, [len(each) for each in codes])
+    """What the residuals of frames of codes are beside."""
+    return _cut(model.program.bases(model.program.decode(np.concatenate(codes))), [len(each) for each in codes])
 
 
 def _encode_residuals(

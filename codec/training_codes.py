@@ -9,7 +9,6 @@ import numpy as np
 from tiedae.bundle.bundle import residuals_name, tables_name
 from tiedae.compress.data import Samples, choose
 from tiedae.compress.noise import Noise, noisy_samples
-from tiedae.compress.sample_spec import INTEGERS
 from tiedae.entropy.class_fitting import fit_classes
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.residual_tables import ResidualTables, fit_tables
@@ -85,4 +84,4 @@ def _residual_tables(backend: ProgramBackend, train: Samples, seed: int, noise: 
     chosen = (np.sort(frames)[:, None] * per_frame + np.arange(per_frame)).ravel()
     x = noisy_samples(train.take(chosen), train, noise, [seed])
     y = backend.reconstruct(x)[1]
-    return fit_tables(spec, x, backend.samples(y) if spec.dtype in INTEGERS else backend.real_samples(y), per_frame)
+    return fit_tables(spec, x, backend.bases(y), per_frame)

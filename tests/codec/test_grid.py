@@ -96,7 +96,7 @@ def golden_samples(model: FileModel, coded_runs: Path) -> np.ndarray:
     rng, x = np.random.default_rng(0), of_table(coded_runs)[-20:]
     near = x
     for _ in range(20):
-        near = model.program.real_samples(model.program.reconstruct(near)[1])
+        near = model.program.bases(model.program.reconstruct(near)[1])
     near = near + rng.normal(0, 0.02, x.shape)
     return np.where(np.arange(20)[:, None] < 16, near, x + 40 * rng.normal(size=x.shape).cumsum(0))
 
@@ -119,7 +119,7 @@ def test_a_decoder_written_from_the_document_agrees(model: FileModel, coded_runs
     tables, residuals = (coded_runs / "table" / "bundle" / "table.codec").read_bytes(), (GOLDEN / "grid.residuals").read_bytes()
 
     def reconstruct(codes: list[list[int]]) -> list[list[float]]:
-        return model.bases(np.array(codes, np.uint8)).tolist()
+        return model.program.bases(model.program.decode(np.array(codes, np.uint8))).tolist()
 
     identity = reference_file.identity(manifest, tables + residuals)
     found = reference_file.decode_floats(
@@ -180,7 +180,7 @@ def test_tables_are_fitted_to_the_steps(model: FileModel, coded_runs: Path) -> N
     x = of_table(coded_runs)
 
     def size(training: np.ndarray) -> int:
-        y = model.program.real_samples(model.program.reconstruct(training)[1])
+        y = model.program.bases(model.program.reconstruct(training)[1])
         own = dataclasses.replace(model, residuals=fit_tables(model.spec, training, y, 64))
         return len(compressed(own, x[300:], 0.1))
 

@@ -90,6 +90,8 @@ class Copying:
         taken = codes[:, np.arange(self.spec.inputs) % self.units].astype(np.int64)
         return (taken * self.step + self.lowest).astype(self.value)
 
+    bases = samples
+
     def source(self, codec: SampleCodec) -> CSource:
         return self.text(codec_text(self.spec, codec))
 
