@@ -57,7 +57,7 @@ def _failure(check: Check) -> ElementTree.Element:
     return _element("failure", text, type=check.kind, message=check.text)
 
 
-def _element(tag: str, text: str | None = None, **attributes: object) -> ElementTree.Element:
+def _element(tag: str, text: str | None = None, /, **attributes: object) -> ElementTree.Element:
     element = ElementTree.Element(tag, {key: _xml(str(value)) for key, value in attributes.items()})
     element.text = None if text is None else _xml(text)
     return element
