@@ -371,11 +371,6 @@ def scaled(x: str, scaling: Scaling) -> str:
     """The scaling of `x` as a Python expression; scales per feature come from a variable `scaling`."""
     if scaling.rule == "none":
         return x
-    if per_feature(scaling):
+    if isinstance(scaling.scale, tuple):
         return f'({x} - scaling["offset"]) / scaling["scale"]'
     return f"({x} - {scaling.offset!r}) / {scaling.scale!r}"
-
-
-def per_feature(scaling: Scaling) -> bool:
-    """Whether every input has an offset and a scale of its own."""
-    return isinstance(scaling.scale, tuple)

@@ -40,13 +40,8 @@ class Box:
         return self.middle - self.width / 2
 
 
-@dataclass(frozen=True)
-class Arrow:
-    """An arrow: SVG path data of its line and head."""
-
-    kind: str
-    line: str
-    head: str
+Arrow = tuple[str, str, str]
+"""The CSS class of an arrow, and SVG path data of its line and head."""
 
 
 def draw_program(program: ProgramText, dtypes: Mapping[str, str], pruned: Mapping[str, str], title: str) -> str:
@@ -125,5 +120,5 @@ def _kernel(y: float, kernel: Kernel, pruned: str) -> Box:
 def _arrow(kind: str, start: str, x: float, y: float, *, across: int = 0, down: int = 0) -> Arrow:
     """An arrow from the path `start` to (x, y); its last segment runs `across` or `down` (1 or −1)."""
     if across:
-        return Arrow(kind, f"{start} H{x - 6 * across}", f"M{x} {y} l{-8 * across} -4.5 v9 z")
-    return Arrow(kind, f"{start} V{y - 6 * down}", f"M{x} {y} l-4.5 {-8 * down} h9 z")
+        return kind, f"{start} H{x - 6 * across}", f"M{x} {y} l{-8 * across} -4.5 v9 z"
+    return kind, f"{start} V{y - 6 * down}", f"M{x} {y} l-4.5 {-8 * down} h9 z"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from tiedae.export.duplicates import searched
 from tiedae.export.model_file import columns, printable
+
+from .sharing import grouped
 
 SHOWN = 24
 """Maximum number of constants listed; the others are summarized."""
@@ -45,8 +46,8 @@ def render(found: dict[str, Any]) -> str:
         lines.append(f"  and {len(rest)} smaller ones, {sum(each['bytes'] for each in rest):,} bytes")
     lines.append("")
     if found["copies"]:
-        lines += ["duplicates", *_duplicate_lines(found["copies"])]
-        lines += _estimates(found)
+        texts = grouped([(each["dedupe"], each["text"]) for each in found["copies"]])
+        lines += ["duplicates", *(f"  {text}" for text in texts), *_estimates(found)]
     else:
         lines.append(f"no constant is stored twice ({searched(found['minimum'])})")
     return "\n".join(map(printable, lines))
@@ -67,16 +68,6 @@ def _cut(text: str) -> str:
     """The first line of a text, shortened."""
     line = text.strip().partition("\n")[0]
     return line if line == text and len(line) <= METADATA else f"{line[:METADATA].rstrip()} … ({len(text):,} characters)"
-
-
-def _duplicate_lines(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Up to SHOWN duplicates, by what would become of them."""
-    lines: dict[str, list[str]] = {}
-    for duplicate in found[:SHOWN]:
-        lines.setdefault(duplicate["dedupe"], []).append(f"    {duplicate['text']}")
-    rest = found[SHOWN:]
-    more = [f"  and {len(rest)} more, {sum(each['bytes'] for each in rest):,} bytes"] if rest else []
-    return [line for outcome, texts in lines.items() for line in (f"  {outcome}", *texts)] + more
 
 
 def _estimates(found: dict[str, Any]) -> list[str]:

@@ -80,16 +80,20 @@ def headline(metrics: Metrics) -> str:
 def to_markdown(metrics: Metrics) -> str:
     """A summary in GitHub's Markdown: verdict, failed checks, baseline, files, parity, quality, skipped rows, versions."""
     amber = metrics.verdict is not None and metrics.verdict.findings
+    failed = [(check.name, check.text, _number(check.value), check.limit) for check in metrics.failed]
+    files = [(file.file, f"{file.bytes:,}", str(file.kernel_copies or "")) for file in metrics.files]
     sections = [
         f"## {'❌' if metrics.failed else '⚠️' if amber else '✅'} {_escape(headline(metrics))}",
-        *(section(metrics) for section in _SECTIONS),
+        _table("Failed checks", ("check", "what is wrong", "got", "must be"), failed),
+        _verdict_section(metrics),
+        _baseline_section(metrics),
+        _table("Files", ("file", "bytes", "times a kernel is stored"), files, "lrr"),
+        *(_table(*table) for table in _parity_tables(metrics)),
+        _quality_section(metrics),
+        _table("Skipped", ("what", "why"), [(row.what, row.reason) for row in metrics.skipped]),
+        _versions_section(metrics),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _failed_section(metrics: Metrics) -> str:
-    rows = [(check.name, check.text, _number(check.value), check.limit) for check in metrics.failed]
-    return _table("Failed checks", ("check", "what is wrong", "got", "must be"), rows)
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def _baseline_section(metrics: Metrics) -> str:
@@ -112,15 +116,6 @@ def _verdict_section(metrics: Metrics) -> str:
     table = _table("Baselines", VERDICT_HEADER, verdict_rows(verdict), "llrrrrl")
     line = f"{sign} {text.format(_escape(summary(verdict)))}".strip()
     return "\n\n".join(filter(None, ("### Verdict", line, lines, table, _escape(method_text(verdict)))))
-
-
-def _files_section(metrics: Metrics) -> str:
-    rows = [(file.file, f"{file.bytes:,}", str(file.kernel_copies or "")) for file in metrics.files]
-    return _table("Files", ("file", "bytes", "times a kernel is stored"), rows, "lrr")
-
-
-def _parity_section(metrics: Metrics) -> str:
-    return "\n\n".join(_table(*table) for table in _parity_tables(metrics))
 
 
 def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
@@ -151,26 +146,10 @@ def _quality_section(metrics: Metrics) -> str:
     return "\n\n".join(filter(None, (_table("Quality", header, rows, "llrl"), warnings)))
 
 
-def _skipped_section(metrics: Metrics) -> str:
-    return _table("Skipped", ("what", "why"), [(row.what, row.reason) for row in metrics.skipped])
-
-
 def _versions_section(metrics: Metrics) -> str:
     keras = metrics.keras
     device = f"\n\nKeras ran on {_escape(keras.name)} ({_escape(keras.device)})." if keras else ""
     return "Versions: " + ", ".join(f"{_escape(k)} {_escape(v)}" for k, v in metrics.versions.items()) + device
-
-
-_SECTIONS: Sequence[Callable[[Metrics], str]] = (
-    _failed_section,
-    _verdict_section,
-    _baseline_section,
-    _files_section,
-    _parity_section,
-    _quality_section,
-    _skipped_section,
-    _versions_section,
-)
 
 
 def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:

@@ -22,10 +22,10 @@ def render(found: dict[str, Any]) -> str:
     if not (found["merged"] or found["kept"]):
         lines.append(f"no constant is stored twice ({searched(found['minimum'])})")
     for title, texts in (
-        ("stored once", _grouped([(each["how"], _merged_text(each)) for each in found["merged"]])),
+        ("stored once", grouped([(each["how"], _merged_text(each)) for each in found["merged"]])),
         (
             "left as it is",
-            _grouped([(each["reason"], f"{each['name']}, a duplicate of {each['original']}") for each in found["kept"]]),
+            grouped([(each["reason"], f"{each['name']}, a duplicate of {each['original']}") for each in found["kept"]]),
         ),
         ("proof", list(_proof_texts(found))),
         (f"both files on {_inputs_text(found)}", _comparison_texts(found)),
@@ -43,7 +43,7 @@ def _merged_text(merged: Mapping[str, Any]) -> str:
     return text + (moved if merged["relation"] == "near" else "")
 
 
-def _grouped(rows: Sequence[tuple[str, str]]) -> list[str]:
+def grouped(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Up to SHOWN texts, grouped under their common heading."""
     groups: dict[str, list[str]] = {}
     for common, text in rows[:SHOWN]:

@@ -19,6 +19,12 @@ from .view import TableRow, TaskView
 
 IMAGE_BYTES = 300_000
 COLOURS = {INT8: "ours", PCA: "keras", FOREST: "stock", MEAN: "prune"}
+SCORES = {
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "max": "largest absolute error",
+    "standardized": "mean squared error, each value's divided by that of training",
+}
 DRAWN = 200
 """Points of a drawn curve at most."""
 
@@ -55,7 +61,8 @@ def alarms_text(result: AnomalyResult) -> str:
 
 
 def _facts(result: AnomalyResult) -> dict[str, object]:
-    return {"result": result, "methods": methods_table(result), "labels": labels_table(result), "alarms": alarms_text(result)}
+    tables = {"methods": methods_table(result), "labels": labels_table(result)}
+    return {"result": result, "score": SCORES[result.score], "alarms": alarms_text(result), **tables}
 
 
 def card(result: AnomalyResult) -> str:

@@ -15,7 +15,7 @@ from tiedae.tasks.compression import TITLES
 
 from ..pages import fragment
 from ..pages.charts import Curve, CurveChart, Point
-from .view import TableRow, TaskView
+from .view import TableRow, TaskView, measured_text
 
 COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune", "avif": "avif"}
 EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
@@ -23,10 +23,8 @@ EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
 
 def quality_text(result: CompressionResult, point: RatePoint) -> str:
     """`PSNR 20.1 dB, SSIM 0.712`."""
-    if point.mse == 0:
-        return "exact"
-    value = f"{result.measure} not defined" if point.value is None else f"{result.measure} {point.value:.4g} {result.unit}"
-    return value.rstrip() + ("" if point.ssim is None else f", SSIM {point.ssim:.3f}")
+    value = None if point.value is None else f"{point.value:.4g} {result.unit}"
+    return measured_text(result.measure, value, point)
 
 
 def title(point: RatePoint) -> str:

@@ -17,7 +17,7 @@ from tiedae.tasks.ssim import has_ssim
 from ..images import encode_images
 from ..pages import fragment
 from ..pages.charts import Plot
-from .view import TableRow, TaskView
+from .view import TableRow, TaskView, measured_text
 
 IMAGE_BYTES = 400_000
 TITLES = {INPUT: "noisy input", PROGRAM: "int8 program", KERAS: "Keras float", "nl-means": "non-local means", "pca": "PCA"}
@@ -26,15 +26,8 @@ TITLES["mean"] = "mean of training samples"
 
 def quality_text(row: Denoised) -> str:
     """`PSNR 19.1 dB, SSIM 0.62`."""
-    if row.mse == 0:
-        return "exact"
-    value = f"{row.measure} not defined" if row.value is None else f"{row.measure} {_number(row)} {row.unit}".rstrip()
-    return value + ("" if row.ssim is None else f", SSIM {row.ssim:.3f}")
-
-
-def _number(row: Denoised) -> str:
-    """With two decimals in dB, as gains have."""
-    return f"{row.value:.2f}" if row.unit == "dB" else f"{row.value:.4g}"
+    digits = ".2f" if row.unit == "dB" else ".4g"  # as gains have
+    return measured_text(row.measure, None if row.value is None else f"{row.value:{digits}} {row.unit}", row)
 
 
 def gain_text(row: Denoised) -> str:

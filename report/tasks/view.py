@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from tiedae.bundle.manifest import Manifest
+from tiedae.bundle.task_results import Denoised, RatePoint
 
 TableRow = tuple[str, str, str, str, str]
 """A row of the table at the end of a run: subject, error, quality, bytes, parity."""
@@ -32,3 +33,11 @@ class TaskView:
     card: Callable[[Any], str]
     rows: Callable[[Any], Sequence[TableRow]]
     headline: Callable[[Any], tuple[str, str, str] | None] = lambda _: None
+
+
+def measured_text(measure: str, value: str | None, row: RatePoint | Denoised) -> str:
+    """`PSNR 19.1 dB, SSIM 0.620` of a row whose `value` is this text."""
+    if row.mse == 0:
+        return "exact"
+    shown = f"{measure} not defined" if value is None else f"{measure} {value}".rstrip()
+    return shown + ("" if row.ssim is None else f", SSIM {row.ssim:.3f}")

@@ -21,14 +21,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_json("mean, median, 95th percentile and the largest score; threshold, alarms, drift and areas under curves")
 
 
-KINDS = {
-    "mse": "mean squared error",
-    "mae": "mean absolute error",
-    "max": "largest absolute error",
-    "standardized": "mean squared error over that of training",
-}
-
-
 def run(call: Call) -> None:
     from ..scores import score
 
@@ -60,14 +52,14 @@ def trained_text(brief: Scores) -> str:
 def texts(brief: Scores) -> list[str]:
     """The summary in lines."""
     from tiedae.program.drift import drift_text
-    from tiedae.report.tasks.anomaly import estimate_text
+    from tiedae.report.tasks.anomaly import SCORES, estimate_text
 
     lines = [f"{brief.samples:,} samples: every one holds NaN or infinity and has no score"]
     if brief.mean is not None:
         line = f"mean {brief.mean:.4g}, median {brief.median:.4g}, 95 % below {brief.p95:.4g}"
         worst = f"largest {brief.largest:.4g} at sample {brief.largest_at}"
         missing = f", {brief.missing:,} with NaN or infinity apart" if brief.missing else ""
-        kind = f"{KINDS[brief.score]} in scaled values, {brief.runtime}"
+        kind = f"{SCORES[brief.score]} in scaled values, {brief.runtime}"
         lines = [f"{brief.samples:,} samples: {line}, {worst}{missing} ({kind})"]
     lines.append(trained_text(brief))
     if brief.alarms is not None:
