@@ -40,7 +40,7 @@ from .key_figures import (
 from .page import row_order
 from .pages import render
 from .speed import leading_case
-from .tasks.table import TASK_VIEWS
+from .tasks import TASK_VIEWS
 from .verdict import shown
 
 UNKNOWN = "not recorded"

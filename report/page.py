@@ -40,7 +40,7 @@ from .parity_tables import FORMAT_HEADER, ParityTable, format_rows, inside, pari
 from .samples import render_samples
 from .speed import render_speed
 from .story import alarms, facts, sentence
-from .tasks.table import TASK_VIEWS
+from .tasks import TASK_VIEWS
 from .verdict import shown
 
 Values = Mapping[str, object] | None

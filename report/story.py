@@ -27,7 +27,7 @@ from .key_figures import (
     worst_exported,
 )
 from .speed import leading_case
-from .tasks.table import TASK_VIEWS
+from .tasks import TASK_VIEWS
 from .verdict import NO_GOOD, summary, texts
 
 WARNINGS = 4

@@ -14,7 +14,7 @@ from tiedae.runtimes.table import rounds_as_program
 
 from .key_figures import groups, size_kind
 from .parity_tables import cell_text
-from .tasks.table import TASK_VIEWS
+from .tasks import TASK_VIEWS
 from .tasks.view import TableRow
 
 HEADER = ("", "error", "quality", "bytes", "parity")

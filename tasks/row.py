@@ -148,7 +148,7 @@ class TaskRow:
 
     `measure`: the result on the exported program. `needs`: of each other method that samples are measured by, the optional
     packages. `held`: the figures whose loss by quantization is limited. `error_limit`: how the error of the int8 files on these
-    test samples is limited beside them; None: it is not. `report.tasks.table.TASK_VIEWS` says how a result is shown.
+    test samples is limited beside them; None: it is not. `report.tasks.TASK_VIEWS` says how a result is shown.
     """
 
     measure: Callable[[Exported], TaskMeasurement]

@@ -15,7 +15,7 @@ from tiedae.export.targets import TARGETS
 from tiedae.export.tflite.operations import TFLITE_OPERATIONS
 from tiedae.program.lowering import LOWERINGS
 from tiedae.program.operations import OPERATIONS
-from tiedae.report.tasks.table import TASK_VIEWS
+from tiedae.report.tasks import TASK_VIEWS
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.tasks.table import TASKS
 

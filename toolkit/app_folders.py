@@ -12,7 +12,7 @@ from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.codec.codec import bundle_of
-from tiedae.compress.records import Record, encode
+from tiedae.compress.records import encode
 
 from .native import native_folder
 from .object_size import ObjectSize, object_size
@@ -22,13 +22,6 @@ from .web import web_folder
 MARKER = "tiedae.json"
 """The file of such a folder that says what it is; --force replaces no other folder."""
 GOLDEN_SAMPLES = 8
-
-
-class AppMarker(Record, frozen=True):
-    """What a folder is."""
-
-    kind: str
-    name: str
 
 
 class CFolder(AppFolder, frozen=True):
@@ -57,7 +50,7 @@ def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replac
     require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae package`", apart=bundle.path)
     files, made = APPS[kind].make(bundle, options)
     with new_folder(out) as partial:
-        write_files(partial, {**files, MARKER: encode(AppMarker(kind, made.name))})
+        write_files(partial, {**files, MARKER: encode({"kind": kind, "name": made.name})})
     return made
 
 
@@ -72,7 +65,7 @@ def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes],
         options.storage,
         tuple(options.signatures),
         source.arena,
-        {macro.call: macro.meaning for macro in size_macros(source)},
+        size_macros(source),
         object_size(source.files),
     )
     return files, made

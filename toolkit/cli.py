@@ -53,35 +53,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             call.command.run(call)
             return FINE
         except TiedaeError as error:
-            code = FAILED if isinstance(error, CheckError) else WRONG
-            console.error(str(error))
-            call.write_failure(str(error), code)
-            return code
+            said, code = str(error), FAILED if isinstance(error, CheckError) else WRONG
+            call.write_failure(said, code)
         except ModuleNotFoundError as error:
             from tiedae.compress.packages import INSTALL, missing
 
             module = (error.name or "").partition(".")[0]
             if module not in INSTALL:
                 raise
-            console.error(str(missing(module)))
-            call.write_failure(str(missing(module)), WRONG)
-            return WRONG
+            said, code = str(missing(module)), WRONG
+            call.write_failure(said, code)
         except MemoryError:
-            console.error("not enough memory" + _resume(call))
-            return WRONG
+            said, code = "not enough memory" + _resume(call), WRONG
         except UnicodeEncodeError as error:
             if error.encoding == "utf-8":
                 raise
-            console.error(f"{ascii(error.object)[1:-1]}: {NO_TEXT.format(error.encoding)}")
-            return WRONG
+            said, code = f"{ascii(error.object)[1:-1]}: {NO_TEXT.format(error.encoding)}", WRONG
         except BrokenPipeError:
             return CLOSED_PIPE
         except OSError as error:
-            console.error(_system_error(error) + (_resume(call) if error.errno in FULL else ""))
-            return WRONG
+            said, code = _system_error(error) + (_resume(call) if error.errno in FULL else ""), WRONG
         except KeyboardInterrupt:
-            console.error("interrupted" + _resume(call))
-            return INTERRUPTED
+            said, code = "interrupted" + _resume(call), INTERRUPTED
+        console.error(said)
+        return code
 
 
 def _is_text(argument: str) -> bool:

@@ -117,11 +117,23 @@ def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], dro
             if value:
                 raise DataError(f"{path}: line 1 is not a heading, which `{key}` in [data] requires; add one, or leave it out")
         return _Columns((), ())
-    headings = _Headings(path, names)
-    index = headings.index("label", label) if label not in ("", "auto") else None
-    dropped = {headings.index("drop", name) for name in drop}
+    counts, places = Counter(names), {name: i for i, name in enumerate(names)}
+
+    def place(key: str, name: str) -> int:
+        """The index of the one heading `name`; DataError, with the closest match, if it is missing or a duplicate."""
+        if counts[name] == 1:
+            return places[name]
+        if name in places:
+            raise DataError(f"{path}: {counts[name]} columns are named {name!r}; must be one for `{key}` in [data]")
+        folded = {heading.lower(): heading for heading in reversed(names)}
+        close = difflib.get_close_matches(name.lower(), folded, 1)
+        right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed(names)}"
+        raise DataError(f"{path}: no column {name!r}, which `{key}` in [data] names; {right}")
+
+    index = place("label", label) if label not in ("", "auto") else None
+    dropped = {place("drop", name) for name in drop}
     if columns:
-        features = [headings.index("columns", name) for name in columns]
+        features = [place("columns", name) for name in columns]
     else:
         features = [i for i in range(len(names)) if i != index and i not in dropped]
     if label == "auto":
@@ -140,30 +152,11 @@ def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], dro
         if not names[i]:
             right = 'must have a name, be left out of `columns`, or be dropped (`drop = [""]` in [data])'
             raise DataError(f"{path}: line 1, column {i + 1} has no name (the index of a table?); {right}")
-        if headings.counts[names[i]] > 1:
-            raise DataError(f"{path}: {headings.counts[names[i]]} columns are named {names[i]!r}; must be each name once")
+        if counts[names[i]] > 1:
+            raise DataError(f"{path}: {counts[names[i]]} columns are named {names[i]!r}; must be each name once")
     if not features:
         raise DataError(f"{path}: no column of {len(names)} is left to train on")
     return _Columns(names, features, index)
-
-
-class _Headings:
-    """The headings of a .csv file, found by name in constant time."""
-
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self.path, self.names, self.counts = path, names, Counter(names)
-        self.places = {name: i for i, name in enumerate(names)}
-
-    def index(self, key: str, name: str) -> int:
-        """The index of the one heading `name`; DataError, with the closest match, if it is missing or a duplicate."""
-        if self.counts[name] == 1:
-            return self.places[name]
-        if name in self.places:
-            raise DataError(f"{self.path}: {self.counts[name]} columns are named {name!r}; must be one for `{key}` in [data]")
-        folded = {heading.lower(): heading for heading in reversed(self.names)}
-        close = difflib.get_close_matches(name.lower(), folded, 1)
-        right = f"did you mean {folded[close[0]]}?" if close else f"there are {listed(self.names)}"
-        raise DataError(f"{self.path}: no column {name!r}, which `{key}` in [data] names; {right}")
 
 
 def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) -> NoReturn:

@@ -41,6 +41,7 @@ from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest
 from .run_directory import alone_in, claim, read_json, write_json
 from .sources import data_text, provenance, recipe_data
+from .stages import pruned
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -253,13 +254,8 @@ def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[
 
 
 def _prune(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
-    from tiedae.compress.pruning import prune
-    from tiedae.compress.symmetries import shrink
-
-    config = run.recipe.prune
-    assert model is not None and config is not None
-    history = prune(model, run.splits, config, training)
-    return shrink(model) if config.pattern == "structured" else model, history
+    assert model is not None and run.recipe.prune is not None
+    return pruned(model, run.splits, run.recipe.prune, training)
 
 
 def _cluster(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:

@@ -37,17 +37,23 @@ def prune(
     model's own training by default. Raises what `compress.prune` raises.
     """
     from tiedae.compress.autoencoder import with_given
-    from tiedae.compress.pruning import prune as prune_in_place
-    from tiedae.compress.symmetries import shrink
 
     n, colon, m = (pattern or "").partition(":")
     if colon and sparsity is None and n.isdecimal() and m.isdecimal() and int(m):
         sparsity = 1 - int(n) / int(m)
     config = with_given(config, {"sparsity": sparsity, "pattern": pattern, "epochs": epochs})
     other, training = _begin(model, data, train, verbose, config.distill)
-    history = prune_in_place(other, data, config, training)
-    result = shrink(other) if config.pattern == "structured" else other
+    result, history = pruned(other, data, config, training)
     return _end(model, result, data, "prune", config, history)
+
+
+def pruned(model: TiedAutoencoder, data: Dataset, config: PruneConfig, training: Training) -> tuple[TiedAutoencoder, History]:
+    """The model, which is pruned in place, or the smaller one where units leave it."""
+    from tiedae.compress.pruning import prune as prune_in_place
+    from tiedae.compress.symmetries import shrink
+
+    history = prune_in_place(model, data, config, training)
+    return shrink(model) if config.pattern == "structured" else model, history
 
 
 def cluster(

@@ -170,9 +170,11 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     def transform(self, X: Any) -> np.ndarray:
         """Codes of X [n, n_features], float32 [n, n_components]; ValueError for X of another width, NaN or infinity."""
         X = self._validated(X)
-        codes = np.empty((len(X), self.codec_.code.size), np.float32)
+        code = self.codec_.code
+        codes = np.empty((len(X), code.size), np.float32)
         for start, part in self._parts(X):
-            codes[start : start + len(part)] = flat(self._real(self.codec_.encode(part)))
+            encoded = self.codec_.encode(part)
+            codes[start : start + len(part)] = flat(code.quantization.dequantize(encoded) if code.quantization else encoded)
         return codes
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -267,7 +269,3 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """uint8 as floats where the training data were floats."""
         dtype = self.codec_.spec.dtype
         return X.astype(dtype) if X.dtype == np.uint8 and dtype != "uint8" else X
-
-    def _real(self, codes: np.ndarray) -> np.ndarray:
-        quantization = self.codec_.code.quantization
-        return codes if quantization is None else quantization.dequantize(codes)

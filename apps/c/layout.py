@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from tiedae.export.c.entries import halves_of
@@ -29,17 +28,9 @@ PROJECT = {
 _MACRO = re.compile(r"/\* ((?:(?!\*/).)+?)\.? \*/\n#define (\w+\(\w+\)) ", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class SizeMacro:
-    """A macro of NAME.h that says how large a buffer must be: `call` with its parameter, `meaning` as the header states it."""
-
-    call: str
-    meaning: str
-
-
-def size_macros(source: CSource) -> list[SizeMacro]:
-    """Those of a C file, in their order."""
-    return [SizeMacro(call, " ".join(text.split())) for text, call in _MACRO.findall(source.header)]
+def size_macros(source: CSource) -> dict[str, str]:
+    """The macros of NAME.h that say how large a buffer must be, in their order: its meaning by the call."""
+    return {call: " ".join(text.split()) for text, call in _MACRO.findall(source.header)}
 
 
 def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[str] = SIGNATURES) -> dict[str, bytes]:
@@ -48,7 +39,7 @@ def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[
     CMake, Arduino and Zephyr know the folder; README.md has its memory map.
     """
     directions = set(halves_of(signatures))
-    macros = "".join(f"| caller | {each.meaning} | `{each.call}` |\n" for each in size_macros(source))
+    macros = "".join(f"| caller | {meaning} | `{call}` |\n" for call, meaning in size_macros(source).items())
     values = {
         "SAMPLES": f"{len(golden.data)}",
         "ARENA": f"{source.arena:,}",

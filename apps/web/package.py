@@ -42,7 +42,7 @@ def module_name(name: str, features: str) -> str:
 def web_package(model: WebModel, tools: Toolchain) -> dict[str, bytes]:
     """The files by path. Raises ExportError where clang or wasm-ld fails."""
     name = model.source.name
-    sources = {**model.source.files, f"{name}_web.c": _glue(name)}
+    sources = {**model.source.files, f"{name}_web.c": named(_text("glue.c").replace("NAMED", name), name)}
     widest = max(tensor.size for tensor in model.program.tensors.values())
     build = Build(sources, _defines(model), widest)
     modules = {features: module_name(name, features) for features in FEATURES}
@@ -63,10 +63,6 @@ def _defines(model: WebModel) -> list[str]:
     if model.spec.dtype not in INTEGERS:
         found.append(f"WEB_FLOATS={'double' if model.spec.dtype == 'float64' else 'float'}")
     return found + (["WEB_SCORES"] if model.detector else []) + (["WEB_FILES"] if model.promises else [])
-
-
-def _glue(name: str) -> str:
-    return named(_text("glue.c").replace("NAMED", name), name)
 
 
 def _facts(model: WebModel) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
 from pathlib import Path
 
 from .package import WebModel
@@ -30,12 +29,9 @@ def web_page(model: WebModel) -> dict[str, bytes]:
     values = f"{shape} values" if len(spec.shape) > 1 else f"{spec.inputs:,} values"
     text = DESCRIPTIONS[model.task].format(values=f"{values} of {spec.dtype}", units=code.shape[1], bits=bits)
     name = model.source.name
-    return _filled({"NAME": name, "TITLE": f"{name}: {TITLES.get(model.task, 'a tied autoencoder')}", "DESCRIPTION": text})
-
-
-def _filled(values: Mapping[str, str]) -> dict[str, bytes]:
+    title = f"{name}: {TITLES.get(model.task, 'a tied autoencoder')}"
     folder = Path(__file__).parent / "page"
     index = (folder / INDEX).read_text(encoding="utf-8")
-    for key, value in values.items():
+    for key, value in {"NAME": name, "TITLE": title, "DESCRIPTION": text}.items():
         index = index.replace(key, html.escape(value))
     return {INDEX: index.encode(), **{f"page/{name}": (folder / name).read_bytes() for name in SCRIPTS}}

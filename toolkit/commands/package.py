@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from .command import Call, Parser
 
 if TYPE_CHECKING:
-    from tiedae.apps.model import AppFolder
     from tiedae.export.c.codec_source import Promise
 
 
@@ -40,7 +39,14 @@ def run(call: Call) -> None:
     if call.signatures is not None:
         given["signatures"] = call.signatures.split(",")
     made = package_app(call.bundle, call.out, kind, AppOptions(**given), replace=call.force)
-    _say_folder(call, made, APPS[kind].summary)
+    rows = [(path, f"{size:,}") for path, size in made.files.items()]
+    call.console.table(f"{made.name}: {APPS[kind].summary}", ("file", "bytes"), rows)
+    if made.memory:
+        call.console.table("memory", ("what", "size"), made.memory)
+    if made.adds:
+        call.console.table("adds to an application", ("what", "bytes"), made.adds)
+    call.console.say(f"folder: {call.out}")
+    call.write(made)
     if kind == "web":
         call.console.say(f"to see it: python -m http.server --directory {call.out}")
 
@@ -56,15 +62,3 @@ def _listed_files(call: Call) -> list[Promise] | None:
     if not set(listed) <= set(PROMISES):
         raise InputError(f"--files {call.files}: must be some of {', '.join(PROMISES)}")
     return [kind for kind in PROMISES if kind in listed]
-
-
-def _say_folder(call: Call, made: AppFolder, summary: str) -> None:
-    """The files, what takes memory, what an application becomes larger by."""
-    rows = [(path, f"{size:,}") for path, size in made.files.items()]
-    call.console.table(f"{made.name}: {summary}", ("file", "bytes"), rows)
-    if made.memory:
-        call.console.table("memory", ("what", "size"), made.memory)
-    if made.adds:
-        call.console.table("adds to an application", ("what", "bytes"), made.adds)
-    call.console.say(f"folder: {call.out}")
-    call.write(made)

@@ -7,10 +7,10 @@ from typing import Any
 
 from .command import STDOUT, Call, Parser, as_json
 
-STARTERS = {"images": "fashion", "record": "ecg", "table": "ecg-table"}
-"""The recipe in `assets` to start from, by the kind of data."""
-TASK_STARTERS = {"anomaly": "anomaly", "denoising": "denoising", "reduction": "reduction"}
-"""The same by the kind of task."""
+STARTERS = {"images": "fashion", "record": "ecg", "table": "ecg-table"} | {
+    task: task for task in ("anomaly", "denoising", "reduction")
+}
+"""The recipe in `assets` to start from, by the kind of data or task."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     which.add_argument(
         "--for",
         dest="kind",
-        choices=STARTERS | TASK_STARTERS,
+        choices=STARTERS,
         help="a short recipe to start from, for this kind of data or task",
     )
     which.add_argument(
@@ -50,7 +50,7 @@ def run(call: Call) -> None:
     if call.schema:
         text = as_json(recipe_schema())
     elif call.kind:
-        text = (ASSETS / f"{(STARTERS | TASK_STARTERS)[call.kind]}.toml").read_text(encoding="utf-8")
+        text = (ASSETS / f"{STARTERS[call.kind]}.toml").read_text(encoding="utf-8")
     else:
         text = recipe_text()
     call.write(text, {"out": str})

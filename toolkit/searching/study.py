@@ -10,14 +10,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tiedae.compress.errors import FormatError
 from tiedae.compress.packages import require_installed
 from tiedae.compress.records import decode, plain
 
-from .space import Point, SearchAxis, Space, Value, key_of
+from .space import Point, Space, key_of
 from .trial import Outcome
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Trials:
         The recipe's own point comes first. If no point fits at all, the smallest one is proposed, so that the search reports
         a result.
         """
+        import optuna
+
         known = {key_of(outcome.point) for outcome in self.outcomes}
         sizes = self.space.min_bytes
         left = [key for key, size in sizes.items() if size <= max_bytes and key not in known]
@@ -102,12 +104,13 @@ class Trials:
                 trial, point = self._ask(attempt)
                 if key_of(point) not in known:
                     return Proposal(trial, point, sizes[key_of(point)] <= max_bytes)
-                self.memory.tell(trial, state=_states().FAIL)
+                self.memory.tell(trial, state=optuna.trial.TrialState.FAIL)
         return self._enqueued(dict(left[np.random.default_rng([self.seed, len(self.outcomes)]).integers(len(left))]))
 
     def _enqueued(self, point: Point) -> Proposal:
         point = {axis.name: point[axis.name] for axis in self.space.axes}
-        parameters = {axis.name: _parameter(axis, point[axis.name]) for axis in self.space.axes}
+        values = {axis: point[axis.name] for axis in self.space.axes}
+        parameters = {axis.name: axis.values.index(value) if axis.ordered else value for axis, value in values.items()}
         self.memory.enqueue_trial(parameters)
         return Proposal(self.memory.ask(self._distributions()), point)
 
@@ -119,7 +122,8 @@ class Trials:
             n_startup_trials=STARTUP,
         )
         trial = self.memory.ask(self._distributions())
-        return trial, {axis.name: _value(axis, trial.params[axis.name]) for axis in self.space.axes}
+        given = {axis: trial.params[axis.name] for axis in self.space.axes}
+        return trial, {axis.name: axis.values[value] if axis.ordered else value for axis, value in given.items()}
 
     def _distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         import optuna
@@ -130,6 +134,8 @@ class Trials:
 
     def record(self, proposal: Proposal, outcome: Outcome) -> None:
         """Store the outcome of a proposal."""
+        import optuna
+
         proposal.trial.set_user_attr(KEY, plain(outcome))
         for limit, excess in self.excess(outcome).items():
             proposal.trial.set_constraint(limit, excess)
@@ -138,24 +144,10 @@ class Trials:
             bits = (outcome.bits or 0.0,) if self.rated else ()
             self.memory.tell(proposal.trial, (outcome.error, size, *bits))
         else:
-            self.memory.tell(proposal.trial, state=_states().PRUNED)
+            self.memory.tell(proposal.trial, state=optuna.trial.TrialState.PRUNED)
         with _readable(self.path):
             self.stored.add_trial(self.memory.trials[-1])
         self.outcomes.append(outcome)
-
-
-def _states() -> Any:
-    import optuna
-
-    return optuna.trial.TrialState
-
-
-def _parameter(axis: SearchAxis, value: Value) -> Value:
-    return axis.values.index(value) if axis.ordered else value
-
-
-def _value(axis: SearchAxis, parameter: Any) -> Value:
-    return axis.values[parameter] if axis.ordered else parameter
 
 
 @contextlib.contextmanager

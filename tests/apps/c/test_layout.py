@@ -163,7 +163,7 @@ def test_the_readme_has_the_memory_map(made: dict[str, Made]) -> None:
     for name, each in made.items():
         text = c_project(each.source, each.golden)["README.md"].decode()
         assert f"| {each.source.arena:,} bytes, `{name.upper()}_ARENA_BYTES` |" in text
-        macros = [macro.call for macro in size_macros(each.source)]
+        macros = [*size_macros(each.source)]
         frames = [
             f"{name.upper()}_{call}" for call in ("PAYLOAD_BYTES(samples)", "INDEX_BYTES(frames)", "FRAME_BYTES(samples)")
         ]
