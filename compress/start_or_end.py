@@ -64,7 +64,7 @@ class StartOrEnd(Record, frozen=True):
     @property
     def is_start(self) -> bool:
         """Whether the start was kept: training gained nothing, or no more than chance or fitting explains."""
-        return not (self.error.fell(self.fraction) and self.cost.end < self.cost.start)
+        return not (self.error.fell(self.fraction) and self.cost.end < (1 - self.fraction) * self.cost.start)
 
     @property
     def fraction(self) -> float:
@@ -76,5 +76,6 @@ class StartOrEnd(Record, frozen=True):
         kept = "post-training quantization" if self.is_start else "quantization-aware training"
         text = f"kept the model of {kept}: squared error on {self.split} samples {self.error.text(self.fraction)}"
         if self.cost != self.error:
-            text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, must fall"
+            least = f" by more than {self.fraction * self.cost.start:.2g}" if self.fraction else ""
+            text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, must fall{least}"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"

@@ -402,6 +402,11 @@ def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
     assert standard_error(np.tile(differences, 9)) < alone / 2.9
 
 
+def test_on_samples_that_were_trained_on_the_cost_has_to_fall_as_much() -> None:
+    assert StartOrEnd(FALLS, Change(10, 9.81, 0.1), "training").is_start
+    assert not StartOrEnd(FALLS, Change(10, 9.79, 0.1), "training").is_start
+
+
 @pytest.mark.parametrize(("gain", "is_start"), [(0.019, True), (0.021, False)])
 def test_on_samples_that_were_trained_on_a_gain_has_to_be_larger(gain: float, is_start: bool) -> None:
     start = np.full(400, 10.0)
