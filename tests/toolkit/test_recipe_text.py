@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from msgspec import structs
 from tiedae.cli import main
-from tiedae.commands.recipe import STARTERS, TASK_STARTERS
+from tiedae.commands.recipe import STARTERS
 from tiedae.compress.config import (
     ClusterConfig,
     CodecConfig,
@@ -117,7 +117,7 @@ def test_the_page_shows_what_the_command_prints() -> None:
     assert program_of(PAGE, "toml") == recipe_text(), "put what `tiedae recipe` prints into docs/recipe.md"
 
 
-@pytest.mark.parametrize("kind", STARTERS)
+@pytest.mark.parametrize("kind", ["images", "record", "table"])
 def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path: Path, capsys) -> None:
     assert main(["recipe", "--for", kind]) == 0
     path = tmp_path / "mine.toml"
@@ -129,7 +129,7 @@ def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path:
     assert splits.kind == kind and recipe.model.layers[-1].units < splits.inputs
 
 
-@pytest.mark.parametrize("kind", TASK_STARTERS)
+@pytest.mark.parametrize("kind", ["anomaly", "denoising", "reduction"])
 def test_a_recipe_to_start_from_is_one_for_its_task(kind: str, tmp_path: Path, capsys) -> None:
     assert main(["recipe", "--for", kind]) == 0
     path = tmp_path / "mine.toml"
