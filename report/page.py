@@ -11,7 +11,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 from tiedae.bundle.fidelity import fit_text, meaning
-from tiedae.bundle.results import Metrics, Model, Parity, Proof
+from tiedae.bundle.results import Metrics, Model, Parity
 from tiedae.bundle.task_results import DenoisingResult
 from tiedae.compress.errors import FormatError
 from tiedae.compress.numbers import counted, exact, fraction, number, size
@@ -225,7 +225,8 @@ def storage(report: Report) -> Values:
     proofs, kernels = report.metrics.storage, report.manifest.kernels
     rows = []
     for file, group in groups(proofs, lambda row: row.file).items():
-        held, holds = sum(_held(group, kernel.name) for kernel in kernels), sum(row.ok for row in group)
+        of_kernels = [[row.ok for row in group if row.kernel == kernel.name] for kernel in kernels]
+        held, holds = sum(bool(proofs) and all(proofs) for proofs in of_kernels), sum(row.ok for row in group)
         rows.append((holds == len(group), file, f"{held} of {len(kernels)}", f"{holds} of {len(group)}"))
     stated = [
         (
@@ -239,12 +240,6 @@ def storage(report: Report) -> Values:
     ]
     statements = [(row.ok, row.file, row.kernel, row.statement, row.text) for row in proofs]
     return {"failed": [row for row in proofs if not row.ok], "statements": statements, "rows": rows, "kernels": stated}
-
-
-def _held(proofs: Sequence[Proof], kernel: str) -> bool:
-    """Whether there are statements about a kernel and all hold."""
-    found = [row.ok for row in proofs if row.kernel == kernel]
-    return bool(found) and all(found)
 
 
 def verdict_of(report: Report) -> Values:

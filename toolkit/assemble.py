@@ -25,7 +25,7 @@ from tiedae.bundle.manifest import Manifest, ProgramText, ProgramTexts, Tensors
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, Source, to_json
-from tiedae.codec.backends import PRECISION, Backend, ProgramBackend
+from tiedae.codec.backends import PRECISION, ProgramBackend
 from tiedae.codec.codec import open_files
 from tiedae.codec.detector import fit_detector
 from tiedae.codec.frames import model_codec
@@ -61,11 +61,6 @@ class Origin(Protocol):
     def data(self) -> Dataset: ...
     @property
     def recipe(self) -> Recipe: ...
-    @property
-    def test_source(self) -> str:
-        """Where the test samples are from."""
-        ...
-
     @property
     def classes(self) -> int:
         """Of the tables of codes."""
@@ -233,7 +228,7 @@ def measure(verified: Verified, announce: Announce) -> Measured:
     origin, recipe, tested, manifest = fitted.lowered.origin, fitted.recipe, fitted.tested, written.manifest
     metrics = origin.beside(verified, announce)
     announce(f"task: {task_kind(recipe.task)}")
-    samples = source_of(origin.test_source, tested, recipe.task)
+    samples = source_of(origin.data.config.test_source or origin.data.config.source, tested, recipe.task)
     exported = exported_of(written, origin.uncompressed)
     task = origin.task(TASKS[task_kind(recipe.task)].measure(exported), samples)
     verdict = judge(task, fitted.backend, tested, recipe.data.seed, for_rate=recipe.train.for_rate)
@@ -285,18 +280,13 @@ def golden_arrays(fitted: Fitted, given: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 def exported_of(written: Written, uncompressed: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None) -> Exported:
-    """What the task of a bundle is measured on."""
+    """What the task of a bundle is measured on: see `open_files`, or the program itself where no runtime is installed."""
     fitted = written.fitted
     given = (fitted.backend, fitted.data, fitted.recipe, uncompressed, fitted.codec.tables, fitted.detector)
-    return Exported(*given, files_or_program(written.directory))
-
-
-def files_or_program(directory: Path) -> Backend | None:
-    """What a task is measured through, see `open_files`; None, the program itself, where no runtime is installed."""
     try:
-        return open_files(Bundle.open(directory))
+        return Exported(*given, open_files(Bundle.open(written.directory)))
     except UnavailableError:
-        return None
+        return Exported(*given, None)
 
 
 def write_models(fitted: Fitted, manifest: Manifest, announce: Announce) -> dict[str, bytes]:

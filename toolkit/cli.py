@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     for text in (str(Path.cwd()), *(sys.argv[1:] if argv is None else argv)):
-        if not _is_text(text):
+        if any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes that the locale cannot read; libraries take none
             Console().error(f"{ascii(text)[1:-1]}: {NO_TEXT.format(sys.getfilesystemencoding())}")
             return WRONG
     try:
@@ -77,11 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             said, code = "interrupted" + _resume(call), INTERRUPTED
         console.error(said)
         return code
-
-
-def _is_text(argument: str) -> bool:
-    """Whether a path or argument has no bytes that the locale's encoding cannot read; libraries take no such path."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in argument)
 
 
 def _resume(call: Call) -> str:

@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 128
 """Width of a table without a terminal."""
-
 NUMBER = re.compile(r"[-+−]?[0-9][0-9.,]*(e[-+]?[0-9]+)?( ?[%×A-Za-z]{1,3})?")
 """A right-aligned cell: a number, optionally with a unit."""
-
-
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Control characters but ends of lines and tabs, and those that turn the direction of text around."""
 

@@ -68,17 +68,14 @@ class EarlierBundle:
         bundle.require_intact()
         _require_like(before, data, source)
         data = normal_only(data.with_scaling(before.data.scaling), normal_of(before.recipe.task), source)
-        classes = _classes(bundle) if classes is None else classes
+        if classes is None:
+            classes = bundle.tables().classes if tables_name(before.name) in before.files else before.recipe.codec.classes
         require_classes(classes, len(data.train))
         return cls(bundle, data, source, factor, classes)
 
     @property
     def recipe(self) -> Recipe:
         return self.bundle.manifest.recipe
-
-    @property
-    def test_source(self) -> str:
-        return self.data.config.test_source or self.source
 
     @property
     def uncompressed(self) -> None:
@@ -191,9 +188,3 @@ def _require_like(manifest: Manifest, data: Dataset, source: str) -> None:
         manifest.data.spec.flatten(data.train.take(slice(0, 1)))
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
-
-
-def _classes(bundle: Bundle) -> int:
-    """Of a bundle's tables of codes; those of its recipe where it has none."""
-    has = tables_name(bundle.manifest.name) in bundle.manifest.files
-    return bundle.tables().classes if has else bundle.manifest.recipe.codec.classes

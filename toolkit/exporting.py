@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tiedae.codec.codec import Codec
     from tiedae.compress.autoencoder import TiedAutoencoder
 
-
 Announce = Callable[[str], None]
 
 

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.train import AfterEpoch, History, Training
 
-
 CALIBRATION = "calibration.json"
 OWNERS = {
     "recipe_sha256": "another recipe's run",

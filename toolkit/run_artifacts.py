@@ -24,7 +24,7 @@ from tiedae.verify.collecting import MAX_SAMPLES
 from .arrays import Arrays
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
-from .sources import all_of, divide, load_all, load_arrays, load_dataset
+from .sources import all_of, divide, load_arrays, load_dataset
 
 NONE = "none"
 SPLITS = ("train", "validation", "test", NONE)
@@ -103,7 +103,7 @@ def load_source(manifest: Manifest, source: str, label: str | None = None) -> Sa
 
     `label`: the column of labels, of a .csv file.
     """
-    return load_all(_config_of(manifest, source, label))
+    return all_of(load_arrays(_config_of(manifest, source, label))[0])
 
 
 def load_scored(manifest: Manifest, source: str, label: str | None = None) -> tuple[Samples, np.ndarray]:

@@ -156,14 +156,6 @@ def divide(
     return chosen.train, chosen.validation, test
 
 
-def load_all(config: DataConfig, *, base: Path = Path()) -> Samples:
-    """Every sample of a source, unscaled; their values are not checked. A test set that the source has comes last.
-
-    Raises DataError or FormatError, naming the source, for what cannot be read.
-    """
-    return all_of(load_arrays(config, base)[0])
-
-
 def all_of(arrays: Arrays) -> Samples:
     """Every sample, unscaled; those of the test set last."""
     if arrays.test_values is None:

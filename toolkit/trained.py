@@ -93,10 +93,6 @@ class Trained:
         return coding_function(self.models.uncompressed, self.device)
 
     @property
-    def test_source(self) -> str:
-        return self.recipe.data.test_source or self.recipe.data.source
-
-    @property
     def classes(self) -> int:
         return self.recipe.codec.classes
 

@@ -137,8 +137,11 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         from .stages import quantize
 
         X = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
-        seed = self._seed()
-        layers, output = self._layers(X.shape[1]), self._output(X)
+        if isinstance(self.n_components, Integral) and self.n_components > X.shape[1]:
+            raise RecipeError(f"n_components: got {self.n_components}, must be at most n_features = {X.shape[1]}")
+        seed, layers, output = self._seed(), [*self.hidden_layer_sizes, self.n_components], self.output_activation
+        if output == "auto":
+            output = "sigmoid" if X.dtype == np.uint8 else "linear"
         train = TrainConfig(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -233,17 +236,6 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
     def _seed(self) -> int:
         given = self.random_state
         return int(given) if isinstance(given, Integral) else int(check_random_state(given).randint(SEEDS))
-
-    def _layers(self, features: int) -> list[int]:
-        units = self.n_components
-        if isinstance(units, Integral) and units > features:
-            raise RecipeError(f"n_components: got {units}, must be at most n_features = {features}")
-        return [*self.hidden_layer_sizes, units]
-
-    def _output(self, X: np.ndarray) -> Activation:
-        if self.output_activation == "auto":
-            return "sigmoid" if X.dtype == np.uint8 else "linear"
-        return self.output_activation
 
     def _dataset(self, X: np.ndarray, output: Activation) -> Dataset:
         """X as training samples, none held out."""

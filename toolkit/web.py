@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tiedae.apps.model import AppFolder, AppModel, AppOptions, app_model, golden_count
+from tiedae.apps.model import AppFolder, AppOptions, app_model, golden_count
 from tiedae.apps.web.package import WebModel, module_name, web_package
 from tiedae.apps.web.page import web_page
 from tiedae.apps.web.wasm import FEATURES, find_toolchain
@@ -62,7 +62,8 @@ def web_folder(kind: str, bundle: Bundle, options: AppOptions) -> tuple[Mapping[
     web = WebModel(**vars(model), peak=manifest.data.peak, task=task_kind(manifest.recipe.task), clean=shown)
     files = web_package(web, tools)
     name = model.source.name
-    sizes = {features: _size(model, files[module_name(name, features)]) for features in FEATURES}
+    modules, kernels = {features: files[module_name(name, features)] for features in FEATURES}, model.source.kernel_bytes
+    sizes = {key: ModuleSize(kernels, len(data) - kernels, len(data), _gzipped(data)) for key, data in modules.items()}
     needed = {path: files[path] for path in ("index.mjs", "model.mjs", module_name(name, "simd"))}
     if kind == "web":
         page = web_page(web)
@@ -78,11 +79,6 @@ def web_folder(kind: str, bundle: Bundle, options: AppOptions) -> tuple[Mapping[
         sum(_gzipped(data) for data in needed.values()),
     )
     return files, made
-
-
-def _size(model: AppModel, module: bytes) -> ModuleSize:
-    kernels = model.source.kernel_bytes
-    return ModuleSize(kernels, len(module) - kernels, len(module), _gzipped(module))
 
 
 def _gzipped(data: bytes) -> int:

@@ -106,15 +106,11 @@ class NativeModel(AppModel):
             "kinds": kinds,
             "exact": both and exact,
             "exact_frames": exact,
-            "per_frame": max(1, min(SAMPLES_PER_FRAME, MOST_BYTES // self._sample_bytes)),
+            "per_frame": max(1, min(SAMPLES_PER_FRAME, MOST_BYTES // (spec.inputs * np.dtype(spec.dtype).itemsize))),
             "factor": repr(self.detector.scoring.factor) if self.detector is not None else "1.0",
             "threshold": repr(self.detector.threshold("fused")) if self.detector is not None else "0.0",
             **vars(value),
         }
-
-    @property
-    def _sample_bytes(self) -> int:
-        return self.spec.inputs * np.dtype(self.spec.dtype).itemsize
 
 
 def rendered(template: Path, model: NativeModel, **more: Any) -> str:

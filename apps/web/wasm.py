@@ -17,8 +17,6 @@ COMPILE = ("--target=wasm32", "-mcpu=mvp", "-std=c99", "-ffp-contract=off", "-no
 LINK = ("--no-entry", "--strip-all", "--stack-first", "--export=__heap_base")
 FEATURES: Mapping[str, tuple[str, ...]] = {"simd": ("-Oz", "-msimd128", "-mbulk-memory"), "scalar": ("-O2",)}
 """Options of each module, by its name. Vectors are written out in parts/wasm.c, so -Oz is as fast as -O3 there."""
-
-
 STACK = 1 << 14
 """Bytes of the stack beside what layers take."""
 

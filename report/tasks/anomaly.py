@@ -176,34 +176,17 @@ def _bars(columns: Sequence[str] | None, arrays: Mapping[str, np.ndarray]) -> li
     names = columns or [f"value {i}" for i in range(arrays["x"].shape[1])]
     for x, y, errors in zip(arrays["x"], arrays["y"], arrays["errors"].astype(np.float64), strict=True):
         parts = 100 * errors / (errors.sum() or 1.0)
-        charts.append(
-            BarChart(
-                [
-                    Bar(
-                        names[int(i)],
-                        float(parts[i]),
-                        f"{parts[i]:.3g} %",
-                        "ours",
-                        f"{x[i]:.4g}, reconstructed {y[i]:.4g}",
-                    )
-                    for i in np.argsort(-parts, kind="stable")[:SHOWN].tolist()
-                ]
-            )
-        )
+        largest = [int(i) for i in np.argsort(-parts, kind="stable")[:SHOWN]]
+        notes = {i: f"{x[i]:.4g}, reconstructed {y[i]:.4g}" for i in largest}
+        charts.append(BarChart([Bar(names[i], float(parts[i]), f"{parts[i]:.3g} %", "ours", notes[i]) for i in largest]))
     return charts
 
 
 def rows(result: AnomalyResult) -> Sequence[TableRow]:
-    lines = [
-        (
-            f"anomalies, {TITLES[each.method]}",
-            "",
-            f"ROC-AUC {each.roc_auc.value:.4f}, PR-AUC {each.pr_auc.value:.4f}, F1 {each.f1.value:.3f}",
-            "",
-            "",
-        )
-        for each in result.methods
-    ]
+    lines = []
+    for each in result.methods:
+        figures = f"ROC-AUC {each.roc_auc.value:.4f}, PR-AUC {each.pr_auc.value:.4f}, F1 {each.f1.value:.3f}"
+        lines.append((f"anomalies, {TITLES[each.method]}", "", figures, "", ""))
     return [*lines, ("alarms", "", alarms_text(result), "", "")]
 
 

@@ -114,7 +114,9 @@ class Call(Namespace):
 
     def locate_bundle(self) -> Path:
         """The bundle that the argument BUNDLE is, or holds as OUT of a run; InputError where it is neither."""
-        self.bundle = bundle_folder(self.bundle)
+        from tiedae.codec.codec import bundle_of
+
+        self.bundle = bundle_of(self.bundle).path
         return self.bundle
 
     def require_suffix(self, *suffixes: str) -> None:
@@ -192,13 +194,6 @@ def as_json(value: object) -> str:
     from tiedae.compress.records import plain
 
     return json.dumps(plain(value), indent=1, allow_nan=False) + "\n"
-
-
-def bundle_folder(path: Path) -> Path:
-    """The bundle that a folder is, or holds as OUT of a run; raises as `bundle_of`."""
-    from tiedae.codec.codec import bundle_of
-
-    return bundle_of(path).path
 
 
 def require_packages(*modules: str) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .command import Call, Parser, bundle_folder
+from .command import Call, Parser
 
 FAILS = "with --fail-on-copies, a constant is stored more than once"
 
@@ -44,7 +44,7 @@ def _files(path: Path) -> list[Path]:
     """The file itself, or the model files of a bundle or of OUT of a run."""
     if not path.is_dir():
         return [path]
-    from tiedae.bundle.bundle import Bundle
+    from tiedae.codec.codec import bundle_of
 
-    bundle = Bundle.open(bundle_folder(path))
+    bundle = bundle_of(path)
     return [bundle.path / name for name in bundle.models]

@@ -191,13 +191,9 @@ class _Search:
             if isinstance(error, DataError | FormatError):
                 raise
             return Outcome(number, point, "refused", str(error))
-        latency = None if self.limits.latency_us == math.inf else self.latencies({"trial": file})["trial"]
+        latency = None if self.limits.latency_us == math.inf else latencies({"float": self.float_file, "trial": file})["trial"]
         measured = quality.error, len(file.data), file.gzip_bytes, latency, losses(archives), quality.fidelity, quality.bits
         return Outcome(number, point, "complete", "", *measured)
-
-    def latencies(self, files: Mapping[str, TrialFile]) -> dict[str, float]:
-        """Latency of each file in µs, timed in turns with the recipe's float file (`float`)."""
-        return latencies({"float": self.float_file, **files})
 
     def text(self, outcome: Outcome) -> str:
         if outcome.error is None:
@@ -215,7 +211,7 @@ class _Search:
         points = pareto(trials.outcomes, self.counted, timed=timed, rated=self.rated)
         files = {point.number: self.rebuild(point) for point in points}
         try:
-            times = self.latencies({str(number): each for number, each in files.items()})
+            times = latencies({"float": self.float_file} | {str(number): each for number, each in files.items()})
         except UnavailableError as error:
             if timed:
                 raise
@@ -228,7 +224,8 @@ class _Search:
         for old in self.out.glob("point-*.*"):
             old.unlink()
         for point, row in zip(points, front["front"], strict=True):
-            recipe = structs.replace(self.standalone_recipe(point.point), name=f"{self.space.recipe.name}-{row['name']}")
+            recipe, name = self.space.recipe_of(point.point), f"{self.space.recipe.name}-{row['name']}"
+            recipe = structs.replace(recipe, name=name, data=with_absolute_paths(recipe.data, self.base), search=None)
             text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
             write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", files[point.number].data)
@@ -251,11 +248,6 @@ class _Search:
         recipe = self.space.recipe_of(outcome.point)
         archives = self.builder.stages(recipe, _live_progress(self.console, "front")).run()
         return self.builder.build(recipe, archives["quantize"])[0]
-
-    def standalone_recipe(self, point: Point) -> Recipe:
-        """The recipe of a point for its own file: with the absolute paths of its data and without [search]."""
-        recipe = self.space.recipe_of(point)
-        return structs.replace(recipe, data=with_absolute_paths(recipe.data, self.base), search=None)
 
 
 def require_found(front: Mapping[str, Any], limits: SearchLimits, out: Path) -> None:

@@ -25,7 +25,7 @@ from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import fit_code_tables
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe, TrainConfig
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.records import Record, plain
 from tiedae.export.targets import TARGETS
@@ -85,18 +85,14 @@ class TrialBuilder:
     folder: Path
     data_sha256: str
 
-    @property
-    def validation(self) -> Samples:
-        assert self.splits.validation is not None
-        return self.splits.validation
-
     def samples(self, train: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
         """The measured validation samples with the noise of training, and what the model shall give for them: the clean ones.
 
         [n, inputs] each, in the data's unit of measure.
         """
-        noise = noise_of(train.noise, self.splits.train)
-        held = self.validation if noise is None else noisy_test(self.validation, noise, train.seed, SAMPLES)
+        noise, held = noise_of(train.noise, self.splits.train), self.splits.validation
+        assert held is not None
+        held = held if noise is None else noisy_test(held, noise, train.seed, SAMPLES)
         chosen = np.arange(min(len(held), SAMPLES))
         return held.take(chosen), held.wanted.take(chosen)
 
