@@ -30,8 +30,16 @@ def contents(*constants: tuple[str, np.ndarray], signatures: tuple[str, ...] = (
         ([(OFFSET, OFFSETS)], {}, f"1 constants {OFFSET}, expected none"),
         ([], SCALING, f"0 constants {OFFSET}, expected one; 0 constants {SCALE}, expected one"),
         ([*SCALING.items(), (OFFSET, OFFSETS)], SCALING, f"2 constants {OFFSET}, expected one"),
-        ([(OFFSET, OFFSETS.astype(float)), (SCALE, SCALES)], SCALING, f"{OFFSET} is float64 [3], expected float32 [3]"),
-        ([(OFFSET, OFFSETS), (SCALE, SCALES[None])], SCALING, f"{SCALE} is float32 [1], expected float32 []"),
+        (
+            [(OFFSET, OFFSETS.astype(float)), (SCALE, SCALES)],
+            SCALING,
+            f"{OFFSET}: got float64 [3], expected float32 [3]; first values [0, 2, 3] against [0, 2, 3]",
+        ),
+        (
+            [(OFFSET, OFFSETS), (SCALE, SCALES[None])],
+            SCALING,
+            f"{SCALE}: got float32 [1], expected float32 []; first values [0.5] against [0.5]",
+        ),
         (
             [(OFFSET, np.array([-0.0, 2, 4], np.float32)), (SCALE, SCALES)],
             SCALING,
