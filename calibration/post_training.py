@@ -53,13 +53,13 @@ class Reference:
         tensors = tensors_of(model, x, kernels)
         return cls(x, model(x).numpy(), product_means(model, tensors, kernels), influence(model, x), levels, per_unit)
 
-    def error(self, model: TiedAutoencoder) -> float:
+    def error(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> float:
         """The mean squared error of a model's output relative to `output`."""
-        return self.errors(model)[0]
+        return self.errors(model, kernels)[0]
 
-    def errors(self, model: TiedAutoencoder) -> tuple[float, float]:
-        """The mean squared errors of a model's output relative to `output` and to `x`."""
-        y = model(self.x)
+    def errors(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> tuple[float, float]:
+        """The mean squared errors of a model's output relative to `output` and to `x`, with the model's kernels if given."""
+        _, y = model.encode_decode(self.x, kernels=kernels)
         return float(tf.reduce_mean(tf.square(y - self.output))), float(tf.reduce_mean(tf.square(y - self.x)))
 
 
@@ -99,7 +99,7 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
     So the error over the samples never rises.
     """
     kernels = [kernel() for kernel in model.kernels]
-    least = reference.error(model)
+    least = reference.error(model, kernels)
     for layer in model.stack:
         if layer.bias is None:
             continue
@@ -107,7 +107,7 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
         found = product_means(model, tensors_of(model, reference.x, kernels), kernels)
         layer.bias.assign_add(reference.products[layer.tensor_name] - found[layer.tensor_name])
         model.update_bias_ranges()
-        shifted = reference.error(model)
+        shifted = reference.error(model, kernels)
         if shifted >= least:
             layer.bias.assign(before)
             model.update_bias_ranges()
@@ -119,31 +119,40 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
     further. A range whose resolution counts is shrunk instead, one end at a time, while the output error falls."""
     quantizers = model.quantizers
     assert quantizers is not None
+    kernels = [kernel() for kernel in model.kernels]
+
+    def errors() -> tuple[float, float]:
+        return reference.errors(model, kernels)
+
     for name, variables in quantizers.range_variables.items():
-        if quantizers.is_free(name) and not name.endswith(".bias") and not _widened(model, reference, variables):
+        if quantizers.is_free(name) and not name.endswith(".bias") and not _widened(variables, reference, errors):
             for end in variables.values():
-                _shrink(model, reference, end)
+                _shrink(end, errors)
 
 
-def _widened(model: TiedAutoencoder, reference: Reference, ends: Mapping[str, tf.Variable]) -> bool:
+Errors = Callable[[], tuple[float, float]]
+"""`Reference.errors` of a model, whose kernels stay as they are."""
+
+
+def _widened(ends: Mapping[str, tf.Variable], reference: Reference, errors: Errors) -> bool:
     """Widen a range; False, without changes, where every margin costs too much."""
     start = {key: end.numpy() for key, end in ends.items()}
-    most = (1 + MARGIN_COST / len(reference.x)) * reference.errors(model)[1]
+    most = (1 + MARGIN_COST / len(reference.x)) * errors()[1]
     for margin in (*MARGINS, 1.0):
         for key, end in ends.items():
             end.assign(margin * start[key])
-        if margin > 1 and reference.errors(model)[1] <= most:
+        if margin > 1 and errors()[1] <= most:
             return True
     return False
 
 
-def _shrink(model: TiedAutoencoder, reference: Reference, end: tf.Variable) -> None:
+def _shrink(end: tf.Variable, errors: Errors) -> None:
     """Move an end of a range inwards while the output error falls."""
-    least = reference.error(model)
+    least, _ = errors()
     start = kept = end.numpy()
     for fraction in CLIP_FRACTIONS:
         end.assign(start * fraction)
-        found = reference.error(model)
+        found, _ = errors()
         if found >= least:
             break
         least, kept = found, end.numpy()

@@ -126,9 +126,11 @@ class TiedNetwork(tf_keras.Model):
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         return self.encode_decode(x, training)[1]
 
-    def encode_decode(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """(code, y) in one pass: each kernel is masked and quantized once for both directions."""
-        kernels = [kernel(training=training) for kernel in self.kernels]
+    def encode_decode(
+        self, x: tf.Tensor, training: bool = False, kernels: Sequence[tf.Tensor] | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(code, y) in one pass: each kernel is masked and quantized once for both directions, unless they are given."""
+        kernels = [kernel(training=training) for kernel in self.kernels] if kernels is None else kernels
         code = self.encoder(x, training=training, kernels=kernels)
         return code, self.decoder(code, training=training, kernels=kernels)
 
