@@ -29,17 +29,18 @@ def trained_state() -> dict[str, np.ndarray]:
 CONFIG = ModelConfig((LayerConfig(20, "relu"), LayerConfig(12, "relu"), LayerConfig(4)), "sigmoid", 24)
 
 
+def model_of(state: dict[str, np.ndarray]) -> TiedAutoencoder:
+    """A 24-20-12-4 model of these weights."""
+    model = TiedAutoencoder(CONFIG)
+    for name, variable in model.state().items():
+        variable.assign(state[name])
+    return model
+
+
 @pytest.fixture
 def trained(trained_state: dict[str, np.ndarray]) -> Callable[[], TiedAutoencoder]:
     """Makes a 24-20-12-4 model of its own each time, always the same weights."""
-
-    def make() -> TiedAutoencoder:
-        model = TiedAutoencoder(CONFIG)
-        for name, variable in model.state().items():
-            variable.assign(trained_state[name])
-        return model
-
-    return make
+    return lambda: model_of(trained_state)
 
 
 @pytest.fixture(scope="session")

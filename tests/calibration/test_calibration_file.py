@@ -72,7 +72,7 @@ def test_a_calibration_gives_the_model_that_calibrating_gives(data: Representati
 
 @pytest.mark.parametrize("method", ["ptq", "qat"])
 def test_both_methods_have_one_observer(data: Representative, method: str) -> None:
-    assert quantize_post_training(tiny(), data, QuantizeConfig(method=method)).observer == "minmax"
+    assert quantize_post_training(tiny(), data, QuantizeConfig(method=method, refinements=())).observer == "minmax"
 
 
 def test_fewer_bits_of_a_tensor_get_a_range_of_their_own(data: Representative) -> None:

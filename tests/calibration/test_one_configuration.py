@@ -47,7 +47,7 @@ def test_floats_need_nothing_but_the_configuration() -> None:
     fit(model, splits, TrainConfig(epochs=30, batch_size=32))
     x = splits.test.scaling.apply(splits.test.take(np.arange(64)))
     floating = np.square(model(x) - x).sum(axis=1).mean()
-    quantize_post_training(model, representative(splits.train, 128), QuantizeConfig(method="ptq"))
+    quantize_post_training(model, representative(splits.train, 128), QuantizeConfig(method="ptq", refinements=()))
     program = lower(model, "floats", layout="split")
     y = program.quantization("y").dequantize(execute(program, "reconstruct", program_input(program, x))["y"])
     assert np.square(y - x).sum(axis=1).mean() < 1.1 * floating + 0.1
@@ -87,7 +87,8 @@ def test_another_layout_is_refused() -> None:
 def test_training_by_another_configuration_is_an_error(config: dict, scaling: Scaling, text: str) -> None:
     """It trained on with the bits and the granularity that the model had, without a word."""
     splits, model = splits_of(BYTES_BY_255, "uint8"), model_of("sigmoid")
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(bits=(4,)), layout="fused")
+    start = QuantizeConfig(bits=(4,), refinements=())
+    quantize_post_training(model, representative(splits.train, 64), start, layout="fused")
     with pytest.raises(RecipeError, match=f"the model is quantized: {text}; the two must agree"):
         train_quantized(model, splits_of(scaling, "uint8"), QuantizeConfig(epochs=1, **config), TrainConfig())
     train_quantized(model, splits, QuantizeConfig(epochs=1, bits=(4,)), TrainConfig())
@@ -100,7 +101,7 @@ def test_training_aware_of_no_quantization_is_an_error() -> None:
 
 def test_quantizing_twice_is_an_error() -> None:
     model, data = model_of(), representative(splits_of(BYTES_BY_255, "uint8").train, 64)
-    quantize_post_training(model, data, QuantizeConfig())
+    quantize_post_training(model, data, QuantizeConfig(refinements=()))
     with pytest.raises(InputError, match="the model is quantized already; must be a float model"):
         quantize_post_training(model, data, QuantizeConfig())
 

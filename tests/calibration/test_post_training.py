@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from tiedae.compress.integers import within_pairs
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.export import lower, to_onnx, to_tflite
 
+from .conftest import model_of
+
 ALL = get_args(Refinement)
 
 
@@ -25,6 +28,20 @@ def quantized(
 ) -> TiedAutoencoder:
     quantize_post_training(model, samples, QuantizeConfig(method="ptq", refinements=refinements, granularity=granularity))
     return model
+
+
+Quantized = Callable[..., TiedAutoencoder]
+
+
+@pytest.fixture(scope="module")
+def made(trained_state: dict[str, np.ndarray], samples: Representative) -> Quantized:
+    """`quantized` of the trained model, once for each refinements and granularity: models that no test may change."""
+
+    @functools.cache
+    def once(refinements: tuple[str, ...], granularity: str) -> TiedAutoencoder:
+        return quantized(model_of(trained_state), samples, refinements, granularity)
+
+    return lambda refinements=ALL, granularity="tensor": once(refinements, granularity)
 
 
 def error(model: TiedAutoencoder, floating: Callable[[np.ndarray], Any], x: np.ndarray) -> float:
@@ -43,18 +60,15 @@ def test_other_steps_are_refused(refinements: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 def test_steps_before_ranges_are_better_than_none_on_unseen_samples(
-    trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, granularity: str
+    trained: Callable[[], TiedAutoencoder], made: Quantized, unseen: np.ndarray, granularity: str
 ) -> None:
     floating = trained()
-    errors = {
-        refinements: error(quantized(trained(), samples, refinements, granularity), floating, unseen)
-        for refinements in ((), ALL[:-1])
-    }
+    errors = {refinements: error(made(refinements, granularity), floating, unseen) for refinements in ((), ALL[:-1])}
     assert errors[ALL[:-1]] < 0.7 * errors[()]
 
 
-def test_ranges_get_the_margin_that_they_may_cost(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
-    models = [quantized(trained(), samples, refinements) for refinements in ((), ("ranges",))]
+def test_ranges_get_the_margin_that_they_may_cost(made: Quantized, samples: Representative) -> None:
+    models = [made(refinements) for refinements in ((), ("ranges",))]
     quantizers = models[0].quantizers
     assert quantizers is not None
     before, after = (model.quantizers.ranges() for model in models if model.quantizers)
@@ -67,10 +81,10 @@ def test_ranges_get_the_margin_that_they_may_cost(trained: Callable[[], TiedAuto
 
 
 def test_without_a_margin_ranges_shrink_where_that_helps(
-    trained: Callable[[], TiedAutoencoder], samples: Representative, monkeypatch: pytest.MonkeyPatch
+    trained: Callable[[], TiedAutoencoder], made: Quantized, samples: Representative, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(post_training, "MARGIN_COST", -1e6)
-    models = [quantized(trained(), samples, refinements) for refinements in ((), ("ranges",))]
+    models = [made(()), quantized(trained(), samples, ("ranges",))]
     before, after = (model.quantizers.ranges() for model in models if model.quantizers)
     assert all(low <= after[name][0] and after[name][1] <= high for name, (low, high) in before.items())
     assert before != after
@@ -79,19 +93,19 @@ def test_without_a_margin_ranges_shrink_where_that_helps(
 
 
 def test_steps_are_judged_by_reconstructions_in_the_order_of_the_samples(
-    trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray
+    trained: Callable[[], TiedAutoencoder], made: Quantized, samples: Representative, unseen: np.ndarray
 ) -> None:
     """Inside an interleaved model inputs have another order; what the refinements compare with has not."""
     floating = interleave(trained(), 4)
     np.testing.assert_array_equal(
         Reference.of(floating, samples.inputs, (127,) * 3, per_unit=False).output, floating(samples.inputs)
     )
-    plain, other = (error(quantized(model, samples), floating, unseen) for model in (trained(), interleave(trained(), 4)))
+    plain, other = (error(model, floating, unseen) for model in (made(), quantized(interleave(trained(), 4), samples)))
     assert other < 1.2 * plain
 
 
-def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
-    model = quantized(trained(), samples, ())
+def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder], made: Quantized) -> None:
+    model = made(())
     for kernel, original in zip(model.kernels, trained().kernels, strict=True):
         values = original.variable.numpy()
         np.testing.assert_array_equal(kernel.variable, values)
@@ -113,9 +127,9 @@ def test_training_starts_from_what_ptq_gives(
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 def test_twice_the_same_and_saved_as_it_is(
-    trained: Callable[[], TiedAutoencoder], samples: Representative, granularity: str, tmp_path: Path
+    trained: Callable[[], TiedAutoencoder], made: Quantized, samples: Representative, granularity: str, tmp_path: Path
 ) -> None:
-    first, again = (quantized(trained(), samples, granularity=granularity) for _ in range(2))
+    first, again = made(ALL, granularity), quantized(trained(), samples, granularity=granularity)
     assert to_tflite(lower(first, "a", layout="split")) == to_tflite(lower(again, "a", layout="split"))
     first.save(tmp_path / "a.safetensors")
     loaded = TiedAutoencoder.load(tmp_path / "a.safetensors")
@@ -167,11 +181,11 @@ def test_few_bits_gain_the_most(
 
 
 def test_a_given_calibration_leaves_the_units_that_it_is_of(
-    trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray
+    trained: Callable[[], TiedAutoencoder], made: Quantized, samples: Representative, unseen: np.ndarray
 ) -> None:
     plain, model = trained(), trained()
     plain.quantize_kernels("tensor")
     given = calibrate(plain, samples)
     config = QuantizeConfig(method="ptq", refinements=ALL[:-1])
     assert quantize_post_training(model, samples, config, calibration=given) is given
-    assert error(model, trained(), unseen) < error(quantized(trained(), samples, ()), trained(), unseen)
+    assert error(model, trained(), unseen) < error(made(()), trained(), unseen)

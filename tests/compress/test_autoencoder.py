@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import tf_keras
 import tiedae as ta
+from tiedae.compress.config import QuantizeConfig
 from tiedae.compress.errors import DataError, InputError, RecipeError
 from tiedae.compress.sample_spec import SampleSpec
 
 from ..samples import Frame, curve, images, table
 
 KINDS = {"images": images, "table": table}
+ROUNDING = QuantizeConfig(refinements=())
+"""Without the steps of post-training quantization, which take most of its time."""
 
 
 def test_nan_and_infinity_are_named() -> None:
@@ -46,7 +49,7 @@ def test_keras_own_loop_obeys_masks_and_quantizers() -> None:
     model.fit(data, epochs=1, verbose=0)
     pruned = ta.prune(model, data, sparsity=0.5, epochs=1, verbose=0)
     x = data.scaling.apply(data.train.take(slice(None)))
-    for each in (pruned, ta.quantize(pruned, data, epochs=0, verbose=0)):
+    for each in (pruned, ta.quantize(pruned, data, epochs=0, config=ROUNDING, verbose=0)):
         masks = each.masks()
         each.compile(tf_keras.optimizers.legacy.Adam(1e-3), "mse")
         history = each.fit(x, epochs=2, batch_size=32, verbose=0)
@@ -81,7 +84,7 @@ def test_models_copy_and_pickle() -> None:
     data = ta.Dataset.from_array(images(), test=0.2)
     model = ta.TiedAutoencoder([16, 4])
     model.fit(data, epochs=1, verbose=0)
-    small = ta.quantize(model, data, epochs=1, verbose=0)
+    small = ta.quantize(model, data, epochs=1, config=ROUNDING, verbose=0)
     pickled = pickle.loads(pickle.dumps(small))  # noqa: S301
     for other in (pickled, copy.deepcopy(small), small.copy()):
         assert all(np.array_equal(values, other.arrays()[name]) for name, values in small.arrays().items())
@@ -118,7 +121,7 @@ def test_a_later_fit_has_its_stage_s_settings_and_copies_train_alike(monkeypatch
     data = ta.Dataset.from_array(images(), test=0.2)
     model = ta.TiedAutoencoder([16, 4])
     model.fit(data, epochs=1, verbose=0)
-    small = ta.quantize(model, data, epochs=3, verbose=0)
+    small = ta.quantize(model, data, epochs=3, config=ROUNDING, verbose=0)
     copies = [small.copy(), pickle.loads(pickle.dumps(small))]  # noqa: S301
     seen, fit = [], autoencoder.fit
     monkeypatch.setattr(autoencoder, "fit", lambda *a, **k: seen.append(a[2].config) or fit(*a, **k))

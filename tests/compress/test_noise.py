@@ -148,7 +148,7 @@ def test_training_of_a_quantized_model_sees_noisy_inputs(data: Dataset, monkeypa
             yield pair
 
     model = TiedAutoencoder([8, 3], inputs=24)
-    quantize_post_training(model, representative(data.train, 64, noise=GAUSSIAN), QuantizeConfig())
+    quantize_post_training(model, representative(data.train, 64, noise=GAUSSIAN), QuantizeConfig(refinements=()))
     monkeypatch.setattr("tiedae.compress.train.pairs", spied)
     train_quantized(model, replace_validation(data), QuantizeConfig(epochs=2), replace(EPOCHS, batch_size=1000))
     clean = data.scaling.apply(data.train.take(np.arange(len(data.train))))
@@ -240,8 +240,9 @@ def test_fit_takes_noise_as_a_table_and_later_stages_keep_it() -> None:
     model = ta.TiedAutoencoder([8])
     model.fit(data, epochs=1, noise={"kind": "masking", "level": 0.5}, verbose=0)
     assert model.lineage.configs["train"].noise == NoiseConfig("masking", 0.5)
-    small = ta.quantize(model, data, epochs=1, verbose=0)
-    other = ta.quantize(model, data, epochs=1, train=replace(model.lineage.configs["train"], noise=None), verbose=0)
+    options = {"epochs": 1, "config": QuantizeConfig(refinements=()), "verbose": 0}
+    small = ta.quantize(model, data, **options)
+    other = ta.quantize(model, data, train=replace(model.lineage.configs["train"], noise=None), **options)
     assert not same(small.arrays(), other.arrays())
     assert small.lineage.calibration.sha256 != other.lineage.calibration.sha256
     with pytest.raises(RecipeError, match=r"level: got 25\.0, must be in"):

@@ -113,18 +113,20 @@ STAGES: dict[str, Callable[[TiedAutoencoder], Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("before", "method", "observer"),
-    [
-        (before, method, ("auto", "mse")[(i + j) % 2])
-        for i, before in enumerate(STAGES)
-        for j, method in enumerate(("ptq", "qat"))
-    ],
-)
-def test_every_stage_keeps_the_step(model: TiedAutoencoder, before: str, method: str, observer: str) -> None:
+@pytest.fixture(scope="module", params=enumerate(STAGES.values()), ids=STAGES)
+def staged(request: pytest.FixtureRequest, model: TiedAutoencoder) -> tuple[int, TiedAutoencoder]:
+    """The number of a stage and the model after it, to copy."""
+    i, stage = request.param
     other = model.copy()
-    STAGES[before](other)
-    config = QuantizeConfig(method, observer=observer, epochs=2)  # type: ignore[arg-type]
+    stage(other)
+    return i, other
+
+
+@pytest.mark.parametrize("method", ["ptq", "qat"])
+def test_every_stage_keeps_the_step(model: TiedAutoencoder, staged: tuple[int, TiedAutoencoder], method: str) -> None:
+    i, before = staged
+    other, observer = before.copy(), ("auto", "mse")[(i + (method == "qat")) % 2]
+    config = QuantizeConfig(method, observer=observer, epochs=2, refinements=())  # type: ignore[arg-type]
     quantize_post_training(other, representative(SPLITS.train, 64), config)
     if method == "qat":
         train_quantized(other, SPLITS, config, TRAIN)
@@ -262,7 +264,7 @@ def test_training_without_rate_keeps_a_code_that_was_trained_for_it(model: TiedA
 
 def quantized() -> TiedAutoencoder:
     other = TiedAutoencoder(CONFIG, seed=3)
-    quantize_post_training(other, representative(SPLITS.train, 64), QuantizeConfig())
+    quantize_post_training(other, representative(SPLITS.train, 64), QuantizeConfig(refinements=()))
     return other
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,21 +111,25 @@ class Killed(Exception):
     pass
 
 
-def killer(epoch: int):
-    def progress(_stage: str, at: int, _epochs: int, step: int, _steps: int, _loss: float) -> None:
-        if (at, step) == (epoch, 3):
-            raise Killed
+def in_an_epoch(interrupt: Callable[[], object]) -> dict[str, Any]:
+    """Options of a training that is interrupted in its third epoch."""
 
-    return progress
+    def progress(_stage: str, epoch: int, _epochs: int, step: int, _steps: int, _loss: float) -> None:
+        if (epoch, step) == (3, 3):
+            interrupt()
+
+    return {"progress": progress}
 
 
-def stopper(epoch: int):
+def after_an_epoch(interrupt: Callable[[], object]) -> dict[str, Any]:
+    """Options of a training that is interrupted after its second epoch."""
+
     def after_epoch(record) -> None:
         assert ("validation_loss" in record) and record["loss"] > 0
-        if record["epoch"] == epoch:
-            raise Killed
+        if record["epoch"] == 2:
+            interrupt()
 
-    return after_epoch
+    return {"after_epoch": after_epoch}
 
 
 PRUNING = {
@@ -159,17 +165,24 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
     ],
 )
 def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path: Path, stage: str, place: str) -> None:
-    interrupted: dict[str, Any] = {"progress": killer(3)} if place == "in an epoch" else {"after_epoch": stopper(2)}
+    """Float training is interrupted by an exception; of the other stages the checkpoint is copied where it would have been."""
+    options = {"in an epoch": in_an_epoch, "after an epoch": after_an_epoch}[place]
     splits = make_splits(validation=0 if place == "in an epoch" else 64)
     layers = (LayerConfig(12, "relu", dropout=0.2), LayerConfig(4))
-    whole = model_of(layers)
-    run_stage(stage, whole, splits)
-    checkpoint = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Killed):
-        run_stage(stage, model_of(layers), splits, checkpoint=checkpoint, **interrupted)
+    whole, checkpoint, left = model_of(layers), tmp_path / "checkpoint.safetensors", tmp_path / "left.safetensors"
+
+    def kill() -> None:
+        raise Killed
+
+    if stage == "train":
+        run_stage(stage, whole, splits)
+        with pytest.raises(Killed):
+            run_stage(stage, model_of(layers), splits, checkpoint=left, **options(kill))
+    else:
+        run_stage(stage, whole, splits, checkpoint=checkpoint, **options(lambda: shutil.copy(checkpoint, left)))
     resumed = model_of(layers)
     seen: list[int] = []
-    run_stage(stage, resumed, splits, checkpoint=checkpoint, progress=lambda _s, epoch, *_: seen.append(epoch))
+    run_stage(stage, resumed, splits, checkpoint=left, progress=lambda _s, epoch, *_: seen.append(epoch))
     assert set(seen) == {3, 4}
     assert same(weights(whole), weights(resumed))
 
@@ -304,7 +317,7 @@ def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> N
     splits, model = make_splits(), model_of()
     kernel = model.kernels[0]
     kernel.variable[5, 3].assign(30.0)
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(refinements=()))
     train_quantized(model, splits, QuantizeConfig(epochs=3), TrainConfig(batch_size=32))
     weight = kernel.variable.numpy()
     assert np.abs(weight).max() < 1.01 * OUTLIER_RMS * np.sqrt(np.square(weight).mean())
@@ -314,7 +327,7 @@ def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> N
 def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
     splits, model = make_splits(), model_of()
     data = representative(splits.train, 64)
-    config = QuantizeConfig(granularity="unit", bits=(4,), epochs=5)
+    config = QuantizeConfig(granularity="unit", bits=(4,), epochs=5, refinements=())
     quantize_post_training(model, data, config)
     start, error = [kernel.largest.numpy() for kernel in model.kernels], loss_of(model, splits)
     train_quantized(model, splits, config, TrainConfig(batch_size=32))
@@ -347,7 +360,7 @@ def test_quantization_aware_training_keeps_its_end_only_where_that_is_better(
 ) -> None:
     splits, model = make_splits(validation=validation), model_of()
     fit(model, splits, TrainConfig(epochs=2, batch_size=32, learning_rate=1e-2))
-    config = QuantizeConfig(epochs=2, learning_rate=rate)
+    config = QuantizeConfig(epochs=2, learning_rate=rate, refinements=())
     quantize_post_training(model, representative(splits.train, 64), config)
     training = Training(TrainConfig(batch_size=32))
     start, error = weights(model), HeldOut.of(model, splits, training).errors.mean()
@@ -419,7 +432,7 @@ def test_on_samples_that_were_trained_on_a_gain_has_to_be_larger(gain: float, is
 def test_what_is_kept_of_a_model_trained_for_rate_pays_for_its_bits(make_splits) -> None:
     splits, model = make_splits(validation=32), model_of()
     fit(model, splits, TrainConfig(epochs=2, batch_size=32, rate=0.01))
-    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig())
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(refinements=()))
     held = HeldOut.of(model, splits, Training(TrainConfig(rate=0.01)))
     free, paid = held.errors.mean(), held.costs.mean()
     x = splits.validation.scaling.apply(splits.validation.take(np.arange(32)))

@@ -1,4 +1,4 @@
-"""Sharing the tied embeddings of Keras 3: a table that GATHER reads by rows and the logits multiply with."""
+"""Sharing the tied embeddings of Keras 3, in .tflite and .onnx files: the logits multiply with the table that is looked up."""
 
 import subprocess
 import sys
@@ -9,6 +9,7 @@ from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.tflite.reader import read_tflite
 
 from ..runtimes.opening import open_tflite
+from .onnx_models import require_same, share
 
 EMBEDDINGS = """
 import sys
@@ -42,6 +43,20 @@ for name, spread in (("folded", True), ("tied", False)):
     converter.representative_dataset = lambda: ([rng.integers(0, 512, (1, 8)).astype(np.int32)] for _ in range(20))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     open(f"{folder}/{name}.tflite", "wb").write(converter.convert())
+
+class Logits(keras.layers.Layer):
+    def __init__(self, embedding):
+        super().__init__()
+        self.embedding = embedding
+
+    def call(self, x):
+        return keras.ops.matmul(x, keras.ops.transpose(self.embedding.embeddings))
+
+embedding = keras.layers.Embedding(500, 16)
+ids = keras.Input((None,), dtype="int32")
+model = keras.Model(ids, Logits(embedding)(keras.layers.Dense(16, "relu")(embedding(ids))))
+model(np.zeros((1, 4), "int32"))
+model.export(f"{folder}/logits.onnx", format="onnx", verbose=False)
 """
 
 
@@ -52,7 +67,7 @@ def embeddings(tmp_path_factory):
     environment = {"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     command = [sys.executable, "-W", "ignore", "-c", EMBEDDINGS, str(folder)]
     subprocess.run(command, check=True, capture_output=True, env=environment, timeout=300)
-    return {path.stem: path.read_bytes() for path in folder.glob("*.tflite")}
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -63,7 +78,7 @@ def embeddings(tmp_path_factory):
     ],
 )
 def test_tied_embeddings_of_keras_3(embeddings, name, tolerance, how):
-    data = embeddings[name]
+    data = (embeddings / f"{name}.tflite").read_bytes()
     shared = share_tflite(data, tolerance=tolerance)
     assert [merged.how.startswith(how) for merged in shared.merged] == [True]
     assert len(shared.data) / len(data) <= 0.55
@@ -74,3 +89,11 @@ def test_tied_embeddings_of_keras_3(embeddings, name, tolerance, how):
     )
     error = np.abs(before - after).max() / np.abs(before).max()
     assert error <= (0 if tolerance is None else 0.02)
+
+
+def test_a_tied_embedding_of_keras_3_in_onnx(embeddings, tmp_path):
+    source = embeddings / "logits.onnx"
+    shared, _, out = share(tmp_path, source)
+    assert [each.how for each in shared.merged] == ["MatMul → Gemm transB"]
+    assert out.stat().st_size <= 0.55 * source.stat().st_size
+    require_same(source, out)

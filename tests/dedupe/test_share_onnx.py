@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,34 +36,6 @@ def test_files_of_pytorch(file, merged, how, ratio, tmp_path):
     assert not shared.kept and not copies(read_onnx(out))
     assert out.stat().st_size <= ratio * source.stat().st_size
     assert merged or shared.data == source.read_bytes()
-    require_same(source, out)
-
-
-KERAS = """
-import sys, warnings
-warnings.simplefilter("ignore")
-import keras, numpy as np
-class Logits(keras.layers.Layer):
-    def __init__(self, embedding):
-        super().__init__()
-        self.embedding = embedding
-    def call(self, x):
-        return keras.ops.matmul(x, keras.ops.transpose(self.embedding.embeddings))
-embedding = keras.layers.Embedding(500, 16)
-ids = keras.Input((None,), dtype="int32")
-model = keras.Model(ids, Logits(embedding)(keras.layers.Dense(16, "relu")(embedding(ids))))
-model(np.zeros((1, 4), "int32"))
-model.export(sys.argv[1], format="onnx", verbose=False)
-"""
-
-
-def test_a_tied_embedding_of_keras_3(tmp_path):
-    source = tmp_path / "keras.onnx"
-    done = subprocess.run([sys.executable, "-c", KERAS, source], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    shared, _, out = share(tmp_path, source)
-    assert [each.how for each in shared.merged] == ["MatMul → Gemm transB"]
-    assert out.stat().st_size <= 0.55 * source.stat().st_size
     require_same(source, out)
 
 

@@ -28,6 +28,8 @@ from tiedae.verify.bench.subjects import find_subjects
 
 from ..architecture import run_example
 from ..conftest import build_program
+from ..earlier_models import models_of
+from ..without_openvino import without_openvino
 
 STEPS, RUNTIME = "steps", "steps-numpy"
 """The rows of the example in docs/architecture.md."""
@@ -47,13 +49,14 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def run(steps: dict[str, Any], recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(steps: dict[str, Any], recipe_file: Path, finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """OUT of a recipe with the targets steps and tflite."""
     folder = tmp_path_factory.mktemp("dummy")
     text = recipe_file.read_text(encoding="utf-8")
     recipe = recipe_file.with_name("dummy.toml")
     recipe.write_text(f'{text}\n[export]\nstock = false\ntargets = ["steps", "tflite"]\n', encoding="utf-8")
-    assert main(["run", str(recipe), "--out", str(folder / "out"), "-q"]) == 0
+    with without_openvino(), models_of(finished_run):
+        assert main(["run", str(recipe), "--out", str(folder / "out"), "-q"]) == 0
     return folder / "out"
 
 

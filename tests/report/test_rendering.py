@@ -15,6 +15,8 @@ from tiedae.compress.errors import FormatError
 from tiedae.report.rendering import render_bundle
 from tiedae.verify.verify import verify_bundle
 
+from ..without_openvino import without_openvino
+
 
 @pytest.fixture
 def bundle(finished_run, tmp_path) -> Path:
@@ -47,7 +49,8 @@ def test_new_metrics_come_into_the_pages_and_verify_holds(bundle):
     restate(bundle, "metrics.json")
     for path in render_bundle(bundle):
         assert "nobody brought one" in path.read_text(encoding="utf-8")
-    hashes = [check for check in verify_bundle(bundle).checks if check.kind is Kind.SHA256]
+    with without_openvino():
+        hashes = [check for check in verify_bundle(bundle).checks if check.kind is Kind.SHA256]
     assert len(hashes) > 10 and all(check.ok for check in hashes)
 
 

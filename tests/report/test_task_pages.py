@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tiedae.tasks import reduction
 
 from ..export.c.compiled import tool
 from ..tasks.test_denoising import blobs
+from ..without_openvino import without_openvino
 
 NOISE = {"kind": "gaussian", "level": 0.2}
 TASKS: dict[str, Task] = {
@@ -42,14 +43,24 @@ LEADS = {
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """A bundle of each task with all targets, without UMAP, which is slow; and one of an anomaly task with C alone."""
+    """A bundle of each task for TFLite, without UMAP, which is slow; and one of an anomaly task with C alone."""
+    return made_in(tmp_path_factory.mktemp("tasks"), "tflite")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """The same with all targets."""
+    return made_in(tmp_path_factory.mktemp("whole"), *TARGETS)
+
+
+def made_in(folder: Path, *targets: str) -> Mapping[str, Path]:
     tool("cc")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, without_openvino():
         patch.setattr(reduction, "find_spec", lambda name: None)
-        return made_in(tmp_path_factory.mktemp("tasks"))
+        return written(folder, targets)
 
 
-def made_in(folder: Path) -> Mapping[str, Path]:
+def written(folder: Path, targets: Sequence[str]) -> Mapping[str, Path]:
     data = ta.Dataset.from_array(blobs(), test=0.2, validation=0.2)
     for noise in (None, NOISE):
         model = ta.TiedAutoencoder([12, 6], output_activation="sigmoid")
@@ -58,7 +69,7 @@ def made_in(folder: Path) -> Mapping[str, Path]:
         for name, task in TASKS.items():
             if (name == "denoising") == (noise is not None):
                 options: dict[str, Any] = {"data": data, "task": task, "export": ExportConfig(stock=False), "verbose": False}
-                ta.export_bundle(small, folder / name, targets=[*TARGETS], **options)
+                ta.export_bundle(small, folder / name, targets=targets, **options)
                 if name == "anomaly":
                     ta.export_bundle(small, folder / "c", targets=["c"], **options)
     return {path.name: path for path in folder.iterdir()}
@@ -73,13 +84,14 @@ def programs_of(bundle: Path) -> list[tuple[str, str]]:
     return re.findall(r"\n([^\n]*), `\w+`, from the folder of the bundle:\n\n```python\n(.*?)```", card_of(bundle), re.S)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("name", [*TASKS, "c"])
-def test_every_program_of_a_card_runs(bundles: Mapping[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(bundles[name])
-    program = ta.load(bundles[name], runtime="program")
+def test_every_program_of_a_card_runs(whole: Mapping[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(whole[name])
+    program = ta.load(whole[name], runtime="program")
     x = np.load("golden/x.npy")
     score, flags = program.score(x), program.is_anomaly(x) if name in ("anomaly", "c") else None
-    programs = programs_of(bundles[name])
+    programs = programs_of(whole[name])
     assert [runtime.rpartition(" and ")[2] for runtime, _ in programs] == [
         target.package for format_, target in TARGETS.items() if name != "c" or format_ == "c"
     ]

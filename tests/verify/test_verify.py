@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,18 @@ from tiedae.verify.collecting import MeasuredSamples, collect
 from tiedae.verify.limits import Limits
 from tiedae.verify.verify import judge, verify_bundle
 
+from ..without_openvino import without_openvino
+
 
 @pytest.fixture
-def bundle(finished_run: Path, tmp_path: Path) -> Path:
+def quick(finished_run: Path) -> Iterator[None]:
+    """Verification of a finished run takes a quarter of the time."""
+    with without_openvino():
+        yield
+
+
+@pytest.fixture
+def bundle(finished_run: Path, tmp_path: Path, quick: None) -> Path:
     """A copy to damage."""
     return shutil.copytree(finished_run / "bundle", tmp_path / "bundle")
 
@@ -278,6 +287,7 @@ def test_a_folder_without_a_manifest_is_no_bundle(bundle: Path, capsys: pytest.C
     assert "must hold manifest.json (a bundle) or bundle/manifest.json (OUT of a run)" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick")
 def test_quality_is_measured_against_the_model_before_any_compression(finished_run: Path, recipe_file: Path) -> None:
     """Pruning damage counts: with no loss allowed, the half-pruned model of this run fails."""
     from tiedae.verification import verify
@@ -292,6 +302,7 @@ def test_quality_is_measured_against_the_model_before_any_compression(finished_r
     assert gate.value == pytest.approx(error / stages[Stage.TRAIN] - 1)
 
 
+@pytest.mark.usefixtures("quick")
 def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -> None:
     """Against a float model that reconstructs perfectly, any int8 file has lost too much."""
     from tiedae.compress import DataConfig
@@ -308,6 +319,7 @@ def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -
     assert "against Keras float" in metrics.failed[0].text
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("taken", "better", "ok"),
     [(range(6), slice(1), True), (range(6), slice(None), False), ((0, 0, 0, 1, 1, 1), slice(3), True)],

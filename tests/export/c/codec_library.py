@@ -175,13 +175,16 @@ class Found:
 
 
 class Library:
-    """A compiled codec. What writes returns bytes; it and what decodes return the status where that is not OK."""
+    """A compiled codec. What writes returns bytes; it and what decodes return the status where that is not OK.
+
+    Without options it is compiled without optimization, in half of the time.
+    """
 
     def __init__(self, network: NetworkText, codec: SampleCodec, folder: Path, *options: str, cc: str = "cc") -> None:
         self.network = network
         source = network.source(codec)
         folder.mkdir()
-        self._library, self._name = shared(source, folder, *options, cc=cc), source.name
+        self._library, self._name = shared(source, folder, *(options or ("-O0",)), cc=cc), source.name
         self.arena: ctypes.Array[ctypes.c_char] | None = ctypes.create_string_buffer(source.arena)
         self._predicts = codec.residuals is not None and network.spec.dtype in INTEGERS
 

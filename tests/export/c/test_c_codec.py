@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 
 def same_payloads(tables: CodeTables, rng: np.random.Generator, folder: Path) -> None:
-    made = Library(Copying(SampleSpec((3,), "uint8"), tables.units, tables.bits), SampleCodec(tables, IDENTITY), folder, "-O0")
+    made = Library(Copying(SampleSpec((3,), "uint8"), tables.units, tables.bits), SampleCodec(tables, IDENTITY), folder)
     for samples in (0, 1, 2, 40):
         codes = rng.integers(0, 1 << tables.bits, (samples, tables.units), np.uint8)
         (payload,) = rans.encode(tables, [codes])
@@ -76,7 +76,7 @@ def flips(data: bytes, rng: np.random.Generator, count: int) -> list[bytes]:
 
 
 @given(st.integers(1, 5), st.integers(4, 8), st.integers(0, 1 << 16))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_payloads_are_pythons(folder: Folder, units: int, bits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     same_payloads(random_tables(rng, units, bits), rng, folder())
@@ -105,7 +105,7 @@ def test_tables_without_a_frequency_above_255_take_a_byte_per_slot(folder: Folde
 
 
 @given(st.integers(1, 5), st.integers(4, 8), st.integers(0, 1 << 16))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_payloads_with_classes_are_pythons(folder: Folder, units: int, bits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     same_payloads(random_classes(rng, units, bits), rng, folder())
@@ -384,7 +384,7 @@ def test_golden_files(runs: Path, folder: Folder, file: str) -> None:
     if file == "classes":
         tables = read_tables((GOLDEN / "classes.codec").read_bytes(), "classes.codec")
         model = dataclasses.replace(model, tables=tables, identity=data[12:20])
-    made = Library(Bundled(model), model.coding, folder())
+    made = Library(Bundled(model), model.coding, folder(), "-O1")
     found = made.read(data)
     assert not found.problems
     right = np.load(GOLDEN / f"{'bytes' if file == 'classes' else file}.npy")
@@ -400,7 +400,10 @@ def test_golden_files(runs: Path, folder: Folder, file: str) -> None:
     assert made.write_file(made.header(*kind_of(bound), 8), frames, 4096) == data
 
 
-@pytest.mark.parametrize(("cc", "options"), [("gcc", ("-O3",)), ("gcc", ("-Os", "-m32")), ("clang", ("-O2",))])
+@pytest.mark.parametrize(
+    ("cc", "options"),
+    [("gcc", ("-O3",)), ("gcc", ("-Os", "-m32")), pytest.param("clang", ("-O2",), marks=pytest.mark.tools)],
+)
 def test_compilers_have_no_objection(tmp_path: Path, cc: str, options: tuple[str, ...]) -> None:
     """Kinds of data, directions and kinds of files in all pairs; to objects, so that 32 bits need no library."""
     rng = np.random.default_rng(0)

@@ -50,10 +50,12 @@ def test_c_gives_the_integers_of_a_random_program(seed: int, storage: Storage, f
     program = random_program(seed)
     source = to_c(program, storage=storage, forms=forms)
     assert set(source.forms.values()) <= set(forms)
-    agrees(source, program, shared(source, tmp_path), seed)
+    agrees(source, program, shared(source, tmp_path, "-O0"), seed)
 
 
-@pytest.mark.parametrize("flags", [("-O2",), ("-O3", "-mavx2"), ("-O3", "-march=native")], ids=" ".join)
+@pytest.mark.parametrize(
+    "flags", [("-O2",), ("-O3", "-mavx2"), pytest.param(("-O3", "-march=native"), marks=pytest.mark.tools)], ids=" ".join
+)
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
 @pytest.mark.parametrize("seed", [4, 8, 59])
 def test_wide_programs_too_with_vectors(seed: int, storage: Storage, flags: tuple[str, ...], tmp_path: Path) -> None:

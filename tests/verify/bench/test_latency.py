@@ -16,6 +16,12 @@ from tiedae.export import to_onnx, to_tflite
 from tiedae.verify.bench.latency import WARM_UP, Timed, TimedGroup, Timing, interleave, ratio, time_groups
 
 
+@pytest.fixture(autouse=True)
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage of other tests, which takes a second to collect, does not matter on a clock of their own."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+
+
 class Calls:
     """Calls that take a stated time on a clock of their own, and write down when they came."""
 
