@@ -138,8 +138,8 @@ def reports(finished_run, tmp_path_factory, make_bench) -> dict[str, Path]:
     metrics["parity"].append(metrics["parity"][0] | {"runtime": "q" * 120, "provider": "p" * 200})
     metrics["bench"] = make_bench("/".join(["a", "long", "subject", "x" * 90]))
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    digest = hashlib.sha256((folder / "metrics.json").read_bytes()).hexdigest()
-    manifest["files"]["metrics.json"]["sha256"] = digest
+    written = (folder / "metrics.json").read_bytes()
+    manifest["files"]["metrics.json"] |= {"bytes": len(written), "sha256": hashlib.sha256(written).hexdigest()}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     pictures, _ = render_bundle(folder)
     return {"curves": finished_run / "bundle" / "report.html", "pictures": pictures}
