@@ -77,9 +77,9 @@ KERNEL = weights(16, 24) / 6
 
 
 def rounded(values: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """int8 values and scales, per tensor or along an axis."""
+    """int8 values and scales, per tensor or along an axis; of magnitudes whose pairs no processor saturates: 2 · 255 · 63 < 2¹⁵."""
     others = tuple(i for i in range(values.ndim) if i != axis)
-    scales = np.abs(values).max(axis=None if axis is None else others, keepdims=True) / 127
+    scales = np.abs(values).max(axis=None if axis is None else others, keepdims=True) / 63
     return np.rint(values / scales).astype(np.int8), scales.reshape(-1 if axis is not None else ()).astype(np.float32)
 
 
@@ -131,7 +131,7 @@ def test_near_kernels_of_conv(size, tmp_path):
     for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, UNFUSED):
         before, after = (run(path, level=level)["y"] for path in (source, out))
         apart = np.abs(before - after)
-        assert np.ptp(before) > 1 and apart.max() <= 0.3 and apart.mean() <= 0.05
+        assert np.ptp(before) > 1 and apart.max() <= 0.6 and apart.mean() <= 0.1
 
 
 def test_tables_behind_operations_that_move_values(tmp_path):
