@@ -20,6 +20,8 @@ COMPONENTS = (-0.5, 0.0, 0.5)
 LEAST_SCALE = 1e-2
 LEAST_PROBABILITY = 1e-30
 LEAST_STEP = 1e-6
+FIT_STEPS, FIT_RATE = 200, 0.05
+"""Steps of Adam, and its learning rate, in which densities are fitted to given codes."""
 MOST_LSB = 255
 """Steps of a code of 8 bits."""
 
@@ -67,6 +69,23 @@ class RateTerm(tf_keras.layers.Layer):
         spread = np.maximum(deviations[:, None] / step, 0.5)
         values["means"].assign(codes.mean(axis=0)[:, None] / step + spread * np.array(COMPONENTS))
         values["scales"].assign(np.log(np.repeat(spread / 2, len(COMPONENTS), axis=1)))
+
+    def fit(self, codes: np.ndarray) -> None:
+        """Fit the densities to codes, float32 [n, *places, units], of a model that is trained already: what they cost it then
+        is what it was trained for, so that its weights need not follow densities that are still on their way."""
+        steps = tf.constant(np.rint(codes / self.step))
+        densities = [self.variables_by_name[name] for name in ("logits", "means", "scales")]
+        optimizer = tf_keras.optimizers.Adam(FIT_RATE)
+        optimizer.build(densities)
+
+        @tf.function(autograph=False)
+        def update() -> None:
+            with tf.GradientTape() as tape:
+                bits = tf.reduce_mean(self.bits(steps))
+            optimizer.apply_gradients(zip(tape.gradient(bits, densities), densities, strict=True))
+
+        for _ in range(FIT_STEPS):
+            update()
 
     def shift(self, steps: np.ndarray) -> None:
         """Follow a code whose units have moved down by `steps`, float32 [units]."""

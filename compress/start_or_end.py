@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,9 +13,11 @@ from .records import Record
 
 Cost = Annotated[float, Meta(ge=0)]
 BEYOND_NOISE = 1.96
-"""Standard errors of the mean gain that the end must exceed: 95 % of a normal distribution lie within."""
-TRAINED = 0.02
-"""Fraction of the cost that it must exceed too on samples that were trained on: they fit better than others."""
+"""Standard errors of a mean that chance explains: 95 % of a normal distribution lie within."""
+Split = Literal["validation", "training"]
+LEAST_GAIN: Mapping[Split, tuple[float, float]] = {"validation": (BEYOND_NOISE, 0.0), "training": (3.0, 0.03)}
+"""By how many standard errors, and by what fraction of it, the error has to fall over samples of a split: those that were
+trained on fit better than others."""
 
 
 def standard_error(differences: np.ndarray, groups: np.ndarray | None = None) -> float:
@@ -39,43 +42,40 @@ class Change(Record, frozen=True):
         """That of values of the same samples before and after training, float64 [n]."""
         return cls(float(start.mean()), float(end.mean()), standard_error(start - end))
 
-    def least(self, fraction: float) -> float:
-        """By how much the mean has to fall: more than chance explains, and than a fraction of it."""
-        return max(BEYOND_NOISE * self.noise, fraction * self.start)
-
-    def fell(self, fraction: float) -> bool:
-        return self.start - self.end > self.least(fraction)
-
-    def text(self, fraction: float) -> str:
-        return f"{self.start:.5g} before training, {self.end:.5g} after, must fall by more than {self.least(fraction):.2g}"
+    @property
+    def gain(self) -> float:
+        """By how much the mean fell."""
+        return self.start - self.end
 
 
 class StartOrEnd(Record, frozen=True):
     """How `train.HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
     The start is that of post-training quantization. The end is kept where the error falls beyond noise, and not for more bits
-    than it saves: another trade of error for bits is not what quantization is for.
+    than it saves at the rate of float training: another trade of error for bits is not what quantization is for.
     """
 
     error: Change
     cost: Change
-    split: Literal["validation", "training"]
+    split: Split
 
     @property
     def is_start(self) -> bool:
         """Whether the start was kept: training gained nothing, or no more than chance or fitting explains."""
-        return not (self.error.fell(self.fraction) and self.cost.end < (1 - self.fraction) * self.cost.start)
+        return self.error.gain <= self.least_gain or self.cost.gain <= 0
 
     @property
-    def fraction(self) -> float:
-        return TRAINED if self.split == "training" else 0.0
+    def least_gain(self) -> float:
+        """By how much the error has to fall: more than chance or fitting explains."""
+        errors, fraction = LEAST_GAIN[self.split]
+        return max(errors * self.error.noise, fraction * self.error.start)
 
     @property
     def text(self) -> str:
         """One line: what was kept, and why."""
         kept = "post-training quantization" if self.is_start else "quantization-aware training"
-        text = f"kept the model of {kept}: squared error on {self.split} samples {self.error.text(self.fraction)}"
+        text = f"kept the model of {kept}: squared error on {self.split} samples {self.error.start:.5g} before training, "
+        text += f"{self.error.end:.5g} after, must fall by more than {self.least_gain:.2g}"
         if self.cost != self.error:
-            least = f" by more than {self.fraction * self.cost.start:.2g}" if self.fraction else ""
-            text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, must fall{least}"
+            text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, must fall"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"

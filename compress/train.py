@@ -45,6 +45,8 @@ Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """objective(input, wanted, output), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
+RATE_FRACTION = 0.5
+"""Of the rate of float training, in quantization-aware training: rounding has added to the error, not to the bits."""
 CODE_SAMPLES = 4096
 """Training samples whose codes tell how its units are spread."""
 
@@ -141,7 +143,10 @@ class Training:
         term = RateTerm(
             code, model.config.size, config.rate, step=known or self.code_scale, noisy=known is None, seed=config.seed
         )
-        term.start(model.encoder(self.code_inputs(splits)).numpy())
+        codes = model.encoder(self.code_inputs(splits)).numpy()
+        term.start(codes)
+        if known is not None:
+            term.fit(codes)
         return term
 
     def code_inputs(self, splits: Dataset) -> np.ndarray:
@@ -261,7 +266,8 @@ def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig,
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
     start, before = model.arrays(), HeldOut.of(model, splits, training)
-    history = fit(model, splits, training, stage="quantize")
+    lower = replace(training, config=replace(training.config, rate=RATE_FRACTION * training.config.rate))
+    history = fit(model, splits, lower, stage="quantize")
     kept = before.kept(HeldOut.of(model, splits, training), "validation" if splits.validation else "training")
     if kept.is_start:
         model.restore(start)

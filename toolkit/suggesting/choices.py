@@ -42,10 +42,10 @@ STEPS = 4_000
 LEARNING_RATE = 5e-3
 FINE_STEPS = 1_000
 """Steps of quantization-aware training where held-out samples judge it."""
-FINE_EPOCHS = 5
+FINE_EPOCHS = 12
 """Its epochs where none do: more would fit the training samples alone."""
-FINE_RATE = 1e-4
-"""Its learning rate where they do: 1e-3, the default, leaves the place that float training found."""
+FINE_RATES = {True: 1e-4, False: 3e-4}
+"""Its learning rate where they do, and where none do: 1e-3, the default, leaves the place that float training found."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 HELD_OUT = 1_500
@@ -302,9 +302,9 @@ def _fine_epochs(plan: RecipePlan) -> Chosen | None:
 
 
 def _fine_rate(plan: RecipePlan) -> Chosen | None:
-    if _method(plan).value == "ptq" or not plan.facts.held_out:
+    if _method(plan).value == "ptq":
         return None
-    return Chosen(FINE_RATE, "small: float training ended at a good place")
+    return Chosen(FINE_RATES[plan.facts.held_out > 0], "small: float training ended at a good place")
 
 
 def _fine_decay(plan: RecipePlan) -> Chosen | None:
