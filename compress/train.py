@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from msgspec import structs
 
 from . import archive
 from .combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
@@ -266,7 +267,7 @@ def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig,
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
     start, before = model.arrays(), HeldOut.of(model, splits, training)
-    lower = replace(training, config=replace(training.config, rate=RATE_FRACTION * training.config.rate))
+    lower = replace(training, config=structs.replace(training.config, rate=RATE_FRACTION * training.config.rate))
     history = fit(model, splits, lower, stage="quantize")
     kept = before.kept(HeldOut.of(model, splits, training), "validation" if splits.validation else "training")
     if kept.is_start:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from tiedae.compress import Dataset, Samples, Scaling, TiedAutoencoder
+from tiedae.compress.start_or_end import LEAST_GAIN
 
 
 def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: int = 64, *, seed: int = 0) -> Dataset:

@@ -77,7 +77,7 @@ KERNEL = weights(16, 24) / 6
 
 
 def rounded(values: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """int8 values and scales, per tensor or along an axis; of magnitudes whose pairs no processor saturates: 2 · 255 · 63 < 2¹⁵."""
+    """int8 values and scales, per tensor or along an axis; of magnitudes whose pairs saturate nowhere: 2 · 255 · 63 < 2¹⁵."""
     others = tuple(i for i in range(values.ndim) if i != axis)
     scales = np.abs(values).max(axis=None if axis is None else others, keepdims=True) / 63
     return np.rint(values / scales).astype(np.int8), scales.reshape(-1 if axis is not None else ()).astype(np.float32)
