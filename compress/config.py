@@ -68,7 +68,9 @@ class TrainConfig(Checked, frozen=True):
 
 def fine_tuning(train: TrainConfig, config: FineTuning) -> TrainConfig:
     """Float training with the settings of a later stage."""
-    return replace(train, epochs=config.epochs, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
+    rate = train.rate * config.rate_fraction if isinstance(config, QuantizeConfig) else train.rate
+    settings = {"epochs": config.epochs, "learning_rate": config.learning_rate, "weight_decay": config.weight_decay}
+    return replace(train, rate=rate, **settings)
 
 
 class PruneConfig(Checked, frozen=True):
@@ -162,6 +164,9 @@ class QuantizeConfig(Checked, frozen=True):
     epochs: Annotated[Positive, EPOCHS] = 5
     learning_rate: Annotated[AboveZero, LEARNING_RATE] = 1e-3
     weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.02
+    rate_fraction: Annotated[
+        float, Meta(gt=0, le=1), means("fraction of train.rate that qat trains at; below 1: less error, for more bits")
+    ] = 1.0
     distill: Annotated[Fraction, DISTILL] = 0.0
 
     def check(self) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from msgspec import structs
 
 from . import archive
 from .combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
@@ -46,8 +45,6 @@ Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """objective(input, wanted, output), float32 [batch, inputs] each → float32 [batch]."""
 
 CHECKPOINT = "tiedae-checkpoint"
-RATE_FRACTION = 0.5
-"""Of the rate of float training, in quantization-aware training: rounding has added to the error, not to the bits."""
 CODE_SAMPLES = 4096
 """Training samples whose codes tell how its units are spread."""
 
@@ -265,11 +262,10 @@ def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig,
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
-    training = Training.fine_tuning(train, config, model, splits)
-    start, before = model.arrays(), HeldOut.of(model, splits, training)
-    lower = replace(training, config=structs.replace(training.config, rate=RATE_FRACTION * training.config.rate))
-    history = fit(model, splits, lower, stage="quantize")
-    kept = before.kept(HeldOut.of(model, splits, training), "validation" if splits.validation else "training")
+    training, judged = Training.fine_tuning(train, config, model, splits), Training.of(train)
+    start, before = model.arrays(), HeldOut.of(model, splits, judged)
+    history = fit(model, splits, training, stage="quantize")
+    kept = before.kept(HeldOut.of(model, splits, judged), "validation" if splits.validation else "training")
     if kept.is_start:
         model.restore(start)
     history[-1]["kept"] = plain(kept)

@@ -96,15 +96,18 @@ def test_later_training_starts_from_what_the_codes_cost(model: TiedAutoencoder) 
     assert term.mean_bits(codes) < 1.1 * code_bits(np.rint(codes / model.code_scale)).mean()
 
 
-def test_quantization_aware_training_takes_half_of_the_rate(model: TiedAutoencoder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_quantization_aware_training_takes_a_fraction_of_the_rate(
+    model: TiedAutoencoder, fraction: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The end and the start are compared at the whole rate."""
     weights: list[float] = []
     monkeypatch.setattr("tiedae.compress.train.fit", lambda *args, **_: weights.append(args[2].config.rate) or [{}])
     monkeypatch.setattr("tiedae.compress.train.code_bits", lambda codes: np.full(len(codes), 1e6))
-    other, config = model.copy(), QuantizeConfig()
+    other, config = model.copy(), QuantizeConfig(rate_fraction=fraction)
     quantize_post_training(other, representative(SPLITS.train, 256, seed=0), config)
     history = train_quantized(other, SPLITS, config, TRAIN)
-    assert weights == [TRAIN.rate / 2]
+    assert weights == [fraction * TRAIN.rate]
     assert history[-1]["kept"]["cost"]["start"] == pytest.approx(1e6 * TRAIN.rate, rel=1e-2)
 
 

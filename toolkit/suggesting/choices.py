@@ -46,6 +46,8 @@ FINE_EPOCHS = 12
 """Its epochs where none do: more would fit the training samples alone."""
 FINE_RATES = {True: 1e-4, False: 3e-4}
 """Its learning rate where they do, and where none do: 1e-3, the default, leaves the place that float training found."""
+RATE_FRACTION = 0.5
+"""Of the rate of float training, in quantization-aware training."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 HELD_OUT = 1_500
@@ -307,6 +309,12 @@ def _fine_rate(plan: RecipePlan) -> Chosen | None:
     return Chosen(FINE_RATES[plan.facts.held_out > 0], "small: float training ended at a good place")
 
 
+def _rate_fraction(plan: RecipePlan) -> Chosen | None:
+    if _method(plan).value == "ptq":
+        return None
+    return Chosen(RATE_FRACTION, "rounding has added to the error, not to the bits: less error for a few bits is kept")
+
+
 def _fine_decay(plan: RecipePlan) -> Chosen | None:
     return None if _method(plan).value == "ptq" else Chosen(0.0, "as in training")
 
@@ -365,6 +373,7 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "quantize.epochs": _fine_epochs,
     "quantize.learning_rate": _fine_rate,
     "quantize.weight_decay": _fine_decay,
+    "quantize.rate_fraction": _rate_fraction,
     "codec.classes": _classes,
     "verify.max_quality_loss": _most_lost,
     "task.kind": lambda plan: Chosen(plan.task, "what is measured and reported; --task chooses another"),
