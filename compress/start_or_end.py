@@ -47,12 +47,17 @@ class Change(Record, frozen=True):
         """By how much the mean fell."""
         return self.start - self.end
 
+    @property
+    def chance(self) -> float:
+        """The largest change that chance explains."""
+        return BEYOND_NOISE * self.noise
+
 
 class StartOrEnd(Record, frozen=True):
     """How `train.HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
-    The start is that of post-training quantization. The end is kept where the error falls beyond noise, and not for more bits
-    than it saves at the rate of float training: another trade of error for bits is not what quantization is for.
+    The start is that of post-training quantization. The end is kept where the error falls beyond noise, and the cost, at the rate
+    of float training, does not rise beyond it: another trade of error for bits is not what quantization is for.
     """
 
     error: Change
@@ -62,7 +67,7 @@ class StartOrEnd(Record, frozen=True):
     @property
     def is_start(self) -> bool:
         """Whether the start was kept: training gained nothing, or no more than chance or fitting explains."""
-        return self.error.gain <= self.least_gain or self.cost.gain <= 0
+        return self.error.gain <= self.least_gain or -self.cost.gain > self.cost.chance
 
     @property
     def least_gain(self) -> float:
@@ -77,5 +82,6 @@ class StartOrEnd(Record, frozen=True):
         text = f"kept the model of {kept}: squared error on {self.split} samples {self.error.start:.5g} before training, "
         text += f"{self.error.end:.5g} after, must fall by more than {self.least_gain:.2g}"
         if self.cost != self.error:
-            text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, must fall"
+            text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, "
+            text += f"must not rise by more than {self.cost.chance:.2g}"
         return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"
