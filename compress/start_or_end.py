@@ -56,8 +56,8 @@ class Change(Record, frozen=True):
 class StartOrEnd(Record, frozen=True):
     """How `train.HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
-    The start is that of post-training quantization. The end is kept where the error falls beyond noise, and the cost, at the rate
-    of float training, does not rise beyond it: another trade of error for bits is not what quantization is for.
+    The start is that of post-training quantization. The end is kept where the error falls beyond noise and the cost, at the
+    rate of float training, does not rise beyond it: another trade of error for bits is not what quantization is for.
     """
 
     error: Change
