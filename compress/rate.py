@@ -71,8 +71,10 @@ class RateTerm(tf_keras.layers.Layer):
         values["scales"].assign(np.log(np.repeat(spread / 2, len(COMPONENTS), axis=1)))
 
     def fit(self, codes: np.ndarray) -> None:
-        """Fit the densities to codes, float32 [n, *places, units], of a model that is trained already: what they cost it then
-        is what it was trained for, so that its weights need not follow densities that are still on their way."""
+        """Fit the densities to the codes of a trained model, float32 [n, *places, units], with its weights as they are.
+
+        Weights that are trained on would follow densities that still fit badly.
+        """
         steps = tf.constant(np.rint(codes / self.step))
         densities = [self.variables_by_name[name] for name in ("logits", "means", "scales")]
         optimizer = tf_keras.optimizers.Adam(FIT_RATE)

@@ -74,27 +74,32 @@ def test_other_integers_of_an_embedding_and_its_head_are_found(tolerance, dynami
 
 
 KERNEL = weights(16, 24) / 6
+STEP = np.float32(0.1)
+"""Of activations."""
 
 
 def rounded(values: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """int8 values and scales, per tensor or along an axis; of magnitudes whose pairs saturate nowhere: 2 · 255 · 63 < 2¹⁵."""
+    """int8 values and scales, per tensor or along an axis."""
     others = tuple(i for i in range(values.ndim) if i != axis)
-    scales = np.abs(values).max(axis=None if axis is None else others, keepdims=True) / 63
+    scales = np.abs(values).max(axis=None if axis is None else others, keepdims=True) / 127
     return np.rint(values / scales).astype(np.int8), scales.reshape(-1 if axis is not None else ()).astype(np.float32)
 
 
 def conv_and_gemm(axes: tuple[int | None, int | None], size: int = 1) -> onnx.ModelProto:
-    """A Conv 16 ← 24 and a Gemm with its kernel, or a second Conv for a larger `size`; all quantized, with int32 biases."""
-    kernel = KERNEL[:, :, None, None] if size == 1 else weights(16, 24, size, size) / 6
+    """A Conv 16 ← 24 and a Gemm with its kernel, or a second Conv for a larger `size`; all quantized, with int32 biases.
+
+    Activations stay below 128, so that no processor saturates a pair of products: 2 · 128 · 127 < 2¹⁵.
+    """
+    kernel = KERNEL[:, :, None, None] if size == 1 else weights(16, 24, size, size) / (6 * size)
     both = (kernel, KERNEL) if size == 1 else (kernel, kernel.transpose(1, 0, 2, 3))
     nodes = [node("QuantizeLinear", "x s z", "q0"), node("DequantizeLinear", "q0 s z", "d0")]
-    constants = {"s": np.float32(0.05), "z": np.uint8(128)}
+    constants = {"s": STEP, "z": np.uint8(64)}
     for i, (values, axis) in enumerate(zip(both, axes, strict=True)):
         integers, scales = rounded(values, axis)
         constants |= {f"K{i}": integers, f"k{i}": scales, f"n{i}": np.zeros_like(scales, np.int8)}
         units = values.shape[0] if values.ndim == 4 else values.shape[1]
         bias_scale = scales if axis == (0 if values.ndim == 4 else 1) else scales.max()
-        constants |= {f"b{i}": np.arange(units, dtype=np.int32) * 700, f"t{i}": np.asarray(0.05 * bias_scale, np.float32)}
+        constants |= {f"b{i}": np.arange(units, dtype=np.int32) * 700, f"t{i}": np.asarray(STEP * bias_scale, np.float32)}
         nodes.append(node("DequantizeLinear", f"K{i} k{i} n{i}", f"w{i}", axis=axis or 0))
         nodes.append(node("DequantizeLinear", f"b{i} t{i}", f"c{i}", axis=0))
     middle = [node("QuantizeLinear", "h s z", "q1"), node("DequantizeLinear", "q1 s z", "d1")]
@@ -131,7 +136,7 @@ def test_near_kernels_of_conv(size, tmp_path):
     for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, UNFUSED):
         before, after = (run(path, level=level)["y"] for path in (source, out))
         apart = np.abs(before - after)
-        assert np.ptp(before) > 1 and apart.max() <= 0.6 and apart.mean() <= 0.1
+        assert np.ptp(before) > 1 and apart.max() <= 0.3 and apart.mean() <= 0.05
 
 
 def test_tables_behind_operations_that_move_values(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiedae as ta
 from tiedae.compress import ExportConfig
+from tiedae.compress.data import CHUNK_BYTES
 from tiedae.compress.errors import InputError, RecipeError
 
 from ..samples import curve, images, table
@@ -217,7 +218,8 @@ def test_a_memory_map_is_read_in_pieces(tmp_path: Path, mapped_fit: bool) -> Non
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert codes.shape == (shape[0], 2) and peak < X.nbytes / 6
-    np.testing.assert_allclose(codes[:400], transformer.transform(np.array(X[:400])), rtol=1e-4, atol=1e-5)
+    piece = CHUNK_BYTES // X[0].nbytes  # products of fewer rows may add in another order
+    np.testing.assert_array_equal(codes[:piece], transformer.transform(np.array(X[:piece])))
 
 
 def _saved(folder: Path, X: np.ndarray) -> Path:

@@ -42,12 +42,12 @@ STEPS = 4_000
 LEARNING_RATE = 5e-3
 FINE_STEPS = 1_000
 """Steps of quantization-aware training where held-out samples judge it."""
-FINE_EPOCHS = 12
-"""Its epochs where none do: more would fit the training samples alone."""
-FINE_RATES = {True: 1e-4, False: 3e-4}
-"""Its learning rate where they do, and where none do: 1e-3, the default, leaves the place that float training found."""
+FINE_RATE = 1e-4
+"""Its learning rate there: 1e-3, the default, leaves the place that float training found."""
+FEW_EPOCHS, FEW_RATE = 12, 3e-4
+"""Its epochs and learning rate where none judge it: more epochs would fit the training samples alone."""
 RATE_FRACTION = 0.5
-"""Of the rate of float training, in quantization-aware training."""
+"""Its rate, as a fraction of that of float training."""
 EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 HELD_OUT = 1_500
@@ -298,7 +298,7 @@ def _fine_epochs(plan: RecipePlan) -> Chosen | None:
     if _method(plan).value == "ptq":
         return None
     if not plan.facts.held_out:
-        return Chosen(FINE_EPOCHS, "few: no held-out samples judge them")
+        return Chosen(FEW_EPOCHS, "few: no held-out samples judge them")
     count = math.ceil(FINE_STEPS / plan.epoch_steps)
     return Chosen(count, f"{count * plan.epoch_steps:,} steps")
 
@@ -306,13 +306,13 @@ def _fine_epochs(plan: RecipePlan) -> Chosen | None:
 def _fine_rate(plan: RecipePlan) -> Chosen | None:
     if _method(plan).value == "ptq":
         return None
-    return Chosen(FINE_RATES[plan.facts.held_out > 0], "small: float training ended at a good place")
+    return Chosen(FINE_RATE if plan.facts.held_out else FEW_RATE, "small: float training ended at a good place")
 
 
 def _rate_fraction(plan: RecipePlan) -> Chosen | None:
     if _method(plan).value == "ptq":
         return None
-    return Chosen(RATE_FRACTION, "rounding has added to the error, not to the bits: less error for a few bits is kept")
+    return Chosen(RATE_FRACTION, "rounding raised the error, not the bits: training lowers the error, for a few bits more")
 
 
 def _fine_decay(plan: RecipePlan) -> Chosen | None:
