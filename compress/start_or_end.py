@@ -15,7 +15,7 @@ Cost = Annotated[float, Meta(ge=0)]
 BEYOND_NOISE = 1.96
 """Standard errors of a mean that chance explains: 95 % of a normal distribution lie within."""
 Split = Literal["validation", "training"]
-LEAST_GAIN: Mapping[Split, tuple[float, float]] = {"validation": (BEYOND_NOISE, 0.0), "training": (3.0, 0.03)}
+LEAST_GAIN: Mapping[Split, tuple[float, float]] = {"validation": (BEYOND_NOISE, 0.0), "training": (3.0, 0.04)}
 """The error has to fall by this many standard errors, and by this fraction of it. Samples that were trained on fit better than
 others, so there it has to fall by more."""
 
