@@ -141,7 +141,7 @@ def run_suite(suite: Suite, changes: Sequence[Change], state: Path, *, resume: b
 def _check(suite: Suite, tests: Tests) -> None:
     """The tests pass as they are, and fail for each module that raises: they import the changed source."""
     if tests.run(None, None).name != "survived" or tests.run(None, EXAMPLES).name != "survived":
-        raise CheckError(f"{suite.name}: its tests fail without a change")
+        raise CheckError(f"{suite.name}: its tests fail without a change, or take more than {suite.seconds} s")
     for path in suite.files:
         source = (suite.root / path).read_text("utf-8")
         if tests.run(Change(path, "", f"{source}\nraise AssertionError\n"), EXAMPLES).name != "killed":

@@ -70,6 +70,7 @@ def embeddings(tmp_path_factory):
     return folder
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("name", "tolerance", "how"),
     [

@@ -30,6 +30,7 @@ def run(case: Case, number: int, folder: Path, *, trained: bool) -> None:
     Job(case, number, folder, trained).run()
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("number", range(1, len(CASES), 3), ids=named)
 def test_a_case_with_random_weights(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if TRAINED:

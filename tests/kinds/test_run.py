@@ -18,6 +18,8 @@ from ..without_openvino import without_openvino
 from .blocks import registered
 from .test_blocks import SHAPE, samples
 
+pytestmark = pytest.mark.tools
+
 HEAD = """
 [data]
 source = "samples.npy"

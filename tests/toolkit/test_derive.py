@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tiedae.cli import main
 from tiedae.codec.codec import load
 
 
+@pytest.mark.tools
 def test_a_float_table_keeps_its_unit(float_run: Path, tmp_path: Path) -> None:
     data, out = float_run.parent / "table.npy", tmp_path / "out"
     assert main(["rescale", str(float_run), "--data", str(data), "-o", str(out), "--factor", "1.5", "-q"]) == 0

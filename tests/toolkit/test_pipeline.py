@@ -148,6 +148,7 @@ def changed(recipe_file: Path, old: str, new: str) -> Path:
     return path
 
 
+@pytest.mark.tools
 def test_another_recipes_folder_is_refused_and_left_alone(
     finished_run: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +192,7 @@ def stopped(call: list[str], epoch: int, kill: signal.Signals) -> tuple[int, str
     return process.returncode, rest
 
 
+@pytest.mark.tools
 def test_a_run_that_is_killed_twice_resumes_to_the_same_bundle(recipe_file: Path, tmp_path: Path, capfd) -> None:
     longer = changed(changed(recipe_file, "epochs = 3", "epochs = 60"), "[verify]", TFLITE_ALONE)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

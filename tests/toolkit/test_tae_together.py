@@ -40,6 +40,7 @@ def samples_of(bundle: Path, file: Path) -> np.ndarray:
     return load(bundle).decompress(file.read_bytes())
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("option", ["--append", "--force"])
 def test_no_sample_of_a_command_that_succeeds_is_lost(
     finished_run: Path, many: list[Path], option: str, tmp_path: Path
