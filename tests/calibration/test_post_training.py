@@ -18,6 +18,7 @@ from tiedae.compress.integers import within_pairs
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.export import lower, to_onnx, to_tflite
 
+from ..variants import every
 from .conftest import model_of
 
 ALL = get_args(Refinement)
@@ -113,7 +114,7 @@ def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder
         np.testing.assert_array_equal(kernel.integers(), within_pairs(np.rint(values / kernel.scales())))
 
 
-@pytest.mark.parametrize("bits", [(8,), (4, 8, 8)])
+@pytest.mark.parametrize("bits", every(2, [[8], [4, 8, 8]]))
 def test_training_starts_from_what_ptq_gives(
     trained: Callable[[], TiedAutoencoder], samples: Representative, bits: tuple[int, ...]
 ) -> None:
@@ -125,7 +126,7 @@ def test_training_starts_from_what_ptq_gives(
         np.testing.assert_array_equal(values, second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+@pytest.mark.parametrize("granularity", every(2, ["unit", "tensor"]))
 def test_twice_the_same_and_saved_as_it_is(
     trained: Callable[[], TiedAutoencoder],
     made: Quantized,
@@ -182,7 +183,7 @@ def test_clusters_keep_their_shared_values(trained: Callable[[], TiedAutoencoder
     assert len(set(zip(clusters.ravel().tolist(), integers.ravel().tolist(), strict=True))) == len(np.unique(clusters))
 
 
-@pytest.mark.parametrize("bits", [(4,), (8, 4, 8)])
+@pytest.mark.parametrize("bits", every(2, [[8, 4, 8], [4]]))
 def test_few_bits_gain_the_most(
     trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, bits: tuple[int, ...]
 ) -> None:

@@ -31,6 +31,7 @@ from tiedae.compress.records import checked
 from tiedae.compress.start_or_end import Change, StartOrEnd, standard_error
 from tiedae.compress.train import HeldOut, training_step, validation_loss
 
+from ..variants import every
 from .conftest import sparsity_of
 
 LAYERS = (LayerConfig(12, "relu"), LayerConfig(4))
@@ -156,13 +157,20 @@ def run_stage(stage: str, model: TiedAutoencoder, splits, **options) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "place"),
-    [
-        *((stage, place) for stage in ("train", "prune magnitude", "quantize") for place in ("in an epoch", "after an epoch")),
-        ("prune movement", "in an epoch"),
-        ("prune 2:4", "after an epoch"),
-        ("prune structured", "in an epoch"),
-        ("quantize 4 bits", "after an epoch"),
-    ],
+    every(
+        3,
+        [
+            *(
+                (stage, place)
+                for stage in ("train", "prune magnitude", "quantize")
+                for place in ("in an epoch", "after an epoch")
+            ),
+            ("prune movement", "in an epoch"),
+            ("prune 2:4", "after an epoch"),
+            ("prune structured", "in an epoch"),
+            ("quantize 4 bits", "after an epoch"),
+        ],
+    ),
 )
 def test_an_interrupted_stage_goes_on_to_the_same_weights(make_splits, tmp_path: Path, stage: str, place: str) -> None:
     """Float training is interrupted by an exception; of the other stages the checkpoint is copied where it would have been."""
@@ -240,12 +248,15 @@ def test_early_stopping_waits_and_keeps_the_best_weights(make_splits) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [
-        *(PruneConfig(sparsity=0.75, schedule=each, scope="layer", epochs=3) for each in ("polynomial", "constant")),
-        *(PruneConfig(sparsity=0.75, schedule=each, scope="global", epochs=3) for each in ("polynomial", "constant")),
-        PruneConfig("block", 0.75, block=(3, 2), epochs=3),
-        PruneConfig("1:4", 0.75, saliency="gradient", samples=64, epochs=3),
-    ],
+    every(
+        3,
+        [
+            *(PruneConfig(sparsity=0.75, schedule=each, scope="layer", epochs=3) for each in ("polynomial", "constant")),
+            *(PruneConfig(sparsity=0.75, schedule=each, scope="global", epochs=3) for each in ("polynomial", "constant")),
+            PruneConfig("block", 0.75, block=(3, 2), epochs=3),
+            PruneConfig("1:4", 0.75, saliency="gradient", samples=64, epochs=3),
+        ],
+    ),
     ids=lambda config: f"{config.pattern} {config.schedule} {config.scope}",
 )
 def test_pruning_reaches_its_share_and_zeros_stay_zero_in_every_later_stage(make_splits, config: PruneConfig) -> None:

@@ -375,6 +375,7 @@ def behind(path: Path, size: int) -> Path:
 GIB = 1 << 30
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("make", "relation"),
     [

@@ -43,6 +43,7 @@ from tiedae.runtimes.table import RUNTIMES
 from tiedae.stages import cluster, prune, quantize
 
 from ..calibration.test_curvature import squared_change
+from ..variants import every
 from .blocks import BlocksConfig, registered
 
 LAYERS = (BlocksConfig(16, "relu", side=4), LayerConfig(4))
@@ -187,7 +188,7 @@ def test_kernels_share_values(trained: dict[str, TiedAutoencoder], data: Dataset
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", every(2, [8, 4]))
 @pytest.mark.parametrize("name", ["flat", "deep"])
 def test_quantization_after_training_with_all_steps(
     name: str, bits: int, granularity: str, trained: dict[str, TiedAutoencoder], data: Dataset

@@ -21,6 +21,7 @@ from tiedae.runtimes.table import RUNTIMES
 from ..conftest import build_program
 from ..export.c.compiled import compiler, write
 from ..export.c.programs import random_program
+from ..variants import every
 
 SIGNATURES = ("encode", "decode", "reconstruct")
 
@@ -43,7 +44,9 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
-@pytest.mark.parametrize(("seed", "widest"), [*((seed, 40) for seed in range(12)), *((seed, 200) for seed in (2, 4, 12, 22))])
+@pytest.mark.parametrize(
+    ("seed", "widest"), every(3, [*((seed, 40) for seed in range(12)), *((seed, 200) for seed in (2, 4, 12, 22))])
+)
 def test_codes_and_y_of_random_programs_are_the_programs(seed: int, widest: int) -> None:
     compiler()
     program = random_program(seed, widest)

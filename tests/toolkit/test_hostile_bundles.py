@@ -18,6 +18,8 @@ import pytest
 from tiedae.cli import main
 from tiedae.export.file_info import FileInfo
 
+from ..variants import every
+
 SEED = 0
 FLIPS = 12
 """Bytes of each file that one is changed of at a time."""
@@ -187,7 +189,7 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("kind", every(3, UNREADABLE))
 @pytest.mark.parametrize(
     "name", ["manifest.json", "metrics.json", "golden/x.npy", "golden/program.npz", "mini.int8.onnx", "mini.codec"]
 )
@@ -239,6 +241,7 @@ CALLS: dict[str, Sequence[Sequence[str]]] = {
 }
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("name", CALLS)
 def test_a_changed_byte_is_an_outcome(
     bundle: Path, recipe_file: Path, name: str, capfd: pytest.CaptureFixture[str], flips: int = FLIPS

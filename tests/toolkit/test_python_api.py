@@ -17,13 +17,14 @@ from tiedae.compress.config import PruneConfig, QuantizeConfig, TrainConfig
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
 
 from ..samples import curve, images, table
+from ..variants import every
 
 KINDS = {"images": images, "table": table}
 OF_SCIKIT_LEARN = () if find_spec("sklearn") else ("TiedAutoencoderTransformer", "tiedae.transformer")
 """What cannot be loaded where scikit-learn is not installed."""
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+@pytest.fixture(scope="module", params=every(2, KINDS))
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """(dataset, float model, quantized model, bundle, verified metrics) of a kind of data."""
     data = ta.Dataset.from_array(KINDS[request.param](), test=0.2)

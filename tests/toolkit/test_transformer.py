@@ -16,6 +16,7 @@ from tiedae.compress.data import CHUNK_BYTES
 from tiedae.compress.errors import InputError, RecipeError
 
 from ..samples import curve, images, table
+from ..variants import every
 
 REASON = "scikit-learn is not installed: pip install 'tiedae[tasks]'"
 checks = pytest.importorskip("sklearn.utils.estimator_checks", reason=REASON)
@@ -54,7 +55,9 @@ def test_scikit_learn_checks_it(estimator, check) -> None:
     check(estimator)
 
 
-@pytest.mark.parametrize("X", [table(), table().astype(np.float64), images().reshape(300, -1), np.arange(200).reshape(50, 4)])
+@pytest.mark.parametrize(
+    "X", every(2, [table(), table().astype(np.float64), images().reshape(300, -1), np.arange(200).reshape(50, 4)])
+)
 def test_codes_are_real_numbers_that_decode_to_samples_like_x(X: np.ndarray) -> None:
     transformer = small(n_components=3, epochs=100, batch_size=16)
     codes = transformer.fit_transform(X)
@@ -109,7 +112,7 @@ def test_distances_survive_quantization(quantized) -> None:
     assert np.abs(quantized.transform(table()) - model.encode(x)).max() <= 2 * scale
 
 
-@pytest.mark.parametrize("options", [{}, {"bits": 4, "quantize_epochs": 1}])
+@pytest.mark.parametrize("options", every(2, [{}, {"bits": 4, "quantize_epochs": 1}]))
 def test_the_same_seed_gives_the_same_bytes(options) -> None:
     X = table()
     one, two = (pickle.dumps(small(**options).fit(X).transform(X)) for _ in range(2))
@@ -208,7 +211,7 @@ def test_a_bundle_needs_no_tensorflow(bundle: Path) -> None:
     assert done.stdout.strip() == "(2, 3)"
 
 
-@pytest.mark.parametrize("mapped_fit", [False, True])
+@pytest.mark.parametrize("mapped_fit", every(2, [False, True]))
 def test_a_memory_map_is_read_in_pieces(tmp_path: Path, mapped_fit: bool) -> None:
     """256 MB, of which numpy holds less than a sixth at a time, codes included."""
     shape = (1 << 17, 512)

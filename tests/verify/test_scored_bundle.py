@@ -23,6 +23,7 @@ from tiedae.program.scoring import Detector, Thresholds, scoring_of, threshold_o
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.verify import verify_bundle
 
+from ..variants import every
 from ..without_openvino import without_openvino
 
 
@@ -58,7 +59,7 @@ def failed(metrics: Metrics) -> list[str]:
 RUNS = {"bytes": "finished_run", "a table in its own unit of measure": "float_run"}
 
 
-@pytest.mark.parametrize("kind", ["standardized", "max"])
+@pytest.mark.parametrize("kind", every(2, ["standardized", "max"]))
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_verify_holds_with_and_without_test_samples(run, kind, tmp_path, request, capsys) -> None:
     run = request.getfixturevalue(run)

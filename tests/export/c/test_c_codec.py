@@ -32,6 +32,7 @@ from tiedae.entropy.tokens import extra_bits
 from tiedae.export.c.codec_source import Direction, Promise, SampleCodec, codec_text
 
 from ...codec.conftest import GOLDEN, extract_runs
+from ...variants import every
 from . import codec_library as library
 from .codec_library import Bundled, Copying, Library
 from .codec_models import IDENTITY, SHAPES, coarse, file_of, header_of, kind_of, model_of, random_classes, random_tables, walk
@@ -120,7 +121,7 @@ def test_codes_of_more_bits_are_refused(folder: Folder) -> None:
 CASES = [(kind, dtype, shape) for kind in SHAPES for dtype in INTEGERS for shape in SHAPES[kind]]
 
 
-@pytest.mark.parametrize(("kind", "dtype", "shape"), CASES)
+@pytest.mark.parametrize(("kind", "dtype", "shape"), every(3, CASES))
 def test_files_are_pythons(folder: Folder, kind: Kind, dtype: Integer, shape: tuple[int, ...]) -> None:
     spec = SampleSpec(shape, dtype, kind=kind)
     network, model = Copying(spec, 4, 6), model_of(spec)
@@ -400,6 +401,7 @@ def test_golden_files(runs: Path, folder: Folder, file: str) -> None:
     assert made.write_file(made.header(*kind_of(bound), 8), frames, 4096) == data
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize(
     ("cc", "options"),
     [("gcc", ("-O3",)), ("gcc", ("-Os", "-m32")), pytest.param("clang", ("-O2",), marks=pytest.mark.tools)],

@@ -1,0 +1,16 @@
+"""Cases of a parametrized test, of which `make test` runs some and `.ci/run` all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def every(step: int, cases: Iterable[Any]) -> list[Any]:
+    """The cases; all but the first of each `step` have the marker `tools`. A tuple is the arguments of one case."""
+    return [
+        case if i % step == 0 else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.tools)
+        for i, case in enumerate(cases)
+    ]
