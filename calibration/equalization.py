@@ -10,16 +10,15 @@ value adds its influence times step²/12, each clipped value its influence times
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.patterns import of_rows
 
-from .curvature import ActivationInfluence, Influence
+from .curvature import Influence
 
 HOMOGENEOUS = ("linear", "relu")
 """Activations f with f(a·x) = a·f(x) for every a > 0."""
@@ -29,6 +28,9 @@ LEARNING_RATE = 0.05
 ACTIVATION_STEPS = 255
 MAX_LOG_SCALE = 10.0
 """Largest logarithm of an initial scale."""
+
+Term = tuple[Callable[..., tuple[float, tuple[np.ndarray, ...]]], tuple[int, ...]]
+"""A part of the predicted loss: a function of some variables to its value and gradients; the indices of these variables."""
 
 
 def unit_scales(
@@ -40,67 +42,97 @@ def unit_scales(
     largest integer of each kernel; `per_unit`: one step size per unit. Deterministic, and invariant to a previous scaling of
     the hidden units.
     """
-    hidden = model.config.layers[:-1]
     own = [kernel.clusters is None for kernel in model.kernels]
-    free = [layer.activation in HOMOGENEOUS and own[i] and own[i + 1] for i, layer in enumerate(hidden)]
-    values = [kernel.matrix for kernel in model.kernels]
-    weights = [influence.kernels[kernel.name].diagonal() for kernel in model.kernels]
-    starts = _initial_scales([np.abs(each) for each in values], free)
-    steps = [
-        np.log(_largest(each * np.exp(exponents), 0 if per_unit else None) / level)
-        for each, exponents, level in zip(values, _exponents(starts, values), levels, strict=True)
-    ]
-    scaled = [(sign, i, each) for name, each in influence.activations.items() for sign, i in _scaled_by(name)]
-    ends = [_ends(each.values * np.exp(sign * of_rows(starts[i], each.values.shape[1]))) for sign, i, each in scaled]
-    chosen = [*(start for start, is_free in zip(starts, free, strict=True) if is_free), *steps, *ends]
-    variable = tf.Variable(np.concatenate([np.ravel(each) for each in chosen]))
-
-    def parts() -> tuple[list[tf.Tensor], list[tf.Tensor], list[tf.Tensor]]:
-        """Split `variable` into logarithms of scales, step sizes and range ends; a single variable keeps the graph small."""
-        split = iter(tf.split(variable, [np.size(each) for each in chosen]))
-        logs = [next(split) if is_free else tf.constant(start) for start, is_free in zip(starts, free, strict=True)]
-        return logs, [next(split) for _ in steps], list(split)
-
-    def predicted() -> tf.Tensor:
-        logs, steps, ends = parts()
-        kernels = map(_kernel_loss, values, weights, _exponents(logs, values), steps, levels)
-        activations = (_activation_loss(each, sign * logs[i], end) for (sign, i, each), end in zip(scaled, ends, strict=True))
-        return tf.add_n([*kernels, *activations])
-
-    rate: Any = tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, ITERATIONS)
-    optimizer = tf_keras.optimizers.Adam(rate, epsilon=1e-12, jit_compile=False)
-    optimizer.build([variable])
-
-    @tf.function
-    def descend() -> None:
-        for _ in tf.range(ITERATIONS):
-            with tf.GradientTape() as tape:
-                loss = tf.math.log(predicted())
-            optimizer.apply_gradients([(tape.gradient(loss, variable), variable)])
-
-    if predicted() > 0:
-        descend.get_concrete_function()()  # calling `descend` for several models warns of retracing
-        return [np.exp(log.numpy()) for log in parts()[0]]
-    return [np.ones(layer.units, np.float32) for layer in hidden]
+    free = [layer.activation in HOMOGENEOUS and own[i] and own[i + 1] for i, layer in enumerate(model.config.layers[:-1])]
+    magnitudes = [np.abs(kernel.matrix) for kernel in model.kernels]
+    variables = [np.zeros(1), *_initial_scales(magnitudes, free), np.zeros(1)]
+    held = [i for i, is_free in enumerate([False, *free, False]) if not is_free]
+    terms: list[Term] = []
+    for i, (kernel, each, level) in enumerate(zip(model.kernels, magnitudes, levels, strict=True)):
+        scaled = each * np.exp(variables[i + 1] - of_rows(variables[i], len(each))[:, None])
+        weights = np.multiply(influence.kernels[kernel.name].diagonal(), each != 0, dtype=np.float64)
+        terms.append((partial(kernel_loss, each, weights, level), (i, i + 1, len(variables))))
+        variables.append(np.log(_largest(scaled, 0 if per_unit else None) / level))
+    for name, each in influence.activations.items():
+        for sign, i in _scaled_by(name):
+            terms.append((partial(activation_loss, each.values, each.gains, sign), (i, len(variables))))
+            variables.append(_ends(each.values * np.exp(sign * of_rows(variables[i], each.values.shape[1]))))
+    reached = predicted_loss(terms, variables)[0] > 0
+    found = _descended(terms, variables, held) if reached else [np.zeros_like(each) for each in variables]
+    return [np.exp(log).astype(np.float32) for log in found[1 : len(magnitudes)]]
 
 
-def _kernel_loss(values: np.ndarray, weights: np.ndarray, exponents: tf.Tensor, step: tf.Tensor, levels: int) -> tf.Tensor:
-    """The predicted loss of a scaled kernel over −`levels`…`levels`; `values` and `weights` [inputs, units]."""
-    step, scale = tf.exp(step), tf.exp(exponents)
-    scaled, weights = values * scale, weights / tf.square(scale)
-    limit = levels * step
-    clipping = tf.square(scaled - tf.clip_by_value(scaled, -limit, limit))
-    return tf.reduce_sum(weights * (tf.square(step) / 12 * (values != 0) + clipping))
+def _descended(terms: Sequence[Term], start: Sequence[np.ndarray], held: Sequence[int]) -> list[np.ndarray]:
+    """Variables of less loss, all but those `held` moved by Adam (Kingma & Ba 2015); float64, since it amplifies rounding."""
+    variable = np.concatenate([np.ravel(each) for each in start], dtype=np.float64)
+    variables = np.split(variable, np.cumsum([np.size(each) for each in start])[:-1])
+    mean, square = np.zeros_like(variable), np.zeros_like(variable)
+    for i in range(ITERATIONS):
+        loss, gradients = predicted_loss(terms, variables)
+        gradient = np.concatenate([each * (place not in held) for place, each in enumerate(gradients)]) / loss
+        mean += (gradient - mean) * 0.1
+        square += (gradient**2 - square) * 0.001
+        rate = LEARNING_RATE * (1 + math.cos(math.pi * i / ITERATIONS)) / 2
+        variable -= rate * (1 - 0.999 ** (i + 1)) ** 0.5 / (1 - 0.9 ** (i + 1)) * mean / (np.sqrt(square) + 1e-12)
+    return variables
 
 
-def _activation_loss(activation: ActivationInfluence, exponents: tf.Tensor, ends: tf.Tensor) -> tf.Tensor:
-    """The predicted loss of a scaled activation over the range −exp(ends[0])…exp(ends[1])."""
-    low, high = tf.unstack(tf.exp(ends))
-    scale = tf.exp(_of_rows(exponents, activation.values.shape[1]))
-    scaled = activation.values * scale
-    clipping = tf.square(scaled - tf.clip_by_value(scaled, -low, high))
-    rounding = tf.square((low + high) / ACTIVATION_STEPS) / 12
-    return tf.reduce_sum(activation.gains / tf.square(scale) * (rounding + tf.reduce_mean(clipping, 0)))
+def predicted_loss(terms: Sequence[Term], variables: Sequence[np.ndarray]) -> tuple[float, list[np.ndarray]]:
+    """The sum of the terms, and its gradient by each variable."""
+    loss, gradients = 0.0, [np.zeros(np.shape(each)) for each in variables]
+    for function, places in terms:
+        value, slopes = function(*(variables[place] for place in places))
+        loss += value
+        for place, slope in zip(places, slopes, strict=True):
+            gradients[place] += slope.reshape(-1, *gradients[place].shape).sum(0)
+    return loss, gradients
+
+
+def kernel_loss(
+    magnitudes: np.ndarray, weights: np.ndarray, levels: int, before: np.ndarray, after: np.ndarray, step: np.ndarray
+) -> tuple[float, tuple[np.ndarray, ...]]:
+    """The predicted loss of a scaled kernel over −`levels`…`levels`, and its gradients by the variables.
+
+    `magnitudes` and `weights`, 0 where a weight is, [inputs, units]. Variables: logarithms of the scales of the units before
+    and after the kernel, and of its step sizes. Scaled back, the steps are an outer product of factors of rows and columns.
+    """
+    rows = np.exp(of_rows(before, len(magnitudes)))
+    columns = np.broadcast_to(np.exp(step - after), magnitudes.shape[1])
+    outside = magnitudes > np.multiply.outer(levels * rows, columns, dtype=magnitudes.dtype)
+    clipping, by_rows, by_columns = _clipping(magnitudes, weights, levels * rows, columns, outside)
+    rounding = rows**2 * (weights @ columns**2) / 12
+    of_columns = by_columns + columns**2 * (rows**2 @ weights) / 6
+    return rounding.sum() + clipping, (by_rows + 2 * rounding, -of_columns, of_columns)
+
+
+def activation_loss(
+    values: np.ndarray, gains: np.ndarray, sign: float, logs: np.ndarray, ends: np.ndarray
+) -> tuple[float, tuple[np.ndarray, ...]]:
+    """The predicted loss of an activation times exp(`sign` · `logs`) over −exp(ends[0])…exp(ends[1]), and its gradients."""
+    extents, scale = np.exp(ends), np.exp(sign * of_rows(logs, values.shape[1]))
+    width = extents.sum()
+    rounding = gains * (width / ACTIVATION_STEPS / scale) ** 2 / 12
+    loss, by_units, by_ends = rounding.sum(), -2 * rounding, 2 * rounding.sum() * extents / width
+    weights, ones = np.broadcast_to(gains / len(values), values.shape), np.ones(len(values))
+    for end, (side, beyond) in enumerate(((-1, np.less), (1, np.greater))):
+        limits = side * extents[end] / scale
+        clipping, _, by_limits = _clipping(values, weights, ones, limits, beyond(values, limits.astype(values.dtype)))
+        loss += clipping
+        by_units -= by_limits
+        by_ends[end] += by_limits.sum()
+    return loss, (sign * by_units, by_ends)
+
+
+def _clipping(
+    values: np.ndarray, weights: np.ndarray, rows: np.ndarray, columns: np.ndarray, outside: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Σ weights · (values − rows · columns)² of the values `outside`, and its gradients by the logarithms of both factors."""
+    row, column = np.unravel_index(np.flatnonzero(outside), outside.shape)
+    limits = rows[row] * columns[column]
+    excess = values[row, column] - limits
+    pull = weights[row, column] * excess
+    slopes = -2 * pull * limits
+    return float(pull @ excess), np.bincount(row, slopes, len(rows)), np.bincount(column, slopes, len(columns))
 
 
 def _initial_scales(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> list[np.ndarray]:
@@ -116,25 +148,12 @@ def _initial_scales(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> l
     return logs
 
 
-def _exponents(logs: Sequence[tf.Tensor | np.ndarray], kernels: Sequence[np.ndarray]) -> list[tf.Tensor]:
-    """The logarithm of each weight's scale, of shape [1, units] or [inputs, units], per kernel."""
-    none = tf.zeros(1)
-    rows = [none, *(_of_rows(log, len(kernel)) for log, kernel in zip(logs, kernels[1:], strict=True))]
-    return [column - row[:, None] for column, row in zip([*logs, none], rows, strict=True)]
-
-
-def _of_rows(units: tf.Tensor | np.ndarray, inputs: int) -> tf.Tensor:
-    """`patterns.of_rows` with a gradient, which where a row is a unit is added up as without it, to the same bits."""
-    places = inputs // units.shape[0]
-    return tf.tile(units, [places]) if places > 1 else tf.convert_to_tensor(units)
-
-
 def _scaled_by(tensor: str) -> list[tuple[float, int]]:
-    """[(exponent 1 or −1, hidden layer)] of the scales that apply to an activation; [] for the code and y."""
+    """[(exponent 1 or −1, 1 + hidden layer)] of the scales that apply to an activation; [] for the code and y."""
     layer, _, index = tensor.split(".")[0].partition("_")
     if not index:
         return []
-    return [(1.0, int(index)) if layer == "encoder" else (-1.0, int(index) - 1)]
+    return [(1.0, int(index) + 1) if layer == "encoder" else (-1.0, int(index))]
 
 
 def _ends(values: np.ndarray) -> np.ndarray:

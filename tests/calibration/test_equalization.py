@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiedae.calibration import Representative
 from tiedae.calibration.curvature import influence
-from tiedae.calibration.equalization import unit_scales
+from tiedae.calibration.equalization import Term, activation_loss, kernel_loss, predicted_loss, unit_scales
 from tiedae.calibration.rounding import clipped_scales, nearest
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
 from tiedae.compress.symmetries import rescale_units
@@ -91,3 +94,28 @@ def test_the_steps_are_chosen_with_the_scales(
     before = loss(model)
     rescale_units(model, unit_scales(model, influence(model, samples.inputs), [7] * len(model.kernels), per_unit=per_unit))
     assert loss(model) < before
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1, 7, 127]), st.integers(1, 3), st.booleans())
+def test_the_gradient_is_that_of_the_loss(seed: int, levels: int, places: int, per_unit: bool) -> None:
+    """Two kernels around 3 units, of which the second has rows for each of some places, and two activations; all clipped."""
+    rng = np.random.default_rng(seed)
+    variables = [np.zeros(1), rng.normal(0, 0.3, 3), np.zeros(1)]
+    terms: list[Term] = []
+    for i, (inputs, units) in enumerate(((4, 3), (3 * places, 2))):
+        magnitudes = np.maximum(rng.normal(size=(inputs, units)), 0)
+        weights = rng.uniform(size=magnitudes.shape) * (magnitudes > 0)
+        terms.append((partial(kernel_loss, magnitudes, weights, levels), (i, i + 1, len(variables))))
+        variables.append(rng.normal(-np.log(levels), 0.3, units if per_unit else 1))
+    for sign, columns in ((1.0, 3), (-1.0, 3 * places)):
+        loss = partial(activation_loss, rng.normal(size=(5, columns)), rng.uniform(size=columns), sign)
+        terms.append((loss, (1, len(variables))))
+        variables.append(rng.normal(0, 0.3, 2))
+    direction = [rng.normal(size=each.shape) for each in variables]
+    total, gradients = predicted_loss(terms, variables)
+    near = [
+        predicted_loss(terms, [each + step * way for each, way in zip(variables, direction, strict=True)])[0]
+        for step in (1e-6, -1e-6)
+    ]
+    slope = sum(np.vdot(each, way) for each, way in zip(gradients, direction, strict=True))
+    assert slope == pytest.approx((near[0] - near[1]) / 2e-6, rel=1e-5, abs=1e-5 * total)
