@@ -263,10 +263,14 @@ def _smoothed(counts: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Expected counts, float64 [tables, codes], by the likeliest of `_WIDTHS` for each; `samples`: of each, [tables, 1]."""
     unseen = 1 / (samples + 1)
     best, likelihood = counts, np.full((len(counts), 1), -np.inf)
+    tables, codes = seen = counts.nonzero()
+    weights, blank, rest = counts[seen], unseen[tables, 0], np.maximum(samples - 1, 1)[tables, 0]
+    terms = np.zeros(counts.shape)
     for kernel in _kernels(counts.shape[1]):
         expected = counts @ kernel
-        others = np.maximum(expected - kernel.diagonal(), 0.0) / np.maximum(samples - 1, 1)
-        found = (counts * np.log((1 - unseen) * others + unseen / counts.shape[1])).sum(axis=1, keepdims=True)
+        others = np.maximum(expected[seen] - kernel.diagonal()[codes], 0.0) / rest
+        terms[seen] = weights * np.log((1 - blank) * others + blank / counts.shape[1])
+        found = terms.sum(axis=1, keepdims=True)
         best, likelihood = np.where(found > likelihood, expected, best), np.maximum(found, likelihood)
     return best
 
@@ -278,19 +282,22 @@ def allot(weights: np.ndarray) -> np.ndarray:
     w·log(1 + 1/f). Bisection finds the gain down to which all symbols are served; ties share the slots that are left.
     """
     used = weights > 0
+    rows, own = used.nonzero()[0], weights[used]
+    begins = np.searchsorted(rows, np.arange(len(weights)))
 
     def served(gain: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.where(used, np.clip(np.ceil(1 / np.expm1(gain / weights)), 1, SUM), 0)
+        return np.minimum(np.maximum(np.ceil(1 / np.expm1(gain[rows] / own)), 1), SUM)
 
-    high = weights.sum(axis=1, keepdims=True)
+    high = weights.sum(axis=1)
     low = high / (2 * SUM)
-    for _ in range(60):
-        middle = (low + high) / 2
-        fits = served(middle).sum(axis=1, keepdims=True) <= SUM
-        low, high = np.where(fits, low, middle), np.where(fits, middle, high)
-    frequencies, units = served(high), np.arange(len(weights))
-    while (left := SUM - frequencies.sum(axis=1)).any():
-        gains = np.where(used, weights * np.log1p(1 / np.maximum(frequencies, 1)), -1)
-        frequencies[units, gains.argmax(axis=1)] += left > 0
+    frequencies = np.zeros(weights.shape, np.int64)
+    with np.errstate(divide="ignore", over="ignore"):
+        for _ in range(60):
+            middle = (low + high) / 2
+            fits = np.add.reduceat(served(middle), begins) <= SUM
+            low, high = np.where(fits, low, middle), np.where(fits, middle, high)
+        frequencies[used] = served(high)
+    left = SUM - frequencies.sum(axis=1, keepdims=True)
+    gains = np.where(used, weights * np.log1p(1 / np.maximum(frequencies, 1)), -1)
+    frequencies += (-gains).argsort(axis=1, kind="stable").argsort(axis=1) < left
     return frequencies.astype(np.uint16)

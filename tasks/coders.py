@@ -79,7 +79,7 @@ class Rounding:
         most = np.full(len(self.low), (1 << self.bits) - 1)
         most[self.wide] = BYTE * BYTE - 1
         numbers = np.clip(np.rint(values / self.step) - self.low, 0, most).astype(np.uint16)
-        return np.concatenate([numbers % BYTE, numbers[:, self.wide] // BYTE], axis=1).astype(np.uint8)
+        return np.concatenate([numbers.astype(np.uint8), (numbers[:, self.wide] // BYTE).astype(np.uint8)], axis=1)
 
     def values(self, codes: np.ndarray) -> np.ndarray:
         """float64 [n, components]."""
