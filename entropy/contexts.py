@@ -108,12 +108,16 @@ ALONE = ContextTree(np.zeros((0, 4), np.int16))
 
 @dataclass(frozen=True, eq=False)
 class _Split:
-    """The best split of some rows of training residuals, in nats that it saves."""
+    """The best split of some rows of training residuals, in nats that it saves.
+
+    `counts`: how often each symbol comes with each value of each feature in these rows, [features, values, symbols].
+    """
 
     gain: float
     feature: int
     threshold: int
     rows: np.ndarray
+    counts: np.ndarray
 
 
 def grow(features: np.ndarray, residuals: np.ndarray) -> ContextTree:
@@ -121,9 +125,16 @@ def grow(features: np.ndarray, residuals: np.ndarray) -> ContextTree:
 
     The leaf whose best split saves most entropy is split next (best first: H. Shi, 2007), while that is enough.
     """
-    symbols = _symbols(residuals)
+    lowest = int(features.min())
+    cells = (features.astype(np.int16) - lowest) * _SYMBOLS + _symbols(residuals)
+    size = -(-(int(cells.max()) + 1) // _SYMBOLS) * _SYMBOLS
+
+    def counted(rows: np.ndarray) -> np.ndarray:
+        return np.stack([np.bincount(each[rows], minlength=size) for each in cells]).reshape(len(cells), -1, _SYMBOLS)
+
+    every = np.arange(len(residuals))
     splits: list[tuple[_Split, int]] = []
-    waiting = [(0.0, 0, _best_split(features, symbols, np.arange(len(symbols))))]
+    waiting = [(0.0, 0, _best_split(every, counted(every), lowest))]
     parts = 1
     while waiting and len(splits) + 1 < _GROWN_LEAVES:
         _, part, split = heapq.heappop(waiting)
@@ -131,8 +142,11 @@ def grow(features: np.ndarray, residuals: np.ndarray) -> ContextTree:
             continue
         splits.append((split, part))
         above = features[split.feature, split.rows] >= split.threshold
-        for below in (split.rows[~above], split.rows[above]):
-            best = _best_split(features, symbols, below)
+        sides = split.rows[~above], split.rows[above]
+        fewer = counted(min(sides, key=len))
+        more = split.counts - fewer
+        for rows, counts in zip(sides, (more, fewer) if len(sides[1]) < len(sides[0]) else (fewer, more), strict=True):
+            best = _best_split(rows, counts, lowest)
             heapq.heappush(waiting, (-best.gain, parts, best))
             parts += 1
     return _tree_of(splits)
@@ -155,27 +169,15 @@ def _symbols(residuals: np.ndarray) -> np.ndarray:
     return (len(_SIZES) + np.sign(residuals) * sizes).astype(np.uint8)
 
 
-def _best_split(features: np.ndarray, symbols: np.ndarray, rows: np.ndarray) -> _Split:
-    best = _Split(0.0, 0, 0, rows)
-    if len(rows) < 2 * _LEAST_COUNT:
-        return best
-    own = symbols[rows]
-    whole = np.bincount(own, minlength=_SYMBOLS)
-    for feature, values in enumerate(features[:, rows]):
-        lowest = int(values.min())
-        cells = (values.astype(np.int64) - lowest) * _SYMBOLS + own
-        below = _table(cells).cumsum(axis=0)[:-1]
-        above = whole - below
-        gains = _entropy(whole) - _entropy(below) - _entropy(above)
-        gains[np.minimum(below.sum(axis=1), above.sum(axis=1)) < _LEAST_COUNT] = 0.0
-        if gains.max(initial=0.0) > best.gain:
-            best = _Split(float(gains.max()), feature, lowest + 1 + int(gains.argmax()), rows)
-    return best
-
-
-def _table(cells: np.ndarray) -> np.ndarray:
-    """How often each symbol comes with each value: [values, symbols]."""
-    return np.bincount(cells, minlength=-(-(int(cells.max()) + 1) // _SYMBOLS) * _SYMBOLS).reshape(-1, _SYMBOLS)
+def _best_split(rows: np.ndarray, counts: np.ndarray, lowest: int) -> _Split:
+    """`lowest`: the value of a feature that is counted first."""
+    whole, below = counts[0].sum(axis=0), counts.cumsum(axis=1)
+    rows_below = below.sum(axis=2)
+    enough = np.minimum(rows_below, len(rows) - rows_below) >= _LEAST_COUNT
+    gains = np.zeros(enough.shape)
+    gains[enough] = _entropy(whole) - _entropy(below[enough]) - _entropy(whole - below[enough])
+    feature, value = divmod(int(gains.argmax()), counts.shape[1])
+    return _Split(float(gains[feature, value]), feature, lowest + 1 + value, rows, counts)
 
 
 def _entropy(counts: np.ndarray) -> np.ndarray:
