@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -30,6 +31,14 @@ def one_line(capsys):
     (line,) = captured.err.splitlines()
     assert line.startswith("tiedae: ")
     return line.removeprefix("tiedae: ")
+
+
+@pytest.mark.parametrize(("stated", "used"), [(None, "1"), ("0", "0")])
+def test_a_process_of_its_own_loads_one_keras(monkeypatch: pytest.MonkeyPatch, stated: str | None, used: str) -> None:
+    environment = {} if stated is None else {"TF_USE_LEGACY_KERAS": stated}
+    monkeypatch.setattr(os, "environ", environment)
+    runpy.run_module("tiedae", run_name="tiedae.other")
+    assert environment["TF_USE_LEGACY_KERAS"] == used
 
 
 @pytest.mark.parametrize(
