@@ -93,8 +93,9 @@ def kernel_loss(
 ) -> tuple[float, tuple[np.ndarray, ...]]:
     """The predicted loss of a scaled kernel over −`levels`…`levels`, and its gradients by the variables.
 
-    `magnitudes` and `weights`, 0 where a weight is, [inputs, units]. Variables: logarithms of the scales of the units before
-    and after the kernel, and of its step sizes. Scaled back, the steps are an outer product of factors of rows and columns.
+    `magnitudes` [inputs, units]; `weights`: the influence of each, 0 for those that are 0. Variables: logarithms of the scales
+    of the units before and after the kernel, and of its step sizes. In the kernel's own scale the step of a weight is
+    rows[i] · columns[j].
     """
     rows = np.exp(of_rows(before, len(magnitudes)))
     columns = np.broadcast_to(np.exp(step - after), magnitudes.shape[1])

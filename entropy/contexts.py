@@ -121,7 +121,7 @@ class _Split:
 
 
 def grow(features: np.ndarray, residuals: np.ndarray) -> ContextTree:
-    """A tree for training residuals, integers [n], and their features, int8 [features, n].
+    """A tree for training residuals, integers [n], one or more, and their features, int8 [features, n].
 
     The leaf whose best split saves most entropy is split next (best first: H. Shi, 2007), while that is enough.
     """

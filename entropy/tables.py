@@ -276,7 +276,8 @@ def _smoothed(counts: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def allot(weights: np.ndarray) -> np.ndarray:
-    """Frequencies, uint16, of least cross-entropy for weights, float64 [units, symbols]; 1 or more where a weight is not 0.
+    """Frequencies, uint16, of least cross-entropy for weights, float64 [units, symbols], of which each unit has one above 0;
+    1 or more where a weight is not 0.
 
     The cost −Σ w·log f is separable and convex. So the optimum gives each slot in turn to the symbol that gains most by it,
     w·log(1 + 1/f). Bisection finds the gain down to which all symbols are served; ties share the slots that are left.

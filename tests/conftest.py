@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import os
 import signal
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from tiedae.program.program import Kernel, Program, Tensor
 
 settings.register_profile("tiedae", derandomize=True, deadline=None)
 settings.load_profile("tiedae")
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as in a process of the command line
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: children would ignore Ctrl-C too
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -36,7 +36,7 @@ def test_the_short_recipe_is_one() -> None:
     assert recipe.model.widths == (0, 256, 16) and recipe.prune is not None
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_example_runs_and_its_comments_are_true(tmp_path: Path) -> None:
     program = (
         program_of(README) + "\nimport numpy as np\nnp.savez('made.npz', x=data.test.take(slice(10)), codes=codes, y=samples)\n"
@@ -54,7 +54,7 @@ def run(program: str) -> None:
     exec(compile(program, "page", "exec"), {"__name__": "page"})
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     program = program_of(ROOT / "docs" / "python.md")
@@ -63,7 +63,7 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: p
     run(program)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_page_on_dimensionality_reduction_runs_as_it_is_written(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'tiedae[tasks]'")
     page = ROOT / "docs" / "dimensionality-reduction.md"

@@ -3,7 +3,7 @@
 import os
 import sys
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow imports a Keras: tf_keras, the one that is used, not Keras 3 too
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # else TensorFlow imports Keras 3 as well, which nothing here uses
 
 from .cli import main
 

@@ -76,7 +76,7 @@ def run(program: str, argument: str, folder: Path, benchmarks: Path) -> subproce
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_change_is_killed_survives_or_runs_out_of_time(tiny: Path, benchmarks_folder: Path) -> None:
     """Each in a process of its own, in this order; the file is the same before and after."""
     small = "test_tiny.py::test_small[-3-0]"

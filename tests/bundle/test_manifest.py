@@ -115,7 +115,7 @@ def test_operations_that_do_not_fit_are_a_damaged_manifest(finished_run: Path, t
     assert text in str(caught.value)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @settings(max_examples=60)
 @given(st.data())
 def test_whatever_stands_in_a_manifest_it_is_read_or_damaged(finished_run: Path, data: st.DataObject) -> None:

@@ -74,7 +74,7 @@ def bundle_of(codec: Codec) -> Bundle:
     return codec.bundle
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_every_check_of_every_runtime_says_what_it_says_of_the_other(assembled: tuple[Codec, Codec]) -> None:
     """The models of the gate lose more by quantization than verification allows."""
     metrics = [read_metrics(bundle_of(codec).path / FILE) for codec in assembled]

@@ -188,7 +188,7 @@ def test_a_bundle_is_the_reference_of_its_files_in_their_unit(float_run: Path) -
         assert scaled == {False}
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_codes_do_not_depend_on_the_unit_of_the_files(tmp_path: Path) -> None:
     """The ECG recipe, 80 int16 windows, trained for a moment: raw windows as float32 give the codes of scaled values."""
     np.save(tmp_path / "part.npy", ta.load_data("ecg").test.take(slice(80)).ravel())

@@ -114,7 +114,7 @@ def test_none_is_plain_rounding_to_nearest(trained: Callable[[], TiedAutoencoder
         np.testing.assert_array_equal(kernel.integers(), within_pairs(np.rint(values / kernel.scales())))
 
 
-@pytest.mark.parametrize("bits", every(2, [[8], [4, 8, 8]]))
+@pytest.mark.parametrize("bits", every(2, [((8,),), ((4, 8, 8),)]))
 def test_training_starts_from_what_ptq_gives(
     trained: Callable[[], TiedAutoencoder], samples: Representative, bits: tuple[int, ...]
 ) -> None:
@@ -183,7 +183,7 @@ def test_clusters_keep_their_shared_values(trained: Callable[[], TiedAutoencoder
     assert len(set(zip(clusters.ravel().tolist(), integers.ravel().tolist(), strict=True))) == len(np.unique(clusters))
 
 
-@pytest.mark.parametrize("bits", every(2, [[8, 4, 8], [4]]))
+@pytest.mark.parametrize("bits", every(2, [((8, 4, 8),), ((4,),)]))
 def test_few_bits_gain_the_most(
     trained: Callable[[], TiedAutoencoder], samples: Representative, unseen: np.ndarray, bits: tuple[int, ...]
 ) -> None:

@@ -12,7 +12,7 @@ from tiedae.entropy import rans
 
 from . import fuzz
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 SECONDS = float(os.environ.get("TIEDAE_FUZZ_SECONDS", "6"))
 """Of all targets together; CI takes 30."""

@@ -430,8 +430,7 @@ def models(coded_runs: Path) -> dict[str, FileModel]:
     return found | dict.fromkeys(INTEGER_FILES, found["bytes"])
 
 
-@pytest.mark.tools
-@pytest.mark.parametrize("file", [*NAMES, *INTEGER_FILES])
+@pytest.mark.parametrize("file", every(4, [*NAMES, *INTEGER_FILES]))
 def test_a_file_cut_off_anywhere_gives_its_whole_frames(models: dict[str, FileModel], file: str) -> None:
     data, parts, name = golden(file), whole_samples(file), file
     step = 1 if name in NAMES else 11
@@ -450,7 +449,6 @@ def test_a_file_cut_off_anywhere_gives_its_whole_frames(models: dict[str, FileMo
             reader.require_whole()
 
 
-@pytest.mark.tools
 def test_every_flipped_bit_is_noticed(models: dict[str, FileModel]) -> None:
     data = golden("bytes")
     for bit in range(8 * len(data)):
@@ -459,7 +457,7 @@ def test_every_flipped_bit_is_noticed(models: dict[str, FileModel]) -> None:
         require_noticed(models["bytes"], bytes(flipped), "bytes")
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @settings(max_examples=300)
 @given(st.data())
 def test_damage_is_noticed(models: dict[str, FileModel], data: st.DataObject) -> None:

@@ -184,7 +184,7 @@ def test_a_model_without_a_number_of_inputs_has_no_variables_yet() -> None:
     assert model.kernels[0].inputs == 9
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_it_is_tf_keras_although_the_environment_says_otherwise() -> None:
     program = (
         "from tiedae.compress import TiedAutoencoder, ModelConfig, LayerConfig, QuantizationSpec; import tf_keras;"

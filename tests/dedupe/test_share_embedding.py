@@ -70,7 +70,7 @@ def embeddings(tmp_path_factory):
     return folder
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("name", "tolerance", "how"),
     [

@@ -325,7 +325,7 @@ def test_files_that_are_refused(change, error, text, tmp_path):
         share_onnx(path, name="out.onnx")
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("seed", range(100))
 def test_mutated_files(seed, tmp_path):
     """A clear error or a file, never anything else."""

@@ -117,7 +117,7 @@ print(len(found["merged"]), (peak() - before) / found["bytes_before"])
 """
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 @pytest.mark.parametrize(("external", "limit"), [(True, 1.0), (False, 2.2)])
 def test_memory(external, limit, tmp_path):

@@ -351,7 +351,7 @@ print(len(shared.merged), shared.size, (resource.getrusage(resource.RUSAGE_SELF)
 """
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_memory_is_that_of_the_new_file(tmp_path):
     """Three constants of 64 MB, two of them equal: nothing but the result is in memory."""
     size, path = 1 << 26, tmp_path / "large.tflite"

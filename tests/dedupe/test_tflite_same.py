@@ -176,7 +176,7 @@ def _plain(value: Any, model: Any) -> Any:
     return fields | {"buffer": model.buffers[value.buffer].data.tobytes()} if "buffer" in fields else fields
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @settings(max_examples=300, deadline=None)
 @given(bit=st.integers(0, 8 * len(MERGED) - 1))
 def test_a_flipped_bit_is_a_difference_or_means_nothing(tmp_path_factory, bit):

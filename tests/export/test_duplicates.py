@@ -375,7 +375,7 @@ def behind(path: Path, size: int) -> Path:
 GIB = 1 << 30
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("make", "relation"),
     [

@@ -31,7 +31,7 @@ from .onnx.test_reader import nested_model
 from .test_duplicates import stock_files
 from .tflite.test_writer import split
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 CASES = int(os.environ.get("TIEDAE_FUZZ_CASES", "600"))
 SEED = int(os.environ.get("TIEDAE_FUZZ_SEED", "0"))

@@ -1,6 +1,6 @@
 """Pairs of features as whole jobs: each allowed pair is in a case, which ends in verified files that give equal samples.
 
-All cases run, trained, where TIEDAE_JOBS is 1. Elsewhere every third runs, with random weights, post-training quantization and
+All cases run, trained, where TIEDAE_JOBS is 1. Elsewhere every sixth runs, with random weights, post-training quantization and
 without UMAP, which numba compiles for half a minute: from the second on, where each target is.
 """
 
@@ -30,8 +30,7 @@ def run(case: Case, number: int, folder: Path, *, trained: bool) -> None:
     Job(case, number, folder, trained).run()
 
 
-@pytest.mark.tools
-@pytest.mark.parametrize("number", range(1, len(CASES), 3), ids=named)
+@pytest.mark.parametrize("number", range(1, len(CASES), 6), ids=named)
 def test_a_case_with_random_weights(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if TRAINED:
         pytest.skip("it runs trained")

@@ -18,7 +18,7 @@ from ..without_openvino import without_openvino
 from .blocks import registered
 from .test_blocks import SHAPE, samples
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 HEAD = """
 [data]

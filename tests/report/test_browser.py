@@ -115,7 +115,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
         os.close(answers_out)
 
 
-pytestmark = [pytest.mark.tools, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")]
+pytestmark = [pytest.mark.ci, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")]
 
 
 @pytest.fixture(scope="module")

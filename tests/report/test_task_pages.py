@@ -84,7 +84,7 @@ def programs_of(bundle: Path) -> list[tuple[str, str]]:
     return re.findall(r"\n([^\n]*), `\w+`, from the folder of the bundle:\n\n```python\n(.*?)```", card_of(bundle), re.S)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("name", [*TASKS, "c"])
 def test_every_program_of_a_card_runs(whole: Mapping[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(whole[name])

@@ -93,7 +93,7 @@ def test_options_that_a_compiler_does_not_take_are_left_out(cache: Path, tmp_pat
     assert written_anew(build_program(), "c").provider.endswith(", -O2")
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_processes_that_compile_at_once_all_run(cache: Path) -> None:
     compiler()
     script = (

@@ -106,7 +106,7 @@ def test_a_faulty_file_is_a_skipped_row_and_runs_again_once_the_fault_is_gone(co
     assert rows == [(Why.FAULTY, "mini.int8.onnx in openvino-onnx", True)] * confuses
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_bundle_with_square_kernels_verifies(tmp_path):
     pytest.importorskip("openvino")
     data = ta.Dataset.from_array(curve(200, 24), validation=0.2)

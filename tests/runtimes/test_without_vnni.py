@@ -16,7 +16,7 @@ from tiedae.program.interpreter import execute
 
 from ..conftest import build_program
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 spec = importlib.util.spec_from_file_location("emulated", Path(__file__).parents[2] / "benchmarks" / "emulated.py")
 assert spec is not None and spec.loader is not None

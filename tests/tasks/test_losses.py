@@ -69,7 +69,7 @@ def test_a_lost_area_fails_and_its_limit_is_of_the_recipe() -> None:
     assert all(check.ok for check in checked(subject, VerifyConfig(max_points_lost=0.5)).values())
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_loss_that_may_be_luck_holds() -> None:
     """Seed by seed on twelve samples PR-AUC moves by more than the limit; few of these losses are beyond noise."""
     found = [checked(contest(12, 4, gap=1.5, noise=0.5, seed=seed))["PR-AUC"] for seed in range(30)]

@@ -147,7 +147,7 @@ def test_the_interval_of_a_difference_is_that_of_paired_samples() -> None:
     assert row.better and half < 0.1 < common.std()
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_interval_covers_the_true_difference_in_most_draws() -> None:
     """95 % of 200 draws of 60 samples each, within four standard errors of that count."""
     rng = np.random.default_rng(0)

@@ -52,7 +52,7 @@ def test_calibrate_writes_ranges_a_page_and_what_it_found(finished_run: Path, fo
     assert found["model"].endswith("prune.safetensors") and found["halves"]["held_out"] == 24
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_file_that_a_run_without_refinements_leaves_is_what_calibrate_makes(folder: Path) -> None:
     """Refinements change the model that a run calibrates."""
     recipe, made = folder / "mini.toml", folder / "made.json"
@@ -69,7 +69,7 @@ def with_calibration(folder: Path, more: str = "") -> Path:
     return path
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_starts_from_the_calibration_that_its_recipe_names(
     finished_run: Path, folder: Path, tmp_path: Path, capsys
 ) -> None:

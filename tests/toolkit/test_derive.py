@@ -10,7 +10,7 @@ from tiedae.cli import main
 from tiedae.codec.codec import load
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_float_table_keeps_its_unit(float_run: Path, tmp_path: Path) -> None:
     data, out = float_run.parent / "table.npy", tmp_path / "out"
     assert main(["rescale", str(float_run), "--data", str(data), "-o", str(out), "--factor", "1.5", "-q"]) == 0

@@ -241,7 +241,7 @@ CALLS: dict[str, Sequence[Sequence[str]]] = {
 }
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("name", CALLS)
 def test_a_changed_byte_is_an_outcome(
     bundle: Path, recipe_file: Path, name: str, capfd: pytest.CaptureFixture[str], flips: int = FLIPS

@@ -81,7 +81,7 @@ def test_what_a_bundle_keeps_is_not_taken_where_it_was_changed(bundle: Bundle, s
     assert with_verdict(metrics, bundle, None, None).verdict is None
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_baseline_that_has_to_be_surpassed_is_a_check(
     bundle: Bundle, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -129,7 +129,7 @@ kind = "denoising"
 """
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_denoising_run_is_judged_against_clean_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

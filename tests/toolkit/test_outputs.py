@@ -184,7 +184,7 @@ def test_json_has_an_argument(name: str, capsys) -> None:
     assert capsys.readouterr().err == f"tiedae: {line}\n"
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_verbose_shows_our_details_and_not_the_logs_of_libraries(finished_run: Path) -> None:
     command = [sys.executable, "-m", "tiedae", "-v", "verify", str(finished_run / "bundle"), "--model"]
     done = subprocess.run([*command, str(finished_run / "model")], capture_output=True, text=True, check=False)

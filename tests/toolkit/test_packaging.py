@@ -65,7 +65,7 @@ def test_the_folder_builds_and_its_check_holds(runs: Path, name: str, tmp_path: 
     assert content(runs / name) == before and {path.name for path in tmp_path.iterdir()} == {"c", "check", "made.json"}
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("name", NAMES)
 def test_an_android_module_computes_what_python_does(runs: Path, name: str, tmp_path: Path) -> None:
     tool("javac")

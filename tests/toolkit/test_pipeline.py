@@ -88,7 +88,7 @@ def test_the_same_recipe_in_the_same_place_answers_from_what_is_done(
     assert "tied int8 tflite" in captured.out and str(finished_run / "bundle") in captured.out
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp_path: Path) -> None:
     """Its files hold few values, its rows and findings say so, and stages trained elsewhere are the same bytes."""
     from tiedae.pipeline import Stages
@@ -119,7 +119,7 @@ def test_a_clustered_run_that_learns_from_its_float_model(recipe_file: Path, tmp
         assert model.read_bytes() == (tmp_path / "run" / "model" / f"{stage}.safetensors").read_bytes()
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_trained_for_rate_keeps_its_step_and_is_measured_in_steps(recipe_file: Path, tmp_path: Path, capsys) -> None:
     path = recipe_file.with_name("rate.toml")
     text = recipe_file.read_text().replace("[train]\n", f"{UNCOMPARED}[train]\nrate = 0.02\n")
@@ -148,7 +148,7 @@ def changed(recipe_file: Path, old: str, new: str) -> Path:
     return path
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_another_recipes_folder_is_refused_and_left_alone(
     finished_run: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,7 +192,7 @@ def stopped(call: list[str], epoch: int, kill: signal.Signals) -> tuple[int, str
     return process.returncode, rest
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_that_is_killed_twice_resumes_to_the_same_bundle(recipe_file: Path, tmp_path: Path, capfd) -> None:
     longer = changed(changed(recipe_file, "epochs = 3", "epochs = 60"), "[verify]", TFLITE_ALONE)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -267,7 +267,7 @@ def test_float_data_unit_scales_ptq_and_one_signature(tmp_path: Path) -> None:
     assert manifest["data"]["scaling"]["rule"] == "standard" and len(manifest["kernels"][0]["scale"]) == 6
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize(("io", "granularity"), [("auto", "tensor"), ("uint8", "unit"), ("int8", "tensor")])
 def test_float_data_through_every_edge(tmp_path: Path, granularity: str, io: str) -> None:
     rng = np.random.default_rng(0)
@@ -315,7 +315,7 @@ def test_a_second_run_in_the_same_place_is_refused(finished_run: Path, recipe_fi
     assert "another run is working here" in capsys.readouterr().err
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_newest_opset_and_a_pair_without_the_whole(recipe_file: Path, tmp_path: Path, capsys) -> None:
     """tf2onnx knows fewer opsets than we write; encode and decode chained are measured too."""
     export = '[export]\nstock = false\nopset = 23\nsignatures = ["encode", "decode"]\n[verify]'
@@ -340,7 +340,7 @@ def test_settings_that_contradict_each_other_are_refused(recipe_file: Path, tmp_
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_with_classes_has_their_tables(recipe_file: Path, finished_run: Path, tmp_path: Path) -> None:
     """Nothing else of the bundle changes, but what names or describes them, and PCA at as many bits."""
     out = tmp_path / "run"
@@ -351,7 +351,7 @@ def test_a_run_with_classes_has_their_tables(recipe_file: Path, finished_run: Pa
     assert {name for name in mine if mine[name] != theirs[name]} <= {"mini.codec", "task/figures.npy", *RENDERED}
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, tmp_path: Path) -> None:
     smaller = changed(recipe_file, "[prune]", '[prune]\npattern = "structured"')
     out, killed = tmp_path / "out", tmp_path / "killed"
@@ -369,7 +369,7 @@ def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, t
     assert_same_run(out / "bundle", killed / "bundle")
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
@@ -387,7 +387,7 @@ def test_the_pattern_of_a_run_is_proven(recipe_file: Path, tmp_path: Path, patte
     assert found and set(found) == {text}
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("quantize", ["", 'method = "ptq"\ngranularity = "unit"\nbits = [4]'], ids=["qat", "ptq 4 bits"])
 def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_path: Path, quantize: str) -> None:
     """From Keras to every runtime: samples and reconstructions keep their order, the pattern is that of the stored rows."""
@@ -407,7 +407,7 @@ def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_p
     assert main(["verify", str(out / "bundle"), "--model", str(out / "model"), "--data", samples]) == 0
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_layers_of_one_shape_are_told_apart(recipe_file: Path, tmp_path: Path) -> None:
     square = changed(recipe_file, "{units = 4}", '{units = 12, activation = "relu"}, {units = 12}')
     main(["run", str(square), "--out", str(tmp_path / "run"), "-q"])

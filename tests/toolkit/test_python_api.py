@@ -160,7 +160,7 @@ def test_an_archive_is_a_codec_too(made, tmp_path: Path) -> None:
     np.testing.assert_allclose(codec.reconstruct(x), model.predict(data), rtol=1e-3, atol=1)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_pruned_and_clustered_models_are_new_ones_and_keep_their_zeros() -> None:
     data = ta.Dataset.from_array(images(), test=0.2)
     model = ta.TiedAutoencoder([16, 4])
@@ -239,7 +239,7 @@ def test_evaluate_measures_a_dataset(made) -> None:
     assert model.evaluate(data) == pytest.approx(np.mean(np.square((x - y) / scale)), rel=0.02)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_model_that_lost_units_keeps_the_one_before() -> None:
     data = ta.Dataset.from_array(images(), test=0.2)
     model = ta.TiedAutoencoder([16, 4])
@@ -282,7 +282,7 @@ def test_more_wrong_calls_are_one_line(made, call, error, message: str) -> None:
             call(ta, model, small, data)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_recipe_of_a_bundle_gives_its_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Python did and what `tiedae run` does of its recipe are the same bytes, with seeds of their own."""
     from tiedae.cli import main

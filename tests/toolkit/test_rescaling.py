@@ -126,7 +126,7 @@ def test_codes_cost_less_and_files_are_of_another_identity(
     assert "was encoded with another model, tables" in error_of(capsys)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_fresh_tables_alone_are_those_of_the_export(finished_run: Path, samples: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     assert call("rescale", finished_run / "bundle", "--data", samples, "-o", out, "-q") == 0
@@ -154,7 +154,7 @@ def test_other_data_are_named(finished_run: Path, tmp_path: Path, capsys: pytest
     assert "tables of `" in (out / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_bundle_without_tables_names_the_command_and_gets_them(
     small_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_bundle_without_tables_names_the_command_and_gets_them(
         assert "expected: 0.1 %" in capsys.readouterr().out
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_classes_cost_fewer_bits_and_decode_to_the_same(
     finished_run: Path, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,7 +297,7 @@ def test_drift_is_not_known_of_an_older_bundle(
     assert json.loads((tmp_path / "x.json").read_text())["drift"] is None
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_from_python(finished_run: Path, samples: Path, tmp_path: Path) -> None:
     bundle = ta.ExportedBundle.open(finished_run / "bundle")
     data = ta.load_data(samples)

@@ -33,7 +33,7 @@ def test_these_are_the_commands_that_read_a_bundle() -> None:
     assert {name for name in COMMANDS if "bundle" in parser_of(name).inputs} == set(OPTIONS)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_folder_of_a_run_stands_for_its_bundle(
     name: str, finished_run: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -285,7 +285,7 @@ def test_recipes_that_are_refused_before_training(
     assert not (tmp_path / "out" / "model").exists()
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_derived_bundles_have_thresholds_for_their_codes(run: Path, tmp_path: Path) -> None:
     data = run.parent / "t.csv"
     assert main(["rescale", str(run), "--data", str(data), "--factor", "4", "--out", str(tmp_path / "coarse")]) == 0
@@ -295,7 +295,7 @@ def test_derived_bundles_have_thresholds_for_their_codes(run: Path, tmp_path: Pa
     assert after.detector.thresholds != before.detector.thresholds and after.detector.scoring == before.detector.scoring
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_score_of_each_time_step_of_a_record(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     record = np.sin(np.arange(4000) / 5) + rng.normal(0, 0.05, 4000)

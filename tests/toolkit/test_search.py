@@ -115,7 +115,7 @@ def test_a_search_leaves_its_front_with_a_recipe_and_a_file_for_each_point(searc
     assert page.count("<circle") >= 2 and f"{front['chosen']} is chosen" in page and "<script" not in page
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_recipe_of_a_point_makes_the_file_that_was_measured(searched: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main(["run", str(searched / "point-01.toml"), "--out", str(out), "-q"]) == 0
@@ -128,7 +128,7 @@ def test_the_same_call_answers_from_what_is_done(searched: Path, tiny: Path, cap
     assert json.loads(capsys.readouterr().out)["trials"][1]["state"] == "complete"
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_an_interrupted_search_goes_on_to_the_same_front(
     searched: Path, tiny: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -360,7 +360,7 @@ def play(path: Path, recipe: Recipe, count: int, most_bytes: float = math.inf) -
     return [(each.state, *each.point.values()) for each in trials.outcomes]
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_same_seed_proposes_the_same_points_interrupted_or_not_and_another_does_not(tmp_path: Path) -> None:
     whole = play(tmp_path / "a.db", whole_recipe(), 16)
     assert len(set(whole)) == 16 and whole[0] == ("complete", 16, 64, 32, "8")
@@ -461,7 +461,7 @@ def rated(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_rates_are_searched_and_drawn_beside_pca(rated: Path) -> None:
     front = front_of(rated)
     assert [(row["point"], row["state"]) for row in front["trials"]] == [({"rate": rate}, "complete") for rate in (0, 1e-3)]
@@ -472,7 +472,7 @@ def test_rates_are_searched_and_drawn_beside_pca(rated: Path) -> None:
     assert f"{front['front'][0]['bits']:.4g}" in page
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_bits_are_those_of_the_file_that_the_bundle_writes(rated: Path, tmp_path: Path) -> None:
     row = front_of(rated)["front"][-1]
     assert main(["run", str(rated / f"{row['name']}.toml"), "--out", str(tmp_path / "run"), "-q"]) == 0
@@ -483,7 +483,7 @@ def test_bits_are_those_of_the_file_that_the_bundle_writes(rated: Path, tmp_path
     assert row["bits"] == 8 * len(data) / len(validation) < 4000
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_what_exceeds_the_bits_says_what_came_closest(tiny: Path, tmp_path: Path, capsys) -> None:
     call = ["search", str(tiny), "--max-bits", "0.5", "--out", str(tmp_path / "out"), "--trials", "1"]
     assert main(call) == 1

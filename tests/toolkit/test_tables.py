@@ -162,7 +162,7 @@ def test_a_verification_finds_the_columns_by_name_in_any_order(bundle: Path, tmp
     assert "no column 'pressure', which `columns` in [data] names" in capsys.readouterr().err
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_calibration_belongs_to_its_scales_of_each_column(bundle: Path, plant: Path, tmp_path: Path, capsys) -> None:
     folder = shutil.copytree(plant, tmp_path / "plant", ignore=shutil.ignore_patterns("out"))
     out, model = folder / "c.json", plant / "out" / "model"
@@ -177,7 +177,7 @@ def test_a_calibration_belongs_to_its_scales_of_each_column(bundle: Path, plant:
     assert main(["run", str(folder / "plant.toml"), "--out", str(folder / "o"), "-q"]) == 0
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_one_scale_for_all_loses_the_small_columns_and_says_which(plant: Path, tmp_path: Path, capsys) -> None:
     """What every table did before scales were per column."""
     recipe = load_recipe(plant / "plant.toml")

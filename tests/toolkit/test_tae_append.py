@@ -15,6 +15,8 @@ from tiedae.codec.codec import load
 from tiedae.codec.container import FrameSpan, read
 from tiedae.compress.errors import CheckError, FormatError
 
+from ..variants import every
+
 spec = importlib.util.spec_from_file_location("kills", Path(__file__).parents[2] / "benchmarks" / "kills.py")
 assert spec is not None and spec.loader is not None
 kills = importlib.util.module_from_spec(spec)
@@ -216,8 +218,7 @@ def test_python_appends_only_to_whole_files(finished_run: Path, before: bytes) -
             codec.appender(data)
 
 
-@pytest.mark.tools
-@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("append", every(2, [False, True]))
 def test_killed_encodes_leave_every_whole_frame(finished_run: Path, samples: np.ndarray, tmp_path: Path, append: bool) -> None:
     """kill −9 at three random points; benchmarks/kills.py does it at a hundred, see docs/trust.md."""
     data, folder = tmp_path / "many.npy", tmp_path / "files"

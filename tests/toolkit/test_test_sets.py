@@ -242,7 +242,7 @@ targets = ["tflite"]
 """
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_is_measured_on_its_test_file_which_the_bundle_knows(tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "data", tmp_path / "out"
     folder.mkdir()

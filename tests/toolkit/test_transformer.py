@@ -70,7 +70,7 @@ def test_codes_are_real_numbers_that_decode_to_samples_like_x(X: np.ndarray) -> 
     np.testing.assert_array_equal(transformer.transform(X.tolist()) if X.dtype == np.int64 else codes, codes)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_the_score_is_the_explained_variance(fitted, quantized) -> None:
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
@@ -139,7 +139,7 @@ def test_a_pipeline_a_data_frame_and_names() -> None:
         transformer.transform(X[list("edcba")])
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_grid_search_finds_the_larger_code() -> None:
     from sklearn.model_selection import GridSearchCV
     from sklearn.neighbors import KNeighborsClassifier

@@ -121,7 +121,7 @@ def test_a_task_is_measured_through_the_files_as_the_run_measured_it(finished_ru
     assert metrics.task.points == stated.task.points[:1], "other coders are not measured again"
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_call_that_cannot_measure_the_baseline_s_quality_fails(
     finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,7 +144,6 @@ def checks_of(outcomes: dict[str, Path]) -> int:
     return int(ElementTree.parse(outcomes["junit"]).getroot().attrib["tests"])
 
 
-@pytest.mark.tools
 def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
     finished_run: Path, recipe_file: Path, tmp_path: Path
 ) -> None:
@@ -284,7 +283,7 @@ def test_the_workflows_are_yaml() -> None:
     assert f"- id: {hook['id']}" in GUIDE
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("index", range(2))
 def test_the_tests_of_the_guide_pass(finished_run: Path, tmp_path: Path, index: int) -> None:
     blocks = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)

@@ -82,7 +82,7 @@ RUNS = {"bytes": "finished_run", "a table in its own unit of measure": "float_ru
     [
         ("finished_run", ("c",), "sparse"),
         ("finished_run", ("tflite", "onnx", "c"), "dense"),
-        pytest.param("float_run", ("tflite", "onnx", "c"), "sparse", marks=pytest.mark.tools),
+        pytest.param("float_run", ("tflite", "onnx", "c"), "sparse", marks=pytest.mark.ci),
     ],
     ids=["alone", "beside others", "a table in its own unit of measure"],
 )
@@ -248,7 +248,7 @@ def test_without_a_compiler_it_is_a_skipped_row(finished_run: Path, tmp_path: Pa
         ta.load(bundle.path, runtime="c")
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_with_c_alone(recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the recipe to a codec, with report and card; the card's program gives the golden sample's code and y."""
     compiler()

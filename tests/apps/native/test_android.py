@@ -20,7 +20,7 @@ from ...export.c.compiled import tool
 from ...export.c.models import CASES, Made
 from .libraries import CASES_OF_DATA, Call, Library, built, built_module, made_of, native_of, packed, samples_of, unpacked
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 CALLS, THREADS = 300, 4
 MOST_GROWTH = CALLS * THREADS // 2

@@ -25,7 +25,7 @@ from ...export.c.compiled import built_check, tool
 from ..web.node import call
 from .libraries import Call, built
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"

@@ -39,7 +39,7 @@ def c_target(package: Path) -> Path:
     return next(package.glob("Sources/C*"))
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize("target", APPLE)
 def test_the_c_part_is_right_for_apples_processors(package: tuple[Made, Path], target: str, tmp_path: Path) -> None:
     clang, folder = tool("clang"), c_target(package[1])
@@ -67,7 +67,7 @@ def test_swift_sees_one_header_without_the_models_structs(package: tuple[Made, P
     assert "struct " not in text and f'#include "{package[0].source.name}.h"' not in text
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_damaged_files_under_sanitizers(package: tuple[Made, Path], tmp_path: Path) -> None:
     made, folder = package[0], c_target(package[1])
     kinds = ("lossy", "lossless") if made.model.residuals is not None else ("lossy",)

@@ -12,7 +12,7 @@ from tiedae.bundle.bundle import Bundle
 from ...codec.conftest import NAMES, extract_runs
 from ...export.c.compiled import EXPECTED, STRICT, tool
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 HEADER = "onnxruntime_c_api.h"
 INCLUDES = ("-isystem", "/usr/include/onnxruntime")

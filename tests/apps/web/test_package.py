@@ -22,7 +22,7 @@ from ...export.c.compiled import tool
 from ...export.c.models import CASES, Case, Made, samples_of, training_of
 from .node import call, write_package
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 WIDE = (
     Case("wide", 16, "float64", "table", (170,), "mae", "dense", FORMS, widest=300),

@@ -20,7 +20,7 @@ from ...report.test_browser import LOOK
 from .browser import Page, browser, module_folder
 from .node import web_model, write_package, written
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 VIEWS = [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")]
 STUMBLES = ("unnamed", "outside", "faint", "silent")

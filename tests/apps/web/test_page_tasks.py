@@ -19,7 +19,7 @@ from .browser import Page, browser, module_folder
 from .node import web_model, written
 from .test_page import STUMBLES, save_npy
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 PAGES = {
     "noisy": (CASES[0], "denoising"),

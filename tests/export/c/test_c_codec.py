@@ -401,10 +401,10 @@ def test_golden_files(runs: Path, folder: Folder, file: str) -> None:
     assert made.write_file(made.header(*kind_of(bound), 8), frames, 4096) == data
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("cc", "options"),
-    [("gcc", ("-O3",)), ("gcc", ("-Os", "-m32")), pytest.param("clang", ("-O2",), marks=pytest.mark.tools)],
+    [("gcc", ("-O3",)), ("gcc", ("-Os", "-m32")), pytest.param("clang", ("-O2",), marks=pytest.mark.ci)],
 )
 def test_compilers_have_no_objection(tmp_path: Path, cc: str, options: tuple[str, ...]) -> None:
     """Kinds of data, directions and kinds of files in all pairs; to objects, so that 32 bits need no library."""

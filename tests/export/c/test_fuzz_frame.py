@@ -13,7 +13,7 @@ from tiedae.compress.sample_spec import Kind
 from .compiled import EXPECTED, tool
 from .fuzz_codec import SOURCE, fuzzed, inputs, write_codec
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 SECONDS = float(os.environ.get("TIEDAE_FUZZ_SECONDS", "6"))
 """Of all models together; CI takes 30."""

@@ -53,9 +53,9 @@ def test_c_gives_the_integers_of_a_random_program(seed: int, storage: Storage, f
     agrees(source, program, shared(source, tmp_path, "-O0"), seed)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 @pytest.mark.parametrize(
-    "flags", [("-O2",), ("-O3", "-mavx2"), pytest.param(("-O3", "-march=native"), marks=pytest.mark.tools)], ids=" ".join
+    "flags", [("-O2",), ("-O3", "-mavx2"), pytest.param(("-O3", "-march=native"), marks=pytest.mark.ci)], ids=" ".join
 )
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
 @pytest.mark.parametrize("seed", [4, 8, 59])

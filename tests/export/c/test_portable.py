@@ -18,7 +18,7 @@ from tiedae.program.operations import OPERATIONS
 from .compiled import STRICT, built_check, tool, write_project
 from .models import CASES, GOLDEN
 
-pytestmark = pytest.mark.tools
+pytestmark = pytest.mark.ci
 
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 PROVIDED = {"memcpy", "memset", "memmove"}

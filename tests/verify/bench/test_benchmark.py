@@ -110,7 +110,7 @@ def test_memory_is_told_per_choice_of_signatures(measured):
     assert measured.startup and all(row.startup_ms > 0 for row in measured.startup)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_keras_is_loaded_in_a_process_of_its_own_too(finished_run: Path, tmp_path: Path):
     archive, bundle = finished_run / "model" / "prune.safetensors", Bundle.open(finished_run / "bundle")
     subjects = find_subjects(bundle, finished_run / "stock", archive, tmp_path).subjects

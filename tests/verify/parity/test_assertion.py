@@ -274,7 +274,7 @@ assert_parity(model, sys.argv[1])
 """
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_keras_3_models(file: Path, tmp_path: Path) -> None:
     """In a process of its own: this one has Keras 2."""
     np.save(tmp_path / "kernel.npy", KERNEL)

@@ -100,7 +100,7 @@ def test_a_model_runs_there_in_exact_float32(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(y, expected[1], atol=1e-6)
 
 
-@pytest.mark.tools
+@pytest.mark.ci
 def test_a_run_and_a_verification_with_the_model_name_the_device(finished_run: Path, recipe_file: Path) -> None:
     from tiedae.verification import verify
 
