@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,9 +14,11 @@ Cost = Annotated[float, Meta(ge=0)]
 BEYOND_NOISE = 1.96
 """Standard errors of a mean that chance explains: 95 % of a normal distribution lie within."""
 Split = Literal["validation", "training"]
-LEAST_GAIN: Mapping[Split, tuple[float, float]] = {"validation": (BEYOND_NOISE, 0.0), "training": (3.0, 0.04)}
-"""The error has to fall by this many standard errors, and by this fraction of it. Samples that were trained on fit better than
-others, so there it has to fall by more."""
+LEAST_GAIN = 4.0
+"""Standard errors by which the error has to fall: twice those of independent samples, since samples of one image or record are
+alike."""
+LEAST_FITTED = 0.04
+"""The fraction by which the error of samples that were trained on has to fall too: they fit better than others."""
 
 
 def standard_error(differences: np.ndarray, groups: np.ndarray | None = None) -> float:
@@ -56,8 +57,9 @@ class Change(Record, frozen=True):
 class StartOrEnd(Record, frozen=True):
     """How `train.HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
-    The start is that of post-training quantization. The end is kept where the error falls beyond noise and the cost, at the
-    rate of float training, does not rise beyond it: another trade of error for bits is not what quantization is for.
+    The start is that of post-training quantization. The end is kept where the error falls by more than `least_gain` and the
+    cost, at the rate of float training, does not rise beyond chance: another trade of error for bits is not what quantization
+    is for.
     """
 
     error: Change
@@ -72,8 +74,7 @@ class StartOrEnd(Record, frozen=True):
     @property
     def least_gain(self) -> float:
         """By how much the error has to fall: more than chance or fitting explains."""
-        errors, fraction = LEAST_GAIN[self.split]
-        return max(errors * self.error.noise, fraction * self.error.start)
+        return max(LEAST_GAIN * self.error.noise, LEAST_FITTED * self.error.start * (self.split == "training"))
 
     @property
     def text(self) -> str:

@@ -98,7 +98,7 @@ def test_the_steps_are_chosen_with_the_scales(
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 7, 127]), st.integers(1, 3), st.booleans())
 def test_the_gradient_is_that_of_the_loss(seed: int, levels: int, places: int, per_unit: bool) -> None:
-    """Two kernels around 3 units, of which the second has rows for each of some places, and two activations; all clipped."""
+    """Two kernels around 3 units, of which the second has rows for each of some places, and two activations, with clipping."""
     rng = np.random.default_rng(seed)
     variables = [np.zeros(1), rng.normal(0, 0.3, 3), np.zeros(1)]
     terms: list[Term] = []

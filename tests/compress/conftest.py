@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tiedae.compress import Dataset, Samples, Scaling, TiedAutoencoder
-from tiedae.compress.start_or_end import LEAST_GAIN
+from tiedae.compress import Dataset, Samples, Scaling, TiedAutoencoder, start_or_end
 
 
 def build_splits(inputs: int = 24, train: int = 256, validation: int = 0, test: int = 64, *, seed: int = 0) -> Dataset:
@@ -36,4 +35,5 @@ def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:
 @pytest.fixture
 def any_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quantization-aware training is kept for any gain beyond noise: such tests are of the training."""
-    monkeypatch.setitem(LEAST_GAIN, "training", LEAST_GAIN["validation"])
+    monkeypatch.setattr(start_or_end, "LEAST_FITTED", 0)
+    monkeypatch.setattr(start_or_end, "LEAST_GAIN", start_or_end.BEYOND_NOISE)

@@ -429,15 +429,23 @@ def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "noise", "is_start"), [(0.039, 0, True), (0.041, 0, False), (0.05, 0.17, True), (0.05, 0.16, False)]
+    ("gain", "noise", "split", "least"),
+    [
+        (0.039, 0, "training", 0.4),
+        (0.041, 0, "training", 0.4),
+        (0.05, 0.13, "training", 0.52),
+        (0.05, 0.12, "training", 0.48),
+        (0.001, 0, "validation", 0),
+        (0.05, 0.13, "validation", 0.52),
+        (0.05, 0.12, "validation", 0.48),
+    ],
 )
-def test_on_samples_that_were_trained_on_a_gain_has_to_be_larger(gain: float, noise: float, is_start: bool) -> None:
+def test_training_has_to_gain_more_than_noise_and_fitting(gain: float, noise: float, split, least: float) -> None:
     change = Change(10, 10 * (1 - gain), noise)
-    kept = StartOrEnd(change, change, "training")
-    least = max(0.4, 3 * noise)
-    assert kept.is_start == is_start and f"must fall by more than {least:.2g}; samples that were trained on" in kept.text
-    assert not StartOrEnd(change, change, "validation").is_start
-    assert StartOrEnd(change, Change(10, 10.01, 0), "training").is_start
+    kept = StartOrEnd(change, change, split)
+    assert kept.is_start == (10 * gain < least) and f"must fall by more than {least:.2g}" in kept.text
+    assert ("samples that were trained on" in kept.text) == (split == "training")
+    assert StartOrEnd(change, Change(10, 10.01, 0), split).is_start
 
 
 def test_what_is_kept_of_a_model_trained_for_rate_pays_for_its_bits(make_splits) -> None:
