@@ -84,7 +84,7 @@ def test_nearly_every_changed_last_digit_of_a_page_is_found() -> None:
         ("docs/benchmarks.md", "| 1.017 x | <= 1.10 |", "| 1.017 x | <= 1.20 |"),
         ("docs/benchmarks.md", "548,960 B against", "548,961 B against"),
         ("docs/c.md", "5.854 times", "6.4 times"),
-        ("docs/compression-task.md", "| 13,334 |", "| 27,019 |"),
+        ("docs/compression-task.md", "| 13,336 |", "| 27,019 |"),
         ("docs/how-it-works.md", "548,848 B", "563,056 B"),
     ],
 )
