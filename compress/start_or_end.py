@@ -16,7 +16,7 @@ BEYOND_NOISE = 1.96
 Split = Literal["validation", "training"]
 LEAST_GAIN = 4.0
 """Standard errors by which the error has to fall: twice those of independent samples, since samples of one image or record are
-alike."""
+correlated."""
 LEAST_FITTED = 0.04
 """The fraction by which the error of samples that were trained on has to fall too: they fit better than others."""
 
@@ -74,7 +74,8 @@ class StartOrEnd(Record, frozen=True):
     @property
     def least_gain(self) -> float:
         """By how much the error has to fall: more than chance or fitting explains."""
-        return max(LEAST_GAIN * self.error.noise, LEAST_FITTED * self.error.start * (self.split == "training"))
+        fitted = LEAST_FITTED * self.error.start if self.split == "training" else 0.0
+        return max(LEAST_GAIN * self.error.noise, fitted)
 
     @property
     def text(self) -> str:
