@@ -23,6 +23,8 @@ LARGEST_SHIFT = 46
 LARGEST_MULTIPLIER = 1 << 31
 MOST_EXCEPTIONS = 8
 """Listed accumulators per requantization with one multiplier, or per unit on average divided by 16."""
+OFFSETS = np.array([0, 1, -1, 2, -2])
+"""Multipliers that are tried, by their distance from the nearest to the slope."""
 MANTISSA_BITS = 24
 INT32 = 1 << 31
 
@@ -88,7 +90,7 @@ def fit_rounding(steps: Steps, forms: Sequence[Form] = FORMS) -> IntegerRounding
     lower, upper = _constraints(steps)
     slope = _slope(lower, upper, steps)
     if "shift" in forms:
-        for shift in range(LARGEST_SHIFT + 1):
+        for shift in _possible_shifts(lower, upper, slope):
             found = _exact(lower, upper, slope, shift)
             if found is not None:
                 return IntegerRounding(steps, "shift", *found, shift)
@@ -129,17 +131,27 @@ def _slope(lower: Constraint, upper: Constraint, steps: Steps) -> np.ndarray:
     for _ in range(80):
         width = (high - low) * ratio
         left, right = high - width, low + width
-        better = _interval(lower, upper, left) < _interval(lower, upper, right)
+        better = np.less(*_intervals(lower, upper, np.stack([left, right])))
         low, high = np.where(better, left, low), np.where(better, high, right)
     return (low + high) / 2
 
 
-def _interval(lower: Constraint, upper: Constraint, slope: np.ndarray) -> np.ndarray:
-    """The length of the interval of R / 2ˢ, [n]; negative where there is none."""
+def _intervals(lower: Constraint, upper: Constraint, slopes: np.ndarray) -> np.ndarray:
+    """The length of the interval of R / 2ˢ for slopes [..., n]; negative where there is none."""
     ends = []
     for (a, k, holds), empty in ((upper, np.inf), (lower, -np.inf)):
-        ends.append(np.where(holds, k - slope[:, None] * a, empty))
-    return np.minimum(ends[0].min(axis=1), 1e9) - np.maximum(ends[1].max(axis=1, initial=-np.inf), -1e9)
+        ends.append(np.where(holds, k - slopes[..., None] * a, empty))
+    return np.minimum(ends[0].min(axis=-1), 1e9) - np.maximum(ends[1].max(axis=-1, initial=-np.inf), -1e9)
+
+
+def _possible_shifts(lower: Constraint, upper: Constraint, slope: np.ndarray) -> list[int]:
+    """The shifts at which the unit of the shortest interval has an exact formula; at any other no formula fits all units."""
+    unit = [int(np.argmin(_intervals(lower, upper, slope)))]
+    one_lower, one_upper = ((a[unit], k[unit], holds[unit]) for a, k, holds in (lower, upper))
+    shifts = np.arange(LARGEST_SHIFT + 1)[:, None]
+    tried = np.minimum(np.rint(slope[unit] * 2.0**shifts), LARGEST_MULTIPLIER).astype(np.int64) + OFFSETS
+    least, most = _addends(one_lower, one_upper, np.maximum(tried, 0)[..., None], shifts[..., None])
+    return np.flatnonzero((least <= most).any(axis=(1, 2))).tolist()
 
 
 def _exact(lower: Constraint, upper: Constraint, slope: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -149,7 +161,7 @@ def _exact(lower: Constraint, upper: Constraint, slope: np.ndarray, shift: int) 
     nearest = np.rint(slope * float(1 << shift))
     if nearest.max() + 2 >= LARGEST_MULTIPLIER:
         return None
-    for offset in (0, 1, -1, 2, -2):
+    for offset in OFFSETS:
         tried = np.maximum(nearest.astype(np.int64) + offset, 0)
         least, most = _addends(lower, upper, tried, shift)
         right = ~found & (least <= most)
@@ -163,13 +175,15 @@ def _exact(lower: Constraint, upper: Constraint, slope: np.ndarray, shift: int) 
 _FAR = np.int64(1) << 61
 
 
-def _addends(lower: Constraint, upper: Constraint, multiplier: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest R, int64 [n]."""
+def _addends(
+    lower: Constraint, upper: Constraint, multiplier: np.ndarray, shift: int | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest R, int64 [..., n], for multipliers and shifts [..., n]."""
     ends = [
-        np.where(holds, (k.astype(np.int64) << shift) - multiplier[:, None] * a, empty)
+        np.where(holds, (k.astype(np.int64) << np.asarray(shift)[..., None]) - multiplier[..., None] * a, empty)
         for (a, k, holds), empty in ((lower, -_FAR), (upper, _FAR))
     ]
-    return ends[0].max(axis=1, initial=-_FAR), ends[1].min(axis=1) - 1
+    return ends[0].max(axis=-1, initial=-_FAR), ends[1].min(axis=-1) - 1
 
 
 def _rounded(least: np.ndarray, most: np.ndarray, shift: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def test_other_steps_are_refused(refinements: tuple[str, ...]) -> None:
         QuantizeConfig(refinements=refinements)
 
 
-@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+@pytest.mark.parametrize("granularity", every(2, ["tensor", "unit"]))
 def test_steps_before_ranges_are_better_than_none_on_unseen_samples(
     trained: Callable[[], TiedAutoencoder], made: Quantized, unseen: np.ndarray, granularity: str
 ) -> None:
@@ -81,6 +81,7 @@ def test_ranges_get_the_margin_that_they_may_cost(made: Quantized, samples: Repr
     assert wide <= plain * (1 + MARGIN_COST / len(samples.inputs)) ** len(free)
 
 
+@pytest.mark.ci
 def test_without_a_margin_ranges_shrink_where_that_helps(
     trained: Callable[[], TiedAutoencoder], made: Quantized, samples: Representative, monkeypatch: pytest.MonkeyPatch
 ) -> None:

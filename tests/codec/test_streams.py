@@ -449,6 +449,7 @@ def test_a_file_cut_off_anywhere_gives_its_whole_frames(models: dict[str, FileMo
             reader.require_whole()
 
 
+@pytest.mark.ci
 def test_every_flipped_bit_is_noticed(models: dict[str, FileModel]) -> None:
     data = golden("bytes")
     for bit in range(8 * len(data)):

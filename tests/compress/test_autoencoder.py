@@ -115,6 +115,7 @@ def test_without_a_target_validation_and_evaluation_are_against_the_input() -> N
     assert model.evaluate(x, verbose=0) == pytest.approx(float(np.mean(np.square(model.predict(x, verbose=0) - x))), rel=1e-4)
 
 
+@pytest.mark.ci
 def test_a_later_fit_has_its_stage_s_settings_and_copies_train_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     from tiedae.compress import autoencoder
 

@@ -152,13 +152,12 @@ STAGES: dict[str, Callable[[TiedAutoencoder], Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=enumerate(STAGES.values()), ids=STAGES)
+@pytest.fixture(scope="module", params=every(2, STAGES))
 def staged(request: pytest.FixtureRequest, model: TiedAutoencoder) -> tuple[int, TiedAutoencoder]:
     """The number of a stage and the model after it, to copy."""
-    i, stage = request.param
     other = model.copy()
-    stage(other)
-    return i, other
+    STAGES[request.param](other)
+    return list(STAGES).index(request.param), other
 
 
 @pytest.mark.parametrize("method", every(2, ["qat", "ptq"]))

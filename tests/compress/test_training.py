@@ -219,6 +219,7 @@ def test_a_checkpoint_of_another_stage_is_not_resumed(make_splits, tmp_path: Pat
     assert sparsity_of(model) == {"kernel_0": 0.5, "kernel_1": 0.5}
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("any_gain")
 def test_weights_of_few_bits_end_nearer_to_their_integers(make_splits, monkeypatch) -> None:
     """Dampening: half as far, on average, as without it."""
@@ -249,7 +250,7 @@ def test_early_stopping_waits_and_keeps_the_best_weights(make_splits) -> None:
 @pytest.mark.parametrize(
     "config",
     every(
-        3,
+        6,
         [
             *(PruneConfig(sparsity=0.75, schedule=each, scope="layer", epochs=3) for each in ("polynomial", "constant")),
             *(PruneConfig(sparsity=0.75, schedule=each, scope="global", epochs=3) for each in ("polynomial", "constant")),
@@ -324,6 +325,7 @@ def test_weight_decay_takes_its_share_off_the_kernels_alone() -> None:
         np.testing.assert_allclose(variable, np.full(variable.shape, expected), rtol=1e-6)
 
 
+@pytest.mark.ci
 def test_an_outlier_is_drawn_in_by_quantization_aware_training(make_splits) -> None:
     splits, model = make_splits(), model_of()
     kernel = model.kernels[0]
@@ -365,7 +367,7 @@ def test_quantization_aware_training_begins_with_the_model_and_the_ranges_of_ptq
     }
 
 
-@pytest.mark.parametrize("validation", [32, 0])
+@pytest.mark.parametrize("validation", every(2, [0, 32]))
 @pytest.mark.parametrize(("rate", "is_start"), [(3e-3, False), (3.0, True)])
 def test_quantization_aware_training_keeps_its_end_only_where_that_is_better(
     make_splits, rate: float, is_start: bool, validation: int

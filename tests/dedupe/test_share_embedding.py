@@ -92,6 +92,7 @@ def test_tied_embeddings_of_keras_3(embeddings, name, tolerance, how):
     assert error <= (0 if tolerance is None else 0.02)
 
 
+@pytest.mark.ci
 def test_a_tied_embedding_of_keras_3_in_onnx(embeddings, tmp_path):
     source = embeddings / "logits.onnx"
     shared, _, out = share(tmp_path, source)

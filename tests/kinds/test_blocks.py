@@ -153,7 +153,7 @@ PRUNINGS = {
 
 
 @pytest.mark.parametrize("pattern", PRUNINGS)
-@pytest.mark.parametrize("name", ["flat", "deep"])
+@pytest.mark.parametrize("name", every(2, ["deep", "flat"]))
 def test_every_pattern_prunes(name: str, pattern: str, trained: dict[str, TiedAutoencoder], data: Dataset) -> None:
     config = PRUNINGS[pattern]
     model = prune(trained[name], data, config=config, verbose=0)
@@ -189,7 +189,7 @@ def test_kernels_share_values(trained: dict[str, TiedAutoencoder], data: Dataset
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 @pytest.mark.parametrize("bits", every(2, [8, 4]))
-@pytest.mark.parametrize("name", ["flat", "deep"])
+@pytest.mark.parametrize("name", every(2, ["flat", "deep"]))
 def test_quantization_after_training_with_all_steps(
     name: str, bits: int, granularity: str, trained: dict[str, TiedAutoencoder], data: Dataset
 ) -> None:
@@ -235,7 +235,7 @@ def sessions(target: str, precision: str, files: dict[str, Path]) -> Iterator[Se
 @pytest.mark.parametrize(
     ("target", "precision"), [("tflite", "f32"), ("tflite", "int8"), ("onnx", "f32"), ("onnx", "int8"), ("c", "int8")]
 )
-@pytest.mark.parametrize("name", ["flat", "deep"])
+@pytest.mark.parametrize("name", every(2, ["flat", "deep"]))
 def test_files_hold_the_program_and_compute_it(
     name: str,
     target: str,

@@ -97,6 +97,7 @@ def test_a_fraction_stays_below_one(exported: Exported) -> None:
     assert denoising.levels(other, denoising.FACTORS) == [0, 0.3, 0.6, pytest.approx(0.9)]
 
 
+@pytest.mark.ci
 def test_the_same_seed_gives_the_same_figures(exported: Exported, measured: TaskMeasurement) -> None:
     again = denoising.measure(exported, factors=(1.0,))
     assert result_of(again).row(PROGRAM) == result_of(measured).row(PROGRAM)

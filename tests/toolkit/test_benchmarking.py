@@ -152,6 +152,7 @@ sys.exit(main(["bench", sys.argv[1]]))
 """
 
 
+@pytest.mark.ci
 def test_ctrl_c_ends_the_command_and_leaves_the_bundle_whole(run: Path):
     """Without TensorFlow, too: its import is blocked."""
     before = digests(run / "bundle")

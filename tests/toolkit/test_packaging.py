@@ -19,6 +19,7 @@ from tiedae.cli import main
 from ..apps.native.libraries import Call, built
 from ..codec.conftest import NAMES, extract_runs
 from ..export.c.compiled import built_check, tool
+from ..variants import every
 
 WITHOUT = """
 import sys
@@ -46,7 +47,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(2, NAMES))
 def test_the_folder_builds_and_its_check_holds(runs: Path, name: str, tmp_path: Path) -> None:
     tool("cc")
     out, before = tmp_path / "c", content(runs / name)
@@ -89,7 +90,7 @@ def test_an_android_module_computes_what_python_does(runs: Path, name: str, tmp_
     assert answers == [("ok", values.tobytes()) for values in right.values()]
 
 
-@pytest.mark.parametrize("target", ["android", "ios"])
+@pytest.mark.parametrize("target", every(2, ["android", "ios"]))
 def test_what_a_library_adds_is_the_model_and_little_more(runs: Path, target: str, tmp_path: Path, capsys) -> None:
     reports = {kind: tmp_path / f"{kind}.json" for kind in ("c", target)}
     for kind, report in reports.items():

@@ -152,6 +152,7 @@ def test_an_interrupted_search_goes_on_to_the_same_front(
     assert "holds a search for other limits; choose another --out, or --force" in capsys.readouterr().err
 
 
+@pytest.mark.ci
 def test_what_cannot_be_met_says_what_came_closest(tiny: Path, tmp_path: Path, capsys) -> None:
     """Not even the smallest kernels fit into 50 bytes: one trial shows how far that is."""
     assert main(["search", str(tiny), "--max-bytes", "50", "--out", str(tmp_path / "out"), "--trials", "9"]) == 1

@@ -56,7 +56,7 @@ def test_scikit_learn_checks_it(estimator, check) -> None:
 
 
 @pytest.mark.parametrize(
-    "X", every(2, [table(), table().astype(np.float64), images().reshape(300, -1), np.arange(200).reshape(50, 4)])
+    "X", every(4, [table(), table().astype(np.float64), images().reshape(300, -1), np.arange(200).reshape(50, 4)])
 )
 def test_codes_are_real_numbers_that_decode_to_samples_like_x(X: np.ndarray) -> None:
     transformer = small(n_components=3, epochs=100, batch_size=16)
@@ -181,7 +181,7 @@ def test_the_trained_model_is_kept_whole(quantized) -> None:
     assert again.get_params() == quantized.get_params()
 
 
-@pytest.mark.parametrize("runtime", ["auto", "ort-cpu", "program"])
+@pytest.mark.parametrize("runtime", every(3, ["auto", "ort-cpu", "program"]))
 def test_a_bundle_transforms_in_every_runtime(bundle: Path, quantized, runtime: str) -> None:
     X = table()
     transformer = ta.TiedAutoencoderTransformer.from_bundle(bundle, runtime=runtime)

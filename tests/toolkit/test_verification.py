@@ -144,6 +144,7 @@ def checks_of(outcomes: dict[str, Path]) -> int:
     return int(ElementTree.parse(outcomes["junit"]).getroot().attrib["tests"])
 
 
+@pytest.mark.ci
 def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
     finished_run: Path, recipe_file: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from tiedae.codec.codec import load
 from ..apps.web.node import call as node
 from ..codec.conftest import NAMES, extract_runs
 from ..export.c.compiled import tool
+from ..variants import every
 from .test_packaging import WITHOUT, call, content
 
 PACKAGE = {"README.md", "build.json", "index.d.ts", "index.mjs", "model.mjs", "package.json"}
@@ -34,7 +35,7 @@ def paths(name: str) -> set[str]:
     return PACKAGE | modules | {f"src/{file}" for file in (f"{name}.c", f"{name}.h", f"{name}_float.h", f"{name}_web.c")}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(2, NAMES))
 def test_the_package_computes_what_the_bundle_does(runs: Path, name: str, tmp_path: Path) -> None:
     out, report = tmp_path / "web", tmp_path / "made.json"
     arguments = ["package", runs / name, "--for", "npm", "-o", out, "--json", report]
@@ -84,6 +85,7 @@ def test_the_page_has_the_package_and_every_kind_of_file(runs: Path, tmp_path: P
     assert np.array_equal(load(runs / "bytes").decompress(written.tobytes()), x)
 
 
+@pytest.mark.ci
 def test_the_module_can_be_built_again(runs: Path, tmp_path: Path) -> None:
     """The commands that build.json states give the bytes that are there."""
     out = tmp_path / "web"

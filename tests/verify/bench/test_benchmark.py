@@ -58,6 +58,7 @@ def measured(finished_run: Path) -> Bench:
     return structs.replace(timed, memory=loaded.memory, startup=loaded.startup)
 
 
+@pytest.mark.ci
 def test_every_file_is_timed_in_every_signature_it_has(measured):
     rows = [row for row in measured.latency if row.maker == "tiedae" and row.runtime != "ort-cuda"]
     found = {(row.format, row.precision, row.signature, row.way) for row in rows}
@@ -68,6 +69,7 @@ def test_every_file_is_timed_in_every_signature_it_has(measured):
         assert row.throughput == pytest.approx(2 / row.median_us * 1e6)
 
 
+@pytest.mark.ci
 def test_ratios_are_of_equal_dtypes_and_every_other_row_says_why_not(measured):
     rows = {(row.subject, row.signature, row.way): row for row in measured.latency}
     compared = [row for row in rows.values() if row.ratio is not None]
@@ -86,12 +88,14 @@ def test_ratios_are_of_equal_dtypes_and_every_other_row_says_why_not(measured):
     assert changed.note
 
 
+@pytest.mark.ci
 def test_the_keras_original_is_timed_both_ways(measured):
     keras = {row.subject: row for row in measured.latency if row.maker == "keras" and row.signature == "reconstruct"}
     assert keras.keys() == {"Keras f32, eager call", "Keras f32, tf.function"}
     assert all(row.provider.startswith(("CPU", "GPU")) and row.against == "tiedae f32 tflite" for row in keras.values())
 
 
+@pytest.mark.ci
 def test_memory_is_told_per_choice_of_signatures(measured):
     found = {(row.subject, *row.signatures) for row in measured.memory}
     assert ("tiedae int8 tflite, reconstruct alone", "reconstruct") in found
@@ -124,6 +128,7 @@ def test_keras_is_loaded_in_a_process_of_its_own_too(finished_run: Path, tmp_pat
     assert found.memory and found.memory > 0 and found.startup_ms > 0
 
 
+@pytest.mark.ci
 def test_sizes_are_those_of_the_files(measured, finished_run: Path):
     sizes = {row.file: row for row in measured.sizes}
     for name in ("mini.int8.tflite", "mini.f32.onnx", "mini.int8.kernels.bin"):
@@ -135,6 +140,7 @@ def test_sizes_are_those_of_the_files(measured, finished_run: Path):
     assert not any("our dtypes" in name for name in sizes)
 
 
+@pytest.mark.ci
 def test_the_rows_are_json_and_a_table_has_as_many_cells_as_columns(measured):
     assert decode(Bench, json.loads(encode(measured)), "bench") == measured
     titles = [title for title, _, _ in tables(measured)]
