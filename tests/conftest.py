@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import gc
 import os
+import shutil
 import signal
 import zipfile
 from collections.abc import Callable, Iterator
@@ -224,25 +226,46 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe of seconds beside its data: 400 samples of 24 bytes on a curve of three dimensions."""
-    folder = tmp_path_factory.mktemp("recipe")
-    rng = np.random.default_rng(0)
-    real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (400, 3)) @ rng.normal(0, 2, (3, 24))))
-    np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
-    path = folder / "mini.toml"
-    path.write_text(RECIPE, encoding="utf-8")
-    return path
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """make_once(name, fill): a folder of the session that `fill` fills in the first worker that asks; others wait."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def once(name: str, fill: Callable[[Path], object]) -> Path:
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (root / name / "filled").exists():
+                shutil.rmtree(root / name, ignore_errors=True)
+                (root / name).mkdir()
+                fill(root / name)
+                (root / name / "filled").touch()
+        return root / name
+
+    return once
 
 
 @pytest.fixture(scope="session")
-def finished_run(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recipe_file(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A recipe of seconds beside its data: 400 samples of 24 bytes on a curve of three dimensions."""
+
+    def fill(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (400, 3)) @ rng.normal(0, 2, (3, 24))))
+        np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
+        (folder / "mini.toml").write_text(RECIPE, encoding="utf-8")
+
+    return make_once("recipe", fill) / "mini.toml"
+
+
+@pytest.fixture(scope="session")
+def finished_run(recipe_file: Path, make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """OUT of that recipe, run to its end. Tests copy what they change."""
     from tiedae.cli import main
 
-    out = tmp_path_factory.mktemp("run") / "mini"
-    assert main(["run", str(recipe_file), "--out", str(out), "-q"]) == 0
-    return out
+    def fill(folder: Path) -> None:
+        assert main(["run", str(recipe_file), "--out", str(folder / "mini"), "-q"]) == 0
+
+    return make_once("run", fill) / "mini"
 
 
 @pytest.fixture
@@ -274,14 +297,15 @@ max_quality_loss = 100.0
 
 
 @pytest.fixture(scope="session")
-def float_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def float_run(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A run of seconds, OUT, on a float64 table: columns of scales 0.01 to 100, around −40 to 320."""
     from tiedae.cli import main
 
-    folder = tmp_path_factory.mktemp("float")
-    rng = np.random.default_rng(0)
-    table = rng.normal(0, 1, (400, 3)) @ rng.normal(0, 1, (3, 10))
-    np.save(folder / "table.npy", table * np.logspace(-2, 2, 10) + np.linspace(-40, 320, 10))
-    (folder / "table.toml").write_text(FLOAT_RECIPE, encoding="utf-8")
-    assert main(["run", str(folder / "table.toml"), "--out", str(folder / "out"), "-q"]) == 0
-    return folder / "out"
+    def fill(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        table = rng.normal(0, 1, (400, 3)) @ rng.normal(0, 1, (3, 10))
+        np.save(folder / "table.npy", table * np.logspace(-2, 2, 10) + np.linspace(-40, 320, 10))
+        (folder / "table.toml").write_text(FLOAT_RECIPE, encoding="utf-8")
+        assert main(["run", str(folder / "table.toml"), "--out", str(folder / "out"), "-q"]) == 0
+
+    return make_once("float", fill) / "out"
