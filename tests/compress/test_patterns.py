@@ -85,6 +85,12 @@ def test_no_exchange_of_two_weights_improves_a_large_tile(n: int, m: int) -> Non
                 assert scores[a, d] + scores[b, c] <= scores[a, c] + scores[b, d] + 1e-9
 
 
+def test_the_largest_weights_of_a_large_tile_stay_where_they_are_a_mask() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.stack([np.roll(np.arange(16) < 8, place) for place in rng.permutation(16)])[:, rng.permutation(16)]
+    np.testing.assert_array_equal(transposable(mask + rng.random(mask.shape), 8, 16), mask)
+
+
 def test_a_large_tile_comes_close_to_the_bound_of_one_axis() -> None:
     scores = np.abs(np.random.default_rng(0).normal(size=(64, 64)))
     along_one = np.sort(scores.reshape(64, 8, 8), axis=2)[:, :, 4:].sum()
@@ -147,6 +153,16 @@ def test_the_score_of_a_unit_counts_what_makes_it_and_what_reads_it() -> None:
     first, second = unit_scores([np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[10.0], [20.0]])])
     np.testing.assert_array_equal(first, [14, 26])
     np.testing.assert_array_equal(second, [30])
+
+
+def test_a_unit_has_a_row_of_the_next_kernel_at_each_place() -> None:
+    scores = [np.arange(1.0, 7.0).reshape(3, 2), np.arange(6.0).reshape(6, 1)]
+    first, second = unit_scores(scores)
+    np.testing.assert_array_equal(first, [9 + 0 + 2 + 4, 12 + 1 + 3 + 5])
+    np.testing.assert_array_equal(second, [15])
+    masks = PATTERNS["structured"](scores, 0.5, PruneConfig("structured", 0.5))
+    np.testing.assert_array_equal(masks[0], np.tile([False, True], (3, 1)))
+    np.testing.assert_array_equal(masks[1][:, 0], np.tile([False, True], 3))
 
 
 @pytest.mark.parametrize("pattern", ["2:4", "1:3", "4:8"])
