@@ -10,13 +10,15 @@ no test can fail for. Outcomes are kept in build/mutants/, so that `--resume` go
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
+import re
 import shlex
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +85,7 @@ def mutant_rows(names: Sequence[str] = (), sample: int | None = None, seed: int 
             changes = random.Random(seed).sample(changes, min(sample, len(changes)))
         state = ROOT / "build" / "mutants" / f"{name}.jsonl"
         results.append(Result(suite, run_suite(suite, changes, state, resume=resume), sample is None))
-    return rows_of(results, explained(folder / "survivors.toml"))
+    return rows_of(results, explained(folder / "survivors.toml", survivors_of(results)))
 
 
 def read_suite(path: Path, root: Path) -> Suite:
@@ -101,10 +103,18 @@ def read_suite(path: Path, root: Path) -> Suite:
     return Suite(path.stem, root, files, tests, int(settings["timeout"]))
 
 
-def explained(path: Path) -> dict[str, str]:
-    """{what survives: why no test can fail for it}."""
-    groups = tomllib.loads(path.read_text("utf-8"))["survivors"]
-    return {change: group["reason"] for group in groups for change in group["changes"]}
+def explained(path: Path, survivors: Collection[str]) -> dict[str, str]:
+    """{what survives: why no test can fail for it}: `changes`, and the survivors that an expression of `matching` matches
+    whole, or itself where it matches none."""
+    reasons = {}
+    for group in tomllib.loads(path.read_text("utf-8"))["survivors"]:
+        matches = [[what for what in survivors if re.fullmatch(each, what)] or [each] for each in group.get("matching", ())]
+        reasons |= dict.fromkeys([*group.get("changes", ()), *itertools.chain(*matches)], group["reason"])
+    return reasons
+
+
+def survivors_of(results: Sequence[Result]) -> set[str]:
+    return {what for result in results for what, outcome in result.outcomes.items() if outcome.name == "survived"}
 
 
 def run_suite(suite: Suite, changes: Sequence[Change], state: Path, *, resume: bool) -> dict[str, Outcome]:
@@ -159,7 +169,7 @@ def _tests_hash(suite: Suite) -> str:
 
 def rows_of(results: Sequence[Result], reasons: Mapping[str, str]) -> list[Row]:
     """`mutants_revived`, with the names of those that no entry of `reasons` explains and of entries that no survivor has."""
-    survivors = {what for result in results for what, outcome in result.outcomes.items() if outcome.name == "survived"}
+    survivors = survivors_of(results)
     files = {str(path) for result in results if result.whole for path in result.suite.files}
     revived = sorted(survivors - set(reasons))
     stale = sorted(what for what in set(reasons) - survivors if what.partition(" ")[0] in files)

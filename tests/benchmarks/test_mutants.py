@@ -139,3 +139,23 @@ def test_survivors_without_a_reason_and_reasons_without_a_survivor_are_named(
     result = mutants.Result(suite, {what: process.Outcome(name) for what, name in outcomes.items()}, whole)
     row, _ = mutants.rows_of([result], dict.fromkeys(reasons, "a reason"))
     assert (row.name, row.value, row.ok, row.detail) == ("mutants_revived", value, value == 0, detail)
+
+
+def test_an_expression_explains_every_survivor_that_it_matches(tmp_path: Path, benchmarks_folder: Path) -> None:
+    mutants = importlib.import_module("mutants")
+    file = tmp_path / "survivors.toml"
+    file.write_text(
+        """
+[[survivors]]
+reason = "one"
+changes = ["a.py f: x"]
+matching = ['a\\.py .*⟦-1 → (~1|- 2)⟧.*', 'b\\.py .*']
+
+[[survivors]]
+reason = "two"
+matching = ['a\\.py g: .*']
+"""
+    )
+    survivors = {"a.py f: y(⟦-1 → ~1⟧, 3)", "a.py f: y(⟦-1 → - 2⟧)", "a.py f: y(⟦-1 → 1⟧)", "a.py g: z"}
+    reasons = dict.fromkeys(["a.py f: x", *(survivors - {"a.py f: y(⟦-1 → 1⟧)", "a.py g: z"}), "b\\.py .*"], "one")
+    assert mutants.explained(file, survivors) == {**reasons, "a.py g: z": "two"}
