@@ -40,7 +40,7 @@ from tiedae.tasks.table import TASKS
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest
 from .run_directory import alone_in, claim, read_json, write_json
-from .sources import data_text, provenance, recipe_data
+from .sources import data_text, provenance, recipe_data, split_text
 from .stages import pruned
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     with alone_in(out):
         run.claim(force=force, resume=resume)
         console.note(data_text(recipe.data, splits))
+        console.note(split_text(recipe.data, splits))
         if bundle.exists():
             _require_intact(bundle)
             console.note(f"{bundle}: done earlier with this recipe")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from tiedae.compress.data import Dataset, Samples, choose, fit_scaling, scales_per_feature
+from tiedae.compress.data import Dataset, Samples, choose
 from tiedae.compress.keys import Count, Positive
 from tiedae.compress.labels import label_text
 from tiedae.compress.records import Record
@@ -70,7 +70,7 @@ class Facts(Record, frozen=True):
 
     def scaling_of(self, splits: Dataset) -> Scaling:
         """The scaling of the data set that the facts are about."""
-        return fitted_scaling(splits, self.scaling, self.per_feature, self.output)
+        return splits.fitted(self.scaling, self.per_feature, self.output)
 
     @property
     def inputs(self) -> int:
@@ -105,7 +105,7 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     output = stated.get("model.output_activation", "sigmoid" if filled else "linear")
     rule = stated.get("data.scaling", "minmax" if narrow else "auto")
     per_feature = stated.get("data.per_feature", False if kind == "signals" else "auto")
-    scaling = fitted_scaling(splits, rule, per_feature, output)
+    scaling = splits.fitted(rule, per_feature, output)
     scaled = scaling.apply(x)
     held_out = 0 if splits.validation is None else len(splits.validation)
     return Facts(
@@ -132,13 +132,6 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
         tuple(variances_of(scaled).tolist()),
         len(x),
     )
-
-
-def fitted_scaling(splits: Dataset, rule: Any, per_feature: Any, output: str) -> Scaling:
-    """The scaling that a run fits by these keys of its recipe."""
-    each = scales_per_feature(per_feature, splits.kind)
-    source = splits.config.source
-    return fit_scaling(rule, splits.train.wanted, per_feature=each, output_activation=output, source=source)
 
 
 def subsample(splits: Dataset) -> np.ndarray:
