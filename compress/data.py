@@ -42,7 +42,7 @@ class Samples:
 
     `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
     `labels`: None or one entry per sample of this split. `clean`: what the model shall give for `values`, of their shape and
-    dtype, or None for `values` themselves. `groups`: None or one entry per sample, such as its machine: no two splits share one.
+    dtype, or None for `values` themselves. `groups`: None or one entry per sample, such as a machine: no two splits share one.
     `records`: None or the number of the record that each sample is cut from, int64 [n]. `overlap`: windows of a record that
     share values with the next one; 1: none.
     """

@@ -42,6 +42,7 @@ from .recipe import check_inputs, recipe_digest
 from .run_directory import alone_in, claim, read_json, write_json
 from .sources import data_text, provenance, recipe_data, split_text
 from .stages import pruned
+from .suggesting.facts import looks_like_signal
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -78,6 +79,9 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
         run.claim(force=force, resume=resume)
         console.note(data_text(recipe.data, splits))
         console.note(split_text(recipe.data, splits))
+        if looks_like_signal(splits):
+            text = 'columns that are next to each other are similar, as time steps of a signal are; `kind = "record"` in [data]'
+            console.note(f'{recipe.data.source}: {text} takes them for that, `kind = "table"` leaves this note out')
         if bundle.exists():
             _require_intact(bundle)
             console.note(f"{bundle}: done earlier with this recipe")

@@ -16,7 +16,7 @@ from .arrays import Arrays, Stretch
 
 FILE = "file"
 """`groups` of a folder: each file is one."""
-RATES_DIFFER = 1e-3
+RATES_DIFFER = 5e-3
 """Rates that differ by a larger fraction are not the same; those from times that are rounded do by less."""
 
 
@@ -82,8 +82,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     Raises DataError, naming the source or its file, for a record shorter than a window.
     """
     values = arrays.values
-    rows_are_windows = values.ndim == 2 and arrays.columns is None and values.shape[1] == (window or values.shape[1])
-    if values.ndim == 3 or rows_are_windows:
+    if not is_long(arrays, window):
         if values.shape[1] != (window or values.shape[1]):
             right = f"`window` in [data] is {window}; must be left out, or of one long record, shape [n] or [n, channels]"
             raise DataError(f"{source}: has shape {list(values.shape)}, windows of {values.shape[1]} time steps; {right}")
@@ -113,6 +112,12 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
         groups=None if arrays.groups is None else arrays.groups[first],
         stretches=tuple(stretches),
     ), True
+
+
+def is_long(arrays: Arrays, window: int) -> bool:
+    """Whether the rows of a record are time steps, not windows: with one axis, channels by name, a rate, or another length."""
+    values, timed = arrays.values, bool(arrays.columns or arrays.rate)
+    return values.ndim == 1 or (values.ndim == 2 and (timed or values.shape[1] != (window or values.shape[1])))
 
 
 def _constant(arrays: Arrays) -> bool:

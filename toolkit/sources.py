@@ -33,7 +33,7 @@ from .arrays import Arrays
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .readers import keys_of, read, require_keys
-from .recordings import FILE, RATES_DIFFER, cut, place_in
+from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -221,13 +221,20 @@ def all_of(arrays: Arrays) -> Samples:
     return Samples(np.concatenate([arrays.values, test.values]), labels, groups=groups)
 
 
-def source_shape(config: DataConfig, *, base: Path = Path()) -> tuple[tuple[int, ...], int, bool]:
-    """The shape of a source's array, its default window (0: none), and whether it has a test set of its own.
+def source_size(config: DataConfig, *, base: Path = Path()) -> tuple[int, int, int, bool]:
+    """Rows of a source, the time steps of its shortest stretch if it is a long record (else 0), its default window (0: none),
+    and whether it has a test set of its own.
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """
     arrays, window = _read(config, base)
-    return arrays.values.shape, window, arrays.test_values is not None
+    rows, shape = len(arrays.values), arrays.values.shape
+    in_time = (
+        config.kind == "record" or arrays.rate > 0 or config.window > 0 or (rows > 0 and shape[:1] == (arrays.values.size,))
+    )
+    is_record = in_time and is_long(arrays, config.window or window)
+    shortest = min((each.rows for each in arrays.stretches), default=rows) if is_record else 0
+    return rows, shortest, window, arrays.test_values is not None
 
 
 def data_text(config: DataConfig, splits: Dataset) -> str:
@@ -332,7 +339,7 @@ def load_arrays(config: DataConfig, base: Path = Path()) -> tuple[Arrays, int]:
     """The arrays of a source, a record cut into windows, and the window (0: none was cut)."""
     arrays, window = _read(config, base)
     window = config.window or (window if config.kind in ("auto", "record") else 0)
-    if not window and config.kind != "record":
+    if not (window or arrays.rate or config.kind == "record"):
         return arrays, 0
     whole, was_cut = cut(arrays, window, config.source)
     if arrays.test is not None:
