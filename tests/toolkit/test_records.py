@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiedae.bundle.results import ColumnWarning, warning_lines
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, Samples, fit_scaling, overlapping
 from tiedae.compress.errors import DataError, FormatError, RecipeError, TiedaeError
 from tiedae.compress.splitting import split_groups
 from tiedae.sources import data_text, load_dataset, split_text
+from tiedae.suggesting.facts import looks_like_signal
+from tiedae.suggesting.suggestion import Wish, suggest
 
 RECORD = {"kind": "record", "window": 10}
 
@@ -335,3 +338,36 @@ def test_groups_need_a_name_that_the_source_has(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(60.0).reshape(20, 3))
     with pytest.raises(TiedaeError, match=r"x\.npy: `groups` in \[data\] is for a \.csv file, a \.npz file or a folder"):
         loaded(tmp_path, "x.npy", groups="machine")
+
+
+def test_the_columns_of_a_signal_are_named_as_one(tmp_path):
+    rng, t = np.random.default_rng(0), np.arange(32) / 16
+    waves = np.sin(2 * np.pi * (t + rng.random((80, 1)))) + 0.05 * rng.standard_normal((80, 32))
+    np.save(tmp_path / "waves.npy", waves)
+    np.save(tmp_path / "noise.npy", rng.standard_normal((80, 32)))
+    np.save(tmp_path / "units.npy", waves * np.geomspace(1, 100, 32))
+    looks = {name: looks_like_signal(loaded(tmp_path, f"{name}.npy")) for name in ("waves", "noise", "units")}
+    assert looks == {"waves": True, "noise": False, "units": False}
+    for kind in ("record", "table"):
+        assert not looks_like_signal(loaded(tmp_path, "waves.npy", kind=kind))
+
+
+def test_a_window_suits_the_shortest_file(tmp_path):
+    for i, n in enumerate((4000, 80)):
+        write_wav(
+            tmp_path / "x" / f"{i}.wav", np.cumsum(np.random.default_rng(i).integers(-9, 9, (n, 2)), axis=0).astype("<i2")
+        )
+    wish = Wish.of("x", settings=["data.kind=record"])
+    text = suggest(wish, base=tmp_path).text
+    assert "window = 32\n" in text and 'kind = "record"' in text
+    alone = suggest(Wish.of("x/0.wav"), base=tmp_path)
+    assert (alone.facts.kind, alone.facts.shape[1]) == ("record", 2)
+
+
+def test_warnings_of_one_kind_are_one_line():
+    worse = [ColumnWarning(f"value {i}", i - 200.0, "int8 tflite") for i in range(139)]
+    constant = [ColumnWarning(name, None) for name in "ab"]
+    negative, still = warning_lines((*worse, *constant))
+    assert negative.startswith("139 columns have an R² below 0, the worst value 0 with -200 in int8 tflite: ")
+    assert still.startswith("2 columns never change in the measured samples (a, b), so they have no R²")
+    assert warning_lines(worse[:1]) == [f"column {worse[0].text}"] and warning_lines(()) == []
