@@ -236,7 +236,7 @@ class DataConfig(Checked, frozen=True):
     ]
     kind: Annotated[
         Literal["auto", Kind],
-        means("record: values in time, of one or more channels; auto: record with window, else by shape and dtype"),
+        means("record: values in time, of one or more channels; auto: by window, shape and dtype"),
     ] = "auto"
     window: Annotated[Count, means("time steps per sample that a record is cut into; 0: it is cut already")] = 0
     stride: Annotated[
@@ -251,8 +251,7 @@ class DataConfig(Checked, frozen=True):
     groups: Annotated[
         Line,
         means(
-            "what no two of training, validation and test samples share: a column of a .csv file, an array of a .npz, "
-            'or "file", of a record in a folder; "": none'
+            'a .csv column, a .npz array, or "file" of a folder; no group is in two of training, validation and test; "": none'
         ),
     ] = ""
     columns: Annotated[tuple[str, ...], means("of a .csv file: the only columns that are read, in this order; empty: all")] = ()
