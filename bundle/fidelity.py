@@ -3,8 +3,8 @@
 images   PSNR = 10 · log₁₀(peak² / MSE) in dB; peak is 255 for uint8, else the range of the training data (ITU-T J.340)
 table    R² = 1 − Σ (x − x̂)² / Σ (x − mean x)² of each column, and its mean over the columns that change (coefficient of
          determination, Draper & Smith, Applied Regression Analysis)
-record   PRDN = 100 · √(Σ (x − x̂)² / Σ (x − mean x)²) in %, the mean removed (Blanco-Velasco et al., "On the use of PRD and
-         CR parameters for ECG compression", Medical Engineering & Physics 27, 2005)
+record   PRDN = 100 · √(Σ (x − x̂)² / Σ (x − mean x)²) in %, the mean of each channel removed (Blanco-Velasco et al., "On the use
+         of PRD and CR parameters for ECG compression", Medical Engineering & Physics 27, 2005)
 
 MSE, the mean of (x − x̂)² over all values, is reported with each. Everything is computed in float64.
 """
@@ -43,12 +43,14 @@ def meaning(measure: str, samples: Source | None) -> str:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Measures reconstruction quality. `scaling` of the data, `columns` of a table, `peak` of images, not scaled."""
+    """Measures reconstruction quality. `scaling` of the data, `columns` of a table, `peak` of images, not scaled, `channels` of
+    a record, whose means are removed one by one."""
 
     kind: Kind
     scaling: Scaling
     columns: tuple[str, ...] = ()
     peak: float | None = None
+    channels: int = 1
 
     @classmethod
     def of_splits(cls, splits: Dataset) -> Fidelity:
@@ -57,12 +59,12 @@ class Fidelity:
         if splits.kind == "images":
             low, high = (0, 255) if splits.train.dtype == np.uint8 else splits.train.extent
             peak = float(np.max(high)) - float(np.min(low))
-        return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak)
+        return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak, splits.spec.channels)
 
     @classmethod
     def of_data(cls, data: Data) -> Fidelity:
         """That of a manifest's data."""
-        return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak)
+        return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak, data.spec.channels)
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
         """Measure `y`, [n, inputs] in scaled values, against `x`, [n, inputs] in the data's unit of measure."""
@@ -74,8 +76,9 @@ class Fidelity:
         if self.kind == "images":
             return Fit(name, unit, mse, 10 * math.log10(self.peak**2 / mse) if self.peak and mse > 0 else None)
         if self.kind == "record":
-            varies = wanted.size > 0 and wanted.max() > wanted.min()
-            power = float(np.square(wanted - wanted.mean()).sum()) if varies else 0.0
+            steps = wanted.reshape(-1, self.channels)
+            varies = wanted.size > 0 and bool((steps.max(axis=0) > steps.min(axis=0)).any())
+            power = float(np.square(steps - steps.mean(axis=0)).sum()) if varies else 0.0
             return Fit(name, unit, mse, 100 * math.sqrt(error.sum() / power) if power > 0 else None)
         r2 = column_r2(wanted, error)
         known = [value for value in r2 if value is not None]

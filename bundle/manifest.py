@@ -20,7 +20,7 @@ from tiedae.compress.errors import ExportError, FormatError, RecipeError
 from tiedae.compress.files import read_regular
 from tiedae.compress.keys import Count, FileName, Identifier, Line, Name, Positive, Sha256, Sha256OrNone
 from tiedae.compress.records import Record, checked, decode, encode, load_json, plain, require, within
-from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType
+from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType, Signal, channels_of
 from tiedae.compress.scaling import Scaling
 from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.kinds import Precision
@@ -152,7 +152,7 @@ class KernelInfo(Record, frozen=True, kw_only=True):
 class Data(Record, frozen=True, kw_only=True):
     """The training data: `shape` and `dtype` of a sample that is not scaled, samples per split, sha256 of the training split.
 
-    `peak` is that of images (see `fidelity`).
+    `peak` is that of images (see `fidelity`), `signal` that of a record.
     """
 
     source: Line
@@ -170,15 +170,18 @@ class Data(Record, frozen=True, kw_only=True):
     scaling: Scaling
     licence: Line | UnsetType = UNSET
     origin: Line | UnsetType = UNSET
+    signal: Signal = Signal()
 
     def __post_init__(self) -> None:
+        names, channels = self.signal.channel_names, channels_of(self.shape, self.kind)
+        require(len(names) in (0, channels), "signal.channel_names", list(names), f"{channels} names")
         require(self.columns is None or len(self.columns) == self.inputs, "columns", self.columns, f"{self.inputs} names")
         require(math.prod(self.shape) == self.inputs, "shape", list(self.shape), f"the shape of {self.inputs} values")
 
     @property
     def spec(self) -> SampleSpec:
-        """Shape, dtype, columns and scaling of a sample."""
-        return SampleSpec(self.shape, self.dtype, self.scaling, self.kind, self.columns)
+        """Shape, dtype, columns, scaling and signal of a sample."""
+        return SampleSpec(self.shape, self.dtype, self.scaling, self.kind, self.columns, self.signal)
 
 
 class Tensors(Record, frozen=True):

@@ -6,12 +6,12 @@ Enums and names identify a row; its texts are for people and never parsed. JSON 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
-from tiedae.compress.errors import CheckError, FormatError, InputError
+from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular
 from tiedae.compress.keys import NonNegative
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
@@ -280,6 +280,24 @@ class ColumnWarning(Record, frozen=True):
             return f"{self.column}: never changes in the measured samples, so it has no R²; drop it, or measure other samples"
         advice = "its mean would be closer; try more epochs or units, or `per_feature = true`"
         return f"{self.column}: R² is {self.r2:.3g} in {self.where}: {advice}"
+
+
+def warning_lines(warnings: Sequence[ColumnWarning]) -> list[str]:
+    """One line for the columns that are worse than their mean, and one for those that are constant; each with their count."""
+    negative = [warning for warning in warnings if warning.r2 is not None]
+    constant = [warning for warning in warnings if warning.r2 is None]
+    lines = []
+    if len(negative) == 1 or len(constant) == 1:
+        lines = [f"column {each[0].text}" for each in (negative, constant) if len(each) == 1]
+    if len(negative) > 1:
+        worst = negative[0]
+        advice = "their means would be closer; try more epochs or units, or `per_feature = true`"
+        got = f"{len(negative):,} columns have an R² below 0, the worst {worst.column} with {worst.r2:.3g} in {worst.where}"
+        lines.append(f"{got}: {advice}")
+    if len(constant) > 1:
+        got = f"{len(constant):,} columns never change in the measured samples ({listed([each.column for each in constant])})"
+        lines.append(f"{got}, so they have no R²; drop them, or measure other samples")
+    return lines
 
 
 class Device(Record, frozen=True):

@@ -15,6 +15,7 @@ from .combinations import require_combination
 from .keys import AboveZero, Bits, Count, Fraction, Line, Name, NonNegative, Positive, ProperFraction, means
 from .model_config import ModelConfig
 from .records import LARGEST, Checked, require
+from .sample_spec import Kind
 from .scaling import Rule
 from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
 
@@ -229,14 +230,30 @@ class DataConfig(Checked, frozen=True):
     source: Annotated[
         Line,
         means(
-            "a name of `tiedae data`, or the path of .npy, .npz, .csv, idx(.gz) or a folder of images; samples first",
+            "a name of `tiedae data`, or the path of .npy, .npz, .csv, .wav, idx(.gz), a folder of images or of records",
             "samples.npy",
         ),
     ]
-    window: Annotated[Count, means("values per sample that a record in time is cut into; 0: it is cut already")] = 0
+    kind: Annotated[
+        Literal["auto", Kind],
+        means("record: values in time, of one or more channels; auto: by window, shape and dtype"),
+    ] = "auto"
+    window: Annotated[Count, means("time steps per sample that a record is cut into; 0: it is cut already")] = 0
     stride: Annotated[
-        Count, means("values between the starts of training windows, which then overlap; a divisor of window; 0: window")
+        Count, means("time steps between the starts of training windows, which then overlap; a divisor of window; 0: window")
     ] = 0
+    rate: Annotated[NonNegative, means("of a record: time steps per second (Hz); 0: unknown, or as the source says")] = 0.0
+    unit_of_measure: Annotated[Line, means('of a record: of its values, such as "mV"; "": unknown')] = ""
+    time: Annotated[
+        Line,
+        means('of a .csv record: the column of times in seconds, which gives the rate and is no channel; "": none'),
+    ] = ""
+    groups: Annotated[
+        Line,
+        means(
+            'a .csv column, a .npz array, or "file" of a folder; no group is in two of training, validation and test; "": none'
+        ),
+    ] = ""
     columns: Annotated[tuple[str, ...], means("of a .csv file: the only columns that are read, in this order; empty: all")] = ()
     drop: Annotated[tuple[str, ...], means("of a .csv file: columns that are not read")] = ()
     label: Annotated[
@@ -252,7 +269,8 @@ class DataConfig(Checked, frozen=True):
         means("auto: bytes by 255, floats as output_activation suggests"),
     ] = "auto"
     per_feature: Annotated[
-        bool | Literal["auto"], means("an offset and scale for each value of a sample; auto: for the columns of a table")
+        bool | Literal["auto"],
+        means("an offset and scale for each value of a sample; auto: for columns of a table; for channels of a record"),
     ] = "auto"
     test: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | Line,
@@ -284,8 +302,12 @@ class DataConfig(Checked, frozen=True):
         require(self.test != "", "test", self.test, "a fraction, a known name or a path")
         require(self.clean != "", "clean", self.clean, "the path of a file of clean samples")
         _require_different(self, "columns", "drop", "drop_labels")
-        both = [name for name in self.columns if name in (*self.drop, self.label)]
-        require(not both, "columns", both, "names that neither `drop` nor `label` has")
+        both = [name for name in self.columns if name in (*self.drop, self.label, self.time, self.groups)]
+        require(not both, "columns", both, "names that none of `drop`, `label`, `time` and `groups` has")
+        for key in ("window", "stride", "rate", "unit_of_measure", "time"):
+            require(
+                self.kind in ("auto", "record") or not getattr(self, key), key, getattr(self, key), 'left out, or kind "record"'
+            )
         require(self.label == "" or self.label not in self.drop, "label", self.label, "a name that `drop` does not have")
         require(len(self.resize) in (0, 2), "resize", list(self.resize), "[height, width]")
         test = 0 if isinstance(self.test, str) else self.test

@@ -6,7 +6,7 @@ Arrays may be memory maps larger than memory: everything here reads chunks of ab
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -20,15 +20,17 @@ from .errors import DataError
 from .keys import Line
 from .layer_kinds import Activation
 from .records import checked, require
-from .sample_spec import INTEGERS, Kind, SampleSpec
+from .sample_spec import INTEGERS, Kind, SampleSpec, Signal
 from .scaling import LARGEST_REACH, OUTPUT_RANGES, Rule, Scaling
-from .splitting import split_rows, stratified_order
+from .splitting import split_groups, split_rows, stratified_order
 
 CHUNK_BYTES = 8 << 20
 BLOCK_BYTES = 1 << 20
 """Size of a block of neighbouring samples, the unit of reading a memory map."""
 MIN_SPAN = float(np.finfo(np.float32).tiny)
 """A feature of a smaller span is constant: float32's smallest normal number."""
+UNKNOWN = Signal()
+"""Of a record of which no more is known, and of other data."""
 LARGEST = 1e30
 """Limit on the magnitude of values, and of 1 / scale: files multiply by both in float32, and some runtimes flush the smallest
 numbers to 0."""
@@ -40,7 +42,9 @@ class Samples:
 
     `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
     `labels`: None or one entry per sample of this split. `clean`: what the model shall give for `values`, of their shape and
-    dtype, or None for `values` themselves. `overlap`: windows of a record that share values with the next one; 1: none.
+    dtype, or None for `values` themselves. `groups`: None or one entry per sample, such as a machine: no two splits share one.
+    `records`: None or the number of the record that each sample is cut from, int64 [n]. `overlap`: windows of a record that
+    share values with the next one; 1: none.
     """
 
     values: np.ndarray = field(repr=False)
@@ -48,6 +52,8 @@ class Samples:
     scaling: Scaling = field(default=Scaling())
     rows: np.ndarray | None = field(default=None, repr=False)
     clean: np.ndarray | None = field(default=None, repr=False)
+    groups: np.ndarray | None = field(default=None, repr=False)
+    records: np.ndarray | None = field(default=None, repr=False)
     overlap: int = 1
 
     def __len__(self) -> int:
@@ -72,7 +78,13 @@ class Samples:
     @property
     def disjoint(self) -> Samples:
         """Those of overlapping windows that share no values, in order."""
-        return self if self.overlap == 1 else replace(self, values=self.values[:: self.overlap], overlap=1)
+        if self.overlap == 1:
+            return self
+        chosen = np.flatnonzero(self.places(np.arange(len(self))) % self.overlap == 0)
+        apart = self.select(chosen)
+        return replace(
+            apart, values=self.values[:: self.overlap], rows=apart.places(np.arange(len(chosen))) // self.overlap, overlap=1
+        )
 
     @cached_property
     def wanted(self) -> Samples:
@@ -100,8 +112,9 @@ class Samples:
 
     def select(self, indices: np.ndarray) -> Samples:
         """The samples at `indices`, int64 ascending, as samples."""
-        labels = None if self.labels is None else self.labels[indices]
-        return replace(self, rows=self.places(indices), labels=labels)
+        each = {name: getattr(self, name) for name in ("labels", "groups", "records")}
+        chosen = {name: None if values is None else values[indices] for name, values in each.items()}
+        return replace(self, rows=self.places(indices), **chosen)
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Model inputs in the given order of sample indices, float32 [up to batch_size, inputs]."""
@@ -140,16 +153,17 @@ def fit_scaling(
     samples: Samples,
     *,
     per_feature: bool = False,
+    channels: int = 1,
     output_activation: str = "sigmoid",
     source: str = "samples",
 ) -> Scaling:
     """Fit a scaling to samples, in one or two passes over chunks.
 
-    `auto` is `byte` for uint8, `standard` for a linear output, `capped` with `per_feature`, else `minmax` to the range of the
-    output activation; without `per_feature`, data that are already within that range stay unscaled. `capped` where no value
-    reaches that far is `standard`. `per_feature` fits an offset and scale per feature. A constant feature maps to the middle
-    of the range, which every output activation reaches, with its magnitude (1 for 0) as scale, so that a small model error
-    stays small relative to it.
+    `auto` is `byte` for uint8, `standard` for a linear output, `capped` with several scales, else `minmax` to the range of the
+    output activation; with one scale, data that are already within that range stay unscaled. `capped` where no value reaches
+    that far is `standard`. `per_feature` fits an offset and scale per feature, else `channels` one for each: value i is of
+    channel i mod `channels`. A constant feature or channel maps to the middle of the range, which every output activation
+    reaches, with its magnitude (1 for 0) as scale, so that a small model error stays small relative to it.
 
     Raises DataError, naming `source`, if `byte` is given for values outside 0…255, or if values differ by too little for
     float32.
@@ -166,16 +180,16 @@ def fit_scaling(
             got = f"has values from {low.min():g} to {high.max():g}"
             raise DataError(f'{source}: {got}; scaling "byte" divides by 255, they must lie in 0…255')
         return Scaling("byte", 0.0, 255.0)
+    scales = samples.inputs if per_feature else channels
     if rule == "auto":
         reached = OUTPUT_RANGES.get(output_activation)
-        if not per_feature and reached is not None and reached[0] <= low.min() and high.max() <= reached[1]:
+        if scales == 1 and reached is not None and reached[0] <= low.min() and high.max() <= reached[1]:
             return Scaling()
-        rule = "minmax" if reached is not None else "capped" if per_feature else "standard"
-    if not per_feature:
-        low, high = low.min(keepdims=True), high.max(keepdims=True)
+        rule = "minmax" if reached is not None else "capped" if scales > 1 else "standard"
+    low, high = low.reshape(-1, scales).min(axis=0), high.reshape(-1, scales).max(axis=0)
     if rule in ("standard", "capped"):
         middle = 0.0
-        offset, scale = _moments(samples, per_feature)
+        offset, scale = _moments(samples, scales)
         least = np.maximum(high - offset, offset - low) / LARGEST_REACH
         rule = "capped" if rule == "capped" and np.any(least > scale) else "standard"
         scale = np.maximum(scale, least) if rule == "capped" else scale
@@ -188,21 +202,23 @@ def fit_scaling(
     scale = np.where(constant, np.where(np.abs(low) < MIN_SPAN, 1.0, np.abs(low)), scale)
     offset = np.where(constant, low - middle * scale, offset)
     if scale.min() < 1 / LARGEST:
-        got = f"feature {scale.argmin()} would be divided" if per_feature else "values would be divided"
+        what = "feature" if per_feature else "channel"
+        got = f"{what} {scale.argmin()} would be divided" if scales > 1 else "values would be divided"
         raise DataError(f"{source}: {got} by {scale.min():.3g}, must be at least {1 / LARGEST:g}; scale the data")
-    if per_feature:
+    if per_feature or scales > 1:
+        offset, scale = (np.tile(each, samples.inputs // scales) for each in (offset, scale))
         return Scaling(rule, tuple(offset.tolist()), tuple(scale.tolist()))
     return Scaling(rule, float(offset[0]), float(scale[0]))
 
 
-def kind_of(samples: Samples, *, windows: bool = False) -> Kind:
+def kind_of(samples: Samples, *, windows: bool = False, stated: Literal["auto", Kind] = "auto") -> Kind:
     """The kind of data, which determines the unit of the error and whether `auto` scales per feature.
 
-    `record`: `windows` of neighbours in time. `table`: one axis of columns, each with its own unit of measure. `images`:
-    pixels or bytes, samples of two or more axes, or uint8.
+    As `stated`; of auto `record`: `windows` of neighbours in time. `table`: one axis of columns, each with its own unit of
+    measure. `images`: pixels or bytes, samples of two or more axes, or uint8.
     """
-    if windows:
-        return "record"
+    if windows or stated != "auto":
+        return "record" if windows or stated == "auto" else stated
     return "table" if len(samples.shape) == 1 and samples.dtype != np.uint8 else "images"
 
 
@@ -215,7 +231,8 @@ def scales_per_feature(chosen: bool | Literal["auto"], kind: Kind) -> bool:
 class Dataset:
     """Training, validation (or None) and test samples of one source, with the scaling fitted on the training samples.
 
-    `windows`: samples are windows of one record. `columns`: names of the features, `label`: name of the labels, if known.
+    `windows`: samples are windows of records, which `signal` is of. `columns`: names of the features of a table, `label`: name
+    of the labels, if known.
     """
 
     train: Samples
@@ -226,20 +243,28 @@ class Dataset:
     columns: tuple[str, ...] | None = None
     label: str | None = None
     config: DataConfig = DataConfig("array")
+    signal: Signal = UNKNOWN
 
     def __post_init__(self) -> None:
         """Raise RecipeError for a name that a manifest cannot hold."""
+        checked(tuple[Line, ...], self.signal.channel_names, "channels")
         checked(tuple[Line, ...] | None, self.columns, "columns")
         checked(Line | None, self.label, "label")
 
     @property
     def kind(self) -> Kind:
-        return kind_of(self.train, windows=self.windows)
+        return kind_of(self.train, windows=self.windows, stated=self.config.kind)
 
     @property
     def spec(self) -> SampleSpec:
-        """Shape, dtype, columns and scaling of a sample."""
-        return replace_record(self.train.spec, kind=self.kind, columns=self.columns)
+        """Shape, dtype, columns, scaling and signal of a sample."""
+        return replace_record(self.train.spec, kind=self.kind, columns=self.columns, signal=self.signal)
+
+    def fitted(self, rule: Rule | Literal["auto"], per_feature: bool | Literal["auto"], output_activation: str) -> Scaling:
+        """The scaling that these options fit to the training samples: `auto` per column of a table, per channel of a record."""
+        each, channels = scales_per_feature(per_feature, self.kind), self.spec.channels if per_feature == "auto" else 1
+        options: Any = {"output_activation": output_activation, "source": self.config.source}
+        return fit_scaling(rule, self.train.wanted, per_feature=each, channels=channels, **options)
 
     def with_scaling(self, scaling: Scaling) -> Dataset:
         """The same samples, read with another scaling, such as that of a trained model."""
@@ -293,20 +318,37 @@ class Dataset:
         train, held_out, kept = split(whole, (validation, test), "array", seed=seed)
         assert train is not None and kept is not None
         check_varies(train.wanted, "array")
-        each = scales_per_feature(per_feature, kind_of(train))
-        fitted = fit_scaling(scaling, train.wanted, per_feature=each, output_activation=output_activation)
         if columns is not None:
             require(whole.shape == (len(columns),), "columns", list(columns), f"the names of {whole.inputs} values [n, k]")
             columns = tuple(columns)
-        return cls(train, held_out, kept, fitted, columns=columns, config=config).with_scaling(fitted)
+        unscaled = cls(train, held_out, kept, Scaling(), columns=columns, config=config)
+        return unscaled.with_scaling(unscaled.fitted(scaling, per_feature, output_activation))
 
 
 def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
-    """The training samples, then one part per fraction, as `split_rows` chooses them; None for a fraction of 0."""
-    parts = split_rows(len(samples), fractions, source, seed=seed)
+    """The training samples, then one part per fraction, as `split_rows`, or of groups `split_groups`, chooses them; None for a
+    fraction of 0."""
+    if samples.groups is None:
+        parts = split_rows(len(samples), fractions, source, seed=seed)
+    else:
+        parts = split_groups(samples.groups, fractions, source, seed=seed)
     if not any(fractions):
         return [samples, *(None for _ in fractions)]
     return [samples.select(rows) if len(rows) else None for rows in parts]
+
+
+def overlapping(samples: Samples, stride: int) -> Samples:
+    """Windows of a record [n, t] or [n, t, channels], and those between two that follow each other in it: one begins every
+    `stride` time steps, a divisor of t. A view; no window holds a value that is not of these samples, or of two records."""
+    window, parts = samples.shape[0], samples.shape[0] // stride
+    rows = samples.places(np.arange(len(samples)))
+    records = np.zeros(len(rows)) if samples.records is None else samples.records
+    follows = np.append((np.diff(rows) == 1) & (np.diff(records) == 0), False)
+    inside = follows[:, None] | (np.arange(parts) == 0)
+    steps = samples.values.reshape(-1, *samples.shape[1:])
+    views = np.moveaxis(np.lib.stride_tricks.sliding_window_view(steps, window, axis=0)[::stride], -1, 1)
+    chosen = samples.select(np.repeat(np.arange(len(rows)), inside.sum(axis=1)))
+    return replace(chosen, values=views, rows=(rows[:, None] * parts + np.arange(parts))[inside], overlap=parts)
 
 
 def choose(samples: Samples, count: int, seed: int) -> np.ndarray:
@@ -333,8 +375,11 @@ def check_varies(samples: Samples, source: str) -> None:
         raise DataError(f"{source}: every value to train on is {constant}; there is nothing to learn, must vary")
 
 
-def check_samples(samples: Samples, source: str) -> None:
-    """Raise DataError, naming the source, unless there are two or more finite numeric samples, with no labels or [n]."""
+def check_samples(samples: Samples, source: str, place: Callable[[int, int], str] | None = None) -> None:
+    """Raise DataError, naming the source, unless there are two or more finite numeric samples, with no labels or [n].
+
+    `place(sample, value)` names where a value stands; by default by these numbers.
+    """
     values = samples.values
     if values.dtype.hasobject:
         raise DataError(f"{source}: samples differ in length or are not numbers; all need the same number of numeric values")
@@ -360,10 +405,11 @@ def check_samples(samples: Samples, source: str) -> None:
         wide = chunk.astype(np.result_type(chunk, np.float32), copy=False)
         usable = np.isfinite(wide) & (np.abs(wide) <= LARGEST)
         if not usable.all():
-            sample, feature = np.argwhere(~usable)[0]
+            sample, feature = np.argwhere(~usable)[0].tolist()
             got = chunk[sample, feature]
             right = f"within ±{LARGEST:g}; scale the data" if np.isfinite(got) else "finite"
-            raise DataError(f"{source}: sample {start + sample}, value {feature} is {got}, must be {right}")
+            where = f"sample {start + sample}, value {feature}" if place is None else place(start + sample, feature)
+            raise DataError(f"{source}: {where} is {got}, must be {right}")
 
 
 def _is_mapped(values: np.ndarray | None) -> bool:
@@ -382,15 +428,18 @@ def mean_input(samples: Samples) -> np.ndarray:
     return (total / len(samples)).astype(np.float32)
 
 
-def _moments(samples: Samples, per_feature: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, float64 [inputs] or [1], in two passes, which are stable under large offsets."""
+def _moments(samples: Samples, scales: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, float64 [scales], in two passes, which are stable under large offsets.
+
+    Value i of a sample belongs to scale i mod `scales`.
+    """
 
     def average(of: Any) -> np.ndarray:
         total = np.zeros(samples.inputs)
         for _, chunk in samples.chunks():
             total += of(chunk.astype(np.float64, copy=False)).sum(axis=0)
-        total /= len(samples)
-        return total if per_feature else total.mean(keepdims=True)
+        return (total / len(samples)).reshape(-1, scales).mean(axis=0)
 
     mean = average(lambda x: x)
-    return mean, np.sqrt(average(lambda x: np.square(x - mean)))
+    center = np.tile(mean, samples.inputs // scales)
+    return mean, np.sqrt(average(lambda x: np.square(x - center)))

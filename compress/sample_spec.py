@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from .errors import DataError, listed
+from .keys import Line, NonNegative
 from .records import Record
 from .scaling import Scaling
 
@@ -22,11 +24,21 @@ CHECKED_ROWS = 1 << 12
 """Samples of another dtype that are checked together."""
 
 
+class Signal(Record, frozen=True):
+    """What the values of a record mean: the names of its channels (none: unknown), `rate` in time steps per second (Hz; 0:
+    unknown), and the unit of measure of all channels (empty: unknown)."""
+
+    channel_names: tuple[Line, ...] = ()
+    rate: NonNegative = 0.0
+    unit_of_measure: Line = ""
+
+
 class SampleSpec(Record, frozen=True):
     """What one sample is, in the data's own unit of measure.
 
-    `shape`: before it is flattened, such as (28, 28). `dtype`: one of `INTEGERS`, or a float dtype. `columns`: the names of a
-    table's values, or None. `scaling`: to scaled values.
+    `shape`: before it is flattened in C order, such as (28, 28); (t,) or (t, channels) of a record of t time steps. `dtype`:
+    one of `INTEGERS`, or a float dtype. `columns`: the names of a table's values, or None. `scaling`: to scaled values.
+    `signal`: of a record.
     """
 
     shape: tuple[int, ...]
@@ -34,6 +46,12 @@ class SampleSpec(Record, frozen=True):
     scaling: Scaling = Scaling()
     kind: Kind = "images"
     columns: tuple[str, ...] | None = None
+    signal: Signal = Signal()
+
+    @property
+    def channels(self) -> int:
+        """Values of a time step of a record; 1 of other data."""
+        return channels_of(self.shape, self.kind)
 
     @property
     def inputs(self) -> int:
@@ -64,7 +82,7 @@ class SampleSpec(Record, frozen=True):
         if x.dtype.kind != "f" or _is_finite(x):
             return
         row, column = np.argwhere(~_in_float32(x))[0].tolist()
-        name = f"column {self.columns[column]}" if self.columns else f"value {column}"
+        name = f"column {self.columns[column]}" if self.columns else place_of(column, self.channels, self.signal.channel_names)
         raise DataError(f"samples: {name} of sample {first + row} is {x[row, column]}, must be finite in float32")
 
     def shaped(self, y: np.ndarray, single: bool) -> np.ndarray:
@@ -98,6 +116,19 @@ class SampleSpec(Record, frozen=True):
         if missing:
             raise DataError(f"samples: no column {listed(missing)}; the columns must be {listed(self.columns or ())}")
         return frame[list(self.columns or ())].to_numpy()
+
+
+def channels_of(shape: tuple[int, ...], kind: Kind) -> int:
+    """Values of a time step of samples of a record, shape (t,) or (t, channels); 1 of other data."""
+    return shape[1] if kind == "record" and len(shape) == 2 else 1
+
+
+def place_of(value: int, channels: int = 1, names: Sequence[str] = ()) -> str:
+    """Where a value of a flattened sample stands: `value 7`, or of several channels `time step 3, channel z`."""
+    if channels == 1:
+        return f"value {value}"
+    step, channel = divmod(value, channels)
+    return f"time step {step}, channel {names[channel] if names else channel}"
 
 
 def _is_finite(x: np.ndarray) -> bool:

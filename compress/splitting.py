@@ -6,10 +6,13 @@ import itertools
 
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, listed
+from .numbers import counted
 
 WINDOW_BLOCKS = 64
 """Blocks per shuffle window."""
+LEAST_GROUPS = 4
+"""Groups that are split, at least."""
 
 
 def split_rows(n: int, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[np.ndarray]:
@@ -23,6 +26,27 @@ def split_rows(n: int, fractions: tuple[float, ...], source: str, *, seed: int |
         raise DataError(f"{source}: holds {n} samples; with {sum(counts)} split off none is left to train on")
     order = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
     return [np.sort(order[first:end]) for first, end in itertools.pairwise(bounds)]
+
+
+def split_groups(groups: np.ndarray, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[np.ndarray]:
+    """As `split_rows`, of whole groups [n]: a part has as many groups as come nearest to its fraction, at least one.
+
+    The groups of a part follow each other in an order drawn by the seed, or in that of the rows without. Raises DataError,
+    naming the source, for fewer than `LEAST_GROUPS` groups.
+    """
+    names, firsts, members, counts = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    if len(names) < LEAST_GROUPS:
+        right = f"must be {LEAST_GROUPS} or more, so that training, validation and test samples share none"
+        raise DataError(f"{source}: holds {counted(len(names), 'group')} ({listed(names.tolist())}), {right}")
+    order = np.argsort(firsts) if seed is None else np.random.default_rng(seed).permutation(len(names))
+    parts, left = [], list(order)
+    for i, fraction in reversed(list(enumerate(fractions))):
+        spare = len(left) - 1 - sum(each > 0 for each in fractions[:i])
+        sums = np.cumsum(counts[left[::-1]])[:spare]
+        taken = 1 + int(np.abs(sums - fraction * len(groups)).argmin()) if fraction else 0
+        parts.append(left[len(left) - taken :])
+        left = left[: len(left) - taken]
+    return [np.flatnonzero(np.isin(members.reshape(-1), part)) for part in (left, *reversed(parts))]
 
 
 def stratified_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

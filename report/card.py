@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tiedae.bundle.fidelity import fit_text, meaning
 from tiedae.bundle.manifest import Data, Derivation, Manifest
-from tiedae.bundle.results import Metrics
+from tiedae.bundle.results import Metrics, warning_lines
 from tiedae.compress.affine import Quantization
 from tiedae.compress.config import DataConfig
 from tiedae.compress.numbers import duration, fraction, number, size
@@ -136,7 +136,7 @@ def _taken_out(manifest: Manifest) -> str:
 
 def _limitations(metrics: Metrics) -> list[str]:
     """Limitations from this model's own results."""
-    points = [f"Column {warning.text}." for warning in metrics.warnings]
+    points = [f"{line[0].upper()}{line[1:]}." for line in warning_lines(metrics.warnings)]
     points += [f"Failed check: {check.text}" for check in metrics.failed]
     for reason, rows in groups(metrics.skipped, lambda row: row.reason).items():
         shown = "; ".join(row.what for row in rows[:2]) + (f"; and {len(rows) - 2} more" if len(rows) > 2 else "")

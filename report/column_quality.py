@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from markupsafe import Markup
-from tiedae.bundle.results import Metrics, Stage
+from tiedae.bundle.results import Metrics, Stage, warning_lines
 from tiedae.compress.numbers import number
 from tiedae.export.kinds import Precision
 
@@ -30,7 +30,7 @@ def render_columns(metrics: Metrics) -> Markup:
         Path(__file__).with_suffix(".html.j2"),
         where=f"{worst.title} in {worst.runtime}" if worst.runtime else worst.title,
         over="the test samples" if metrics.samples is None else metrics.samples.text,
-        warnings=metrics.warnings,
+        warnings=warning_lines(metrics.warnings),
         first=BarChart(bars[:SHOWN]),
         more=BarChart(bars[SHOWN:]),
         lost=[(ours.name, number(loss), number(ours.rmse), number(theirs.rmse)) for loss, ours, theirs in lost if loss > 0],

@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 
 from tiedae.bundle.fidelity import fit_text
-from tiedae.bundle.results import Check, Metrics, to_json
+from tiedae.bundle.results import Check, Metrics, to_json, warning_lines
 from tiedae.export.kinds import Kind, Precision
 
 from .key_figures import groups
@@ -142,7 +142,7 @@ def _quality_section(metrics: Metrics) -> str:
     header = ("model", "runtime", "test error", "quality")
     if not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
-    warnings = "\n".join(f"- {_escape('column ' + warning.text)}" for warning in metrics.warnings)
+    warnings = "\n".join(f"- {_escape(line)}" for line in warning_lines(metrics.warnings))
     return "\n\n".join(filter(None, (_table("Quality", header, rows, "llrl"), warnings)))
 
 

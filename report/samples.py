@@ -71,7 +71,7 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
         groups={f"The {len(worst)} worst of {len(x)}": worst, "Others, from the best to the worst": spread},
         rows=[*samples.labels.values(), DIFFERENCE],
         columns=_columns(samples, data.columns, worst) if table else None,
-        images=_images(samples, [*worst, *spread]) if is_image(samples.shape) and not table else None,
+        images=_images(samples, [*worst, *spread]) if data.kind == "images" and is_image(samples.shape) else None,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tiedae.bundle.bench_results import Latency
 from tiedae.bundle.fidelity import fit_value
 from tiedae.bundle.manifest import Data
-from tiedae.bundle.results import Fit, Metrics
+from tiedae.bundle.results import Fit, Metrics, warning_lines
 from tiedae.compress.numbers import counted, duration, human_size, number, size, three_digits
 from tiedae.compress.tasks import Anomaly, Denoising, task_kind
 from tiedae.export.kinds import Maker, Precision
@@ -29,9 +29,6 @@ from .key_figures import (
 from .speed import leading_case
 from .tasks import TASK_VIEWS
 from .verdict import NO_GOOD, summary, texts
-
-WARNINGS = 4
-"""Maximum number of warnings at the top of the page."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +51,12 @@ def sentence(report: Report, found: list[Fact]) -> str:
 
 
 def alarms(metrics: Metrics) -> list[tuple[str, Sequence[str], str]]:
-    """(title, texts, CSS class) of failed checks, of the findings of the verdict and of the first warnings."""
-    failed, warnings = [check.text for check in metrics.failed], [warning.text for warning in metrics.warnings]
-    left = [f"and {len(warnings) - WARNINGS} more, in metrics.json"] if len(warnings) > WARNINGS else []
+    """(title, texts, CSS class) of failed checks, of the findings of the verdict and of the warnings."""
+    failed = [check.text for check in metrics.failed]
     found: list[tuple[str, Sequence[str], str]] = [
         (f"{len(failed)} of {len(metrics.checks)} checks failed", failed, "failed"),
         (f"Verdict: {NO_GOOD}", texts(metrics.verdict), "amber"),
-        ("Warnings", [*warnings[:WARNINGS], *left], "amber"),
+        ("Warnings", warning_lines(metrics.warnings), "amber"),
     ]
     return [each for each in found if each[1]]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from tiedae.compress import npy
 from tiedae.compress.archive import DAMAGE
+from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
 
@@ -30,9 +31,10 @@ RATIO = 100
 
 @dataclass(frozen=True)
 class Arrays:
-    """The contents of a source: samples [n, ...], labels [n] or None, and its own test set or None.
+    """The contents of a source: samples [n, ...], labels and groups [n] or None, and its own test set or None.
 
-    `columns`: names of the features, `label`: name of the labels, if the source has names.
+    `columns`: names of the features or channels, `label`: name of the labels, if the source has names. `rate`: of a record, in
+    time steps per second (0: unknown). `stretches`: those of a record in order (none: it is one); they share no window.
     """
 
     values: np.ndarray
@@ -41,6 +43,33 @@ class Arrays:
     test_labels: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
     label: str | None = None
+    groups: np.ndarray | None = None
+    test_groups: np.ndarray | None = None
+    rate: float = 0.0
+    stretches: tuple[Stretch, ...] = ()
+
+    @property
+    def test(self) -> Arrays | None:
+        """The test set as arrays."""
+        if self.test_values is None:
+            return None
+        return Arrays(self.test_values, self.test_labels, columns=self.columns, groups=self.test_groups, rate=self.rate)
+
+    @property
+    def samples(self) -> Samples:
+        """The samples to train on, unscaled."""
+        numbers = np.repeat(np.arange(len(self.stretches)), [each.rows for each in self.stretches])
+        return Samples(self.values, self.labels, groups=self.groups, records=numbers if self.stretches else None)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a record without gaps: the file's name (empty: the source), its rows, time steps or windows, and its first
+    time step in the file."""
+
+    file: str
+    rows: int
+    first: int = 0
 
 
 def read_npy(path: Path) -> Arrays:
@@ -61,14 +90,21 @@ PARTS = {"": ("",), "_train": ("_train", "_test"), "_test": ("_test",)}
 """What `x` ends in, and the parts that may then be there: all samples; a training and a test set; a test set alone."""
 
 
-def read_npz(path: Path) -> Arrays:
+GROUPS = "groups"
+"""Name of an array of groups where [data] names no other."""
+
+
+def read_npz(path: Path, groups: str = "") -> Arrays:
     """One array of any name, or `x`, or `x_train` and `x_test`, each with one of `LABEL_KEYS`, in any case; docs/data.md.
+
+    `groups`: the name of an array of groups, one per sample, with `_train` and `_test` as x has them. Groups that are not asked
+    for are not read.
 
     Labels without `_train` and `_test` beside `x_train` and `x_test` are of those that are as many. Labels [n, 1], as Keras
     stores them, are [n]. Raises DataError for an array of another name beside these.
     """
     arrays = _members(path)
-    if len(arrays) == 1:
+    if len(arrays) == 1 and not groups:
         return Arrays(next(iter(arrays.values())))
     names = {name.lower(): name for name in arrays}
     if len(names) < len(arrays):
@@ -78,15 +114,31 @@ def read_npz(path: Path) -> Arrays:
         held = ", ".join(arrays) or "none"
         raise DataError(f"{path}: holds the arrays {held}; must be one array, or x (and labels), or x_train and x_test")
     values = {part: arrays[names[f"x{part}"]] for part in PARTS[first] if f"x{part}" in names}
+    group_key = groups.lower() or GROUPS
     known = [f"x{part}" for part in PARTS[first]] + [f"{key}{part}" for part in {**values, "": None} for key in LABEL_KEYS]
+    known += [f"{group_key}{part}" for part in values]
     unknown = [name for lower, name in names.items() if lower not in known]
     if unknown:
         right = f"must be of {', '.join(known)}, or left out"
         raise DataError(f"{path}: holds {listed(unknown)} beside {names[f'x{first}']}; {right}")
-    labels = _labels(path, {lower: arrays[name] for lower, name in names.items() if not lower.startswith("x")}, values)
+    members = {part: arrays[names[key]] for part in values if groups and (key := f"{group_key}{part}") in names}
+    _require_groups(path, groups, members, values)
+    rest = [f"x{part}" for part in values] + [f"{group_key}{part}" for part in values]
+    labels = _labels(path, {lower: arrays[name] for lower, name in names.items() if lower not in rest}, values)
     if len(values) == 1:
-        return Arrays(values[first], labels.get(first))
-    return Arrays(values["_train"], labels.get("_train"), values["_test"], labels.get("_test"))
+        return Arrays(values[first], labels.get(first), groups=members.get(first))
+    own = {"groups": members.get("_train"), "test_groups": members.get("_test")}
+    return Arrays(values["_train"], labels.get("_train"), values["_test"], labels.get("_test"), **own)
+
+
+def _require_groups(path: Path, key: str, groups: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:
+    """Raise DataError unless each part of `values` has groups [n], numbers or text, where a key asks for them."""
+    for part, x in values.items() if key else ():
+        if part not in groups:
+            raise DataError(f"{path}: has no array {key}{part}, which `groups` in [data] names")
+        if groups[part].shape != x.shape[:1] or groups[part].dtype.kind not in "biufU":
+            got = f"{key}{part} is {groups[part].dtype} {list(groups[part].shape)}"
+            raise DataError(f"{path}: {got}, must be numbers or text [{len(np.atleast_1d(x))}], one per row of x{part}")
 
 
 def _labels(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -114,6 +166,16 @@ def _labels(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[str, n
     held = " and ".join(f"{count:,} in x{part}" for part, count in counts.items())
     right = "; name them labels_train or labels_test" if matches else ", or as many as both" if len(counts) > 1 else ""
     raise DataError(f"{path}: holds {got:,} {whole[0]} beside {held}; must be as many as one of these{right}")
+
+
+def npz_names(path: Path) -> list[str]:
+    """The names of the arrays of a .npz file in lower case, without _train and _test; none of a damaged one."""
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as members:
+            names = [Path(name).stem.lower() for name in members.namelist()]
+    except DAMAGE:
+        return []
+    return [name.removesuffix("_train").removesuffix("_test") for name in names]
 
 
 def _members(path: Path) -> dict[str, np.ndarray]:

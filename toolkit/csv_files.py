@@ -7,11 +7,11 @@ import difflib
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError, listed
@@ -23,21 +23,16 @@ LABELS = ("label", "class", "target", "y")
 """Headings that `label` auto recognizes, in any case."""
 
 
-def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (), label: str = "auto") -> Arrays:
+def read_csv(
+    path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (), label: str = "auto", time: str = "", groups: str = ""
+) -> Arrays:
     """Rows of numbers separated by comma, semicolon or tab; line 1 is a heading if none of its cells is a number.
 
-    `columns`: the features, in this order; default: all columns except `drop` and the label. `label`: the column of the
-    labels; auto: the one with a heading in `LABELS` that is not in `columns` (y beside x is a coordinate); empty: none.
-    Labels are float64 [n], or as written if one is text. Other columns may hold anything.
+    `columns`: the features, in this order; default: all columns except `drop`, the label, `time` and `groups`. `label`: the
+    column of the labels; auto: the one with a heading in `LABELS` that is not in `columns` (y beside x is a coordinate); empty:
+    none. Labels and groups are float64 [n], or as written if one is text. `time`: the column of the rows' times in seconds,
+    which gives the rate. Other columns may hold anything.
     """
-    labels = list[str]()
-
-    def add_label(cell: str) -> float:
-        if not cell.strip():
-            raise ValueError("no label")
-        labels.append(cell.strip())
-        return 0.0
-
     try:
         with _open(path) as file:
             first = file.readline()
@@ -45,10 +40,11 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (
             heading = _is_heading(names)
             if not heading:
                 file.seek(0)
-            chosen = _choose(path, [name.strip() for name in names] if heading else None, columns, drop, label)
+            stated = {"columns": columns, "drop": drop, "label": label, "time": time, "groups": groups}
+            chosen = _choose(path, [name.strip() for name in names] if heading else None, stated)
+            texts: dict[int, list[str]] = {index: [] for index in chosen.texts}
             converters: dict[int | str, Callable[[str], float]] = dict.fromkeys(chosen.ignored, lambda _: 0.0)
-            if chosen.label is not None:
-                converters[chosen.label] = add_label
+            converters |= {index: partial(_add_text, cells) for index, cells in texts.items()}
             try:
                 with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file, see below
                     values = np.loadtxt(file, comments=None, delimiter=delimiter, converters=converters, ndmin=2, quotechar='"')
@@ -64,26 +60,71 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (
         return Arrays(values)
     if len(names) != values.shape[1]:
         raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
-    features, label_name = tuple(chosen.names[i] for i in chosen.features), None
-    encoded: np.ndarray | None = None
-    if chosen.label is not None:
-        label_name, numbers = chosen.names[chosen.label], [_number(cell) for cell in labels]
-        is_text = None in numbers
-        encoded = np.array(labels) if is_text else np.array(numbers, np.float64)
-    return Arrays(values[:, chosen.features], encoded, columns=features, label=label_name)
+    return Arrays(
+        values[:, chosen.features],
+        _encoded(texts, chosen.label),
+        columns=tuple(chosen.names[i] for i in chosen.features),
+        label=None if chosen.label is None else chosen.names[chosen.label],
+        groups=_encoded(texts, chosen.groups),
+        rate=0.0 if chosen.time is None else _rate(path, chosen.names[chosen.time], values[:, chosen.time]),
+    )
+
+
+def _add_text(cells: list[str], cell: str) -> float:
+    if not cell.strip():
+        raise ValueError("empty")
+    cells.append(cell.strip())
+    return 0.0
+
+
+def _encoded(texts: Mapping[int, list[str]], index: int | None) -> np.ndarray | None:
+    """The cells of a column as float64, or as text where one is none."""
+    if index is None:
+        return None
+    numbers = [_number(cell) for cell in texts[index]]
+    return np.array(texts[index]) if None in numbers else np.array(numbers, np.float64)
+
+
+def _rate(path: Path, name: str, times: np.ndarray) -> float:
+    """Rows per second of times in seconds, each of which may be rounded; DataError where they jump."""
+    steps = np.diff(times)
+    if not len(steps) or not np.isfinite(times).all():
+        raise DataError(f"{path}: column {name} of `time` in [data] must hold two or more finite times in seconds")
+    period = float(np.median(steps))
+    jumps = np.flatnonzero(~((steps > 0) & (np.abs(steps - period) <= period / 2)))
+    if len(jumps):
+        at = int(jumps[0])
+        got = f"{name} jumps {len(jumps)} times" if len(jumps) > 1 else f"{name} jumps once"
+        where = f"first behind row {at + 1}, from {times[at]:.6g} to {times[at + 1]:.6g}"
+        right = (
+            f"must grow by about {period:.3g} s from row to row; save each part as a file of its own"
+            if period > 0
+            else "must grow"
+        )
+        raise DataError(f"{path}: {got}, {where}; {right}")
+    return float(f"{len(steps) / (times[-1] - times[0]):.6g}")
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """The headings of a .csv file, and the indices of its features and its label."""
+    """The headings of a .csv file, and the indices of its features, its label, its times and its groups."""
 
     names: Sequence[str]
     features: Sequence[int]
     label: int | None = None
+    time: int | None = None
+    groups: int | None = None
+
+    @cached_property
+    def texts(self) -> frozenset[int]:
+        """The columns that may hold text."""
+        return frozenset(index for index in (self.label, self.groups) if index is not None)
 
     @cached_property
     def ignored(self) -> frozenset[int]:
-        return frozenset(range(len(self.names))).difference(self.features, [] if self.label is None else [self.label])
+        return frozenset(range(len(self.names))).difference(
+            self.features, self.texts, [self.time or 0] * (self.time is not None)
+        )
 
 
 def _open(path: Path, errors: str = "strict") -> io.TextIOWrapper:
@@ -109,11 +150,11 @@ def _is_heading(names: Sequence[str]) -> bool:
     return bool(names) and all(_number(cell) is None for cell in names)
 
 
-def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], drop: Sequence[str], label: str) -> _Columns:
-    """Select the features and the label; DataError for unknown names and ambiguous selections."""
+def _choose(path: Path, names: Sequence[str] | None, stated: Mapping[str, Any]) -> _Columns:
+    """Select the features, the label, times and groups by `stated`; DataError for unknown names and ambiguous selections."""
+    columns, drop, label = stated["columns"], stated["drop"], stated["label"]
     if names is None:
-        asked = {"columns": columns, "drop": drop, "label": "" if label == "auto" else label}
-        for key, value in asked.items():
+        for key, value in {**stated, "label": "" if label == "auto" else label}.items():
             if value:
                 raise DataError(f"{path}: line 1 is not a heading, which `{key}` in [data] requires; add one, or leave it out")
         return _Columns((), ())
@@ -131,7 +172,8 @@ def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], dro
         raise DataError(f"{path}: no column {name!r}, which `{key}` in [data] names; {right}")
 
     index = place("label", label) if label not in ("", "auto") else None
-    dropped = {place("drop", name) for name in drop}
+    time, groups = (place(key, stated[key]) if stated[key] else None for key in ("time", "groups"))
+    dropped = {place("drop", name) for name in drop} | {time, groups}
     if columns:
         features = [place("columns", name) for name in columns]
     else:
@@ -156,7 +198,7 @@ def _choose(path: Path, names: Sequence[str] | None, columns: Sequence[str], dro
             raise DataError(f"{path}: {counts[names[i]]} columns are named {names[i]!r}; must be each name once")
     if not features:
         raise DataError(f"{path}: no column of {len(names)} is left to train on")
-    return _Columns(names, features, index)
+    return _Columns(names, features, index, time, groups)
 
 
 def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) -> NoReturn:
@@ -174,9 +216,9 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) ->
                 raise DataError(f"{path}: {got}; must be the same number")
             for column, cell in enumerate(row):
                 where = f"line {rows.line_num}, column {column + 1}" + (f" ({names[column]})" if heading else "")
-                if column == chosen.label and not cell.strip():
-                    raise DataError(f"{path}: {where} is empty, must be a label")
-                if column != chosen.label and column not in chosen.ignored and _number(cell) is None:
+                if column in chosen.texts and not cell.strip():
+                    raise DataError(f"{path}: {where} is empty, must be a {'label' if column == chosen.label else 'group'}")
+                if column not in chosen.texts and column not in chosen.ignored and _number(cell) is None:
                     out = f', or left out: `drop = ["{names[column].strip()}"]` in [data]' if heading else ""
                     raise DataError(f"{path}: {where}: {cell!r} is not a number, must be one{out}")
     raise DataError(f"{path}: is not a table of numbers")

@@ -40,8 +40,9 @@ from tiedae.tasks.table import TASKS
 from .console import Console, Progress
 from .recipe import check_inputs, recipe_digest
 from .run_directory import alone_in, claim, read_json, write_json
-from .sources import data_text, provenance, recipe_data
+from .sources import data_text, provenance, recipe_data, split_text
 from .stages import pruned
+from .suggesting.facts import looks_like_signal
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -77,6 +78,10 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     with alone_in(out):
         run.claim(force=force, resume=resume)
         console.note(data_text(recipe.data, splits))
+        console.note(split_text(recipe.data, splits))
+        if looks_like_signal(splits):
+            text = 'columns that are next to each other are similar, as time steps of a signal are; `kind = "record"` in [data]'
+            console.note(f'{recipe.data.source}: {text} takes them for that, `kind = "table"` leaves this note out')
         if bundle.exists():
             _require_intact(bundle)
             console.note(f"{bundle}: done earlier with this recipe")

@@ -13,29 +13,48 @@ from msgspec.structs import fields, replace
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 
-from .arrays import Arrays, read_idx, read_npy, read_npz
-from .csv_files import read_csv
+from .arrays import Arrays, npz_names, read_idx, read_npy, read_npz
+from .csv_files import read_csv, read_headings
 from .image_files import read_images
+from .recordings import read_folder
+from .wav_files import read_wav
 
-TABLE_KEYS, IMAGE_KEYS = ("columns", "drop", "label"), ("resize", "grayscale")
-"""Keys of [data] for .csv files only, and for folders of images only."""
+KEYS: Mapping[str, str] = {
+    **dict.fromkeys(("columns", "drop", "label", "time"), "a .csv file"),
+    **dict.fromkeys(("resize", "grayscale"), "a folder of images"),
+    "groups": "a .csv file, a .npz file or a folder of a record's files",
+}
+"""Keys of [data] that are for some kinds of source only."""
+TABLE, IMAGES = ("columns", "drop", "label", "time", "groups"), ("resize", "grayscale")
 
 
 def require_keys(config: DataConfig, source: object, allowed: Sequence[str]) -> None:
     """Raise DataError, naming `source`, for a key of another kind of source that is not in `allowed`."""
     for key in fields(config):
-        if key.name in {*TABLE_KEYS, *IMAGE_KEYS} - {*allowed} and getattr(config, key.name) != key.default:
-            which = "a .csv file" if key.name in TABLE_KEYS else "a folder of images"
+        if key.name in {*KEYS} - {*allowed} and getattr(config, key.name) != key.default:
             got = getattr(config, key.name)
             got = list(got) if isinstance(got, tuple) else got
-            raise DataError(f"{source}: `{key.name}` in [data] is for {which}; got {got!r}, must be left out")
+            raise DataError(f"{source}: `{key.name}` in [data] is for {KEYS[key.name]}; got {got!r}, must be left out")
 
 
 def keys_of(config: DataConfig, path: Path) -> DataConfig:
-    """The configuration without keys of other kinds of source than `path`."""
-    allowed = IMAGE_KEYS if path.is_dir() else TABLE_KEYS if path.suffix.lower() == ".csv" else ()
-    dropped = {*TABLE_KEYS, *IMAGE_KEYS} - {*allowed}
-    return replace(config, **{field.name: field.default for field in fields(config) if field.name in dropped})
+    """The configuration without keys of other kinds of source than `path`, and without groups or times that it has not."""
+    allowed = {*_allowed(path, config)}
+    if path.is_dir() or not path.exists():
+        has = {"groups": config.kind == "record", "time": True}
+    elif path.suffix.lower() == ".npz":
+        has = {"groups": config.groups.lower() in npz_names(path)}
+    else:
+        has = {key: getattr(config, key) in read_headings(path) for key in ("groups", "time") if key in allowed}
+    allowed -= {key for key, there in has.items() if not there}
+    return replace(config, **{field.name: field.default for field in fields(config) if field.name in {*KEYS} - allowed})
+
+
+def _allowed(path: Path, config: DataConfig) -> Sequence[str]:
+    """The keys of `KEYS` that are for this source."""
+    if path.is_dir():
+        return TABLE if config.kind == "record" else IMAGES
+    return {".csv": TABLE, ".npz": ("groups",)}.get(path.suffix.lower(), ())
 
 
 def read(path: Path, config: DataConfig | None = None) -> Arrays:
@@ -44,8 +63,10 @@ def read(path: Path, config: DataConfig | None = None) -> Arrays:
     Raises DataError for a missing path, an unknown kind and keys of another kind of source.
     """
     config = config or DataConfig(str(path))
+    require_keys(config, path, _allowed(path, config))
+    if path.is_dir() and config.kind == "record":
+        return read_folder(path, config, RECORDS, _read_inner)
     if path.is_dir():
-        require_keys(config, path, IMAGE_KEYS)
         return read_images(path, config.resize, grayscale=config.grayscale)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
@@ -53,11 +74,24 @@ def read(path: Path, config: DataConfig | None = None) -> Arrays:
     kind = ".idx" if name.endswith(("ubyte", ".idx")) else path.suffix.lower()
     if kind not in READERS:
         raise DataError(f"{path}: unknown kind; must be {', '.join(READERS)}, .idx.gz or a folder of images")
-    if kind == ".csv":
-        require_keys(config, path, TABLE_KEYS)
-        return read_csv(path, config.columns, drop=config.drop, label=config.label)
-    require_keys(config, path, ())
-    return READERS[kind](path)
+    return READERS[kind](path, config)
 
 
-READERS: Mapping[str, Callable[[Path], Arrays]] = {".npy": read_npy, ".npz": read_npz, ".csv": read_csv, ".idx": read_idx}
+def _read_inner(path: Path, config: DataConfig) -> Arrays:
+    return read(path, keys_of(config, path))
+
+
+def _read_csv(path: Path, config: DataConfig) -> Arrays:
+    options = {"drop": config.drop, "label": config.label, "time": config.time, "groups": config.groups}
+    return read_csv(path, config.columns, **options)
+
+
+RECORDS = (".npy", ".npz", ".csv", ".wav")
+"""What holds records."""
+READERS: Mapping[str, Callable[[Path, DataConfig], Arrays]] = {
+    ".npy": lambda path, _: read_npy(path),
+    ".npz": lambda path, config: read_npz(path, config.groups),
+    ".csv": _read_csv,
+    ".wav": lambda path, _: read_wav(path),
+    ".idx": lambda path, _: read_idx(path),
+}

@@ -24,6 +24,7 @@ from tiedae.verify.collecting import MAX_SAMPLES
 from .arrays import Arrays
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
+from .readers import keys_of
 from .sources import all_of, divide, load_arrays, load_dataset
 
 NONE = "none"
@@ -120,7 +121,7 @@ def load_scored(manifest: Manifest, source: str, label: str | None = None) -> tu
 
 
 def _splits_of(manifest: Manifest, config: DataConfig, arrays: Arrays, window: int) -> np.ndarray:
-    whole, own_test = Samples(arrays.values, arrays.labels), arrays.test_values is not None
+    whole, own_test = arrays.samples, arrays.test_values is not None
     splits = np.full(len(all_of(arrays)), NONE, f"U{max(map(len, SPLITS))}")
     if whole.labels is not None and whole.labels.shape != (len(whole),):
         return splits
@@ -146,8 +147,10 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     table = Path(source).suffix.lower() == ".csv"
     clean, test = (_beside(other, recipe.data.source, source) for other in (recipe.data.clean, recipe.data.test_source))
     chosen = replace(recipe.data, source=source, clean=clean, test=test or _fraction(recipe.data))
-    if data.kind == "record" and not chosen.window:  # by default a known record has a window of its own
-        chosen = replace(chosen, window=data.inputs)
+    if data.kind == "record":  # windows or a long record; other data may lack the groups and times
+        chosen = replace(chosen, kind="record", window=data.shape[0], columns=data.signal.channel_names, drop=())
+    if Path(source).name != Path(recipe.data.source).name or (chosen.columns and not table):
+        chosen = keys_of(chosen, Path(source))
     if not Path(source).is_dir():
         chosen = replace(chosen, resize=(), grayscale=False)
     if data.columns:

@@ -158,7 +158,7 @@ def _lines(
     codec: Codec, values: np.ndarray, scores: np.ndarray, flags: np.ndarray, splits: np.ndarray, *, steps_too: bool
 ) -> Iterator[str]:
     """Lines of a .csv file: `sample,score,split`, with `anomaly` of a detector; of its record a line per step, `step,error`
-    first."""
+    first, or per step and channel, `step,channel,error`."""
     detects = codec.detector is not None
     heading = "sample,score,anomaly,split" if detects else "sample,score,split"
     rows = zip(scores.tolist(), flags.tolist(), splits.tolist(), strict=True)
@@ -166,10 +166,13 @@ def _lines(
     if not (steps_too and detects and codec.spec.kind == "record"):
         yield from (f"{line}\n" for line in [heading, *texts])
         return
-    yield f"step,error,{heading}\n"
-    step = 0
+    channels = codec.spec.channels
+    names = codec.spec.signal.channel_names or range(channels)
+    yield f"step,{'channel,' if channels > 1 else ''}error,{heading}\n"
+    at = 0
     for start, part in pieces(values, lambda _done, _all: None):
-        for i, errors in enumerate(codec.errors(part).tolist(), start):
+        for i, errors in enumerate(codec.errors(part).reshape(len(part), -1).tolist(), start):
             for error in errors:
-                yield f"{step},{error!r},{texts[i]}\n"
-                step += 1
+                channel = f"{names[at % channels]}," if channels > 1 else ""
+                yield f"{at // channels},{channel}{error!r},{texts[i]}\n"
+                at += 1

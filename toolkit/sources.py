@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace as replace_arrays
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,23 +17,23 @@ from tiedae.compress.data import (
     Samples,
     check_samples,
     check_varies,
-    fit_scaling,
-    kind_of,
-    scales_per_feature,
+    overlapping,
     split,
     with_clean,
 )
 from tiedae.compress.errors import DataError, listed
-from tiedae.compress.labels import require_occurring, without_labels
+from tiedae.compress.labels import is_among, label_text, require_occurring, without_labels
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked, require
+from tiedae.compress.sample_spec import Kind, Signal
 from tiedae.compress.scaling import Rule, Scaling
 
 from .arrays import Arrays
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .readers import keys_of, read, require_keys
+from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -60,8 +62,13 @@ def load_data(
     grayscale: bool = False,
     normal: Sequence[int | str] = (),
     drop_labels: Sequence[int | str] = (),
+    kind: Literal["auto", Kind] = "auto",
+    rate: float = 0.0,
+    unit_of_measure: str = "",
+    time: str = "",
+    groups: str = "",
 ) -> Dataset:
-    """Read, check, split and scale the samples of a known data set (`tiedae data`), a file or a folder of images.
+    """Read, check, split and scale the samples of a known data set (`tiedae data`), a file, or a folder of images or records.
 
     `clean`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range.
     `test`: a fraction, or the source of a test set. `normal`: labels of the training and validation samples, all where it is
@@ -71,8 +78,13 @@ def load_data(
     """
     config = DataConfig(
         str(source),
+        kind,
         window,
         stride,
+        rate,
+        unit_of_measure,
+        time,
+        groups,
         tuple(columns),
         tuple(drop),
         label,
@@ -113,12 +125,15 @@ def load_dataset(
     """
     source = config.source
     arrays, window = load_arrays(config, base)
-    whole = _checked(arrays.values, arrays.labels, source)
-    test, test_source = _own_test(config, arrays, window, base)
+    whole = _checked(arrays, source)
+    is_record = bool(arrays.stretches)
+    own, test_source = _own_test(config, arrays, whole, base)
+    test = None if own is None else _checked(own, test_source)
     if test is not None:
         require_like(test, whole, test_source)
+        _require_apart(test, whole, config, test_source)
     if config.clean is not None:
-        clean = load_arrays(replace(config, source=config.clean), base)[0]
+        clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
         whole = with_clean(whole, clean.values, config.clean)
         if test is not None:
             if clean.test_values is None:
@@ -130,10 +145,35 @@ def load_dataset(
     test = part if test is None else without_labels(test, config.drop_labels, test_source)
     assert test is not None
     check_varies(train.wanted, source)
-    each = scales_per_feature(config.per_feature, kind_of(train, windows=window > 0))
-    fitted = fit_scaling(config.scaling, train.wanted, per_feature=each, output_activation=output_activation, source=source)
-    columns = None if window else arrays.columns
-    return Dataset(train, validation, test, fitted, window > 0, columns, arrays.label, config).with_scaling(fitted)
+    signal = signal_of(config, arrays) if is_record else Signal()
+    columns = None if is_record else arrays.columns
+    splits = Dataset(train, validation, test, Scaling(), is_record, columns, arrays.label, config, signal)
+    _require_kind(config, splits)
+    return splits.with_scaling(splits.fitted(config.scaling, config.per_feature, output_activation))
+
+
+def signal_of(config: DataConfig, arrays: Arrays) -> Signal:
+    """The channels' names, rate and unit of measure of a record; DataError where [data] and the source state other rates."""
+    if config.rate and arrays.rate and abs(config.rate - arrays.rate) > RATES_DIFFER * arrays.rate:
+        right = f"`rate` in [data] is {config.rate:g}; must be the same, or left out"
+        raise DataError(f"{config.source}: has a rate of {arrays.rate:g} Hz, {right}")
+    return Signal(arrays.columns or (), config.rate or arrays.rate, config.unit_of_measure)
+
+
+def _require_kind(config: DataConfig, splits: Dataset) -> None:
+    """Raise DataError for samples that are no table."""
+    shape = splits.train.shape
+    if splits.kind == "table" and len(shape) > 1:
+        raise DataError(f'{config.source}: a sample has shape {list(shape)}, must have one axis with kind "table" in [data]')
+
+
+def _require_apart(test: Samples, train: Samples, config: DataConfig, source: str) -> None:
+    """Raise DataError where a group of a test set is to train on too; files of two folders are not the same."""
+    if test.groups is None or train.groups is None or config.groups == FILE:
+        return
+    both = [label_text(group) for group in np.intersect1d(test.groups, train.groups).tolist()]
+    if both:
+        raise DataError(f"{source}: {config.groups} {listed(both)} is to train on too; no group may be in both")
 
 
 def divide(
@@ -141,49 +181,96 @@ def divide(
 ) -> tuple[Samples, Samples | None, Samples | None]:
     """The training, validation and test samples of a source, without `drop_labels`; `own_test`: its test set is elsewhere.
 
-    Training windows overlap by `stride`. Raises DataError where no sample is left to train on.
+    No two of them share a group. Training windows overlap by `stride`. Raises DataError where no sample is left to train on,
+    and for fewer than `LEAST_GROUPS` groups or one without normal samples.
     """
     kept = without_labels(whole, config.drop_labels, config.source)
-    tail = config.split == "tail" or (config.split == "auto" and window > 0)
+    tail = config.split == "tail" or (config.split == "auto" and window > 0 and not config.groups)
     if config.stride:
-        _require_stride(config, window, tail)
+        _require_stride(config, window, tail or bool(config.groups))
     fraction = 0.0 if own_test or isinstance(config.test, str) else config.test
     seed = None if tail else config.seed
+    if kept.groups is not None and normal:
+        _require_normal_groups(kept, config, normal)
     train, validation, test = split(kept, (config.validation, fraction), config.source, seed=seed)
     assert train is not None
-    train = _overlapping(train, window, config.stride) if config.stride else train
+    train = overlapping(train, config.stride) if config.stride else train
     chosen = normal_only(Dataset(train, validation, train, Scaling()), normal, config.source)
     return chosen.train, chosen.validation, test
 
 
+def _require_normal_groups(samples: Samples, config: DataConfig, normal: Sequence[int | str]) -> None:
+    """Raise DataError for groups without a sample of the labels of `task.normal`."""
+    if samples.labels is None:
+        return
+    groups = np.asarray(samples.groups)
+    without = np.setdiff1d(groups, groups[is_among(samples.labels, normal)])
+    if len(without):
+        names = listed([label_text(group) for group in without.tolist()])
+        right = f"must have some of task.normal: {listed(normal)}; leave it out of the source"
+        raise DataError(f"{config.source}: {config.groups} {names} has no normal samples, {right}")
+
+
 def all_of(arrays: Arrays) -> Samples:
     """Every sample, unscaled; those of the test set last."""
-    if arrays.test_values is None:
-        return Samples(arrays.values, arrays.labels)
-    labels = None if arrays.labels is None or arrays.test_labels is None else (arrays.labels, arrays.test_labels)
-    both = None if labels is None else np.concatenate(labels)
-    return Samples(np.concatenate([arrays.values, arrays.test_values]), both)
+    train, test = arrays.samples, arrays.test
+    if test is None:
+        return train
+    pairs = ((train.labels, test.labels), (train.groups, test.groups))
+    labels, groups = (None if a is None or b is None else np.concatenate([a, b]) for a, b in pairs)
+    return Samples(np.concatenate([arrays.values, test.values]), labels, groups=groups)
 
 
-def source_shape(config: DataConfig, *, base: Path = Path()) -> tuple[tuple[int, ...], int, bool]:
-    """The shape of a source's array, its default window (0: none), and whether it has a test set of its own.
+def source_size(config: DataConfig, *, base: Path = Path()) -> tuple[int, int, int, bool]:
+    """Rows of a source, the time steps of its shortest stretch if it is a long record (else 0), its default window (0: none),
+    and whether it has a test set of its own.
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """
     arrays, window = _read(config, base)
-    return arrays.values.shape, window, arrays.test_values is not None
+    rows, shape = len(arrays.values), arrays.values.shape
+    in_time = (
+        config.kind == "record" or arrays.rate > 0 or config.window > 0 or (rows > 0 and shape[:1] == (arrays.values.size,))
+    )
+    is_record = in_time and is_long(arrays, config.window or window)
+    shortest = min((each.rows for each in arrays.stretches), default=rows) if is_record else 0
+    return rows, shortest, window, arrays.test_values is not None
 
 
 def data_text(config: DataConfig, splits: Dataset) -> str:
     """The features, label and scaling of a source, in one line."""
-    scaling, what = splits.scaling, {"images": "values", "table": "columns", "record": "neighbouring values"}[splits.kind]
+    scaling, what = splits.scaling, f"{splits.inputs:,} {'columns' if splits.kind == 'table' else 'values'}"
     names = f" ({listed(splits.columns)})" if splits.columns else ""
+    if splits.kind == "record":
+        what, names = _signal_text(splits), ""
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
-    by = "per feature" if isinstance(scaling.scale, tuple) else "with one scale"
+    several = "per channel" if splits.spec.channels > 1 and config.per_feature == "auto" else "per feature"
+    by = several if isinstance(scaling.scale, tuple) else "with one scale"
     scaled = "unscaled" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
     test = f"; test samples: {config.test_source}" if config.test_source else ""
     dropped = f"; without labels {listed(config.drop_labels)}" if config.drop_labels else ""
-    return f"{config.source}: {splits.inputs:,} {what}{names}, {scaled}{label}{dropped}{test}"
+    return f"{config.source}: {what}{names}, {scaled}{label}{dropped}{test}"
+
+
+def _signal_text(splits: Dataset) -> str:
+    """`256 time steps of 6 channels (ax, …, gz) at 100 Hz in g`."""
+    signal, channels = splits.signal, splits.spec.channels
+    names = f" ({listed(signal.channel_names)})" if signal.channel_names else ""
+    of = f" of {channels} channels{names}" if channels > 1 else names
+    rate = f" at {signal.rate:g} Hz" if signal.rate else ""
+    unit = f" in {signal.unit_of_measure}" if signal.unit_of_measure else ""
+    return f"{splits.train.shape[0]:,} time steps{of}{rate}{unit}"
+
+
+def split_text(config: DataConfig, splits: Dataset) -> str:
+    """How the samples are split, in one line: which groups are where, or how many samples."""
+    parts = {"training": splits.train.disjoint, "validation": splits.validation, "test": splits.test}
+    texts = []
+    for name, part in parts.items():
+        if part is not None:
+            groups = [] if part.groups is None else [label_text(group) for group in np.unique(part.groups).tolist()]
+            texts.append(f"{name} {len(part):,}" + (f" ({listed(groups)})" if groups else ""))
+    return f"split{f' by {config.groups}' if config.groups else ''}: {', '.join(texts)}"
 
 
 def with_absolute_paths(config: DataConfig, base: Path) -> DataConfig:
@@ -200,27 +287,29 @@ def require_like(test: Samples, train: Samples, source: str) -> None:
         raise DataError(f"{source}: {got}, must be {train.dtype} {list(train.shape)} as those to train on")
 
 
-def _checked(values: np.ndarray, labels: np.ndarray | None, source: str) -> Samples:
-    samples = Samples(values, labels)
-    check_samples(samples, source)
+def _checked(arrays: Arrays, source: str) -> Samples:
+    samples = arrays.samples
+    check_samples(samples, source, place=partial(place_in, arrays) if arrays.stretches else None)
     return samples
 
 
-def _own_test(config: DataConfig, arrays: Arrays, window: int, base: Path) -> tuple[Samples | None, str]:
+def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) -> tuple[Arrays | None, str]:
     """The test set that a source has, or that `test` names, or None for a fraction; and where it comes from."""
     if config.test_source is None:
-        source = f"{config.source}, test set"
-        return (None if arrays.test_values is None else _checked(arrays.test_values, arrays.test_labels, source)), source
+        return arrays.test, f"{config.source}, test set"
     if arrays.test_values is not None:
         got = f"has a test set of its own beside `test` = {config.test!r} in [data]"
         raise DataError(f"{config.source}: {got}; leave `test` out, or save the training samples alone")
     if with_absolute_paths(config, base).source == with_absolute_paths(config, base).test:
         raise DataError(f"{config.test}: is `source` and `test` in [data], must be other samples than those to train on")
+    window = train.shape[0] if arrays.stretches else 0
     test = load_arrays(_test_config(config, arrays, window, base), base)[0]
     if test.test_values is not None:
         right = "as `test` in [data] it must be test samples alone"
         raise DataError(f"{config.test}: has training samples and a test set of its own; {right}")
-    return _checked(test.values, test.labels, config.test_source), config.test_source
+    if arrays.rate and test.rate and abs(arrays.rate - test.rate) > RATES_DIFFER * arrays.rate:
+        raise DataError(f"{config.test}: has a rate of {test.rate:g} Hz, must be {arrays.rate:g} as of {config.source}")
+    return test, config.test_source
 
 
 def _test_config(config: DataConfig, arrays: Arrays, window: int, base: Path) -> DataConfig:
@@ -247,14 +336,16 @@ def _require_dropped(config: DataConfig, whole: Samples, test: Samples | None) -
 
 
 def load_arrays(config: DataConfig, base: Path = Path()) -> tuple[Arrays, int]:
-    """The arrays of a source, a record cut into windows, and the window (0: none)."""
+    """The arrays of a source, a record cut into windows, and the window (0: none was cut)."""
     arrays, window = _read(config, base)
-    window = config.window or window
-    if window:
-        test = arrays.test_values
-        tests = None if test is None else _windows(test, window, f"{config.source}, test set")
-        arrays = Arrays(_windows(arrays.values, window, config.source), test_values=tests, label=arrays.label)
-    return arrays, window
+    window = config.window or (window if config.kind in ("auto", "record") else 0)
+    if not (window or arrays.rate or config.kind == "record"):
+        return arrays, 0
+    whole, was_cut = cut(arrays, window, config.source)
+    if arrays.test is not None:
+        test, _ = cut(arrays.test, window, f"{config.source}, test set")
+        whole = replace_arrays(whole, test_values=test.values, test_labels=test.labels, test_groups=test.groups)
+    return whole, whole.values.shape[1] if was_cut else 0
 
 
 def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
@@ -278,24 +369,12 @@ def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
 
 def _require_stride(config: DataConfig, window: int, tail: bool) -> None:
     """Raise RecipeError where windows cannot overlap."""
-    right = f"a divisor of the window of {window} values" if window else "0 without window"
+    right = f"a divisor of the window of {window} values" if window else "0 unless `window` cuts a record"
     require(window > 0 and window % config.stride == 0, "data.stride", config.stride, right)
-    require(tail, "data.split", config.split, "tail or auto beside stride, else training windows overlap test windows")
+    require(
+        tail,
+        "data.split",
+        config.split,
+        "tail or auto beside stride, else training windows overlap test windows",
+    )
     require(config.clean is None, "data.clean", config.clean, "left out beside stride")
-
-
-def _overlapping(train: Samples, window: int, stride: int) -> Samples:
-    """The windows of the same values, `stride` apart: a view."""
-    values = train.values[: len(train)].reshape(-1)
-    return Samples(np.lib.stride_tricks.sliding_window_view(values, window)[::stride], overlap=window // stride)
-
-
-def _windows(record: np.ndarray, window: int, source: str) -> np.ndarray:
-    """Reshape a record, [n] or [n, 1], to [n // window, window]; drops an incomplete last window."""
-    if record.shape[:1] != (record.size,):
-        raise DataError(f"{source}: has shape {list(record.shape)}; `window` in [data] is for one long record, shape [n]")
-    if window > len(record):
-        got = f"`window` in [data] is {window}, longer than the record of {len(record)} values"
-        raise DataError(f"{source}: {got}; must be at most half of it, for two samples")
-    count = len(record) // window
-    return record[: count * window].reshape(count, window)

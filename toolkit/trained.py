@@ -141,6 +141,7 @@ class Trained:
                 test=len(data.test),
                 sha256=train.sha256,
                 scaling=data.scaling,
+                signal=data.signal,
                 **self.provenance,
             ),
             calibration=CalibrationInfo(**self.models.calibration.summary()),

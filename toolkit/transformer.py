@@ -36,6 +36,8 @@ SEEDS = 2**31 - 1
 class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Dimensionality reduction by a tied autoencoder: X [n, n_features], real numbers, to codes, float32 [n, n_components].
 
+    Windows of a record, [n, t, channels], are flattened in C order as scikit-learn wants it: `X.reshape(len(X), -1)`; with the
+    default `per_feature` each time step of each channel has its own scale.
     `n_components`: units of the code, at most n_features. `hidden_layer_sizes`: units of the layers before it. `activation`: of
     those; the code is linear. `output_activation`: of the reconstruction; auto: sigmoid for uint8, else linear. `scaling`,
     `per_feature`: from X to scaled values, as in `load_data`; by default floats are standardized by column, uint8 is divided by
@@ -136,6 +138,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
         from .stages import quantize
 
+        _require_flat(X)
         X = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
         if isinstance(self.n_components, Integral) and self.n_components > X.shape[1]:
             raise RecipeError(f"n_components: got {self.n_components}, must be at most n_features = {X.shape[1]}")
@@ -247,6 +250,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _validated(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        _require_flat(X)
         return np.asarray(validate_data(self, X, dtype="numeric", reset=False, ensure_all_finite=False))
 
     def _parts(self, X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -261,3 +265,11 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """uint8 as floats where the training data were floats."""
         dtype = self.codec_.spec.dtype
         return X.astype(dtype) if X.dtype == np.uint8 and dtype != "uint8" else X
+
+
+def _require_flat(X: Any) -> None:
+    """Raise ValueError for windows and images that are not flattened."""
+    shape = getattr(X, "shape", ())
+    if len(shape) > 2:
+        right = f"[{shape[0]}, {int(np.prod(shape[1:]))}]: X.reshape(len(X), -1), time steps first, channels within them"
+        raise ValueError(f"X: got shape {list(shape)}, must be {right}")

@@ -148,7 +148,7 @@ BAD_SOURCES = [
     (
         content("x.csv.gz", b""),
         DataError,
-        "x.csv.gz: unknown kind; must be .npy, .npz, .csv, .idx, .idx.gz or a folder",
+        "x.csv.gz: unknown kind; must be .npy, .npz, .csv, .wav, .idx, .idx.gz or a folder",
     ),
     (content("x.npy", b""), FormatError, "x.npy: is not a .npy file"),
     (content("x.npy", b"PK\x03\x04 something else"), FormatError, "x.npy: is not a .npy file"),
@@ -170,7 +170,11 @@ BAD_SOURCES = [
     (content("x.npz", b"\0" * 50), FormatError, "x.npz: is damaged or not a .npz file .*not a zip file"),
     (objects_npz, DataError, "x.npz: must hold arrays of numbers only"),
     (npz(a=PIXELS, b=PIXELS), DataError, "x.npz: holds the arrays a, b; must be one array, or x"),
-    (npz(x=PIXELS, labels=LABELS, ids=LABELS), DataError, "x.npz: holds ids beside x; must be of x, labels, label, y, or left"),
+    (
+        npz(x=PIXELS, labels=LABELS, ids=LABELS),
+        DataError,
+        "x.npz: holds ids beside x; must be of x, labels, label, y, groups, or left",
+    ),
     (npz(x=PIXELS, x_test=PIXELS), DataError, "x.npz: holds x_test beside x; must be of"),
     (npz(x_train=PIXELS, ids=LABELS), DataError, "x.npz: holds ids beside x_train; must be of x_train, x_test, labels_train"),
     (npz(X=PIXELS, x=PIXELS), DataError, "x.npz: holds X, x; must be of different names in lower case"),
@@ -215,7 +219,7 @@ BAD_SOURCES = [
     (content("x.idx.gz", idx(PIXELS)), FormatError, "x.idx.gz: is damaged or truncated"),
     (content("x.idx.gz", gzip.compress(idx(PIXELS))[:-9]), FormatError, "x.idx.gz: is damaged or truncated"),
     (content("x.idx.gz", gzip.compress(idx(PIXELS)[:-9])), FormatError, "x.idx.gz: holds 231 bytes of data, must be 240"),
-    (content("x.parquet", b"PAR1"), DataError, "x.parquet: unknown kind; must be .npy, .npz, .csv, .idx"),
+    (content("x.parquet", b"PAR1"), DataError, "x.parquet: unknown kind; must be .npy, .npz, .csv, .wav, .idx"),
     (lambda folder: folder / "nothing.npy", DataError, "nothing.npy: no such file or folder .* known data sets: fashion, ecg"),
     (lambda folder: folder, DataError, "holds no image"),
     (content("a.png", b"not a picture"), FormatError, "a.png: is not an image or is damaged"),
@@ -266,14 +270,18 @@ def test_byte_scaling_names_the_source_whose_values_are_no_bytes(tmp_path):
 
 def test_a_window_is_for_records_only(tmp_path):
     write_npy(tmp_path)
-    with pytest.raises(DataError, match=r"x\.npy: has shape \[20, 4, 3\]; `window` in \[data\] is for one long record"):
+    with pytest.raises(
+        DataError, match=r"x\.npy: has shape \[20, 4, 3\], windows of 4 time steps; `window` in \[data\] is 5; must be left out"
+    ):
         load_dataset(DataConfig("x.npy", window=5), "sigmoid", base=tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(600,), (600, 1)])
 def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
     np.save(tmp_path / "x.npy", np.arange(600.0).reshape(shape))
-    with pytest.raises(DataError, match=r"x\.npy: `window` in \[data\] is 601, longer than the record of 600 values; must be"):
+    with pytest.raises(
+        DataError, match=r"x\.npy: `window` in \[data\] is 601, longer than the record of 600 time steps; must be"
+    ):
         load_dataset(DataConfig("x.npy", window=601), "sigmoid", base=tmp_path)
 
 
@@ -282,7 +290,7 @@ def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
     [
         ({"window": 10, "stride": 4}, "data.stride: got 4, must be a divisor of the window of 10 values"),
         ({"window": 10, "stride": 20}, "data.stride: got 20, must be a divisor of the window of 10 values"),
-        ({"stride": 4}, "data.stride: got 4, must be 0 without window"),
+        ({"stride": 4}, "data.stride: got 4, must be 0 unless `window` cuts a record"),
         ({"window": 10, "stride": 5, "split": "random"}, "data.split: got 'random', must be tail or auto beside stride"),
         ({"window": 10, "stride": 5, "clean": "x.npy"}, "data.clean: got 'x.npy', must be left out beside stride"),
     ],

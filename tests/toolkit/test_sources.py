@@ -7,7 +7,6 @@ from msgspec import structs
 from PIL import Image
 from tiedae.arrays import MAPPED_FROM
 from tiedae.compress.config import DataConfig
-from tiedae.compress.errors import DataError
 from tiedae.compress.records import plain
 from tiedae.data_sets import DATA_SETS, VARIABLE
 from tiedae.readers import read
@@ -320,10 +319,15 @@ def test_a_record_may_be_a_column(tmp_path):
     assert "label: label, not trained on" in data_text(DataConfig("t.csv"), splits)
 
 
-def test_two_records_are_no_record(tmp_path):
+def test_two_columns_are_channels_of_a_record(tmp_path):
     table(tmp_path, "a,b", rows=40)
-    with pytest.raises(DataError, match=r"t\.csv: has shape \[40, 2\]; `window` in \[data\] is for one long record"):
-        load_dataset(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
+    splits = load_dataset(DataConfig("t.csv", window=5), "sigmoid", base=tmp_path)
+    assert (splits.train.shape, splits.kind, splits.columns, splits.signal.channel_names) == (
+        (5, 2),
+        "record",
+        None,
+        ("a", "b"),
+    )
 
 
 @pytest.mark.parametrize(

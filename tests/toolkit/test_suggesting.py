@@ -111,7 +111,7 @@ def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
         used |= {choice.key for choice in suggest(Wish.of("few.npz", task), base=tmp_path).choices}
     np.save(tmp_path / "many.npy", rng.standard_normal((1_600, 5)) * np.arange(1, 6))
     used |= {choice.key for choice in suggest(Wish.of("many.npy"), base=tmp_path).choices}
-    assert used - {"data.source", "data.window"} == set(CHOICES) | set(EARLY)
+    assert used - {"data.source", "data.window", "data.kind"} == set(CHOICES) | set(EARLY)
 
 
 def test_no_test_sample_is_looked_at(tmp_path: Path) -> None:
@@ -145,7 +145,8 @@ def test_a_power_of_two_is_at_or_below_a_value(value: float) -> None:
 
 @pytest.mark.parametrize(("values", "window"), [(400, 32), (15_000, 64), (108_000, 256), (10_000_000, 256)])
 def test_a_record_is_cut_into_windows(values: int, window: int) -> None:
-    assert window_of(values).value == window
+    assert window_of(values, values).value == window
+    assert window_of(values, 40).value == 32
 
 
 def test_more_that_is_kept_takes_more_units_and_a_lower_rate(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_more_that_is_kept_takes_more_units_and_a_lower_rate(tmp_path: Path) -> 
 
 def test_kinds_are_told_apart_by_their_values(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for kind, expected in {"images": "images", "table": "table", "signals": "signals", "record": "record"}.items():
+    for kind, expected in {"images": "images", "table": "table", "signals": "record", "record": "record"}.items():
         np.save(tmp_path / f"{kind}.npy", KINDS[kind](rng, 300))
         facts = suggest(Wish.of(f"{kind}.npy"), base=tmp_path).facts
         assert facts.kind == expected and facts.output == ("sigmoid" if kind == "images" else "linear")
@@ -376,7 +377,7 @@ def test_values_follow_from_the_facts(key: str, task: str, changes: dict, value:
 @pytest.mark.parametrize(
     ("task", "changes", "kept"),
     [
-        ("compression", {"kind": "signals"}, 0.97),
+        ("compression", {"kind": "record"}, 0.97),
         ("compression", {"kind": "record"}, 0.97),
         # 6 · 64 · (2 · 12 / 255)² / 12 = 0.2834, and 0.5 · 0.05 of 166 is 4.15
         ("compression", {"kind": "record", "reach": 12.0}, 0.932),

@@ -20,8 +20,6 @@ STDOUT = Path("-")
 """An output file of this name is standard output."""
 TRAINING = ("tensorflow", "tf_keras", "tensorflow_model_optimization")
 """What trains a model, or loads one."""
-SHOWN = 5
-"""How many warnings are listed."""
 
 
 class Command(Protocol):
@@ -230,15 +228,14 @@ def say_verdict(metrics: Metrics, console: Console) -> None:
 
 
 def say_checks(metrics: Metrics, console: Console) -> None:
-    """The quality of unscaled samples, a note for each of the worst columns that it warns of, and every check with -v."""
+    """The quality of unscaled samples, a note for each kind of warning, and every check with -v."""
     from tiedae.bundle.fidelity import meaning
+    from tiedae.bundle.results import warning_lines
 
     for check in metrics.checks:
         console.detail(f"{'ok' if check.ok else 'FAILED'}  {check.text}")
     measure = next((row.fidelity.measure for row in metrics.quality if row.fidelity), None)
     if measure is not None:
         console.say(f"quality: {measure} = {meaning(measure, metrics.samples)}")
-    for warning in metrics.warnings[:SHOWN]:
-        console.note(f"warning: column {warning.text}")
-    if len(metrics.warnings) > SHOWN:
-        console.note(f"warning: {len(metrics.warnings) - SHOWN} more columns, see `warnings` in metrics.json")
+    for line in warning_lines(metrics.warnings):
+        console.note(f"warning: {line}")

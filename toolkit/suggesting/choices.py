@@ -182,7 +182,7 @@ def kept_by_default(task: str, facts: Facts) -> float:
 
     Of signals not more than leaves an error beside which rounding to bytes is within `max_quality_loss`.
     """
-    if task != "compression" or facts.kind not in ("record", "signals"):
+    if task != "compression" or facts.kind != "record":
         return KEPT[task]
     lost = rounding_error(facts) / (PCA_GAIN * VerifyConfig().max_quality_loss * sum(facts.variances))
     return float(np.clip(round(1 - lost, 3), KEPT[task], SIGNALS_KEPT))
@@ -203,10 +203,10 @@ def rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def window_of(values: int) -> Chosen:
-    """The window of a record of this length."""
-    window = power_of_two(values / LEAST_WINDOWS, *WINDOWS)
-    return Chosen(window, f"{values // window:,} windows of {window} values: a record of {values:,} values has no samples yet")
+def window_of(steps: int, shortest: int) -> Chosen:
+    """The window of a record of so many time steps, of which the shortest file has `shortest`."""
+    window = min(power_of_two(steps / LEAST_WINDOWS, *WINDOWS), power_of_two(shortest, 1, WINDOWS[1]))
+    return Chosen(window, f"{steps // window:,} windows of {window} values: a record of {steps:,} values has no samples yet")
 
 
 def _stride(source: SourceSize, _: str) -> Chosen | None:
@@ -242,11 +242,6 @@ def _scaling(plan: RecipePlan) -> Chosen | None:
     if plan.facts.scaling == "auto":
         return None
     return Chosen(plan.facts.scaling, f"bytes of {plan.facts.low:g} to {plan.facts.high:g} would fill little of 0 to 1 by 255")
-
-
-def _per_feature(plan: RecipePlan) -> Chosen | None:
-    text = "neighbouring values are similar, as in a signal: one scale for all"
-    return Chosen(False, text) if plan.facts.kind == "signals" else None
 
 
 def _layers(plan: RecipePlan) -> Chosen:
@@ -360,7 +355,6 @@ def _neighbours(plan: RecipePlan) -> Chosen | None:
 
 CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "data.scaling": _scaling,
-    "data.per_feature": _per_feature,
     "model.layers": _layers,
     "model.output_activation": _output,
     "train.epochs": _epochs,

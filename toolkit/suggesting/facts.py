@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from tiedae.compress.data import Dataset, Samples, choose, fit_scaling, scales_per_feature
+from tiedae.compress.data import Dataset, Samples, choose
 from tiedae.compress.keys import Count, Positive
 from tiedae.compress.labels import label_text
 from tiedae.compress.records import Record
+from tiedae.compress.sample_spec import Kind
 from tiedae.compress.scaling import LARGEST_REACH, Scaling
 
 LOOKED_AT = 8_000
@@ -19,6 +20,8 @@ MOST_VALUES = 1 << 25
 SMOOTH = 0.5
 """Below this, neighbouring values are those of a signal: their mean squared difference over twice the variance, 1 for noise
 (von Neumann 1941)."""
+LIKE = 10
+"""Standard deviations of the time steps of a signal differ by this factor at most."""
 LEAST_SIGNAL = 16
 """Values of a sample that a signal has at least."""
 
@@ -27,9 +30,6 @@ NARROW = 128
 FILLED = 6.0
 """Pixels fill the range of a sigmoid where the range is at most this many of their standard deviations: most of its outputs
 occur then, and saturated values are black and white."""
-
-DataKind = Literal["images", "record", "signals", "table"]
-"""As `data.kind`; signals are tables of floats whose neighbours are similar, as windows that were cut before."""
 
 
 class Facts(Record, frozen=True):
@@ -45,7 +45,7 @@ class Facts(Record, frozen=True):
     values, descending, of `looked_at` samples.
     """
 
-    kind: DataKind
+    kind: Kind
     dtype: str
     shape: tuple[Positive, ...]
     samples: Positive
@@ -70,7 +70,7 @@ class Facts(Record, frozen=True):
 
     def scaling_of(self, splits: Dataset) -> Scaling:
         """The scaling of the data set that the facts are about."""
-        return fitted_scaling(splits, self.scaling, self.per_feature, self.output)
+        return splits.fitted(self.scaling, self.per_feature, self.output)
 
     @property
     def inputs(self) -> int:
@@ -92,7 +92,7 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     train, wanted = splits.train, splits.train.wanted
     x = subsample(splits)
     low, high = wanted.extent
-    kind = kind_of_values(x, splits)
+    kind = splits.kind
     if kind == "table":
         tail = tail_of(x, low, high)
     else:
@@ -104,8 +104,8 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     filled = kind == "images" and reached <= FILLED * deviation
     output = stated.get("model.output_activation", "sigmoid" if filled else "linear")
     rule = stated.get("data.scaling", "minmax" if narrow else "auto")
-    per_feature = stated.get("data.per_feature", False if kind == "signals" else "auto")
-    scaling = fitted_scaling(splits, rule, per_feature, output)
+    per_feature = stated.get("data.per_feature", "auto")
+    scaling = splits.fitted(rule, per_feature, output)
     scaled = scaling.apply(x)
     held_out = 0 if splits.validation is None else len(splits.validation)
     return Facts(
@@ -134,13 +134,6 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     )
 
 
-def fitted_scaling(splits: Dataset, rule: Any, per_feature: Any, output: str) -> Scaling:
-    """The scaling that a run fits by these keys of its recipe."""
-    each = scales_per_feature(per_feature, splits.kind)
-    source = splits.config.source
-    return fit_scaling(rule, splits.train.wanted, per_feature=each, output_activation=output, source=source)
-
-
 def subsample(splits: Dataset) -> np.ndarray:
     """Training samples that share no value, in the data's unit of measure, [n, inputs], drawn by the seed of the split."""
     train = splits.train.disjoint
@@ -148,12 +141,13 @@ def subsample(splits: Dataset) -> np.ndarray:
     return train.wanted.take(choose(train, count, splits.config.seed))
 
 
-def kind_of_values(x: np.ndarray, splits: Dataset) -> DataKind:
-    """The kind of a data set with samples x [n, inputs]: its own, or signals."""
-    is_table = splits.kind == "table"
-    if not is_table or splits.columns is not None or splits.inputs < LEAST_SIGNAL:
-        return splits.kind
-    return "signals" if roughness(x) < SMOOTH else "table"
+def looks_like_signal(splits: Dataset) -> bool:
+    """Whether the columns of a table without names seem to be time steps: neighbours are similar, and all vary as much."""
+    if splits.kind != "table" or splits.config.kind == "table" or splits.columns is not None or splits.inputs < LEAST_SIGNAL:
+        return False
+    x = subsample(splits)
+    deviations = x.std(axis=0, dtype=np.float64)
+    return roughness(x) < SMOOTH and deviations.min() * LIKE >= deviations.max()
 
 
 def roughness(x: np.ndarray) -> float:

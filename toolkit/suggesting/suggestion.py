@@ -25,9 +25,9 @@ from tiedae.tasks.neighbourhoods import Pca
 
 from ..data_sets import DATA_SETS
 from ..recipe import check_inputs, parse_recipe, slug, toml_value
-from ..sources import load_dataset, source_shape
+from ..sources import load_dataset, source_size
 from .choices import CHOICES, EARLY, KEPT, WINDOWS, Chosen, RecipePlan, SourceSize, default_normal, kept_by_default, window_of
-from .facts import Facts, measure
+from .facts import Facts, looks_like_signal, measure
 
 WIDTH = 118
 """Characters of a comment line at most."""
@@ -103,6 +103,12 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     config, chosen = _data(wish, base)
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
+    if "data.kind" not in wish.stated and looks_like_signal(splits):
+        chosen["data.kind"] = Chosen(
+            "record", "neighbouring values are similar, as time steps of a signal are: one scale for all"
+        )
+        config = replace(config, kind="record")
+        splits = load_dataset(config, "linear", base=base, normal=normal)
     _require_enough(splits)
     facts = measure(splits, wish.stated)
     plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts), facts)
@@ -146,15 +152,14 @@ def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
     """The keys of `[data]` that decide which samples are trained on, and why."""
     with within("data."):
         config = checked(DataConfig, {"source": wish.source, **wish.table("data")})
-    shape, window, own_test = source_shape(config, base=base)
+    rows, shortest, window, own_test = source_size(config, base=base)
     chosen: dict[str, Chosen] = {}
-    values = int(np.prod(shape, dtype=np.int64))
-    if values and shape[:1] == (values,) and not (config.window or window):
-        _require_windows(wish.source, values)
-        chosen["data.window"] = window_of(values)
+    if shortest and not (config.window or window):
+        _require_windows(wish.source, rows)
+        chosen["data.window"] = window_of(rows, shortest)
         config = replace(config, window=chosen["data.window"].value)
-    window = config.window or window
-    source = SourceSize(values // window if window else shape[0], window, own_test)
+    window = (config.window or window) if shortest else 0
+    source = SourceSize(rows // window if window else rows, window, own_test)
     chosen |= {key: choice for key, choose_value in EARLY.items() if (choice := choose_value(source, wish.task)) is not None}
     chosen = {key: choice for key, choice in chosen.items() if key not in wish.stated}
     made = {key.removeprefix("data."): choice.value for key, choice in chosen.items()}

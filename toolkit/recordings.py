@@ -1,0 +1,161 @@
+"""Records, values in time of one or more channels: folders of their files, and the windows that they are cut into."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from msgspec.structs import replace as replace_record
+from tiedae.compress.config import DataConfig
+from tiedae.compress.errors import DataError, listed
+
+from .arrays import Arrays, Stretch
+
+FILE = "file"
+"""`groups` of a folder: each file is one."""
+RATES_DIFFER = 5e-3
+"""Rates that differ by a larger fraction are not the same; those from times that are rounded do by less."""
+
+
+def read_folder(
+    folder: Path, config: DataConfig, suffixes: Sequence[str], read: Callable[[Path, DataConfig], Arrays]
+) -> Arrays:
+    """The record's files of a folder and its subfolders in order of their paths, one behind the other, each a stretch.
+
+    With several subfolders, the label of a file is the path of its subfolder. `groups` "file": the path of each file.
+    Raises DataError, naming both files, where dtype, channels or rates differ.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    if not paths:
+        raise DataError(f"{folder}: holds no file of a record ({', '.join(suffixes)})")
+    inner = replace_record(config, groups="" if config.groups == FILE else config.groups)
+    parts = [read(path, inner) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        _require_like(path, part, paths[0], parts[0])
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    rows = [len(part.values) for part in parts]
+    folders = [path.parent.relative_to(folder).as_posix() for path in paths]
+    groups = names if config.groups == FILE else None
+    return replace(
+        parts[0],
+        values=np.concatenate([part.values for part in parts]),
+        labels=np.repeat(folders, rows) if len(set(folders)) > 1 else _joined([part.labels for part in parts]),
+        groups=_joined([part.groups for part in parts]) if groups is None else np.repeat(groups, rows),
+        stretches=tuple(Stretch(name, count) for name, count in zip(names, rows, strict=True)),
+    )
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    arrays = [part for part in parts if part is not None]
+    return np.concatenate(arrays) if len(arrays) == len(parts) else None
+
+
+def _require_like(path: Path, part: Arrays, first: Path, like: Arrays) -> None:
+    """Raise DataError unless a file has the channels, the rate and the dtype of the first one."""
+    if part.test_values is not None:
+        raise DataError(f"{path}: has a test set of its own, must be one record in a folder of them")
+    if part.values.ndim != like.values.ndim or part.values.shape[1:] != like.values.shape[1:]:
+        got, right = (_shape_text(each.values) for each in (part, like))
+        raise DataError(f"{path}: has {got}, but {first} has {right}; must be the same in all files")
+    if part.columns != like.columns:
+        got, right = (listed(each.columns or ("none",)) for each in (part, like))
+        raise DataError(f"{path}: has the channels {got}, but {first} has {right}; must be the same, or stated as `columns`")
+    if abs(part.rate - like.rate) > RATES_DIFFER * like.rate:
+        raise DataError(f"{path}: has a rate of {part.rate:g} Hz, but {first} has {like.rate:g}; must be the same in all files")
+    if part.values.dtype != like.values.dtype:
+        raise DataError(f"{path}: is {part.values.dtype}, but {first} is {like.values.dtype}; must be the same in all files")
+
+
+def _shape_text(values: np.ndarray) -> str:
+    if values.ndim == 3:
+        return f"windows of {values.shape[1]} time steps and {values.shape[2]} channels"
+    return f"{values.shape[1] if values.ndim == 2 else 1} channels"
+
+
+def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
+    """Windows [N, t] or [N, t, channels] of a record [n] or [n, channels], and whether they were cut here.
+
+    No window holds values of two files or two groups; what is left of a stretch stays out. Windows that are cut already stay.
+    Raises DataError, naming the source or its file, for a record shorter than a window.
+    """
+    values = arrays.values
+    if not is_long(arrays, window):
+        if values.shape[1] != (window or values.shape[1]):
+            right = f"`window` in [data] is {window}; must be left out, or of one long record, shape [n] or [n, channels]"
+            raise DataError(f"{source}: has shape {list(values.shape)}, windows of {values.shape[1]} time steps; {right}")
+        whole = arrays.stretches or (Stretch("", len(values)),)
+        return replace(arrays, values=values[..., 0] if values.shape[2:] == (1,) else values, stretches=whole), False
+    if values.ndim > 2 or values.ndim < 1 or (values.ndim == 2 and values.shape[1] > len(values)):
+        right = "`window` in [data] is for a long record, shape [n] or [n, channels]"
+        raise DataError(f"{source}: has shape {list(values.shape)}; {right}")
+    if not window:
+        raise DataError(f"{source}: is a record of {len(values):,} time steps; `window` in [data] cuts it into samples")
+    stretches, starts, at = [], [], 0
+    for file in arrays.stretches or (Stretch("", len(values)),):
+        part = slice(at, at + file.rows)
+        for begin, end in _runs(None if arrays.groups is None else arrays.groups[part], file.rows):
+            _require_longer(end - begin, window, source, file.file, begin if arrays.groups is not None else 0)
+            stretches.append(Stretch(file.file, (end - begin) // window, begin))
+            starts.append(at + begin)
+        at += file.rows
+    rows = [each.rows for each in stretches]
+    first = np.repeat(starts, rows)
+    shape = (window, *values.shape[1:]) if values.shape[1:] != (1,) else (window,)
+    parts = [values[start : start + count * window].reshape(count, *shape) for start, count in zip(starts, rows, strict=True)]
+    return replace(
+        arrays,
+        values=parts[0] if len(parts) == 1 else np.concatenate(parts),
+        labels=None if arrays.labels is None or not _constant(arrays) else arrays.labels[first],
+        groups=None if arrays.groups is None else arrays.groups[first],
+        stretches=tuple(stretches),
+    ), True
+
+
+def is_long(arrays: Arrays, window: int) -> bool:
+    """Whether the rows of a record are time steps, not windows: with one axis, channels by name, a rate, or another length."""
+    values, timed = arrays.values, bool(arrays.columns or arrays.rate)
+    return values.ndim == 1 or (values.ndim == 2 and (timed or values.shape[1] != (window or values.shape[1])))
+
+
+def _constant(arrays: Arrays) -> bool:
+    """Whether each stretch has one label, as that of a file is."""
+    assert arrays.labels is not None
+    bounds = np.cumsum([0, *(each.rows for each in arrays.stretches)])
+    return all(len(np.unique(arrays.labels[start:stop])) == 1 for start, stop in itertools.pairwise(bounds)) and len(bounds) > 1
+
+
+def _runs(groups: np.ndarray | None, rows: int) -> list[tuple[int, int]]:
+    """(first, stop) of each run of rows of one group."""
+    changes = [] if groups is None else (np.flatnonzero(groups[1:] != groups[:-1]) + 1).tolist()
+    return list(itertools.pairwise([0, *changes, rows]))
+
+
+def _require_longer(steps: int, window: int, source: str, file: str, first: int) -> None:
+    if steps < window:
+        what = f"{source}, {file}" if file else source
+        where = f", from time step {first} on" if first else ""
+        got = f"`window` in [data] is {window}, longer than the record of {steps} time steps{where}"
+        raise DataError(f"{what}: {got}; must be at most that of the shortest, and two samples in all")
+
+
+def place_in(arrays: Arrays, sample: int, value: int) -> str:
+    """Where a value of a window stands: the file, the time step in it, and the channel."""
+    channels = int(np.prod(arrays.values.shape[2:]))
+    stretch, first = _stretch_of(arrays.stretches, sample)
+    file = f"{stretch.file}, " if stretch.file else ""
+    step = stretch.first + (sample - first) * arrays.values.shape[1] + value // channels
+    names = arrays.columns or ()
+    channel = f", channel {names[value % channels] if names else value % channels}" if channels > 1 or names else ""
+    return f"{file}time step {step}{channel}"
+
+
+def _stretch_of(stretches: Sequence[Stretch], sample: int) -> tuple[Stretch, int]:
+    first = 0
+    for stretch in stretches:
+        if sample < first + stretch.rows:
+            return stretch, first
+        first += stretch.rows
+    raise IndexError(sample)
