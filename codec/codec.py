@@ -222,8 +222,8 @@ class Codec:
     ) -> Stream[Any]:
         """Time steps of a record, as they come, to a result of each window, equal to that of whole arrays; see `Stream`.
 
-        `hop`: steps from a window to the next; without it, `[data] stride` of the bundle's recipe, else a window. A `frame` holds
-        one window, as `max_error` or `lossless` say; `decoder` with `samples_per_frame=1` and `frame_only` gives it back.
+        `hop`: steps from a window to the next; without it, `[data] stride` of the bundle's recipe, else a window. A `frame`
+        holds one window, as `max_error` or `lossless` say; `decoder` with `samples_per_frame=1` and `frame_only` gives it back.
 
         Raises InputError for samples that are no windows, a hop of 0 or above the window, an unknown result, and one that the
         bundle cannot give.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from .samples import DataUnit
 
-_TYPE = """/* Time steps of a window, and values of a step: a sample is data[TAE_STREAM_STEPS][TAE_STREAM_CHANNELS]. */
+_TYPE = """/* Time steps of a window, and values of a step. */
 #define TAE_STREAM_STEPS {steps}
 #define TAE_STREAM_CHANNELS {channels}
 
 /*
- * Time steps, in pieces of any size, to windows: one of the first TAE_STREAM_STEPS steps, and each next one `hop` steps later.
- * Only `window` is to be read: a sample, after a push that returned TAE_OK and until the next one.
+ * Time steps, in pieces of any size, to windows, one each `hop` steps. Only `window` is to be read: a sample,
+ * [TAE_STREAM_STEPS][TAE_STREAM_CHANNELS], after a push that returned TAE_OK and until the next one.
  */
 typedef struct tae_stream {{
   size_t hop;
@@ -34,7 +34,8 @@ _INIT_BODY = """{
 _PUSH = "int tae_stream_push(tae_stream *stream, const {value} *steps, size_t count, size_t *used)"
 _PUSH_NOTE = """/*
  * Take steps, [count][TAE_STREAM_CHANNELS], up to the end of a window. `*used`: how many were taken.
- * TAE_OK: stream->window is full. Encode or score it, or, where no windows overlap, write it as a frame; then push the rest.
+ * TAE_OK: stream->window is full. Encode or score it, or write it as a frame of one sample where `hop` is the window;
+ * then push the rest.
  * TAE_END: all steps were taken, and no window is full.
  * TAE_ARGUMENT: a null pointer{or_other}. The stream is then as before.
  */

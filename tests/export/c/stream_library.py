@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.export.c.rounding import FORMS
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
+from tiedae.program.scoring import Detector
 
 from .compiled import STRICT, compiler, pointer, write
-from .models import Case, Made
+from .models import Case
 
 OK, ARGUMENT = 0, 2
 RECORDS = (
@@ -155,8 +157,8 @@ def windows_of(steps: np.ndarray, window: int, hop: int) -> np.ndarray:
     return np.stack([steps[start : start + window] for start in starts]) if starts else np.empty((0, window, *steps.shape[1:]))
 
 
-def stream_source(made: Made) -> CSource:
+def stream_source(model: FileModel, detector: Detector) -> CSource:
     """The C file of a model, with lossy .tae files alone."""
-    backend = made.model.program
+    backend = model.program
     unit = DataUnit(backend.spec, backend.maps, backend.io)
-    return to_c(made.program, unit=unit, detector=made.detector, codec=made.codec, promises=["lossy"])
+    return to_c(backend.program, unit=unit, detector=detector, codec=model.coding, promises=["lossy"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +18,13 @@ from tiedae.compress.sample_spec import SampleSpec
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
 
+from .compiled import STRICT, compiler
 from .models import Made, samples_of
 from .stream_library import ARGUMENT, OK, RECORDS, CStream, StreamResults, cut, stream_source, windows_of
 
 NAMES = [case.name for case in RECORDS]
 STEPS = 100
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,7 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Made, C
     for case in RECORDS:
         made = case.made()
         units = made.program.tensors["code"].size
-        source = stream_source(made)
+        source = stream_source(made.model, made.detector)
         found[case.name] = made, CStream(source, made.model.spec, units, tmp_path_factory.mktemp(case.name))
     return found
 
@@ -119,3 +124,11 @@ def test_only_a_file_that_encodes_a_record_has_streams(streams: dict[str, tuple[
 @pytest.mark.parametrize("name", NAMES)
 def test_a_null_pointer_is_a_status(streams: dict[str, tuple[Made, CStream]], name: str) -> None:
     assert streams[name][1].nulls() == 4
+
+
+def test_the_program_of_the_documentation_compiles(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "c.md").read_text(encoding="utf-8"), re.DOTALL)
+    prototype = "int on_steps(const heartbeat_value *steps, size_t count, void (*send)(const uint8_t *code));\n"
+    (tmp_path / "own.c").write_text(text.replace("/* Any", f"{prototype}/* Any"), encoding="utf-8")
+    command = [compiler(), *STRICT, "-I", ROOT / "examples" / "c" / "src", "-c", tmp_path / "own.c", "-o", tmp_path / "own.o"]
+    subprocess.run(command, check=True, timeout=60)
