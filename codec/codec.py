@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from msgspec import structs
@@ -29,6 +29,7 @@ from .container import SAMPLES_PER_FRAME, Data, promise
 from .detector import integer_errors
 from .frames import FileModel
 from .streams import Reader, StreamDecoder, StreamEncoder, last_whole, require_frames
+from .windows import Result, Stream
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -59,7 +60,7 @@ class Codec:
     def encode(self, x: Any) -> np.ndarray:
         """Samples → codes, uint8 [n, *shape of `code`], or one for one sample; float32 where the model is float."""
         flat, single = self.spec.flatten(x)
-        codes = self.code.shaped(self._map(flat, self.backend.encode, (self.code.size,), self.code.dtype))
+        codes = self._codes(flat)
         return codes[0] if single else codes
 
     def decode(self, codes: Any) -> np.ndarray:
@@ -75,9 +76,8 @@ class Codec:
     def reconstruct(self, x: Any) -> np.ndarray:
         """Samples → the samples that their codes decode to, in the data's shape, unit and dtype."""
         flat, single = self.spec.flatten(x)
-        reconstruct, samples = self.backend.reconstruct, self.backend.samples
-        y = self._map(flat, lambda part: samples(reconstruct(part)[1]), (self.spec.inputs,), self.spec.dtype)
-        return self.spec.shaped(y, single)
+        y = self._reconstructions(flat)
+        return y[0] if single else y
 
     @property
     def detector(self) -> Detector | None:
@@ -99,7 +99,7 @@ class Codec:
             raise InputError(f"axis: got {axis!r}, must be 1 (per sample), 0 (per feature) or None (all values)")
         flat, single = self.spec.flatten(x)
         if axis == 1:
-            scores = self._map(flat, self._scores, (), "float64", finite=self.detector is None)
+            scores = self._scores(flat)
             return float(scores[0]) if single else scores
         total, count = np.zeros(self.spec.inputs), 0
         for _, part in self._batches(flat, finite=self.detector is None):
@@ -127,16 +127,9 @@ class Codec:
 
         Raises InputError for a bundle without a detector.
         """
-        detector = self.require_detector("is_anomaly")
         flat, single = self.spec.flatten(x)
-        limit = getattr(detector.thresholds, self.backend.layout)
-
-        def flags(part: np.ndarray) -> np.ndarray:
-            errors, missing = integer_errors(detector.scoring, self.backend, part)
-            return (detector.scoring.totals(errors) > limit) | missing
-
-        found = self._map(flat, flags, (), "bool", finite=False)
-        return bool(found[0]) if single else found
+        flags = self._flags(flat)
+        return bool(flags[0]) if single else flags
 
     @property
     def threshold(self) -> float | None:
@@ -224,6 +217,32 @@ class Codec:
             after=whole,
         )
 
+    def stream(
+        self, result: Result = "code", *, hop: int | None = None, max_error: float | None = None, lossless: bool = False
+    ) -> Stream[Any]:
+        """Time steps of a record, as they come, to a result of each window, equal to that of whole arrays; see `Stream`.
+
+        `hop`: steps from a window to the next; without it, `[data] stride` of the bundle's recipe, else a window. A `frame`
+        holds one window, as `max_error` or `lossless` say; `decoder` with `samples_per_frame=1` and `frame_only` gives it back.
+
+        Raises InputError for samples that are no windows, a hop of 0 or above the window, an unknown result, and one that the
+        bundle cannot give.
+        """
+        if result not in get_args(Result):
+            raise InputError(f"stream: got {result!r}, must be one of {', '.join(get_args(Result))}")
+        if result != "frame" and (max_error is not None or lossless):
+            raise InputError(f"stream: max_error and lossless are of frames, got a stream of {result}")
+        if result == "anomaly":
+            self.require_detector("stream")
+        results: Callable[[Any], Any]
+        if result == "frame":
+            results = self.encoder(samples_per_frame=1, max_error=max_error, lossless=lossless, frame_only=True).push
+        else:
+            of_samples = {"code": self._codes, "reconstruction": self._reconstructions, "score": self._scores}
+            results = of_samples.get(result, self._flags)
+        stride = 0 if self.bundle is None else self.bundle.manifest.recipe.data.stride
+        return Stream(self.spec, (stride or self.spec.shape[0]) if hop is None else hop, results)
+
     @cached_property
     def file_model(self) -> FileModel:
         """The program and the tables that .tae files rest on; InputError for a model archive, and a bundle without tables."""
@@ -231,19 +250,45 @@ class Codec:
             raise InputError(f"{self.name}: a model archive has no frequency tables; .tae files need a bundle")
         return FileModel.of(self.bundle, self.backend if isinstance(self.backend, ProgramBackend) else None)
 
+    def _codes(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, inputs] → codes [n, *shape]."""
+        return self.code.shaped(self._map(x, self.backend.encode, (self.code.size,), self.code.dtype))
+
+    def _reconstructions(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, inputs] → samples [n, *shape]."""
+        reconstruct, samples = self.backend.reconstruct, self.backend.samples
+        y = self._map(x, lambda part: samples(reconstruct(part)[1]), (self.spec.inputs,), self.spec.dtype)
+        return self.spec.shaped(y, False)
+
+    def _scores(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, inputs] → scores [n]."""
+
+        def scores(part: np.ndarray) -> np.ndarray:
+            if self.detector is None:
+                return self._errors(part).mean(axis=1)
+            scoring = self.detector.scoring
+            errors, missing = integer_errors(scoring, self.backend, part)
+            return np.where(missing, np.nan, scoring.totals(errors) * scoring.factor)
+
+        return self._map(x, scores, (), "float64", finite=self.detector is None)
+
+    def _flags(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, inputs] → whether each is an anomaly, bool [n]."""
+        detector = self.require_detector("is_anomaly")
+        limit = getattr(detector.thresholds, self.backend.layout)
+
+        def flags(part: np.ndarray) -> np.ndarray:
+            errors, missing = integer_errors(detector.scoring, self.backend, part)
+            return (detector.scoring.totals(errors) > limit) | missing
+
+        return self._map(x, flags, (), "bool", finite=False)
+
     def _errors(self, x: np.ndarray) -> np.ndarray:
         if self.detector is None:
             return squared_errors(self.spec.scaling, x, self.backend.scaled_values(self.backend.reconstruct(x)[1]))
         scoring = self.detector.scoring
         errors, missing = integer_errors(scoring, self.backend, x)
         return np.where(missing[:, None], np.nan, scoring.terms(errors) * scoring.value_factor)
-
-    def _scores(self, x: np.ndarray) -> np.ndarray:
-        if self.detector is None:
-            return self._errors(x).mean(axis=1)
-        scoring = self.detector.scoring
-        errors, missing = integer_errors(scoring, self.backend, x)
-        return np.where(missing, np.nan, scoring.totals(errors) * scoring.factor)
 
     def _map(
         self,

@@ -139,7 +139,8 @@ class StreamEncoder:
             payloads = encode_frames(self._model, self.header, parts, codes)
             for part, payload in zip(parts, payloads, strict=True):
                 chunks.append(pack_frame(self.header, payload.mode, len(part), payload.data))
-                self._entries.append((len(part), len(chunks[-1])))
+                if not self._frame_only:
+                    self._entries.append((len(part), len(chunks[-1])))
         return chunks
 
     def _encoded(self, x: np.ndarray) -> np.ndarray:

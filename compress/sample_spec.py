@@ -79,9 +79,9 @@ class SampleSpec(Record, frozen=True):
 
     def require_finite(self, x: np.ndarray, first: int = 0) -> None:
         """Raise DataError, with the index, where a value is not finite in float32; `first` is the index of the first sample."""
-        if x.dtype.kind != "f" or _is_finite(x):
+        if x.dtype.kind != "f" or is_finite(x):
             return
-        row, column = np.argwhere(~_in_float32(x))[0].tolist()
+        row, column = np.argwhere(~in_float32(x))[0].tolist()
         name = f"column {self.columns[column]}" if self.columns else place_of(column, self.channels, self.signal.channel_names)
         raise DataError(f"samples: {name} of sample {first + row} is {x[row, column]}, must be finite in float32")
 
@@ -131,13 +131,13 @@ def place_of(value: int, channels: int = 1, names: Sequence[str] = ()) -> str:
     return f"time step {step}, channel {names[channel] if names else channel}"
 
 
-def _is_finite(x: np.ndarray) -> bool:
+def is_finite(x: np.ndarray) -> bool:
     """A dot product with itself is finite only where every value is, and takes one pass; a large value is looked at again."""
     flat = x.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
-        return (x.itemsize <= 4 and math.isfinite(np.dot(flat, flat))) or bool(_in_float32(x).all())
+        return (x.itemsize <= 4 and math.isfinite(np.dot(flat, flat))) or bool(in_float32(x).all())
 
 
-def _in_float32(x: np.ndarray) -> np.ndarray:
+def in_float32(x: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         return np.isfinite(x.astype(np.float32))

@@ -12,6 +12,7 @@ from tiedae.program.scoring import Detector
 from .codec_source import DIRECTIONS, Direction
 from .memory import PlacedStep, aligned
 from .samples import FLOOR, DataUnit, conversion_text, score_text
+from .streams import stream_definitions
 from .text import indented
 
 
@@ -58,6 +59,11 @@ class Network:
         return self.detector is not None and self.encodes and self.decodes
 
     @property
+    def streamed(self) -> DataUnit | None:
+        """The data's unit of measure, where they are windows of a record and the file encodes them."""
+        return self.unit if self.encodes and self.unit is not None and self.unit.spec.kind == "record" else None
+
+    @property
     def maps(self) -> IntegerMaps | None:
         return None if self.unit is None else self.unit.maps
 
@@ -101,6 +107,8 @@ def network_text(network: Network) -> str:
         parts.append(score_text(detector, unit))
         if unit is not None and detector.scoring.multiplier:
             parts.append(_SCORE.replace("SAMPLE", str(network.sample)).replace("CODE", str(network.code)))
+    if network.streamed is not None and network.streamed.integers:
+        parts.append(stream_definitions())
     return "\n".join(parts)
 
 

@@ -12,6 +12,7 @@ from tiedae.compress.scaling import Scaling
 from tiedae.program.scoring import FRACTION_BITS
 
 from .entries import Network
+from .streams import float_stream_text
 from .text import comment, identifier, indented
 
 LARGEST_UNITS = 40
@@ -28,6 +29,8 @@ def float_text(network: Network) -> str:
         parts.append(_dequantize(network, kind))
     if network.scores:
         parts.append(_score(network, kind))
+    if network.streamed is not None and not network.streamed.integers:
+        parts.append(float_stream_text(network.streamed, kind))
     return "\n".join([*parts, "#endif\n"])
 
 

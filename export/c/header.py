@@ -8,6 +8,7 @@ from tiedae.program.program import Tensor
 from .builder import CBuilder
 from .entries import Network
 from .rounding import FORMS
+from .streams import stream_declarations
 from .text import quoted
 
 _STATUS = """/* What every function returns. */
@@ -110,6 +111,8 @@ def _declarations(network: Network) -> str:
             parts.append(f"/* the same of data[{inputs}], which are the integers of x and y */\n#define {function} {plain}")
     if network.scores and network.detector is not None:
         parts += _score_declarations(network, network.detector.scoring.factor)
+    if network.streamed is not None and network.streamed.integers:
+        parts.append(stream_declarations(network.streamed))
     return "\n\n".join(parts) + "\n"
 
 

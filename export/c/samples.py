@@ -30,9 +30,13 @@ class DataUnit:
     io: FileIO = SCALED_IO
 
     @property
+    def integers(self) -> bool:
+        return self.spec.dtype in INTEGERS
+
+    @property
     def value(self) -> str:
         """The C type of a value: that of the data's integers, or of the program's `y` for floats."""
-        return f"{self.spec.dtype if self.spec.dtype in INTEGERS else 'uint8'}_t"
+        return f"{self.spec.dtype if self.integers else 'uint8'}_t"
 
 
 def conversion_text(unit: DataUnit, maps: IntegerMaps, *, encodes: bool, decodes: bool) -> str:

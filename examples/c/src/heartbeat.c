@@ -717,6 +717,30 @@ int heartbeat_decode_data(heartbeat_arena *arena, const uint8_t *code, heartbeat
   return status;
 }
 
+int heartbeat_stream_init(heartbeat_stream *stream, size_t hop)
+{
+  if (stream == NULL || hop == 0 || hop > HEARTBEAT_STREAM_STEPS) return HEARTBEAT_ARGUMENT;
+  stream->hop = hop;
+  stream->filled = 0;
+  return HEARTBEAT_OK;
+}
+
+int heartbeat_stream_push(heartbeat_stream *stream, const heartbeat_value *steps, size_t count, size_t *used)
+{
+  size_t i, kept, taken;
+  if (stream == NULL || steps == NULL || used == NULL) return HEARTBEAT_ARGUMENT;
+  kept = stream->filled < HEARTBEAT_STREAM_STEPS ? stream->filled : HEARTBEAT_STREAM_STEPS - stream->hop;
+  taken = count < HEARTBEAT_STREAM_STEPS - kept ? count : HEARTBEAT_STREAM_STEPS - kept;
+  if (stream->filled == HEARTBEAT_STREAM_STEPS) {
+    const heartbeat_value *next = stream->window + stream->hop * HEARTBEAT_STREAM_CHANNELS;
+    for (i = 0; i < kept * HEARTBEAT_STREAM_CHANNELS; i++) stream->window[i] = next[i];
+  }
+  for (i = 0; i < taken * HEARTBEAT_STREAM_CHANNELS; i++) stream->window[kept * HEARTBEAT_STREAM_CHANNELS + i] = steps[i];
+  stream->filled = kept + taken;
+  *used = taken;
+  return stream->filled == HEARTBEAT_STREAM_STEPS ? HEARTBEAT_OK : HEARTBEAT_END;
+}
+
 static const uint8_t heartbeat_identity[8] = {
 53,179,203,145,81,152,50,200
 };

@@ -58,6 +58,32 @@ int heartbeat_encode_data(heartbeat_arena *arena, const heartbeat_value *data, u
 
 /* the same of data[HEARTBEAT_INPUTS] */
 int heartbeat_decode_data(heartbeat_arena *arena, const uint8_t *code, heartbeat_value *data);
+
+/* Time steps of a window, and values of a step. */
+#define HEARTBEAT_STREAM_STEPS 64
+#define HEARTBEAT_STREAM_CHANNELS 1
+
+/*
+ * Time steps, in pieces of any size, to windows, one each `hop` steps. Only `window` is to be read: a sample,
+ * [HEARTBEAT_STREAM_STEPS][HEARTBEAT_STREAM_CHANNELS], after a push that returned HEARTBEAT_OK and until the next one.
+ */
+typedef struct heartbeat_stream {
+  size_t hop;
+  size_t filled; /* steps of `window` */
+  heartbeat_value window[HEARTBEAT_INPUTS];
+} heartbeat_stream;
+
+/* Begin a stream. HEARTBEAT_ARGUMENT: a null pointer, or a hop that is not 1 to HEARTBEAT_STREAM_STEPS. */
+int heartbeat_stream_init(heartbeat_stream *stream, size_t hop);
+
+/*
+ * Take steps, [count][HEARTBEAT_STREAM_CHANNELS], up to the end of a window. `*used`: how many were taken.
+ * HEARTBEAT_OK: stream->window is full. Encode or score it, or write it as a frame of one sample where `hop` is the window;
+ * then push the rest.
+ * HEARTBEAT_END: all steps were taken, and no window is full.
+ * HEARTBEAT_ARGUMENT: a null pointer. The stream is then as before.
+ */
+int heartbeat_stream_push(heartbeat_stream *stream, const heartbeat_value *steps, size_t count, size_t *used);
 #define HEARTBEAT_SAMPLE_BYTES 128u
 #define HEARTBEAT_SAMPLE_PAYLOAD 48u
 #define HEARTBEAT_KINDS 1u
