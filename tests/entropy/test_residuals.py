@@ -26,7 +26,7 @@ from ..variants import every
 from . import residual_reference as reference
 
 KINDS, DTYPES = get_args(Kind), get_args(Integer)
-SHAPES = {"images": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,)), "table": ((5,), (1,))}
+SHAPES = {"images": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,), (4, 3), (1, 8), (6, 2)), "table": ((5,), (1,))}
 CONTENTS = ("constant", "lowest", "highest", "random", "extremes", "walk", "impulses")
 Case = tuple[ResidualCoder, list[np.ndarray], list[np.ndarray] | None, int]
 
@@ -81,7 +81,7 @@ def test_tables_are_those_of_the_residuals_of_every_bound_by_their_contexts(kind
     training = samples_of("walk", (800, math.prod(shape)), "int16", 7)
     y = training + np.random.default_rng(0).integers(-40, 40, training.shape).astype(np.int16)
     made = fit_residuals(kind, shape, training, 80, y, bounds=(0, 1, 5, 64))
-    x, base = (streams_of(kind, each.reshape(10, 80, -1).astype(np.int32)) for each in (training, y))
+    x, base = (streams_of(kind, shape, each.reshape(10, 80, -1).astype(np.int32)) for each in (training, y))
     tokens: dict[int, list[int]] = {}
     for residuals, leaves, _ in (made.residuals(x, base, bound) for bound in (0, 1, 5, 64)):
         for token, leaf in zip(tokens_of(residuals)[0].flat, leaves.flat, strict=True):

@@ -234,7 +234,7 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
     coder = model.residuals.prediction
     header, tables = header_of(model, 0, 1), coder.part.tables
     _, leaves, _ = coder.residuals(np.zeros((1, 1, 1), np.int32), np.zeros((1, 1, 1), np.int32), 0)
-    place = int(leaves[0, 0, 0])
+    place = int(leaves[0, 0])
     payloads = []
     for token, full in itertools.product(range(256), (0, 1)):
         count = int(extra_bits(np.clip(token, 9, 247)))
@@ -245,9 +245,12 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
     assert 0 < sum(read) < len(read)
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [("images", "int16"), ("record", "uint16"), ("table", "uint8")])
-def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, dtype: Integer) -> None:
-    spec, rng = SampleSpec(SHAPES[kind][0], dtype, kind=kind), np.random.default_rng(0)
+@pytest.mark.parametrize(
+    ("kind", "shape", "dtype"),
+    [("images", (3, 4), "int16"), ("record", (12,), "uint16"), ("record", (4, 3), "int16"), ("table", (5,), "uint8")],
+)
+def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, shape: tuple[int, ...], dtype: Integer) -> None:
+    spec, rng = SampleSpec(shape, dtype, kind=kind), np.random.default_rng(0)
     network, model = Copying(spec, 4, 6), model_of(spec)
     made = Library(network, model.coding, folder())
     for bound, x in itertools.product((None, 0, 7), (walk(spec, 3, 2), coarse(network, 3, 3))):
