@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
 from tiedae.data_sets import ASSETS
+from tiedae.entropy.channels import Links
 from tiedae.entropy.contexts import ALONE, ContextTree
 from tiedae.entropy.lanes import write
 from tiedae.entropy.predictors import features_of, fit_start_weights, streams_of
@@ -169,17 +170,19 @@ GOLDEN = {
 """Payloads of `golden_case`. They hold the format: files with such payloads exist."""
 
 
-def golden_tables(kind: Kind) -> ContextTables:
+def golden_tables(kind: Kind, links: Links | None = None) -> ContextTables:
     """Two tables, by every feature in turn: residuals of −3…3, and those of −40…40, each with escapes."""
     frequencies = np.zeros((2, 257), np.uint16)
     frequencies[0, 125:132] = 500, 1000, 3000, 7000, 3000, 1000, 500
     frequencies[1, 95:162] = 240
     frequencies[:, 256] = (1 << 14) - frequencies.sum(axis=1)
-    count = features_of(kind)
+    channels = 1 if links is None else links.channels
+    count = features_of(kind, channels)
     nodes = [(feature, 3, feature + 1 if feature + 1 < count else 128 + count, 128 + feature) for feature in range(count)]
     tree = ContextTree(np.array(nodes, np.int16))
     tables = FrequencyTables(8, frequencies[np.arange(tree.leaves) % 2])
-    return ContextTables(np.array([16000, -4000, *[100] * 14], np.int16), tree, tables)
+    weights = np.array([16000, -4000, *[100] * 14], np.int16)
+    return ContextTables(weights if links is None else np.tile(weights, (channels, 1)), tree, tables, links)
 
 
 def golden_case(kind: Kind, with_y: bool) -> tuple[ResidualCoder, np.ndarray, np.ndarray | None]:
