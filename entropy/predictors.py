@@ -2,6 +2,7 @@
 
 A frame is steps of streams: at each step a predictor knows the earlier values of every stream, and no other of the same step.
 Arrays are integers [steps, streams, lanes], one lane per frame. `y` is the autoencoder's reconstruction, 0 where it isn't used.
+A record of channels has a stream per channel, and waves for steps: not every stream has a value in each.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 from tiedae.compress.sample_spec import Kind
 
+from .channels import BITS, LinkedChanges, Links, Waves, in_parts
+
 TAPS = 16
 WEIGHT_BITS = 14
 """Fraction bits of a weight."""
 RATE = 16
 """What a weight gains or loses at each step, in parts of 2¹⁴."""
 _WEIGHT_LIMITS = -(1 << 15), (1 << 15) - 1
-_HALF = 1 << WEIGHT_BITS - 1
 _RECENT = np.array([4, 3, 2, 2, 1, 1, 1, 1])[:, None, None]
 """Weights of the last residuals' magnitudes, the last one first."""
 _NEAR = np.array([2, 2, 1, 1])[:, None, None]
@@ -34,6 +36,9 @@ _LIGHTNESS = np.array([1, 4, 16, 64, 192])
 _LARGEST_NEAR = 8
 """Magnitudes to the left and above count as this at most, where they are features."""
 _ONE = np.array(1)
+_ALL = slice(None)
+_LARGEST_NUMBER = 127
+"""Channels count as this one at most, where their number is a feature."""
 _EIGHTHS = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256])
 """Distances from which a feature counts as larger, in eighths of a quantum."""
 _FURTHER = (4, TAPS)
@@ -43,7 +48,9 @@ _FURTHER = (4, TAPS)
 class Predictor(Protocol):
     """Predicts one step after the other."""
 
-    features: int
+    def active(self, step: int) -> slice:
+        """The streams that have a value in a step; below, `streams` are these."""
+        ...
 
     def predict(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each stream: the prediction, within the dtype, [streams, lanes]; features of the values before it, int [features,
@@ -85,44 +92,69 @@ class SignLms:
 
     features = 6 + len(_FURTHER) + 1
 
-    def __init__(self, weights: np.ndarray, y: np.ndarray, limits: tuple[int, int], bound: int | np.ndarray) -> None:
-        """`weights`: int16 [16], those at the start. `y`: int32 [steps, streams, lanes]. `limits`: of the dtype.
+    def __init__(
+        self,
+        weights: np.ndarray,
+        y: np.ndarray,
+        limits: tuple[int, int],
+        bound: int | np.ndarray,
+        linked: tuple[Links, Waves] | None = None,
+    ) -> None:
+        """`weights`: int16 [16], or [streams, 16], those at the start. `y`: int32 [steps, streams, lanes].
 
-        `bound`: of all lanes, or of each, int32 [lanes].
+        `limits`: of the dtype. `bound`: of all lanes, or of each, int32 [lanes]. `linked`: of a record of channels.
         """
         series = y.shape[1:]
         self._y, self._limits, self._bound = y, limits, bound
-        self._weights = np.broadcast_to(weights.astype(np.int64)[:, None, None], (TAPS, *series)).copy()
+        self._weights = np.broadcast_to(weights.astype(np.int64).T.reshape(TAPS, -1, 1), (TAPS, *series)).copy()
         self._differences = np.zeros((TAPS, *series), np.int64)
         self._last = np.zeros(series, np.int64)
         self._magnitudes = np.zeros((len(_RECENT), *series), np.int64)
         self._slow = np.zeros(series, np.int64)
         self._direction = np.ones(series, np.int64)
-        self._level = np.broadcast_to(level_of(bound), series)
+        self._level = np.broadcast_to(level_of(bound), series)[None]
+        self._expected, self._waves = np.zeros((), np.int64), None
+        if linked is not None:
+            links, self._waves = linked
+            self._linked = LinkedChanges(links, self._waves, len(y) // self._waves.count, series[1])
+            numbers = np.minimum(np.arange(series[0]), _LARGEST_NUMBER)
+            self._level = np.stack([self._level[0], np.broadcast_to(numbers[:, None], series)])
+
+    def active(self, step: int) -> slice:
+        return _ALL if self._waves is None else self._waves.active(step)
 
     def predict(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        change = (self._weights * self._differences).sum(axis=0) + _HALF >> WEIGHT_BITS
+        active = self.active(step)
+        if self._waves is not None:
+            self._expected = self._linked.expected(step)
+        differences, direction = self._differences[:, active], self._direction[active]
+        change = in_parts(((self._weights[:, active] * differences).sum(axis=0) << BITS - WEIGHT_BITS) + self._expected)
         quantum = 2 * self._bound + 1
-        base = self._y[step] + self._last
+        base = self._y[step, active] + self._last[active]
         prediction = within(self._limits, base + (change + self._bound) // quantum * quantum)
-        sums = (self._differences[:taps].sum(axis=0) for taps in _FURTHER)
-        distances = _stacked(base + change - prediction, change, *self._differences[:2], *sums)
-        magnitudes = _stacked((_RECENT * self._magnitudes).sum(axis=0), self._slow >> _SLOWNESS)
+        further = (differences[:taps].sum(axis=0) for taps in _FURTHER)
+        distances = _stacked(base + change - prediction, change, *differences[:2], *further)
+        magnitudes = _stacked((_RECENT * self._magnitudes[:, active]).sum(axis=0), self._slow[active] >> _SLOWNESS)
         activity = np.searchsorted(_HALF_OCTAVES, magnitudes, side="right")
-        features = [activity, _distances(self._direction * distances, self._bound), self._level[None]]
-        return prediction, np.concatenate(features), self._direction
+        features = [activity, _distances(direction * distances, self._bound), self._level[:, active]]
+        return prediction, np.concatenate(features), direction
 
     def learn(self, step: int, values: np.ndarray, residuals: np.ndarray) -> None:
-        now = values - self._y[step]
-        if step:
-            self._weights += RATE * np.sign(residuals) * np.sign(self._differences)
-            self._weights = within(_WEIGHT_LIMITS, self._weights)
-            moved, magnitudes = now - self._last, np.abs(residuals)
-            _push(self._differences, moved)
-            _push(self._magnitudes, magnitudes)
-            self._slow += (np.minimum(magnitudes, _LARGEST_SLOW) << 2 + _SLOWNESS) - (self._slow >> _SLOWNESS)
-            self._direction = np.where(np.abs(moved) > self._bound, np.sign(moved), self._direction)
-        self._last = now
+        active = self.active(step)
+        started = step > 0 if self._waves is None else self._waves.times(step)[:, None] > 0
+        now = values - self._y[step, active]
+        moved, magnitudes = started * (now - self._last[active]), started * np.abs(residuals)
+        weights, differences = self._weights[:, active], self._differences[:, active]
+        weights += RATE * np.sign(residuals) * np.sign(differences)
+        weights[:] = within(_WEIGHT_LIMITS, weights)
+        _push(differences, moved - started * in_parts(self._expected))
+        _push(self._magnitudes[:, active], magnitudes)
+        slow, direction = self._slow[active], self._direction[active]
+        slow += (np.minimum(magnitudes, _LARGEST_SLOW) << 2 + _SLOWNESS) - (slow >> _SLOWNESS)
+        direction[:] = np.where(np.abs(moved) > self._bound, np.sign(moved), direction)
+        self._last[active] = now
+        if self._waves is not None:
+            self._linked.keep(step, moved)
 
 
 def _push(latest: np.ndarray, newest: np.ndarray) -> None:
@@ -151,6 +183,9 @@ class Median:
         self._y = np.concatenate([y, outside])
         self._values, self._magnitudes = np.zeros_like(self._y), np.zeros_like(self._y)
         self._level = np.broadcast_to(level_of(bound), y.shape[1:])
+
+    def active(self, step: int) -> slice:
+        return _ALL
 
     def predict(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         near, y = self._neighbours(step), self._y[step]
@@ -191,31 +226,54 @@ def _edge(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
 
 
 def open_predictor(
-    kind: Kind, shape: tuple[int, ...], weights: np.ndarray, y: np.ndarray, limits: tuple[int, int], bound: int | np.ndarray
+    kind: Kind,
+    shape: tuple[int, ...],
+    weights: np.ndarray,
+    y: np.ndarray,
+    limits: tuple[int, int],
+    bound: int | np.ndarray,
+    links: Links | None = None,
 ) -> Predictor:
     """The predictor of a kind of data, before its first step."""
-    return Median(shape, y, limits, bound) if kind == "images" else SignLms(weights, y, limits, bound)
+    if kind == "images":
+        return Median(shape, y, limits, bound)
+    return SignLms(weights, y, limits, bound, None if links is None else (links, waves_of(shape)))
 
 
-def features_of(kind: Kind) -> int:
+def channels_of(kind: Kind, shape: tuple[int, ...]) -> int:
+    """The channels of a record, the last axes of a sample; 1 of other data, which are not predicted from each other."""
+    return math.prod(shape[1:]) if kind == "record" else 1
+
+
+def waves_of(shape: tuple[int, ...]) -> Waves:
+    """The waves of the samples of a record."""
+    return Waves(shape[0], math.prod(shape[1:]))
+
+
+def features_of(kind: Kind, channels: int = 1) -> int:
     """How many features the values of a kind of data have."""
-    return (Median if kind == "images" else SignLms).features
+    return (Median if kind == "images" else SignLms).features + (channels > 1)
 
 
-def streams_of(kind: Kind, frames: np.ndarray) -> np.ndarray:
+def streams_of(kind: Kind, shape: tuple[int, ...], frames: np.ndarray) -> np.ndarray:
     """Frames [lanes, samples, inputs] as [steps, streams, lanes].
 
-    A record is one stream of all its values; a table a stream per column; images a stream per image.
+    A record of one channel is one stream of all its values, of more a stream per channel, in waves; a table a stream per
+    column; images a stream per image.
     """
+    if channels_of(kind, shape) > 1:
+        return waves_of(shape).split(frames)
     if kind == "record":
         frames = frames.reshape(len(frames), -1, 1)
     return np.moveaxis(frames, (0, 1, 2), (2, 1, 0) if kind == "images" else (2, 0, 1))
 
 
-def frames_of(kind: Kind, streams: np.ndarray, inputs: int) -> np.ndarray:
+def frames_of(kind: Kind, shape: tuple[int, ...], streams: np.ndarray) -> np.ndarray:
     """The inverse of `streams_of`: [lanes, samples, inputs]."""
+    if channels_of(kind, shape) > 1:
+        return waves_of(shape).joined(streams)
     frames = np.moveaxis(streams, (2, 1, 0) if kind == "images" else (2, 0, 1), (0, 1, 2))
-    return frames.reshape(len(frames), -1, inputs)
+    return frames.reshape(len(frames), -1, math.prod(shape))
 
 
 def fit_start_weights(series: np.ndarray, bounds: Sequence[int] = (0,)) -> np.ndarray:

@@ -10,6 +10,7 @@ from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec
 
 from .grid import LARGEST
+from .predictors import channels_of
 from .residuals import ContextTables, ResidualCoder, fit_residuals
 from .tables import opened, signed
 
@@ -36,7 +37,7 @@ class ResidualTables:
         """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
         body, size = opened(data, _HEADER, MAGIC, VERSION, "residuals' tables", source)
         parts = body[_HEADER.size :][:size], body[_HEADER.size + size :]
-        tables = [ContextTables.from_bytes(part, source) for part in parts]
+        tables = [ContextTables.from_bytes(part, source, channels_of(spec.kind, spec.shape)) for part in parts]
         try:
             return cls(*(ResidualCoder(spec.kind, spec.shape, coded_dtype(spec.dtype), each) for each in tables))
         except InputError as error:

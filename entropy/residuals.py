@@ -16,9 +16,10 @@ import numpy as np
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, Integer, Kind
 
+from .channels import Links, fit_links, unexplained
 from .contexts import ALONE, ContextTree, grow
 from .lanes import LaneReader, write
-from .predictors import TAPS, features_of, fit_start_weights, frames_of, open_predictor, streams_of, within
+from .predictors import TAPS, channels_of, features_of, fit_start_weights, frames_of, open_predictor, streams_of, waves_of, within
 from .rans import RAW_BITS, SUM, SUM_BITS, DamagedFrames, least_bits, refuse
 from .tables import FrequencyTables, fit_counts
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
@@ -37,21 +38,26 @@ _TREE_VALUES = 1 << 20
 """Training residuals of all bounds that a tree and its tables are fitted to, at most."""
 _FINE_OCTAVE = 7
 """Start weights are fitted to bounds of a part of 2⁻ⁱ at most: coarser ones leave little to learn."""
-_HEADER = struct.Struct(f"<4s{TAPS}h")
 _MAGIC = b"TAER"
+_WEIGHT = np.dtype("<i2")
 
 
 @dataclass(frozen=True, eq=False)
 class ContextTables:
-    """A predictor's start weights, int16 [16], the tree of its contexts, and a frequency table for each leaf of it."""
+    """A predictor's start weights, int16 [16], the tree of its contexts, and a frequency table for each leaf of it.
+
+    Of a record of channels: the start weights of each, int16 [channels, 16], and their `links`.
+    """
 
     weights: np.ndarray
     tree: ContextTree
     tables: FrequencyTables
+    links: Links | None = None
 
     def __post_init__(self) -> None:
-        if self.weights.dtype != np.int16 or self.weights.shape != (TAPS,):
-            raise InputError(f"start weights: got {self.weights.dtype} {list(self.weights.shape)}, must be int16 [{TAPS}]")
+        shape = (TAPS,) if self.links is None else (self.links.channels, TAPS)
+        if self.weights.dtype != np.int16 or self.weights.shape != shape:
+            raise InputError(f"start weights: got {self.weights.dtype} {list(self.weights.shape)}, must be int16 {list(shape)}")
         if self.tables.bits != BITS or self.tables.units != self.tree.leaves:
             right = f"{self.tree.leaves} of {BITS} bits, one per context"
             raise InputError(f"tables: got {self.tables.units} of {self.tables.bits} bits, must be {right}")
@@ -64,18 +70,22 @@ class ContextTables:
         return min(token, escape + raw)
 
     def to_bytes(self) -> bytes:
-        return _HEADER.pack(_MAGIC, *self.weights.tolist()) + self.tree.to_bytes() + self.tables.to_bytes()
+        links = b"" if self.links is None else self.links.to_bytes()
+        return _MAGIC + self.weights.astype(_WEIGHT).tobytes() + links + self.tree.to_bytes() + self.tables.to_bytes()
 
     @classmethod
-    def from_bytes(cls, data: bytes, source: object) -> ContextTables:
-        """What `to_bytes` wrote; FormatError, which starts with `source`, for anything else."""
-        if len(data) < _HEADER.size or data[: len(_MAGIC)] != _MAGIC:
+    def from_bytes(cls, data: bytes, source: object, channels: int = 1) -> ContextTables:
+        """What `to_bytes` wrote for this many channels; FormatError, which starts with `source`, for anything else."""
+        links_at = len(_MAGIC) + channels * TAPS * _WEIGHT.itemsize
+        tree_at = links_at + Links.size_of(channels)
+        if len(data) < tree_at or data[: len(_MAGIC)] != _MAGIC:
             raise FormatError(f"{source}: not the tables of residuals")
-        _, *weights = _HEADER.unpack_from(data)
+        weights = np.frombuffer(data[len(_MAGIC) : links_at], _WEIGHT).astype(np.int16)
         try:
-            tree, size = ContextTree.from_bytes(data[_HEADER.size :])
-            tables = FrequencyTables.from_bytes(data[_HEADER.size + size :], source)
-            return cls(np.array(weights, np.int16), tree, tables)
+            links = Links.from_bytes(data[links_at:tree_at], channels) if channels > 1 else None
+            tree, size = ContextTree.from_bytes(data[tree_at:])
+            tables = FrequencyTables.from_bytes(data[tree_at + size :], source)
+            return cls(weights if links is None else weights.reshape(channels, TAPS), tree, tables, links)
         except InputError as error:
             raise FormatError(f"{source}: damaged: {error}") from None
 
@@ -93,13 +103,21 @@ class ResidualCoder:
     part: ContextTables = field(repr=False)
 
     def __post_init__(self) -> None:
-        features = features_of(self.kind)
+        channels = self.channels
+        linked = 1 if self.part.links is None else self.part.links.channels
+        if linked != channels:
+            raise InputError(f"links: got those of {linked} channels, must be of {channels}")
+        features = features_of(self.kind, channels)
         if self.part.tree.features > features:
             raise InputError(f"nodes: got feature {self.part.tree.features - 1}, must be below {features} for {self.kind}")
 
     @property
     def inputs(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def channels(self) -> int:
+        return channels_of(self.kind, self.shape)
 
     def encode(self, frames: Sequence[np.ndarray], bound: int, y: Sequence[np.ndarray] | None = None) -> list[bytes]:
         """The payload of each frame of samples; `decode` gives samples within `bound`, in the data's unit of measure.
@@ -117,7 +135,7 @@ class ResidualCoder:
             x = self._streams(frames, lanes)
             base = np.zeros_like(x) if y is None else self._streams(y, lanes)
             residuals, leaves, _ = self.residuals(x, base, bound)
-            return _write(self.part, residuals.reshape(-1, len(lanes)), leaves.reshape(-1, len(lanes)))
+            return _write(self.part, residuals, leaves)
 
         return self._by_length([len(frame) for frame in frames], encode_lanes)
 
@@ -145,10 +163,10 @@ class ResidualCoder:
             base = self._streams([blank] * len(samples) if y is None else y, lanes)
             reader = _ResidualReader(self.part, [payloads[i] for i in lanes], lanes, (self._span + bound) // (2 * bound + 1))
             values = self._run(
-                base, bound, lambda _step, _, features, signs: signs * reader.read(self.part.tree.leaves_of(features))
+                base, bound, lambda _step, _active, _, features, signs: signs * reader.read(self.part.tree.leaves_of(features))
             )
             reader.finish()
-            return list(frames_of(self.kind, values, self.inputs).astype(self.dtype))
+            return list(frames_of(self.kind, self.shape, values).astype(self.dtype))
 
         return self._by_length(samples, decode_lanes)
 
@@ -167,7 +185,7 @@ class ResidualCoder:
             raise DataError(f"{source}: got {frame.dtype} {list(frame.shape)}, must be {right}")
 
     def _streams(self, frames: Sequence[np.ndarray], lanes: list[int]) -> np.ndarray:
-        return streams_of(self.kind, np.stack([frames[i] for i in lanes]).astype(np.int32))
+        return streams_of(self.kind, self.shape, np.stack([frames[i] for i in lanes]).astype(np.int32))
 
     def _by_length(self, counts: Sequence[int], code: Callable[[list[int]], list[T]]) -> list[T]:
         """The results of `code`, in the frames' order; it takes frames of one number of samples together.
@@ -193,19 +211,26 @@ class ResidualCoder:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Residuals as they are coded, in quanta and with the signs of their contexts, int32, and the leaves of these, uint8.
 
-        All are [steps, streams, lanes] as `x` and `y`. `bound`: of all lanes, or of each, int32 [lanes]. `with_features`: also
-        the features, int8 [features, steps, streams, lanes].
+        Both are [symbols, lanes], in their order in a payload; `x` and `y` are [steps, streams, lanes]. `bound`: of all lanes,
+        or of each, int32 [lanes]. `with_features`: also the features, int8 [features, symbols, lanes].
         """
-        residuals, leaves = np.empty_like(x), np.empty(x.shape, np.uint8)
-        kept = np.empty((features_of(self.kind) if with_features else 0, *x.shape), np.int8)
+        whole = self.part.links is None
+        shape = len(x) * x.shape[1] if whole else len(x) // waves_of(self.shape).count * self.inputs, x.shape[2]
+        residuals, leaves = np.empty(shape, np.int32), np.empty(shape, np.uint8)
+        kept = np.empty((features_of(self.kind, self.channels) if with_features else 0, *shape), np.int8)
+        end = 0
 
-        def quantize(step: int, prediction: np.ndarray, features: np.ndarray, signs: np.ndarray) -> np.ndarray:
-            found = (x[step] - prediction + bound) // (2 * bound + 1)
-            residuals[step] = signs * found
+        def quantize(
+            step: int, active: slice, prediction: np.ndarray, features: np.ndarray, signs: np.ndarray
+        ) -> np.ndarray:
+            nonlocal end
+            found = (x[step, active] - prediction + bound) // (2 * bound + 1)
+            start, end = end, end + len(found)
+            residuals[start:end] = signs * found
             if with_features:
-                kept[:, step] = features
+                kept[:, start:end] = features
             else:
-                leaves[step] = self.part.tree.leaves_of(features)
+                leaves[start:end] = self.part.tree.leaves_of(features)
             return found
 
         self._run(y, bound, quantize)
@@ -215,17 +240,18 @@ class ResidualCoder:
         self,
         y: np.ndarray,
         bound: int | np.ndarray,
-        residuals_at: Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        residuals_at: Callable[[int, slice, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
     ) -> np.ndarray:
         """The decoded values, int32 [steps, streams, lanes]; `residuals_at` takes a step and what the predictor gives."""
-        limits = self._limits
-        predictor = open_predictor(self.kind, self.shape, self.part.weights, y, limits, bound)
-        values = np.empty_like(y)
+        limits, part = self._limits, self.part
+        predictor = open_predictor(self.kind, self.shape, part.weights, y, limits, bound, part.links)
+        values = np.zeros_like(y)
         for step in range(len(y)):
+            active = predictor.active(step)
             prediction, features, signs = predictor.predict(step)
-            residuals = residuals_at(step, prediction, features, signs)
-            values[step] = within(limits, prediction + residuals * (2 * bound + 1))
-            predictor.learn(step, values[step], residuals)
+            residuals = residuals_at(step, active, prediction, features, signs)
+            values[step, active] = within(limits, prediction + residuals * (2 * bound + 1))
+            predictor.learn(step, values[step, active], residuals)
         return values
 
 
@@ -306,19 +332,25 @@ def fit_residuals(
 
     def training(values: np.ndarray) -> np.ndarray:
         cut = values[: frames * per_frame].reshape(frames, per_frame, -1)[taken]
-        return streams_of(kind, cut.astype(np.int32))
+        return streams_of(kind, shape, cut.astype(np.int32))
 
     x = training(samples)
     base = np.zeros_like(x) if y is None else training(y)
     span = int(x.max()) - int(x.min())
     finest, coarsest = span >> _FINEST_OCTAVE, max(1, span >> _COARSEST_OCTAVE)
     chosen = bounds or tuple(bound for bound in _TRAINING_BOUNDS if not bound or finest <= bound <= coarsest)
-    weights = np.zeros(TAPS, np.int16)
+    weights, links = np.zeros(TAPS, np.int16), None
     if kind != "images":
         fine = [bound for bound in chosen if bound <= span >> _FINE_OCTAVE]
-        weights = fit_start_weights((x - base).reshape(len(x), -1), fine)
+        if channels_of(kind, shape) > 1:
+            series = waves_of(shape).series(x - base)
+            links = fit_links(series)
+            left = unexplained(series, links)
+            weights = np.stack([fit_start_weights(each, fine) for each in left.swapaxes(0, 1)])
+        else:
+            weights = fit_start_weights((x - base).reshape(len(x), -1), fine)
     any_token = FrequencyTables(BITS, np.array([[0] * (1 << BITS) + [SUM]], np.uint16))
-    return _fitted(ResidualCoder(kind, shape, dtype, ContextTables(weights, ALONE, any_token)), x, base, chosen)
+    return _fitted(ResidualCoder(kind, shape, dtype, ContextTables(weights, ALONE, any_token, links)), x, base, chosen)
 
 
 def _fitted(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[int, ...]) -> ResidualCoder:
@@ -335,4 +367,4 @@ def _fitted(blank: ResidualCoder, x: np.ndarray, y: np.ndarray, bounds: tuple[in
     tree = grow(features, residuals)
     cells = tree.leaves_of(features) << BITS | tokens_of(residuals)[0]
     counts = np.bincount(cells, minlength=tree.leaves << BITS).reshape(-1, 1 << BITS)
-    return replace(blank, part=ContextTables(blank.part.weights, tree, fit_counts(counts, BITS)))
+    return replace(blank, part=replace(blank.part, tree=tree, tables=fit_counts(counts, BITS)))

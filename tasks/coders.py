@@ -5,8 +5,10 @@ pca      principal components (Pearson, 1901), all rounded to one step, which sh
          our codes are: static tables of training codes, the same frames
 jpeg     ITU-T T.81, progressive, optimized tables; webp: RFC 9649, method 6; both by Pillow, of one mosaic of all images
 avif     AOMedia's AV1 Image File Format 1.1, by Pillow, of mosaics of up to 1,000 images
-lzma     differences of neighbouring values (`.lzma`, preset 9 extreme), by the standard library; lossless
-flac     RFC 9639, level 8, by soundfile; lossless
+lzma     differences of neighbouring values of each channel, channel after channel (`.lzma`, preset 9 extreme), by the standard
+         library; lossless
+flac     RFC 9639, level 8, by soundfile; lossless. The format predicts two channels from each other, and no more: of more,
+         files of two channels or of eight, whichever are smaller
 """
 
 from __future__ import annotations
@@ -284,19 +286,17 @@ class LosslessCoder:
     dtypes: tuple[str, ...]
     package: str = ""
 
-    def missing(self, dtype: str, channels: int) -> str:
+    def missing(self, dtype: str) -> str:
         """Why it cannot code such samples; empty if it can."""
         if dtype not in self.dtypes:
             return f"the data are {dtype}, must be {' or '.join(self.dtypes)}"
-        if channels > MAX_CHANNELS:
-            return f"the record has {channels} channels, {MAX_CHANNELS} at most are coded"
         if self.package and find_spec(self.package) is None:
             return f"{self.package} not installed: {EXTRA}"
         return ""
 
 
-MAX_CHANNELS = 8
-"""Of a .flac file."""
+FLAC_CHANNELS = (2, 8)
+"""Of a .flac file: those that are predicted from each other, and the most that it holds."""
 
 
 def _lzma(samples: np.ndarray) -> int:
@@ -309,9 +309,14 @@ def _lzma(samples: np.ndarray) -> int:
 def _flac(samples: np.ndarray) -> int:
     soundfile = import_module("soundfile")
     signed = samples if samples.dtype == np.int16 else (samples ^ np.uint16(1 << 15)).view(np.int16)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, signed, 44_100, format="FLAC", subtype="PCM_16", compression_level=1.0)
-    return len(buffer.getvalue())
+
+    def written(channels: np.ndarray) -> int:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, channels, 44_100, format="FLAC", subtype="PCM_16", compression_level=1.0)
+        return len(buffer.getvalue())
+
+    count = signed.shape[1]
+    return min(sum(written(signed[:, at : at + most]) for at in range(0, count, most)) for most in FLAC_CHANNELS)
 
 
 LOSSLESS_CODERS: Sequence[LosslessCoder] = (

@@ -115,7 +115,7 @@ class _Rates:
         spec = self.exported.data.spec
         channels = int(np.prod(spec.shape[1:], dtype=np.int64))
         for coder in LOSSLESS_CODERS:
-            if problem := coder.missing(spec.dtype, channels):
+            if problem := coder.missing(spec.dtype):
                 why = Why.NOT_INSTALLED if "installed" in problem else Why.NOT_COMPARABLE
                 skipped.append(Skipped(Kind.TASK, why, coder.title, problem))
                 continue

@@ -15,12 +15,14 @@ from typing import Literal
 import numpy as np
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.entropy.classes import COST_BITS, ClassTables, CodeTables, costs_of
+from tiedae.entropy.channels import COUNT
 from tiedae.entropy.contexts import LEAF
+from tiedae.entropy.predictors import channels_of
 from tiedae.entropy.rans import RAW_BITS, SUM, SUM_BITS
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.tables import FrequencyTables, pack_table
 
-from .text import WIDTH, array, part
+from .text import WIDTH, array, literal, part
 
 Direction = Literal["encode", "decode"]
 DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
@@ -121,7 +123,8 @@ def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise])
     more = ""
     if kinds:
         limits, width = np.iinfo(spec.dtype), 8 * np.dtype(spec.dtype).itemsize
-        numbers |= {"SPAN": int(limits.max) - int(limits.min), "STREAMS": spec.inputs if spec.kind == "table" else 1}
+        streams = spec.inputs if spec.kind == "table" else channels_of(spec.kind, spec.shape)
+        numbers |= {"SPAN": int(limits.max) - int(limits.min), "STREAMS": streams} | _links(codec)
         if spec.kind == "images":
             channels = math.prod(spec.shape[2:])
             row = spec.shape[:2][-1] * channels
@@ -130,6 +133,14 @@ def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise])
         more = "".join(f"#define TAE_{name} {value}\n" for name, value in signed.items())
         more += f"typedef uint{width}_t tae_magnitude;\ntypedef uint{2 * width}_t tae_cell;\n"
     return "".join(f"#define TAE_{name} {value}u\n" for name, value in numbers.items()) + more
+
+
+def _links(codec: SampleCodec) -> dict[str, int]:
+    """Links of a channel, and its last changes that are kept: a power of two."""
+    assert codec.residuals is not None
+    parts = codec.residuals.prediction.part, codec.residuals.corrections.part
+    depths = [part.links.depth for part in parts if part.links is not None]
+    return {"LINKED": int(bool(depths))} | ({"LINKS": COUNT, "DEPTH": 1 << (max(depths) - 1).bit_length()} if depths else {})
 
 
 def code_tables(tables: CodeTables, directions: Collection[Direction]) -> str:
@@ -213,6 +224,10 @@ def residual_tables(residuals: ResidualTables) -> str:
     text = (
         "typedef struct tae_node {\n  uint8_t feature;\n  int8_t threshold;\n  uint8_t below;\n  uint8_t above;\n} tae_node;\n"
     )
+    linked = residuals.prediction.part.links is not None
+    if linked:
+        text += "typedef struct tae_link {\n  int32_t weight;\n  int8_t distance;\n  uint8_t lag;\n} tae_link;\n"
+    more = ({} if images else {"weights": "int16_t"}) | ({"links": "tae_link"} if linked else {})
     rows: list[str] = []
     for i, block in enumerate((residuals.prediction.part, residuals.corrections.part)):
         tables = [pack_table(row[:-1]) for row in block.tables.frequencies]
@@ -221,10 +236,15 @@ def residual_tables(residuals: ResidualTables) -> str:
         text += f"static const tae_node tae_nodes{i}[{len(nodes)}] = {{\n" + "\n".join(listed) + "\n};\n"
         text += array(f"tae_token_places{i}", np.cumsum([0, *map(len, tables)])[:-1].astype(np.uint16))
         text += array(f"tae_tokens{i}", np.frombuffer(b"".join(tables), np.uint8))
-        weights = "" if images else f", {{{', '.join(map(str, block.weights.tolist()))}}}"
-        rows.append(f"  {{tae_nodes{i}, tae_token_places{i}, tae_tokens{i}{weights}}},\n")
+        names = [f"tae_{name}{i}" for name in ("nodes", "token_places", "tokens", *more)]
+        rows.append(f"  {{{', '.join(names)}}},\n")
+        text += "" if images else array(f"tae_weights{i}", block.weights.ravel())
+        if block.links is not None:
+            each = (block.links.weights, block.links.distances, block.links.lags)
+            listed = wrap(", ".join(f"{{{literal(a, 32)}, {b}, {c}}}" for a, b, c in zip(*(part.ravel() for part in each), strict=True)), WIDTH)
+            text += f"static const tae_link tae_links{i}[{block.links.weights.size}] = {{\n" + "\n".join(listed) + "\n};\n"
     fields = ["const tae_node *nodes", "const uint16_t *places", "const uint8_t *tables"]
-    fields += [] if images else ["int16_t weights[16]"]
+    fields += [f"const {kind} *{name}" for name, kind in more.items()]
     text += "typedef struct tae_block {\n" + "".join(f"  {field};\n" for field in fields) + "} tae_block;\n"
     text += "static const tae_block tae_blocks[] = {\n" + "".join(rows) + "};\n"
     return text + "#define tae_block_of(mode) (&tae_blocks[(mode) - 1u])\n"

@@ -62,6 +62,8 @@ def decode(
         images = [image(shape, each, limits, bound) for each in y]
         for step, sample in product(range(inputs), range(samples)):
             out[sample][step] = take(images[sample], stream)
+    elif kind == "record" and len(shape) > 1:
+        decode_channels(shape, limits, part, stream, bound, y, out)
     elif kind == "record":
         series = signal([each for row in y for each in row], part.weights.tolist(), limits, bound)
         for sample, step in product(range(samples), range(inputs)):
@@ -73,6 +75,31 @@ def decode(
     assert stream.x == 2**16
     assert stream.at == len(payload)
     return out
+
+
+def decode_channels(
+    shape: Sequence[int], limits: tuple[int, int], part: ContextTables, stream: Stream, bound: int, y: Sequence[Sequence[int]],
+    out: list[list[int]],
+) -> None:  # fmt: skip
+    """Samples of several channels: in a wave u the step u − k of each channel k."""
+    steps, channels = shape[0], len(y[0]) // shape[0]
+    assert part.links is not None
+    links = [list(zip(*(each[k].tolist() for each in (part.links.distances, part.links.lags, part.links.weights)), strict=True))
+             for k in range(channels)]  # fmt: skip
+    changes: list[dict[int, int]] = [{} for _ in range(channels)]
+
+    def linked(k: int, t: int) -> int:
+        total = sum(weight * (changes[k + j][t - lag] if t >= lag else 0) for j, lag, weight in links[k])
+        return clip(total, (-(2**37), 2**37 - 1))
+
+    series = [
+        signal([row[i * channels + k] for row in y for i in range(steps)], part.weights[k].tolist(), limits, bound, k,
+               lambda t, k=k: linked(k, t), changes[k])
+        for k in range(channels)
+    ]  # fmt: skip
+    for sample, wave, k in product(range(len(y)), range(steps + channels - 1), range(channels)):
+        if 0 <= wave - k < steps:
+            out[sample][(wave - k) * channels + k] = take(series[k], stream)
 
 
 def take(series: object, stream: Stream) -> int:
@@ -94,26 +121,31 @@ def distance(value: int, bound: int) -> int:
     return -reached if value < 0 else reached
 
 
-def signal(y: Sequence[int], weights: list[int], limits: tuple[int, int], bound: int):  # type: ignore[no-untyped-def]
+def signal(  # type: ignore[no-untyped-def]
+    y: Sequence[int], weights: list[int], limits: tuple[int, int], bound: int, channel=None, linked=lambda _: 0, changes=None
+):
     w, h, recent, last, slow, sign = list(weights), [0] * 16, [0] * 8, 0, 0, 1
     for t, base in enumerate(y):
-        change = (sum(a * b for a, b in zip(w, h, strict=True)) + 2**13) >> 14
+        others = linked(t)
+        change = (64 * sum(a * b for a, b in zip(w, h, strict=True)) + others + 2**19) >> 20
         quantum = 2 * bound + 1
         prediction = clip(base + last + (change + bound) // quantum * quantum, limits)
         activity = sum(a * b for a, b in zip((4, 3, 2, 2, 1, 1, 1, 1), recent, strict=True))
         differences = [base + last + change - prediction, change, h[0], h[1], sum(h[:4]), sum(h)]
         features = [half_octave(activity), half_octave(slow >> 6), *(distance(sign * each, bound) for each in differences)]
-        q = yield [*features, bound.bit_length()], sign
+        q = yield [*features, bound.bit_length(), *([] if channel is None else [min(channel, 127)])], sign
         value = clip(prediction + q * quantum, limits)
+        if changes is not None:
+            changes[t] = value - base - last if t else 0
         yield value
         if t:
             up = (q > 0) - (q < 0)
             w = [clip(a + 16 * up * ((b > 0) - (b < 0)), (-(2**15), 2**15 - 1)) for a, b in zip(w, h, strict=True)]
-            h = [value - base - last, *h[:-1]]
+            h = [value - base - last - ((others + 2**19) >> 20), *h[:-1]]
             recent = [abs(q), *recent[:-1]]
             slow += (min(abs(q), 1023) << 8) - (slow >> 6)
-            if abs(h[0]) > bound:
-                sign = 1 if h[0] > 0 else -1
+            if abs(value - base - last) > bound:
+                sign = 1 if value - base > last else -1
         last = value - base
 
 

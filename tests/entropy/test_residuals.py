@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
 from tiedae.data_sets import ASSETS
+from tiedae.entropy.channels import Links
 from tiedae.entropy.contexts import ALONE, ContextTree
 from tiedae.entropy.lanes import write
 from tiedae.entropy.predictors import features_of, fit_start_weights, streams_of
@@ -26,7 +27,7 @@ from ..variants import every
 from . import residual_reference as reference
 
 KINDS, DTYPES = get_args(Kind), get_args(Integer)
-SHAPES = {"images": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,)), "table": ((5,), (1,))}
+SHAPES = {"images": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,), (4, 3), (1, 8), (6, 2)), "table": ((5,), (1,))}
 CONTENTS = ("constant", "lowest", "highest", "random", "extremes", "walk", "impulses")
 Case = tuple[ResidualCoder, list[np.ndarray], list[np.ndarray] | None, int]
 
@@ -81,7 +82,7 @@ def test_tables_are_those_of_the_residuals_of_every_bound_by_their_contexts(kind
     training = samples_of("walk", (800, math.prod(shape)), "int16", 7)
     y = training + np.random.default_rng(0).integers(-40, 40, training.shape).astype(np.int16)
     made = fit_residuals(kind, shape, training, 80, y, bounds=(0, 1, 5, 64))
-    x, base = (streams_of(kind, each.reshape(10, 80, -1).astype(np.int32)) for each in (training, y))
+    x, base = (streams_of(kind, shape, each.reshape(10, 80, -1).astype(np.int32)) for each in (training, y))
     tokens: dict[int, list[int]] = {}
     for residuals, leaves, _ in (made.residuals(x, base, bound) for bound in (0, 1, 5, 64)):
         for token, leaf in zip(tokens_of(residuals)[0].flat, leaves.flat, strict=True):
@@ -169,17 +170,19 @@ GOLDEN = {
 """Payloads of `golden_case`. They hold the format: files with such payloads exist."""
 
 
-def golden_tables(kind: Kind) -> ContextTables:
+def golden_tables(kind: Kind, links: Links | None = None) -> ContextTables:
     """Two tables, by every feature in turn: residuals of −3…3, and those of −40…40, each with escapes."""
     frequencies = np.zeros((2, 257), np.uint16)
     frequencies[0, 125:132] = 500, 1000, 3000, 7000, 3000, 1000, 500
     frequencies[1, 95:162] = 240
     frequencies[:, 256] = (1 << 14) - frequencies.sum(axis=1)
-    count = features_of(kind)
+    channels = 1 if links is None else links.channels
+    count = features_of(kind, channels)
     nodes = [(feature, 3, feature + 1 if feature + 1 < count else 128 + count, 128 + feature) for feature in range(count)]
     tree = ContextTree(np.array(nodes, np.int16))
     tables = FrequencyTables(8, frequencies[np.arange(tree.leaves) % 2])
-    return ContextTables(np.array([16000, -4000, *[100] * 14], np.int16), tree, tables)
+    weights = np.array([16000, -4000, *[100] * 14], np.int16)
+    return ContextTables(weights if links is None else np.tile(weights, (channels, 1)), tree, tables, links)
 
 
 def golden_case(kind: Kind, with_y: bool) -> tuple[ResidualCoder, np.ndarray, np.ndarray | None]:

@@ -297,6 +297,15 @@ def test_differences_add_up_again(dtype: str, channels: int, monkeypatch: pytest
     assert np.array_equal(changes.cumsum(axis=1, dtype=dtype).T, samples)
 
 
+def test_flac_takes_the_smaller_of_pairs_and_all_channels() -> None:
+    pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'tiedae[tasks]'")
+    walk = np.random.default_rng(0).integers(-40, 41, (4000, 5)).cumsum(axis=0).astype(np.int16)
+    flac, noise = LOSSLESS_CODERS[1].size, np.random.default_rng(1).integers(-2, 3, walk.shape).astype(np.int16)
+    pairs = np.stack([walk, walk + noise], axis=2).reshape(4000, 10)
+    assert flac(pairs) == sum(flac(pairs[:, at : at + 2]) for at in range(0, 10, 2)) < 0.8 * 2 * flac(walk)
+    assert flac(walk[:, :3]) < flac(walk[:, :2]) + flac(walk[:, 2:3])
+
+
 @pytest.mark.parametrize("dtype", ["int16", "uint16"])
 def test_flac_gives_the_samples_back(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'tiedae[tasks]'")

@@ -10,7 +10,7 @@ static int tae_decode_residuals(
   size_t sample;
   int status = tae_open_payloads(frame, &codes, &residuals);
   for (sample = 0; sample < frame->samples && status == TAE_OK; sample++) {
-    tae_reset(&predictors[sample], block);
+    tae_reset(&predictors[sample], block, 0);
     status = tae_take_base(arena, frame->mode, &codes, data + sample * TAE_INPUTS);
   }
   for (i = 0; i < TAE_INPUTS; i++) {

@@ -11,9 +11,10 @@ static int32_t tae_edge(int32_t left, int32_t up, int32_t corner)
   return tae_median(left, up, left + up - corner);
 }
 
-static void tae_reset(tae_predictor *predictor, const tae_block *block)
+static void tae_reset(tae_predictor *predictor, const tae_block *block, uint32_t stream)
 {
   (void)block;
+  (void)stream;
   predictor->step = 0;
 }
 
@@ -24,7 +25,10 @@ static const tae_pixel *tae_before(const tae_predictor *predictor, uint32_t back
 }
 
 /* The prediction of the next value, whose reconstruction is y, the features before it, and the sign of its context, 1. */
-static int32_t tae_predict(const tae_predictor *predictor, int32_t y, uint32_t bound, int8_t *features, int32_t *sign)
+static int32_t tae_predict(
+  const tae_predictor *predictor, const tae_block *block, int32_t y, uint32_t bound, int8_t *features, int32_t *sign,
+  int32_t *linked
+)
 {
   static const tae_pixel outside = {0, 0, 0};
   uint32_t column = predictor->step % TAE_ROW;
@@ -56,6 +60,8 @@ static int32_t tae_predict(const tae_predictor *predictor, int32_t y, uint32_t b
   activity += tae_magnitude_of((int32_t)up->x - right->x);
   level = (uint32_t)(prediction - TAE_LOWEST);
   level = (uint32_t)(level >= 1u) + (level >= 4u) + (level >= 16u) + (level >= 64u) + (level >= 192u);
+  (void)block;
+  *linked = 0;
   *sign = 1;
   features[0] = tae_half_octaves(activity);
   features[1] = (int8_t)level;
@@ -69,7 +75,9 @@ static int32_t tae_predict(const tae_predictor *predictor, int32_t y, uint32_t b
   return prediction;
 }
 
-static void tae_learn(tae_predictor *predictor, int32_t y, int32_t x, int32_t residual, uint32_t bound)
+static void tae_learn(
+  tae_predictor *predictor, int32_t y, int32_t x, int32_t residual, uint32_t bound, int32_t linked
+)
 {
   tae_pixel *pixel = &predictor->pixels[predictor->step % TAE_RING];
   pixel->x = (tae_value)x;
@@ -77,4 +85,5 @@ static void tae_learn(tae_predictor *predictor, int32_t y, int32_t x, int32_t re
   pixel->q = (tae_magnitude)tae_magnitude_of(residual);
   predictor->step++;
   (void)bound;
+  (void)linked;
 }

@@ -8,4 +8,9 @@ typedef struct tae_predictor {
   tae_magnitude magnitudes[8];
   int8_t direction; /* of the last change by a quantum or more */
   uint8_t started;
+#if TAE_LINKED
+  uint32_t step; /* the number of the next value */
+  int32_t changes[TAE_DEPTH]; /* the last ones, in a ring */
+  uint16_t channel;
+#endif
 } tae_predictor;

@@ -44,9 +44,10 @@ static int tae_take_value(
 {
   int8_t features[TAE_FEATURES];
   int32_t sign;
+  int32_t linked;
   int32_t residual;
   int32_t y = *value;
-  int32_t prediction = tae_predict(predictor, y, bound, features, &sign);
+  int32_t prediction = tae_predict(predictor, block, y, bound, features, &sign, &linked);
   int32_t x;
   int status = tae_take_residual(
     payload, block, tae_leaf_of(block, features), (TAE_SPAN + bound) / (2u * bound + 1u), &residual
@@ -56,7 +57,7 @@ static int tae_take_value(
   }
   residual *= sign;
   x = tae_restore(prediction, residual, bound);
-  tae_learn(predictor, y, x, residual, bound);
+  tae_learn(predictor, y, x, residual, bound, linked);
   *value = (tae_value)x;
   return TAE_OK;
 }

@@ -32,9 +32,10 @@ static tae_cell tae_quantize(tae_predictor *predictor, const tae_block *block, i
 {
   int8_t features[TAE_FEATURES];
   int32_t sign;
-  int32_t prediction = tae_predict(predictor, y, bound, features, &sign);
+  int32_t linked;
+  int32_t prediction = tae_predict(predictor, block, y, bound, features, &sign, &linked);
   int32_t residual = tae_quanta(x - prediction, bound);
-  tae_learn(predictor, y, tae_restore(prediction, residual, bound), residual, bound);
+  tae_learn(predictor, y, tae_restore(prediction, residual, bound), residual, bound, linked);
   return (tae_cell)((uint32_t)(sign * residual + (int32_t)TAE_SPAN) << TAE_CONTEXT_BITS | tae_leaf_of(block, features));
 }
 
@@ -47,6 +48,7 @@ static int tae_fill_cells(
   tae_cell *cell = workspace->cells;
   tae_cell *codes = workspace->cells + samples * TAE_INPUTS;
   size_t sample;
+  size_t wave;
   size_t i;
   for (i = 0; i < TAE_INPUTS; i++) {
     workspace->values[i] = 0;
@@ -67,12 +69,16 @@ static int tae_fill_cells(
     }
     if (sample == 0 || TAE_IMAGES) {
       for (i = 0; i < TAE_STREAMS; i++) {
-        tae_reset(&workspace->predictors[i], block);
+        tae_reset(&workspace->predictors[i], block, (uint32_t)i);
       }
     }
-    for (i = 0; i < TAE_INPUTS; i++) {
-      *cell++ = tae_quantize(&workspace->predictors[i % TAE_STREAMS], block, workspace->values[i], *data++, bound);
+    for (wave = 0; wave < TAE_WAVES; wave++) {
+      for (i = tae_first_stream(wave); i < TAE_STREAMS && i <= wave; i++) {
+        size_t place = (wave - i) * TAE_STREAMS + i;
+        *cell++ = tae_quantize(&workspace->predictors[i], block, workspace->values[place], data[place], bound);
+      }
     }
+    data += TAE_INPUTS;
   }
   return TAE_OK;
 }

@@ -24,7 +24,7 @@ int tae_samples_open(
       return TAE_SPACE;
     }
     for (i = 0; i < TAE_STREAMS; i++) {
-      tae_reset(&predictors[i], tae_block_of(frame->mode));
+      tae_reset(&predictors[i], tae_block_of(frame->mode), (uint32_t)i);
     }
   }
   return tae_open_payloads(frame, &samples->codes, &samples->residuals);
@@ -45,10 +45,13 @@ int tae_samples_next(tae_arena *arena, tae_samples *samples, tae_value *data)
   status = tae_take_base(arena, samples->mode, &samples->codes, data);
   if (samples->mode != 0) {
     const tae_block *block = tae_block_of(samples->mode);
-    for (i = 0; i < TAE_INPUTS && status == TAE_OK; i++) {
-      status = tae_take_value(
-        &samples->residuals, block, samples->bound, &samples->predictors[i % TAE_STREAMS], &data[i]
-      );
+    size_t wave;
+    for (wave = 0; wave < TAE_WAVES; wave++) {
+      for (i = tae_first_stream(wave); i < TAE_STREAMS && i <= wave && status == TAE_OK; i++) {
+        status = tae_take_value(
+          &samples->residuals, block, samples->bound, &samples->predictors[i], &data[(wave - i) * TAE_STREAMS + i]
+        );
+      }
     }
   }
   return status;

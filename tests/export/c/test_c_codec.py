@@ -32,6 +32,7 @@ from tiedae.entropy.tokens import extra_bits
 from tiedae.export.c.codec_source import Direction, Promise, SampleCodec, codec_text
 
 from ...codec.conftest import GOLDEN, extract_runs
+from ...entropy.test_channels import links_of
 from ...variants import every
 from . import codec_library as library
 from .codec_library import Bundled, Copying, Library
@@ -234,7 +235,7 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
     coder = model.residuals.prediction
     header, tables = header_of(model, 0, 1), coder.part.tables
     _, leaves, _ = coder.residuals(np.zeros((1, 1, 1), np.int32), np.zeros((1, 1, 1), np.int32), 0)
-    place = int(leaves[0, 0, 0])
+    place = int(leaves[0, 0])
     payloads = []
     for token, full in itertools.product(range(256), (0, 1)):
         count = int(extra_bits(np.clip(token, 9, 247)))
@@ -245,9 +246,12 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
     assert 0 < sum(read) < len(read)
 
 
-@pytest.mark.parametrize(("kind", "dtype"), [("images", "int16"), ("record", "uint16"), ("table", "uint8")])
-def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, dtype: Integer) -> None:
-    spec, rng = SampleSpec(SHAPES[kind][0], dtype, kind=kind), np.random.default_rng(0)
+@pytest.mark.parametrize(
+    ("kind", "shape", "dtype"),
+    [("images", (3, 4), "int16"), ("record", (12,), "uint16"), ("record", (4, 3), "int16"), ("table", (5,), "uint8")],
+)
+def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, shape: tuple[int, ...], dtype: Integer) -> None:
+    spec, rng = SampleSpec(shape, dtype, kind=kind), np.random.default_rng(0)
     network, model = Copying(spec, 4, 6), model_of(spec)
     made = Library(network, model.coding, folder())
     for bound, x in itertools.product((None, 0, 7), (walk(spec, 3, 2), coarse(network, 3, 3))):
@@ -281,6 +285,22 @@ def test_predictions_round_as_pythons(folder: Folder) -> None:
     x = np.random.default_rng(0).integers(100, 104, (8, 50), np.uint8)
     right = file_of(model, header_of(model, 0, 8), [x], [Copying(spec, 4, 6).codes(x)])
     assert made.write_file(made.header("lossless", 0, 8), [x], 1 << 14) == right
+
+
+@pytest.mark.parametrize("largest", [1 << 20, (1 << 31) - 1])
+def test_links_of_any_weight_are_pythons(folder: Folder, largest: int) -> None:
+    spec = SampleSpec((5, 4), "uint16", kind="record")
+    model, network = model_of(spec), Copying(spec, 4, 6)
+    assert model.residuals is not None
+    block = dataclasses.replace(model.residuals.prediction.part, links=links_of(4, 1, largest))
+    coder = dataclasses.replace(model.residuals.prediction, part=block)
+    model = dataclasses.replace(model, residuals=ResidualTables(coder, coder))
+    made = Library(network, model.coding, folder())
+    for seed, bound in itertools.product(range(3), (0, 7, 65535)):
+        x = np.concatenate([walk(spec, 9, seed), np.random.default_rng(seed).integers(0, 1 << 16, (3, 20), np.uint16)])
+        right = file_of(model, header_of(model, bound, 12), [x], [network.codes(x)])
+        assert made.write_file(made.header(*kind_of(bound), 12), [x], 1 << 14) == right
+        assert made.read(right).samples.tolist() == np.concatenate(list(Reader(model, right, "f").samples())).reshape(12, 20).tolist()
 
 
 def test_a_frame_takes_the_memory_that_is_stated(small: tuple[FileModel, Library]) -> None:
