@@ -257,8 +257,8 @@ class DataConfig(Checked, frozen=True):
     intervals: Annotated[
         Line,
         means(
-            "of a record: a .csv file of intervals, columns start and end in seconds, perhaps kind and file; the windows "
-            'that overlap one are not trained on; "": none'
+            "of a record: .csv file of start and end in seconds; windows that overlap one are not trained on "
+            '(anomalies); "": none'
         ),
     ] = ""
     columns: Annotated[tuple[str, ...], means("of a .csv file: the only columns that are read, in this order; empty: all")] = ()
