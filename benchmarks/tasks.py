@@ -23,8 +23,9 @@ from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
+from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.tasks import Denoising
-from tiedae.compress.train import train_float, train_quantized
+from tiedae.compress.train import train_float
 from tiedae.console import Console
 from tiedae.export import lower
 from tiedae.program.file_io import FileIO

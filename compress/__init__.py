@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from .clustering import cluster
     from .kernel import TiedKernel
     from .pruning import prune
+    from .quantized_training import train_quantized
     from .quantizers import QuantizationSpec
     from .symmetries import balance_code, interleave, shrink
-    from .train import Training, fit, train_quantized
+    from .train import Training, fit
 
 __all__ = [
     "CheckError",
@@ -78,7 +79,7 @@ _LAZY = {
     "interleave": "symmetries",
     "prune": "pruning",
     "shrink": "symmetries",
-    "train_quantized": "train",
+    "train_quantized": "quantized_training",
 }
 
 

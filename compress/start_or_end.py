@@ -55,7 +55,7 @@ class Change(Record, frozen=True):
 
 
 class StartOrEnd(Record, frozen=True):
-    """How `train.HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
+    """How `HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
     The start is that of post-training quantization. The end is kept where the error falls by more than `least_gain` and the
     cost, at the rate of float training, does not rise beyond chance: another trade of error for bits is not what quantization

@@ -271,7 +271,7 @@ def _cluster(run: Stages, model: TiedAutoencoder | None, training: Training) -> 
 
 def _quantize(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.calibration.post_training import quantize_post_training
-    from tiedae.compress.train import train_quantized
+    from tiedae.compress.quantized_training import train_quantized
 
     assert model is not None
     config = run.recipe.quantize

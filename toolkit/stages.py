@@ -98,7 +98,7 @@ def quantize(
     """
     from tiedae.calibration.post_training import quantize_post_training
     from tiedae.compress.autoencoder import with_given
-    from tiedae.compress.train import train_quantized
+    from tiedae.compress.quantized_training import train_quantized
 
     if epochs is not None:
         config, epochs = with_given(config, {"method": "qat" if epochs else "ptq"}), epochs or None

@@ -26,7 +26,8 @@ from tiedae.compress import (
     prune,
 )
 from tiedae.compress.noise import CORRUPTIONS, Noise, noisy_samples, noisy_test, pairs
-from tiedae.compress.train import train_float, train_quantized, validation_loss
+from tiedae.compress.quantized_training import train_quantized
+from tiedae.compress.train import train_float, validation_loss
 
 GAUSSIAN = NoiseConfig("gaussian", 0.3)
 EPOCHS = TrainConfig(epochs=3, batch_size=32, noise=GAUSSIAN)
@@ -149,7 +150,8 @@ def test_training_of_a_quantized_model_sees_noisy_inputs(data: Dataset, monkeypa
 
     model = TiedAutoencoder([8, 3], inputs=24)
     quantize_post_training(model, representative(data.train, 64, noise=GAUSSIAN), QuantizeConfig(refinements=()))
-    monkeypatch.setattr("tiedae.compress.train.pairs", spied)
+    for module in ("train", "quantized_training"):
+        monkeypatch.setattr(f"tiedae.compress.{module}.pairs", spied)
     train_quantized(model, replace_validation(data), QuantizeConfig(epochs=2), replace(EPOCHS, batch_size=1000))
     clean = data.scaling.apply(data.train.take(np.arange(len(data.train))))
     assert len(seen) == 4, "both epochs, and the choice between the start and the end"

@@ -31,9 +31,10 @@ from tiedae.compress import (
 )
 from tiedae.compress.combinations import FIXED_SCALES
 from tiedae.compress.layers import RULES
+from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.rate import RateTerm, code_bits, largest_useful_rate
 from tiedae.compress.symmetries import centre_code, interleave, without_unused_code
-from tiedae.compress.train import fit, train_float, train_quantized
+from tiedae.compress.train import fit, train_float
 from tiedae.export import lower
 
 from ..variants import every
@@ -104,8 +105,10 @@ def test_quantization_aware_training_takes_a_fraction_of_the_rate(
 ) -> None:
     """The end and the start are compared at the whole rate."""
     weights: list[float] = []
-    monkeypatch.setattr("tiedae.compress.train.fit", lambda *args, **_: weights.append(args[2].config.rate) or [{}])
-    monkeypatch.setattr("tiedae.compress.train.code_bits", lambda codes: np.full(len(codes), 1e6))
+    monkeypatch.setattr(
+        "tiedae.compress.quantized_training.fit", lambda *args, **_: weights.append(args[2].config.rate) or [{}]
+    )
+    monkeypatch.setattr("tiedae.compress.quantized_training.code_bits", lambda codes: np.full(len(codes), 1e6))
     other, config = model.copy(), QuantizeConfig(rate_fraction=fraction)
     quantize_post_training(other, representative(SPLITS.train, 256, seed=0), config)
     history = train_quantized(other, SPLITS, config, TRAIN)

@@ -27,9 +27,10 @@ from tiedae.compress import (
 from tiedae.compress.kernel import OUTLIER_RMS
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
+from tiedae.compress.quantized_training import HeldOut
 from tiedae.compress.records import checked
 from tiedae.compress.start_or_end import Change, StartOrEnd, standard_error
-from tiedae.compress.train import HeldOut, training_step, validation_loss
+from tiedae.compress.train import training_step, validation_loss
 
 from ..variants import every
 from .conftest import sparsity_of
