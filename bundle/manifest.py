@@ -173,7 +173,7 @@ class Data(Record, frozen=True, kw_only=True):
     signal: Signal = Signal()
 
     def __post_init__(self) -> None:
-        names, channels = self.signal.channel_names, channels_of(self.shape, self.kind)
+        names, channels = self.signal.channel_names, channels_of(self.kind, self.shape)
         require(len(names) in (0, channels), "signal.channel_names", list(names), f"{channels} names")
         require(self.columns is None or len(self.columns) == self.inputs, "columns", self.columns, f"{self.inputs} names")
         require(math.prod(self.shape) == self.inputs, "shape", list(self.shape), f"the shape of {self.inputs} values")

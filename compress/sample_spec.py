@@ -51,7 +51,7 @@ class SampleSpec(Record, frozen=True):
     @property
     def channels(self) -> int:
         """Values of a time step of a record; 1 of other data."""
-        return channels_of(self.shape, self.kind)
+        return channels_of(self.kind, self.shape)
 
     @property
     def text(self) -> str:
@@ -130,9 +130,9 @@ class SampleSpec(Record, frozen=True):
         return frame[list(self.columns or ())].to_numpy()
 
 
-def channels_of(shape: tuple[int, ...], kind: Kind) -> int:
+def channels_of(kind: Kind, shape: tuple[int, ...]) -> int:
     """Values of a time step of samples of a record, shape (t,) or (t, channels); 1 of other data."""
-    return shape[1] if kind == "record" and len(shape) == 2 else 1
+    return math.prod(shape[1:]) if kind == "record" else 1
 
 
 def place_of(value: int, channels: int = 1, names: Sequence[str] = ()) -> str:

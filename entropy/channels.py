@@ -1,8 +1,8 @@
-"""Records of several channels: the order of their values, and what the other channels say of a change. docs/format.md, "Channels".
+"""Records of several channels: the order of values, and what other channels say of a change. docs/format.md, "Channels".
 
-    channel 0   0 1 2 3 4 …        the wave in which each step of a sample is coded: channels of one wave
-    channel 1     1 2 3 4 …        depend on earlier waves alone
-    channel 2       2 3 4 …
+channel 0   0 1 2 3 4 …        the wave in which each step of a sample is coded: channels of one wave
+channel 1     1 2 3 4 …        depend on earlier waves alone
+channel 2       2 3 4 …
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from tiedae.compress.sample_spec import Kind
+from tiedae.compress.sample_spec import Kind, channels_of
 
 from .channels import BITS, LinkedChanges, Links, Waves, in_parts
 
@@ -238,11 +238,6 @@ def open_predictor(
     if kind == "images":
         return Median(shape, y, limits, bound)
     return SignLms(weights, y, limits, bound, None if links is None else (links, waves_of(shape)))
-
-
-def channels_of(kind: Kind, shape: tuple[int, ...]) -> int:
-    """The channels of a record, the last axes of a sample; 1 of other data, which are not predicted from each other."""
-    return math.prod(shape[1:]) if kind == "record" else 1
 
 
 def waves_of(shape: tuple[int, ...]) -> Waves:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec
+from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec, channels_of
 
 from .grid import LARGEST
-from .predictors import channels_of
 from .residuals import ContextTables, ResidualCoder, fit_residuals
 from .tables import opened, signed
 

@@ -6,7 +6,6 @@ Integers alone, 64 bits: the same samples on every device. The autoencoder's rec
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,12 +13,21 @@ from typing import TypeVar
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError, InputError
-from tiedae.compress.sample_spec import INTEGERS, Integer, Kind
+from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, channels_of
 
 from .channels import Links, fit_links, unexplained
 from .contexts import ALONE, ContextTree, grow
 from .lanes import LaneReader, write
-from .predictors import TAPS, channels_of, features_of, fit_start_weights, frames_of, open_predictor, streams_of, waves_of, within
+from .predictors import (
+    TAPS,
+    features_of,
+    fit_start_weights,
+    frames_of,
+    open_predictor,
+    streams_of,
+    waves_of,
+    within,
+)
 from .rans import RAW_BITS, SUM, SUM_BITS, DamagedFrames, least_bits, refuse
 from .tables import FrequencyTables, fit_counts
 from .tokens import BITS, LARGEST, ZERO, extra_bits, is_token, residuals_of, tokens_of
@@ -220,9 +228,7 @@ class ResidualCoder:
         kept = np.empty((features_of(self.kind, self.channels) if with_features else 0, *shape), np.int8)
         end = 0
 
-        def quantize(
-            step: int, active: slice, prediction: np.ndarray, features: np.ndarray, signs: np.ndarray
-        ) -> np.ndarray:
+        def quantize(step: int, active: slice, prediction: np.ndarray, features: np.ndarray, signs: np.ndarray) -> np.ndarray:
             nonlocal end
             found = (x[step, active] - prediction + bound) // (2 * bound + 1)
             start, end = end, end + len(found)

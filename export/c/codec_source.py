@@ -13,11 +13,10 @@ from textwrap import wrap
 from typing import Literal
 
 import numpy as np
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
-from tiedae.entropy.classes import COST_BITS, ClassTables, CodeTables, costs_of
+from tiedae.compress.sample_spec import INTEGERS, SampleSpec, channels_of
 from tiedae.entropy.channels import COUNT
+from tiedae.entropy.classes import COST_BITS, ClassTables, CodeTables, costs_of
 from tiedae.entropy.contexts import LEAF
-from tiedae.entropy.predictors import channels_of
 from tiedae.entropy.rans import RAW_BITS, SUM, SUM_BITS
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.tables import FrequencyTables, pack_table
@@ -241,7 +240,10 @@ def residual_tables(residuals: ResidualTables) -> str:
         text += "" if images else array(f"tae_weights{i}", block.weights.ravel())
         if block.links is not None:
             each = (block.links.weights, block.links.distances, block.links.lags)
-            listed = wrap(", ".join(f"{{{literal(a, 32)}, {b}, {c}}}" for a, b, c in zip(*(part.ravel() for part in each), strict=True)), WIDTH)
+            listed = wrap(
+                ", ".join(f"{{{literal(a, 32)}, {b}, {c}}}" for a, b, c in zip(*(part.ravel() for part in each), strict=True)),
+                WIDTH,
+            )
             text += f"static const tae_link tae_links{i}[{block.links.weights.size}] = {{\n" + "\n".join(listed) + "\n};\n"
     fields = ["const tae_node *nodes", "const uint16_t *places", "const uint8_t *tables"]
     fields += [f"const {kind} *{name}" for name, kind in more.items()]

@@ -59,7 +59,9 @@ GOLDEN = {
 def test_golden_bytes(bound: int, with_y: bool) -> None:
     number = np.arange(2 * COUNT).reshape(2, COUNT)
     distances = np.where(number < COUNT, 1, -1).astype(np.int8)
-    links = Links(distances, (number % 5 + 2 * (distances > 0)).astype(np.uint8), (number * 7919 % 200_003 - 100_001).astype(np.int32))
+    links = Links(
+        distances, (number % 5 + 2 * (distances > 0)).astype(np.uint8), (number * 7919 % 200_003 - 100_001).astype(np.int32)
+    )
     made = ResidualCoder("record", (4, 2), "int16", golden_tables("record", links))
     ramp = np.arange(24).reshape(3, 8)
     x = (ramp * ramp % 91 + ramp).astype(np.int16)
@@ -119,7 +121,7 @@ def test_channels_together_take_less_than_each_by_itself() -> None:
         windows = part.reshape(-1, 60 * part.shape[1])
         made = fit_residuals("record", (60, part.shape[1]) if part.shape[1] > 1 else (60,), windows[:200], 50)
         sizes.append(sum(map(len, made.encode(np.split(windows[200:], 4), 0))))
-    assert sizes[0] < 0.8 * sum(sizes[1:])
+    assert sizes[0] < 0.73 * sum(sizes[1:])
 
 
 def test_one_channel_in_two_axes_is_coded_as_in_one() -> None:
@@ -164,7 +166,7 @@ def test_links_that_there_cannot_be_are_refused(field: str, value: int, text: st
 
 def test_links_of_other_channels_are_refused() -> None:
     part = golden_tables("record", links_of(3, 0, 9))
-    with pytest.raises(InputError, match="^links: got those of 3 channels, must be of 2$"):
+    with pytest.raises(InputError, match=r"^links: got those of 3 channels, must be of 2$"):
         ResidualCoder("record", (4, 2), "int16", part)
     with pytest.raises(FormatError, match=r"^m\.residuals: not the tables of residuals$"):
         ContextTables.from_bytes(part.to_bytes()[:200], "m.residuals", 3)

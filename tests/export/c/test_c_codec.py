@@ -300,7 +300,10 @@ def test_links_of_any_weight_are_pythons(folder: Folder, largest: int) -> None:
         x = np.concatenate([walk(spec, 9, seed), np.random.default_rng(seed).integers(0, 1 << 16, (3, 20), np.uint16)])
         right = file_of(model, header_of(model, bound, 12), [x], [network.codes(x)])
         assert made.write_file(made.header(*kind_of(bound), 12), [x], 1 << 14) == right
-        assert made.read(right).samples.tolist() == np.concatenate(list(Reader(model, right, "f").samples())).reshape(12, 20).tolist()
+        assert (
+            made.read(right).samples.tolist()
+            == np.concatenate(list(Reader(model, right, "f").samples())).reshape(12, 20).tolist()
+        )
 
 
 def test_a_frame_takes_the_memory_that_is_stated(small: tuple[FileModel, Library]) -> None:
