@@ -221,7 +221,8 @@ def _filtered(moments: np.ndarray, taps: np.ndarray) -> np.ndarray:
     """The moments of changes behind a filter, [i, j, m + `_LAGS` − 1]."""
     both = np.correlate(taps, taps, "full")
     lags = 2 * _LAGS - 1
-    return sum(share * moments[:, :, 1 + at : 1 + at + lags] for at, share in enumerate(both))
+    windows = np.lib.stride_tricks.sliding_window_view(moments[:, :, 1:-1], lags, axis=2)
+    return np.einsum("ijad,a->ijd", windows, both)
 
 
 def _best(products: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

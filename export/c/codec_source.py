@@ -94,7 +94,7 @@ def _parts(
     source = ["entropy.c", f"slots_{slots}.c", "symbols.c", "file.c"]
     if residuals:
         header += [f"predict_{predictor}.h"]
-        source += ["residuals.c", *(["quanta.c"] if encodes or not images else []), f"predict_{predictor}.c"]
+        source += ["residuals.c", *(["quanta.c", "waves.c"] if encodes or not images else []), f"predict_{predictor}.c"]
     if "decode" in directions:
         header += ["payload_decode.h", "file_read.h"]
         source += [f"find_{slots}.c", "entropy_decode.c", f"{coding}_decode.c", "file_read.c"]

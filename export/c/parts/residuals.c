@@ -5,14 +5,6 @@
 #define TAE_ZERO_TOKEN 128u
 #define TAE_LEAF 128u       /* a child of a node from this number on is a leaf */
 #define TAE_FEATURES 10     /* of channels; others have 9 */
-#define TAE_WAVES (TAE_INPUTS / TAE_STREAMS + TAE_STREAMS - 1u) /* of a sample: wave u has step u - i of each stream i */
-
-/* The first stream that has a step in a wave. */
-static size_t tae_first_stream(size_t wave)
-{
-  size_t steps = TAE_INPUTS / TAE_STREAMS;
-  return wave < steps ? 0u : wave - steps + 1u;
-}
 
 static int32_t tae_clip(int32_t value, int32_t lowest, int32_t highest)
 {
