@@ -11,7 +11,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -153,8 +153,8 @@ def read_npz(path: Path, groups: str = "") -> Arrays:
     labels = _labels(path, {lower: arrays[name] for lower, name in names.items() if lower not in rest}, values)
     if len(values) == 1:
         return Arrays(values[first], labels.get(first), groups=members.get(first))
-    own = {"groups": members.get("_train"), "test_groups": members.get("_test")}
-    return Arrays(values["_train"], labels.get("_train"), values["_test"], labels.get("_test"), **own)
+    train, test = (Arrays(values[part], labels.get(part), groups=members.get(part)) for part in PARTS["_train"])
+    return replace(train, test_values=test.values, test_labels=test.labels, test_groups=test.groups)
 
 
 def _require_groups(path: Path, key: str, groups: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:

@@ -133,16 +133,21 @@ def test_interrupted_work_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_new_record_is_cut_as_the_known_one_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [(), (2,)])
+def test_a_new_record_is_cut_as_the_known_one_was(tmp_path: Path, channels: tuple[int, ...]) -> None:
     """A known record has a window of its own, which its recipe need not say."""
     from types import SimpleNamespace
     from typing import Any, cast
 
     from tiedae.compress.config import DataConfig
+    from tiedae.compress.sample_spec import Signal
     from tiedae.run_artifacts import load_source
 
-    np.save(tmp_path / "record.npy", np.arange(1000, dtype=np.int16))
-    data = SimpleNamespace(kind="record", inputs=256, columns=None)
+    record = np.arange(1000, dtype=np.int16).reshape(-1, *channels)
+    np.save(tmp_path / "record.npy", record)
+    data = SimpleNamespace(kind="record", shape=(128, *channels), columns=None, signal=Signal())
     manifest = SimpleNamespace(recipe=SimpleNamespace(data=DataConfig("ecg")), data=data)
-    samples = load_source(cast(Any, manifest), str(tmp_path / "record.npy"))
-    np.testing.assert_array_equal(samples.values, np.arange(768).reshape(3, 256))
+    expected = np.arange(len(record) // 128 * 128 * len(record[:1].ravel())).reshape(-1, 128, *channels)
+    np.testing.assert_array_equal(load_source(cast(Any, manifest), str(tmp_path / "record.npy")).values, expected)
+    np.save(tmp_path / "windows.npy", expected)
+    np.testing.assert_array_equal(load_source(cast(Any, manifest), str(tmp_path / "windows.npy")).values, expected)

@@ -120,7 +120,7 @@ def test_no_value_and_no_group_is_in_two_splits(tmp_path, keys, stride):
     text = split_text(DataConfig("x", **keys), splits)
     assert text.startswith(f"split by {keys['groups']}: training" if keys else "split: training")
     if keys:
-        assert all(str(group) in text for group in np.unique(splits.test.groups))
+        assert all(str(group) in text for group in np.unique(np.asarray(splits.test.groups)))
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=8), st.sampled_from([1, 2, 5, 10]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tiedae.compress.data import Dataset, Samples, choose
@@ -11,7 +11,7 @@ from tiedae.compress.keys import Count, Positive
 from tiedae.compress.labels import label_text
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import Kind
-from tiedae.compress.scaling import LARGEST_REACH, Scaling
+from tiedae.compress.scaling import LARGEST_REACH, Rule, Scaling
 
 LOOKED_AT = 8_000
 """Training samples whose spectrum is computed, at most."""
@@ -61,8 +61,8 @@ class Facts(Record, frozen=True):
     constants: Count
     duplicates: Count
     labels: tuple[str, ...]
-    scaling: str
-    per_feature: bool | str
+    scaling: Rule | Literal["auto"]
+    per_feature: bool | Literal["auto"]
     output: str
     spread: float
     variances: tuple[float, ...]
