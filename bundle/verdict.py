@@ -141,10 +141,12 @@ Find = Callable[[Verdict, TaskResult | None], Iterator[Finding]]
 
 @dataclass(frozen=True)
 class Rule:
-    """`find`: the findings of one reason, in a verdict without any and the task's result. `sentence`: one of them in words."""
+    """`find`: the findings of one reason, in a verdict without any and the task's result. `sentence`: one of them in words.
+    `subjects`: what there may be several findings of."""
 
     find: Find
     sentence: Callable[[Finding, Verdict], str]
+    subjects: str = ""
 
 
 def _compared(reason: Reason, holds: Callable[[MethodComparison], bool]) -> Find:
@@ -265,11 +267,13 @@ def _chance_text(finding: Finding, verdict: Verdict) -> str:
 RULES: Mapping[Reason, Rule] = {
     Reason.CONSTANT: Rule(_constant, _constant_text),
     Reason.BELOW_CHANCE: Rule(_below_chance, _chance_text),
-    Reason.WORSE: Rule(_compared(Reason.WORSE, lambda row: row.gain.high < 0), _worse_text),
-    Reason.NO_BETTER: Rule(_compared(Reason.NO_BETTER, lambda row: row.gain.low <= 0 <= row.gain.high), _no_better_text),
+    Reason.WORSE: Rule(_compared(Reason.WORSE, lambda row: row.gain.high < 0), _worse_text, "baselines"),
+    Reason.NO_BETTER: Rule(
+        _compared(Reason.NO_BETTER, lambda row: row.gain.low <= 0 <= row.gain.high), _no_better_text, "baselines"
+    ),
     Reason.LITTLE: Rule(_compared(Reason.LITTLE, _keeps_little), _little_text),
     Reason.ALARM_RATE: Rule(_alarm_rate, _alarm_text),
-    Reason.DEAD_UNITS: Rule(_dead, _dead_text),
+    Reason.DEAD_UNITS: Rule(_dead, _dead_text, "layers"),
 }
 """By reason, the gravest first."""
 
@@ -280,5 +284,9 @@ def findings(verdict: Verdict, result: TaskResult | None) -> tuple[Finding, ...]
 
 
 def sentences(verdict: Verdict) -> list[str]:
-    """The findings in words."""
-    return [RULES[finding.reason].sentence(finding, verdict) for finding in verdict.findings]
+    """The findings in words, one line for all of one reason."""
+    texts = []
+    for reason, rule in RULES.items():
+        parts = [rule.sentence(finding, verdict) for finding in verdict.findings if finding.reason == reason]
+        texts += [f"{len(parts)} {rule.subjects}: {'; '.join(parts)}"] if len(parts) > 1 else parts
+    return texts

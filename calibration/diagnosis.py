@@ -72,6 +72,20 @@ class Diagnosis:
     halves: Halves | None
     skipped: str = ""
 
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """(kind, text) for all findings of a kind: the text of the first, how many there are, and the tensors of the others."""
+        kinds: dict[tuple[str, bool], list[CalibrationFinding]] = {}
+        for finding in self.findings:
+            kinds.setdefault((finding.kind, finding.tensor != ""), []).append(finding)
+        return [(kind, _line(findings)) for (kind, _), findings in kinds.items()]
+
+
+def _line(findings: list[CalibrationFinding]) -> str:
+    first, *others = findings
+    names = ", ".join(finding.tensor for finding in others)
+    return f"{len(findings)} tensors, the first {first.text}; the others: {names}" if others else first.text
+
 
 def diagnose(
     model: TiedAutoencoder,

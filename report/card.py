@@ -56,7 +56,7 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         Path(__file__).with_name("card.md.j2"),
         manifest=manifest,
         metrics=metrics,
-        shape=" × ".join(map(str, manifest.data.shape)),
+        sample=manifest.data.spec.text,
         purpose=row.purpose.format(inputs=manifest.data.inputs, units=manifest.units),
         use=row.use,
         details=_details(manifest, metrics),

@@ -11,7 +11,7 @@ from tiedae.export.kinds import Precision
 
 from .key_figures import worst_exported
 from .pages import fragment
-from .pages.charts import Bar, BarChart
+from .pages.charts import Bar, FoldedBars
 
 SHOWN = 24
 """Columns drawn at first; the others are folded."""
@@ -31,7 +31,6 @@ def render_columns(metrics: Metrics) -> Markup:
         where=f"{worst.title} in {worst.runtime}" if worst.runtime else worst.title,
         over="the test samples" if metrics.samples is None else metrics.samples.text,
         warnings=warning_lines(metrics.warnings),
-        first=BarChart(bars[:SHOWN]),
-        more=BarChart(bars[SHOWN:]),
+        bars=FoldedBars(bars, SHOWN),
         lost=[(ours.name, number(loss), number(ours.rmse), number(theirs.rmse)) for loss, ours, theirs in lost if loss > 0],
     )

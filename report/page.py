@@ -292,7 +292,7 @@ def model_and_data(report: Report) -> Rows:
         "labels left out": ", ".join(map(str, config.drop_labels)),
         "columns": ", ".join(data.columns or ()),
         "label, not trained on": data.label,
-        "a sample": f"{data.dtype} {' × '.join(map(str, data.shape))}",
+        "a sample": f"{data.spec.text}, {data.dtype}",
         "scaling": rule,
         "sha256 of the data": data.sha256,
     }

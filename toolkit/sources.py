@@ -242,7 +242,7 @@ def data_text(config: DataConfig, splits: Dataset) -> str:
     scaling, what = splits.scaling, f"{splits.inputs:,} {'columns' if splits.kind == 'table' else 'values'}"
     names = f" ({listed(splits.columns)})" if splits.columns else ""
     if splits.kind == "record":
-        what, names = _signal_text(splits), ""
+        what, names = splits.spec.text, ""
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
     several = "per channel" if splits.spec.channels > 1 and config.per_feature == "auto" else "per feature"
     by = several if isinstance(scaling.scale, tuple) else "with one scale"
@@ -250,16 +250,6 @@ def data_text(config: DataConfig, splits: Dataset) -> str:
     test = f"; test samples: {config.test_source}" if config.test_source else ""
     dropped = f"; without labels {listed(config.drop_labels)}" if config.drop_labels else ""
     return f"{config.source}: {what}{names}, {scaled}{label}{dropped}{test}"
-
-
-def _signal_text(splits: Dataset) -> str:
-    """`256 time steps of 6 channels (ax, …, gz) at 100 Hz in g`."""
-    signal, channels = splits.signal, splits.spec.channels
-    names = f" ({listed(signal.channel_names)})" if signal.channel_names else ""
-    of = f" of {channels} channels{names}" if channels > 1 else names
-    rate = f" at {signal.rate:g} Hz" if signal.rate else ""
-    unit = f" in {signal.unit_of_measure}" if signal.unit_of_measure else ""
-    return f"{splits.train.shape[0]:,} time steps{of}{rate}{unit}"
 
 
 def split_text(config: DataConfig, splits: Dataset) -> str:

@@ -5,7 +5,7 @@ A page is a function that computes plain values, and a template beside it:
     render(Path(__file__).with_suffix(".html.j2"), title="a <title>", rows=[("kernel_0", "12 B")])
 
 The template extends `base.html.j2` (blocks `main` and `footer`) and imports `table`, `details`, `region`, `verdict` from
-`macros.html.j2` and `bar_chart`, `line_chart`, `scatter`, `curve_chart`, `histogram`, `frame`, `plot`, `legend` from
+`macros.html.j2` and `bar_chart`, `line_chart`, `scatter`, `curve_chart`, `histogram`, `frame`, `legend` from
 `charts.html.j2`, which draws what `charts` computes.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -69,6 +69,28 @@ class BarChart:
 
 
 @dataclass(frozen=True)
+class FoldedBars:
+    """Bars of which the first `shown` are drawn, the next `FOLDED` in a fold, and the others left out."""
+
+    bars: Sequence[Bar]
+    shown: int
+
+    FOLDED: ClassVar = 200
+
+    @property
+    def first(self) -> BarChart:
+        return BarChart(self.bars[: self.shown])
+
+    @property
+    def more(self) -> BarChart:
+        return BarChart(self.bars[self.shown : self.shown + self.FOLDED])
+
+    @property
+    def left(self) -> int:
+        return max(0, len(self.bars) - self.shown - self.FOLDED)
+
+
+@dataclass(frozen=True)
 class Line:
     """One curve through (x, y): `kind` is its CSS class."""
 
@@ -100,6 +122,12 @@ class Axis:
         low, high = min(values), max(values)
         ticks = log_ticks(low, high) if logarithmic else linear_ticks(low, high)
         return cls(name, min(ticks[0], low), max(ticks[-1], high), ticks, logarithmic)
+
+    @classmethod
+    def within(cls, name: str, low: float, high: float) -> Axis:
+        """An axis from `low` to `high`, or from a single value on, with round ticks inside."""
+        high = high if high > low else low + 1
+        return cls(name, low, high, [tick for tick in linear_ticks(low, high) if low <= tick <= high])
 
     @property
     def title(self) -> str:
@@ -302,29 +330,50 @@ class HistogramChart:
 
 
 @dataclass(frozen=True, eq=False)
-class Plot:
-    """Overlaid one-dimensional samples of equal length: values by CSS class, in drawing order."""
+class SignalChart:
+    """Curves over the same x, such as seconds or Hz, thinned to `points` each: values [n] by CSS class, in drawing order.
+
+    `x`: ascending, [n]. `x_title`, `y_title`: of the axes; without `x_title` the axis has ticks alone.
+    """
 
     curves: Mapping[str, np.ndarray]
-    label: str
+    x: np.ndarray
+    title: str
+    x_title: str
+    y_title: str
+    height: int = 110
+    logarithmic: bool = False
+    points: int = 512
+
+    separators: ClassVar = ()
+    labels: ClassVar = 22
+    """Minimum distance of labelled ticks of y in pixels."""
+
+    @cached_property
+    def frame(self) -> Frame:
+        ends = [float(end(values)) for values in self.curves.values() for end in (np.min, np.max)]
+        up = Axis.around(self.y_title, ends, logarithmic=self.logarithmic)
+        up = replace(up, ticks=up.ticks[:: -(-len(up.ticks) * self.labels // self.height)])
+        return Frame(Axis.within(self.x_title, float(self.x[0]), float(self.x[-1])), up, self.height, self.title)
 
     @property
     def drawn(self) -> list[Line]:
-        """The curves in a viewBox of 400 × 100."""
-        values = np.stack([curve.astype(np.float64) for curve in self.curves.values()])
-        low, high = values.min(), values.max()
-        shown = np.stack([_thin(row) for row in values])
-        x = np.linspace(0, 400, shown.shape[1]) if shown.shape[1] > 1 else np.array([200.0])
-        y = np.round(4 + 92 * (high - shown) / ((high - low) or 1.0), 1)
-        return [Line(kind, x.tolist(), row.tolist()) for kind, row in zip(self.curves, y, strict=True)]
+        """The curves in a viewBox of 1000 × 1000, to a tenth of a unit."""
+        lines = []
+        for kind, values in self.curves.items():
+            shown = _thinned(values, self.points // 2)
+            line = self.frame.line(kind, self.x[shown].tolist(), values[shown].tolist())
+            lines.append(Line(kind, np.round(line.x, 1).tolist(), np.round(line.y, 1).tolist()))
+        return lines
 
 
-def _thin(values: np.ndarray, bins: int = 256) -> np.ndarray:
-    """Downsample a long curve to the minimum and maximum of each of `bins` parts, in order."""
+def _thinned(values: np.ndarray, bins: int) -> np.ndarray:
+    """Indices of both ends, and of the minimum and maximum of each of `bins` parts, of a long curve; all of a short one."""
     if len(values) <= 2 * bins:
-        return values
-    parts = np.array_split(values, bins)
-    return np.concatenate([part[sorted((part.argmin(), part.argmax()))] for part in parts])
+        return np.arange(len(values))
+    parts = np.array_split(np.arange(len(values)), bins)
+    ends = [part[[values[part].argmin(), values[part].argmax()]] for part in parts]
+    return np.unique(np.concatenate([[0, len(values) - 1], *ends]))
 
 
 def linear_ticks(low: float, high: float) -> list[float]:

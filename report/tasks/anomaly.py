@@ -9,12 +9,14 @@ import numpy as np
 from markupsafe import Markup
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import AnomalyResult, Estimate
+from tiedae.compress.sample_spec import SampleSpec
 from tiedae.tasks.anomaly import FLOAT, FOREST, INT8, MEAN, PCA, SHOWN, TITLES
 from tiedae.tasks.ranking import Ranked
 
 from ..images import diverging, encode_images
 from ..pages import fragment
-from ..pages.charts import Bar, BarChart, Curve, CurveChart, HistogramChart, Plot, Point
+from ..pages.charts import Bar, BarChart, Curve, CurveChart, HistogramChart, Point
+from ..waveforms import PanelGroup, TimeAxes, Waveform
 from .view import TableRow, TaskView
 
 IMAGE_BYTES = 300_000
@@ -72,7 +74,9 @@ def card(result: AnomalyResult) -> str:
 def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.ndarray]) -> Markup:
     spec = manifest.data.spec
     known = {"x", "y", "errors", "scores", "rows"} <= arrays.keys()
-    image = len(spec.shape) in (2, 3) and min(spec.shape[:2]) > 1 and spec.shape[2:] in ((), (1,), (3,))
+    image = (
+        spec.kind != "record" and len(spec.shape) in (2, 3) and min(spec.shape[:2]) > 1 and spec.shape[2:] in ((), (1,), (3,))
+    )
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         **_facts(result),
@@ -81,7 +85,7 @@ def section(manifest: Manifest, result: AnomalyResult, arrays: Mapping[str, np.n
         histogram=score_histogram(result, arrays),
         curves=score_curves(result, arrays),
         images=_images(spec.shape, spec.dtype, arrays) if known and image else None,
-        plots=_plots(arrays) if known and not image and spec.kind == "record" else None,
+        windows=_windows(spec, arrays, _titles(result, arrays)) if known and spec.kind == "record" else None,
         bars=_bars(spec.columns, arrays) if known and not image and spec.kind != "record" else None,
         shape=spec.shape,
     )
@@ -162,12 +166,12 @@ def _images(shape: Sequence[int], dtype: str, arrays: Mapping[str, np.ndarray]) 
     return [[next(encoded) for _ in range(3)] for _ in x]
 
 
-def _plots(arrays: Mapping[str, np.ndarray]) -> list[list[Plot]]:
-    """Of each sample: input and reconstruction, and the error of each time step."""
-    return [
-        [Plot({"input": x, "ours": y}, "input and reconstruction"), Plot({"ours": error}, "error of each time step")]
-        for x, y, error in zip(arrays["x"], arrays["y"], arrays["errors"], strict=True)
-    ]
+def _windows(spec: SampleSpec, arrays: Mapping[str, np.ndarray], titles: Sequence[str]) -> list[PanelGroup]:
+    """Input and reconstruction of the worst samples by channel, and the error of each time step."""
+    axes = TimeAxes(spec)
+    rows = list(zip(titles, arrays["x"], arrays["y"], arrays["errors"], strict=True))[: axes.drawn(len(titles))]
+    channels = axes.channels(arrays["x"], arrays["y"].astype(np.float64) - arrays["x"])
+    return axes.panels([Waveform(title, {"input": x, "ours": y}, errors) for title, x, y, errors in rows], channels, "error")
 
 
 def _bars(columns: Sequence[str] | None, arrays: Mapping[str, np.ndarray]) -> list[BarChart]:

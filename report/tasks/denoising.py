@@ -11,12 +11,13 @@ from markupsafe import Markup
 from tiedae.bundle.fidelity import MEASURES, Fidelity
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
+from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling
 from tiedae.tasks.ssim import has_ssim
 
 from ..images import encode_images
 from ..pages import fragment
-from ..pages.charts import Plot
+from ..waveforms import PanelGroup, TimeAxes, Waveform
 from .view import TableRow, TaskView, measured_text
 
 IMAGE_BYTES = 400_000
@@ -88,6 +89,7 @@ def section(manifest: Manifest, result: DenoisingResult, arrays: Mapping[str, np
     spec = manifest.data.spec
     shown = [row.level for row in sorted(result.rows, key=lambda row: row.level or 0.0) if row.method == PROGRAM]
     known = {"clean", "noisy", "denoised"} <= arrays.keys()
+    fits = _fits(manifest, arrays) if known else []
     image = known and spec.kind == "images" and has_ssim(spec.shape) and spec.shape[2:] in ((), (1,), (3,))
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
@@ -95,11 +97,11 @@ def section(manifest: Manifest, result: DenoisingResult, arrays: Mapping[str, np
         levels=[("as given" if level is None else f"level {level:g}") for level in shown],
         trained=shown.index(result.level),
         images=_images(spec.shape, spec.dtype, arrays) if image else None,
-        plots=_plots(arrays) if known and spec.kind == "record" else None,
+        windows=_windows(spec, arrays, fits) if known and spec.kind == "record" else None,
         shape=spec.shape,
         count=len(arrays["clean"]) if known else 0,
         measure=MEASURES[spec.kind][0],
-        fits=_fits(manifest, arrays) if known else [],
+        fits=fits,
     )
 
 
@@ -131,14 +133,26 @@ def _images(shape: Sequence[int], dtype: str, arrays: Mapping[str, np.ndarray]) 
     return {name: [[next(encoded) for _ in each] for each in stack] for name, stack in stacks.items()}
 
 
-def _plots(arrays: Mapping[str, np.ndarray]) -> list[list[Plot]]:
-    """[level][sample]: clean, noisy and denoised curves."""
+def _windows(
+    spec: SampleSpec, arrays: Mapping[str, np.ndarray], fits: Sequence[Sequence[tuple[str, str]]]
+) -> list[list[PanelGroup]]:
+    """[level]: noisy, clean and denoised samples by channel, and what is left of the noise."""
+    axes, clean, levels = TimeAxes(spec), arrays["clean"], len(fits)
+    drawn = range(axes.drawn(len(clean), levels))
+    channels = axes.channels(clean, (arrays["denoised"].astype(np.float64) - clean).reshape(-1, spec.inputs))
+    captions = [[f"sample {i}: noisy {fit[i][0]}, denoised {fit[i][1]}" for i in drawn] for fit in fits]
+
+    def waveform(caption: str, noisy: np.ndarray, clean: np.ndarray, denoised: np.ndarray) -> Waveform:
+        return Waveform(caption, {"input": noisy, "keras": clean, "ours": denoised}, denoised.astype(np.float64) - clean)
+
     return [
-        [
-            Plot({"input": noisy[i], "keras": arrays["clean"][i], "ours": denoised[i]}, f"sample {i}: noisy, clean, denoised")
-            for i in range(len(noisy))
-        ]
-        for noisy, denoised in zip(arrays["noisy"], arrays["denoised"], strict=True)
+        axes.panels(
+            [waveform(captions[at][i], noisy[i], clean[i], denoised[i]) for i in drawn],
+            channels,
+            "denoised − clean",
+            sections=levels,
+        )
+        for at, (noisy, denoised) in enumerate(zip(arrays["noisy"], arrays["denoised"], strict=True))
     ]
 
 

@@ -21,9 +21,9 @@ from tiedae.report.pages.charts import (
     HistogramChart,
     Line,
     LineChart,
-    Plot,
     Point,
     Scatter,
+    SignalChart,
 )
 
 ODD = "<b>\"&'"
@@ -110,8 +110,8 @@ def test_a_single_point_of_curves_is_larger_and_stands_on_its_axes(tmp_path) -> 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
 def test_curves_of_integers_do_not_overflow(dtype: str) -> None:
     curve = np.array([0, 50, 100, 200], dtype)
-    (line,) = Plot({"input": curve}, "a curve").drawn
-    assert line.y == [96.0, 73.0, 50.0, 4.0]
+    (line,) = SignalChart({"input": curve}, np.arange(4), "a curve", "x", "y").drawn
+    assert line.x == [0.0, 333.3, 666.7, 1000.0] and line.y == [1000.0, 750.0, 500.0, 0.0]
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (1200, "1,200 epochs")])

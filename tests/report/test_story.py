@@ -122,7 +122,7 @@ def test_a_table_shows_the_error_of_each_column_instead_of_a_curve(make_parts):
     (text,) = re.findall(r'<section id="reconstructions">.*?</section>', page, re.S)
     assert "<polyline" not in text and text.count('<rect class="ours"') == 20
     order = re.findall(r"<tr><th>&lt;(\d+)&gt;<small>", text)
-    assert order[:2] == ["3", "5"] and "4 further columns" in text
+    assert order[:2] == ["3", "5"] and "4 more columns" in text
     assert "never changes" in text.partition("&lt;7&gt;")[2].partition("</tr>")[0]
     (relative,) = re.findall(r"<th>&lt;3&gt;.*?<td class=n>(\d+) %</td>", text)
     given, got = x[:, 3].astype(float), golden["y"][:, 3] * quantization["scale"]

@@ -299,7 +299,7 @@ def test_report_card_and_table_say_what_was_measured(exported: Exported, measure
     assert int8 is not None
     area = anomaly_view.estimate_text(int8.roc_auc)
     record = str(anomaly_view.section(manifest_of(exported), result, measured.arrays))
-    assert area in record and record.count('<svg class="plot"') == 2 * anomaly.SHOWN
+    assert area in record and record.count('aria-label="sample ') == 2 * anomaly.SHOWN
     assert "ROC curve" not in record, "measured.arrays has no scores of all samples; a bundle has"
     table = str(anomaly_view.section(manifest_of(exported, "table"), result, measured.arrays))
     assert table.count('<table class="bars">') == anomaly.SHOWN and ", reconstructed " in table

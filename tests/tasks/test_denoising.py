@@ -222,7 +222,7 @@ def test_pairs_are_measured_as_they_are() -> None:
     methods = {row.method for row in result.rows} | {row.what.split()[-1] for row in found.skipped}
     assert methods == {INPUT, PROGRAM, KERAS, "median", "wavelet", "pca", "mean"}
     html = denoising_view.section(manifest_of((64,), "float32", "record"), result, found.arrays)
-    assert html.count('<svg class="plot"') == 8 and "As given" in html
+    assert html.count('aria-label="sample ') == 2 * 8 and "As given" in html
 
 
 def manifest_of(shape: tuple[int, ...], dtype: str, kind: SampleKind) -> Any:

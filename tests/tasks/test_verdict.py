@@ -118,6 +118,15 @@ def test_a_reason_is_found_where_it_is_one(
     assert set(RULES) == set(Reason)
 
 
+def test_findings_of_one_reason_are_one_line_with_a_count() -> None:
+    layers = tuple(LayerUse(name, 16, tuple(range(9))) for name in ("encoder_0", "encoder_1", "code"))
+    subject = verdict((-0.5, -0.1), (-2, -1), layers=layers)
+    found = findings(subject, None)
+    worse, dead = sentences(replace(subject, findings=found))
+    assert len(found) == 5 and worse.startswith("2 baselines: worse than PCA: ") and "; worse than the mean of" in worse
+    assert dead.startswith("3 layers: 9 of 16 units of layer encoder_0 are dead") and dead.count("; 9 of 16 units of ") == 2
+
+
 @pytest.mark.parametrize(
     ("theirs", "words"), [(0.1, "no baseline is above 0.5 either"), (0.71, "another detector: PCA has 0.71 here")]
 )

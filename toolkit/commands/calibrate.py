@@ -38,6 +38,6 @@ def run(call: Call) -> None:
     }
     call.write(found, forms)
     call.console.table(recipe.name, ("tensor", "range", "scale", "clipped", "dead units"), table_rows(found))
-    findings = [f"{finding.kind}: {finding.text}" for finding in found.diagnosis.findings]
+    findings = [f"{kind}: {text}" for kind, text in found.diagnosis.lines]
     for line in (*findings, *found.summary, f"calibration: {call.out}"):
         call.console.say(line)
