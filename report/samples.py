@@ -160,7 +160,9 @@ def _windows(samples: DrawnSamples) -> dict[str, object]:
     typical = rest[middle : middle + count]
     groups = {f"The {len(worst)} worst of {len(order)}": worst, "Typical ones, of about the median error": typical}
     drawn = {
-        title: axes.panels(_waveforms(samples, part), channels, RESIDUAL, sections=2) for title, part in groups.items() if part
+        title: axes.panels(_waveforms(samples, part), channels, axes.in_unit(RESIDUAL), sections=2)
+        for title, part in groups.items()
+        if part
     }
     legend = [*samples.labels.items(), ("residual", RESIDUAL)]
     if samples.spec.kind != "record":

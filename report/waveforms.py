@@ -64,7 +64,13 @@ class TimeAxes:
 
     @property
     def unit(self) -> str:
+        """The unit of measure, or `value`."""
         return self.spec.signal.unit_of_measure or "value"
+
+    def in_unit(self, text: str) -> str:
+        """`text (mV)`, or the text alone where the unit is unknown."""
+        unit = self.spec.signal.unit_of_measure
+        return f"{text} ({unit})" if unit else text
 
     @cached_property
     def x(self) -> np.ndarray:

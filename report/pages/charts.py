@@ -353,7 +353,8 @@ class SignalChart:
     def frame(self) -> Frame:
         ends = [float(end(values)) for values in self.curves.values() for end in (np.min, np.max)]
         up = Axis.around(self.y_title, ends, logarithmic=self.logarithmic)
-        up = replace(up, ticks=up.ticks[:: -(-len(up.ticks) * self.labels // self.height)])
+        every = -(-len(up.ticks) * self.labels // self.height)
+        up = replace(up, ticks=up.ticks[(list(up.ticks).index(0) if 0 in up.ticks else 0) % every :: every])
         return Frame(Axis.within(self.x_title, float(self.x[0]), float(self.x[-1])), up, self.height, self.title)
 
     @property

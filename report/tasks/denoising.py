@@ -149,7 +149,7 @@ def _windows(
         axes.panels(
             [waveform(captions[at][i], noisy[i], clean[i], denoised[i]) for i in drawn],
             channels,
-            "denoised − clean",
+            axes.in_unit("denoised − clean"),
             sections=levels,
         )
         for at, (noisy, denoised) in enumerate(zip(arrays["noisy"], arrays["denoised"], strict=True))
