@@ -27,6 +27,8 @@ from tiedae.report.pages.charts import Line, LineChart
 from tiedae.report.rendering import render_bundle
 from tiedae.report.search.page import render as render_front
 
+from .drawn import render_report
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe")
 ON_3_AND_4 = """
@@ -299,6 +301,24 @@ def test_the_charts_of_a_search_stay_inside_their_drawing(browser, tmp_path, wid
     path.write_text(render_front(found, "a search", ".tflite"), encoding="utf-8")
     browser.open(path, width=width)
     assert browser.evaluate(OUTSIDE) == [2, []]
+    assert {key: value for key, value in browser.evaluate(LOOK).items() if key in STUMBLES and value} == {}
+
+
+@pytest.mark.parametrize(("width", "scheme", "media"), VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("shape", [(64,), (64, 8)], ids=str)
+def test_waveforms_stay_inside_their_drawing(browser, tmp_path, make_parts, shape, width, scheme, media):
+    """One channel, and eight, of which two are in a fold, with long names and labels."""
+    manifest, metrics, golden, *rest = make_parts(shape, "float32", "minmax")
+    names = [f"accelerometer-{i}" for i in range(shape[1])] if shape[1:] else []
+    signal = {"rate": 25_600.0, "unit_of_measure": "m/s²", "channel_names": names}
+    manifest["data"] |= {"kind": "record", "signal": signal}
+    golden["x"] *= 1.3e9
+    path = tmp_path / "record.html"
+    path.write_text(render_report(manifest, metrics, golden, *rest), encoding="utf-8")
+    browser.open(path, width=width, scheme=scheme, media=media)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    count, outside = browser.evaluate(OUTSIDE)
+    assert count >= 2 * 12 + 3 and outside == []
     assert {key: value for key, value in browser.evaluate(LOOK).items() if key in STUMBLES and value} == {}
 
 
