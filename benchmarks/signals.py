@@ -74,10 +74,11 @@ def record(channels: int) -> np.ndarray:
 def codec_of(steps: np.ndarray, folder: Path) -> Codec:
     """The codec of an anomaly bundle of windows of a record."""
     windows = steps[: SAMPLES * WINDOW].reshape(-1, WINDOW, *steps.shape[1:])
-    parts = [Samples(part) for part in np.split(windows, [SAMPLES * 7 // 10, SAMPLES * 17 // 20])]
-    scaling = fit_scaling("auto", parts[0], output_activation="linear")
+    cuts = [SAMPLES * 7 // 10, SAMPLES * 17 // 20]
+    train, validation, test = (Samples(part) for part in np.split(windows, cuts))
+    scaling = fit_scaling("auto", train, output_activation="linear")
     config = DataConfig("array", test=0.15, validation=0.15)
-    data = Dataset(*parts, scaling, windows=True, config=config).with_scaling(scaling)
+    data = Dataset(train, validation, test, scaling, windows=True, config=config).with_scaling(scaling)
     model = TiedAutoencoder([24, 8], activation="relu", output_activation="linear")
     model.fit(data, epochs=4, verbose=0)
     export = ExportConfig(stock=False, targets=("onnx",))
@@ -89,8 +90,8 @@ def differing(codec: Codec, hop: int, work: Path) -> int:
     """Codes, values of y, scores and flags of streams in Python and in C that differ from those of whole arrays."""
     assert codec.bundle is not None and codec.detector is not None
     rng, spec = np.random.default_rng(hop), codec.spec
-    sizes = rng.integers(0, LARGEST_PUSH + 1, PUSHES)
-    steps = record(spec.inputs // WINDOW)[: sizes.sum()]
+    sizes = rng.integers(0, LARGEST_PUSH + 1, PUSHES).tolist()
+    steps = record(spec.inputs // WINDOW)[: sum(sizes)]
     pieces, windows = cut(steps, sizes), windows_of(steps, WINDOW, hop)
     right = [codec.encode(windows), codec.reconstruct(windows), codec.score(windows), codec.is_anomaly(windows)]
     streams = [codec.stream(result, hop=hop) for result in ("code", "reconstruction", "score", "anomaly")]
