@@ -1,4 +1,4 @@
-"""Signals: streams of time steps in Python and in C against whole arrays, and how fast they are.
+"""Signals: splits by groups, streams in Python and in C against whole arrays, channels in lossless files, warnings, intervals.
 
     python benchmarks/signals.py --json signals.json
 
@@ -17,6 +17,10 @@ from typing import Any
 
 import numpy as np
 from rows import Row, arguments_of, report
+from signals_channels import channels_row
+from signals_intervals import interval_rows
+from signals_splits import groups_leaked_row
+from signals_warnings import record_warning_row
 from tiedae import Anomaly, Dataset, TiedAutoencoder, export_bundle, quantize
 from tiedae.codec.codec import Codec
 from tiedae.compress import CheckError, DataConfig, ExportConfig
@@ -60,7 +64,13 @@ def stream_rows(console: Console) -> Sequence[Row]:
         return [different, ratio_row(codecs[1])]
 
 
-PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {"streams": stream_rows}
+PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
+    "splits": lambda _: [groups_leaked_row()],
+    "streams": stream_rows,
+    "channels": lambda _: [channels_row()],
+    "warnings": lambda _: [record_warning_row()],
+    "intervals": interval_rows,
+}
 
 
 def record(channels: int) -> np.ndarray:

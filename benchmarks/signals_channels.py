@@ -1,6 +1,6 @@
 """Lossless files of channels beside files of each channel by itself.
 
-    TIEDAE_DATA=... python benchmarks/signals_channels.py [--json FILE]
+    python benchmarks/signals.py --only channels
 
 Six int16 channels: the ECG at three lags, and three mixtures of these, each with noise of its own. The first half trains the
 tables, the second half is measured, in frames of 64 windows of 256 steps, by prediction alone. Tables are part of a bundle and
@@ -10,19 +10,14 @@ docs/decisions/2026-11-30-channels.md.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from needs import require
-from rows import Row, arguments_of, report
+from rows import Row
 from tiedae.codec.container import FileKind, Header, pack_frame, pack_index
-from tiedae.console import Console
-from tiedae.data_sets import VARIABLE
+from tiedae.data_sets import ASSETS
 from tiedae.entropy.residuals import fit_residuals
 
 SEED = 31
@@ -74,8 +69,7 @@ def lossless_file(record: np.ndarray) -> ChannelsFile:
 
 
 def channels_row() -> Row:
-    require(data=("ecg",))
-    record = mixed(np.load(Path(os.environ[VARIABLE]) / "ecg/mitbih208.npy"), SEED)
+    record = mixed(np.load(ASSETS / "ecg" / "mitbih208.npy"), SEED)
     joint, alone = lossless_file(record), [lossless_file(record[:, k : k + 1]) for k in range(record.shape[1])]
     apart = sum(file.size for file in alone)
     speeds = ", ".join(
@@ -84,11 +78,3 @@ def channels_row() -> Row:
     )
     detail = f"{joint.size:,} bytes together, {apart:,} each by itself; {speeds}"
     return Row("channels_lossless_ratio", joint.size / apart, "", "<= 0.92", "<= 0.85", detail)
-
-
-def rows(_console: Console) -> Sequence[Row]:
-    return [channels_row()]
-
-
-if __name__ == "__main__":
-    sys.exit(report("Channels", rows, arguments_of(__doc__ or "").parse_args().json))

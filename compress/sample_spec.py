@@ -66,18 +66,6 @@ class SampleSpec(Record, frozen=True):
         return f"{self.shape[0]:,} time steps{of}{rate}{unit}"
 
     @property
-    def text(self) -> str:
-        """What a sample is: `28 × 28 values`, or of a record `256 time steps of 6 channels (ax, …, gz) at 100 Hz in g`."""
-        if self.kind != "record":
-            return f"{' × '.join(map(str, self.shape))} values"
-        signal = self.signal
-        names = f" ({listed(signal.channel_names)})" if signal.channel_names else ""
-        of = f" of {self.channels} channels{names}" if self.channels > 1 else names
-        rate = f" at {signal.rate:g} Hz" if signal.rate else ""
-        unit = f" in {signal.unit_of_measure}" if signal.unit_of_measure else ""
-        return f"{self.shape[0]:,} time steps{of}{rate}{unit}"
-
-    @property
     def inputs(self) -> int:
         """The number of values per sample."""
         return math.prod(self.shape)
