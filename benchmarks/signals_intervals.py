@@ -1,7 +1,7 @@
 """The row of intervals, see `signals.py`: the recipe of `tiedae demo --data ecg-anomaly`, a record with five kinds of faults.
 
 The area is over intervals: each has the largest score of its windows, against the test windows that overlap none. The lowest
-area of the five kinds is compared with PCA's lowest. Layers, score, noise and epochs were chosen on the validation part of the
+area of the five kinds is compared with PCA's lowest. Layers, score and epochs were chosen on the validation part of the
 record, with faults of these kinds at other places.
 """
 
