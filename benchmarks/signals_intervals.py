@@ -17,7 +17,7 @@ from rows import Row
 from tiedae.compress.intervals import NORMAL_WINDOW, Intervals
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS
-from tiedae.recipe import load_recipe
+from tiedae.recipe import check_inputs, load_recipe
 from tiedae.sources import recipe_data
 from tiedae.tasks import anomaly
 from tiedae.tasks.ranking import Ranked, roc_auc
@@ -27,7 +27,8 @@ def interval_rows(console: Console, seeds: Sequence[int] = SEEDS) -> Sequence[Ro
     recipe, gains, texts = load_recipe(ASSETS / "ecg-anomaly.toml"), [], []
     for seed in seeds:
         seeded = replace(recipe, train=replace(recipe.train, seed=seed))
-        found = exported(seeded, recipe_data(seeded, ASSETS), console)
+        splits = recipe_data(seeded, ASSETS)
+        found = exported(check_inputs(seeded, splits.train.shape), splits, console)
         intervals = found.data.test.intervals
         assert found.detector is not None and intervals is not None
         scoring, x = found.detector.scoring, found.data.test.take(slice(None))
