@@ -256,10 +256,7 @@ class DataConfig(Checked, frozen=True):
     ] = ""
     intervals: Annotated[
         Line,
-        means(
-            "of a record: .csv file of start and end in seconds; windows that overlap one are not trained on "
-            '(anomalies); "": none'
-        ),
+        means('of a record: a .csv file of start and end in seconds; windows that overlap one are anomalies; "": none'),
     ] = ""
     columns: Annotated[tuple[str, ...], means("of a .csv file: the only columns that are read, in this order; empty: all")] = ()
     drop: Annotated[tuple[str, ...], means("of a .csv file: columns that are not read")] = ()

@@ -74,7 +74,7 @@ ECG_RATE = 360.0
 
 
 def _ecg_anomaly(paths: list[Path]) -> Arrays:
-    """The record with the faults of faults.csv, which lie in its last quarter. 200 counts are 1 mV, 1024 are 0 mV."""
+    """The record with the faults of faults.csv, which lie in its last two minutes. 200 counts are 1 mV, 1024 are 0 mV."""
     faults = read_intervals(paths[1])
     return Arrays(injected(read_npy(paths[0]).values, faults, ECG_RATE, 1024, 200), rate=ECG_RATE, marks=faults)
 
@@ -133,7 +133,7 @@ DATA_SETS: Mapping[str, DataSet] = {
         ),
         DataSet(
             "ecg-anomaly",
-            "the same record with 20 faults as intervals: half and 1.5 times the amplitude, hum, dropouts, steps",
+            "the same record with 30 faults as intervals: half and 1.5 times the amplitude, hum, dropouts, steps",
             "108,000 int16, windows of 256",
             "ODC-By 1.0",
             "PhysioNet; Moody & Mark 2001, Goldberger et al. 2000",
