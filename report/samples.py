@@ -138,7 +138,7 @@ def _error_bars(names: Sequence[str], values: Mapping[str, np.ndarray], keras: s
     return FoldedBars(
         [
             Bar(
-                names[i],
+                names[int(i)],
                 relative[i],
                 f"{100 * relative[i]:.3g} %" if spread[i] > 0 else "never changes",
                 "ours",

@@ -86,7 +86,7 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
             baselines, skipped = other_methods(exported, scoring)
             others |= baselines
         scored: dict[Scorer, np.ndarray] = {name: score(test) for name, score in others.items()}
-        with_flags = {INT8: (scores, flags)}
+        with_flags: dict[Scorer, tuple[np.ndarray, np.ndarray]] = {INT8: (scores, flags)}
         for name, own in scored.items():
             flags_of = flagged(others[name], own)
             with_flags |= {} if flags_of is None else {name: (own, flags_of)}

@@ -110,9 +110,10 @@ def by_interval(
     anomalous = ~is_normal(labels, normal)
     if anomalous.all() or not anomalous.any():
         return None
-    pooled = {name: [intervals.pooled(values) for values in own] for name, own in scored.items()}
+    pooled = {name: (intervals.pooled(scores), intervals.pooled(flags)) for name, (scores, flags) in scored.items()}
     methods = [detection(name, *own, anomalous, seed) for name, own in pooled.items()]
-    return IntervalFlags(tuple(methods), by_label(*next(iter(pooled.values())), labels, anomalous, seed))
+    scores, flags = next(iter(pooled.values()))
+    return IntervalFlags(tuple(methods), by_label(scores, flags, labels, anomalous, seed))
 
 
 def estimates(
