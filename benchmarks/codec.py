@@ -148,7 +148,7 @@ def ecg_rows(codec: Codec) -> list[Row]:
     detail = f"{len(data):,} bytes, {8 * len(data) / x.size:.3f} bit a value, of {len(x)} windows; the other {{:,}}"
     found = []
     for name, coder, reach, stretch in zip(("lzma", "flac"), LOSSLESS_CODERS, ("0.83", "0.95"), ("0.80", "0.91"), strict=True):
-        if not coder.missing(str(x.dtype), 1):
+        if not coder.missing(str(x.dtype)):
             size = coder.size(x.reshape(-1, 1))
             row = Row(f"ecg_lossless_vs_{name}", len(data) / size, "", f"<= {reach}", f"<= {stretch}", detail.format(size))
             found.append(row)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -308,8 +309,10 @@ def findings(verdict: Verdict, result: TaskResult | None) -> tuple[Finding, ...]
 def sentences(verdict: Verdict) -> list[str]:
     """The findings in words, one line for all of one reason."""
     texts = []
-    for reason, rule in RULES.items():
-        of_reason = [finding for finding in verdict.findings if finding.reason == reason]
-        several = len(of_reason) > 1 and rule.together is not None
-        texts += [rule.together(of_reason, verdict)] if several else [rule.sentence(finding, verdict) for finding in of_reason]
+    for reason, group in itertools.groupby(verdict.findings, lambda finding: finding.reason):
+        rule, found = RULES[reason], list(group)
+        if rule.together is not None and len(found) > 1:
+            texts.append(rule.together(found, verdict))
+        else:
+            texts += [rule.sentence(finding, verdict) for finding in found]
     return texts
