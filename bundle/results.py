@@ -20,7 +20,7 @@ from tiedae.export.kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 from tiedae.program.differences import LEAST_SCALE, Sample, place
 
 from .bench_results import Bench
-from .task_results import Measure, TaskResult
+from .task_results import Estimate, Measure, TaskResult
 from .verdict import Verdict
 
 SCHEMA = 2
@@ -240,6 +240,24 @@ class Quality(Record, frozen=True):
     noise: NonNegative | None = None
 
 
+class GroupFigures(Record, frozen=True):
+    """What `samples` of a group of the data are like, such as those of a machine.
+
+    `mean`: of their errors, or of their anomaly scores; None where none has one. `fidelity`: of test samples. `flagged` by an
+    anomaly bundle; `normal` of them, of which `false_alarms` are flagged, None without labels. `roc_auc`: of the anomalies of
+    the group against its normal samples, where there are both.
+    """
+
+    group: str
+    samples: Count
+    mean: NonNegative | None
+    fidelity: Fit | None = None
+    flagged: Count | None = None
+    normal: Count | None = None
+    false_alarms: Count | None = None
+    roc_auc: Estimate | None = None
+
+
 class Alarms(Record, frozen=True):
     """How many test samples a file of an anomaly bundle flags in a runtime: `false_alarms` of `normal` ones, all where they
     have no labels. `quantile`: the fraction of normal samples that its threshold leaves unflagged.
@@ -365,8 +383,8 @@ class Epoch(Record, frozen=True):
 class Metrics(Record, frozen=True):
     """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`.
 
-    `task_runtime` ran the files that `task` was measured through; `program`: the integer program in their place. `verdict`:
-    whether the result is any good.
+    `task_runtime` ran the files that `task` and `groups` were measured through; `program`: the integer program in their place.
+    `verdict`: whether the result is any good.
     """
 
     name: str
@@ -389,6 +407,7 @@ class Metrics(Record, frozen=True):
     task: TaskResult | None = None
     task_runtime: str = ""
     alarms: tuple[Alarms, ...] = ()
+    groups: tuple[GroupFigures, ...] = ()
     verdict: Verdict | None = None
 
     @property

@@ -102,11 +102,33 @@ class LabelFlags(Record, frozen=True):
     roc_auc: Estimate | None = None
 
 
+class IntervalFlags(Record, frozen=True):
+    """How well a record's intervals are told from the windows that overlap none: an interval has the largest score of its
+    windows, and is flagged with one of them. `methods` as of windows; `labels`: the kinds, their `samples` are intervals.
+    """
+
+    methods: tuple[Detection, ...]
+    labels: tuple[LabelFlags, ...]
+
+    @property
+    def kinds(self) -> list[LabelFlags]:
+        """Those of intervals, without that of the windows beside them."""
+        return [each for each in self.labels if not each.normal]
+
+    @property
+    def count(self) -> int:
+        return sum(each.samples for each in self.kinds)
+
+    @property
+    def flagged(self) -> int:
+        return sum(each.flagged for each in self.kinds)
+
+
 class AnomalyResult(Record, frozen=True, tag="anomaly", tag_field="kind"):
     """How the int8 program flags `samples` test samples, `alarms` of them, and how other methods do.
 
     `threshold`: of scores in the fused layout, the `quantile` of those of `held_out` normal samples. `normal` test samples, of
-    which `false_alarms` are flagged; None without labels. `seed` of the bootstrap.
+    which `false_alarms` are flagged; None without labels. `seed` of the bootstrap. `intervals`: of a record that has some.
     """
 
     score: ScoreKind
@@ -120,6 +142,7 @@ class AnomalyResult(Record, frozen=True, tag="anomaly", tag_field="kind"):
     seed: Count
     methods: tuple[Detection, ...]
     labels: tuple[LabelFlags, ...]
+    intervals: IntervalFlags | None = None
 
     @property
     def alarm_rate(self) -> float | None:

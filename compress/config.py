@@ -254,6 +254,10 @@ class DataConfig(Checked, frozen=True):
             'a .csv column, a .npz array, or "file" of a folder; no group is in two of training, validation and test; "": none'
         ),
     ] = ""
+    intervals: Annotated[
+        Line,
+        means('of a record: a .csv file of start and end in seconds; windows that overlap one are anomalies; "": none'),
+    ] = ""
     columns: Annotated[tuple[str, ...], means("of a .csv file: the only columns that are read, in this order; empty: all")] = ()
     drop: Annotated[tuple[str, ...], means("of a .csv file: columns that are not read")] = ()
     label: Annotated[
@@ -290,7 +294,7 @@ class DataConfig(Checked, frozen=True):
     @property
     def sources(self) -> tuple[str, ...]:
         """Every source that is read."""
-        return (self.source, *filter(None, (self.test_source, self.clean)))
+        return (self.source, *filter(None, (self.test_source, self.clean, self.intervals)))
 
     @property
     def test_source(self) -> str | None:
@@ -304,7 +308,7 @@ class DataConfig(Checked, frozen=True):
         _require_different(self, "columns", "drop", "drop_labels")
         both = [name for name in self.columns if name in (*self.drop, self.label, self.time, self.groups)]
         require(not both, "columns", both, "names that none of `drop`, `label`, `time` and `groups` has")
-        for key in ("window", "stride", "rate", "unit_of_measure", "time"):
+        for key in ("window", "stride", "rate", "unit_of_measure", "time", "intervals"):
             require(
                 self.kind in ("auto", "record") or not getattr(self, key), key, getattr(self, key), 'left out, or kind "record"'
             )

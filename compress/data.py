@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from .config import DataConfig
 from .errors import DataError
+from .intervals import Intervals
 from .keys import Line
 from .layer_kinds import Activation
 from .records import checked, require
@@ -43,7 +44,8 @@ class Samples:
     `values`: shape [n, ...], in memory or memory-mapped. `rows`: int64 ascending, the samples of this split; None for all.
     `labels`: None or one entry per sample of this split. `clean`: what the model shall give for `values`, of their shape and
     dtype, or None for `values` themselves. `groups`: None or one entry per sample, such as a machine: no two splits share one.
-    `records`: None or the number of the record that each sample is cut from, int64 [n]. `overlap`: windows of a record that
+    `records`: None or the number of the record that each sample is cut from, int64 [n]. `intervals`: None or those of a record
+    that the samples overlap. `overlap`: windows of a record that
     share values with the next one; 1: none.
     """
 
@@ -54,6 +56,7 @@ class Samples:
     clean: np.ndarray | None = field(default=None, repr=False)
     groups: np.ndarray | None = field(default=None, repr=False)
     records: np.ndarray | None = field(default=None, repr=False)
+    intervals: Intervals | None = field(default=None, repr=False)
     overlap: int = 1
 
     def __len__(self) -> int:
@@ -112,7 +115,7 @@ class Samples:
 
     def select(self, indices: np.ndarray) -> Samples:
         """The samples at `indices`, int64 ascending, as samples."""
-        each = {name: getattr(self, name) for name in ("labels", "groups", "records")}
+        each = {name: getattr(self, name) for name in ("labels", "groups", "records", "intervals")}
         chosen = {name: None if values is None else values[indices] for name, values in each.items()}
         return replace(self, rows=self.places(indices), **chosen)
 

@@ -21,6 +21,7 @@ from tiedae.export.targets import TARGETS
 
 from .column_quality import render_columns
 from .graph_svg import draw_program
+from .group_table import render_groups
 from .heatmap import error_maps, parity_maps
 from .kernel_images import render_kernels
 from .key_figures import (
@@ -317,6 +318,7 @@ SECTIONS: Mapping[str, Callable[[Report], Markup]] = {
     "Reconstructions": reconstructions,
     "Error per stage": _section(error_per_stage),
     "Columns": lambda report: render_columns(report.metrics),
+    "Groups": lambda report: render_groups(report.metrics),
     "Sizes": _section(sizes),
     "Speed": lambda report: render_speed(report.metrics.bench),
     "Training": _section(training),

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit
-from tiedae.bundle.task_results import AnomalyResult, Detection, LabelFlags, Scorer
+from tiedae.bundle.task_results import AnomalyResult, Detection, IntervalFlags, LabelFlags, Scorer
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import BATCH
 from tiedae.codec.detector import integer_errors
@@ -25,7 +25,7 @@ from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.scoring import Scoring
 
 from .neighbourhoods import Pca
-from .ranking import Ranked, average_precision, by_label, detection, roc_auc
+from .ranking import Ranked, average_precision, by_interval, by_label, detection, roc_auc
 from .row import Contest, Exported, HeldFigure, Statistic, TaskMeasurement, TaskRow, not_measured
 
 SAMPLES = 10_000
@@ -54,6 +54,7 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
     labels = None if data.test.labels is None else np.asarray(data.test.labels)[rows]
     anomalous = None if labels is None else ~is_normal(labels, task.normal)
     methods: list[Detection] = []
+    intervals: IntervalFlags | None = None
     found: tuple[LabelFlags, ...] = ()
     skipped: list[Skipped] = []
     held = None if data.validation is None else data.validation.take(choose(data.validation, samples, seed))
@@ -79,16 +80,20 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         far = {MEAN: distance(test)} if exported.others else {}
         contest = None if anomalous is not None and anomalous.any() else dataclasses.replace(contest, baselines=far)
     else:
-        methods.append(detection(INT8, scores, flags, anomalous, seed))
         found = by_label(scores, flags, labels, anomalous, seed)
         others: dict[Scorer, Score] = {} if float_score is None else {FLOAT: float_score}
         if exported.others and held is not None:
             baselines, skipped = other_methods(exported, scoring)
             others |= baselines
         scored: dict[Scorer, np.ndarray] = {name: score(test) for name, score in others.items()}
+        with_flags: dict[Scorer, tuple[np.ndarray, np.ndarray]] = {INT8: (scores, flags)}
         for name, own in scored.items():
             flags_of = flagged(others[name], own)
-            methods += [] if flags_of is None else [detection(name, own, flags_of, anomalous, seed)]
+            if flags_of is not None:
+                with_flags[name] = own, flags_of
+        methods = [detection(name, *own, anomalous, seed) for name, own in with_flags.items()]
+        if data.test.intervals is not None:
+            intervals = by_interval(with_flags, data.test.intervals[rows], task.normal, seed)
         areas: dict[str, np.ndarray] = {name: own for name, own in scored.items() if name != FLOAT}
         contest = dataclasses.replace(contest, criterion=Criterion.ROC_AUC, baselines=areas, anomalous=anomalous)
     worst = np.argsort(-scores, kind="stable")[:SHOWN]
@@ -114,6 +119,7 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         seed,
         tuple(methods),
         found,
+        intervals,
     )
     return TaskMeasurement(result, arrays, tuple(skipped), contest)
 

@@ -5,14 +5,16 @@ Intervals are bootstrap percentiles (Efron 1979), normal and anomalous samples d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from tiedae.bundle.task_results import Detection, Estimate, LabelFlags, Scorer
+from tiedae.bundle.task_results import Detection, Estimate, IntervalFlags, LabelFlags, Scorer
 from tiedae.compress.errors import DataError
-from tiedae.compress.labels import label_text
+from tiedae.compress.intervals import Intervals
+from tiedae.compress.labels import Label, label_text
+from tiedae.compress.normal import is_normal
 
 RESAMPLES = 500
 LEVEL = 0.95
@@ -95,6 +97,25 @@ def by_label(
             (area,) = estimates(lambda weights, ranked=ranked: [roc_auc(*ranked.counts(weights))], anomalous[chosen], seed)
         rows.append(LabelFlags(label_text(label), not odd, int(own.sum()), int(flags[own].sum()), area))
     return tuple(rows)
+
+
+def by_interval(
+    scored: Mapping[Scorer, tuple[np.ndarray, np.ndarray]], intervals: Intervals, normal: Sequence[Label], seed: int
+) -> IntervalFlags | None:
+    """The figures over intervals, by method, of its scores and flags of the windows [n]; labels by those of the first method.
+
+    None without both an interval and a window that overlaps none.
+    """
+    labels = intervals.pooled_labels
+    anomalous = ~is_normal(labels, normal)
+    if anomalous.all() or not anomalous.any():
+        return None
+    pooled: dict[Scorer, tuple[np.ndarray, np.ndarray]] = {
+        name: (intervals.pooled(scores), intervals.pooled(flags)) for name, (scores, flags) in scored.items()
+    }
+    methods = [detection(name, *own, anomalous, seed) for name, own in pooled.items()]
+    scores, flags = next(iter(pooled.values()))
+    return IntervalFlags(tuple(methods), by_label(scores, flags, labels, anomalous, seed))
 
 
 def estimates(

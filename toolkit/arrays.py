@@ -20,6 +20,7 @@ from tiedae.compress.archive import DAMAGE
 from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
+from tiedae.compress.intervals import Intervals
 
 MAPPED_FROM = 256 << 20
 """Minimum size in bytes of a memory-mapped file; smaller ones are loaded."""
@@ -35,6 +36,7 @@ class Arrays:
 
     `columns`: names of the features or channels, `label`: name of the labels, if the source has names. `rate`: of a record, in
     time steps per second (0: unknown). `stretches`: those of a record in order (none: it is one); they share no window.
+    `marks`: intervals of a record; `intervals`: those that its windows overlap.
     """
 
     values: np.ndarray
@@ -47,6 +49,8 @@ class Arrays:
     test_groups: np.ndarray | None = None
     rate: float = 0.0
     stretches: tuple[Stretch, ...] = ()
+    marks: tuple[Interval, ...] = ()
+    intervals: Intervals | None = None
 
     @property
     def test(self) -> Arrays | None:
@@ -56,10 +60,16 @@ class Arrays:
         return Arrays(self.test_values, self.test_labels, columns=self.columns, groups=self.test_groups, rate=self.rate)
 
     @property
+    def steps(self) -> int:
+        """Time steps of a window."""
+        return self.values.shape[1]
+
+    @property
     def samples(self) -> Samples:
         """The samples to train on, unscaled."""
         numbers = np.repeat(np.arange(len(self.stretches)), [each.rows for each in self.stretches])
-        return Samples(self.values, self.labels, groups=self.groups, records=numbers if self.stretches else None)
+        records = numbers if self.stretches else None
+        return Samples(self.values, self.labels, groups=self.groups, records=records, intervals=self.intervals)
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,22 @@ class Stretch:
     file: str
     rows: int
     first: int = 0
+
+
+ANOMALY = "anomaly"
+"""The kind of intervals that have none of their own."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """From `start` up to `end`, in seconds from the first time step of a file: its name, or empty where there is one alone.
+    `place`: where this is stated."""
+
+    start: float
+    end: float
+    kind: str = ANOMALY
+    file: str = ""
+    place: str = ""
 
 
 def read_npy(path: Path) -> Arrays:

@@ -43,6 +43,7 @@ from tiedae.program.scoring import Detector
 from tiedae.report.key_figures import Report
 from tiedae.report.rendering import render_pages
 from tiedae.runtimes.machine import installed_versions
+from tiedae.tasks import groups
 from tiedae.tasks.judging import better_than, judge
 from tiedae.tasks.losses import with_losses
 from tiedae.tasks.row import Exported, TaskMeasurement
@@ -239,6 +240,7 @@ def measure(verified: Verified, announce: Announce) -> Measured:
         skipped=metrics.skipped + task.skipped,
         task=task.result,
         task_runtime=exported.model.runtime,
+        groups=groups.measure(exported),
         verdict=verdict,
         checks=metrics.checks + better_than(verdict, recipe.verify.better_than),
     )

@@ -11,6 +11,8 @@ import numpy as np
 from tiedae.compress.errors import DataError, listed
 
 from .arrays import Arrays, read_idx, read_npy
+from .injections import injected
+from .intervals import read_intervals
 
 ASSETS = Path(__file__).parent / "assets"
 VARIABLE = "TIEDAE_DATA"
@@ -67,6 +69,16 @@ class DataSet:
         return folder
 
 
+ECG_RATE = 360.0
+"""Hz, of the record."""
+
+
+def _ecg_anomaly(paths: list[Path]) -> Arrays:
+    """The record with the faults of faults.csv, which lie in its last two minutes. 200 counts are 1 mV, 1024 are 0 mV."""
+    faults = read_intervals(paths[1])
+    return Arrays(injected(read_npy(paths[0]).values, faults, ECG_RATE, 1024, 200), rate=ECG_RATE, marks=faults)
+
+
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 _TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 
@@ -116,6 +128,18 @@ DATA_SETS: Mapping[str, DataSet] = {
             ("mitbih208.npy",),
             "ecg",
             lambda paths: read_npy(paths[0]),
+            ships=True,
+            window=256,
+        ),
+        DataSet(
+            "ecg-anomaly",
+            "the same record with 30 faults as intervals: half and 1.5 times the amplitude, hum, dropouts, steps",
+            "108,000 int16, windows of 256",
+            "ODC-By 1.0",
+            "PhysioNet; Moody & Mark 2001, Goldberger et al. 2000",
+            ("mitbih208.npy", "faults.csv"),
+            "ecg",
+            _ecg_anomaly,
             ships=True,
             window=256,
         ),

@@ -21,7 +21,7 @@ from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import decode
 from tiedae.verify.collecting import MAX_SAMPLES
 
-from .arrays import Arrays
+from .arrays import Arrays, Stretch
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .readers import keys_of
@@ -104,20 +104,26 @@ def load_source(manifest: Manifest, source: str, label: str | None = None) -> Sa
 
     `label`: the column of labels, of a .csv file.
     """
-    return all_of(load_arrays(_config_of(manifest, source, label))[0])
+    return all_of(load_arrays(replace(_config_of(manifest, source, label), intervals=""))[0])
 
 
-def load_scored(manifest: Manifest, source: str, label: str | None = None) -> tuple[Samples, np.ndarray]:
-    """As `load_source`, and the split of each sample when the bundle was trained, of `SPLITS`.
+def load_scored(
+    manifest: Manifest, source: str, label: str | None = None, intervals: str | None = None
+) -> tuple[Samples, np.ndarray, Sequence[Stretch]]:
+    """As `load_source`, the split of each sample when the bundle was trained, of `SPLITS`, and the stretches of a record.
+
+    `intervals`: a file of them, which may have some of other files; by default the recipe's, for the recipe's source.
 
     The recipe's split is made again: it is that of the training where the sha256 of the training samples is the manifest's.
     Otherwise every sample is of no split: the source is other data, or the same in another order.
     """
     stated = own_label(source, manifest.data.label)
-    config = _config_of(manifest, source, label or stated)
-    arrays, window = load_arrays(config)
-    named = arrays if label in (None, stated) else load_arrays(_config_of(manifest, source, stated))[0]
-    return all_of(arrays), _splits_of(manifest, replace(config, test=manifest.recipe.data.test), named, window)
+    config, own = _config_of(manifest, source, label or stated), _config_of(manifest, source, stated)
+    config = replace(config, intervals=intervals or own.intervals)
+    arrays, window = load_arrays(config, others=True)
+    named = arrays if config == own else load_arrays(own, others=True)[0]
+    splits = _splits_of(manifest, replace(config, test=manifest.recipe.data.test), named, window)
+    return all_of(arrays), splits, arrays.stretches
 
 
 def _splits_of(manifest: Manifest, config: DataConfig, arrays: Arrays, window: int) -> np.ndarray:
@@ -146,7 +152,8 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     recipe, data = manifest.recipe, manifest.data
     table = Path(source).suffix.lower() == ".csv"
     clean, test = (_beside(other, recipe.data.source, source) for other in (recipe.data.clean, recipe.data.test_source))
-    chosen = replace(recipe.data, source=source, clean=clean, test=test or _fraction(recipe.data))
+    intervals = _beside(recipe.data.intervals or None, recipe.data.source, source) or ""
+    chosen = replace(recipe.data, source=source, clean=clean, intervals=intervals, test=test or _fraction(recipe.data))
     if data.kind == "record":  # windows or a long record; other data may lack the groups and times
         chosen = replace(chosen, kind="record", window=data.shape[0], columns=data.signal.channel_names, drop=())
     if Path(source).name != Path(recipe.data.source).name or (chosen.columns and not table):

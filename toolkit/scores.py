@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.bundle.task_results import Detection, LabelFlags
+from tiedae.bundle.results import GroupFigures
+from tiedae.bundle.task_results import Detection, IntervalFlags, LabelFlags, Scorer
 from tiedae.codec.codec import Codec, bundle_of, open_bundle
+from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, InputError, listed
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL, is_normal, normal_of
-from tiedae.compress.records import Record
+from tiedae.compress.records import Record, require
 from tiedae.compress.tasks import ScoreKind
 from tiedae.program.drift import Drift
-from tiedae.tasks.ranking import by_label, detection
+from tiedae.tasks.groups import by_group
+from tiedae.tasks.ranking import by_interval, by_label, detection
 
+from .arrays import Stretch
 from .coding import named, pieces, steps
 from .console import Progress
 from .csv_files import read_headings
 from .run_artifacts import SPLITS, load_scored
 
-METHOD = "int8"
+METHOD: Scorer = "int8"
 
 
 class SplitScores(Record, frozen=True):
@@ -39,7 +43,8 @@ class Scores(Record, frozen=True):
 
     `threshold`, `alarms`: of an anomaly bundle; those without a score are alarms. `detection`, `labels`: where samples have
     labels, normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples,
-    where the bundle holds these. `trained_on`: samples that the bundle was trained on; `splits`: all by their split.
+    where the bundle holds these. `intervals`: of a record that has some; `groups`: of data that have some. `trained_on`:
+    samples that the bundle was trained on; `splits`: all by their split.
     """
 
     samples: int
@@ -57,24 +62,32 @@ class Scores(Record, frozen=True):
     seed: int | None = None
     detection: Detection | None = None
     labels: tuple[LabelFlags, ...] = ()
+    intervals: IntervalFlags | None = None
+    groups: tuple[GroupFigures, ...] = ()
     trained_on: int = 0
     splits: tuple[SplitScores, ...] = ()
 
 
 def score(
-    path: Path, source: str, *, runtime: str, label: str | None, steps_too: bool, progress: Progress
+    path: Path, source: str, *, runtime: str, label: str | None, intervals: str | None, steps_too: bool, progress: Progress
 ) -> tuple[Scores, Iterator[str]]:
     """The summary, and the lines of a .csv file: a sample each, or a time step of a record if `steps_too`.
 
-    `label`: the column of labels of a .csv source. Raises InputError for it where the bundle has no threshold of anomalies or
-    the source no such column, DataError where the labels are of normal or anomalous samples alone.
+    `label`: the column of labels of a .csv source. `intervals`: a .csv file of those of a record. Raises InputError for them
+    where the bundle has no threshold of anomalies or the source no such column, DataError where the labels are of normal or
+    anomalous samples alone.
     """
     bundle = bundle_of(path)
     codec = open_bundle(bundle, runtime)
     if label is not None:
         codec.require_detector("--label")
         require_column(source, label, bundle.manifest.data.columns or ())
-    found, splits = load_scored(bundle.manifest, source, label)
+    if intervals is not None:
+        codec.require_detector("--intervals")
+        require(label is None, "--intervals", intervals, "left out beside --label")
+    found, splits, stretches = load_scored(bundle.manifest, source, label, intervals)
+    if intervals is not None and not (found.intervals and len(found.intervals.kinds)):
+        raise DataError(f"{intervals}: no interval is of {source}, must be one at least")
     if not len(found):
         raise DataError(f"{source}: holds no samples")
     report = steps(progress, "score")
@@ -86,8 +99,10 @@ def score(
         flags[place] = np.isnan(scores[place]) | (scores[place] > (np.inf if codec.threshold is None else codec.threshold))
     brief = _with_splits(_brief(codec, scores, flags), scores, splits)
     if codec.detector is not None and found.labels is not None:
-        brief = _with_labels(brief, codec, source, scores, flags, found.labels, required=label is not None)
-    return brief, _lines(codec, values, scores, flags, splits, steps_too=steps_too)
+        required = label is not None or intervals is not None
+        brief = _with_labels(brief, codec, source, scores, flags, found, required=required)
+    brief = _with_groups(brief, codec, scores, flags, found)
+    return brief, _lines(codec, values, scores, flags, splits, stretches, steps_too=steps_too)
 
 
 def require_column(source: str, label: str, features: tuple[str, ...]) -> None:
@@ -134,9 +149,10 @@ def _with_splits(brief: Scores, scores: np.ndarray, splits: np.ndarray) -> Score
 
 
 def _with_labels(
-    brief: Scores, codec: Codec, source: str, scores: np.ndarray, flags: np.ndarray, labels: np.ndarray, *, required: bool
+    brief: Scores, codec: Codec, source: str, scores: np.ndarray, flags: np.ndarray, found: Samples, *, required: bool
 ) -> Scores:
-    assert codec.bundle is not None
+    labels = found.labels
+    assert codec.bundle is not None and labels is not None
     recipe = codec.bundle.manifest.recipe
     normal, seed = normal_of(recipe.task), recipe.data.seed
     anomalous = ~is_normal(labels, normal)
@@ -151,28 +167,56 @@ def _with_labels(
         seed=seed,
         detection=detection(METHOD, scores, flags, anomalous, seed),
         labels=by_label(scores, flags, labels, anomalous, seed),
+        intervals=found.intervals and by_interval({METHOD: (scores, flags)}, found.intervals, normal, seed),
     )
 
 
+def _with_groups(brief: Scores, codec: Codec, scores: np.ndarray, flags: np.ndarray, found: Samples) -> Scores:
+    if found.groups is None or codec.bundle is None:
+        return brief
+    recipe, detects = codec.bundle.manifest.recipe, codec.detector is not None
+    anomalous = ~is_normal(found.labels, normal_of(recipe.task)) if detects and found.labels is not None else None
+    rows = by_group(np.asarray(found.groups), scores, flags if detects else None, anomalous, recipe.data.seed)
+    return replace(brief, groups=rows)
+
+
 def _lines(
-    codec: Codec, values: np.ndarray, scores: np.ndarray, flags: np.ndarray, splits: np.ndarray, *, steps_too: bool
+    codec: Codec,
+    values: np.ndarray,
+    scores: np.ndarray,
+    flags: np.ndarray,
+    splits: np.ndarray,
+    stretches: Sequence[Stretch],
+    *,
+    steps_too: bool,
 ) -> Iterator[str]:
-    """Lines of a .csv file: `sample,score,split`, with `anomaly` of a detector; of its record a line per step, `step,error`
-    first, or per step and channel, `step,channel,error`."""
+    """Lines of a .csv file: `sample,score,split`, with `anomaly` of a detector; of its record a line per time step, first
+    `step,error`, or `step` and an error of each channel by its name. Of a folder, `file` is first, and steps are its own.
+    """
     detects = codec.detector is not None
     heading = "sample,score,anomaly,split" if detects else "sample,score,split"
     rows = zip(scores.tolist(), flags.tolist(), splits.tolist(), strict=True)
     texts = [f"{i},{value!r}{f',{int(flag)}' if detects else ''},{name}" for i, (value, flag, name) in enumerate(rows)]
+    files = np.repeat([_cell(each.file) for each in stretches], [each.rows for each in stretches])
+    named = any(each.file for each in stretches)
     if not (steps_too and detects and codec.spec.kind == "record"):
-        yield from (f"{line}\n" for line in [heading, *texts])
+        places = [f"{file}," for file in files.tolist()] if named else [""] * len(texts)
+        yield f"{'file,' if named else ''}{heading}\n"
+        yield from (f"{place}{line}\n" for place, line in zip(places, texts, strict=True))
         return
-    channels = codec.spec.channels
-    names = codec.spec.signal.channel_names or range(channels)
-    yield f"step,{'channel,' if channels > 1 else ''}error,{heading}\n"
-    at = 0
+    channels, window = codec.spec.channels, codec.spec.shape[0]
+    names = codec.spec.signal.channel_names or [str(i) for i in range(channels)]
+    errors_of = "error" if channels == 1 else ",".join(_cell(f"error {name}") for name in names)
+    yield f"{'file,' if named else ''}step,{errors_of},{heading}\n"
+    starts = np.concatenate([each.first + window * np.arange(each.rows) for each in stretches])
     for start, part in pieces(values, lambda _done, _all: None):
-        for i, errors in enumerate(codec.errors(part).reshape(len(part), -1).tolist(), start):
-            for error in errors:
-                channel = f"{names[at % channels]}," if channels > 1 else ""
-                yield f"{at // channels},{channel}{error!r},{texts[i]}\n"
-                at += 1
+        for i, errors in enumerate(codec.errors(part).reshape(len(part), window, channels).tolist(), start):
+            place = f"{files[i]}," if named else ""
+            for step, error in enumerate(errors, int(starts[i])):
+                yield f"{place}{step},{','.join(map(repr, error))},{texts[i]}\n"
+
+
+def _cell(text: str) -> str:
+    """A cell of a .csv file."""
+    quoted = text.replace('"', '""')
+    return f'"{quoted}"' if any(mark in text for mark in ',"\n') else text

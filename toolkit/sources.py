@@ -22,6 +22,7 @@ from tiedae.compress.data import (
     with_clean,
 )
 from tiedae.compress.errors import DataError, listed
+from tiedae.compress.intervals import NORMAL_WINDOW
 from tiedae.compress.labels import is_among, label_text, require_occurring, without_labels
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
@@ -29,9 +30,10 @@ from tiedae.compress.records import checked, require
 from tiedae.compress.sample_spec import Kind, Signal
 from tiedae.compress.scaling import Rule, Scaling
 
-from .arrays import Arrays
+from .arrays import Arrays, Interval
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
+from .intervals import file_names, read_intervals, require_files, with_intervals
 from .readers import keys_of, read, require_keys
 from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in
 
@@ -67,6 +69,7 @@ def load_data(
     unit_of_measure: str = "",
     time: str = "",
     groups: str = "",
+    intervals: str | Path = "",
 ) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file, or a folder of images or records.
 
@@ -85,6 +88,7 @@ def load_data(
         unit_of_measure,
         time,
         groups,
+        str(intervals),
         tuple(columns),
         tuple(drop),
         label,
@@ -124,13 +128,16 @@ def load_dataset(
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
     source = config.source
-    arrays, window = load_arrays(config, base)
+    arrays, window = load_arrays(config, base, others=config.test_source is not None)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
     own, test_source = _own_test(config, arrays, whole, base)
     test = None if own is None else _checked(own, test_source)
     if test is not None:
         require_like(test, whole, test_source)
+        if own is not None and config.intervals:
+            names = [*file_names(arrays, source), *file_names(own, test_source)]
+            require_files(_intervals_of(config, base), names, f"{source} and {test_source}")
         _require_apart(test, whole, config, test_source)
     if config.clean is not None:
         clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
@@ -185,6 +192,7 @@ def divide(
     and for fewer than `LEAST_GROUPS` groups or one without normal samples.
     """
     kept = without_labels(whole, config.drop_labels, config.source)
+    normal = normal or (() if kept.intervals is None else (NORMAL_WINDOW,))
     tail = config.split == "tail" or (config.split == "auto" and window > 0 and not config.groups)
     if config.stride:
         _require_stride(config, window, tail or bool(config.groups))
@@ -194,9 +202,8 @@ def divide(
         _require_normal_groups(kept, config, normal)
     train, validation, test = split(kept, (config.validation, fraction), config.source, seed=seed)
     assert train is not None
-    train = overlapping(train, config.stride) if config.stride else train
     chosen = normal_only(Dataset(train, validation, train, Scaling()), normal, config.source)
-    return chosen.train, chosen.validation, test
+    return overlapping(chosen.train, config.stride) if config.stride else chosen.train, chosen.validation, test
 
 
 def _require_normal_groups(samples: Samples, config: DataConfig, normal: Sequence[int | str]) -> None:
@@ -275,8 +282,8 @@ def split_text(config: DataConfig, splits: Dataset) -> str:
 
 def with_absolute_paths(config: DataConfig, base: Path) -> DataConfig:
     """The same sources by absolute paths; those that are known by name stay."""
-    stated = {"source": config.source, "test": config.test_source, "clean": config.clean}
-    paths = {key: source for key, source in stated.items() if source is not None and source not in DATA_SETS}
+    stated = {"source": config.source, "test": config.test_source, "clean": config.clean, "intervals": config.intervals}
+    paths = {key: source for key, source in stated.items() if source and source not in DATA_SETS}
     return replace(config, **{key: str((base / Path(path).expanduser()).resolve()) for key, path in paths.items()})
 
 
@@ -303,7 +310,7 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     if with_absolute_paths(config, base).source == with_absolute_paths(config, base).test:
         raise DataError(f"{config.test}: is `source` and `test` in [data], must be other samples than those to train on")
     window = train.shape[0] if arrays.stretches else 0
-    test = load_arrays(_test_config(config, arrays, window, base), base)[0]
+    test = load_arrays(_test_config(config, arrays, window, base), base, others=True)[0]
     if test.test_values is not None:
         right = "as `test` in [data] it must be test samples alone"
         raise DataError(f"{config.test}: has training samples and a test set of its own; {right}")
@@ -335,17 +342,31 @@ def _require_dropped(config: DataConfig, whole: Samples, test: Samples | None) -
     require_occurring(labels, config.drop_labels, "data.drop_labels", config.source)
 
 
-def load_arrays(config: DataConfig, base: Path = Path()) -> tuple[Arrays, int]:
-    """The arrays of a source, a record cut into windows, and the window (0: none was cut)."""
+def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False) -> tuple[Arrays, int]:
+    """The arrays of a source, a record cut into windows, and the window (0: none was cut).
+
+    `others`: `intervals` may have some of other files.
+    """
     arrays, window = _read(config, base)
     window = config.window or (window if config.kind in ("auto", "record") else 0)
     if not (window or arrays.rate or config.kind == "record"):
         return arrays, 0
     whole, was_cut = cut(arrays, window, config.source)
+    marks = _intervals_of(config, base) or arrays.marks
+    if marks:
+        if not was_cut:
+            got, right = "its windows are cut already", "must be left out: intervals are of a long record"
+            raise DataError(f"{config.source}: {got}, `intervals` in [data] {right}")
+        rate = signal_of(config, arrays).rate
+        whole = with_intervals(whole, arrays, marks, rate, config.source, others=others)
     if arrays.test is not None:
         test, _ = cut(arrays.test, window, f"{config.source}, test set")
         whole = replace_arrays(whole, test_values=test.values, test_labels=test.labels, test_groups=test.groups)
     return whole, whole.values.shape[1] if was_cut else 0
+
+
+def _intervals_of(config: DataConfig, base: Path) -> tuple[Interval, ...]:
+    return read_intervals(base / Path(config.intervals).expanduser()) if config.intervals else ()
 
 
 def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 from tiedae.bundle.manifest import Manifest
-from tiedae.bundle.task_results import AnomalyResult, Estimate
+from tiedae.bundle.task_results import AnomalyResult, Estimate, IntervalFlags
 from tiedae.tasks.anomaly import FLOAT, FOREST, INT8, MEAN, PCA, SHOWN, TITLES
 from tiedae.tasks.ranking import Ranked
 
@@ -33,13 +33,20 @@ def estimate_text(each: Estimate | None) -> str:
     return "" if each is None else f"{each.value:.4f} ({each.low:.4f}…{each.high:.4f})"
 
 
-def methods_table(result: AnomalyResult) -> list[tuple[str, str, str, str]]:
+def intervals_text(intervals: IntervalFlags) -> str:
+    """How many are flagged, and the areas of the first method."""
+    first = intervals.methods[0]
+    areas = f"ROC-AUC {estimate_text(first.roc_auc)}, PR-AUC {estimate_text(first.pr_auc)}"
+    return f"{intervals.flagged:,} of {intervals.count:,} flagged; {areas}, against windows that overlap none"
+
+
+def methods_table(result: AnomalyResult | IntervalFlags) -> list[tuple[str, str, str, str]]:
     """Name, ROC-AUC, PR-AUC and F1 of each method."""
     text = estimate_text
     return [(TITLES[each.method], text(each.roc_auc), text(each.pr_auc), text(each.f1)) for each in result.methods]
 
 
-def labels_table(result: AnomalyResult) -> list[tuple[str, str, str, str]]:
+def labels_table(result: AnomalyResult | IntervalFlags) -> list[tuple[str, str, str, str]]:
     """Label, samples, flagged, ROC-AUC against the normal samples."""
     return [
         (
@@ -61,7 +68,11 @@ def alarms_text(result: AnomalyResult) -> str:
 
 
 def _facts(result: AnomalyResult) -> dict[str, object]:
-    tables = {"methods": methods_table(result), "labels": labels_table(result)}
+    of = result.intervals
+    tables: dict[str, object] = {"methods": methods_table(result), "labels": labels_table(result), "intervals": of}
+    if of is not None:
+        kinds = [row for row, each in zip(labels_table(of), of.labels, strict=True) if not each.normal]
+        tables |= {"interval_methods": methods_table(of), "interval_kinds": kinds}
     return {"result": result, "score": SCORES[result.score], "alarms": alarms_text(result), **tables}
 
 
@@ -187,7 +198,10 @@ def rows(result: AnomalyResult) -> Sequence[TableRow]:
     for each in result.methods:
         figures = f"ROC-AUC {each.roc_auc.value:.4f}, PR-AUC {each.pr_auc.value:.4f}, F1 {each.f1.value:.3f}"
         lines.append((f"anomalies, {TITLES[each.method]}", "", figures, "", ""))
-    return [*lines, ("alarms", "", alarms_text(result), "", "")]
+    lines.append(("alarms", "", alarms_text(result), "", ""))
+    if result.intervals is not None:
+        lines.append(("intervals", "", intervals_text(result.intervals), "", ""))
+    return lines
 
 
 def headline(result: AnomalyResult) -> tuple[str, str, str] | None:

@@ -7,7 +7,7 @@ FAILS = recipes.FAILS
 
 
 def add_arguments(parser: Parser) -> None:
-    names = ("fashion", "ecg", "ecg-table", "anomaly", "denoising", "reduction")
+    names = ("fashion", "ecg", "ecg-table", "anomaly", "ecg-anomaly", "denoising", "reduction")
     parser.add_argument("--data", choices=names, default=names[0], help=f"which recipe (default: {names[0]})")
     recipes.add_results(parser)
 

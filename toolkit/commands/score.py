@@ -17,6 +17,8 @@ def add_arguments(parser: Parser) -> None:
         "--csv", text="write each sample's score, its split and whether it is an anomaly, one a line; of records each time step"
     )
     parser.add_value("--label", "COLUMN", "of a .csv file: labels, by which the scores of an anomaly bundle are measured")
+    text = "of a record: a .csv file of start and end in seconds; the scores are measured by the windows that overlap one"
+    parser.add_value("--intervals", "FILE", text)
     parser.add_value("--runtime", "NAME", "auto (default), program, or a runtime of `tiedae verify`", default="auto")
     parser.add_json("mean, median, 95th percentile and the largest score; threshold, alarms, drift and areas under curves")
 
@@ -29,6 +31,7 @@ def run(call: Call) -> None:
         call.data,
         runtime=call.runtime,
         label=call.label,
+        intervals=call.intervals,
         steps_too=call.csv is not None,
         progress=call.console.progress,
     )
@@ -52,7 +55,8 @@ def trained_text(brief: Scores) -> str:
 def texts(brief: Scores) -> list[str]:
     """The summary in lines."""
     from tiedae.program.drift import drift_text
-    from tiedae.report.tasks.anomaly import SCORES, estimate_text
+    from tiedae.report.group_table import group_lines
+    from tiedae.report.tasks.anomaly import SCORES, estimate_text, intervals_text
 
     lines = [f"{brief.samples:,} samples: every one holds NaN or infinity and has no score"]
     if brief.mean is not None:
@@ -76,4 +80,8 @@ def texts(brief: Scores) -> list[str]:
         for each in brief.labels:
             area = "normal" if each.normal else f"ROC-AUC {estimate_text(each.roc_auc)}"
             lines.append(f"label {each.label}: {each.flagged:,} of {each.samples:,} flagged, {area}")
-    return lines
+    if brief.intervals is not None:
+        lines.append(f"intervals: {intervals_text(brief.intervals)}")
+        for each in brief.intervals.kinds:
+            lines.append(f"intervals {each.label}: {each.flagged:,} of {each.samples:,} flagged, {estimate_text(each.roc_auc)}")
+    return lines + group_lines(brief.groups)
