@@ -19,4 +19,4 @@ def test_a_guide_runs_as_it_is_written(guide: Path, tmp_path: Path) -> None:
 
 def test_the_index_names_every_guide() -> None:
     index = (ROOT / "docs" / "guides" / "README.md").read_text(encoding="utf-8")
-    assert len(GUIDES) == 5 and all(f"]({guide.name})" in index for guide in GUIDES)
+    assert len(GUIDES) == 6 and all(f"]({guide.name})" in index for guide in GUIDES)
