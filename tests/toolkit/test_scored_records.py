@@ -11,6 +11,7 @@ import pytest
 from tiedae.cli import main
 from tiedae.codec.codec import load
 
+pytestmark = pytest.mark.ci
 WINDOW, STEPS, RATE, FILES = 16, 330, 100, 8
 FAULTS = {"m6": ("0.4,0.9,bearing", "2.0,2.05,belt"), "m7": ("1.0,1.3,belt",), "m2": ("0.2,0.6,bearing",)}
 
