@@ -89,7 +89,8 @@ def measure(exported: Exported, samples: int = SAMPLES) -> TaskMeasurement:
         with_flags: dict[Scorer, tuple[np.ndarray, np.ndarray]] = {INT8: (scores, flags)}
         for name, own in scored.items():
             flags_of = flagged(others[name], own)
-            with_flags |= {} if flags_of is None else {name: (own, flags_of)}
+            if flags_of is not None:
+                with_flags[name] = own, flags_of
         methods = [detection(name, *own, anomalous, seed) for name, own in with_flags.items()]
         if data.test.intervals is not None:
             intervals = by_interval(with_flags, data.test.intervals[rows], task.normal, seed)

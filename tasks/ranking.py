@@ -110,9 +110,12 @@ def by_interval(
     anomalous = ~is_normal(labels, normal)
     if anomalous.all() or not anomalous.any():
         return None
-    pooled = [(intervals.pooled(scores), intervals.pooled(flags)) for scores, flags in scored.values()]
-    methods = [detection(name, *own, anomalous, seed) for name, own in zip(scored, pooled, strict=True)]
-    return IntervalFlags(tuple(methods), by_label(*pooled[0], labels, anomalous, seed))
+    pooled: dict[Scorer, tuple[np.ndarray, np.ndarray]] = {
+        name: (intervals.pooled(scores), intervals.pooled(flags)) for name, (scores, flags) in scored.items()
+    }
+    methods = [detection(name, *own, anomalous, seed) for name, own in pooled.items()]
+    scores, flags = next(iter(pooled.values()))
+    return IntervalFlags(tuple(methods), by_label(scores, flags, labels, anomalous, seed))
 
 
 def estimates(

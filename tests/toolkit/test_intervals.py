@@ -12,6 +12,7 @@ from hypothesis import given
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import DataError, RecipeError
 from tiedae.compress.intervals import Intervals
+from tiedae.tasks.ranking import by_interval
 
 WINDOW, RATE = 20, 10.0
 
@@ -78,6 +79,18 @@ def test_an_interval_has_the_largest_value_of_its_windows() -> None:
     assert found.pooled(np.array([5.0, 1, 3, 7, 2])).tolist() == [1, 3, 2, 5, 7]
     assert np.isnan(found.largest(np.array([0, 1, np.nan, 0, 0]))).tolist() == [False, True, False]
     assert found[np.array([0, 2])].largest(np.array([9.0, 4])).tolist() == [4] and found[np.array([0])].present.size == 0
+
+
+def test_figures_over_intervals_are_those_of_their_largest_scores() -> None:
+    found = Intervals(np.array([[0, 0], [0, 1], [0, 1], [1, 2], [2, 2]]), np.array(["a", "b"]))
+    scores = np.array([2.0, 1, 9, 1, 3])
+    figures = by_interval({"int8": (scores, scores > 2.5)}, found, (), 0)
+    assert figures is not None and (figures.count, figures.flagged) == (2, 1)
+    assert figures.methods[0].roc_auc.value == 0.5 and figures.methods[0].f1.value == 0.5
+    assert [(row.label, row.samples, row.flagged, row.roc_auc and row.roc_auc.value) for row in figures.labels] == [
+        ("a", 1, 1, 1.0), ("b", 1, 0, 0.0), ("normal", 2, 1, None),
+    ]  # fmt: skip
+    assert by_interval({"int8": (scores[:1], scores[:1] > 0)}, found[np.array([0])], (), 0) is None
 
 
 REFUSED = {
