@@ -148,6 +148,12 @@ class Rule:
     sentence: Callable[[Finding, Verdict], str]
     together: Callable[[Sequence[Finding], Verdict], str] | None = None
 
+    def texts(self, found: Sequence[Finding], verdict: Verdict) -> list[str]:
+        """The findings in words."""
+        if len(found) > 1 and self.together is not None:
+            return [self.together(found, verdict)]
+        return [self.sentence(finding, verdict) for finding in found]
+
 
 def _compared(reason: Reason, holds: Callable[[MethodComparison], bool]) -> Find:
     """A finding for each comparison of which this holds."""
@@ -307,9 +313,7 @@ def findings(verdict: Verdict, result: TaskResult | None) -> tuple[Finding, ...]
 
 def sentences(verdict: Verdict) -> list[str]:
     """The findings in words, one line for all of one reason."""
-    texts = []
-    for reason, rule in RULES.items():
-        of_reason = [finding for finding in verdict.findings if finding.reason == reason]
-        several = len(of_reason) > 1 and rule.together is not None
-        texts += [rule.together(of_reason, verdict)] if several else [rule.sentence(finding, verdict) for finding in of_reason]
-    return texts
+    by_reason: dict[Reason, list[Finding]] = {}
+    for finding in verdict.findings:
+        by_reason.setdefault(finding.reason, []).append(finding)
+    return [text for reason, found in by_reason.items() for text in RULES[reason].texts(found, verdict)]
