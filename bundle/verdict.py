@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,6 +147,12 @@ class Rule:
     find: Find
     sentence: Callable[[Finding, Verdict], str]
     together: Callable[[Sequence[Finding], Verdict], str] | None = None
+
+    def texts(self, found: Sequence[Finding], verdict: Verdict) -> list[str]:
+        """The findings in words."""
+        if len(found) > 1 and self.together is not None:
+            return [self.together(found, verdict)]
+        return [self.sentence(finding, verdict) for finding in found]
 
 
 def _compared(reason: Reason, holds: Callable[[MethodComparison], bool]) -> Find:
@@ -308,11 +313,7 @@ def findings(verdict: Verdict, result: TaskResult | None) -> tuple[Finding, ...]
 
 def sentences(verdict: Verdict) -> list[str]:
     """The findings in words, one line for all of one reason."""
-    texts = []
-    for reason, group in itertools.groupby(verdict.findings, lambda finding: finding.reason):
-        rule, found = RULES[reason], list(group)
-        if rule.together is not None and len(found) > 1:
-            texts.append(rule.together(found, verdict))
-        else:
-            texts += [rule.sentence(finding, verdict) for finding in found]
-    return texts
+    by_reason: dict[Reason, list[Finding]] = {}
+    for finding in verdict.findings:
+        by_reason.setdefault(finding.reason, []).append(finding)
+    return [text for reason, found in by_reason.items() for text in RULES[reason].texts(found, verdict)]

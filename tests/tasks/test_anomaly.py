@@ -303,6 +303,8 @@ def test_report_card_and_table_say_what_was_measured(exported: Exported, measure
     assert "ROC curve" not in record, "measured.arrays has no scores of all samples; a bundle has"
     table = str(anomaly_view.section(manifest_of(exported, "table"), result, measured.arrays))
     assert table.count('<table class="bars">') == anomaly.SHOWN and ", reconstructed " in table
+    channels = str(anomaly_view.section(manifest_of(exported, "record", (8, 3)), result, measured.arrays))
+    assert "<img" not in channels and channels.count("<figcaption>channel 2</figcaption>") == anomaly.SHOWN
     image = str(anomaly_view.section(manifest_of(exported, "images", (4, 6)), result, measured.arrays))
     assert image.count("<img") == 3 * anomaly.SHOWN and "× threshold" in image
     assert image.count("<figcaption>") == anomaly.SHOWN + 1 and image.index("By label") > image.index("PR-AUC")

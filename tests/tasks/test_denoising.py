@@ -224,6 +224,8 @@ def test_pairs_are_measured_as_they_are() -> None:
     assert methods == {INPUT, PROGRAM, KERAS, "median", "wavelet", "pca", "mean"}
     html = denoising_view.section(manifest_of((64,), "float32", "record"), result, found.arrays)
     assert html.count('aria-label="sample ') == 2 * 8 and "As given" in html
+    channels = denoising_view.section(manifest_of((16, 4), "float32", "record"), result, found.arrays)
+    assert channels.count("<figcaption>channel 3</figcaption>") == channels.count("<h4>sample ") == 8
 
 
 def manifest_of(shape: tuple[int, ...], dtype: str, kind: SampleKind) -> Any:
