@@ -135,6 +135,7 @@ def _error_bars(names: Sequence[str], values: Mapping[str, np.ndarray], keras: s
     rmse = {kind: np.sqrt(np.square(values[kind] - given).mean(axis=0)) for kind in ("keras", "ours")}
     spread = given.std(axis=0)
     relative = np.divide(rmse["ours"], spread, out=np.zeros_like(spread), where=spread > 0)
+    order: list[int] = np.lexsort((-rmse["ours"], -relative)).tolist()
     return FoldedBars(
         [
             Bar(
@@ -145,7 +146,7 @@ def _error_bars(names: Sequence[str], values: Mapping[str, np.ndarray], keras: s
                 f"error {number(rmse['ours'][i])}{unit}, {keras} {number(rmse['keras'][i])}{unit}; values from "
                 f"{number(given[:, i].min())} to {number(given[:, i].max())}{unit}",
             )
-            for i in np.lexsort((-rmse["ours"], -relative))
+            for i in order
         ],
         SHOWN,
     )

@@ -331,9 +331,9 @@ class HistogramChart:
 
 @dataclass(frozen=True, eq=False)
 class SignalChart:
-    """Curves over the same x, such as seconds or Hz, thinned to `points` each: values [n] by CSS class, in drawing order.
+    """Curves over the same ascending x [n], thinned to `points` each: values [n] by CSS class, in drawing order.
 
-    `x`: ascending, [n]. `x_title`, `y_title`: of the axes; without `x_title` the axis has ticks alone.
+    `x_title`, `y_title`: of the axes; without `x_title` the axis has ticks alone.
     """
 
     curves: Mapping[str, np.ndarray]
@@ -351,10 +351,10 @@ class SignalChart:
 
     @cached_property
     def frame(self) -> Frame:
-        ends = [float(end(values)) for values in self.curves.values() for end in (np.min, np.max)]
-        up = Axis.around(self.y_title, ends, logarithmic=self.logarithmic)
-        every = -(-len(up.ticks) * self.labels // self.height)
-        up = replace(up, ticks=up.ticks[(list(up.ticks).index(0) if 0 in up.ticks else 0) % every :: every])
+        every = np.concatenate([*self.curves.values()])
+        up = Axis.around(self.y_title, [float(every.min()), float(every.max())], logarithmic=self.logarithmic)
+        step, zero = -(-len(up.ticks) * self.labels // self.height), list(up.ticks).index(0) if 0 in up.ticks else 0
+        up = replace(up, ticks=up.ticks[zero % step :: step])
         return Frame(Axis.within(self.x_title, float(self.x[0]), float(self.x[-1])), up, self.height, self.title)
 
     @property
@@ -373,8 +373,7 @@ def _thinned(values: np.ndarray, bins: int) -> np.ndarray:
     if len(values) <= 2 * bins:
         return np.arange(len(values))
     parts = np.array_split(np.arange(len(values)), bins)
-    ends = [part[[values[part].argmin(), values[part].argmax()]] for part in parts]
-    return np.unique(np.concatenate([[0, len(values) - 1], *ends]))
+    return np.unique([0, len(values) - 1, *(part[end(values[part])] for part in parts for end in (np.argmin, np.argmax))])
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
