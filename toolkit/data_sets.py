@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +127,7 @@ DATA_SETS: Mapping[str, DataSet] = {
             "PhysioNet; Moody & Mark 2001, Goldberger et al. 2000",
             ("mitbih208.npy",),
             "ecg",
-            lambda paths: read_npy(paths[0]),
+            lambda paths: replace(read_npy(paths[0]), rate=ECG_RATE),
             ships=True,
             window=256,
         ),
