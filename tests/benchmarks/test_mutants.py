@@ -111,6 +111,7 @@ def test_changes_are_named_by_their_line_wherever_it_is(tmp_path: Path, benchmar
     assert not [name for name in names[0] if "def clip" in name]  # a number of the default would be there, an annotation is not
 
 
+@pytest.mark.ci
 def test_an_interrupted_run_goes_on_and_other_tests_start_again(tiny: Path, benchmarks_folder: Path) -> None:
     done = run(RESUMED, "tiny.py", tiny, benchmarks_folder)
     assert done.stdout.split() == ["killed", "planted", "killed"], done.stderr

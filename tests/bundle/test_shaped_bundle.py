@@ -28,6 +28,7 @@ from ..export.shapes import registered, shaped
 from ..gate import test_gate
 from ..gate.test_gate import FOLDER, JOBS, samples_of, write_of
 from ..pages import blocks_of
+from ..variants import every
 
 SAMPLES = (16, 8, 2)
 CODES = (4, 2)
@@ -62,7 +63,7 @@ def assembled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
     return written("unit", tmp_path_factory.mktemp("unit"), whole=True)
 
 
-@pytest.fixture(scope="module", params=["floats", "int16"])
+@pytest.fixture(scope="module", params=every(2, ["int16", "floats"]))
 def codecs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
     if request.param == "floats":
         return request.getfixturevalue("assembled")

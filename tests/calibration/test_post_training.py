@@ -94,6 +94,7 @@ def test_without_a_margin_ranges_shrink_where_that_helps(
     assert shrunk < plain
 
 
+@pytest.mark.ci
 def test_steps_are_judged_by_reconstructions_in_the_order_of_the_samples(
     trained: Callable[[], TiedAutoencoder], made: Quantized, samples: Representative, unseen: np.ndarray
 ) -> None:

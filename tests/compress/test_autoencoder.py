@@ -43,6 +43,7 @@ def test_fit_trains_on_and_masks_hold() -> None:
         np.testing.assert_array_equal(kernel.variable.numpy()[~masks[kernel.name]], 0)
 
 
+@pytest.mark.ci
 def test_keras_own_loop_obeys_masks_and_quantizers() -> None:
     data = ta.Dataset.from_array(images(), test=0.2)
     model = ta.TiedAutoencoder([16, 4])

@@ -235,6 +235,7 @@ def test_noise_beside_pairs_is_refused() -> None:
         TiedAutoencoder([8]).fit(data, noise=GAUSSIAN, verbose=0)
 
 
+@pytest.mark.ci
 def test_fit_takes_noise_as_a_table_and_later_stages_keep_it() -> None:
     import tiedae as ta
 

@@ -256,6 +256,7 @@ def test_the_bound_is_that_of_a_gaussian_component() -> None:
     assert largest_useful_rate(points) == pytest.approx(2 * np.log(2) * 9, rel=0.1)
 
 
+@pytest.mark.ci
 def test_the_best_epoch_is_one_of_rounded_codes_and_brings_its_step(monkeypatch) -> None:
     """Of 12 epochs the first 8 have noise; of the others the second is made the best."""
     losses = iter([0.0] * 8 + [3.0, 1.0, 2.0, 4.0])

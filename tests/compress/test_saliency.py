@@ -52,6 +52,7 @@ def test_gradient_sees_a_weight_that_is_masked(make_splits) -> None:
     assert (scores[0][masked] > 0).mean() > 0.9
 
 
+@pytest.mark.ci
 def test_movement_is_what_the_updates_sum_up_to() -> None:
     """Along small steps of plain gradient descent, Σ −w · ∂L/∂w · rate comes to half the score."""
     rng, model = np.random.default_rng(0), model_of()

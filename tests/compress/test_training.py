@@ -350,6 +350,7 @@ def test_training_moves_the_ranges_of_few_bits_and_helps(make_splits) -> None:
     assert loss_of(model, splits) < error
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("any_gain")
 def test_quantization_aware_training_begins_with_the_model_and_the_ranges_of_ptq(make_splits) -> None:
     """Scales of a quantized kernel that training computes are those that rounding chose."""

@@ -112,6 +112,7 @@ def test_links_find_a_channel_that_another_one_leads(lag: int, flipped: bool) ->
     assert np.abs(left).mean() < 3 < 0.1 * np.abs(np.diff(series[:, k], axis=0)).mean()
 
 
+@pytest.mark.ci
 def test_channels_together_take_less_than_each_by_itself() -> None:
     rng = np.random.default_rng(0)
     walk = rng.integers(-40, 41, 24_000).cumsum()[:, None] * [1, -2, 0.5] + rng.normal(0, 2, (24_000, 3))

@@ -287,6 +287,7 @@ def test_views_of_one_storage_are_compared_with_another_each():
     assert (copy.name, copy.original, copy.order) == ("b", "a", "transposed")
 
 
+@pytest.mark.ci
 def test_many_constants_of_one_size_take_no_square_of_time():
     """4,000 kernels of one shape, of which two are near: each is compared with each at a few places only."""
     rng = np.random.default_rng(0)

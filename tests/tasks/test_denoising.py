@@ -214,6 +214,7 @@ def pairs_of_records() -> Dataset:
     return dataclasses.replace(data, windows=True)
 
 
+@pytest.mark.ci
 def test_pairs_are_measured_as_they_are() -> None:
     found = denoising.measure(exported_of(pairs_of_records(), None))
     result = result_of(found)

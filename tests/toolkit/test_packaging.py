@@ -129,6 +129,7 @@ def test_the_bytes_are_those_of_the_object(runs: Path, tmp_path: Path) -> None:
     assert found["bytes"] == pytest.approx(sum(kept), abs=64), "notes of the compiler, at most"
 
 
+@pytest.mark.ci
 def test_cmake_builds_it(runs: Path, tmp_path: Path) -> None:
     out, build = tmp_path / "c", tmp_path / "build"
     assert call("package", runs / "table" / "bundle", "--for", "c", "-o", out) == 0
@@ -137,6 +138,7 @@ def test_cmake_builds_it(runs: Path, tmp_path: Path) -> None:
     subprocess.run([tool("ctest"), "--test-dir", build], check=True, capture_output=True, timeout=60)
 
 
+@pytest.mark.ci
 def test_half_of_it_is_smaller(runs: Path, tmp_path: Path) -> None:
     """`--signatures` and `--storage` reach the sources."""
     sizes = []

@@ -163,6 +163,7 @@ def test_another_recipes_folder_is_refused_and_left_alone(
     assert manifest["recipe"]["train"]["epochs"] == 4
 
 
+@pytest.mark.ci
 def test_a_run_whose_checks_fail_exits_1_and_names_the_first_each_time(recipe_file: Path, tmp_path: Path, capsys) -> None:
     impossible = changed(recipe_file, "[verify]", TFLITE_ALONE.replace("tflite", "onnx") + "\nfloat_max_abs = 1e-12")
     bundle = tmp_path / "run" / "bundle"

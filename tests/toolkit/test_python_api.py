@@ -201,6 +201,7 @@ def test_wrong_calls_are_one_line(call, error, message: str, tmp_path: Path, mon
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.ci
 def test_training_settings_are_kept_for_later_stages() -> None:
     data = ta.Dataset.from_array(images(), test=0.2)
     model = ta.TiedAutoencoder([16, 4])

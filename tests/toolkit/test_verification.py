@@ -89,6 +89,7 @@ def worsen(path: Path, out: Path, **changes: Any) -> Path:
     return out
 
 
+@pytest.mark.ci
 def test_a_baseline_is_the_bundle_s_own_metrics_or_earlier_ones(
     finished_run: Path, recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_missing_runtime_fails_unless_it_is_allowed_however_its_reason_reads(
     assert row.why is Why.NOT_COMPARABLE and "TIEDAE_NODE_MODULES names" in row.reason
 
 
+@pytest.mark.ci
 def test_all_of_it_needs_no_tensorflow(finished_run: Path, recipe_file: Path, tmp_path: Path) -> None:
     bundle = finished_run / "bundle"
     outcomes = [part for kind in ("json", "junit", "markdown") for part in (f"--{kind}", str(tmp_path / kind))]

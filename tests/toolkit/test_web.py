@@ -61,6 +61,7 @@ def codec_golden(run: Path) -> Path:
     return next(iter(run.rglob("golden/x.npy")))
 
 
+@pytest.mark.ci
 def test_the_page_has_the_package_and_every_kind_of_file(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "page"
     assert (

@@ -60,7 +60,7 @@ RUNS = {"bytes": "finished_run", "a table in its own unit of measure": "float_ru
 
 
 @pytest.mark.parametrize("kind", every(2, ["standardized", "max"]))
-@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("run", every(2, reversed(RUNS.values())), ids=reversed(RUNS))
 def test_verify_holds_with_and_without_test_samples(run, kind, tmp_path, request, capsys) -> None:
     run = request.getfixturevalue(run)
     bundle = scored_bundle(run, tmp_path, kind)
