@@ -370,3 +370,9 @@ def test_warnings_of_one_kind_are_one_line():
     assert negative.startswith("139 columns have an R² below 0, the worst value 0 with -200 in int8 tflite: ")
     assert still.startswith("2 columns never change in the measured samples (a, b), so they have no R²")
     assert warning_lines(worse[:1]) == [f"column {worse[0].text}"] and warning_lines(()) == []
+
+
+def test_three_groups_beside_a_test_set_are_not_split(tmp_path):
+    x, machine = np.random.default_rng(0).random((24, 5)), np.repeat([*"abc"], 8)
+    np.savez(tmp_path / "x.npz", x_train=x, x_test=x[:8], machine_train=machine, machine_test=np.repeat("d", 8))
+    assert len(loaded(tmp_path, "x.npz", groups="machine").train) == 24
