@@ -176,9 +176,11 @@ def _require_kind(config: DataConfig, splits: Dataset) -> None:
 
 def _require_apart(test: Samples, train: Samples, config: DataConfig, source: str) -> None:
     """Raise DataError where a group of a test set is to train on too; files of two folders are not the same."""
-    if test.groups is None or train.groups is None or config.groups == FILE:
+    if train.groups is None or config.groups == FILE:
         return
-    both = [label_text(group) for group in np.intersect1d(test.groups, train.groups).tolist()]
+    if test.groups is None:
+        raise DataError(f"{source}: has no groups {config.groups!r}, must have them as {config.source} has")
+    both = np.intersect1d(test.groups, train.groups).tolist()
     if both:
         raise DataError(f"{source}: {config.groups} {listed(both)} is to train on too; no group may be in both")
 

@@ -376,3 +376,34 @@ def test_three_groups_beside_a_test_set_are_not_split(tmp_path):
     x, machine = np.random.default_rng(0).random((24, 5)), np.repeat([*"abc"], 8)
     np.savez(tmp_path / "x.npz", x_train=x, x_test=x[:8], machine_train=machine, machine_test=np.repeat("d", 8))
     assert len(loaded(tmp_path, "x.npz", groups="machine").train) == 24
+
+
+def test_groups_of_numbers_and_text_are_the_same_in_all_files(tmp_path):
+    for i, machines in enumerate(["12", "23", "34", ["4", "pump"], ["pump", "5.0"], "56"]):
+        machine = np.repeat([*machines], 30)
+        write_csv(tmp_path / "x" / f"{i}.csv", {"a": 100 * i + np.arange(60), "machine": machine})
+    for seed in range(4):
+        splits = loaded(tmp_path, "x", **RECORD, groups="machine", test=0.3, seed=seed)
+        require_disjoint(splits)
+        groups = {*np.asarray(splits.train.groups).tolist(), *np.asarray(splits.test.groups).tolist()}
+        assert groups == {*"123456", "pump"}
+
+
+def test_groups_of_a_test_set_are_compared_as_labels_are(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, machine in {"a": np.repeat([1, 2, 3, 4], 8), "b": np.repeat(["4", "x"], 8)}.items():
+        np.savez(tmp_path / f"{name}.npz", x=rng.random((len(machine), 5)), machine=machine)
+    with pytest.raises(DataError, match=r"^b\.npz: machine 4 is to train on too"):
+        loaded(tmp_path, "a.npz", test="b.npz", groups="machine")
+    np.savez(tmp_path / "c.npz", x=rng.random((8, 5)))
+    with pytest.raises(DataError, match=r"^c\.npz: has no groups 'machine', must have them as a\.npz"):
+        loaded(tmp_path, "a.npz", test="c.npz", groups="machine")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.npz"])
+def test_a_group_is_not_nan(tmp_path, name):
+    x, machine = np.arange(40.0).reshape(20, 2), np.repeat([1, 2, 3, 4, np.nan], 4)
+    np.savez(tmp_path / "x.npz", x=x, machine=machine)
+    write_csv(tmp_path / "x.csv", {"a": x[:, 0], "b": x[:, 1], "machine": machine})
+    with pytest.raises(DataError, match=rf"{name}: row 17 of machine is nan, must be a group, a number or text"):
+        loaded(tmp_path, name, groups="machine")
