@@ -269,7 +269,8 @@ def split_text(config: DataConfig, splits: Dataset) -> str:
         if part is not None:
             groups = [] if part.groups is None else [label_text(group) for group in np.unique(part.groups).tolist()]
             texts.append(f"{name} {len(part):,}" + (f" ({listed(groups)})" if groups else ""))
-    return f"split{f' by {config.groups}' if config.groups else ''}: {', '.join(texts)}"
+    by = "" if splits.train.groups is None else f" by {config.groups}"
+    return f"split{by}: {', '.join(texts)}"
 
 
 def with_absolute_paths(config: DataConfig, base: Path) -> DataConfig:

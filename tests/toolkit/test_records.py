@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tiedae.bundle.results import ColumnWarning, warning_lines
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, Samples, fit_scaling, overlapping
 from tiedae.compress.errors import DataError, FormatError, RecipeError, TiedaeError
 from tiedae.compress.splitting import split_groups
+from tiedae.readers import keys_of
 from tiedae.sources import data_text, load_dataset, split_text
 from tiedae.suggesting.facts import looks_like_signal
 from tiedae.suggesting.suggestion import Wish, suggest
@@ -407,3 +409,69 @@ def test_a_group_is_not_nan(tmp_path, name):
     write_csv(tmp_path / "x.csv", {"a": x[:, 0], "b": x[:, 1], "machine": machine})
     with pytest.raises(DataError, match=rf"{name}: row 17 of machine is nan, must be a group, a number or text"):
         loaded(tmp_path, name, groups="machine")
+
+
+def folder_of_two_kinds(folder: Path) -> None:
+    """Two .csv files with times and machines, and two .npz files with machines, in a.csv … d.npz."""
+    for name in "ab":
+        cells = {"t": np.arange(60) / 50, "u": np.arange(60.0), "machine": np.repeat(["x", "y"], 30)}
+        write_csv(folder / f"{name}.csv", cells)
+    for name in "cd":
+        np.savez(folder / f"{name}.npz", x=np.arange(60.0).reshape(60, 1), machine=np.repeat(["v", "w"], 30))
+
+
+@pytest.mark.parametrize(
+    ("names", "keys", "text"),
+    [
+        (
+            "ab",
+            {"groups": "machin", "time": "t"},
+            r"a\.csv: no column 'machin', which `groups` in \[data\] names; did you mean",
+        ),
+        (
+            "ab",
+            {"time": "tme", "groups": "machine"},
+            r"a\.csv: no column 'tme', which `time` in \[data\] names",
+        ),
+        ("cd", {"groups": "machin"}, r"c\.npz: holds machine beside x"),
+        ("ce", {"groups": "machine"}, r"e\.npz: has no array machine, which `groups` in \[data\] names"),
+        ("cf", {"groups": "machine"}, r"f\.npy: `groups` in \[data\] is for a \.csv file, .*; got 'machine', must be left out"),
+        ("f", {"columns": ("u",)}, r"x: `columns` in \[data\] is for a \.csv file; got \['u'\], must be left out"),
+        ("cf", {"drop": ("u",)}, r"x: `drop` in \[data\] is for a \.csv file"),
+        ("f", {"label": "state"}, r"x: `label` in \[data\] is for a \.csv file"),
+        ("f", {"time": "t"}, r"x: `time` in \[data\] is for a \.csv file"),
+    ],
+)
+def test_a_key_that_a_file_of_a_folder_lacks_is_named(tmp_path, names, keys, text):
+    (tmp_path / "x").mkdir()
+    folder_of_two_kinds(tmp_path / "x")
+    np.savez(tmp_path / "x" / "e.npz", x=np.arange(60.0).reshape(60, 1))
+    np.save(tmp_path / "x" / "f.npy", np.arange(60.0).reshape(60, 1))
+    for path in (tmp_path / "x").iterdir():
+        if path.stem not in names:
+            path.unlink()
+    with pytest.raises(DataError, match=text):
+        loaded(tmp_path, "x", **RECORD, **keys)
+
+
+def test_other_data_may_lack_groups_and_times_in_some_files(tmp_path):
+    folder_of_two_kinds(tmp_path)
+    keys = DataConfig(str(tmp_path), kind="record", groups="machine", time="t", drop=("u",))
+    assert (keys_of(keys, tmp_path).groups, keys_of(keys, tmp_path).time, keys_of(keys, tmp_path).drop) == (
+        "machine",
+        "",
+        ("u",),
+    )
+    for path in tmp_path.glob("*.npz"):
+        path.unlink()
+    assert keys_of(keys, tmp_path) == keys
+    write_csv(tmp_path / "c.csv", {"u": np.arange(60.0)})
+    assert (keys_of(keys, tmp_path).groups, keys_of(keys, tmp_path).time) == ("", "")
+    np.save((tmp_path / "n").mkdir() or tmp_path / "n" / "f.npy", np.arange(60.0))
+    assert keys_of(keys, tmp_path / "n").drop == ()
+    assert keys_of(replace(keys, groups="file"), tmp_path).groups == "file"
+
+
+def test_a_split_is_by_groups_that_there_are(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(200.0))
+    assert split_text(DataConfig("x", groups="machine"), loaded(tmp_path, "x.npy", **RECORD)).startswith("split: training")
