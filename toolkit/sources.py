@@ -300,8 +300,11 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     if arrays.test_values is not None:
         got = f"has a test set of its own beside `test` = {config.test!r} in [data]"
         raise DataError(f"{config.source}: {got}; leave `test` out, or save the training samples alone")
-    if with_absolute_paths(config, base).source == with_absolute_paths(config, base).test:
-        raise DataError(f"{config.test}: is `source` and `test` in [data], must be other samples than those to train on")
+    full = with_absolute_paths(config, base)
+    source, held_out = Path(full.source), Path(str(full.test))
+    if source.is_relative_to(held_out) or held_out.is_relative_to(source):
+        got = "is `source` and `test`" if source == held_out else f"as `test` shares files with {config.source}, the `source`"
+        raise DataError(f"{config.test}: {got} in [data], must be other samples than those to train on")
     window = train.shape[0] if arrays.stretches else 0
     test = load_arrays(_test_config(config, arrays, window, base), base, others=True)[0]
     if test.test_values is not None:

@@ -475,3 +475,14 @@ def test_other_data_may_lack_groups_and_times_in_some_files(tmp_path):
 def test_a_split_is_by_groups_that_there_are(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(200.0))
     assert split_text(DataConfig("x", groups="machine"), loaded(tmp_path, "x.npy", **RECORD)).startswith("split: training")
+
+
+@pytest.mark.parametrize(
+    ("source", "test"), [("x", "x/test"), ("x", "x/test/1.npy"), ("x/test/1.npy", "x"), ("x/../x", "x/test")]
+)
+def test_a_test_set_lies_outside_what_is_trained_on(tmp_path, source, test):
+    (tmp_path / "x" / "test").mkdir(parents=True)
+    for name in ("0.npy", "test/1.npy"):
+        np.save(tmp_path / "x" / name, np.arange(100.0))
+    with pytest.raises(DataError, match=rf"{test}: .* must be other samples than those to train on"):
+        loaded(tmp_path, source, **RECORD, test=test)
