@@ -136,8 +136,13 @@ def load_dataset(
     if test is not None:
         require_like(test, whole, test_source)
         if own is not None and config.intervals:
-            names = [*file_names(arrays, source), *file_names(own, test_source)]
-            require_files(_intervals_of(config, base), names, f"{source} and {test_source}")
+            names, others = file_names(arrays, source), file_names(own, test_source)
+            marks = _intervals_of(config, base)
+            require_files(marks, [*names, *others], f"{source} and {test_source}")
+            for each in marks:
+                if each.file in names and each.file in others:
+                    got = f"the file is {each.file!r}, of which {source} and {test_source} have one each"
+                    raise DataError(f"{each.place}: {got}; rename one")
         _require_apart(test, whole, config, test_source)
     if config.clean is not None:
         clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
@@ -353,6 +358,9 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
         if not was_cut:
             got, right = "its windows are cut already", "must be left out: intervals are of a long record"
             raise DataError(f"{config.source}: {got}, `intervals` in [data] {right}")
+        if arrays.test is not None:
+            right = "save it as a file of its own, for `test`"
+            raise DataError(f"{config.source}: has a test set of its own beside `intervals` in [data]; {right}")
         rate = signal_of(config, arrays).rate
         whole = with_intervals(whole, arrays, marks, rate, config.source, others=others)
     if arrays.test is not None:
