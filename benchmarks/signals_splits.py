@@ -47,6 +47,16 @@ def _csv_folder(folder: Path) -> Path:
     return folder / "csv"
 
 
+def _mixed_folder(folder: Path) -> Path:
+    """Files from the middle of a machine to that of the next, which are numbers but for one."""
+    (folder / "mixed").mkdir()
+    for number, rows in enumerate(np.split(np.arange(len(RECORD)), range(STEPS // 2, len(RECORD), STEPS))):
+        names = ["pump" if machine == 3 else str(machine) for machine in MACHINES[rows].tolist()]
+        lines = [f"{step},{other},{name}" for (step, other), name in zip(RECORD[rows], names, strict=True)]
+        (folder / "mixed" / f"{number}.csv").write_text("\n".join(["a,b,machine", *lines]))
+    return folder / "mixed"
+
+
 def _wav_folder(folder: Path) -> Path:
     (folder / "wav").mkdir()
     for machine in range(GROUPS):
@@ -66,6 +76,7 @@ SOURCES: Mapping[str, tuple[Callable[[Path], Path], str]] = {
     "record in .npz": (_long, "groups"),
     "record in .csv": (_csv, "machine"),
     "folder of .csv": (_csv_folder, "file"),
+    "folder of .csv, groups of numbers and text": (_mixed_folder, "machine"),
     "folder of .wav": (_wav_folder, "file"),
     "record in .npy": (_plain, ""),
 }

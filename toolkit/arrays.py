@@ -21,6 +21,7 @@ from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
 from tiedae.compress.intervals import Intervals
+from tiedae.compress.labels import label_text
 
 MAPPED_FROM = 256 << 20
 """Minimum size in bytes of a memory-mapped file; smaller ones are loaded."""
@@ -149,12 +150,23 @@ def read_npz(path: Path, groups: str = "") -> Arrays:
         raise DataError(f"{path}: holds {listed(unknown)} beside {names[f'x{first}']}; {right}")
     members = {part: arrays[names[key]] for part in values if groups and (key := f"{group_key}{part}") in names}
     _require_groups(path, groups, members, values)
+    members = {part: group_names(path, f"{groups}{part}", array) for part, array in members.items()}
     rest = [f"x{part}" for part in values] + [f"{group_key}{part}" for part in values]
     labels = _labels(path, {lower: arrays[name] for lower, name in names.items() if lower not in rest}, values)
     if len(values) == 1:
         return Arrays(values[first], labels.get(first), groups=members.get(first))
     train, test = (Arrays(values[part], labels.get(part), groups=members.get(part)) for part in PARTS["_train"])
     return replace(train, test_values=test.values, test_labels=test.labels, test_groups=test.groups)
+
+
+def group_names(path: Path, name: str, groups: np.ndarray) -> np.ndarray:
+    """Groups [n], numbers or text, as text: the same for 3, 3.0 and "3"; DataError for nan."""
+    found, members = np.unique(groups, return_inverse=True)
+    texts = np.array([label_text(group) for group in found.tolist()], str)[members.reshape(-1)]
+    missing = np.flatnonzero(texts == "nan")
+    if len(missing):
+        raise DataError(f"{path}: row {missing[0] + 1} of {name} is nan, must be a group, a number or text")
+    return texts
 
 
 def _require_groups(path: Path, key: str, groups: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> None:

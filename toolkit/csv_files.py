@@ -17,7 +17,7 @@ import numpy as np
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
 
-from .arrays import Arrays
+from .arrays import Arrays, group_names
 
 LABELS = ("label", "class", "target", "y")
 """Headings that `label` auto recognizes, in any case."""
@@ -30,8 +30,8 @@ def read_csv(
 
     `columns`: the features, in this order; default: all columns except `drop`, the label, `time` and `groups`. `label`: the
     column of the labels; auto: the one with a heading in `LABELS` that is not in `columns` (y beside x is a coordinate); empty:
-    none. Labels and groups are float64 [n], or as written if one is text. `time`: the column of the rows' times in seconds,
-    which gives the rate. Other columns may hold anything.
+    none. Labels are float64 [n], or as written if one is text; groups are text. `time`: the column of the rows' times in
+    seconds, which gives the rate. Other columns may hold anything.
     """
     try:
         with _open(path) as file:
@@ -65,7 +65,7 @@ def read_csv(
         _encoded(texts, chosen.label),
         columns=tuple(chosen.names[i] for i in chosen.features),
         label=None if chosen.label is None else chosen.names[chosen.label],
-        groups=_encoded(texts, chosen.groups),
+        groups=None if chosen.groups is None else group_names(path, groups, np.array(texts[chosen.groups])),
         rate=0.0 if chosen.time is None else _rate(path, chosen.names[chosen.time], values[:, chosen.time]),
     )
 

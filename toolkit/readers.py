@@ -6,7 +6,7 @@ numeric arrays; both name the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from msgspec.structs import fields, replace
@@ -16,7 +16,7 @@ from tiedae.compress.errors import DataError
 from .arrays import Arrays, npz_names, read_idx, read_npy, read_npz
 from .csv_files import read_csv, read_headings
 from .image_files import read_images
-from .recordings import read_folder
+from .recordings import FILE, read_folder, record_files
 from .wav_files import read_wav
 
 KEYS: Mapping[str, str] = {
@@ -28,7 +28,7 @@ KEYS: Mapping[str, str] = {
 TABLE, IMAGES = ("columns", "drop", "label", "time", "groups"), ("resize", "grayscale")
 
 
-def require_keys(config: DataConfig, source: object, allowed: Sequence[str]) -> None:
+def require_keys(config: DataConfig, source: object, allowed: Collection[str]) -> None:
     """Raise DataError, naming `source`, for a key of another kind of source that is not in `allowed`."""
     for key in fields(config):
         if key.name in {*KEYS} - {*allowed} and getattr(config, key.name) != key.default:
@@ -38,22 +38,34 @@ def require_keys(config: DataConfig, source: object, allowed: Sequence[str]) -> 
 
 
 def keys_of(config: DataConfig, path: Path) -> DataConfig:
-    """The configuration without keys of other kinds of source than `path`, and without groups or times that it has not."""
-    allowed = {*_allowed(path, config)}
-    if path.is_dir() or not path.exists():
-        has = {"groups": config.kind == "record", "time": True}
-    elif path.suffix.lower() == ".npz":
-        has = {"groups": config.groups.lower() in npz_names(path)}
-    else:
-        has = {key: getattr(config, key) in read_headings(path) for key in ("groups", "time") if key in allowed}
-    allowed -= {key for key, there in has.items() if not there}
-    return replace(config, **{field.name: field.default for field in fields(config) if field.name in {*KEYS} - allowed})
+    """The configuration without keys of other kinds of source than `path`, other data than the recipe's, and without groups or
+    times that a file of it has not."""
+    files = record_files(path, RECORDS) if path.is_dir() and config.kind == "record" else [path]
+    lacking = {key for key in ("groups", "time") if not all(_has(file, key, config) for file in files)}
+    if path.is_dir() and config.groups == FILE:
+        lacking -= {"groups"}
+    return _only(config, {*_allowed(path, config)} - lacking)
 
 
-def _allowed(path: Path, config: DataConfig) -> Sequence[str]:
-    """The keys of `KEYS` that are for this source."""
+def _only(config: DataConfig, keys: Collection[str]) -> DataConfig:
+    """The configuration with none but these of `KEYS`."""
+    return replace(config, **{field.name: field.default for field in fields(config) if field.name in {*KEYS} - {*keys}})
+
+
+def _has(file: Path, key: str, config: DataConfig) -> bool:
+    """Whether a file has the column or the array that a key names."""
+    name, kind = getattr(config, key), file.suffix.lower()
+    if kind == ".npz":
+        return key == "groups" and name.lower() in npz_names(file)
+    return kind == ".csv" and file.is_file() and name in read_headings(file)
+
+
+def _allowed(path: Path, config: DataConfig) -> Collection[str]:
+    """The keys of `KEYS` that are for this source; for a folder of records, which each need a file that they are for."""
+    if path.is_dir() and config.kind == "record":
+        return {"groups"}.union(*(_allowed(file, config) for file in record_files(path, RECORDS)))
     if path.is_dir():
-        return TABLE if config.kind == "record" else IMAGES
+        return IMAGES
     return {".csv": TABLE, ".npz": ("groups",)}.get(path.suffix.lower(), ())
 
 
@@ -78,7 +90,8 @@ def read(path: Path, config: DataConfig | None = None) -> Arrays:
 
 
 def _read_inner(path: Path, config: DataConfig) -> Arrays:
-    return read(path, keys_of(config, path))
+    """A file of a folder: `groups` and `time` are of each, other keys of those that they are for."""
+    return read(path, _only(config, {*_allowed(path, config), "groups", "time"}))
 
 
 def _read_csv(path: Path, config: DataConfig) -> Arrays:

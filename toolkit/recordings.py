@@ -20,6 +20,14 @@ RATES_DIFFER = 5e-3
 """Rates that differ by a larger fraction are not the same; those from times that are rounded do by less."""
 
 
+def record_files(folder: Path, suffixes: Sequence[str]) -> Sequence[Path]:
+    """The files of a folder and its subfolders with these suffixes, in order of their paths; DataError without one."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    if not paths:
+        raise DataError(f"{folder}: holds no file of a record ({', '.join(suffixes)})")
+    return paths
+
+
 def read_folder(
     folder: Path, config: DataConfig, suffixes: Sequence[str], read: Callable[[Path, DataConfig], Arrays]
 ) -> Arrays:
@@ -28,9 +36,7 @@ def read_folder(
     With several subfolders, the label of a file is the path of its subfolder. `groups` "file": the path of each file.
     Raises DataError, naming both files, where dtype, channels or rates differ.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    if not paths:
-        raise DataError(f"{folder}: holds no file of a record ({', '.join(suffixes)})")
+    paths = record_files(folder, suffixes)
     inner = replace_record(config, groups="" if config.groups == FILE else config.groups)
     parts = [read(path, inner) for path in paths]
     for path, part in zip(paths, parts, strict=True):

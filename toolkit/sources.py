@@ -136,8 +136,13 @@ def load_dataset(
     if test is not None:
         require_like(test, whole, test_source)
         if own is not None and config.intervals:
-            names = [*file_names(arrays, source), *file_names(own, test_source)]
-            require_files(_intervals_of(config, base), names, f"{source} and {test_source}")
+            names, others = file_names(arrays, source), file_names(own, test_source)
+            marks = _intervals_of(config, base)
+            require_files(marks, [*names, *others], f"{source} and {test_source}")
+            for each in marks:
+                if each.file in names and each.file in others:
+                    got = f"the file is {each.file!r}, of which {source} and {test_source} have one each"
+                    raise DataError(f"{each.place}: {got}; rename one")
         _require_apart(test, whole, config, test_source)
     if config.clean is not None:
         clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
@@ -176,9 +181,11 @@ def _require_kind(config: DataConfig, splits: Dataset) -> None:
 
 def _require_apart(test: Samples, train: Samples, config: DataConfig, source: str) -> None:
     """Raise DataError where a group of a test set is to train on too; files of two folders are not the same."""
-    if test.groups is None or train.groups is None or config.groups == FILE:
+    if train.groups is None or config.groups == FILE:
         return
-    both = [label_text(group) for group in np.intersect1d(test.groups, train.groups).tolist()]
+    if test.groups is None:
+        raise DataError(f"{source}: has no groups {config.groups!r}, must have them as {config.source} has")
+    both = np.intersect1d(test.groups, train.groups).tolist()
     if both:
         raise DataError(f"{source}: {config.groups} {listed(both)} is to train on too; no group may be in both")
 
@@ -267,7 +274,8 @@ def split_text(config: DataConfig, splits: Dataset) -> str:
         if part is not None:
             groups = [] if part.groups is None else [label_text(group) for group in np.unique(part.groups).tolist()]
             texts.append(f"{name} {len(part):,}" + (f" ({listed(groups)})" if groups else ""))
-    return f"split{f' by {config.groups}' if config.groups else ''}: {', '.join(texts)}"
+    by = "" if splits.train.groups is None else f" by {config.groups}"
+    return f"split{by}: {', '.join(texts)}"
 
 
 def with_absolute_paths(config: DataConfig, base: Path) -> DataConfig:
@@ -297,8 +305,11 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     if arrays.test_values is not None:
         got = f"has a test set of its own beside `test` = {config.test!r} in [data]"
         raise DataError(f"{config.source}: {got}; leave `test` out, or save the training samples alone")
-    if with_absolute_paths(config, base).source == with_absolute_paths(config, base).test:
-        raise DataError(f"{config.test}: is `source` and `test` in [data], must be other samples than those to train on")
+    full = with_absolute_paths(config, base)
+    source, held_out = Path(full.source), Path(str(full.test))
+    if source.is_relative_to(held_out) or held_out.is_relative_to(source):
+        got = "is `source` and `test`" if source == held_out else f"as `test` shares files with {config.source}, the `source`"
+        raise DataError(f"{config.test}: {got} in [data], must be other samples than those to train on")
     window = train.shape[0] if arrays.stretches else 0
     test = load_arrays(_test_config(config, arrays, window, base), base, others=True)[0]
     if test.test_values is not None:
@@ -347,6 +358,9 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
         if not was_cut:
             got, right = "its windows are cut already", "must be left out: intervals are of a long record"
             raise DataError(f"{config.source}: {got}, `intervals` in [data] {right}")
+        if arrays.test is not None:
+            right = "save it as a file of its own, for `test`"
+            raise DataError(f"{config.source}: has a test set of its own beside `intervals` in [data]; {right}")
         rate = signal_of(config, arrays).rate
         whole = with_intervals(whole, arrays, marks, rate, config.source, others=others)
     if arrays.test is not None:

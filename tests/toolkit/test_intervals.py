@@ -157,3 +157,15 @@ def test_the_record_with_faults_that_ships_differs_from_the_ecg_in_them_alone() 
     changed = (ecg.test.take(slice(None)) != faulty.test.take(slice(None))).any(axis=1)
     assert np.array_equal(changed, faulty.test.intervals.overlapped) and 0 < changed.sum() < 100
     assert np.array_equal(ecg.train.take(slice(None)), faulty.train.take(slice(None)))
+
+
+def test_a_test_file_has_another_name_where_intervals_are_of_it(tmp_path: Path) -> None:
+    source, test = record(tmp_path, "a/m.npy"), record(tmp_path, "b/m.npy")
+    with pytest.raises(DataError, match=r"row 1: the file is 'm\.npy', of which .*a/m\.npy and .*b/m\.npy have one each"):
+        loaded(source, faults(tmp_path, "m.npy,4,5", heading="file,start,end"), test=test)
+
+
+def test_intervals_are_not_of_a_file_with_a_test_set_of_its_own(tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", x_train=np.arange(2000.0), x_test=np.arange(400.0))
+    with pytest.raises(DataError, match=r"r\.npz: has a test set of its own beside `intervals` in \[data\]; save it as a file"):
+        loaded(str(tmp_path / "r.npz"), faults(tmp_path, "4,5,x"))

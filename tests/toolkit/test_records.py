@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tiedae.bundle.results import ColumnWarning, warning_lines
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, Samples, fit_scaling, overlapping
 from tiedae.compress.errors import DataError, FormatError, RecipeError, TiedaeError
 from tiedae.compress.splitting import split_groups
+from tiedae.readers import keys_of
 from tiedae.sources import data_text, load_dataset, split_text
 from tiedae.suggesting.facts import looks_like_signal
 from tiedae.suggesting.suggestion import Wish, suggest
@@ -370,3 +372,117 @@ def test_warnings_of_one_kind_are_one_line():
     assert negative.startswith("139 columns have an R² below 0, the worst value 0 with -200 in int8 tflite: ")
     assert still.startswith("2 columns never change in the measured samples (a, b), so they have no R²")
     assert warning_lines(worse[:1]) == [f"column {worse[0].text}"] and warning_lines(()) == []
+
+
+def test_three_groups_beside_a_test_set_are_not_split(tmp_path):
+    x, machine = np.random.default_rng(0).random((24, 5)), np.repeat([*"abc"], 8)
+    np.savez(tmp_path / "x.npz", x_train=x, x_test=x[:8], machine_train=machine, machine_test=np.repeat("d", 8))
+    assert len(loaded(tmp_path, "x.npz", groups="machine").train) == 24
+
+
+def test_groups_of_numbers_and_text_are_the_same_in_all_files(tmp_path):
+    for i, machines in enumerate(["12", "23", "34", ["4", "pump"], ["pump", "5.0"], "56"]):
+        machine = np.repeat([*machines], 30)
+        write_csv(tmp_path / "x" / f"{i}.csv", {"a": 100 * i + np.arange(60), "machine": machine})
+    for seed in range(4):
+        splits = loaded(tmp_path, "x", **RECORD, groups="machine", test=0.3, seed=seed)
+        require_disjoint(splits)
+        groups = {*np.asarray(splits.train.groups).tolist(), *np.asarray(splits.test.groups).tolist()}
+        assert groups == {*"123456", "pump"}
+
+
+def test_groups_of_a_test_set_are_compared_as_labels_are(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, machine in {"a": np.repeat([1, 2, 3, 4], 8), "b": np.repeat(["4", "x"], 8)}.items():
+        np.savez(tmp_path / f"{name}.npz", x=rng.random((len(machine), 5)), machine=machine)
+    with pytest.raises(DataError, match=r"^b\.npz: machine 4 is to train on too"):
+        loaded(tmp_path, "a.npz", test="b.npz", groups="machine")
+    np.savez(tmp_path / "c.npz", x=rng.random((8, 5)))
+    with pytest.raises(DataError, match=r"^c\.npz: has no groups 'machine', must have them as a\.npz"):
+        loaded(tmp_path, "a.npz", test="c.npz", groups="machine")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.npz"])
+def test_a_group_is_not_nan(tmp_path, name):
+    x, machine = np.arange(40.0).reshape(20, 2), np.repeat([1, 2, 3, 4, np.nan], 4)
+    np.savez(tmp_path / "x.npz", x=x, machine=machine)
+    write_csv(tmp_path / "x.csv", {"a": x[:, 0], "b": x[:, 1], "machine": machine})
+    with pytest.raises(DataError, match=rf"{name}: row 17 of machine is nan, must be a group, a number or text"):
+        loaded(tmp_path, name, groups="machine")
+
+
+def folder_of_two_kinds(folder: Path) -> None:
+    """Two .csv files with times and machines, and two .npz files with machines, in a.csv … d.npz."""
+    for name in "ab":
+        cells = {"t": np.arange(60) / 50, "u": np.arange(60.0), "machine": np.repeat(["x", "y"], 30)}
+        write_csv(folder / f"{name}.csv", cells)
+    for name in "cd":
+        np.savez(folder / f"{name}.npz", x=np.arange(60.0).reshape(60, 1), machine=np.repeat(["v", "w"], 30))
+
+
+@pytest.mark.parametrize(
+    ("names", "keys", "text"),
+    [
+        (
+            "ab",
+            {"groups": "machin", "time": "t"},
+            r"a\.csv: no column 'machin', which `groups` in \[data\] names; did you mean",
+        ),
+        (
+            "ab",
+            {"time": "tme", "groups": "machine"},
+            r"a\.csv: no column 'tme', which `time` in \[data\] names",
+        ),
+        ("cd", {"groups": "machin"}, r"c\.npz: holds machine beside x"),
+        ("ce", {"groups": "machine"}, r"e\.npz: has no array machine, which `groups` in \[data\] names"),
+        ("cf", {"groups": "machine"}, r"f\.npy: `groups` in \[data\] is for a \.csv file, .*; got 'machine', must be left out"),
+        ("f", {"columns": ("u",)}, r"x: `columns` in \[data\] is for a \.csv file; got \['u'\], must be left out"),
+        ("cf", {"drop": ("u",)}, r"x: `drop` in \[data\] is for a \.csv file"),
+        ("f", {"label": "state"}, r"x: `label` in \[data\] is for a \.csv file"),
+        ("f", {"time": "t"}, r"x: `time` in \[data\] is for a \.csv file"),
+    ],
+)
+def test_a_key_that_a_file_of_a_folder_lacks_is_named(tmp_path, names, keys, text):
+    (tmp_path / "x").mkdir()
+    folder_of_two_kinds(tmp_path / "x")
+    np.savez(tmp_path / "x" / "e.npz", x=np.arange(60.0).reshape(60, 1))
+    np.save(tmp_path / "x" / "f.npy", np.arange(60.0).reshape(60, 1))
+    for path in (tmp_path / "x").iterdir():
+        if path.stem not in names:
+            path.unlink()
+    with pytest.raises(DataError, match=text):
+        loaded(tmp_path, "x", **RECORD, **keys)
+
+
+def test_other_data_may_lack_groups_and_times_in_some_files(tmp_path):
+    folder_of_two_kinds(tmp_path)
+    keys = DataConfig(str(tmp_path), kind="record", groups="machine", time="t", drop=("u",))
+    assert (keys_of(keys, tmp_path).groups, keys_of(keys, tmp_path).time, keys_of(keys, tmp_path).drop) == (
+        "machine",
+        "",
+        ("u",),
+    )
+    for path in tmp_path.glob("*.npz"):
+        path.unlink()
+    assert keys_of(keys, tmp_path) == keys
+    write_csv(tmp_path / "c.csv", {"u": np.arange(60.0)})
+    assert (keys_of(keys, tmp_path).groups, keys_of(keys, tmp_path).time) == ("", "")
+    np.save((tmp_path / "n").mkdir() or tmp_path / "n" / "f.npy", np.arange(60.0))
+    assert keys_of(keys, tmp_path / "n").drop == ()
+    assert keys_of(replace(keys, groups="file"), tmp_path).groups == "file"
+
+
+def test_a_split_is_by_groups_that_there_are(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(200.0))
+    assert split_text(DataConfig("x", groups="machine"), loaded(tmp_path, "x.npy", **RECORD)).startswith("split: training")
+
+
+@pytest.mark.parametrize(
+    ("source", "test"), [("x", "x/test"), ("x", "x/test/1.npy"), ("x/test/1.npy", "x"), ("x/../x", "x/test")]
+)
+def test_a_test_set_lies_outside_what_is_trained_on(tmp_path, source, test):
+    (tmp_path / "x" / "test").mkdir(parents=True)
+    for name in ("0.npy", "test/1.npy"):
+        np.save(tmp_path / "x" / name, np.arange(100.0))
+    with pytest.raises(DataError, match=rf"{test}: .* must be other samples than those to train on"):
+        loaded(tmp_path, source, **RECORD, test=test)
