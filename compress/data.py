@@ -331,12 +331,12 @@ class Dataset:
 def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
     """The training samples, then one part per fraction, as `split_rows`, or of groups `split_groups`, chooses them; None for a
     fraction of 0."""
+    if not any(fractions):
+        return [samples, *(None for _ in fractions)]
     if samples.groups is None:
         parts = split_rows(len(samples), fractions, source, seed=seed)
     else:
         parts = split_groups(samples.groups, fractions, source, seed=seed)
-    if not any(fractions):
-        return [samples, *(None for _ in fractions)]
     return [samples.select(rows) if len(rows) else None for rows in parts]
 
 

@@ -173,6 +173,13 @@ def test_groups_of_a_table_and_of_an_npz_are_kept_apart(tmp_path):
     assert set(np.asarray(loaded(tmp_path, "own.npz", groups="machine").test.groups).tolist()) == {"e"}
 
 
+def test_three_groups_are_enough_where_none_is_split_off(tmp_path):
+    parts = {"train": ["a", "b", "c"], "test": ["d"]}
+    arrays = {f"x_{name}": np.random.default_rng(0).random((8 * len(own), 5)) for name, own in parts.items()}
+    np.savez(tmp_path / "x.npz", **arrays, **{f"machine_{name}": np.repeat(own, 8) for name, own in parts.items()})
+    assert len(loaded(tmp_path, "x.npz", groups="machine").train) == 24
+
+
 def test_groups_that_are_not_asked_for_are_left_out(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.arange(60.0).reshape(20, 3), groups=np.arange(20) % 2)
     assert loaded(tmp_path, "x.npz").train.groups is None
