@@ -116,6 +116,7 @@ def test_the_recipe_says_how_far_windows_lie_apart(heartbeat: Codec) -> None:
     x = np.random.default_rng(0).normal(1000, 90, 300).astype(np.int16)
     stream = heartbeat.stream("score")
     assert (stream.window, stream.hop) == (64, 4)
+    assert heartbeat.stream("frame").hop == 64, "frames that overlap would hold each step again"
     same(stream.push(x), heartbeat.score(windows_of(x, 64, 4)))
 
 
