@@ -79,6 +79,12 @@ def test_a_record_is_long_or_in_windows(tmp_path, shape, window, sample):
     assert np.array_equal(whole[0], x.reshape(-1)[: whole.shape[1]])
 
 
+def test_a_window_may_be_one_time_step(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(120.0).reshape(20, 1, 6))
+    splits = loaded(tmp_path, "x.npy", kind="record")
+    assert splits.spec.text == "1 time step of 6 channels"
+
+
 def test_each_channel_has_an_offset_and_a_scale(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((500, 3)) * [1, 100, 1e4] + [0, 5, 1e5]
@@ -227,6 +233,12 @@ def bad_folder(folder: Path, name: str) -> None:
     elif name == "names":
         write_csv(folder / "x/a.csv", {"u": t, "v": t})
         write_csv(folder / "x/b.csv", {"u": t, "w": t})
+    elif name == "one":
+        write_csv(folder / "x/a.csv", {"u": t, "v": t})
+        write_csv(folder / "x/b.csv", {"u": t})
+    elif name == "windows":
+        np.save((folder / "x").mkdir() or folder / "x/a.npy", x)
+        np.save(folder / "x/b.npy", x[:, :1])
     elif name == "rates":
         write_wav(folder / "x/a.wav", np.arange(100, dtype=np.int16))
         write_wav(folder / "x/b.wav", np.arange(100, dtype=np.int16), rate=16000)
@@ -259,7 +271,9 @@ def bad_folder(folder: Path, name: str) -> None:
         ("dtypes", {}, r"b\.npy: is float64, but .*a\.npy is int16; must be the same in all files"),
         ("nan", {}, r"^x: 2\.csv, time step 57, channel c is nan, must be finite$"),
         ("short", {}, r"^x, 1\.wav: `window` in \[data\] is 10, longer than the record of 9 time steps; must be at most"),
-        ("jumps", {"time": "t"}, r"a\.csv: t jumps 2 times, first behind row 40, from 0\.78 to 3\.8; must grow by about 0\.02"),
+        ("one", {}, r"b\.csv: has 1 channel, but .*a\.csv has 2 channels; must be the same in all files"),
+        ("windows", {}, r"b\.npy: has rows of 1 value, but .*a\.npy has rows of 4 values; must be the same in all files"),
+        ("jumps", {"time": "t"}, r"a\.csv: t jumps at 2 places, first behind row 40, from 0\.78 to 3\.8; must grow by about 0\.02"),
         ("groups", {"groups": "file"}, r"^x: holds 3 groups \(0\.wav, 1\.wav, 2\.wav\), must be 4 or more, so that"),
         ("rates", {"rate": 5}, r"b\.wav: has a rate"),
         ("groups", {"rate": 5}, r"^x: has a rate of 8000 Hz, `rate` in \[data\] is 5; must be the same, or left out"),
