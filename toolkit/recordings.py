@@ -124,6 +124,13 @@ def is_long(arrays: Arrays, window: int) -> bool:
     return values.ndim == 1 or (values.ndim == 2 and (timed or values.shape[1] != (window or values.shape[1])))
 
 
+def shortest(arrays: Arrays) -> int:
+    """Time steps of the shortest stretch of one file and one group of a long record."""
+    files = np.cumsum([0, *(each.rows for each in arrays.stretches), len(arrays.values)])
+    runs = _runs(arrays.groups, len(arrays.values))
+    return int(np.diff(np.unique([*files, *(first for first, _ in runs)])).min(initial=len(arrays.values)))
+
+
 def _constant(arrays: Arrays) -> bool:
     """Whether each stretch has one label, as that of a file is."""
     assert arrays.labels is not None

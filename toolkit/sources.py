@@ -35,7 +35,7 @@ from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .intervals import file_names, read_intervals, require_files, with_intervals
 from .readers import keys_of, read, require_keys
-from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in
+from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in, shortest
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -240,8 +240,7 @@ def source_size(config: DataConfig, *, base: Path = Path()) -> tuple[int, int, i
         config.kind == "record" or arrays.rate > 0 or config.window > 0 or (rows > 0 and shape[:1] == (arrays.values.size,))
     )
     is_record = in_time and is_long(arrays, config.window or window)
-    shortest = min((each.rows for each in arrays.stretches), default=rows) if is_record else 0
-    return rows, shortest, window, arrays.test_values is not None
+    return rows, shortest(arrays) if is_record else 0, window, arrays.test_values is not None
 
 
 def data_text(config: DataConfig, splits: Dataset) -> str:
