@@ -342,6 +342,12 @@ def test_a_test_set_shares_no_group_with_those_to_train_on(tmp_path):
             DataError,
             "must be PCM of 8, 16, 24",
         ),
+        (
+            b"RIFF\x40\0\0\0WAVEfmt \x28\0\0\0\xfe\xff\1\0@\x1f\0\0\0}\0\0\4\0 \0\x16\0 \0\4\0\0\0"
+            b"\3\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71data\4\0\0\0\0\0\0\0",
+            DataError,
+            "is in the extensible format, must be plain PCM of 8, 16, 24 or 32 bits; convert it",
+        ),
         (b"RIFF", FormatError, "is damaged or not a .wav file"),
         (b"not sound at all", FormatError, "is damaged or not a .wav file"),
     ],
