@@ -26,6 +26,7 @@ from tiedae.compress.intervals import NORMAL_WINDOW
 from tiedae.compress.labels import is_among, label_text, require_occurring, without_labels
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
+from tiedae.compress.numbers import counted
 from tiedae.compress.records import checked, require
 from tiedae.compress.sample_spec import Kind, Signal
 from tiedae.compress.scaling import Rule, Scaling
@@ -140,6 +141,9 @@ def load_dataset(
             require_files(_intervals_of(config, base), names, f"{source} and {test_source}")
         _require_apart(test, whole, config, test_source)
     if config.clean is not None:
+        if window and config.groups not in ("", FILE):
+            right = "must be left out beside `groups` of a long record; save noisy and clean samples as windows"
+            raise DataError(f"{config.clean}: `clean` in [data] {right}")
         clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
         whole = with_clean(whole, clean.values, config.clean)
         if test is not None:
@@ -168,7 +172,11 @@ def signal_of(config: DataConfig, arrays: Arrays) -> Signal:
 
 
 def _require_kind(config: DataConfig, splits: Dataset) -> None:
-    """Raise DataError for samples that are no table."""
+    """Raise DataError for samples that are no table, and for keys of a record beside other samples."""
+    for key in ("rate", "unit_of_measure", "intervals"):
+        if splits.kind != "record" and (got := getattr(config, key)):
+            right = 'must be left out, or kind = "record" stated'
+            raise DataError(f"{config.source}: `{key}` in [data] is for records; got {got!r}, {right}")
     shape = splits.train.shape
     if splits.kind == "table" and len(shape) > 1:
         raise DataError(f'{config.source}: a sample has shape {list(shape)}, must have one axis with kind "table" in [data]')
@@ -247,15 +255,19 @@ def data_text(config: DataConfig, splits: Dataset) -> str:
     """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, f"{splits.inputs:,} {'columns' if splits.kind == 'table' else 'values'}"
     names = f" ({listed(splits.columns)})" if splits.columns else ""
+    rows = ""
     if splits.kind == "record":
         what, names = splits.spec.text, ""
+        if not config.window and config.source not in DATA_SETS and len(splits.spec.shape) == 1:
+            steps = counted(splits.inputs, "time step")
+            rows = f"; rows are taken for windows of {steps}, `window` cuts a record"
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
     several = "per channel" if splits.spec.channels > 1 and config.per_feature == "auto" else "per feature"
     by = several if isinstance(scaling.scale, tuple) else "with one scale"
     scaled = "unscaled" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
     test = f"; test samples: {config.test_source}" if config.test_source else ""
     dropped = f"; without labels {listed(config.drop_labels)}" if config.drop_labels else ""
-    return f"{config.source}: {what}{names}, {scaled}{label}{dropped}{test}"
+    return f"{config.source}: {what}{names}, {scaled}{label}{dropped}{test}{rows}"
 
 
 def split_text(config: DataConfig, splits: Dataset) -> str:

@@ -186,6 +186,30 @@ def test_three_groups_are_enough_where_none_is_split_off(tmp_path):
     assert len(loaded(tmp_path, "x.npz", groups="machine").train) == 24
 
 
+def test_clean_samples_of_a_long_record_of_groups_are_refused(tmp_path):
+    values, machine = np.arange(280.0), np.repeat(["a", "b", "c", "d"], 70)
+    np.savez(tmp_path / "noisy.npz", x=values, machine=machine)
+    np.savez(tmp_path / "clean.npz", x=values)
+    with pytest.raises(DataError, match=r"^clean\.npz: `clean` in \[data\] must be left out beside `groups` of a long record"):
+        loaded(tmp_path, "noisy.npz", kind="record", window=14, groups="machine", clean="clean.npz")
+
+
+def test_rows_that_are_taken_for_windows_without_a_window_are_noted(tmp_path):
+    for name, shape in {"rows": (50, 6), "windows": (50, 6, 2)}.items():
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).standard_normal(shape))
+    rows, windows = (loaded(tmp_path, f"{name}.npy", kind="record") for name in ("rows", "windows"))
+    note = "; rows are taken for windows of 6 time steps, `window` cuts a record"
+    assert note in data_text(rows.config, rows) and note not in data_text(windows.config, windows)
+
+
+def test_keys_of_a_record_are_refused_where_the_data_are_a_table(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((50, 6)))
+    (tmp_path / "f.csv").write_text("start,end\n1,2\n")
+    for key, value in {"rate": 5.0, "unit_of_measure": "g", "intervals": "f.csv"}.items():
+        with pytest.raises(DataError, match=rf"^x\.npy: `{key}` in \[data\] is for records; got .*, must be left out"):
+            loaded(tmp_path, "x.npy", **{key: value})
+
+
 def test_a_suggested_window_fits_into_the_shortest_run_of_a_group(tmp_path):
     values = np.random.default_rng(0).standard_normal(20_000)
     machine = np.repeat(["a", "b", "c", "d", "e"], [7000, 40, 7000, 2600, 3360])
