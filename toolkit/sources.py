@@ -352,13 +352,13 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
     window = config.window or (window if config.kind in ("auto", "record") else 0)
     if not (window or arrays.rate or config.kind == "record"):
         return arrays, 0
+    rate = signal_of(config, arrays).rate
     whole, was_cut = cut(arrays, window, config.source)
     marks = _intervals_of(config, base) or arrays.marks
     if marks:
         if not was_cut:
             got, right = "its windows are cut already", "must be left out: intervals are of a long record"
             raise DataError(f"{config.source}: {got}, `intervals` in [data] {right}")
-        rate = signal_of(config, arrays).rate
         whole = with_intervals(whole, arrays, marks, rate, config.source, others=others)
     if arrays.test is not None:
         test, _ = cut(arrays.test, window, f"{config.source}, test set")
