@@ -222,8 +222,9 @@ class Codec:
     ) -> Stream[Any]:
         """Time steps of a record, as they come, to a result of each window, equal to that of whole arrays; see `Stream`.
 
-        `hop`: steps from a window to the next; without it, `[data] stride` of the bundle's recipe, else a window. A `frame`
-        holds one window, as `max_error` or `lossless` say; `decoder` with `samples_per_frame=1` and `frame_only` gives it back.
+        `hop`: steps from a window to the next; without it, `[data] stride` of the bundle's recipe, else, and for frames, a
+        window. A `frame` holds one window, as `max_error` or `lossless` say; `decoder` with `samples_per_frame=1` and
+        `frame_only` gives it back.
 
         Raises InputError for samples that are no windows, a hop of 0 or above the window, an unknown result, and one that the
         bundle cannot give.
@@ -240,7 +241,7 @@ class Codec:
         else:
             of_samples = {"code": self._codes, "reconstruction": self._reconstructions, "score": self._scores}
             results = of_samples.get(result, self._flags)
-        stride = 0 if self.bundle is None else self.bundle.manifest.recipe.data.stride
+        stride = 0 if self.bundle is None or result == "frame" else self.bundle.manifest.recipe.data.stride
         return Stream(self.spec, (stride or self.spec.shape[0]) if hop is None else hop, results)
 
     @cached_property

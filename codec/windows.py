@@ -73,8 +73,9 @@ class Stream(Generic[Results]):
         if values.dtype != self._dtype:
             raise DataError(f"steps: got {values.dtype}, must be {self._dtype}, in the unit of measure of the training data")
         if values.shape[1:] != self._step and values.shape != self._step:
-            right = f"[n, {', '.join(map(str, self._step))}]" if self._step else "[n]"
-            raise DataError(f"steps: got shape {list(values.shape)}, must be {right}, or one step {list(self._step)}")
+            step = ", ".join(map(str, self._step))
+            right = f"[n, {step}], or one step [{step}]" if step else "[n], or one number"
+            raise DataError(f"steps: got shape {list(values.shape)}, must be {right}")
         if self._dtype.kind == "f" and not is_finite(values):
             rows = values.reshape(-1, *self._step)
             step, *channel = np.argwhere(~in_float32(rows))[0].tolist()

@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import DataError, listed
 from .keys import Line, NonNegative
+from .numbers import counted
 from .records import Record
 from .scaling import Scaling
 
@@ -63,7 +64,7 @@ class SampleSpec(Record, frozen=True):
         of = f" of {self.channels} channels{names}" if self.channels > 1 else names
         rate = f" at {signal.rate:g} Hz" if signal.rate else ""
         unit = f" in {signal.unit_of_measure}" if signal.unit_of_measure else ""
-        return f"{self.shape[0]:,} time steps{of}{rate}{unit}"
+        return f"{counted(self.shape[0], 'time step')}{of}{rate}{unit}"
 
     @property
     def inputs(self) -> int:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tiedae.bundle.results import GroupFigures
 from tiedae.compress.data import choose
 from tiedae.compress.labels import label_text
-from tiedae.compress.normal import is_normal, normal_of
+from tiedae.compress.normal import measured_rows, normal_rows
 
 from .anomaly import SAMPLES, program_errors
 from .ranking import Ranked, estimates, roc_auc
@@ -16,24 +16,25 @@ from .row import Exported
 
 def measure(exported: Exported) -> tuple[GroupFigures, ...]:
     """A row per group of the test samples, none where these have none; errors are squared, in scaled values, or the scores of
-    an anomaly task."""
+    an anomaly task. Quality is that of normal samples, where a group has some."""
     test, seed = exported.data.test, exported.data.config.seed
     if test.groups is None:
         return ()
     rows = choose(test, SAMPLES, seed)
     x, wanted, groups = test.take(rows), test.wanted.take(rows), np.asarray(test.groups)[rows]
     y = exported.model.scaled_values(exported.model.reconstruct(x)[1])
+    normal = normal_rows(test, exported.recipe.task, rows)
     flags, scores = None, np.square(exported.data.scaling.apply(wanted) - y).mean(axis=1)
     anomalous = None
     if (detector := exported.detector) is not None:
         totals = detector.scoring.totals(program_errors(exported, detector.scoring, x))
         scores = totals * detector.scoring.factor
         flags = totals > getattr(detector.thresholds, exported.model.layout)
-        labels = None if test.labels is None else np.asarray(test.labels)[rows]
-        anomalous = None if labels is None else ~is_normal(labels, normal_of(exported.recipe.task))
+        anomalous = None if normal is None else ~normal
     figures = by_group(groups, scores, flags, anomalous, seed)
-    members = (groups == group for group in np.unique(groups))
-    fits = [exported.fidelity.measure(wanted[own], y[own]) for own in members]
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    measured = [own[measured_rows(len(own), None if normal is None else normal[own])] for own in members]
+    fits = [exported.fidelity.measure(wanted[own], y[own]) for own in measured]
     return tuple(replace(row, fidelity=fit) for row, fit in zip(figures, fits, strict=True))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
+from tiedae.compress.numbers import counted
 
 from .arrays import Arrays, group_names
 
@@ -94,7 +95,7 @@ def _rate(path: Path, name: str, times: np.ndarray) -> float:
     jumps = np.flatnonzero(~((steps > 0) & (np.abs(steps - period) <= period / 2)))
     if len(jumps):
         at = int(jumps[0])
-        got = f"{name} jumps {len(jumps)} times" if len(jumps) > 1 else f"{name} jumps once"
+        got = f"{name} jumps at {counted(len(jumps), 'place')}"
         where = f"first behind row {at + 1}, from {times[at]:.6g} to {times[at + 1]:.6g}"
         right = (
             f"must grow by about {period:.3g} s from row to row; save each part as a file of its own"

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec.structs import replace as replace_record
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, listed
+from tiedae.compress.numbers import counted
 
 from .arrays import Arrays, Stretch
 
@@ -64,7 +65,7 @@ def _require_like(path: Path, part: Arrays, first: Path, like: Arrays) -> None:
     if part.test_values is not None:
         raise DataError(f"{path}: has a test set of its own, must be one record in a folder of them")
     if part.values.ndim != like.values.ndim or part.values.shape[1:] != like.values.shape[1:]:
-        got, right = (_shape_text(each.values) for each in (part, like))
+        got, right = (_shape_text(each) for each in (part, like))
         raise DataError(f"{path}: has {got}, but {first} has {right}; must be the same in all files")
     if part.columns != like.columns:
         got, right = (listed(each.columns or ("none",)) for each in (part, like))
@@ -75,10 +76,13 @@ def _require_like(path: Path, part: Arrays, first: Path, like: Arrays) -> None:
         raise DataError(f"{path}: is {part.values.dtype}, but {first} is {like.values.dtype}; must be the same in all files")
 
 
-def _shape_text(values: np.ndarray) -> str:
-    if values.ndim == 3:
-        return f"windows of {values.shape[1]} time steps and {values.shape[2]} channels"
-    return f"{values.shape[1] if values.ndim == 2 else 1} channels"
+def _shape_text(part: Arrays) -> str:
+    shape = part.values.shape
+    if len(shape) == 3:
+        return f"windows of {counted(shape[1], 'time step')} and {counted(shape[2], 'channel')}"
+    if len(shape) == 2 and not (part.columns or part.rate):
+        return f"rows of {counted(shape[1], 'value')}"
+    return counted(shape[1] if len(shape) == 2 else 1, "channel")
 
 
 def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
@@ -124,6 +128,13 @@ def is_long(arrays: Arrays, window: int) -> bool:
     """Whether the rows of a record are time steps, not windows: with one axis, channels by name, a rate, or another length."""
     values, timed = arrays.values, bool(arrays.columns or arrays.rate)
     return values.ndim == 1 or (values.ndim == 2 and (timed or values.shape[1] != (window or values.shape[1])))
+
+
+def shortest(arrays: Arrays) -> int:
+    """Time steps of the shortest stretch of one file and one group of a long record."""
+    files = np.cumsum([0, *(each.rows for each in arrays.stretches), len(arrays.values)])
+    runs = _runs(arrays.groups, len(arrays.values))
+    return int(np.diff(np.unique([*files, *(first for first, _ in runs)])).min(initial=len(arrays.values)))
 
 
 def _constant(arrays: Arrays) -> bool:

@@ -155,7 +155,8 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     intervals = _beside(recipe.data.intervals or None, recipe.data.source, source) or ""
     chosen = replace(recipe.data, source=source, clean=clean, intervals=intervals, test=test or _fraction(recipe.data))
     if data.kind == "record":  # windows or a long record; other data may lack the groups and times
-        chosen = replace(chosen, kind="record", window=data.shape[0], columns=data.signal.channel_names, drop=())
+        rate, names = recipe.data.rate or data.signal.rate, data.signal.channel_names
+        chosen = replace(chosen, kind="record", window=data.shape[0], rate=rate, columns=names, drop=())
     if Path(source).name != Path(recipe.data.source).name or (chosen.columns and not table):
         chosen = keys_of(chosen, Path(source))
     if not Path(source).is_dir():

@@ -26,6 +26,7 @@ from tiedae.compress.intervals import NORMAL_WINDOW
 from tiedae.compress.labels import is_among, label_text, require_occurring, without_labels
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
+from tiedae.compress.numbers import counted
 from tiedae.compress.records import checked, require
 from tiedae.compress.sample_spec import Kind, Signal
 from tiedae.compress.scaling import Rule, Scaling
@@ -35,7 +36,7 @@ from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .intervals import file_names, read_intervals, require_files, with_intervals
 from .readers import keys_of, read, require_keys
-from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in
+from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in, shortest
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -145,6 +146,9 @@ def load_dataset(
                     raise DataError(f"{each.place}: {got}; rename one")
         _require_apart(test, whole, config, test_source)
     if config.clean is not None:
+        if window and config.groups not in ("", FILE):
+            right = "must be left out beside `groups` of a long record; save noisy and clean samples as windows"
+            raise DataError(f"{config.clean}: `clean` in [data] {right}")
         clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
         whole = with_clean(whole, clean.values, config.clean)
         if test is not None:
@@ -173,7 +177,11 @@ def signal_of(config: DataConfig, arrays: Arrays) -> Signal:
 
 
 def _require_kind(config: DataConfig, splits: Dataset) -> None:
-    """Raise DataError for samples that are no table."""
+    """Raise DataError for samples that are no table, and for keys of a record beside other samples."""
+    for key in ("rate", "unit_of_measure", "intervals"):
+        if splits.kind != "record" and (got := getattr(config, key)):
+            right = 'must be left out, or kind = "record" stated'
+            raise DataError(f"{config.source}: `{key}` in [data] is for records; got {got!r}, {right}")
     shape = splits.train.shape
     if splits.kind == "table" and len(shape) > 1:
         raise DataError(f'{config.source}: a sample has shape {list(shape)}, must have one axis with kind "table" in [data]')
@@ -247,23 +255,26 @@ def source_size(config: DataConfig, *, base: Path = Path()) -> tuple[int, int, i
         config.kind == "record" or arrays.rate > 0 or config.window > 0 or (rows > 0 and shape[:1] == (arrays.values.size,))
     )
     is_record = in_time and is_long(arrays, config.window or window)
-    shortest = min((each.rows for each in arrays.stretches), default=rows) if is_record else 0
-    return rows, shortest, window, arrays.test_values is not None
+    return rows, shortest(arrays) if is_record else 0, window, arrays.test_values is not None
 
 
 def data_text(config: DataConfig, splits: Dataset) -> str:
     """The features, label and scaling of a source, in one line."""
     scaling, what = splits.scaling, f"{splits.inputs:,} {'columns' if splits.kind == 'table' else 'values'}"
     names = f" ({listed(splits.columns)})" if splits.columns else ""
+    rows = ""
     if splits.kind == "record":
         what, names = splits.spec.text, ""
+        if not config.window and config.source not in DATA_SETS and len(splits.spec.shape) == 1:
+            steps = counted(splits.inputs, "time step")
+            rows = f"; rows are taken for windows of {steps}, `window` cuts a record"
     label = f"; label: {splits.label}, not trained on" if splits.label else ""
     several = "per channel" if splits.spec.channels > 1 and config.per_feature == "auto" else "per feature"
     by = several if isinstance(scaling.scale, tuple) else "with one scale"
     scaled = "unscaled" if scaling.rule == "none" else f"scaled {by} ({scaling.rule})"
     test = f"; test samples: {config.test_source}" if config.test_source else ""
     dropped = f"; without labels {listed(config.drop_labels)}" if config.drop_labels else ""
-    return f"{config.source}: {what}{names}, {scaled}{label}{dropped}{test}"
+    return f"{config.source}: {what}{names}, {scaled}{label}{dropped}{test}{rows}"
 
 
 def split_text(config: DataConfig, splits: Dataset) -> str:
@@ -352,6 +363,7 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
     window = config.window or (window if config.kind in ("auto", "record") else 0)
     if not (window or arrays.rate or config.kind == "record"):
         return arrays, 0
+    rate = signal_of(config, arrays).rate
     whole, was_cut = cut(arrays, window, config.source)
     marks = _intervals_of(config, base) or arrays.marks
     if marks:
@@ -361,7 +373,6 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
         if arrays.test is not None:
             right = "save it as a file of its own, for `test`"
             raise DataError(f"{config.source}: has a test set of its own beside `intervals` in [data]; {right}")
-        rate = signal_of(config, arrays).rate
         whole = with_intervals(whole, arrays, marks, rate, config.source, others=others)
     if arrays.test is not None:
         test, _ = cut(arrays.test, window, f"{config.source}, test set")

@@ -25,6 +25,10 @@ def read_wav(path: Path) -> Arrays:
             channels, width, rate, count = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
             data = file.readframes(count)
     except wave.Error as error:
+        if "65534" in str(error) or "extended" in str(error):
+            raise DataError(
+                f"{path}: is in the extensible format, must be plain PCM of 8, 16, 24 or 32 bits; convert it"
+            ) from None
         if "unknown format" in str(error):
             raise DataError(f"{path}: holds samples of an {error}, must be PCM of 8, 16, 24 or 32 bits; convert it") from None
         raise FormatError(f"{path}: is damaged or not a .wav file ({error})") from None

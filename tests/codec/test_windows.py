@@ -116,6 +116,7 @@ def test_the_recipe_says_how_far_windows_lie_apart(heartbeat: Codec) -> None:
     x = np.random.default_rng(0).normal(1000, 90, 300).astype(np.int16)
     stream = heartbeat.stream("score")
     assert (stream.window, stream.hop) == (64, 4)
+    assert heartbeat.stream("frame").hop == 64, "frames that overlap would hold each step again"
     same(stream.push(x), heartbeat.score(windows_of(x, 64, 4)))
 
 
@@ -133,7 +134,7 @@ def wrong(codec: Codec) -> dict[str, tuple[Any, str]]:
     """Steps that are refused, and why."""
     spec, right = codec.spec, "must be {}, in the unit of measure of the training data"
     steps = steps_of(spec)
-    shaped = "[n, 6], or one step [6]" if spec.shape[1:] else "[n], or one step []"
+    shaped = "[n, 6], or one step [6]" if spec.shape[1:] else "[n], or one number"
     cases: dict[str, tuple[Any, str]] = {
         "dtype": (steps.astype(np.float64), f"steps: got float64, {right.format(spec.dtype)}"),
         "integers": (steps.astype(np.int64), f"steps: got int64, {right.format(spec.dtype)}"),

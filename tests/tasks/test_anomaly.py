@@ -27,7 +27,7 @@ from tiedae.export.targets import Programs
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import fit
 from tiedae.report.tasks import anomaly as anomaly_view
-from tiedae.tasks import anomaly
+from tiedae.tasks import anomaly, groups
 from tiedae.tasks.judging import judge
 from tiedae.tasks.ranking import f1
 from tiedae.tasks.row import Exported, TaskMeasurement
@@ -83,6 +83,16 @@ def exported(built: tuple[Programs, Exported]) -> Exported:
 @pytest.fixture(scope="module")
 def measured(exported: Exported) -> TaskMeasurement:
     return anomaly.measure(exported)
+
+
+def test_the_quality_of_a_group_is_that_of_its_normal_samples(exported: Exported) -> None:
+    test = exported.data.test
+    one = dataclasses.replace(test, groups=np.repeat("a", len(test)))
+    grouped = dataclasses.replace(exported, data=dataclasses.replace(exported.data, test=one))
+    (row,) = groups.measure(grouped)
+    x = test.take(np.flatnonzero(np.equal(np.asarray(test.labels), 0)))
+    y = exported.model.scaled_values(exported.model.reconstruct(x)[1])
+    assert row.samples == len(test) > len(x) and row.fidelity == exported.fidelity.measure(x, y)
 
 
 def result_of(measured: TaskMeasurement) -> AnomalyResult:

@@ -151,3 +151,28 @@ def test_a_new_record_is_cut_as_the_known_one_was(tmp_path: Path, channels: tupl
     np.testing.assert_array_equal(load_source(cast(Any, manifest), str(tmp_path / "record.npy")).values, expected)
     np.save(tmp_path / "windows.npy", expected)
     np.testing.assert_array_equal(load_source(cast(Any, manifest), str(tmp_path / "windows.npy")).values, expected)
+
+
+def test_new_data_have_the_rate_of_the_bundle(tmp_path: Path) -> None:
+    """A source that states none takes it, and one of another is refused."""
+    import wave
+    from types import SimpleNamespace
+    from typing import Any, cast
+
+    from tiedae.compress.config import DataConfig
+    from tiedae.compress.errors import DataError
+    from tiedae.compress.sample_spec import Signal
+    from tiedae.run_artifacts import load_scored, load_source
+
+    data = SimpleNamespace(kind="record", shape=(128,), columns=None, signal=Signal(rate=8000.0), label=None, sha256="")
+    data.train = data.inputs = 0
+    manifest = cast(Any, SimpleNamespace(recipe=SimpleNamespace(data=DataConfig("x"), task=None), data=data))
+    with wave.open(str(tmp_path / "x.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(4096))
+    with pytest.raises(DataError, match=r"x\.wav: has a rate of 16000 Hz, .* 8000; must be the same"):
+        load_source(manifest, str(tmp_path / "x.wav"))
+    np.save(tmp_path / "x.npy", np.arange(1280))
+    (tmp_path / "f.csv").write_text("start,end\n0.016,0.017\n")
+    found = load_scored(manifest, str(tmp_path / "x.npy"), intervals=str(tmp_path / "f.csv"))[0]
+    assert found.labels is not None and found.labels.tolist() == ["normal", "anomaly", *["normal"] * 8]

@@ -16,7 +16,7 @@ from tiedae.compress.data import Dataset, Samples, fit_scaling, overlapping
 from tiedae.compress.errors import DataError, FormatError, RecipeError, TiedaeError
 from tiedae.compress.splitting import split_groups
 from tiedae.readers import keys_of
-from tiedae.sources import data_text, load_dataset, split_text
+from tiedae.sources import data_text, load_dataset, source_size, split_text
 from tiedae.suggesting.facts import looks_like_signal
 from tiedae.suggesting.suggestion import Wish, suggest
 
@@ -79,6 +79,12 @@ def test_a_record_is_long_or_in_windows(tmp_path, shape, window, sample):
     whole = np.concatenate([splits.train.take(slice(None)), splits.test.take(slice(None))])
     assert np.array_equal(np.sort(whole.ravel()), x.reshape(-1)[: whole.size]) and len(whole) == 20
     assert np.array_equal(whole[0], x.reshape(-1)[: whole.shape[1]])
+
+
+def test_a_window_may_be_one_time_step(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(120.0).reshape(20, 1, 6))
+    splits = loaded(tmp_path, "x.npy", kind="record")
+    assert splits.spec.text == "1 time step of 6 channels"
 
 
 def test_each_channel_has_an_offset_and_a_scale(tmp_path):
@@ -175,6 +181,45 @@ def test_groups_of_a_table_and_of_an_npz_are_kept_apart(tmp_path):
     assert set(np.asarray(loaded(tmp_path, "own.npz", groups="machine").test.groups).tolist()) == {"e"}
 
 
+def test_three_groups_are_enough_where_none_is_split_off(tmp_path):
+    parts = {"train": ["a", "b", "c"], "test": ["d"]}
+    arrays = {f"x_{name}": np.random.default_rng(0).random((8 * len(own), 5)) for name, own in parts.items()}
+    np.savez(tmp_path / "x.npz", **arrays, **{f"machine_{name}": np.repeat(own, 8) for name, own in parts.items()})
+    assert len(loaded(tmp_path, "x.npz", groups="machine").train) == 24
+
+
+def test_clean_samples_of_a_long_record_of_groups_are_refused(tmp_path):
+    values, machine = np.arange(280.0), np.repeat(["a", "b", "c", "d"], 70)
+    np.savez(tmp_path / "noisy.npz", x=values, machine=machine)
+    np.savez(tmp_path / "clean.npz", x=values)
+    with pytest.raises(DataError, match=r"^clean\.npz: `clean` in \[data\] must be left out beside `groups` of a long record"):
+        loaded(tmp_path, "noisy.npz", kind="record", window=14, groups="machine", clean="clean.npz")
+
+
+def test_rows_that_are_taken_for_windows_without_a_window_are_noted(tmp_path):
+    for name, shape in {"rows": (50, 6), "windows": (50, 6, 2)}.items():
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).standard_normal(shape))
+    rows, windows = (loaded(tmp_path, f"{name}.npy", kind="record") for name in ("rows", "windows"))
+    note = "; rows are taken for windows of 6 time steps, `window` cuts a record"
+    assert note in data_text(rows.config, rows) and note not in data_text(windows.config, windows)
+
+
+def test_keys_of_a_record_are_refused_where_the_data_are_a_table(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((50, 6)))
+    (tmp_path / "f.csv").write_text("start,end\n1,2\n")
+    for key, value in {"rate": 5.0, "unit_of_measure": "g", "intervals": "f.csv"}.items():
+        with pytest.raises(DataError, match=rf"^x\.npy: `{key}` in \[data\] is for records; got .*, must be left out"):
+            loaded(tmp_path, "x.npy", **{key: value})
+
+
+def test_a_suggested_window_fits_into_the_shortest_run_of_a_group(tmp_path):
+    values = np.random.default_rng(0).standard_normal(20_000)
+    machine = np.repeat(["a", "b", "c", "d", "e"], [7000, 40, 7000, 2600, 3360])
+    write_csv(tmp_path / "x.csv", {"u": values, "v": -values, "machine": machine})
+    config = DataConfig("x.csv", kind="record", groups="machine")
+    assert source_size(config, base=tmp_path)[1] == 40
+
+
 def test_groups_that_are_not_asked_for_are_left_out(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.arange(60.0).reshape(20, 3), groups=np.arange(20) % 2)
     assert loaded(tmp_path, "x.npz").train.groups is None
@@ -222,6 +267,12 @@ def bad_folder(folder: Path, name: str) -> None:
     elif name == "names":
         write_csv(folder / "x/a.csv", {"u": t, "v": t})
         write_csv(folder / "x/b.csv", {"u": t, "w": t})
+    elif name == "one":
+        write_csv(folder / "x/a.csv", {"u": t, "v": t})
+        write_csv(folder / "x/b.csv", {"u": t})
+    elif name == "windows":
+        np.save((folder / "x").mkdir() or folder / "x/a.npy", x)
+        np.save(folder / "x/b.npy", x[:, :1])
     elif name == "rates":
         write_wav(folder / "x/a.wav", np.arange(100, dtype=np.int16))
         write_wav(folder / "x/b.wav", np.arange(100, dtype=np.int16), rate=16000)
@@ -254,7 +305,9 @@ def bad_folder(folder: Path, name: str) -> None:
         ("dtypes", {}, r"b\.npy: is float64, but .*a\.npy is int16; must be the same in all files"),
         ("nan", {}, r"^x: 2\.csv, time step 57, channel c is nan, must be finite$"),
         ("short", {}, r"^x, 1\.wav: `window` in \[data\] is 10, longer than the record of 9 time steps; must be at most"),
-        ("jumps", {"time": "t"}, r"a\.csv: t jumps 2 times, first behind row 40, from 0\.78 to 3\.8; must grow by about 0\.02"),
+        ("one", {}, r"b\.csv: has 1 channel, but .*a\.csv has 2 channels; must be the same in all files"),
+        ("windows", {}, r"b\.npy: has rows of 1 value, but .*a\.npy has rows of 4 values; must be the same in all files"),
+        ("jumps", {"time": "t"}, r"a\.csv: t jumps at 2 places, first behind row 40, from 0\.78 to 3\.8; must grow by about"),
         ("groups", {"groups": "file"}, r"^x: holds 3 groups \(0\.wav, 1\.wav, 2\.wav\), must be 4 or more, so that"),
         ("rates", {"rate": 5}, r"b\.wav: has a rate"),
         ("groups", {"rate": 5}, r"^x: has a rate of 8000 Hz, `rate` in \[data\] is 5; must be the same, or left out"),
@@ -272,9 +325,9 @@ def test_what_cannot_be_used_is_one_line(tmp_path, name, keys, text):
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
-        ({"kind": "table", "window": 5}, 'data.window|window: got 5, must be left out, or kind "record"'),
+        ({"kind": "table", "window": 5}, '^window: got 5, must be left out, or kind "record"'),
         ({"kind": "images", "rate": 5.0}, "rate: got 5"),
-        ({"kind": "signal"}, "kind: got 'signal', must be one of|kind"),
+        ({"kind": "signal"}, "^kind: got 'signal', must be one of"),
         ({"columns": ("a",), "time": "a"}, "columns: got"),
     ],
 )
@@ -315,6 +368,12 @@ def test_a_test_set_shares_no_group_with_those_to_train_on(tmp_path):
             DataError,
             "must be PCM of 8, 16, 24",
         ),
+        (
+            b"RIFF\x40\0\0\0WAVEfmt \x28\0\0\0\xfe\xff\1\0@\x1f\0\0\0}\0\0\4\0 \0\x16\0 \0\4\0\0\0"
+            b"\3\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71data\4\0\0\0\0\0\0\0",
+            DataError,
+            "is in the extensible format, must be plain PCM of 8, 16, 24 or 32 bits; convert it",
+        ),
         (b"RIFF", FormatError, "is damaged or not a .wav file"),
         (b"not sound at all", FormatError, "is damaged or not a .wav file"),
     ],
@@ -334,7 +393,7 @@ def test_a_wav_that_is_cut_off(tmp_path):
 
 def test_groups_need_a_name_that_the_source_has(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.arange(60.0).reshape(20, 3), ids=np.arange(20))
-    with pytest.raises(DataError, match=r"x\.npz: has no array machine, which `groups` in \[data\] names|holds ids"):
+    with pytest.raises(DataError, match=r"x\.npz: holds ids beside x; must be of x, labels, label, y, machine, or left out"):
         loaded(tmp_path, "x.npz", groups="machine")
     np.save(tmp_path / "x.npy", np.arange(60.0).reshape(20, 3))
     with pytest.raises(TiedaeError, match=r"x\.npy: `groups` in \[data\] is for a \.csv file, a \.npz file or a folder"):
