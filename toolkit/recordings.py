@@ -89,6 +89,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     """Windows [N, t] or [N, t, channels] of a record [n] or [n, channels], and whether they were cut here.
 
     No window holds values of two files or two groups; what is left of a stretch stays out. Windows that are cut already stay.
+    Labels stay where each file, or each group in it, has one.
     Raises DataError, naming the source or its file, for a record shorter than a window.
     """
     values = arrays.values
@@ -115,10 +116,16 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     first = np.repeat(starts, rows)
     shape = (window, *values.shape[1:]) if values.shape[1:] != (1,) else (window,)
     parts = [values[start : start + count * window].reshape(count, *shape) for start, count in zip(starts, rows, strict=True)]
+    labels = arrays.labels
+    if labels is not None:
+        pairs = zip(starts, rows, strict=True)
+        alike = all(len(np.unique(labels[start : start + count * window])) == 1 for start, count in pairs)
+        labels = labels[first] if alike and labels.shape == values.shape[:1] else None
     return replace(
         arrays,
         values=parts[0] if len(parts) == 1 else np.concatenate(parts),
-        labels=None if arrays.labels is None or not _constant(arrays) else arrays.labels[first],
+        labels=labels,
+        label=None if labels is None else arrays.label,
         groups=None if arrays.groups is None else arrays.groups[first],
         stretches=tuple(stretches),
     ), True
@@ -135,13 +142,6 @@ def shortest(arrays: Arrays) -> int:
     files = np.cumsum([0, *(each.rows for each in arrays.stretches), len(arrays.values)])
     runs = _runs(arrays.groups, len(arrays.values))
     return int(np.diff(np.unique([*files, *(first for first, _ in runs)])).min(initial=len(arrays.values)))
-
-
-def _constant(arrays: Arrays) -> bool:
-    """Whether each stretch has one label, as that of a file is."""
-    assert arrays.labels is not None
-    bounds = np.cumsum([0, *(each.rows for each in arrays.stretches)])
-    return all(len(np.unique(arrays.labels[start:stop])) == 1 for start, stop in itertools.pairwise(bounds)) and len(bounds) > 1
 
 
 def _runs(groups: np.ndarray | None, rows: int) -> list[tuple[int, int]]:

@@ -132,6 +132,9 @@ def load_dataset(
     arrays, window = load_arrays(config, base, others=config.test_source is not None)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
+    if is_record and whole.labels is None and config.label not in ("auto", "") and not other:
+        right = "must be one per file or group; `intervals` are parts of a record"
+        raise DataError(f"{source}: the label {config.label!r} changes within a record, {right}")
     own, test_source = _own_test(config, arrays, whole, base)
     test = None if own is None else _checked(own, test_source)
     if test is not None:
