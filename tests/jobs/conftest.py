@@ -1,4 +1,4 @@
-"""Whole jobs at real size take minutes and real data: they run where TIEDAE_JOBS is 1 and TIEDAE_DATA names the data."""
+"""Whole jobs at real size take minutes: they run where TIEDAE_JOBS is 1. Some take real data: where TIEDAE_DATA names it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="session")
-def real_size() -> Path:
-    """The folder of the data sets; without TIEDAE_JOBS=1 the test that takes this is skipped."""
+def whole_job() -> None:
+    """Without TIEDAE_JOBS=1 the test that takes this is skipped."""
     if os.environ.get("TIEDAE_JOBS") != "1":
         pytest.skip("a whole job at real size: TIEDAE_JOBS=1 runs it")
+
+
+@pytest.fixture(scope="session")
+def real_size(whole_job: None) -> Path:
+    """The folder of the data sets, of a whole job; where none is named the test that takes this is skipped."""
     if not (data := os.environ.get("TIEDAE_DATA")):
         pytest.skip("TIEDAE_DATA, the folder of the data sets, is not set")
     return Path(data)
