@@ -244,26 +244,29 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
     return once
 
 
-@pytest.fixture(scope="session")
-def recipe_file(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def write_recipe(folder: Path) -> Path:
     """A recipe of seconds beside its data: 400 samples of 24 bytes on a curve of three dimensions."""
-
-    def fill(folder: Path) -> None:
-        rng = np.random.default_rng(0)
-        real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (400, 3)) @ rng.normal(0, 2, (3, 24))))
-        np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
-        (folder / "mini.toml").write_text(RECIPE, encoding="utf-8")
-
-    return make_once("recipe", fill) / "mini.toml"
+    rng = np.random.default_rng(0)
+    real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (400, 3)) @ rng.normal(0, 2, (3, 24))))
+    np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
+    path = folder / "mini.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")
-def finished_run(recipe_file: Path, make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """OUT of that recipe, run to its end. Tests copy what they change."""
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of `write_recipe`, in a folder of this worker: tests write others beside it."""
+    return write_recipe(tmp_path_factory.mktemp("recipe"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """OUT of such a recipe, run to its end. Tests copy what they change."""
     from tiedae.cli import main
 
     def fill(folder: Path) -> None:
-        assert main(["run", str(recipe_file), "--out", str(folder / "mini"), "-q"]) == 0
+        assert main(["run", str(write_recipe(folder)), "--out", str(folder / "mini"), "-q"]) == 0
 
     return make_once("run", fill) / "mini"
 
