@@ -125,7 +125,6 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
         arrays,
         values=parts[0] if len(parts) == 1 else np.concatenate(parts),
         labels=labels,
-        label=None if labels is None else arrays.label,
         groups=None if arrays.groups is None else arrays.groups[first],
         stretches=tuple(stretches),
     ), True

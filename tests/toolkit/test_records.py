@@ -552,7 +552,7 @@ def test_a_label_that_changes_within_a_record_is_refused_where_it_is_stated(tmp_
         loaded(tmp_path, "x.csv", **RECORD, label="state", drop=("machine",))
     write_csv(tmp_path / "y.csv", {"a": np.arange(100.0), "label": state, "machine": state})
     splits = loaded(tmp_path, "y.csv", **RECORD, drop=("machine",))
-    assert (splits.train.labels, splits.label) == (None, None)
+    assert (splits.train.labels, splits.label) == (None, "label")
 
 
 def test_labels_of_one_file_and_of_groups_are_kept(tmp_path):
