@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
 BEFORE = 50_172
 """Lines of the product in commit 2704762, before formats owned their operations."""
-FEATURES = {"signals": 2_167}
+FEATURES = {"signals": 2_246}
 """Lines that came with features since, when they landed: what was there before has not to pay for them."""
 
 
@@ -43,7 +43,7 @@ def structure_rows() -> list[Row]:
     circles = {name: found for name, graph in graphs.items() if (found := layers["circle"](graph))}
     lines = {folder: lines_of(ROOT / folder) for folder in layers["LAYERS"]}
     largest, total = max(lines, key=lines.__getitem__), sum(lines.values())
-    allowed = BEFORE + sum(FEATURES.values())
+    kept = total - sum(FEATURES.values())
     changed, compared = changed_hashes()
     failed, steps = target_steps()
     carried = {stage.__name__: len(inspect.signature(stage).parameters) for stage in STAGES}
@@ -56,7 +56,7 @@ def structure_rows() -> list[Row]:
         Row("target_failed", len(failed), "steps", "== 0", "", f"of {steps}, against the wheel: {', '.join(failed) or 'none'}"),
         Row("top_folders", len(lines), "folders", "<= 14", "", ", ".join(f"{name} {count:,}" for name, count in lines.items())),
         Row("biggest_folder", lines[largest] / total, "of all lines", "<= 0.26", "<= 0.20", largest),
-        Row("product_lines_ratio", total / allowed, "x", "<= 0.99", "<= 0.95", f"{total:,} lines against {allowed:,}"),
+        Row("product_lines_ratio", kept / BEFORE, "x", "<= 0.99", "<= 0.95", f"{kept:,} lines of {total:,} against {BEFORE:,}"),
         Row("example_lines", example_lines(), "lines", "<= 4800", "<= 4000", "in `examples/`"),
         Row("assemble_carried", max(carried.values()), "parameters", "<= 5", "", stages),
         shapes_row(),

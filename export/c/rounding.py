@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tiedae.compress.errors import ExportError
 from tiedae.program.arithmetic import EXACT, requantize
 
@@ -91,13 +92,10 @@ def fit_rounding(steps: Steps, forms: Sequence[Form] = FORMS) -> IntegerRounding
     slope = _slope(lower, upper, steps)
     if "shift" in forms:
         for shift in _possible_shifts(lower, upper, slope):
-            found = _exact(lower, upper, slope, shift)
-            if found is not None:
+            if (found := _exact(lower, upper, slope, shift)) is not None:
                 return IntegerRounding(steps, "shift", *found, shift)
-    if "exceptions" in forms:
-        found = _with_exceptions(steps, lower, upper, slope)
-        if found is not None:
-            return found
+    if "exceptions" in forms and (found := _with_exceptions(steps, lower, upper, slope)) is not None:
+        return found
     if "emulation" not in forms:
         raise ExportError(f"rounding: got forms {', '.join(forms)}, none of them is exact; must have emulation too")
     nothing = np.zeros(len(steps.least), np.int64)
@@ -156,28 +154,20 @@ def _possible_shifts(lower: Constraint, upper: Constraint, slope: np.ndarray) ->
 
 def _exact(lower: Constraint, upper: Constraint, slope: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray] | None:
     """(M, R), int64 [n] each, that are right at all thresholds; None where there are none."""
-    multiplier, addend = np.zeros(len(slope), np.int64), np.zeros(len(slope), np.int64)
-    found = np.zeros(len(slope), bool)
     nearest = np.rint(slope * float(1 << shift))
     if nearest.max() + 2 >= LARGEST_MULTIPLIER:
         return None
-    for offset in OFFSETS:
-        tried = np.maximum(nearest.astype(np.int64) + offset, 0)
-        least, most = _addends(lower, upper, tried, shift)
-        right = ~found & (least <= most)
-        multiplier, addend = np.where(right, tried, multiplier), np.where(right, _rounded(least, most, shift), addend)
-        found |= right
-        if found.all():
-            return multiplier, addend
-    return None
+    tried = np.maximum(nearest.astype(np.int64) + OFFSETS[:, None], 0)
+    least, most = _addends(lower, upper, tried, shift)
+    right = least <= most
+    first = np.argmax(right, axis=0), np.arange(len(slope))
+    return (tried[first], _rounded(least[first], most[first], shift)) if right.any(axis=0).all() else None
 
 
 _FAR = np.int64(1) << 61
 
 
-def _addends(
-    lower: Constraint, upper: Constraint, multiplier: np.ndarray, shift: int | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _addends(lower: Constraint, upper: Constraint, multiplier: np.ndarray, shift: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The least and the largest R, int64 [..., n], for multipliers and shifts [..., n]."""
     ends = [
         np.where(holds, (k.astype(np.int64) << np.asarray(shift)[..., None]) - multiplier[..., None] * a, empty)
@@ -224,9 +214,4 @@ def _wrong(steps: Steps, multiplier: np.ndarray, addend: np.ndarray, shift: int)
         for unit, step in np.argwhere(last > first)
         for a in range(int(first[unit, step]), int(last[unit, step]))
     }
-    return tuple((unit, a, _value(steps, unit, a)) for unit, a in wrong)
-
-
-def _value(steps: Steps, unit: int, accumulator: int) -> int:
-    place = np.full((len(steps.least), 1), accumulator)
-    return int(steps.values(place)[unit, 0])
+    return tuple((unit, a, int(steps.values(np.full((len(steps.least), 1), a))[unit, 0])) for unit, a in wrong)
