@@ -162,24 +162,29 @@ def ecg_rows(console: Console, seeds: Sequence[int] = SEEDS) -> Sequence[Row]:
     for seed in seeds:
         recipe = replace(ECG, train=replace(ECG.train, seed=seed))
         splits = load_dataset(recipe.data, "linear")
-        found = exported(recipe, splits, console)
-        assert found.detector is not None
-        scoring = found.detector.scoring
-        pca = anomaly.other_methods(found, scoring)[0][anomaly.PCA]
+        scores = compared(exported(recipe, splits, console))
         x = splits.test.take(np.arange(len(splits.test)))
-
-        def int8(samples: np.ndarray, found: Exported = found) -> np.ndarray:
-            scoring = found.detector.scoring if found.detector else None
-            assert scoring is not None
-            return scoring.totals(anomaly.program_errors(found, scoring, samples)) * scoring.factor
-
-        areas = {name: _injected(x, inject, [int8, pca]) for name, inject in INJECTIONS.items()}
-        for name, (ours, theirs) in areas.items():
-            console.note(f"seed {seed}, {name}: int8 {ours:.4f}, PCA {theirs:.4f}")
-        lowest, of_pca = (min(areas, key=lambda name, i=i: areas[name][i]) for i in (0, 1))
-        gains.append(areas[lowest][0] - areas[of_pca][1])
-        texts.append(f"{gains[-1]:.4f} ({lowest}, {areas[lowest][0]:.4f}; PCA: {of_pca}, {areas[of_pca][1]:.4f})")
+        gain, text = lowest_gain({name: _injected(x, inject, scores) for name, inject in INJECTIONS.items()}, seed, console)
+        gains.append(gain)
+        texts.append(text)
     return [Row("anomaly_ecg_gain", median(gains), "", ">= 0.00", ">= 0.05", f"seeds: {', '.join(texts)}")]
+
+
+def compared(found: Exported) -> list[anomaly.Score]:
+    """The scores of the int8 program and of PCA."""
+    assert found.detector is not None
+    scoring = found.detector.scoring
+    pca = anomaly.other_methods(found, scoring)[0][anomaly.PCA]
+    return [lambda x: scoring.totals(anomaly.program_errors(found, scoring, x)) * scoring.factor, pca]
+
+
+def lowest_gain(areas: Mapping[str, Sequence[float]], seed: int, console: Console) -> tuple[float, str]:
+    """The lowest area of int8 minus PCA's lowest, of areas [int8, PCA] by kind of fault, and both in words."""
+    for name, (ours, theirs) in areas.items():
+        console.note(f"seed {seed}, {name}: int8 {ours:.4f}, PCA {theirs:.4f}")
+    lowest, of_pca = (min(areas, key=lambda name, i=i: areas[name][i]) for i in (0, 1))
+    gain = areas[lowest][0] - areas[of_pca][1]
+    return gain, f"{gain:.4f} ({lowest}, {areas[lowest][0]:.4f}; PCA: {of_pca}, {areas[of_pca][1]:.4f})"
 
 
 def _injected(x: np.ndarray, inject: Inject, scores: Sequence[anomaly.Score]) -> list[float]:

@@ -18,11 +18,12 @@ from msgspec.structs import replace
 from tiedae.bundle.fidelity import squared_error
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress.config import Recipe
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.files import write_atomic
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.normal import is_normal
 from tiedae.compress.records import Record, encode
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Anomaly
 from tiedae.console import Console
 from tiedae.export import lower

@@ -28,10 +28,11 @@ from tiedae.codec.frames import FileModel
 from tiedae.codec.streams import Reader, StreamEncoder
 from tiedae.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
-from tiedae.compress.data import Samples, choose
+from tiedae.compress.data import choose
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.rate import RateTerm
+from tiedae.compress.samples import Samples
 from tiedae.compress.train import Training, train_float, training_step
 from tiedae.console import Console
 from tiedae.entropy.classes import CodeTables

@@ -24,7 +24,8 @@ from signals_warnings import record_warning_row
 from tiedae import Anomaly, Dataset, TiedAutoencoder, export_bundle, quantize
 from tiedae.codec.codec import Codec
 from tiedae.compress import CheckError, DataConfig, ExportConfig
-from tiedae.compress.data import Samples, fit_scaling
+from tiedae.compress.samples import Samples
+from tiedae.compress.scaling_fit import fit_scaling
 from tiedae.console import Console
 from tiedae.sources import load_dataset
 

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from statistics import mean, median
 
 import numpy as np
-from anomaly import SEEDS, exported
+from anomaly import SEEDS, compared, exported, lowest_gain
 from msgspec.structs import replace
 from rows import Row
 from tiedae.arrays import Arrays, Interval, Stretch
 from tiedae.console import Console
-from tiedae.data_sets import ASSETS, ECG_RATE
+from tiedae.data_sets import ASSETS, ECG_GAIN, ECG_RATE, ECG_ZERO
 from tiedae.injections import INJECTIONS, injected
-from tiedae.intervals import with_intervals
+from tiedae.intervals import read_intervals, with_intervals
 from tiedae.recipe import check_inputs, load_recipe
 from tiedae.sources import recipe_data
 from tiedae.tasks import anomaly
@@ -28,8 +28,8 @@ from tiedae.tasks.ranking import Ranked, roc_auc
 PLACEMENTS = 8
 EVERY = 4.0
 """Seconds that hold one fault."""
-LENGTHS = {kind: 0.04 if kind == "dropout" else 2.0 for kind in INJECTIONS}
-"""Of a fault, in seconds, as in the record of the demo."""
+LENGTHS = {each.kind: round(each.end - each.start, 2) for each in read_intervals(ASSETS / "ecg" / "faults.csv")}
+"""Seconds of a fault, by kind, as in the demo."""
 
 
 def interval_rows(console: Console, seeds: Sequence[int] = SEEDS) -> Sequence[Row]:
@@ -38,20 +38,12 @@ def interval_rows(console: Console, seeds: Sequence[int] = SEEDS) -> Sequence[Ro
     for seed in seeds:
         seeded = replace(recipe, train=replace(recipe.train, seed=seed))
         splits = recipe_data(seeded, ASSETS)
-        found = exported(check_inputs(seeded, splits.train.shape), splits, console)
-        assert found.detector is not None
-        scoring, clean = found.detector.scoring, splits.test.take(slice(None))
-        pca = anomaly.other_methods(found, scoring)[0][anomaly.PCA]
-
-        def int8(x: np.ndarray, found: anomaly.Exported = found, scoring: anomaly.Scoring = scoring) -> np.ndarray:
-            return scoring.totals(anomaly.program_errors(found, scoring, x)) * scoring.factor
-
-        areas = {kind: [mean(own) for own in zip(*areas_of(clean, kind, [int8, pca]), strict=True)] for kind in INJECTIONS}
-        for kind, (ours, theirs) in areas.items():
-            console.note(f"seed {seed}, {kind}: int8 {ours:.4f}, PCA {theirs:.4f}")
-        lowest, of_pca = (min(areas, key=lambda kind, i=i: areas[kind][i]) for i in (0, 1))
-        gains.append(areas[lowest][0] - areas[of_pca][1])
-        texts.append(f"{gains[-1]:.4f} ({lowest}, {areas[lowest][0]:.4f}; PCA: {of_pca}, {areas[of_pca][1]:.4f})")
+        scores = compared(exported(check_inputs(seeded, splits.train.shape), splits, console))
+        clean = splits.test.take(slice(None))
+        areas = {kind: [mean(own) for own in zip(*areas_of(clean, kind, scores), strict=True)] for kind in INJECTIONS}
+        gain, text = lowest_gain(areas, seed, console)
+        gains.append(gain)
+        texts.append(text)
     return [Row("interval_auc_gain", median(gains), "", ">= 0.0", ">= 0.05", f"seeds: {', '.join(texts)}")]
 
 
@@ -60,7 +52,7 @@ def areas_of(clean: np.ndarray, kind: str, scores: Sequence[anomaly.Score]) -> l
     record, rows = clean.reshape(-1), []
     for placement in range(PLACEMENTS):
         marks = places_of(kind, len(record) / ECG_RATE, placement)
-        x = injected(record, marks, ECG_RATE, 1024, 200).reshape(clean.shape)
+        x = injected(record, marks, ECG_RATE, ECG_ZERO, ECG_GAIN).reshape(clean.shape)
         windows = Arrays(x, stretches=(Stretch("", len(x)),))
         found = with_intervals(windows, Arrays(record), marks, ECG_RATE, "ecg").intervals
         assert found is not None

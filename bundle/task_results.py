@@ -103,8 +103,8 @@ class LabelFlags(Record, frozen=True):
 
 
 class IntervalFlags(Record, frozen=True):
-    """How well a record's intervals are told from the windows that overlap none: an interval has the largest score of its
-    windows, and is flagged with one of them. `methods` as of windows; `labels`: the kinds, their `samples` are intervals.
+    """How well scores separate the intervals of a record from windows that overlap none. An interval has the largest score of
+    its windows, and one flagged window flags it. `methods` as of windows; `labels`: kinds, their `samples` are intervals.
     """
 
     methods: tuple[Detection, ...]

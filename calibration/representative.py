@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tiedae.compress.archive import sha256_of
-from tiedae.compress.data import Samples, choose
+from tiedae.compress.data import choose
 from tiedae.compress.errors import DataError
 from tiedae.compress.noise import noise_of, pairs
 from tiedae.compress.records import require
+from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Scaling
 from tiedae.compress.tasks import NoiseConfig
 

@@ -9,8 +9,9 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from tiedae.compress.data import Dataset, Samples, choose
+from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Anomaly, Task
 from tiedae.export.targets import Programs
 from tiedae.program.drift import TrainingScores, squared_errors

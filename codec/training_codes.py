@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from tiedae.bundle.bundle import residuals_name, tables_name
-from tiedae.compress.data import Samples, choose
+from tiedae.compress.data import choose
 from tiedae.compress.noise import Noise, noisy_samples
+from tiedae.compress.samples import Samples
 from tiedae.entropy.class_fitting import fit_classes
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.residual_tables import ResidualTables, fit_tables

@@ -16,10 +16,11 @@ from .config import (
     TrainConfig,
     VerifyConfig,
 )
-from .data import Dataset, Samples
+from .data import Dataset
 from .errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
 from .layer_kinds import LayerConfig
 from .model_config import ModelConfig
+from .samples import Samples
 from .scaling import Scaling
 from .tasks import NoiseConfig
 

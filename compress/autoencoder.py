@@ -12,11 +12,12 @@ import tf_keras
 from msgspec.structs import replace
 
 from .config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning
-from .data import Dataset, Samples
+from .data import Dataset
 from .errors import DataError, InputError, listed
 from .network import TiedNetwork
 from .noise import noise_of
 from .sample_spec import SampleSpec
+from .samples import Samples
 from .scaling import require_reachable
 from .tasks import NoiseConfig
 from .train import Training, fit, train_float, validation_loss

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from .data import Samples
 from .errors import DataError, listed
+from .samples import Samples
 
 Label = int | str
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .data import Samples
+from .samples import Samples
 from .tasks import NoiseConfig, NoiseKind
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .data import Dataset, Samples
+from .data import Dataset
 from .errors import DataError
 from .labels import Label, is_among, require_occurring, with_labels
+from .samples import Samples
 from .tasks import MOST_INPUTS, Anomaly, Task, held_out_samples
 
 NORMAL = (0, "normal")

@@ -137,7 +137,7 @@ def channels_of(kind: Kind, shape: tuple[int, ...]) -> int:
 
 
 def place_of(value: int, channels: int = 1, names: Sequence[str] = ()) -> str:
-    """Where a value of a flattened sample stands: `value 7`, or of several channels `time step 3, channel z`."""
+    """The position of a value in a flattened sample: `value 7`, or of several channels `time step 3, channel z`."""
     if channels == 1:
         return f"value {value}"
     step, channel = divmod(value, channels)

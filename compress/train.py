@@ -15,7 +15,7 @@ import tf_keras
 from . import archive
 from .combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
 from .config import FineTuning, TrainConfig, fine_tuning, require
-from .data import Dataset, Samples, choose, mean_input
+from .data import Dataset, choose, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
 from .layers import RULES
@@ -23,6 +23,7 @@ from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
 from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, largest_useful_rate
+from .samples import Samples
 from .scaling import require_reachable
 from .splitting import epoch_order
 from .symmetries import balance_code, centre_code, without_unused_code

@@ -1,4 +1,4 @@
-"""Records of several channels: the order of values, and what other channels say of a change. docs/format.md, "Channels".
+"""Records of several channels: the order of values, and predictions from other channels. docs/format.md, "Channels".
 
 channel 0   0 1 2 3 4 …        the wave in which each step of a sample is coded: channels of one wave
 channel 1     1 2 3 4 …        depend on earlier waves alone
@@ -129,7 +129,7 @@ class Links:
 
 
 class LinkedChanges:
-    """The changes of all channels of frames while they are coded, and what they say of the next ones."""
+    """The changes of all channels of frames while they are coded, and the sums that links predict the next ones by."""
 
     def __init__(self, links: Links, waves: Waves, samples: int, lanes: int) -> None:
         self._links, self._waves = links, waves

@@ -242,7 +242,7 @@ def open_predictor(
 
 def waves_of(shape: tuple[int, ...]) -> Waves:
     """The waves of the samples of a record."""
-    return Waves(shape[0], math.prod(shape[1:]))
+    return Waves(shape[0], channels_of("record", shape))
 
 
 def features_of(kind: Kind, channels: int = 1) -> int:

@@ -16,10 +16,11 @@ from tiedae.bundle.task_results import AnomalyResult, Detection, IntervalFlags, 
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import BATCH
 from tiedae.codec.detector import integer_errors
-from tiedae.compress.data import Samples, choose
+from tiedae.compress.data import choose
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import is_normal, normal_rows
 from tiedae.compress.packages import missing
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Anomaly, ScoreKind, Task
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.scoring import Scoring

@@ -113,13 +113,12 @@ class _Rates:
 
     def lossless(self, skipped: list[Skipped]) -> Iterator[LosslessSize]:
         spec = self.exported.data.spec
-        channels = int(np.prod(spec.shape[1:], dtype=np.int64))
         for coder in LOSSLESS_CODERS:
             if problem := coder.missing(spec.dtype):
                 why = Why.NOT_INSTALLED if "installed" in problem else Why.NOT_COMPARABLE
                 skipped.append(Skipped(Kind.TASK, why, coder.title, problem))
                 continue
-            size = coder.size(self.samples.reshape(-1, channels))
+            size = coder.size(self.samples.reshape(-1, spec.channels))
             yield LosslessSize(coder.title, size, 8 * size / self.samples.size)
 
 

@@ -16,9 +16,9 @@ from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
 from tiedae.bundle.verdict import TITLES, LayerUse, MethodComparison, Verdict, findings
 from tiedae.codec.backends import ProgramBackend, program_of
-from tiedae.compress.data import Samples
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.numbers import number
+from tiedae.compress.samples import Samples
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.interpreter import execute
 from tiedae.program.tensors import flat

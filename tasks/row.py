@@ -14,10 +14,11 @@ from tiedae.bundle.task_results import TaskResult
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import Backend, ProgramBackend
 from tiedae.compress.config import Recipe, VerifyConfig
-from tiedae.compress.data import Dataset, Samples, choose
+from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import NotInstalledError
 from tiedae.compress.packages import missing
 from tiedae.compress.sample_spec import SampleSpec
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Task
 from tiedae.entropy.classes import CodeTables
 from tiedae.export.kinds import Kind, Skipped, Why

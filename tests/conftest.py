@@ -256,7 +256,7 @@ def write_recipe(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That of `write_recipe`, in a folder of this worker: tests write others beside it."""
+    """The recipe of `write_recipe` in a folder of this worker alone, since tests write other recipes to it."""
     return write_recipe(tmp_path_factory.mktemp("recipe"))
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from tiedae.compress import npy
 from tiedae.compress.archive import DAMAGE
-from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
 from tiedae.compress.intervals import Intervals
 from tiedae.compress.labels import label_text
+from tiedae.compress.samples import Samples
 
 MAPPED_FROM = 256 << 20
 """Minimum size in bytes of a memory-mapped file; smaller ones are loaded."""

@@ -31,10 +31,11 @@ from tiedae.codec.detector import fit_detector
 from tiedae.codec.frames import model_codec
 from tiedae.codec.training_codes import FittedCodec, codec_files, fit_codec
 from tiedae.compress.config import Recipe
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import UnavailableError
 from tiedae.compress.noise import Noise, noise_of, noisy_test
 from tiedae.compress.records import encode
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import task_kind
 from tiedae.export.file_info import FileInfo
 from tiedae.export.targets import TARGETS, Programs

@@ -69,14 +69,14 @@ class DataSet:
         return folder
 
 
-ECG_RATE = 360.0
+ECG_RATE, ECG_ZERO, ECG_GAIN = 360.0, 1024, 200
 """Hz, of the record."""
 
 
 def _ecg_anomaly(paths: list[Path]) -> Arrays:
     """The record with the faults of faults.csv, which lie in its last two minutes. 200 counts are 1 mV, 1024 are 0 mV."""
     faults = read_intervals(paths[1])
-    return Arrays(injected(read_npy(paths[0]).values, faults, ECG_RATE, 1024, 200), rate=ECG_RATE, marks=faults)
+    return Arrays(injected(read_npy(paths[0]).values, faults, ECG_RATE, ECG_ZERO, ECG_GAIN), rate=ECG_RATE, marks=faults)
 
 
 _TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")

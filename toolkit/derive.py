@@ -23,11 +23,12 @@ from tiedae.bundle.results import Metrics, Source, read_metrics
 from tiedae.codec.backends import PRECISION, ProgramBackend
 from tiedae.codec.training_codes import training_inputs
 from tiedae.compress.config import Recipe
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import DataError
 from tiedae.compress.files import read_regular
 from tiedae.compress.noise import noise_of
 from tiedae.compress.normal import normal_of, normal_only
+from tiedae.compress.samples import Samples
 from tiedae.entropy.class_fitting import require_classes
 from tiedae.export.code_scale import with_factor
 from tiedae.export.kinds import Kind, Maker, Skipped, Stage, Why

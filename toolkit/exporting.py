@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress.config import CodecConfig, ExportConfig, QuantizeConfig, Recipe, TrainConfig, VerifyConfig
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import STAGES
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import checked
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Compression, Task
 from tiedae.export.targets import require_targets
 

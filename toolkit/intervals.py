@@ -100,7 +100,7 @@ def _overlaps(intervals: Sequence[Interval], starts: np.ndarray, window: int, ra
 
 
 def _require_usable(intervals: Sequence[Interval], overlaps: np.ndarray, last: int, steps: int, rate: float) -> None:
-    """Raise DataError for the first interval outside a file of so many steps, in another one, or behind the `last` window."""
+    """Raise DataError for the first interval outside a file of `steps`, in another interval, or after the `last` window."""
     for number, (before, each) in enumerate(zip((None, *intervals), intervals, strict=False)):
         what = f"{each.place}: {each.start:g} to {each.end:g} s"
         if each.start < 0 or each.end > steps / rate + 10.0**-DIGITS:

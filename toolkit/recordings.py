@@ -21,6 +21,11 @@ RATES_DIFFER = 5e-3
 """Rates that differ by a larger fraction are not the same; those from times that are rounded do by less."""
 
 
+def is_rate(rate: float, right: float) -> bool:
+    """Whether a rate in Hz is `right`, but for the rounding of times."""
+    return abs(rate - right) <= RATES_DIFFER * right
+
+
 def record_files(folder: Path, suffixes: Sequence[str]) -> Sequence[Path]:
     """The files of a folder and its subfolders with these suffixes, in order of their paths; DataError without one."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
@@ -70,7 +75,7 @@ def _require_like(path: Path, part: Arrays, first: Path, like: Arrays) -> None:
     if part.columns != like.columns:
         got, right = (listed(each.columns or ("none",)) for each in (part, like))
         raise DataError(f"{path}: has the channels {got}, but {first} has {right}; must be the same, or stated as `columns`")
-    if abs(part.rate - like.rate) > RATES_DIFFER * like.rate:
+    if not is_rate(part.rate, like.rate):
         raise DataError(f"{path}: has a rate of {part.rate:g} Hz, but {first} has {like.rate:g}; must be the same in all files")
     if part.values.dtype != like.values.dtype:
         raise DataError(f"{path}: is {part.values.dtype}, but {first} is {like.values.dtype}; must be the same in all files")
@@ -119,8 +124,8 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     labels = arrays.labels
     if labels is not None:
         pairs = zip(starts, rows, strict=True)
-        alike = all(len(np.unique(labels[start : start + count * window])) == 1 for start, count in pairs)
-        labels = labels[first] if alike and labels.shape == values.shape[:1] else None
+        constant = all(len(np.unique(labels[start : start + count * window])) == 1 for start, count in pairs)
+        labels = labels[first] if constant and labels.shape == values.shape[:1] else None
     return replace(
         arrays,
         values=parts[0] if len(parts) == 1 else np.concatenate(parts),
@@ -158,7 +163,7 @@ def _require_longer(steps: int, window: int, source: str, file: str, first: int)
 
 
 def place_in(arrays: Arrays, sample: int, value: int) -> str:
-    """Where a value of a window stands: the file, the time step in it, and the channel."""
+    """The position of a value of a window: the file, the time step in it, and the channel."""
     channels = int(np.prod(arrays.values.shape[2:]))
     stretch, first = _stretch_of(arrays.stretches, sample)
     file = f"{stretch.file}, " if stretch.file else ""

@@ -9,8 +9,8 @@ import numpy as np
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.bundle.results import Metrics
 from tiedae.codec.codec import bundle_of, open_bundle
-from tiedae.compress.data import Samples
 from tiedae.compress.records import Record
+from tiedae.compress.samples import Samples
 from tiedae.verify.collecting import MAX_SAMPLES
 
 from .assemble import assemble

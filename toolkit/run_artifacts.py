@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.labels import without_labels
 from tiedae.compress.lineage import STAGES
@@ -19,6 +19,7 @@ from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import decode
+from tiedae.compress.samples import Samples
 from tiedae.verify.collecting import MAX_SAMPLES
 
 from .arrays import Arrays, Stretch

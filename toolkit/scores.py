@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +12,11 @@ from msgspec.structs import replace
 from tiedae.bundle.results import GroupFigures
 from tiedae.bundle.task_results import Detection, IntervalFlags, LabelFlags, Scorer
 from tiedae.codec.codec import Codec, bundle_of, open_bundle
-from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, InputError, listed
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL, is_normal, normal_of
 from tiedae.compress.records import Record, require
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import ScoreKind
 from tiedae.program.drift import Drift
 from tiedae.tasks.groups import by_group
@@ -218,5 +220,6 @@ def _lines(
 
 def _cell(text: str) -> str:
     """A cell of a .csv file."""
-    quoted = text.replace('"', '""')
-    return f'"{quoted}"' if any(mark in text for mark in ',"\n') else text
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([text])
+    return line.getvalue()

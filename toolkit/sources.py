@@ -12,15 +12,7 @@ from typing import Literal
 import numpy as np
 from msgspec.structs import replace
 from tiedae.compress.config import DataConfig, Recipe
-from tiedae.compress.data import (
-    Dataset,
-    Samples,
-    check_samples,
-    check_varies,
-    overlapping,
-    split,
-    with_clean,
-)
+from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.intervals import NORMAL_WINDOW
 from tiedae.compress.labels import is_among, label_text, require_occurring, without_labels
@@ -29,6 +21,7 @@ from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.numbers import counted
 from tiedae.compress.records import checked, require
 from tiedae.compress.sample_spec import Kind, Signal
+from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Rule, Scaling
 
 from .arrays import Arrays, Interval
@@ -36,7 +29,7 @@ from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .intervals import file_names, read_intervals, require_files, with_intervals
 from .readers import keys_of, read, require_keys
-from .recordings import FILE, RATES_DIFFER, cut, is_long, place_in, shortest
+from .recordings import FILE, cut, is_long, is_rate, place_in, shortest
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -173,7 +166,7 @@ def load_dataset(
 
 def signal_of(config: DataConfig, arrays: Arrays) -> Signal:
     """The channels' names, rate and unit of measure of a record; DataError where [data] and the source state other rates."""
-    if config.rate and arrays.rate and abs(config.rate - arrays.rate) > RATES_DIFFER * arrays.rate:
+    if config.rate and arrays.rate and not is_rate(config.rate, arrays.rate):
         right = f"`rate` in [data] is {config.rate:g}; must be the same, or left out"
         raise DataError(f"{config.source}: has a rate of {arrays.rate:g} Hz, {right}")
     return Signal(arrays.columns or (), config.rate or arrays.rate, config.unit_of_measure)
@@ -329,7 +322,7 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     if test.test_values is not None:
         right = "as `test` in [data] it must be test samples alone"
         raise DataError(f"{config.test}: has training samples and a test set of its own; {right}")
-    if arrays.rate and test.rate and abs(arrays.rate - test.rate) > RATES_DIFFER * arrays.rate:
+    if arrays.rate and test.rate and not is_rate(test.rate, arrays.rate):
         raise DataError(f"{config.test}: has a rate of {test.rate:g} Hz, must be {arrays.rate:g} as of {config.source}")
     return test, config.test_source
 

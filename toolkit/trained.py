@@ -21,10 +21,11 @@ from tiedae.calibration.representative import representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress.affine import Quantization
 from tiedae.compress.config import Recipe
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.normal import measured_rows, normal_rows
 from tiedae.compress.records import checked, plain
 from tiedae.compress.sample_spec import SampleType
+from tiedae.compress.samples import Samples
 from tiedae.export.kinds import Stage
 from tiedae.export.targets import Programs
 from tiedae.program import integer_maps

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from tiedae.codec.codec import AUTO, Codec, codec_of, load
 from tiedae.compress.config import DataConfig, Granularity, TrainConfig
-from tiedae.compress.data import CHUNK_BYTES, Dataset, Samples, fit_scaling, kind_of, scales_per_feature
+from tiedae.compress.data import Dataset, scales_per_feature
 from tiedae.compress.errors import InputError, RecipeError
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.lineage import Lineage, Snapshot
 from tiedae.compress.packages import missing
+from tiedae.compress.samples import CHUNK_BYTES, Samples, kind_of
 from tiedae.compress.scaling import Rule
+from tiedae.compress.scaling_fit import fit_scaling
 from tiedae.program.tensors import flat
 
 try:

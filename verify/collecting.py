@@ -11,9 +11,9 @@ from tiedae.bundle.bundle import PRECISIONS, Bundle, Programs, describe_files, r
 from tiedae.bundle.fidelity import Fidelity
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Disagreement, Expected, Original, best_floats, expect, read_float_program
-from tiedae.compress.data import Samples
 from tiedae.compress.errors import FormatError
 from tiedae.compress.normal import normal_rows
+from tiedae.compress.samples import Samples
 from tiedae.export.file_info import FileInfo, digest_of
 from tiedae.export.kinds import Precision
 from tiedae.export.model_file import Contents

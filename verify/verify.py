@@ -20,8 +20,8 @@ from tiedae.bundle.manifest import KernelInfo, Manifest, Tensors, describe_kerne
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import Metrics, ModelFile, Proof, Source
 from tiedae.compress.config import VerifyConfig
-from tiedae.compress.data import Samples
 from tiedae.compress.normal import measured_rows, normal_rows
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Task
 from tiedae.export.duplicates import copies
 from tiedae.export.kinds import Kind, Maker, Precision, Why

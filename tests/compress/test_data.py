@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiedae.compress.data import Dataset, Samples, Scaling, check_samples, fit_scaling, kind_of, scales_per_feature
+from tiedae.compress.data import Dataset, Scaling, check_samples, scales_per_feature
 from tiedae.compress.errors import DataError, RecipeError
 from tiedae.compress.records import decode, plain
+from tiedae.compress.samples import Samples, kind_of
 from tiedae.compress.scaling import LARGEST_REACH
+from tiedae.compress.scaling_fit import fit_scaling
 from tiedae.compress.splitting import epoch_order
 
 BYTES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 5)))

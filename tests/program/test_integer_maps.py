@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.codec.backends import FileBackend
 from tiedae.compress.affine import BYTE, Quantization, affine_parameters
-from tiedae.compress.data import Samples
 from tiedae.compress.errors import DataError, ExportError, RecipeError, UnavailableError
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Scaling
 from tiedae.program import integer_maps
 from tiedae.program.integer_maps import IntegerMaps, LinearMap, differing, fit

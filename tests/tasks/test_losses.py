@@ -16,8 +16,8 @@ from tiedae.bundle.results import Check, Metrics, samples_text
 from tiedae.bundle.verdict import Criterion
 from tiedae.compress import Dataset
 from tiedae.compress.config import VerifyConfig
-from tiedae.compress.data import Samples
 from tiedae.compress.normal import measured_rows, normal_rows
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction, Task
 from tiedae.export.kinds import Kind, Why
 from tiedae.tasks import anomaly, reduction

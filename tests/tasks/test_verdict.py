@@ -24,11 +24,12 @@ from tiedae.bundle.verdict import (
 )
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Recipe, VerifyConfig
-from tiedae.compress.data import Dataset, Samples
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.numbers import number
 from tiedae.compress.records import checked, decode, plain
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Reduction
 from tiedae.export.kinds import Kind
 from tiedae.report.verdict import verdict_rows

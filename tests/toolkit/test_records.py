@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiedae.bundle.results import ColumnWarning, warning_lines
 from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Dataset, Samples, fit_scaling, overlapping
+from tiedae.compress.data import Dataset, overlapping
 from tiedae.compress.errors import DataError, FormatError, RecipeError, TiedaeError
+from tiedae.compress.samples import Samples
+from tiedae.compress.scaling_fit import fit_scaling
 from tiedae.compress.splitting import split_groups
 from tiedae.readers import keys_of
 from tiedae.sources import data_text, load_dataset, source_size, split_text

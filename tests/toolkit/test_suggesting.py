@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Samples, split
+from tiedae.compress.data import split
 from tiedae.compress.errors import DataError, RecipeError
+from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Anomaly
 from tiedae.recipe import check_inputs, load_recipe, parse_recipe
 from tiedae.sources import recipe_data

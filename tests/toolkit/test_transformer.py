@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tiedae as ta
 from tiedae.compress import ExportConfig
-from tiedae.compress.data import CHUNK_BYTES
 from tiedae.compress.errors import InputError, RecipeError
+from tiedae.compress.samples import CHUNK_BYTES
 
 from ..samples import curve, images, table
 from ..variants import every

@@ -17,8 +17,8 @@ from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import Check, Kind, Lost, Precision, Quality, Stage, read_metrics, to_json
 from tiedae.cli import main
 from tiedae.compress import FormatError
-from tiedae.compress.data import Samples
 from tiedae.compress.records import plain
+from tiedae.compress.samples import Samples
 from tiedae.export.duplicates import copies
 from tiedae.export.targets import read_model
 from tiedae.program.interpreter import execute, program_input

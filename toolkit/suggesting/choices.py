@@ -204,7 +204,7 @@ def rounded(value: float) -> float:
 
 
 def window_of(steps: int, shortest: int) -> Chosen:
-    """The window of a record of so many time steps, of which the shortest file has `shortest`."""
+    """The window of a record of `steps` time steps, whose shortest file has `shortest`."""
     window = min(power_of_two(steps / LEAST_WINDOWS, *WINDOWS), power_of_two(shortest, 1, WINDOWS[1]))
     return Chosen(window, f"{steps // window:,} windows of {window} values: a record of {steps:,} values has no samples yet")
 

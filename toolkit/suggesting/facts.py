@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from tiedae.compress.data import Dataset, Samples, choose
+from tiedae.compress.data import Dataset, choose
 from tiedae.compress.keys import Count, Positive
 from tiedae.compress.labels import label_text
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import Kind
+from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import LARGEST_REACH, Rule, Scaling
 
 LOOKED_AT = 8_000

@@ -11,7 +11,7 @@ static int32_t tae_rounded(int64_t sum)
 }
 
 #if TAE_LINKED
-/* What the changes of other channels say of the next change, in parts of 2^20. `predictor` is one of an array, by channel. */
+/* The next change as predicted from other channels, in parts of 2^20. `predictor` is one of an array, by channel. */
 static int64_t tae_linked(const tae_predictor *predictor, const tae_block *block)
 {
   const int64_t limit = (int64_t)1 << 37;
@@ -62,7 +62,7 @@ static void tae_reset(tae_predictor *predictor, const tae_block *block, uint32_t
 
 /*
  * The prediction of the next value, whose reconstruction is y, the features before it, and the sign of its context. `linked`:
- * the change that other channels say.
+ * the change predicted from other channels.
  */
 static int32_t tae_predict(
   const tae_predictor *predictor, const tae_block *block, int32_t y, uint32_t bound, int8_t *features, int32_t *sign,

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tiedae.bundle.fidelity import Fidelity, fit_text, most_lost, warnings_of
 from tiedae.bundle.manifest import Data
 from tiedae.bundle.results import Column, Fit, Quality, Stage
-from tiedae.compress.data import Dataset, Samples, fit_scaling
+from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError
 from tiedae.compress.records import decode, plain
+from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Scaling
+from tiedae.compress.scaling_fit import fit_scaling
 
 RNG = np.random.default_rng(0)
 
