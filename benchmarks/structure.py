@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
 BEFORE = 50_172
 """Lines of the product in commit 2704762, before formats owned their operations."""
-FEATURES = {"signals": 2_246}
-"""Lines that came with features since, when they landed: what was there before has not to pay for them."""
+FEATURES = {"signals": 2_316}
+"""Lines that features since added when they landed, and the files that were split for them. They are left out."""
 
 
 def main() -> int:

@@ -37,7 +37,7 @@ class Arrays:
 
     `columns`: names of the features or channels, `label`: name of the labels, if the source has names. `rate`: of a record, in
     time steps per second (0: unknown). `stretches`: those of a record in order (none: it is one); they share no window.
-    `marks`: intervals of a record; `intervals`: those that its windows overlap.
+    `marks`: intervals of a record; `intervals`: those that its windows overlap. `left_out`: time steps that no window holds.
     """
 
     values: np.ndarray
@@ -52,6 +52,7 @@ class Arrays:
     stretches: tuple[Stretch, ...] = ()
     marks: tuple[Interval, ...] = ()
     intervals: Intervals | None = None
+    left_out: int = 0
 
     @property
     def test(self) -> Arrays | None:

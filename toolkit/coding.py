@@ -15,7 +15,8 @@ from tiedae.compress.npy import read_npy
 from tiedae.compress.records import Record
 
 from .console import Progress
-from .run_artifacts import load_source
+from .run_artifacts import source_arrays
+from .sources import all_of
 
 T = TypeVar("T")
 PIECE = 8192
@@ -35,11 +36,17 @@ class Coded(Record, frozen=True):
         return self.sample_bytes / self.code_bytes
 
 
-def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
+class Encoded(Coded, frozen=True):
+    """`left_out`: time steps of records that no window holds."""
+
+    left_out: int
+
+
+def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Encoded:
     """Write the codes of every sample of a source as .npy, uint8 [n, *shape]. Raises what `Codec.encode` raises."""
-    codec, samples = opened(path, source, runtime)
+    codec, samples, left_out = opened(path, source, runtime)
     _written(out, samples, codec.encode, codec.code.shape, codec.code.dtype, replace, steps(progress, "encode"), source)
-    return Coded(len(samples), codec.spec.inputs * samples.itemsize, codec.code.size, codec.runtime)
+    return Encoded(len(samples), codec.spec.inputs * samples.itemsize, codec.code.size, codec.runtime, left_out)
 
 
 def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Coded:
@@ -54,13 +61,14 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
     return Coded(len(values), codec.spec.inputs * np.dtype(dtype).itemsize, codec.code.size, codec.runtime)
 
 
-def opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray]:
-    """The codec of a bundle, and every sample of a source; DataError where there is none."""
+def opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray, int]:
+    """The codec of a bundle, every sample of a source, and the time steps that no window holds; DataError without a sample."""
     bundle = bundle_of(path)
-    samples = load_source(bundle.manifest, source).values
+    arrays = source_arrays(bundle.manifest, source)
+    samples = all_of(arrays).values
     if not len(samples):
         raise DataError(f"{source}: holds no samples")
-    return open_bundle(bundle, runtime), samples
+    return open_bundle(bundle, runtime), samples, arrays.left_out
 
 
 def _written(

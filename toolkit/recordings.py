@@ -132,6 +132,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
         labels=labels,
         groups=None if arrays.groups is None else arrays.groups[first],
         stretches=tuple(stretches),
+        left_out=len(values) - window * sum(rows),
     ), True
 
 

@@ -101,11 +101,16 @@ def load_splits(
 
 
 def load_source(manifest: Manifest, source: str, label: str | None = None) -> Samples:
-    """Every sample of a source, read and cut into windows as the bundle's recipe says; their values are not checked.
+    """Every sample of a source, as `source_arrays` reads it."""
+    return all_of(source_arrays(manifest, source, label))
+
+
+def source_arrays(manifest: Manifest, source: str, label: str | None = None) -> Arrays:
+    """A source, read and cut into windows as the bundle's recipe says; its values are not checked.
 
     `label`: the column of labels, of a .csv file.
     """
-    return all_of(load_arrays(replace(_config_of(manifest, source, label), intervals=""))[0])
+    return load_arrays(replace(_config_of(manifest, source, label), intervals=""))[0]
 
 
 def load_scored(

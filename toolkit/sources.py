@@ -401,7 +401,7 @@ def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
 
 def _require_stride(config: DataConfig, window: int, tail: bool) -> None:
     """Raise RecipeError where windows cannot overlap."""
-    right = f"a divisor of the window of {window} values" if window else "0 unless `window` cuts a record"
+    right = f"a divisor of the window of {window} time steps" if window else "0 unless `window` cuts a record"
     require(window > 0 and window % config.stride == 0, "data.stride", config.stride, right)
     require(
         tail,

@@ -53,7 +53,8 @@ class Compressed(Record, frozen=True):
     `bound`: the largest error of a value, of bounded files; 0 of others. `quality`: of `measured` samples, spread evenly,
     against the given ones, or as `against` says where those are noisy; None where the bundle does not say what kind of data it
     has, and of files that are not lossy. `drift`: of the same samples; None where the bundle has no scores of training samples.
-    `appended_to`: samples that the file held before; the others and the bytes are those that were added.
+    `appended_to`: samples that the file held before; the others and the bytes are those that were added. `left_out`: time steps
+    of records that no window holds, and the file neither.
     """
 
     samples: int
@@ -69,6 +70,7 @@ class Compressed(Record, frozen=True):
     drift: Drift | None
     appended_to: int = 0
     against: Literal["", "noisy input", "clean samples"] = ""
+    left_out: int = 0
 
 
 class Decompressed(Record, frozen=True):
@@ -119,12 +121,13 @@ def encode(
 
     Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
     """
-    codec, samples = opened(path, source, runtime)
+    codec, samples, left_out = opened(path, source, runtime)
     work = _Encoding(codec, samples, source, steps(progress, "encode"))
     kind, bound = promise(max_error, lossless)
     if append and out.exists():
         wanted = None if kind is FileKind.LOSSY else (kind, bound)
-        return _append(work, out, samples_per_frame, wanted, resume=resume, drop=replace)
+        appended = _append(work, out, samples_per_frame, wanted, resume=resume, drop=replace)
+        return msgspec.structs.replace(appended, left_out=left_out)
     require_replaceable(out)
     header = codec.file_model.header(SAMPLES_PER_FRAME if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
@@ -145,7 +148,7 @@ def encode(
         if append or not replace:
             target.touch(exist_ok=False)
         part.replace(target)
-    return _compressed(codec, header, samples, size)
+    return msgspec.structs.replace(_compressed(codec, header, samples, size), left_out=left_out)
 
 
 @dataclass(frozen=True)

@@ -288,8 +288,8 @@ def test_a_window_longer_than_the_record_says_so(tmp_path, shape):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"window": 10, "stride": 4}, "data.stride: got 4, must be a divisor of the window of 10 values"),
-        ({"window": 10, "stride": 20}, "data.stride: got 20, must be a divisor of the window of 10 values"),
+        ({"window": 10, "stride": 4}, "data.stride: got 4, must be a divisor of the window of 10 time steps"),
+        ({"window": 10, "stride": 20}, "data.stride: got 20, must be a divisor of the window of 10 time steps"),
         ({"stride": 4}, "data.stride: got 4, must be 0 unless `window` cuts a record"),
         ({"window": 10, "stride": 5, "split": "random"}, "data.split: got 'random', must be tail or auto beside stride"),
         ({"window": 10, "stride": 5, "clean": "x.npy"}, "data.clean: got 'x.npy', must be left out beside stride"),

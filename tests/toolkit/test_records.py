@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tiedae.arrays import Arrays
 from tiedae.bundle.results import ColumnWarning, warning_lines
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset, overlapping
@@ -18,6 +19,7 @@ from tiedae.compress.samples import Samples
 from tiedae.compress.scaling_fit import fit_scaling
 from tiedae.compress.splitting import split_groups
 from tiedae.readers import keys_of
+from tiedae.recordings import cut
 from tiedae.sources import data_text, load_dataset, source_size, split_text
 from tiedae.suggesting.facts import looks_like_signal
 from tiedae.suggesting.suggestion import Wish, suggest
@@ -341,7 +343,7 @@ def test_keys_that_contradict_each_other(keys, text):
 @pytest.mark.parametrize("stride", [20, 3])
 def test_a_stride_divides_the_window(tmp_path, stride):
     np.save(tmp_path / "x.npy", np.arange(600.0).reshape(200, 3))
-    with pytest.raises(RecipeError, match=f"data.stride: got {stride}, must be a divisor of the window of 10 values"):
+    with pytest.raises(RecipeError, match=f"data.stride: got {stride}, must be a divisor of the window of 10 time steps"):
         loaded(tmp_path, "x.npy", **RECORD, stride=stride)
 
 
@@ -565,3 +567,8 @@ def test_labels_of_one_file_and_of_groups_are_kept(tmp_path):
         assert np.asarray(part.labels).tolist() == [str(group == "p") for group in np.asarray(part.groups).tolist()]
     write_csv(tmp_path / "y.csv", {"a": np.arange(125.0), "label": np.ones(125)})
     assert np.asarray(loaded(tmp_path, "y.csv", **RECORD).test.labels).tolist() == [1]
+
+
+@pytest.mark.parametrize(("groups", "left_out"), [(None, 100 % 32), (np.repeat(["a", "b"], 50), 2 * (50 % 32))])
+def test_time_steps_that_no_window_holds_are_counted(groups, left_out):
+    assert cut(Arrays(np.arange(100), groups=groups), 32, "x")[0].left_out == left_out

@@ -148,3 +148,25 @@ def test_groups_have_a_row_each_in_report_and_score(run: Path, capsys: pytest.Ca
     assert all(row["mean"] == pytest.approx(test[row["group"]], rel=1e-3) for row in found if row["group"] in test)
     out = capsys.readouterr().out
     assert "group m0.csv: 20 samples, mean " in out and "normal ones" in out and ", no anomalies" in out
+
+
+def test_time_steps_that_fill_no_window_are_counted(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "new.csv").write_text(recording(9))
+    for out in ("codes.npy", "new.tae"):
+        assert (
+            main(
+                [
+                    "encode",
+                    str(run / "out"),
+                    str(tmp_path / "new.csv"),
+                    "-o",
+                    str(tmp_path / out),
+                    "--json",
+                    str(tmp_path / "j"),
+                ]
+            )
+            == 0
+        )
+        assert f"new.csv: {STEPS % WINDOW} time steps at the end of records are less than a window" in capsys.readouterr().out
+        assert json.loads((tmp_path / "j").read_text())["left_out"] == STEPS % WINDOW
+        (tmp_path / "j").unlink()
