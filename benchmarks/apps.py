@@ -26,7 +26,7 @@ from rows import Row, arguments_of, report
 from tiedae.app_folders import package_app
 from tiedae.apps.model import AppOptions
 from tiedae.cli import main as command
-from tiedae.codec.codec import bundle_of
+from tiedae.codec.opening import bundle_of
 from tiedae.compress import CheckError
 from tiedae.compress.packages import missing
 from tiedae.console import Console

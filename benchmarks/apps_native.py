@@ -13,7 +13,7 @@ from rows import Row
 from tiedae.apps.model import AppOptions
 from tiedae.apps.native.android import android_module
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.codec import bundle_of
+from tiedae.codec.opening import bundle_of
 from tiedae.compress import CheckError
 from tiedae.console import Console
 from tiedae.export.c.text import named

@@ -28,7 +28,7 @@ from carry_sets import AEON, CACHE, Half, Member, cells, member_of, numbers, pro
 from needs import require
 from rows import Row
 from tiedae.codec.frames import FileModel
-from tiedae.codec.streams import Reader
+from tiedae.codec.reader import Reader
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.console import Console
 from tiedae.entropy.residual_tables import fit_tables

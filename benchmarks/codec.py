@@ -33,10 +33,13 @@ from program_speed import program_row
 from proof import train
 from rows import Row, arguments_of, report
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.codec import Codec, load
-from tiedae.codec.container import FileKind, read, read_frame
+from tiedae.codec.codec import Codec
+from tiedae.codec.container import read, read_frame
 from tiedae.codec.frames import FileModel
-from tiedae.codec.streams import Reader, StreamEncoder
+from tiedae.codec.header import FileKind
+from tiedae.codec.opening import load
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamEncoder
 from tiedae.compress import CheckError, DataConfig
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS

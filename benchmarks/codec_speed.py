@@ -15,7 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from install import install
 from rows import Row
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.codec import Codec, load
+from tiedae.codec.codec import Codec
+from tiedae.codec.opening import load
 from tiedae.console import Console
 
 ROOT = Path(__file__).parents[1]

@@ -25,7 +25,7 @@ LOSSY, RESIDUALS = 2000, 64
 def decode_row(bundle: Path, x: np.ndarray, folder: Path, *, emulate: bool = True):
     """Samples of a lossy, a lossless and a bounded file that other environments decode differently, all together."""
     from rows import Row
-    from tiedae.codec.codec import load
+    from tiedae.codec.opening import load
 
     codec = load(bundle, runtime="program")
     options: dict[str, dict[str, Any]] = {"lossy": {}, "lossless": {"lossless": True}, "bounded": {"max_error": 3}}
@@ -84,7 +84,7 @@ def _differing(found: np.ndarray, right: np.ndarray) -> int:
 
 def _codes(bundle: Path, x: np.ndarray) -> str:
     """How many samples have other codes in the runtimes that encode than in the program."""
-    from tiedae.codec.codec import load
+    from tiedae.codec.opening import load
     from tiedae.compress.errors import UnavailableError
 
     right, found = load(bundle, runtime="program").encode(x), []
@@ -98,7 +98,7 @@ def _codes(bundle: Path, x: np.ndarray) -> str:
 
 
 def main(bundle: Path, files: Sequence[Path]) -> None:
-    from tiedae.codec.codec import load
+    from tiedae.codec.opening import load
 
     codec = load(bundle, runtime="program")
     for file in files:

@@ -22,10 +22,10 @@ from typing import NamedTuple
 
 import numpy as np
 from tiedae.cli import main as tiedae
-from tiedae.codec.codec import bundle_of
 from tiedae.codec.container import read
 from tiedae.codec.frames import FileModel
-from tiedae.codec.streams import Reader
+from tiedae.codec.opening import bundle_of
+from tiedae.codec.reader import Reader
 from tiedae.compress.errors import CheckError
 
 HEADER_BYTES = 24

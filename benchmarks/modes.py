@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tiedae.codec.codec import bundle_of, load
 from tiedae.codec.frames import FileModel
+from tiedae.codec.opening import bundle_of, load
 from tiedae.entropy import rans
 from tiedae.sources import load_dataset
 

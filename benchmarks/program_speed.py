@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from rows import Row
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.codec import ProgramBackend, load
+from tiedae.codec.codec import ProgramBackend
+from tiedae.codec.opening import load
 from tiedae.program.interpreter import execute
 from tiedae.runtimes.ort import OrtSession
 

@@ -25,7 +25,8 @@ from tiedae.bundle.task_results import Coder
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.frames import FileModel
-from tiedae.codec.streams import Reader, StreamEncoder
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.data import choose

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from rows import Row
-from tiedae.codec.container import FileKind, Header, pack_frame, pack_index
+from tiedae.codec.container import pack_frame, pack_index
+from tiedae.codec.header import FileKind, Header
 from tiedae.data_sets import ASSETS
 from tiedae.entropy.residuals import fit_residuals
 

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from msgspec import structs
 from tiedae.bundle.bundle import Bundle
-from tiedae.bundle.manifest import FILE
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import DataError, InputError, NotInstalledError, UnavailableError
+from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.sample_spec import SampleSpec
-from tiedae.export.targets import TARGETS
 from tiedae.program.drift import squared_errors
-from tiedae.program.file_io import FileIO
-from tiedae.program.integer_maps import fit
 from tiedae.program.program import Tensor
 from tiedae.program.scoring import Detector
-from tiedae.runtimes.session import Session
-from tiedae.runtimes.table import RUNTIMES, usual
 
-from .backends import BATCH, PRECISION, PROGRAM, Backend, FileBackend, ProgramBackend, program_of, written_anew
-from .container import SAMPLES_PER_FRAME, Data, promise
+from .backends import BATCH, Backend, ProgramBackend
 from .detector import integer_errors
 from .frames import FileModel
-from .streams import Reader, StreamDecoder, StreamEncoder, last_whole, require_frames
+from .header import SAMPLES_PER_FRAME, Data, promise
+from .reader import Reader, last_whole, require_frames
+from .records import Windows
+from .streams import StreamDecoder, StreamEncoder
 from .windows import Result, Stream
 
 if TYPE_CHECKING:
-    from tiedae.compress.autoencoder import TiedAutoencoder
-
-AUTO = "auto"
+    pass
 
 
 @dataclass(frozen=True)
@@ -165,6 +156,30 @@ class Codec:
         samples = np.concatenate(list(reader.samples(start, stop)))
         reader.require_whole()
         return samples
+
+    def compress_record(
+        self,
+        record: np.ndarray,
+        *,
+        samples_per_frame: int = SAMPLES_PER_FRAME,
+        max_error: float | None = None,
+        lossless: bool = False,
+    ) -> bytes:
+        """The content of a .tae file of a record, [n] or [n, channels]: its windows, and its rest, padded to a window.
+
+        Raises as `compress`; DataError for a record that is shorter than a window.
+        """
+        encoder = self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless)
+        windows = Windows.of(record, self.spec)
+        ((stop, padding),) = windows.ends
+        return b"".join([*encoder.push(windows[:stop]), *encoder.end_record(padding), *encoder.finish()])
+
+    def decompress_record(self, data: bytes) -> np.ndarray:
+        """The time steps of a .tae file of records, one behind the other, [n] or [n, channels]; raises as `decompress`."""
+        reader = Reader(self.file_model, data, "data")
+        steps = np.concatenate(list(reader.time_steps()))
+        reader.require_whole()
+        return steps
 
     def encoder(
         self,
@@ -317,109 +332,3 @@ class Codec:
             if finite:
                 self.spec.require_finite(part, start)
             yield start, part
-
-
-def load(path: str | Path, *, runtime: str = AUTO) -> Codec:
-    """Open a bundle, OUT of a run, or a model archive as a codec.
-
-    `runtime`: a runtime of `RUNTIMES`, `program` (the exact reference), or `auto`: LiteRT or ONNX Runtime, the first that is
-    installed and has a file in the bundle; `program` in a bundle of C files alone. `c` compiles what `to_c` writes of the
-    program, with or without a .c file in the bundle. An archive takes TensorFlow and runs as its program.
-
-    Raises InputError where the path is none of these or the runtime has no file, FormatError for a file that is damaged or
-    not the manifest's, UnavailableError where the runtime is not installed.
-    """
-    path = Path(path)
-    return _open_archive(path, runtime) if path.is_file() else open_bundle(bundle_of(path), runtime)
-
-
-def bundle_of(path: Path) -> Bundle:
-    """The bundle that a folder is, or holds as OUT of a run; InputError where it is neither."""
-    for folder in (path, path / "bundle"):
-        if (folder / FILE).is_file():
-            return Bundle.open(folder)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if (path / "run.json").is_file():
-        raise InputError(f"{path}: this run has no bundle yet; `tiedae run RECIPE --out {path} --resume` finishes it")
-    raise InputError(f"{path}: must hold {FILE} (a bundle) or bundle/{FILE} (OUT of a run)")
-
-
-def _open_archive(path: Path, runtime: str) -> Codec:
-    from tiedae.compress.autoencoder import TiedAutoencoder
-
-    if runtime not in (AUTO, PROGRAM):
-        raise InputError(f"runtime: got {runtime!r}, a model archive runs as its program; export a bundle for others")
-    model = TiedAutoencoder.load(path)
-    if model.spec is None:
-        raise InputError(f"{path}: does not say how its samples are scaled; load the run's OUT, or save the model again")
-    return codec_of(model, model.spec, path.stem)
-
-
-def codec_of(model: TiedAutoencoder, spec: SampleSpec, name: str) -> Codec:
-    """The codec of a model in memory, which runs as its program: it needs no TensorFlow from then on."""
-    from tiedae.program.lowering import lower
-
-    program, maps = lower(model, name, layout="fused"), None
-    if program.quantized:
-        maps, scaling = fit(spec, program.quantization("x"), program.quantization("y"))
-        spec = structs.replace(spec, scaling=scaling)
-    io = FileIO.of(ExportConfig(), spec.scaling, spec.dtype)
-    return Codec(name, spec, program.tensors["code"], ProgramBackend(program, spec, io, maps))
-
-
-def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
-    """The codec of a bundle; see `load`."""
-    manifest = bundle.manifest
-    spec, x, code = manifest.data.spec, manifest.tensor("x"), manifest.tensor("code")
-    own = any(bundle.files_of(target, PRECISION) for target, row in TARGETS.items() if not row.source)
-    source = runtime in RUNTIMES and TARGETS[RUNTIMES[runtime].format].source
-    if source or runtime == PROGRAM or (runtime == AUTO and not own):
-        backend = ProgramBackend(program_of(bundle), spec, manifest.io, manifest.integer_maps)
-        if source:
-            backend = replace(backend, runtime=runtime, session=written_anew(backend.program, runtime))
-        return Codec(manifest.name, spec, code, backend, bundle)
-    session = _session(bundle, runtime)
-    target = RUNTIMES[session.runtime].format
-    io, whole = bundle.file_io(target, PRECISION), "reconstruct" in bundle.files_of(target, PRECISION)
-    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, x, code, manifest.tensors.y, whole), bundle)
-
-
-def open_files(bundle: Bundle) -> Backend | None:
-    """The int8 files in the usual runtime of a target, one of the program's own layout first; None where no target's files
-    hold the whole model.
-
-    Raises FormatError for a file that is not the manifest's, UnavailableError where none of the runtimes can run,
-    NotInstalledError where none is installed.
-    """
-    errors: list[UnavailableError] = []
-    for target in sorted(TARGETS, key=lambda name: (TARGETS[name].source, TARGETS[name].layout != "fused")):
-        signatures = bundle.files_of(target, PRECISION).keys()
-        if "reconstruct" in signatures or {"encode", "decode"} <= signatures:
-            try:
-                return open_bundle(bundle, usual(target)).backend
-            except UnavailableError as error:
-                errors.append(error)
-    if not errors:
-        return None
-    absent = all(isinstance(error, NotInstalledError) for error in errors)
-    raise (NotInstalledError if absent else UnavailableError)("; ".join(map(str, errors)))
-
-
-def _session(bundle: Bundle, runtime: str) -> Session:
-    """The int8 files in a runtime; with `auto`, in the first usual runtime that is here."""
-    if runtime != AUTO and runtime not in RUNTIMES:
-        raise InputError(f"runtime: got {runtime!r}, must be one of {', '.join((AUTO, PROGRAM, *RUNTIMES))}")
-    reasons = []
-    for name in [usual(target) for target, row in TARGETS.items() if not row.source] if runtime == AUTO else [runtime]:
-        target = RUNTIMES[name].format
-        files = bundle.files_of(target, PRECISION)
-        if not files:
-            reasons.append(f"{name}: no {TARGETS[target].label} file in {bundle.path}")
-            continue
-        bundle.require_intact([*files.values(), *bundle.companions(target, PRECISION)])
-        try:
-            return RUNTIMES[name].open({signature: bundle.path / file for signature, file in files.items()})
-        except UnavailableError as error:
-            reasons.append(f"{name}: {error}")
-    raise UnavailableError("; ".join(reasons) + f"; runtime={PROGRAM!r} needs none")

@@ -6,36 +6,25 @@ what a frame may decode to is limited before a model sees it.
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import IntEnum
-from functools import cached_property
-from mmap import mmap
 from typing import NamedTuple
 
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.errors import FormatError
 
-SUFFIX = ".tae"
-MAGIC = b"\x89TAE"
-VERSION = 1
-SAMPLES_PER_FRAME = 64
-MOST_SAMPLES = (1 << 16) - 1
-"""The largest number of samples in a frame."""
-MOST_BYTES = 1 << 26
-"""Bytes of samples that a frame decodes to at most; one sample is always allowed."""
+from .header import Data, Header
+
 MODE_COUNT = 15
 
-_HEADER = struct.Struct("<4sBBHI8s")
-_BOUND = struct.Struct("<d")
 _NUMBER = struct.Struct("<I")
 _MARKER = 0xA7
 _FULL, _OTHER = 0xD0, 0xE0
 """Mode 0 of a frame with the header's number of samples, and of one that states its number."""
 _INDEX = bytes((_MARKER, 0xEF))
+_END = bytes((_MARKER, 0xDF))
 _FRAME_START = re.compile(rb"\xa7[\xd0-\xde\xe0-\xee]")
 _SHORTEST = 2 + 1 + _NUMBER.size
 """Bytes of the shortest frame."""
@@ -45,107 +34,6 @@ _WALK = 32
 """What a byte of an index that is read forward counts for in that."""
 
 NO_INDEX = "it does not end in an index of its frames: it was cut off, is not finished, or lost some"
-LONGEST_HEADER = _HEADER.size + _BOUND.size + _NUMBER.size
-
-Data = bytes | bytearray | mmap
-
-
-_CLASSED = 4
-"""The flag of files whose samples have classes, beside the kind."""
-
-
-class FileKind(IntEnum):
-    """What a file promises of its samples; the low bits of the header's flags."""
-
-    LOSSY = 0
-    BOUNDED = 1
-    LOSSLESS = 2
-
-
-def promise(max_error: float | None, lossless: bool) -> tuple[FileKind, float]:
-    """The kind of a file, and its bound, as options name them; InputError for both options."""
-    if lossless and max_error is not None:
-        raise InputError(f"max error {max_error:g}: a lossless file has none; give one of the two")
-    if max_error is not None:
-        return FileKind.BOUNDED, float(max_error)
-    return (FileKind.LOSSLESS if lossless else FileKind.LOSSY), 0.0
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the first bytes of a file say.
-
-    `identity`: 8 bytes that name the program, tables, shape, dtype and scaling. `sample_bytes`: of a sample in the data's
-    dtype. `bound`: the largest error of a value in the data's unit of measure, only of bounded files. `classed`: whether the
-    codes of a sample begin with its class. Raises InputError for other values.
-    """
-
-    identity: bytes
-    sample_bytes: int
-    samples_per_frame: int = SAMPLES_PER_FRAME
-    kind: FileKind = FileKind.LOSSY
-    bound: float = 0.0
-    classed: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.identity) != 8 or not 0 < self.sample_bytes < 1 << 32:
-            raise InputError(f"header: got {len(self.identity)} bytes of identity, {self.sample_bytes} of a sample")
-        if not 0 < self.samples_per_frame <= MOST_SAMPLES:
-            raise InputError(f"samples per frame: got {self.samples_per_frame}, must lie in 1…{MOST_SAMPLES:,}")
-        if self.samples_per_frame > self.samples_within(MOST_BYTES):
-            got = f"{self.samples_per_frame} samples per frame, of {self.sample_bytes:,} bytes each"
-            right = f"{self.samples_within(MOST_BYTES):,} at most: a frame holds {MOST_BYTES:,} bytes of samples"
-            raise InputError(f"frame: got {got}, must be {right}")
-        bounded = self.kind is FileKind.BOUNDED
-        if not (0 < self.bound < math.inf if bounded else self.bound == 0):
-            right = "finite and above 0" if bounded else "0"
-            raise InputError(f"bound of a {self.kind.name.lower()} file: got {self.bound}, must be {right}")
-
-    def to_bytes(self) -> bytes:
-        return self._body + _NUMBER.pack(self.checksum)
-
-    def samples_within(self, size: int) -> int:
-        """Samples that take `size` bytes at most; always one or more."""
-        return max(1, size // self.sample_bytes)
-
-    @cached_property
-    def checksum(self) -> int:
-        """CRC-32 of the bytes before it; those of frames and index continue it."""
-        return zlib.crc32(self._body)
-
-    @property
-    def size(self) -> int:
-        return len(self._body) + _NUMBER.size
-
-    @property
-    def _body(self) -> bytes:
-        flags = self.kind | _CLASSED * self.classed
-        fields = (MAGIC, VERSION, flags, self.samples_per_frame, self.sample_bytes, self.identity)
-        return _HEADER.pack(*fields) + (_BOUND.pack(self.bound) if self.kind is FileKind.BOUNDED else b"")
-
-    @classmethod
-    def from_bytes(cls, data: Data, source: object) -> Header:
-        """The header at the start of a file; FormatError, which starts with `source`, for anything else."""
-        if data[: len(MAGIC)] != MAGIC:
-            raise FormatError(f"{source}: not a {SUFFIX} file")
-        if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
-            raise FormatError(f"{source}: a {SUFFIX} file of version {data[len(MAGIC)]}, this tiedae reads version {VERSION}")
-        if len(data) < _HEADER.size:
-            raise FormatError(f"{source}: damaged: ends in the header")
-        _, _, flags, samples, sample_bytes, identity = _HEADER.unpack_from(data)
-        kind, known = flags & ~_CLASSED, [*FileKind, *(each | _CLASSED for each in FileKind)]
-        if flags not in known:
-            raise FormatError(f"{source}: flags {flags:#04x}, this tiedae reads {', '.join(f'{each:#04x}' for each in known)}")
-        size = _HEADER.size + (_BOUND.size if kind == FileKind.BOUNDED else 0)
-        if len(data) < size + _NUMBER.size:
-            raise FormatError(f"{source}: damaged: ends in the header")
-        (bound,) = _BOUND.unpack_from(data, _HEADER.size) if kind == FileKind.BOUNDED else (0.0,)
-        if _NUMBER.unpack_from(data, size)[0] != zlib.crc32(data[:size]):
-            raise FormatError(f"{source}: damaged: the header's checksum is not that of its bytes")
-        try:
-            return cls(identity, sample_bytes, samples, FileKind(kind), bound, flags != kind)
-        except InputError as error:
-            raise FormatError(f"{source}: damaged: {error}") from None
 
 
 class FrameSpan(NamedTuple):
@@ -175,6 +63,15 @@ class Gap(NamedTuple):
         return f"bytes {self.offset} to {self.stop - 1} hold no whole frame"
 
 
+class End(NamedTuple):
+    """The end of a record, right behind the frame that holds its last sample. `padding`: time steps at the end of that sample
+    that are no part of the record."""
+
+    offset: int
+    stop: int
+    padding: int
+
+
 class Payload(NamedTuple):
     """What a frame holds: its mode and the mode's bytes."""
 
@@ -189,8 +86,14 @@ def pack_frame(header: Header, mode: int, samples: int, payload: bytes) -> bytes
     return head + _NUMBER.pack(zlib.crc32(payload, zlib.crc32(head, header.checksum))) + payload
 
 
+def pack_end(header: Header, padding: int) -> bytes:
+    """The end of a record, behind its last frame; see `End`."""
+    body = _END + _varint(padding)
+    return body + _NUMBER.pack(zlib.crc32(body, header.checksum))
+
+
 def pack_index(header: Header, entries: Iterable[tuple[int, int]]) -> bytes:
-    """The index, by which a file ends: (samples, bytes) of each frame. No samples: bytes to skip, such as an earlier index."""
+    """The index, by which a file ends: (samples, bytes) of each frame. No samples: bytes to skip, see `End` and `Gap`."""
     body = _INDEX + b"".join(_varint(samples) + _varint(size) for samples, size in entries)
     body += _NUMBER.pack(len(body) + 2 * _NUMBER.size)
     return body + _NUMBER.pack(zlib.crc32(body, header.checksum))
@@ -209,8 +112,9 @@ def read_frame(data: Data, frame: FrameSpan, header: Header) -> Payload:
 
 def scan(
     data: Data, offset: int, header: Header, *, first: int = 0, final: bool = True, longest: int = 1 << 32
-) -> Iterator[FrameSpan | Gap]:
-    """The frames from an offset on, and the gaps between them, without the index; `first`: the number of the first sample.
+) -> Iterator[FrameSpan | End | Gap]:
+    """The frames and ends of records from an offset on, and the gaps between, without the index; `first`: the number of the
+    first sample.
 
     Unless `final`, more bytes will follow: the scan ends before what they may complete, frames of payloads of `longest` bytes.
     """
@@ -219,6 +123,10 @@ def scan(
         try:
             frame, _ = _frame_at(data, offset, header, first)
         except (IndexError, ValueError) as error:
+            if end := end_at(data, offset, header):
+                yield end
+                offset = end.stop
+                continue
             if isinstance(error, IndexError) and not final and not _exceeds(data, offset, header, longest):
                 return
             stop, walked = _index_stop(data, offset, min(len(data), offset + work // _WALK), header)
@@ -259,7 +167,7 @@ def _next_frame(data: Data, offset: int, header: Header, work: int) -> tuple[int
 
 @dataclass(frozen=True)
 class FileContents:
-    """A file's header and frames, and what is wrong with the file as a whole.
+    """A file's header, frames and ends of records, and what is wrong with the file as a whole.
 
     `indexed`: whether the index is whole; then the frames are those it lists, and may be damaged. Without it they were found
     by a scan, and are whole. `placed`: whether the numbers of their samples are known: no damaged part before a frame.
@@ -267,6 +175,7 @@ class FileContents:
 
     header: Header
     frames: tuple[FrameSpan, ...]
+    ends: tuple[End, ...]
     indexed: bool
     placed: bool
     problems: tuple[str, ...]
@@ -282,13 +191,38 @@ def read(data: Data, source: object) -> FileContents:
     header = Header.from_bytes(data, source)
     start = _index_start(data, len(data), header)
     frames = None if start is None else listed_frames(data, start, len(data), header)
-    if frames is not None:
-        return FileContents(header, frames, True, True, ())
-    found = list(scan(data, header.size, header))
+    indexed = start is not None and frames is not None
+    found = list(scan(data, header.size, header)) if not indexed else [*frames, *_between(data, frames, header, start)]
+    frames, ends = (tuple(part for part in found if isinstance(part, kind)) for kind in (FrameSpan, End))
     damaged = [gap for gap in found if isinstance(gap, Gap) and not is_index(data, gap, header)]
-    problems = [*(gap.text for gap in damaged), NO_INDEX]
-    placed = start is None and all(gap.stop == len(data) for gap in damaged)
-    return FileContents(header, tuple(frame for frame in found if isinstance(frame, FrameSpan)), False, placed, tuple(problems))
+    problems = (*(gap.text for gap in damaged), *(() if indexed else (NO_INDEX,)))
+    placed = indexed or (start is None and all(gap.stop == len(data) for gap in damaged))
+    return FileContents(header, frames, ends, indexed, placed, problems)
+
+
+def _between(data: Data, frames: Iterable[FrameSpan], header: Header, stop: int) -> Iterator[End | Gap]:
+    """What lies between the frames that an index lists, and behind the last one up to `stop`."""
+    at = header.size
+    for start, behind in (*((frame.offset, frame.stop) for frame in frames), (stop, stop)):
+        end = end_at(data, at, header) if at < start else None
+        if end is not None and end.stop <= start:
+            yield end
+            at = end.stop
+        if at < start:
+            yield Gap(at, start)
+        at = behind
+
+
+def end_at(data: Data, offset: int, header: Header) -> End | None:
+    """The end of a record at an offset, or None."""
+    if data[offset : offset + len(_END)] != _END:
+        return None
+    try:
+        padding, at = _read_varint(data, offset + len(_END))
+    except (IndexError, ValueError):
+        return None
+    whole = data[at : at + _NUMBER.size] == _NUMBER.pack(zlib.crc32(data[offset:at], header.checksum))
+    return End(offset, at + _NUMBER.size, padding) if whole else None
 
 
 def is_index(data: Data, gap: Gap, header: Header) -> bool:

@@ -22,7 +22,8 @@ from tiedae.export.c.codec_source import SampleCodec
 from tiedae.export.targets import ModelCodec
 
 from .backends import ProgramBackend, program_of
-from .container import Data, FileKind, FrameSpan, Header, Payload, read_frame
+from .container import FrameSpan, Payload, read_frame
+from .header import Data, FileKind, Header
 
 _CODE_BYTES = struct.Struct("<I")
 

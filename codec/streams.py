@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
 
 from .backends import BATCH, PROGRAM, Backend
-from .container import (
-    LONGEST_HEADER,
-    MOST_BYTES,
-    NO_INDEX,
-    SAMPLES_PER_FRAME,
-    Data,
-    FileContents,
-    FileKind,
-    FrameSpan,
-    Gap,
-    Header,
-    is_index,
-    listed_frames,
-    pack_frame,
-    pack_index,
-    read,
-    read_frame,
-    scan,
-)
+from .container import NO_INDEX, End, FrameSpan, Gap, is_index, pack_end, pack_frame, pack_index, scan
 from .frames import FileModel, decode_frames, encode_frames
+from .header import LONGEST_HEADER, SAMPLES_PER_FRAME, FileKind, Header
+from .reader import Whole, groups, nothing, require_whole, together
 
-TOGETHER = 8192
-"""Samples whose frames are coded together, at most: enough lanes for full speed. They take `MOST_BYTES` or are one frame."""
 CHECKED = 16
 """Samples of a piece whose codes are compared with the program's."""
-LISTED = 5
-"""Problems that an error lists."""
-
-
-class Whole(NamedTuple):
-    """A file up to its last index: the frames which that lists, and where it ends."""
-
-    frames: tuple[FrameSpan, ...]
-    stop: int
-
-    @property
-    def last(self) -> tuple[FrameSpan, ...]:
-        """The frames that were written last: between the last two indexes."""
-        cuts = [i for i, (a, b) in enumerate(pairwise(self.frames), 1) if a.stop != b.offset]
-        return self.frames[cuts[-1] if cuts else 0 :]
-
-
-def last_whole(data: Data, contents: FileContents) -> Whole | None:
-    """What is whole of a file that frames may have been appended to; None where no index lists what is before it.
-
-    Behind it lie the frames of an append that was interrupted.
-    """
-    if contents.indexed:
-        return Whole(contents.frames, len(data))
-    found = None
-    for gap in scan(data, contents.header.size, contents.header):
-        if isinstance(gap, Gap) and is_index(data, gap, contents.header):
-            listed = listed_frames(data, gap.offset, gap.stop, contents.header)
-            found = found if listed is None else Whole(listed, gap.stop)
-    return found
 
 
 class StreamEncoder:
@@ -73,7 +24,7 @@ class StreamEncoder:
 
     `backend` makes the codes. `frame_only`: frames alone, without header and index, such as for radio packets; each is one
     item of what `push` returns, and a `StreamDecoder` of the same model and `samples_per_frame` decodes it. `after`: the whole
-    file behind which frames are appended. `written`: frames of these samples that a file holds already, after that.
+    file behind which frames are appended. `written`: what a file holds of these samples already, after that.
     """
 
     def __init__(
@@ -86,7 +37,7 @@ class StreamEncoder:
         bound: float = 0.0,
         frame_only: bool = False,
         after: Whole | None = None,
-        written: Sequence[FrameSpan] = (),
+        written: Sequence[FrameSpan | End] = (),
     ) -> None:
         self.header = model.header(samples_per_frame, kind, bound)
         self._model, self._backend, self._frame_only = model, backend, frame_only
@@ -94,7 +45,8 @@ class StreamEncoder:
         self._reference = None if backend.runtime == PROGRAM else exact
         before = (*after.frames, Gap(after.stop, after.stop)) if after else ()
         self._entries = _entries((*before, *written), self.header.size)
-        self._samples = sum(frame.samples for frame in written)
+        self._samples = sum(part.samples for part in written if isinstance(part, FrameSpan))
+        self._is_in_record = isinstance(written[-1] if written else None, FrameSpan)
         self._begun = bool(self._entries) or frame_only
         self._rest = np.empty((0, model.spec.inputs), model.spec.dtype)
         self._codes = np.empty((0, model.tables.units), np.uint8)
@@ -107,14 +59,32 @@ class StreamEncoder:
         """
         flat, _ = self._model.spec.flatten(x)
         chunks: list[bytes] = []
-        together = _together(self.header)
-        for start in range(0, len(flat), together):
-            part = np.ascontiguousarray(flat[start : start + together], self._rest.dtype)
+        most = together(self.header)
+        for start in range(0, len(flat), most):
+            part = np.ascontiguousarray(flat[start : start + most], self._rest.dtype)
             self._model.spec.require_finite(part, self._samples)
             self._rest = np.concatenate([self._rest, part])
             self._codes = np.concatenate([self._codes, self._encoded(part)])
             self._samples += len(part)
+            self._is_in_record = True
             chunks += self._frames(len(self._rest) // self.header.samples_per_frame * self.header.samples_per_frame)
+        return chunks
+
+    def end_record(self, padding: int = 0) -> list[bytes]:
+        """The bytes that end a record: its last frame, and the end. `padding`: time steps of its last window that are not its.
+
+        Raises InputError without a window since the last end, and for a padding of 0 or less of the window.
+        """
+        window = self._model.spec.shape[0]
+        if not self._is_in_record:
+            raise InputError("record: ends without a window, must have one or more")
+        if self._model.spec.kind != "record" or padding not in range(window):
+            raise InputError(f"padding: got {padding} time steps, must be 0 to {window - 1}, of windows of a record")
+        end = pack_end(self.header, padding)
+        chunks = [*self._frames(len(self._rest)), end]
+        self._is_in_record = False
+        if not self._frame_only:
+            self._entries.append((0, len(end)))
         return chunks
 
     def whole(self, x: Any) -> bytes:
@@ -210,11 +180,11 @@ class StreamDecoder:
             del self._rest[: self._header.size]
         header = self._header
         if header is None:
-            return self._model.spec.shaped(_nothing(self._model), False)
+            return self._model.spec.shaped(nothing(self._model), False)
         longest = self._model.longest_payload(header.samples_per_frame)
         found = list(scan(self._rest, 0, header, final=final, longest=longest))
-        parts = [_nothing(self._model)]
-        for group in _groups(header, [each for each in found if isinstance(each, FrameSpan)]):
+        parts = [nothing(self._model)]
+        for group in groups(header, [each for each in found if isinstance(each, FrameSpan)]):
             samples, problems = decode_frames(self._model, header, self._rest, group)
             parts += samples
             self._problems += [f"frame of {frame.samples} samples: {text}" for frame, text in problems.items()]
@@ -224,113 +194,32 @@ class StreamDecoder:
             del self._rest[: found[-1].stop]
         return self._model.spec.shaped(np.concatenate(parts), False)
 
-    def _take(self, found: FrameSpan | Gap) -> None:
-        """Note a frame or gap: whether it is damaged, and whether the file may end behind it."""
+    def _take(self, found: FrameSpan | End | Gap) -> None:
+        """Note what was found: whether it is damaged, and whether the file may end behind it."""
         assert self._header is not None
-        size = found.stop - found.offset
         self._ended = False
         if isinstance(found, Gap):
             self._ended = self._rest[found.offset : found.stop] == pack_index(self._header, self._entries)
             if not is_index(self._rest, found, self._header):
-                self._problems.append(f"{size} bytes after {sum(n for n, _ in self._entries)} samples hold no whole frame")
-        self._entries.append((found.samples if isinstance(found, FrameSpan) else 0, size))
+                got = f"{found.stop - found.offset} bytes after {sum(n for n, _ in self._entries)} samples"
+                self._problems.append(f"{got} hold no whole frame")
+        _list(self._entries, found)
 
 
-class Reader:
-    """A whole file, in memory or mapped: its contents, its samples, any range of them.
-
-    `problems`: the damage found so far. Raises FormatError for an unusable header, that of another model, and a
-    file without samples.
-    """
-
-    def __init__(self, model: FileModel, data: Data, source: object) -> None:
-        self.contents: FileContents = read(data, source)
-        self.problems = list(self.contents.problems)
-        self._model, self._data, self._source = model, data, source
-        model.require(self.contents.header, source)
-        if not self.contents.frames:
-            require_whole(self.problems, source)
-            raise FormatError(f"{source}: holds no samples")
-
-    def samples(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
-        """Samples start…stop − 1, without those of damaged frames, in pieces [n, *shape] in the data's dtype, not scaled.
-
-        Raises InputError for a range that the file does not have, CheckError for one of a file whose damage hides which samples
-        are where.
-        """
-        total, whole = self.contents.samples, (start, stop) == (0, None)
-        stop = total if stop is None else stop
-        if not whole:
-            if not self.contents.placed:
-                require_whole([*self.problems, "the numbers of the samples behind that are not known"], self._source)
-            if not 0 <= start < stop <= total:
-                raise InputError(f"{self._source}: samples {start}:{stop}: must be a range in 0:{total}")
-        frames = [frame for frame in self.contents.frames if frame.first < stop and frame.first + frame.samples > start]
-        return self._decoded(frames, start, stop)
-
-    def require_whole(self) -> None:
-        """Raise CheckError, with what is wrong, where frames were damaged or lost, or the file is cut off."""
-        require_whole(self.problems, self._source)
-
-    def _decoded(self, frames: Sequence[FrameSpan], start: int, stop: int) -> Iterator[np.ndarray]:
-        number = self.contents.frames.index(frames[0])
-        for group in _groups(self.contents.header, frames):
-            samples, problems = decode_frames(self._model, self.contents.header, self._data, group)
-            for i, frame in enumerate(group, number):
-                if frame in problems:
-                    self.problems.append(f"{frame.text(i)}: {problems[frame]}")
-            number += len(group)
-            whole = [frame for frame in group if frame not in problems]
-            parts = [part[max(0, start - frame.first) : stop - frame.first] for frame, part in zip(whole, samples, strict=True)]
-            yield self._model.spec.shaped(np.concatenate([_nothing(self._model), *parts]), False)
-
-
-def require_whole(problems: Sequence[str], source: object) -> None:
-    """Raise CheckError, which starts with `source`, where there are problems."""
-    if problems:
-        more = f"; {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        raise CheckError(f"{source}: {'; '.join(problems[:LISTED])}{more}")
-
-
-def _entries(parts: Iterable[FrameSpan | Gap], at: int) -> list[tuple[int, int]]:
-    """What an index lists of parts from an offset on, (samples, bytes): what lies between them has no samples."""
-    entries = []
+def _entries(parts: Iterable[FrameSpan | End | Gap], at: int) -> list[tuple[int, int]]:
+    """What an index lists of parts from an offset on, (samples, bytes), with what lies between them."""
+    entries: list[tuple[int, int]] = []
     for part in parts:
-        if part.offset > at:
-            entries.append((0, part.offset - at))
-        if isinstance(part, FrameSpan):
-            entries.append((part.samples, part.size))
+        _list(entries, Gap(at, part.offset))
+        _list(entries, part)
         at = part.stop
     return entries
 
 
-def require_frames(data: Data, frames: Iterable[FrameSpan], header: Header, source: object) -> None:
-    """Raise CheckError, which starts with `source`, where the checksum of a frame is not that of its bytes."""
-    problems = []
-    for i, frame in enumerate(frames):
-        try:
-            read_frame(data, frame, header)
-        except FormatError as error:
-            problems.append(f"{frame.text(i)}: {error}")
-    require_whole(problems, source)
-
-
-def _together(header: Header) -> int:
-    """Samples that are coded together, at most; a frame of more by itself."""
-    return min(TOGETHER, header.samples_within(MOST_BYTES))
-
-
-def _groups(header: Header, frames: Sequence[FrameSpan]) -> Iterator[Sequence[FrameSpan]]:
-    """Frames that are decoded together."""
-    start = samples = 0
-    for i, frame in enumerate(frames):
-        if i > start and samples + frame.samples > _together(header):
-            yield frames[start:i]
-            start, samples = i, 0
-        samples += frame.samples
-    if frames:
-        yield frames[start:]
-
-
-def _nothing(model: FileModel) -> np.ndarray:
-    return np.empty((0, model.spec.inputs), model.spec.dtype)
+def _list(entries: list[tuple[int, int]], part: FrameSpan | End | Gap) -> None:
+    """Add a part to what an index lists. What has no samples is one entry with such a part before it."""
+    size, samples = part.stop - part.offset, part.samples if isinstance(part, FrameSpan) else 0
+    if entries and not entries[-1][0] and not samples:
+        entries[-1] = (0, entries[-1][1] + size)
+    elif size:
+        entries.append((samples, size))

@@ -17,7 +17,7 @@ from tiedae.entropy.tables import fit
 from tiedae.program.drift import TrainingScores, squared_errors
 
 from .backends import BATCH, ProgramBackend
-from .container import SAMPLES_PER_FRAME
+from .header import SAMPLES_PER_FRAME
 
 TABLE_SAMPLES = 20_000
 """Maximum number of training samples whose codes the frequency tables are fitted to."""

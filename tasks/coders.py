@@ -27,7 +27,8 @@ from itertools import pairwise
 
 import numpy as np
 from tiedae.bundle.task_results import Coder
-from tiedae.codec.container import SAMPLES_PER_FRAME, Header, pack_frame, pack_index
+from tiedae.codec.container import pack_frame, pack_index
+from tiedae.codec.header import SAMPLES_PER_FRAME, Header
 from tiedae.entropy import rans
 from tiedae.entropy.tables import CODE_BITS, FrequencyTables, fit
 

@@ -13,7 +13,8 @@ from tiedae.bundle.fidelity import MEASURES
 from tiedae.bundle.task_results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.frames import FileModel
-from tiedae.codec.streams import Reader, StreamEncoder
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamEncoder
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality

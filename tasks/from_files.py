@@ -10,8 +10,8 @@ from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Keras
 from tiedae.bundle.results import Check, Metrics
 from tiedae.codec.backends import PRECISION, ProgramBackend
-from tiedae.codec.codec import open_files
 from tiedae.codec.detector import totals
+from tiedae.codec.opening import open_files
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import NotInstalledError, TiedaeError, UnavailableError
 from tiedae.compress.tasks import task_kind

@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tiedae.codec.codec import Codec, load
+    from tiedae.codec.codec import Codec
+    from tiedae.codec.opening import load
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.data import Dataset
     from tiedae.compress.errors import CheckError, TiedaeError
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
-    "codec.codec": ("Codec", "load"),
+    "codec.codec": ("Codec",),
+    "codec.opening": ("load",),
     "compress.autoencoder": ("TiedAutoencoder",),
     "compress.data": ("Dataset",),
     "compress.errors": ("CheckError", "TiedaeError"),

@@ -11,7 +11,7 @@ from tiedae.apps.model import AppFolder, AppKind, AppOptions, app_model
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.bundle.bundle import Bundle, write_files
-from tiedae.codec.codec import bundle_of
+from tiedae.codec.opening import bundle_of
 from tiedae.compress.records import encode
 
 from .native import native_folder

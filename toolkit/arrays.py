@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from tiedae.codec.records import Rest
 from tiedae.compress import npy
 from tiedae.compress.archive import DAMAGE
 from tiedae.compress.errors import DataError, FormatError, listed
@@ -37,7 +38,8 @@ class Arrays:
 
     `columns`: names of the features or channels, `label`: name of the labels, if the source has names. `rate`: of a record, in
     time steps per second (0: unknown). `stretches`: those of a record in order (none: it is one); they share no window.
-    `marks`: intervals of a record; `intervals`: those that its windows overlap. `left_out`: time steps that no window holds.
+    `marks`: intervals of a record; `intervals`: those that its windows overlap. `rests`: what no
+    window holds, of each stretch, those of the test set last.
     """
 
     values: np.ndarray
@@ -52,7 +54,7 @@ class Arrays:
     stretches: tuple[Stretch, ...] = ()
     marks: tuple[Interval, ...] = ()
     intervals: Intervals | None = None
-    left_out: int = 0
+    rests: tuple[Rest, ...] = ()
 
     @property
     def test(self) -> Arrays | None:

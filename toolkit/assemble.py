@@ -26,9 +26,9 @@ from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, Source, to_json
 from tiedae.codec.backends import PRECISION, ProgramBackend
-from tiedae.codec.codec import open_files
 from tiedae.codec.detector import fit_detector
 from tiedae.codec.frames import model_codec
+from tiedae.codec.opening import open_files
 from tiedae.codec.training_codes import FittedCodec, codec_files, fit_codec
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from tiedae.codec.codec import Codec, bundle_of, open_bundle
+from tiedae.codec.codec import Codec
+from tiedae.codec.opening import bundle_of, open_bundle
+from tiedae.codec.records import Windows
 from tiedae.compress.errors import DataError
 from tiedae.compress.files import atomic
 from tiedae.compress.npy import read_npy
@@ -44,7 +46,8 @@ class Encoded(Coded, frozen=True):
 
 def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, progress: Progress) -> Encoded:
     """Write the codes of every sample of a source as .npy, uint8 [n, *shape]. Raises what `Codec.encode` raises."""
-    codec, samples, left_out = opened(path, source, runtime)
+    codec, windows = opened(path, source, runtime)
+    samples, left_out = windows.whole, sum(len(rest.steps) for rest in windows.rests)
     _written(out, samples, codec.encode, codec.code.shape, codec.code.dtype, replace, steps(progress, "encode"), source)
     return Encoded(len(samples), codec.spec.inputs * samples.itemsize, codec.code.size, codec.runtime, left_out)
 
@@ -61,14 +64,14 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
     return Coded(len(values), codec.spec.inputs * np.dtype(dtype).itemsize, codec.code.size, codec.runtime)
 
 
-def opened(path: Path, source: str, runtime: str) -> tuple[Codec, np.ndarray, int]:
-    """The codec of a bundle, every sample of a source, and the time steps that no window holds; DataError without a sample."""
+def opened(path: Path, source: str, runtime: str) -> tuple[Codec, Windows]:
+    """The codec of a bundle, and every sample of a source with the rests of its records; DataError without a sample."""
     bundle = bundle_of(path)
     arrays = source_arrays(bundle.manifest, source)
     samples = all_of(arrays).values
     if not len(samples):
         raise DataError(f"{source}: holds no samples")
-    return open_bundle(bundle, runtime), samples, arrays.left_out
+    return open_bundle(bundle, runtime), Windows(samples, arrays.rests)
 
 
 def _written(
@@ -83,16 +86,16 @@ def _written(
 ) -> None:
     with atomic(out, replace=replace) as temporary:
         whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (len(values), *shape))
-        for start, part in pieces(values, report):
-            whole[start : start + len(part)] = named(source, start, lambda part=part: function(part))
+        for start, stop in pieces(0, len(values)):
+            whole[start:stop] = named(source, start, lambda part=values[start:stop]: function(part))
+            report(stop, len(values))
         whole.flush()
 
 
-def pieces(values: np.ndarray, report: Callable[[int, int], None]) -> Any:
-    for start in range(0, len(values), PIECE):
-        part = values[start : start + PIECE]
-        yield start, part
-        report(start + len(part), len(values))
+def pieces(first: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The first sample of each piece and of the next one."""
+    for start in range(first, stop, PIECE):
+        yield start, min(start + PIECE, stop)
 
 
 def named(source: str, start: int, work: Callable[[], T]) -> T:

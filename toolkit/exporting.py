@@ -78,7 +78,7 @@ class ExportedBundle(Bundle):
 
     def load(self, runtime: str = "auto") -> Codec:
         """The codec of this bundle, see `tiedae.load`."""
-        from tiedae.codec.codec import open_bundle
+        from tiedae.codec.opening import open_bundle
 
         return open_bundle(self, runtime)
 

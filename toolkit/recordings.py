@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace as replace_record
+from tiedae.codec.records import Rest
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.numbers import counted
@@ -93,7 +94,7 @@ def _shape_text(part: Arrays) -> str:
 def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     """Windows [N, t] or [N, t, channels] of a record [n] or [n, channels], and whether they were cut here.
 
-    No window holds values of two files or two groups; what is left of a stretch stays out. Windows that are cut already stay.
+    No window holds values of two files or two groups; what is left of a stretch is a rest. Windows that are cut already stay.
     Labels stay where each file, or each group in it, has one.
     Raises DataError, naming the source or its file, for a record shorter than a window.
     """
@@ -109,18 +110,23 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
         raise DataError(f"{source}: has shape {list(values.shape)}; {right}")
     if not window:
         raise DataError(f"{source}: is a record of {len(values):,} time steps; `window` in [data] cuts it into samples")
-    stretches, starts, at = [], [], 0
+    stretches, starts, stops, at = [], [], [], 0
     for file in arrays.stretches or (Stretch("", len(values)),):
         part = slice(at, at + file.rows)
         for begin, end in _runs(None if arrays.groups is None else arrays.groups[part], file.rows):
             _require_longer(end - begin, window, source, file.file, begin if arrays.groups is not None else 0)
             stretches.append(Stretch(file.file, (end - begin) // window, begin))
             starts.append(at + begin)
+            stops.append(at + end)
         at += file.rows
     rows = [each.rows for each in stretches]
     first = np.repeat(starts, rows)
     shape = (window, *values.shape[1:]) if values.shape[1:] != (1,) else (window,)
     parts = [values[start : start + count * window].reshape(count, *shape) for start, count in zip(starts, rows, strict=True)]
+    lasts = zip(starts, stops, rows, np.cumsum(rows).tolist(), strict=True)
+    rests = [
+        Rest(number, values[start + count * window : stop].reshape(-1, *shape[1:])) for start, stop, count, number in lasts
+    ]
     labels = arrays.labels
     if labels is not None:
         pairs = zip(starts, rows, strict=True)
@@ -132,7 +138,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
         labels=labels,
         groups=None if arrays.groups is None else arrays.groups[first],
         stretches=tuple(stretches),
-        left_out=len(values) - window * sum(rows),
+        rests=tuple(rests),
     ), True
 
 

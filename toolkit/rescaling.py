@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.bundle.results import Metrics
-from tiedae.codec.codec import bundle_of, open_bundle
+from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.compress.records import Record
 from tiedae.compress.samples import Samples
 from tiedae.verify.collecting import MAX_SAMPLES

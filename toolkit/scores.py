@@ -11,7 +11,8 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.results import GroupFigures
 from tiedae.bundle.task_results import Detection, IntervalFlags, LabelFlags, Scorer
-from tiedae.codec.codec import Codec, bundle_of, open_bundle
+from tiedae.codec.codec import Codec
+from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.compress.errors import DataError, InputError, listed
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL, is_normal, normal_of

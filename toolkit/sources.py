@@ -372,7 +372,9 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
         whole = with_intervals(whole, arrays, marks, rate, config.source, others=others)
     if arrays.test is not None:
         test, _ = cut(arrays.test, window, f"{config.source}, test set")
-        whole = replace_arrays(whole, test_values=test.values, test_labels=test.labels, test_groups=test.groups)
+        behind = tuple(rest._replace(windows=len(whole.values) + rest.windows) for rest in test.rests)
+        tested = {"test_values": test.values, "test_labels": test.labels, "test_groups": test.groups}
+        whole = replace_arrays(whole, **tested, rests=(*whole.rests, *behind))
     return whole, whole.values.shape[1] if was_cut else 0
 
 

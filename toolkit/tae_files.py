@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import mmap
 import os
 from collections import Counter
@@ -17,22 +18,14 @@ import msgspec
 import numpy as np
 from tiedae.bundle.fidelity import Fidelity, fit_text
 from tiedae.bundle.results import Fit
-from tiedae.codec.codec import Codec, bundle_of, open_bundle
-from tiedae.codec.container import (
-    SAMPLES_PER_FRAME,
-    SUFFIX,
-    VERSION,
-    Data,
-    FileKind,
-    FrameSpan,
-    Header,
-    promise,
-    read,
-    read_frame,
-    scan,
-)
+from tiedae.codec.codec import Codec
+from tiedae.codec.container import End, FrameSpan, Gap, read, read_frame, scan
 from tiedae.codec.frames import MODES, FileModel
-from tiedae.codec.streams import LISTED, Reader, StreamEncoder, last_whole, require_frames
+from tiedae.codec.header import SAMPLES_PER_FRAME, SUFFIX, VERSION, Data, FileKind, Header, promise
+from tiedae.codec.opening import bundle_of, open_bundle
+from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, require_frames
+from tiedae.codec.records import Windows
+from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic, held, open_regular, require_replaceable, write_atomic
 from tiedae.compress.records import Record
@@ -53,8 +46,8 @@ class Compressed(Record, frozen=True):
     `bound`: the largest error of a value, of bounded files; 0 of others. `quality`: of `measured` samples, spread evenly,
     against the given ones, or as `against` says where those are noisy; None where the bundle does not say what kind of data it
     has, and of files that are not lossy. `drift`: of the same samples; None where the bundle has no scores of training samples.
-    `appended_to`: samples that the file held before; the others and the bytes are those that were added. `left_out`: time steps
-    of records that no window holds, and the file neither.
+    `appended_to`: samples that the file held before; the others and the bytes are those that were added. `time_steps`: of
+    records, whose last windows may be padded; 0 of other samples.
     """
 
     samples: int
@@ -70,13 +63,14 @@ class Compressed(Record, frozen=True):
     drift: Drift | None
     appended_to: int = 0
     against: Literal["", "noisy input", "clean samples"] = ""
-    left_out: int = 0
+    time_steps: int = 0
 
 
 class Decompressed(Record, frozen=True):
-    """Samples that were written, their bytes, and what is damaged in the file."""
+    """The samples, or time steps of records, that were written (the other is 0), bytes of a sample, and what is damaged."""
 
     samples: int
+    time_steps: int
     sample_bytes: int
     problems: tuple[str, ...]
 
@@ -84,7 +78,7 @@ class Decompressed(Record, frozen=True):
 class Info(Record, frozen=True):
     """A file without its model: header, frames by mode, damage, and the ratio to its samples as they are decoded.
 
-    `classed`: whether each sample has a class.
+    `classed`: whether each sample has a class. `records`: those that end in the file.
     """
 
     version: int
@@ -93,6 +87,7 @@ class Info(Record, frozen=True):
     classed: bool
     identity: str
     samples: int
+    records: int
     samples_per_frame: int
     frames: dict[str, int]
     sample_bytes: int
@@ -121,13 +116,12 @@ def encode(
 
     Raises what `StreamEncoder.push` raises; InputError where OUT.part is there, or is that of other work.
     """
-    codec, samples, left_out = opened(path, source, runtime)
+    codec, samples = opened(path, source, runtime)
     work = _Encoding(codec, samples, source, steps(progress, "encode"))
     kind, bound = promise(max_error, lossless)
     if append and out.exists():
         wanted = None if kind is FileKind.LOSSY else (kind, bound)
-        appended = _append(work, out, samples_per_frame, wanted, resume=resume, drop=replace)
-        return msgspec.structs.replace(appended, left_out=left_out)
+        return _append(work, out, samples_per_frame, wanted, resume=resume, drop=replace)
     require_replaceable(out)
     header = codec.file_model.header(SAMPLES_PER_FRAME if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
@@ -148,7 +142,7 @@ def encode(
         if append or not replace:
             target.touch(exist_ok=False)
         part.replace(target)
-    return msgspec.structs.replace(_compressed(codec, header, samples, size), left_out=left_out)
+    return _compressed(codec, header, samples, size)
 
 
 @dataclass(frozen=True)
@@ -156,7 +150,7 @@ class _Encoding:
     """The samples of a source and the codec that encodes them; `report` is called with those that are done, and all."""
 
     codec: Codec
-    samples: np.ndarray
+    samples: Windows
     source: str
     report: Callable[[int, int], None]
 
@@ -164,17 +158,21 @@ class _Encoding:
         promised = {"samples_per_frame": header.samples_per_frame, "kind": header.kind, "bound": header.bound}
         return StreamEncoder(self.codec.file_model, self.codec.backend, **promised, **options)
 
-    def encode_rest(self, file: FileIO, encoder: StreamEncoder, written: Sequence[FrameSpan]) -> int:
-        """Write the samples behind those of `written`, and the index; the size of the file."""
-        first = sum(frame.samples for frame in written)
-        for _, piece in pieces(self.samples[first:], self.report):
-            _write(file, named(self.source, 0, lambda piece=piece: encoder.push(piece)))
+    def encode_rest(self, file: FileIO, encoder: StreamEncoder, written: Sequence[FrameSpan | End]) -> int:
+        """Write what is behind those of `written`, and the index; the size of the file."""
+        for first, stop, padding in self.samples.parts(*_done(written)):
+            for start, end in pieces(first, stop):
+                piece = self.samples[start:end]
+                _write(file, named(self.source, 0, lambda piece=piece: encoder.push(piece)))
+                self.report(end, len(self.samples))
+            if padding is not None:
+                _write(file, encoder.end_record(padding))
         _write(file, encoder.finish())
         os.fsync(file.fileno())
         return file.tell()
 
-    def written(self, part: Path, header: Header) -> Sequence[FrameSpan]:
-        """The frames at the start of an interrupted file that stay; InputError for those of other data or another model."""
+    def written(self, part: Path, header: Header) -> Sequence[FrameSpan | End]:
+        """The start of an interrupted file that stays; InputError for those of other data or another model."""
         if not part.exists() or part.stat().st_size < header.size:
             return ()
         with mapped(part) as data:
@@ -182,31 +180,52 @@ class _Encoding:
                 raise InputError(f"{part}: was begun with another model, bound, or other frames; --force starts again")
             return self.start_of(data, header.size, header, part, "starts again")
 
-    def start_of(self, data: Data, offset: int, header: Header, path: Path, forced: str) -> Sequence[FrameSpan]:
-        """The frames from an offset on that hold the start of the samples; InputError where they are of other data."""
-        kept: list[FrameSpan] = []
-        per_frame, count = header.samples_per_frame, len(self.samples)
-        for found in scan(data, offset, header):
-            if not isinstance(found, FrameSpan) or found.samples != min(per_frame, count - found.first):
+    def start_of(self, data: Data, offset: int, header: Header, path: Path, forced: str) -> Sequence[FrameSpan | End]:
+        """What holds the start of the samples, from an offset on; InputError where it is of other data."""
+        kept: list[FrameSpan | End] = []
+        for found, right in zip(scan(data, offset, header), self._layout(header.samples_per_frame), strict=False):
+            if isinstance(found, Gap) or _place(found) != right:
                 break
             kept.append(found)
         if not self.is_held(data, kept, header):
             raise InputError(f"{path}: holds frames of other data; --force {forced}")
         return kept
 
-    def is_all(self, data: Data, frames: Sequence[FrameSpan], header: Header) -> bool:
-        """Whether frames are all of the samples."""
-        placed = [frame._replace(first=frame.first - frames[0].first) for frame in frames]
-        return sum(frame.samples for frame in frames) == len(self.samples) and self.is_held(data, placed, header)
+    def is_all(self, data: Data, parts: Sequence[FrameSpan | End], header: Header) -> bool:
+        """Whether parts of a file are all of the samples."""
+        first = next(part.first for part in parts if isinstance(part, FrameSpan))
+        placed = [part._replace(first=part.first - first) if isinstance(part, FrameSpan) else part for part in parts]
+        layout = self._layout(header.samples_per_frame)
+        return [*map(_place, placed)] == [*layout] and self.is_held(data, placed, header)
 
-    def is_held(self, data: Data, frames: Sequence[FrameSpan], header: Header) -> bool:
+    def _layout(self, per_frame: int) -> Iterator[tuple[int, int]]:
+        """What a file of the samples consists of, as `_place` says."""
+        for first, stop, padding in self.samples.parts():
+            for start in range(first, stop, per_frame):
+                yield start, min(per_frame, stop - start)
+            if padding is not None:
+                yield -1, padding
+
+    def is_held(self, data: Data, parts: Sequence[FrameSpan | End], header: Header) -> bool:
         """Whether the first and the last frame are these samples, encoded."""
+        frames = [part for part in parts if isinstance(part, FrameSpan)]
         for frame in {*frames[:1], *frames[-1:]}:
             encoder = self.encoder(header, frame_only=True)
             again = [*encoder.push(self.samples[frame.first : frame.first + frame.samples]), *encoder.finish()]
             if b"".join(again) != data[frame.offset : frame.stop]:
                 return False
         return True
+
+
+def _place(part: FrameSpan | End) -> tuple[int, int]:
+    """The first sample and the number of a frame; −1 and the padding of an end."""
+    return (part.first, part.samples) if isinstance(part, FrameSpan) else (-1, part.padding)
+
+
+def _done(written: Sequence[FrameSpan | End]) -> tuple[int, int]:
+    """The samples and the ends that are written."""
+    samples = [part.samples for part in written if isinstance(part, FrameSpan)]
+    return sum(samples), len(written) - len(samples)
 
 
 def _append(
@@ -241,7 +260,7 @@ def _append(
             if not (contents.indexed or resume or drop):
                 what = "an append that was interrupted; --resume continues it with the same data, --force drops its samples"
                 raise InputError(f"{out}: holds {what}")
-            if resume and contents.indexed and work.is_all(data, whole.last, header):
+            if resume and contents.indexed and work.is_all(data, last_written(contents), header):
                 raise InputError(f"{out}: ends in these samples already; leave --resume out to append them once more")
             written = work.start_of(data, whole.stop, header, out, "drops them") if resume else ()
         encoder = work.encoder(header, after=whole, written=written)
@@ -266,25 +285,34 @@ def encode_test(out: Path) -> tuple[Compressed, Path]:
     codec, path = open_bundle(bundle), out / f"test{SUFFIX}"
     data = codec.compress(samples)
     write_atomic(path, data)
-    return _compressed(codec, codec.file_model.header(SAMPLES_PER_FRAME), samples, len(data), wanted), path
+    return _compressed(codec, codec.file_model.header(SAMPLES_PER_FRAME), Windows(samples), len(data), wanted), path
 
 
-def _compressed(codec: Codec, header: Header, samples: np.ndarray, size: int, wanted: np.ndarray | None = None) -> Compressed:
+def _compressed(codec: Codec, header: Header, samples: Windows, size: int, wanted: np.ndarray | None = None) -> Compressed:
     """The report of a written file of `size` bytes; `wanted`: what the quality is against, by default the samples."""
     assert codec.bundle is not None
-    manifest, program, spec = codec.bundle.manifest, codec.file_model.program, codec.spec
-    chosen = np.unique(np.linspace(0, len(samples) - 1, MEASURED_SAMPLES).astype(np.int64))
-    x = spec.flatten(samples[chosen])[0]
+    manifest, program, spec, whole = codec.bundle.manifest, codec.file_model.program, codec.spec, samples.whole
+    chosen = np.unique(np.linspace(0, len(whole) - 1, MEASURED_SAMPLES).astype(np.int64))
+    x = spec.flatten(whole[chosen])[0]
     y = program.scaled_values(program.decode(codec.encode(x)))
     clean = x if wanted is None else spec.flatten(wanted[chosen])[0]
     quality = Fidelity.of_data(manifest.data).measure(clean, y) if header.kind is FileKind.LOSSY else None
     errors, training = squared_errors(spec.scaling, x, y).mean(axis=1), manifest.scores
-    drift = None if training is None else Drift.of(errors, training)
-    against = ("noisy input" if wanted is None else "clean samples") if manifest.recipe.is_noisy else ""
-    before, values = samples.itemsize * spec.inputs, len(samples) * spec.inputs
-    ratio, bits, kind = len(samples) * before / size, 8 * size / values, header.kind.name.lower()
+    values = samples.values
     return Compressed(
-        len(samples), before, size, ratio, bits, codec.runtime, kind, header.bound, quality, len(x), drift, against=against
+        samples=len(samples),
+        sample_bytes=whole.itemsize * spec.inputs,
+        bytes=size,
+        ratio=values * whole.itemsize / size,
+        bits_per_value=8 * size / values,
+        runtime=codec.runtime,
+        kind=header.kind.name.lower(),
+        bound=header.bound,
+        quality=quality,
+        measured=len(x),
+        drift=None if training is None else Drift.of(errors, training),
+        against=("noisy input" if wanted is None else "clean samples") if manifest.recipe.is_noisy else "",
+        time_steps=values // math.prod(spec.shape[1:]) if samples.rests else 0,
     )
 
 
@@ -300,36 +328,41 @@ def _write(file: FileIO, chunks: Sequence[bytes]) -> None:
 
 
 def decode(
-    path: Path, source: Path, out: Path, *, start: int, stop: int | None, replace: bool, progress: Progress
+    path: Path, source: Path, out: Path, *, start: int, stop: int | None, windows: bool, replace: bool, progress: Progress
 ) -> Decompressed:
-    """Write samples start…stop − 1 of a .tae file as .npy, [n, *shape] in the data's dtype, without those of damaged frames.
+    """Write samples start…stop − 1 of a .tae file as .npy, without those of damaged frames, in the data's dtype.
+
+    Of records their time steps, [n] or [n, channels], unless `windows`; else samples, [n, *shape].
 
     Raises what `Reader` and `Reader.samples` raise; CheckError, and writes nothing, where no frame is whole.
     """
     model = FileModel.of(bundle_of(path))
     with mapped(source) as data:
         reader = Reader(model, data, source)
+        as_record = reader.is_of_records and not windows
+        shape, read_parts = (model.spec.shape[1:], reader.time_steps) if as_record else (model.spec.shape, reader.samples)
+        of_sample = model.spec.shape[0] if as_record else 1
         count, total = 0, (reader.contents.samples if stop is None else stop) - start
-        parts, report = reader.samples(start, stop), steps(progress, "decode")
+        parts, report = read_parts(start, stop), steps(progress, "decode")
         with atomic(out, replace=replace) as temporary, temporary.open("wb") as file:
-            file.write(_npy_header(model, total))
+            file.write(_npy_header(model, total * of_sample, shape))
             for part in parts:
                 file.write(part.tobytes())
                 count += len(part)
-                report(count, total)
+                report(min(total, -(-count // of_sample)), total)
             if not count:
                 reader.require_whole()
             file.seek(0)
-            file.write(_npy_header(model, count))
-        return Decompressed(count, reader.contents.header.sample_bytes, tuple(reader.problems))
+            file.write(_npy_header(model, count, shape))
+        samples, time_steps = (0, count) if as_record else (count, 0)
+        return Decompressed(samples, time_steps, reader.contents.header.sample_bytes, tuple(reader.problems))
 
 
-def _npy_header(model: FileModel, count: int) -> bytes:
+def _npy_header(model: FileModel, count: int, shape: tuple[int, ...]) -> bytes:
     """The start of a .npy file, as long for any count: numpy leaves space for its digits."""
     buffer = io.BytesIO()
     descr = np.lib.format.dtype_to_descr(np.dtype(model.spec.dtype))
-    shape = (count, *model.spec.shape)
-    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": (count, *shape)})
     return buffer.getvalue()
 
 
@@ -352,6 +385,7 @@ def inspect(path: Path) -> Info:
         classed=header.classed,
         identity=header.identity.hex(),
         samples=contents.samples,
+        records=len(contents.ends),
         samples_per_frame=header.samples_per_frame,
         frames=dict(modes),
         sample_bytes=header.sample_bytes,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from tiedae.codec.codec import AUTO, Codec, codec_of, load
+from tiedae.codec.codec import Codec
+from tiedae.codec.opening import AUTO, codec_of, load
 from tiedae.compress.config import DataConfig, Granularity, TrainConfig
 from tiedae.compress.data import Dataset, scales_per_feature
 from tiedae.compress.errors import InputError, RecipeError

@@ -8,9 +8,9 @@ from textwrap import wrap
 
 import numpy as np
 from tiedae.codec.backends import ProgramBackend
-from tiedae.codec.container import SAMPLES_PER_FRAME, FileKind
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel
+from tiedae.codec.header import SAMPLES_PER_FRAME, FileKind
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
 from tiedae.compress.errors import InputError
 from tiedae.compress.sample_spec import INTEGERS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tiedae.codec.container import MOST_BYTES, SAMPLES_PER_FRAME
+from tiedae.codec.header import MOST_BYTES, SAMPLES_PER_FRAME
 from tiedae.compress.errors import ExportError
 from tiedae.export.c.codec_source import DIRECTIONS
 from tiedae.export.c.entries import halves_of

@@ -118,6 +118,7 @@ def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise])
         "SAMPLE_PAYLOAD": codec.tables.longest,
         "KINDS": sum(1 << PROMISES.index(kind) for kind in ("lossy", *kinds)),
         "FLAGS": _CLASSED if codec.tables.classes > 1 else 0,
+        "STEPS": spec.shape[0] if spec.kind == "record" else 1,
     }
     more = ""
     if kinds:

@@ -16,7 +16,8 @@ from tiedae.assemble import assemble
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import FILE, read_metrics
 from tiedae.cli import main
-from tiedae.codec.codec import Codec, load
+from tiedae.codec.codec import Codec
+from tiedae.codec.opening import load
 from tiedae.compress import TiedAutoencoder
 from tiedae.compress.errors import DataError, UnavailableError
 from tiedae.export.kinds import Kind

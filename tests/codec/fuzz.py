@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.container import FrameSpan, Gap, Header, is_index, read, read_frame, scan
+from tiedae.codec.container import FrameSpan, Gap, is_index, read, read_frame, scan
 from tiedae.codec.frames import FileModel
-from tiedae.codec.streams import Reader, StreamDecoder
+from tiedae.codec.header import Header
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamDecoder
 from tiedae.compress.errors import TiedaeError
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.entropy import rans

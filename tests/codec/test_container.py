@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiedae.codec.container import FileKind, Gap, Header, pack_frame, pack_index, read, read_frame, scan
+from tiedae.codec.container import Gap, pack_frame, pack_index, read, read_frame, scan
+from tiedae.codec.header import FileKind, Header
 from tiedae.compress.errors import FormatError, InputError
 
 from ..entropy.test_tables import FORMAT

@@ -15,9 +15,11 @@ from hypothesis.extra import numpy as arrays
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import decoding_text
-from tiedae.codec.container import FileKind, read, read_frame
+from tiedae.codec.container import read, read_frame
 from tiedae.codec.frames import MODES, FileModel
-from tiedae.codec.streams import Reader, StreamEncoder
+from tiedae.codec.header import FileKind
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.entropy import grid
 from tiedae.entropy.residual_tables import ResidualTables, fit_tables

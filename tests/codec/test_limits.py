@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.container import MOST_BYTES, FileKind, Header, pack_frame, pack_index, read
+from tiedae.codec.container import pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel
-from tiedae.codec.streams import Reader, StreamDecoder
+from tiedae.codec.header import MOST_BYTES, FileKind, Header
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamDecoder
 from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.entropy import rans
 from tiedae.entropy.classes import ClassTables

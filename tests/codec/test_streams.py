@@ -18,10 +18,13 @@ from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files
 from tiedae.bundle.manifest import read as read_manifest
-from tiedae.codec.codec import Codec, load
-from tiedae.codec.container import FileKind, Header, pack_frame, pack_index, read, read_frame
+from tiedae.codec.codec import Codec
+from tiedae.codec.container import pack_frame, pack_index, read, read_frame
 from tiedae.codec.frames import MODES, FileModel, encode_frames
-from tiedae.codec.streams import Reader, StreamDecoder, StreamEncoder
+from tiedae.codec.header import FileKind, Header
+from tiedae.codec.opening import load
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamDecoder, StreamEncoder
 from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
 from tiedae.compress.scaling import Scaling
 from tiedae.export.file_info import FileInfo

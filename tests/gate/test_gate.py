@@ -31,7 +31,8 @@ from tiedae.app_folders import APPS, AppOptions, package_app
 from tiedae.assemble import write_bundle
 from tiedae.bundle.bundle import Programs, model_files
 from tiedae.calibration.calibration_file import Calibration, CalibrationData, Fingerprint
-from tiedae.codec.codec import Codec, load
+from tiedae.codec.codec import Codec
+from tiedae.codec.opening import load
 from tiedae.compress import ExportConfig, ModelConfig, Recipe, TiedAutoencoder
 from tiedae.compress.affine import Quantization
 from tiedae.compress.archive import FORMAT, unpack

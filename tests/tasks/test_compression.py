@@ -18,8 +18,8 @@ from tiedae.bundle.results import read_metrics
 from tiedae.bundle.task_results import CompressionResult, RatePoint
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
-from tiedae.codec.codec import load
 from tiedae.codec.frames import FileModel
+from tiedae.codec.opening import load
 from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import fit_code_tables
 from tiedae.compress import Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig

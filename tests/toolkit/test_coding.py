@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiedae import coding
 from tiedae.cli import main
-from tiedae.codec.codec import load
+from tiedae.codec.opening import load
 
 
 @pytest.fixture(scope="module")

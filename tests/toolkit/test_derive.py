@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.cli import main
-from tiedae.codec.codec import load
+from tiedae.codec.opening import load
 
 
 @pytest.mark.ci

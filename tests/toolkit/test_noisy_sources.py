@@ -9,7 +9,7 @@ import pytest
 from tiedae.bundle.results import read_metrics
 from tiedae.calibrating import calibrate
 from tiedae.cli import main
-from tiedae.codec.codec import load
+from tiedae.codec.opening import load
 from tiedae.compress.config import DataConfig
 from tiedae.pipeline import data_digest
 from tiedae.recipe import load_recipe

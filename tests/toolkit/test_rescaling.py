@@ -17,7 +17,7 @@ from tiedae.bundle.manifest import FILE
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.codec.backends import program_of
-from tiedae.codec.codec import load
+from tiedae.codec.opening import load
 from tiedae.entropy.tables import fit
 from tiedae.export.kinds import Kind, Maker, Stage
 from tiedae.run_artifacts import load_splits

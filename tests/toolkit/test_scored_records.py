@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.cli import main
-from tiedae.codec.codec import load
+from tiedae.codec.opening import load
 
 pytestmark = pytest.mark.ci
 WINDOW, STEPS, RATE, FILES = 16, 330, 100, 8

@@ -13,8 +13,8 @@ from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.codec.backends import ProgramBackend
-from tiedae.codec.codec import load
 from tiedae.codec.detector import integer_errors
+from tiedae.codec.opening import load
 from tiedae.export.kinds import Kind
 from tiedae.export.targets import read_model
 from tiedae.run_artifacts import load_measured, load_source

@@ -16,7 +16,7 @@ from msgspec import structs
 from tiedae.bundle.fidelity import fit_text
 from tiedae.cli import main
 from tiedae.codec.backends import ProgramBackend
-from tiedae.codec.codec import load
+from tiedae.codec.opening import load
 from tiedae.compress.config import (
     DataConfig,
     ExportConfig,

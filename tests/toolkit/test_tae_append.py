@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from tiedae import coding
 from tiedae.cli import main
-from tiedae.codec.codec import load
 from tiedae.codec.container import FrameSpan, read
+from tiedae.codec.opening import load
 from tiedae.compress.errors import CheckError, FormatError
 
 from ..variants import every

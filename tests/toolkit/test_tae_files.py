@@ -13,8 +13,8 @@ from tiedae import coding
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files
 from tiedae.cli import main
-from tiedae.codec.codec import load
 from tiedae.codec.container import read
+from tiedae.codec.opening import load
 from tiedae.entropy.residual_tables import fit_tables
 from tiedae.entropy.tables import fit
 from tiedae.export.file_info import FileInfo

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiedae.app_folders import MARKER
 from tiedae.cli import main
-from tiedae.codec.codec import load
+from tiedae.codec.opening import load
 
 from ..apps.web.node import call as node
 from ..codec.conftest import NAMES, extract_runs

@@ -112,7 +112,7 @@ class Call(Namespace):
 
     def locate_bundle(self) -> Path:
         """The bundle that the argument BUNDLE is, or holds as OUT of a run; InputError where it is neither."""
-        from tiedae.codec.codec import bundle_of
+        from tiedae.codec.opening import bundle_of
 
         self.bundle = bundle_of(self.bundle).path
         return self.bundle

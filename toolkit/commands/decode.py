@@ -1,4 +1,4 @@
-"""Decode a .tae file, or codes, with a bundle: samples as .npy, in the data's own unit of measure."""
+"""Decode a .tae file, or codes, with a bundle: samples or records as .npy, in the data's own unit of measure."""
 
 from .command import Call, Parser
 
@@ -8,33 +8,36 @@ FAILS = "the .tae file is damaged or cut off (the samples of its whole frames ar
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()
     parser.add_path("codes", "FILE", "a .tae file or codes as .npy, as `tiedae encode` writes them")
-    parser.add_file("-o", "--out", text="where to: samples.npy", required=True)
+    parser.add_file("-o", "--out", text="where to: samples.npy, or record.npy of a .tae file of records", required=True)
     parser.add_value("--samples", "START:STOP", "of .tae: these samples alone, such as 100:200")
+    parser.add_flag("--windows", "of a .tae file of records: their windows, not their time steps")
     parser.add_value("--runtime", "NAME", "of codes: auto (default), program, or a runtime of `tiedae verify`", default="auto")
     parser.add_json("what was written")
 
 
 def run(call: Call) -> None:
-    from tiedae.codec.container import SUFFIX
+    from tiedae.codec.header import SUFFIX
     from tiedae.compress.errors import InputError
 
     options = {"replace": call.force, "progress": call.console.progress}
     call.require_suffix(".npy")
     if call.codes.suffix == SUFFIX:
-        from tiedae.codec.streams import require_whole
+        from tiedae.codec.reader import require_whole
 
         from ..tae_files import decode as decode_file
 
         if call.runtime != "auto":
             raise InputError(f"--runtime {call.runtime}: is for codes; the samples of a {SUFFIX} file are the program's")
         start, stop = _range(call.samples)
-        done = decode_file(call.bundle, call.codes, call.out, start=start, stop=stop, **options)
-        call.console.say(f"{call.out}: {done.samples:,} samples of {done.sample_bytes:,} bytes, by the program")
+        done = decode_file(call.bundle, call.codes, call.out, start=start, stop=stop, windows=call.windows, **options)
+        what = f"{done.samples:,} samples of {done.sample_bytes:,} bytes" if done.samples else f"{done.time_steps:,} time steps"
+        call.console.say(f"{call.out}: {what}, by the program")
         call.write(done)
         require_whole(done.problems, call.codes)
         return
-    if call.samples is not None:
-        raise InputError(f"--samples {call.samples}: is for {SUFFIX} files, got {call.codes}")
+    if call.samples is not None or call.windows:
+        option = "--windows" if call.windows else f"--samples {call.samples}"
+        raise InputError(f"{option}: is for {SUFFIX} files, got {call.codes}")
     from ..coding import decode
 
     coded = decode(call.bundle, call.codes, call.out, runtime=call.runtime, **options)

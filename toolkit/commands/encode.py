@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    from tiedae.codec.container import SUFFIX
+    from tiedae.codec.header import SUFFIX
     from tiedae.compress.errors import InputError
 
     call.require_suffix(SUFFIX, ".npy")
@@ -37,8 +37,8 @@ def run(call: Call) -> None:
         done = encode_file(call.bundle, call.data, call.out, samples_per_frame=call.frame, **options)
         size = f"{done.bytes:,} bytes, {done.ratio:.3g} x smaller, {done.bits_per_value:.3g} bits per value"
         behind = f" behind {done.appended_to:,}" if done.appended_to else ""
-        call.console.say(f"{call.out}: {done.samples:,} samples{behind}, {size}, by {done.runtime}")
-        _warn(call, done.left_out)
+        of_records = f" of {done.time_steps:,} time steps" if done.time_steps else ""
+        call.console.say(f"{call.out}: {done.samples:,} samples{of_records}{behind}, {size}, by {done.runtime}")
         if done.kind != "lossy":
             call.console.say(f"every value is {f'within {done.bound:g}' if done.bound else 'exact'}")
         some = f" of {done.measured:,} samples" if done.measured < done.samples else ""
@@ -55,10 +55,7 @@ def run(call: Call) -> None:
     coded = encode(call.bundle, call.data, call.out, **options)
     each = f"{coded.sample_bytes:,} bytes to {coded.code_bytes:,} each, {coded.ratio:.3g} x"
     call.console.say(f"{call.out}: {coded.samples:,} samples, {each}, by {coded.runtime}")
-    _warn(call, coded.left_out)
+    if coded.left_out:
+        right = f"a {SUFFIX} file holds them"
+        call.console.warn(f"{call.data}: {coded.left_out:,} time steps at the end of records are less than a window; {right}")
     call.write(coded)
-
-
-def _warn(call: Call, left_out: int) -> None:
-    if left_out:
-        call.console.warn(f"{call.data}: {left_out:,} time steps at the end of records are less than a window, and left out")

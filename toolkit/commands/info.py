@@ -11,7 +11,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
-    from tiedae.codec.streams import require_whole
+    from tiedae.codec.reader import require_whole
 
     from ..tae_files import inspect
 
@@ -24,6 +24,7 @@ def run(call: Call) -> None:
         *([("classes", "one per sample, of the tables that the bundle holds")] if found.classed else []),
         ("identity", found.identity),
         ("samples", f"{found.samples:,} of {found.sample_bytes:,} bytes"),
+        *([("records", f"{found.records:,}")] if found.records else []),
         ("frames", f"{frames}, at most {found.samples_per_frame:,} samples each"),
         ("size", f"{found.bytes:,} bytes, {found.ratio:.3g} x smaller"),
     )

@@ -44,7 +44,7 @@ def _files(path: Path) -> list[Path]:
     """The file itself, or the model files of a bundle or of OUT of a run."""
     if not path.is_dir():
         return [path]
-    from tiedae.codec.codec import bundle_of
+    from tiedae.codec.opening import bundle_of
 
     bundle = bundle_of(path)
     return [bundle.path / name for name in bundle.models]

@@ -5,6 +5,7 @@
 #define TAE_FULL 0xd0u      /* mode 0 of a frame of the header's most samples */
 #define TAE_OTHER 0xe0u     /* mode 0 of a frame that states its samples */
 #define TAE_INDEX 0xefu     /* follows the marker of an index */
+#define TAE_RECORD_END 0xdfu /* follows the marker of the end of a record */
 #define TAE_CLASSED 4u      /* the flag of files whose samples have classes */
 #define TAE_FRAME_DATA 67108864u /* bytes of the samples of a frame at most, or it is 1 sample */
 #define TAE_BOUND_EXPONENT 1023u /* of 1, in binary64 */

@@ -122,7 +122,37 @@ int tae_frame_read(const tae_header *header, const uint8_t *bytes, size_t size, 
   frame->first = 0;
   frame->samples = samples;
   frame->mode = bytes[1] & 15u;
+  frame->ends = 0;
+  frame->padding = 0;
   return TAE_OK;
+}
+
+int tae_end_read(const tae_header *header, const uint8_t *bytes, size_t size, uint32_t *padding, size_t *used)
+{
+  uint32_t found;
+  size_t at = 2;
+  if (header == NULL || bytes == NULL || padding == NULL || used == NULL) {
+    return TAE_ARGUMENT;
+  }
+  if (size < 2u || bytes[0] != TAE_MARKER || bytes[1] != TAE_RECORD_END) {
+    return TAE_DAMAGED;
+  }
+  if (tae_number(bytes, size, &at, &found) != TAE_OK || size - at < 4u || found >= TAE_STEPS) {
+    return TAE_DAMAGED;
+  }
+  if (tae_crc(header->checksum, bytes, at) != tae_u32(bytes + at)) {
+    return TAE_DAMAGED;
+  }
+  *padding = found;
+  *used = at + 4u;
+  return TAE_OK;
+}
+
+/* Whether a record ends where the next frame is looked for; it is noted in the frame before it. */
+static int tae_ends(const tae_file *file, tae_frame *frame, size_t *used)
+{
+  frame->ends = tae_end_read(&file->header, file->bytes + file->at, file->size - file->at, &frame->padding, used) == TAE_OK;
+  return frame->ends;
 }
 
 /* Where an index that ends at `stop` begins; 0 where none does. */
@@ -223,6 +253,17 @@ int tae_file_open(tae_file *file, const uint8_t *bytes, size_t size)
   return TAE_OK;
 }
 
+/* Go past bytes without samples; whether they are whole: the end of a record, an earlier index, or both. */
+static int tae_skip(tae_file *file, size_t size)
+{
+  size_t start = file->at;
+  size_t used = 0;
+  uint32_t padding;
+  file->at += size;
+  (void)tae_end_read(&file->header, file->bytes + start, size, &padding, &used);
+  return used == size || tae_index_start(file, file->at) == start + used;
+}
+
 /* The next frame that the index lists. */
 static int tae_next_listed(tae_file *file, tae_frame *frame)
 {
@@ -231,9 +272,12 @@ static int tae_next_listed(tae_file *file, tae_frame *frame)
   size_t used;
   int status;
   while (samples == 0) {
-    file->at += size;
     if (file->entry == file->entries || tae_next_entry(file, &samples, &size) != TAE_OK) {
       return TAE_END;
+    }
+    if (samples == 0 && !tae_skip(file, size)) {
+      frame->samples = 0;
+      return TAE_DAMAGED;
     }
   }
   status = tae_frame_read(&file->header, file->bytes + file->at, file->size - file->at, frame, &used);
@@ -246,6 +290,9 @@ static int tae_next_listed(tae_file *file, tae_frame *frame)
   frame->first = file->first;
   file->at += size;
   file->first += samples;
+  if (status == TAE_OK) {
+    (void)tae_ends(file, frame, &used);
+  }
   return status;
 }
 
@@ -307,6 +354,9 @@ int tae_file_next(tae_file *file, tae_frame *frame)
       frame->first = file->first;
       file->first += frame->samples;
       file->at += used;
+      if (tae_ends(file, frame, &used)) {
+        file->at += used;
+      }
       return TAE_OK;
     }
     used = tae_index_stop(file);

@@ -15,6 +15,8 @@ typedef struct tae_frame {
   uint64_t first;   /* the number of its first sample in the file; 0 for a frame alone */
   uint32_t samples; /* 0 for bytes that are no frame */
   uint8_t mode;
+  uint8_t ends;     /* 1 where a record ends behind its last sample; of tae_file_next alone, as `padding` is */
+  uint32_t padding; /* time steps at the end of that sample that are no part of the record; below TAE_STEPS */
 } tae_frame;
 
 /*
@@ -23,6 +25,13 @@ typedef struct tae_frame {
  * checksum is wrong; then `*used` is 0, or the bytes that it states to have.
  */
 int tae_frame_read(const tae_header *header, const uint8_t *bytes, size_t size, tae_frame *frame, size_t *used);
+
+/*
+ * Read the end of a record that begins at `bytes`, behind the record's last frame. `*padding`: the time steps at the end of its
+ * last sample that are no part of it. `*used`: its bytes.
+ * TAE_ARGUMENT: a null pointer. TAE_DAMAGED: no whole end is there.
+ */
+int tae_end_read(const tae_header *header, const uint8_t *bytes, size_t size, uint32_t *padding, size_t *used);
 
 /* A whole file in memory. */
 typedef struct tae_file {

@@ -55,6 +55,23 @@ static int tae_seal(
   return TAE_OK;
 }
 
+int tae_end_write(const tae_header *header, uint32_t padding, uint8_t *out, size_t capacity, size_t *size)
+{
+  size_t at = 2;
+  if (header == NULL || out == NULL || size == NULL || padding >= TAE_STEPS) {
+    return TAE_ARGUMENT;
+  }
+  if (capacity < TAE_END_BYTES) {
+    return TAE_SPACE;
+  }
+  out[0] = TAE_MARKER;
+  out[1] = TAE_RECORD_END;
+  at += tae_put_number(out + at, padding);
+  tae_put_u32(out + at, tae_crc(header->checksum, out, at));
+  *size = at + 4u;
+  return TAE_OK;
+}
+
 int tae_index_write(const tae_header *header, const tae_entry *entries, size_t count, uint8_t *out, size_t capacity, size_t *size)
 {
   size_t at = 2;

@@ -10,6 +10,14 @@
  */
 int tae_header_write(const tae_header *header, uint8_t *out, size_t capacity, size_t *size);
 
+/*
+ * Write the end of a record, behind the frame of its last sample; the index lists it with 0 samples. `padding`: time steps at the
+ * end of that sample that are no part of the record.
+ * TAE_ARGUMENT: a null pointer, or a padding of TAE_STEPS or more. TAE_SPACE: more than `capacity` bytes; TAE_END_BYTES suffice.
+ */
+#define TAE_END_BYTES 11u
+int tae_end_write(const tae_header *header, uint32_t padding, uint8_t *out, size_t capacity, size_t *size);
+
 /* What an index lists of a frame: its samples, and its bytes in the file. 0 samples: bytes to skip, such as an earlier index. */
 typedef struct tae_entry {
   uint32_t samples;

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.model import NativeModel
-from tiedae.codec.container import FileKind
+from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
 from tiedae.program.program import SIGNATURES
 

@@ -11,7 +11,7 @@ import pytest
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.model import NativeModel
 from tiedae.codec.detector import integer_errors
-from tiedae.codec.streams import Reader
+from tiedae.codec.reader import Reader
 from tiedae.compress.errors import TiedaeError
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c

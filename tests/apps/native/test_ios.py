@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.apps.native.ios import swift_package
-from tiedae.codec.container import FileKind
+from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamEncoder
 
 from ...export.c.compiled import STRICT, tool, write_project

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiedae.codec.container import FileKind
 from tiedae.codec.detector import integer_errors
-from tiedae.codec.streams import Reader, StreamDecoder, StreamEncoder
+from tiedae.codec.header import FileKind
+from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamDecoder, StreamEncoder
 from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.rounding import FORMS
 

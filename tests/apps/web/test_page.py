@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiedae.apps.web.page import web_page
-from tiedae.codec.container import FileKind
+from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
 
 from ...export.c.compiled import tool

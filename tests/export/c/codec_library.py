@@ -139,6 +139,8 @@ class CFrame(ctypes.Structure):
         ("first", ctypes.c_uint64),
         ("samples", ctypes.c_uint32),
         ("mode", ctypes.c_uint8),
+        ("ends", ctypes.c_uint8),
+        ("padding", ctypes.c_uint32),
     )
 
 
@@ -162,11 +164,13 @@ class CEntry(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Found:
-    """What reading a file gave: statuses of open, next and failed decoding; samples of whole frames, their first numbers."""
+    """What reading a file gave: statuses of open, next and failed decoding; samples of whole frames, their first numbers, and
+    the padding of those that end a record, −1 of others."""
 
     statuses: tuple[int, ...]
     samples: np.ndarray
     first: tuple[int, ...]
+    padding: tuple[int, ...]
 
     @property
     def problems(self) -> int:
@@ -224,6 +228,9 @@ class Library:
         listed = (CEntry * len(entries))(*entries)
         return self._written(capacity, lambda *out: self.call("index_write", header, listed, len(entries), *out))
 
+    def write_end(self, header: CHeader, padding: int, capacity: int = 11) -> bytes | int:
+        return self._written(capacity, lambda *out: self.call("end_write", header, ctypes.c_uint32(padding), *out))
+
     def write_file(self, header: CHeader, frames: Sequence[np.ndarray], longest: int) -> bytes:
         """A whole file; `longest`: bytes that a frame or an index may take."""
         parts = [self.write_header(header), *(self.write_frame(header, frame, longest) for frame in frames)]
@@ -236,7 +243,7 @@ class Library:
         statuses = [self.call("file_open", file, data, len(data))]
         if seek is not None and statuses == [OK]:
             statuses.append(self.call("file_seek", file, ctypes.c_uint64(seek)))
-        parts, first = [np.empty((0, self.network.spec.inputs), self.network.value)], []
+        parts, first, padding = [np.empty((0, self.network.spec.inputs), self.network.value)], [], []
         most = len(data) + 9
         while set(statuses[: 1 if seek is None else 2]) == {OK} and statuses[-1] != END and len(statuses) < most:
             status = self.call("file_next", file, frame)
@@ -248,7 +255,8 @@ class Library:
                 else:
                     parts.append(samples)
                     first.append(frame.first)
-        return Found(tuple(statuses), np.concatenate(parts), tuple(first))
+                    padding.append(frame.padding if frame.ends else -1)
+        return Found(tuple(statuses), np.concatenate(parts), tuple(first), tuple(padding))
 
     def read_frame(
         self, header: ctypes.Array[ctypes.c_uint64] | CHeader, frame: CFrame, *, room: int = 0, predictors: int = 99

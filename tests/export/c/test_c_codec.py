@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.container import FileKind, Header, pack_frame, pack_index
+from tiedae.codec.container import pack_end, pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel, encode_frames
-from tiedae.codec.streams import Reader
+from tiedae.codec.header import FileKind, Header
+from tiedae.codec.reader import Reader
 from tiedae.compress.errors import CheckError, FormatError
 from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, SampleSpec
 from tiedae.entropy import rans
@@ -201,6 +202,50 @@ def test_damaged_files_are_read_as_python_reads_them(small: tuple[FileModel, Lib
         assert found.problems == len(reader.problems), data.hex()
         flat = [each.reshape(-1, model.spec.inputs) for each in right]
         np.testing.assert_array_equal(found.samples, np.concatenate([found.samples[:0], *flat]), data.hex())
+
+
+def test_ends_of_records_are_pythons(folder: Folder) -> None:
+    """Their bytes, and what is read of them whole, cut off, damaged and behind an append."""
+    model = model_of(SampleSpec((5, 2), "int16", kind="record"))
+    made, header = Library(model.program, model.coding, folder()), header_of(model, 0, 3)  # type: ignore[arg-type]
+    x, own = walk(model.spec, 9, 3), made.header(*kind_of(0), 3)
+    parts = [header.to_bytes()]
+    entries: list[tuple[int, int]] = []
+    for frame, padding in ((x[:3], None), (x[3:5], 4), (x[5:8], 0), (x[8:], 1)):
+        payload = encode_frames(model, header, [frame], [np.zeros((len(frame), 4), np.uint8)])[0]
+        parts.append(pack_frame(header, payload.mode, len(frame), payload.data))
+        entries.append((len(frame), len(parts[-1])))
+        if padding is not None:
+            parts.append(pack_end(header, padding))
+            assert made.write_end(own, padding) == parts[-1]
+            entries.append((0, len(parts[-1])))
+    assert [made.write_end(own, 5), made.write_end(own, 1, 10)] == [library.ARGUMENT, library.SPACE]
+    data = b"".join([*parts, pack_index(header, entries)])
+    found = made.read(data)
+    assert found.statuses == (library.OK,) * 5 + (library.END,) and found.padding == (-1, 4, 0, 1)
+    np.testing.assert_array_equal(found.samples, x)
+    assert made.read(data, 5).padding == (0, 1)
+    crafted = b"".join([*parts[:-1], pack_end(header, 5), pack_index(header, entries)])
+    assert made.read(crafted).padding == (-1, 4, 0, -1) and made.read(crafted).problems == 1
+    assert made.read(crafted[:-1]).padding == (-1, 4, 0, -1)
+    more = [(0, entries[-1][1] + len(data) - sum(map(len, parts)))]
+    appended = b"".join([data, parts[1], pack_index(header, [*entries[:-1], *more, entries[0]])])
+    assert made.read(appended).padding == (-1, 4, 0, 1, -1)
+    ends = read(data, "").ends
+    flipped = [damage(data, bit) for end in ends for bit in range(8 * end.offset, 8 * end.stop)]
+    cuts = [data[:stop] for stop in range(len(parts[0]), len(data))]
+    for bad in [*flipped, *cuts, *(damage(appended, bit) for bit in range(8 * len(data) - 40, 8 * len(data)))]:
+        reader = Reader(model, bad, "f.tae") if read(bad, "").frames else None
+        result = made.read(bad)
+        assert result.problems == (len(reader.problems) if reader else len(read(bad, "").problems)), bad.hex()
+        padding = {end.offset: end.padding for end in read(bad, "").ends}
+        assert result.padding == tuple(padding.get(each.stop, -1) for each in read(bad, "").frames), bad.hex()
+
+
+def damage(data: bytes, bit: int) -> bytes:
+    flipped = bytearray(data)
+    flipped[bit // 8] ^= 1 << bit % 8
+    return bytes(flipped)
 
 
 def test_crafted_bytes_do_not_take_long_to_scan(small: tuple[FileModel, Library]) -> None:
