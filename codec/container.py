@@ -190,10 +190,13 @@ def read(data: Data, source: object) -> FileContents:
     """Header and frames of a file; FormatError, which starts with `source`, for an unusable header."""
     header = Header.from_bytes(data, source)
     start = _index_start(data, len(data), header)
-    frames = None if start is None else listed_frames(data, start, len(data), header)
-    indexed = start is not None and frames is not None
-    found = list(scan(data, header.size, header)) if not indexed else [*frames, *_between(data, frames, header, start)]
-    frames, ends = (tuple(part for part in found if isinstance(part, kind)) for kind in (FrameSpan, End))
+    listed = None if start is None else listed_frames(data, start, len(data), header)
+    if start is None or listed is None:
+        indexed, found = False, list(scan(data, header.size, header))
+    else:
+        indexed, found = True, [*listed, *_between(data, listed, header, start)]
+    frames = tuple(part for part in found if isinstance(part, FrameSpan))
+    ends = tuple(part for part in found if isinstance(part, End))
     damaged = [gap for gap in found if isinstance(gap, Gap) and not is_index(data, gap, header)]
     problems = (*(gap.text for gap in damaged), *(() if indexed else (NO_INDEX,)))
     placed = indexed or (start is None and all(gap.stop == len(data) for gap in damaged))

@@ -86,16 +86,20 @@ def _written(
 ) -> None:
     with atomic(out, replace=replace) as temporary:
         whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (len(values), *shape))
-        for start, stop in pieces(0, len(values)):
-            whole[start:stop] = named(source, start, lambda part=values[start:stop]: function(part))
-            report(stop, len(values))
+        for start, part in pieces(values, report):
+            whole[start : start + len(part)] = named(source, start, lambda part=part: function(part))
         whole.flush()
 
 
-def pieces(first: int, stop: int) -> Iterator[tuple[int, int]]:
-    """The first sample of each piece and of the next one."""
+def pieces(
+    values: np.ndarray | Windows, report: Callable[[int, int], None], first: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Samples first…stop − 1 in pieces, each with the number of its first one; `report` is called with those that are done."""
+    stop = len(values) if stop is None else stop
     for start in range(first, stop, PIECE):
-        yield start, min(start + PIECE, stop)
+        part = values[start : min(start + PIECE, stop)]
+        yield start, part
+        report(start + len(part), len(values))
 
 
 def named(source: str, start: int, work: Callable[[], T]) -> T:

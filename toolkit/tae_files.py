@@ -161,10 +161,8 @@ class _Encoding:
     def encode_rest(self, file: FileIO, encoder: StreamEncoder, written: Sequence[FrameSpan | End]) -> int:
         """Write what is behind those of `written`, and the index; the size of the file."""
         for first, stop, padding in self.samples.parts(*_done(written)):
-            for start, end in pieces(first, stop):
-                piece = self.samples[start:end]
+            for _, piece in pieces(self.samples, self.report, first, stop):
                 _write(file, named(self.source, 0, lambda piece=piece: encoder.push(piece)))
-                self.report(end, len(self.samples))
             if padding is not None:
                 _write(file, encoder.end_record(padding))
         _write(file, encoder.finish())

@@ -150,23 +150,10 @@ def test_groups_have_a_row_each_in_report_and_score(run: Path, capsys: pytest.Ca
     assert "group m0.csv: 20 samples, mean " in out and "normal ones" in out and ", no anomalies" in out
 
 
-def test_time_steps_that_fill_no_window_are_counted(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "new.csv").write_text(recording(9))
-    for out in ("codes.npy", "new.tae"):
-        assert (
-            main(
-                [
-                    "encode",
-                    str(run / "out"),
-                    str(tmp_path / "new.csv"),
-                    "-o",
-                    str(tmp_path / out),
-                    "--json",
-                    str(tmp_path / "j"),
-                ]
-            )
-            == 0
-        )
-        assert f"new.csv: {STEPS % WINDOW} time steps at the end of records are less than a window" in capsys.readouterr().out
-        assert json.loads((tmp_path / "j").read_text())["left_out"] == STEPS % WINDOW
-        (tmp_path / "j").unlink()
+def test_recordings_of_channels_come_back_from_a_tae_file(run: Path, tmp_path: Path) -> None:
+    values = np.loadtxt(run / "machines/m3.csv", delimiter=",", skiprows=1)[:, 1:]
+    bundle, file, back = str(run / "out"), str(tmp_path / "x.tae"), str(tmp_path / "back.npy")
+    assert main(["encode", bundle, str(run / "machines/m3.csv"), "-o", file, "--max-error", "0.01"]) == 0
+    assert main(["decode", bundle, file, "-o", back]) == 0
+    found = np.load(back)
+    assert found.shape == values.shape == (STEPS, 2) and np.abs(found - values).max() <= 0.01 + 1e-9

@@ -7,7 +7,7 @@ FAILS = "codes of the runtime are not those of the program, or the file to appen
 
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()
-    parser.add_path("data", "DATA", "a file, a folder of images or a known name, as in a recipe", type=str)
+    parser.add_path("data", "DATA", "a file, a folder of images or records, or a known name, as in a recipe", type=str)
     parser.add_file("-o", "--out", text="where to: samples.tae, or codes.npy, uint8 [samples, units]", required=True)
     parser.add_flag("--append", "of .tae: add the samples to FILE, where it is there already")
     parser.add_flag("--resume", "of .tae: continue an encode or append of this DATA that was interrupted")

@@ -1033,6 +1033,7 @@ static uint32_t heartbeat_place(uint32_t table, uint32_t symbol)
 #define HEARTBEAT_FULL 0xd0u      /* mode 0 of a frame of the header's most samples */
 #define HEARTBEAT_OTHER 0xe0u     /* mode 0 of a frame that states its samples */
 #define HEARTBEAT_INDEX 0xefu     /* follows the marker of an index */
+#define HEARTBEAT_RECORD_END 0xdfu /* follows the marker of the end of a record */
 #define HEARTBEAT_CLASSED 4u      /* the flag of files whose samples have classes */
 #define HEARTBEAT_FRAME_DATA 67108864u /* bytes of the samples of a frame at most, or it is 1 sample */
 #define HEARTBEAT_BOUND_EXPONENT 1023u /* of 1, in binary64 */
@@ -1336,7 +1337,37 @@ int heartbeat_frame_read(const heartbeat_header *header, const uint8_t *bytes, s
   frame->first = 0;
   frame->samples = samples;
   frame->mode = bytes[1] & 15u;
+  frame->ends = 0;
+  frame->padding = 0;
   return HEARTBEAT_OK;
+}
+
+int heartbeat_end_read(const heartbeat_header *header, const uint8_t *bytes, size_t size, uint32_t *padding, size_t *used)
+{
+  uint32_t found;
+  size_t at = 2;
+  if (header == NULL || bytes == NULL || padding == NULL || used == NULL) {
+    return HEARTBEAT_ARGUMENT;
+  }
+  if (size < 2u || bytes[0] != HEARTBEAT_MARKER || bytes[1] != HEARTBEAT_RECORD_END) {
+    return HEARTBEAT_DAMAGED;
+  }
+  if (heartbeat_number(bytes, size, &at, &found) != HEARTBEAT_OK || size - at < 4u || found >= HEARTBEAT_STEPS) {
+    return HEARTBEAT_DAMAGED;
+  }
+  if (heartbeat_crc(header->checksum, bytes, at) != heartbeat_u32(bytes + at)) {
+    return HEARTBEAT_DAMAGED;
+  }
+  *padding = found;
+  *used = at + 4u;
+  return HEARTBEAT_OK;
+}
+
+/* Whether a record ends where the next frame is looked for; it is noted in the frame before it. */
+static int heartbeat_ends(const heartbeat_file *file, heartbeat_frame *frame, size_t *used)
+{
+  frame->ends = heartbeat_end_read(&file->header, file->bytes + file->at, file->size - file->at, &frame->padding, used) == HEARTBEAT_OK;
+  return frame->ends;
 }
 
 /* Where an index that ends at `stop` begins; 0 where none does. */
@@ -1437,6 +1468,17 @@ int heartbeat_file_open(heartbeat_file *file, const uint8_t *bytes, size_t size)
   return HEARTBEAT_OK;
 }
 
+/* Go past bytes without samples; whether they are whole: the end of a record, an earlier index, or both. */
+static int heartbeat_skip(heartbeat_file *file, size_t size)
+{
+  size_t start = file->at;
+  size_t used = 0;
+  uint32_t padding;
+  file->at += size;
+  (void)heartbeat_end_read(&file->header, file->bytes + start, size, &padding, &used);
+  return used == size || heartbeat_index_start(file, file->at) == start + used;
+}
+
 /* The next frame that the index lists. */
 static int heartbeat_next_listed(heartbeat_file *file, heartbeat_frame *frame)
 {
@@ -1445,9 +1487,12 @@ static int heartbeat_next_listed(heartbeat_file *file, heartbeat_frame *frame)
   size_t used;
   int status;
   while (samples == 0) {
-    file->at += size;
     if (file->entry == file->entries || heartbeat_next_entry(file, &samples, &size) != HEARTBEAT_OK) {
       return HEARTBEAT_END;
+    }
+    if (samples == 0 && !heartbeat_skip(file, size)) {
+      frame->samples = 0;
+      return HEARTBEAT_DAMAGED;
     }
   }
   status = heartbeat_frame_read(&file->header, file->bytes + file->at, file->size - file->at, frame, &used);
@@ -1460,6 +1505,9 @@ static int heartbeat_next_listed(heartbeat_file *file, heartbeat_frame *frame)
   frame->first = file->first;
   file->at += size;
   file->first += samples;
+  if (status == HEARTBEAT_OK) {
+    (void)heartbeat_ends(file, frame, &used);
+  }
   return status;
 }
 
@@ -1521,6 +1569,9 @@ int heartbeat_file_next(heartbeat_file *file, heartbeat_frame *frame)
       frame->first = file->first;
       file->first += frame->samples;
       file->at += used;
+      if (heartbeat_ends(file, frame, &used)) {
+        file->at += used;
+      }
       return HEARTBEAT_OK;
     }
     used = heartbeat_index_stop(file);
@@ -1825,6 +1876,23 @@ static int heartbeat_seal(
     out[i] = head[i];
   }
   *size = count + payload;
+  return HEARTBEAT_OK;
+}
+
+int heartbeat_end_write(const heartbeat_header *header, uint32_t padding, uint8_t *out, size_t capacity, size_t *size)
+{
+  size_t at = 2;
+  if (header == NULL || out == NULL || size == NULL || padding >= HEARTBEAT_STEPS) {
+    return HEARTBEAT_ARGUMENT;
+  }
+  if (capacity < HEARTBEAT_END_BYTES) {
+    return HEARTBEAT_SPACE;
+  }
+  out[0] = HEARTBEAT_MARKER;
+  out[1] = HEARTBEAT_RECORD_END;
+  at += heartbeat_put_number(out + at, padding);
+  heartbeat_put_u32(out + at, heartbeat_crc(header->checksum, out, at));
+  *size = at + 4u;
   return HEARTBEAT_OK;
 }
 

@@ -88,6 +88,7 @@ int heartbeat_stream_push(heartbeat_stream *stream, const heartbeat_value *steps
 #define HEARTBEAT_SAMPLE_PAYLOAD 48u
 #define HEARTBEAT_KINDS 1u
 #define HEARTBEAT_FLAGS 0u
+#define HEARTBEAT_STEPS 64u
 
 /* Files and frames of the .tae format. */
 
@@ -158,6 +159,8 @@ typedef struct heartbeat_frame {
   uint64_t first;   /* the number of its first sample in the file; 0 for a frame alone */
   uint32_t samples; /* 0 for bytes that are no frame */
   uint8_t mode;
+  uint8_t ends;     /* 1 where a record ends behind its last sample; of heartbeat_file_next alone, as `padding` is */
+  uint32_t padding; /* time steps at the end of that sample that are no part of the record; below HEARTBEAT_STEPS */
 } heartbeat_frame;
 
 /*
@@ -166,6 +169,13 @@ typedef struct heartbeat_frame {
  * checksum is wrong; then `*used` is 0, or the bytes that it states to have.
  */
 int heartbeat_frame_read(const heartbeat_header *header, const uint8_t *bytes, size_t size, heartbeat_frame *frame, size_t *used);
+
+/*
+ * Read the end of a record that begins at `bytes`, behind the record's last frame. `*padding`: the time steps at the end of its
+ * last sample that are no part of it. `*used`: its bytes.
+ * HEARTBEAT_ARGUMENT: a null pointer. HEARTBEAT_DAMAGED: no whole end is there.
+ */
+int heartbeat_end_read(const heartbeat_header *header, const uint8_t *bytes, size_t size, uint32_t *padding, size_t *used);
 
 /* A whole file in memory. */
 typedef struct heartbeat_file {
@@ -250,6 +260,14 @@ int heartbeat_payload_encode(const uint8_t *codes, size_t samples, uint8_t *out,
  * HEARTBEAT_ARGUMENT: a null pointer. HEARTBEAT_SPACE: it takes more than `capacity` bytes; HEARTBEAT_HEADER_BYTES suffice.
  */
 int heartbeat_header_write(const heartbeat_header *header, uint8_t *out, size_t capacity, size_t *size);
+
+/*
+ * Write the end of a record, behind the frame of its last sample; the index lists it with 0 samples. `padding`: time steps at the
+ * end of that sample that are no part of the record.
+ * HEARTBEAT_ARGUMENT: a null pointer, or a padding of HEARTBEAT_STEPS or more. HEARTBEAT_SPACE: more than `capacity` bytes; HEARTBEAT_END_BYTES suffice.
+ */
+#define HEARTBEAT_END_BYTES 11u
+int heartbeat_end_write(const heartbeat_header *header, uint32_t padding, uint8_t *out, size_t capacity, size_t *size);
 
 /* What an index lists of a frame: its samples, and its bytes in the file. 0 samples: bytes to skip, such as an earlier index. */
 typedef struct heartbeat_entry {
