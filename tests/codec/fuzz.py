@@ -109,9 +109,9 @@ def seal(data: bytes, identity: bytes) -> bytes:
     at = header.size
     while 0 <= at < len(sealed):
         start, stop = _payload_at(sealed, at)
-        if start < stop <= len(sealed):
+        if at < start <= stop <= len(sealed):
             sealed[start - 4 : start] = _checksum(sealed[at : start - 4] + sealed[start:stop], header)
-        at = stop if start < stop <= len(sealed) else sealed.find(b"\xa7", at + 1)
+        at = stop if at < start <= stop <= len(sealed) else sealed.find(b"\xa7", at + 1)
     return bytes(sealed)
 
 
@@ -120,6 +120,8 @@ def _payload_at(data: bytes | bytearray, at: int) -> tuple[int, int]:
     lengths = data[at + 2 : at + 12]
     ends = [i for i, part in enumerate(lengths) if part < 128]
     full = data[at + 1 : at + 2] < b"\xe0"
+    if data[at : at + 2] == b"\xa7\xdf" and ends:
+        return (at + 2 + ends[0] + 1 + 4,) * 2
     if data[at] != 0xA7 or len(ends) < 2:
         return 0, 0
     first, last = (-1, ends[0]) if full else (ends[0], ends[1])
@@ -143,7 +145,7 @@ def fuzz_contents(_: Subject, data: bytes) -> None:
     found = list(scan(data, contents.header.size, contents.header))
     places = [contents.header.size, *(each.stop for each in found)]
     require([each.offset for each in found] == places[:-1] and places[-1] == len(data), "a scan that leaves bytes out")
-    require(not contents.problems or contents.frames == tuple(each for each in found if isinstance(each, FrameSpan)), "frames")
+    require(contents.indexed or contents.frames == tuple(each for each in found if isinstance(each, FrameSpan)), "frames")
     for before, after in itertools.pairwise(found):
         two = isinstance(before, Gap) and isinstance(after, Gap)
         require(not two or is_index(data, before, contents.header), "two gaps")

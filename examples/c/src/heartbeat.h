@@ -171,8 +171,7 @@ typedef struct heartbeat_frame {
 int heartbeat_frame_read(const heartbeat_header *header, const uint8_t *bytes, size_t size, heartbeat_frame *frame, size_t *used);
 
 /*
- * Read the end of a record that begins at `bytes`, behind the record's last frame. `*padding`: the time steps at the end of its
- * last sample that are no part of it. `*used`: its bytes.
+ * Read the end of a record that begins at `bytes`. `*padding`: as that of heartbeat_frame. `*used`: its bytes.
  * HEARTBEAT_ARGUMENT: a null pointer. HEARTBEAT_DAMAGED: no whole end is there.
  */
 int heartbeat_end_read(const heartbeat_header *header, const uint8_t *bytes, size_t size, uint32_t *padding, size_t *used);
@@ -262,8 +261,8 @@ int heartbeat_payload_encode(const uint8_t *codes, size_t samples, uint8_t *out,
 int heartbeat_header_write(const heartbeat_header *header, uint8_t *out, size_t capacity, size_t *size);
 
 /*
- * Write the end of a record, behind the frame of its last sample; the index lists it with 0 samples. `padding`: time steps at the
- * end of that sample that are no part of the record.
+ * Write the end of a record, behind the frame of its last sample; the index lists it with 0 samples. `padding`: time steps of
+ * that sample that are no part of the record.
  * HEARTBEAT_ARGUMENT: a null pointer, or a padding of HEARTBEAT_STEPS or more. HEARTBEAT_SPACE: more than `capacity` bytes; HEARTBEAT_END_BYTES suffice.
  */
 #define HEARTBEAT_END_BYTES 11u

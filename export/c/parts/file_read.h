@@ -27,8 +27,7 @@ typedef struct tae_frame {
 int tae_frame_read(const tae_header *header, const uint8_t *bytes, size_t size, tae_frame *frame, size_t *used);
 
 /*
- * Read the end of a record that begins at `bytes`, behind the record's last frame. `*padding`: the time steps at the end of its
- * last sample that are no part of it. `*used`: its bytes.
+ * Read the end of a record that begins at `bytes`. `*padding`: as that of tae_frame. `*used`: its bytes.
  * TAE_ARGUMENT: a null pointer. TAE_DAMAGED: no whole end is there.
  */
 int tae_end_read(const tae_header *header, const uint8_t *bytes, size_t size, uint32_t *padding, size_t *used);

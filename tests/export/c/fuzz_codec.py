@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from tiedae.codec.container import pack_end, pack_index, read
 from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import Kind, SampleSpec
 from tiedae.export.c.codec_source import codec_text
@@ -25,7 +26,8 @@ SOURCE = Path(__file__).parent / "fuzz_frame.c"
 
 
 def fuzzed(kind: Kind, *, classed: bool) -> FileModel:
-    return model_of(SampleSpec(SHAPES[kind][0], "int16", kind=kind), 4, 6, classed=classed)
+    """A model of the kind; of records one of several channels."""
+    return model_of(SampleSpec(SHAPES[kind][kind == "record"], "int16", kind=kind), 4, 6, classed=classed)
 
 
 def write_codec(model: FileModel, folder: Path) -> Path:
@@ -44,12 +46,24 @@ def inputs(model: FileModel) -> Iterator[bytes]:
     for kind, bound in enumerate((None, 7, 0)):
         data = file_of(model, header_of(model, bound, 5), frames, [network.codes(frame) for frame in frames])
         yield bytes(5) + data
+        yield bytes(5) + _with_ends(data)
         at = data.index(b"\xa7\xd0" if bound is None else b"\xa7")
         for payload in (data[at + 7 :], data[at + 7 :][:60]):
             yield bytes((1, 5, 0, 0, 0)) + payload
             yield from (bytes((2, 4, mode, kind, 6)) + payload for mode in range(3))
             yield bytes((3, 0, 0, 0, 0, kind, 6, 4, len(payload) % 256, kind, 4)) + payload
         yield from (bytes((4, 0, 0, 0, 0, kind, 1, size, 0)) + x.tobytes() for size in (20, 255))
+
+
+def _with_ends(data: bytes) -> bytes:
+    """The same file, where a record ends behind each frame."""
+    found = read(data, "")
+    ends = [pack_end(found.header, padding) for padding in range(len(found.frames))]
+    parts = [data[frame.offset : frame.stop] + end for frame, end in zip(found.frames, ends, strict=True)]
+    entries = [
+        each for frame, end in zip(found.frames, ends, strict=True) for each in ((frame.samples, frame.size), (0, len(end)))
+    ]
+    return b"".join([data[: found.header.size], *parts, pack_index(found.header, entries)])
 
 
 def mutated(model: FileModel, count: int, seed: int = 0) -> Iterator[bytes]:

@@ -63,6 +63,7 @@ static void read_file(const uint8_t *bytes, size_t size)
     status = tae_file_next(&file, &frame);
     require(file.at <= size);
     if (status == TAE_OK) {
+      require(frame.padding < TAE_STEPS && frame.ends <= 1);
       require(frame.payload >= bytes && frame.size <= (size_t)(bytes + size - frame.payload));
       decode(&file.header, &frame);
     }
