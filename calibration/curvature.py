@@ -62,7 +62,7 @@ class Influence:
     activations: Mapping[str, ActivationInfluence]
 
 
-def tensors_of(model: TiedAutoencoder, x: np.ndarray, kernels: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+def tensors_of(model: TiedAutoencoder, x: np.ndarray | tf.Tensor, kernels: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
     """The tensor after each tap of the model, by name, for samples `x` and these kernels."""
     tensors: dict[str, tf.Tensor] = {}
     tap = model.encoder.tap
@@ -78,8 +78,10 @@ def tensors_of(model: TiedAutoencoder, x: np.ndarray, kernels: Sequence[tf.Tenso
 
 def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influence:
     """The influence of a float model's kernels and activations over samples `x`, float32 [n, inputs]."""
-    with tf.GradientTape(persistent=True) as tape:
-        tensors = tensors_of(model, x, [kernel.unquantized() for kernel in model.kernels])
+    inputs = tf.convert_to_tensor(x)
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        tensors = tensors_of(model, inputs, [kernel.unquantized() for kernel in model.kernels])
     names = [name for name in tensors if name != "x" and not name.endswith(".bias")]
     rng = np.random.default_rng(seed)
     probed: dict[str, list[np.ndarray]] = {name: [] for name in names}
