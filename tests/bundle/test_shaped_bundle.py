@@ -45,30 +45,36 @@ def operations() -> Iterator[None]:
         yield
 
 
-def written(name: str, root: Path, *, whole: bool) -> tuple[Codec, Codec]:
-    """The bundle of a model of the gate with tensors of one axis, and with others; `whole`: with metrics and pages."""
-    model, folders = TiedAutoencoder.load(FOLDER / f"{name}.safetensors"), (root / "flat", root / "shaped")
-    for folder in folders:
-        folder.mkdir()
+def written(name: str, folder: Path, *, shape: bool, whole: bool) -> Codec:
+    """The bundle of a model of the gate with tensors of one axis, or of `shape`; `whole`: with metrics and pages."""
+    model = TiedAutoencoder.load(FOLDER / f"{name}.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         if whole:
             patch.setattr(test_gate, "write_bundle", assemble)
-        flat = write_of(name, model, folders[0])
-        patch.setattr(tiedae.trained, "lower", lowered)
-        return flat, write_of(name, model, folders[1])
+        if shape:
+            patch.setattr(tiedae.trained, "lower", lowered)
+        return write_of(name, model, folder)
 
 
 @pytest.fixture(scope="module")
-def assembled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
-    """Of floats with a scale for each value, verified."""
-    return written("unit", tmp_path_factory.mktemp("unit"), whole=True)
+def assembled(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    """Of floats with a scale for each value, verified, with tensors of several axes."""
+    return written("unit", tmp_path_factory.mktemp("unit"), shape=True, whole=True)
+
+
+@pytest.fixture(scope="module")
+def assembled_flat(tmp_path_factory: pytest.TempPathFactory) -> Codec:
+    """The same with tensors of one axis."""
+    return written("unit", tmp_path_factory.mktemp("flat"), shape=False, whole=True)
 
 
 @pytest.fixture(scope="module", params=every(2, ["int16", "floats"]))
 def codecs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Codec, Codec]:
+    """(with tensors of one axis, of several)."""
     if request.param == "floats":
-        return request.getfixturevalue("assembled")
-    return written("plain", tmp_path_factory.mktemp("plain"), whole=False)
+        return request.getfixturevalue("assembled_flat"), request.getfixturevalue("assembled")
+    flat, own = (written("plain", tmp_path_factory.mktemp("plain"), shape=shape, whole=False) for shape in (False, True))
+    return flat, own
 
 
 def bundle_of(codec: Codec) -> Bundle:
@@ -77,9 +83,9 @@ def bundle_of(codec: Codec) -> Bundle:
 
 
 @pytest.mark.ci
-def test_every_check_of_every_runtime_says_what_it_says_of_the_other(assembled: tuple[Codec, Codec]) -> None:
+def test_every_check_of_every_runtime_says_what_it_says_of_the_other(assembled_flat: Codec, assembled: Codec) -> None:
     """The models of the gate lose more by quantization than verification allows."""
-    metrics = [read_metrics(bundle_of(codec).path / FILE) for codec in assembled]
+    metrics = [read_metrics(bundle_of(codec).path / FILE) for codec in (assembled_flat, assembled)]
     flat, own = ([(c.kind, c.file, c.runtime, c.signature, c.detail, c.ok) for c in each.checks] for each in metrics)
     assert own == flat
     assert {check.kind for check in metrics[1].failed} <= {Kind.QUALITY}
@@ -102,8 +108,8 @@ def test_its_files_and_golden_arrays_have_its_shapes(codecs: tuple[Codec, Codec]
     assert all(np.array_equal(golden[name].ravel(), flat[name].ravel()) for name in golden)
 
 
-def test_the_programs_of_its_card_run(assembled: tuple[Codec, Codec], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = bundle_of(assembled[1]).path
+def test_the_programs_of_its_card_run(assembled: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = bundle_of(assembled).path
     monkeypatch.chdir(folder)
     blocks = [block.text for block in blocks_of((folder / "MODEL_CARD.md").read_text(encoding="utf-8"), "python")]
     assert len(blocks) == 3 and all("reshape(-1, 16, 8, 2)" in block for block in blocks[:2])

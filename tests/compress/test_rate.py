@@ -52,8 +52,14 @@ def trained(train: TrainConfig = TRAIN, splits: Dataset = SPLITS, **training: An
 
 
 @pytest.fixture(scope="module")
-def model() -> TiedAutoencoder:
-    return trained()
+def records() -> list[Any]:
+    """Of each epoch of `model`, which adds them."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def model(records: list[Any]) -> TiedAutoencoder:
+    return trained(after_epoch=records.append)
 
 
 @settings(max_examples=30)
@@ -66,10 +72,8 @@ def test_the_probabilities_of_all_steps_add_up_to_one(seed: int, spread: float) 
     assert np.exp2(-bits).sum(dtype=np.float64) == pytest.approx(1, rel=1e-3)
 
 
-def test_the_densities_know_how_many_bits_a_code_has(model: TiedAutoencoder) -> None:
+def test_the_densities_know_how_many_bits_a_code_has(model: TiedAutoencoder, records: list[Any]) -> None:
     x = SPLITS.scaling.apply(SPLITS.train.values)
-    records: list[Any] = []
-    trained(after_epoch=records.append)
     assert model.code_scale is not None
     steps = np.rint(model.encoder(x).numpy() / model.code_scale)
     entropy = sum(-(p * np.log2(p)).sum() for unit in steps.T for p in [np.unique(unit, return_counts=True)[1] / len(unit)])

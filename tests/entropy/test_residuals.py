@@ -139,10 +139,11 @@ def test_files_within_coarse_bounds_are_below_the_entropy_of_changes(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_bounds_hold_on_long_frames(kind: Kind, dtype: Integer, content: str) -> None:
+    """Half of the bounds for each content, as `cases` has all of them for short frames."""
     shape = SHAPES[kind][0]
     made = coder(kind, shape, dtype, "walk")
     frames = [samples_of(content, (30, made.inputs), dtype, seed) for seed in range(2)]
-    for bound in (0, 1, 16, 255):
+    for bound in ((0, 16), (1, 255))[CONTENTS.index(content) % 2]:
         found = made.decode(made.encode(frames, bound), [30, 30], bound)
         assert max(np.abs(got.astype(int) - right).max() for got, right in zip(found, frames, strict=True)) <= bound
 
