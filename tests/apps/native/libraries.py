@@ -110,16 +110,20 @@ def jni_includes() -> list[str]:
     return [f"-I{home}", *(f"-I{each}" for each in home.iterdir() if each.is_dir())]
 
 
+def javac() -> list[str]:
+    """The Java compiler, without the JIT and the threads that pay in longer runs."""
+    return [tool("javac"), "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC"]
+
+
 def built(files: Mapping[str, bytes], folder: Path) -> Library:
     """The module of `android_module` in a folder, its classes and its library, without a warning."""
     write_project(files, folder)
     sources = sorted(folder.glob("src/main/java/**/*.java"))
-    harness = Path(__file__).with_name("Harness.java")
-    java = [tool("javac"), "-Xlint:all,-options", "-Werror", "--release", "8", "-d", folder, *sources]
+    java = [*javac(), "-Xlint:all,-options", "-Werror", "--release", "8", "-d", folder, *sources]
     name = next(folder.glob("src/main/cpp/*_jni.c")).stem
     cc = [tool("cc"), *STRICT, "-O1", "-shared", "-fPIC", "-fvisibility=hidden", *jni_includes()]
     cc += [*folder.glob("src/main/cpp/*.c"), "-o", folder / f"lib{name}.so"]
-    for command in (java, [tool("javac"), "-d", folder, "-cp", folder, harness], cc):
+    for command in (java, [*javac(), "-d", folder, "-cp", folder, Path(__file__).with_name("Harness.java")], cc):
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
         assert not done.returncode, done.stdout + done.stderr
     path = next(each for each in sources if not each.stem.endswith("Exception"))
