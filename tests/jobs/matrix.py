@@ -127,6 +127,11 @@ ON: Mapping[Level, Mapping[str, Any]] = {
 """Keys of the recipe by level; a level that is not here needs none."""
 
 
+def beside_stock(number: int) -> bool:
+    """Whether a case has the files of the stock converters too: every second."""
+    return number % 2 == 0
+
+
 def recipe_of(case: Case, number: int, source: str, *, trained: bool) -> dict[str, Any]:
     """The tables of a case's recipe; `trained`: two epochs, and fake quantization, else random weights and post-training
     quantization."""
@@ -139,6 +144,7 @@ def recipe_of(case: Case, number: int, source: str, *, trained: bool) -> dict[st
         "model": {"layers": layers, "output_activation": output},
         "train": {"epochs": 2 if trained else 0},
         "quantize": {"method": "qat" if trained else "ptq", "samples": 64, "epochs": 1},
+        "export": {"stock": beside_stock(number)},
         "verify": {key: 1000.0 for key in ("max_quality_loss", "max_points_lost", "max_alarms_added", "max_decibels_lost")},
     }
     for level in case.values():

@@ -16,7 +16,7 @@ from tiedae.tasks import reduction
 
 from ..export.c.compiled import tool
 from ..variants import every
-from .matrix import FACTORS, PLAIN, Case, Job, allowed, cases, covered, pairs
+from .matrix import FACTORS, PLAIN, Case, Job, allowed, beside_stock, cases, covered, pairs
 
 CASES = cases()
 TRAINED = os.environ.get("TIEDAE_JOBS") == "1"
@@ -52,6 +52,11 @@ def test_every_allowed_pair_is_in_a_case_and_no_other() -> None:
     assert found == {pair for pair in pairs() if allowed(*pair)}
     assert cases() == CASES
     assert len(CASES) <= 20
+
+
+def test_every_level_is_in_a_case_with_the_files_of_the_stock_converters() -> None:
+    with_stock = {level for number, case in enumerate(CASES) if beside_stock(number) for level in case.values()}
+    assert with_stock == {level for levels in FACTORS.values() for level in levels}
 
 
 def test_the_levels_are_features_of_the_product() -> None:

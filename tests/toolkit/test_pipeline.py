@@ -371,29 +371,20 @@ def test_a_run_that_takes_units_out_ends_in_a_smaller_model(recipe_file: Path, t
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize(
-    ("pattern", "text"),
-    [
-        ('pattern = "2:4"', "kernel_1: at most 2 of every 4 values are not zero, along inputs and along units"),
-        ('pattern = "block"\nblock = [4, 2]', "kernel_1: 3 of 6 blocks of 4 × 2 are zero"),
-    ],
-    ids=["2:4", "block"],
-)
-def test_the_pattern_of_a_run_is_proven(recipe_file: Path, tmp_path: Path, pattern: str, text: str) -> None:
-    """By the cross-entropy of bytes, too."""
-    recipe = changed(changed(recipe_file, "[prune]", f"[prune]\n{pattern}"), "epochs = 3", 'epochs = 3\nloss = "bce"')
+def test_the_pattern_of_a_run_is_proven(recipe_file: Path, tmp_path: Path) -> None:
+    """By the cross-entropy of bytes, too. Interleaved inputs have 2:4."""
+    recipe = changed(recipe_file, "[prune]", '[prune]\npattern = "block"\nblock = [4, 2]')
+    recipe = changed(recipe, "epochs = 3", 'epochs = 3\nloss = "bce"')
     assert main(["run", str(recipe), "--out", str(tmp_path / "o"), "-q"]) == 0
     metrics = read_metrics(tmp_path / "o" / "bundle" / "metrics.json")
     found = [row.text for row in metrics.storage if (row.kernel, row.statement) == ("kernel_1", "pattern")]
-    assert found and set(found) == {text}
+    assert found and set(found) == {"kernel_1: 3 of 6 blocks of 4 × 2 are zero"}
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("quantize", ["", 'method = "ptq"\ngranularity = "unit"\nbits = [4]'], ids=["qat", "ptq 4 bits"])
-def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_path: Path, quantize: str) -> None:
+def test_a_run_with_interleaved_inputs_holds_everywhere(recipe_file: Path, tmp_path: Path) -> None:
     """From Keras to every runtime: samples and reconstructions keep their order, the pattern is that of the stored rows."""
     recipe = changed(changed(recipe_file, "[model]", "[model]\ninterleave = 4"), "[prune]", '[prune]\npattern = "2:4"')
-    recipe = changed(recipe, "[quantize]", f"[quantize]\n{quantize}")
     recipe = changed(recipe, "[verify]", "[verify]\ncodes_max_lsb = 4")  # runtimes of other roundings, a net of four codes
     out = tmp_path / "out"
     assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
