@@ -112,6 +112,7 @@ def test_its_files_and_golden_arrays_have_its_shapes(codecs: tuple[Codec, Codec]
     assert all(np.array_equal(golden[name].ravel(), flat[name].ravel()) for name in golden)
 
 
+@pytest.mark.ci
 def test_the_programs_of_its_card_run(assembled: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bundle_of(assembled).path
     monkeypatch.chdir(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -19,6 +20,8 @@ from tiedae.compress import archive as archives
 from tiedae.compress.errors import NotBuiltError
 from tiedae.compress.layers import RULES
 from tiedae.compress.quantizers import DecoderLayout
+
+from ..variants import every
 
 
 def config(**changes: object) -> ModelConfig:
@@ -66,9 +69,14 @@ def test_every_kernel_is_one_trainable_variable() -> None:
         assert decode.kernel is kernel
 
 
-@pytest.mark.parametrize("granularity", ["tensor", "unit"])
 @pytest.mark.parametrize(
-    "options", [{"layout": "split"}, {"layout": "fused"}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}]
+    ("options", "granularity"),
+    every(
+        3,
+        itertools.product(
+            ({"layout": "split"}, {"layout": "fused"}, {"bits": (4,), "code_bits": 5}, {"bits": (8, 4, 2)}), ("tensor", "unit")
+        ),
+    ),
 )
 def test_ties_masks_quantizers_and_ranges_survive_save_and_load(make_splits, tmp_path: Path, granularity, options) -> None:
     model = finished(make_splits, granularity=granularity, **options)

@@ -239,9 +239,7 @@ def differing(name: str, kinds: Sequence[str] = tuple(APPS)) -> list[str]:
     return sorted(key for key in stated | found if stated.get(key) != found.get(key))
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in ("plain", "ptq", "bits4") else pytest.param(name, marks=pytest.mark.ci) for name in NAMES]
-)
+@pytest.mark.parametrize("name", [name if name == "ptq" else pytest.param(name, marks=pytest.mark.ci) for name in NAMES])
 def test_programs_files_and_folders_are_the_same_to_the_byte(name: str) -> None:
     missing = [each for each in ("clang", "wasm-ld") if shutil.which(each) is None and name in JOBS and JOBS[name].folders]
     assert differing(name, [kind for kind in APPS if not missing or kind not in WEB]) == []

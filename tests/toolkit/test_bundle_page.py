@@ -14,6 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tiedae.cli import main
 
 from ..export.c.compiled import tool
+from ..variants import every
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
 USES = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.partition("| use | files to keep |\n|---|---|\n")[2], re.MULTILINE)
@@ -126,7 +127,7 @@ WORKS: dict[str, Callable[[Path, Path], int]] = {
 }
 
 
-@pytest.mark.parametrize(("use", "files"), USES, ids=[use for use, _ in USES])
+@pytest.mark.parametrize(("use", "files"), every(4, USES), ids=[use for use, _ in USES])
 def test_a_use_needs_these_files_alone_and_each_of_them(use: str, files: str, run: Path, tmp_path: Path) -> None:
     part, names = tmp_path / "part", kept(files)
     for name in names:

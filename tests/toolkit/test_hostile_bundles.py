@@ -191,7 +191,7 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("kind", every(3, UNREADABLE))
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "metrics.json", "golden/x.npy", "golden/program.npz", "mini.int8.onnx", "mini.codec"]
+    "name", every(2, ["manifest.json", "metrics.json", "golden/x.npy", "golden/program.npz", "mini.int8.onnx", "mini.codec"])
 )
 def test_what_is_no_file_is_not_waited_for(
     bundle: Path, recipe_file: Path, name: str, kind: str, capfd: pytest.CaptureFixture[str]

@@ -38,7 +38,7 @@ def new(samples: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["lossy", "lossless"])
+@pytest.fixture(params=every(2, ["lossy", "lossless"]))
 def before(finished_run: Path, samples: np.ndarray, request: pytest.FixtureRequest) -> bytes:
     """A file of the first samples."""
     return load(finished_run).compress(samples[:OLD], samples_per_frame=16, lossless=request.param == "lossless")

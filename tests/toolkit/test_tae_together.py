@@ -13,8 +13,6 @@ from tiedae.cli import main
 from tiedae.codec.opening import load
 from tiedae.compress.files import held
 
-from ..variants import every
-
 COUNT = 20_000
 TRIALS = 2
 
@@ -42,7 +40,8 @@ def samples_of(bundle: Path, file: Path) -> np.ndarray:
     return load(bundle).decompress(file.read_bytes())
 
 
-@pytest.mark.parametrize("option", every(2, ["--append", "--force"]))
+@pytest.mark.ci
+@pytest.mark.parametrize("option", ["--append", "--force"])
 def test_no_sample_of_a_command_that_succeeds_is_lost(
     finished_run: Path, many: list[Path], option: str, tmp_path: Path
 ) -> None:

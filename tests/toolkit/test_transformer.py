@@ -50,7 +50,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, quantized: ta.TiedAutoencod
     ).path
 
 
-@checks.parametrize_with_checks([small(epochs=3)], expected_failed_checks=lambda _: EXPECTED_FAILURES)
+CHECKS = checks.parametrize_with_checks([small(epochs=3)], expected_failed_checks=lambda _: EXPECTED_FAILURES)
+
+
+@pytest.mark.parametrize(("estimator", "check"), every(4, CHECKS.args[1]), ids=CHECKS.kwargs["ids"])
 def test_scikit_learn_checks_it(estimator, check) -> None:
     check(estimator)
 
@@ -158,6 +161,7 @@ def test_parameters_are_cloned_and_set() -> None:
     assert transformer.set_params(n_components=4).n_components == 4
 
 
+@pytest.mark.ci
 def test_pickles_transform_without_tensorflow(tmp_path: Path, fitted, quantized) -> None:
     X = table()
     np.save(tmp_path / "x.npy", X)

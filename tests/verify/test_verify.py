@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from tiedae.verify.collecting import MeasuredSamples, collect
 from tiedae.verify.limits import Limits
 from tiedae.verify.verify import judge, verify_bundle
 
+from ..variants import every
 from ..without_openvino import without_openvino
 
 
@@ -105,8 +107,16 @@ def test_a_flipped_weight_is_found_and_named(bundle: Path, name: str, capsys: py
     assert name in captured.out + captured.err
 
 
-@pytest.mark.parametrize("name", ["mini.int8.tflite", "mini.f32.onnx", "golden/y.npy", "golden/program.npz", "report.html"])
-@pytest.mark.parametrize("how", ["truncated", "missing", "foreign"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    every(
+        2,
+        itertools.product(
+            ("mini.int8.tflite", "mini.f32.onnx", "golden/y.npy", "golden/program.npz", "report.html"),
+            ("truncated", "missing", "foreign"),
+        ),
+    ),
+)
 def test_damage_of_any_kind_is_a_failed_check_that_names_the_file(
     bundle: Path, name: str, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

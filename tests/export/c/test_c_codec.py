@@ -332,7 +332,7 @@ def test_predictions_round_as_pythons(folder: Folder) -> None:
     assert made.write_file(made.header("lossless", 0, 8), [x], 1 << 14) == right
 
 
-@pytest.mark.parametrize("largest", [1 << 20, (1 << 31) - 1])
+@pytest.mark.parametrize("largest", every(2, [(1 << 31) - 1, 1 << 20]))
 def test_links_of_any_weight_are_pythons(folder: Folder, largest: int) -> None:
     spec = SampleSpec((5, 4), "uint16", kind="record")
     model, network = model_of(spec), Copying(spec, 4, 6)

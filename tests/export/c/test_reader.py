@@ -68,7 +68,7 @@ SIZES = ((3, 2), (64, 48, 16), (131, 64, 65, 7), (784, 130, 64))
 
 
 @pytest.mark.parametrize(
-    ("bits", "widths"), [*((bits, widths) for bits in range(2, 9) for widths in SIZES[:-1]), (8, SIZES[-1])], ids=str
+    ("bits", "widths"), every(2, [*((bits, widths) for bits in range(2, 9) for widths in SIZES[:-1]), (8, SIZES[-1])]), ids=str
 )
 def test_every_size_and_number_of_bits_is_read(bits: int, widths: tuple[int, ...], tmp_path: Path) -> None:
     activations = ("relu",) * (len(widths) - 2) + ("linear",)
@@ -78,7 +78,7 @@ def test_every_size_and_number_of_bits_is_read(bits: int, widths: tuple[int, ...
 
 
 @pytest.mark.parametrize(
-    "case", every(4, [*CASES, *(replace(case, widest=180, name=f"wide {case.name}") for case in CASES)]), ids=str
+    "case", every(8, [*CASES, *(replace(case, widest=180, name=f"wide {case.name}") for case in CASES)]), ids=str
 )
 def test_scores_and_codecs_are_read(case: Case, tmp_path: Path) -> None:
     if case.widest > 40:
