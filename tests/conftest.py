@@ -22,6 +22,8 @@ from tiedae.program.lowering import interleave as interleave_program
 from tiedae.program.operations import Activate, AddBias, Dense, Product, Requantize, Rescale
 from tiedae.program.program import Kernel, Program, Tensor
 
+from .variants import in_part
+
 settings.register_profile("tiedae", derandomize=True, deadline=None)
 settings.load_profile("tiedae")
 
@@ -29,6 +31,15 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as in a process of the comm
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: children would ignore Ctrl-C too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With TIEDAE_PART=k/n, of the tests with the marker `ci` and those of jobs/ those of part k of n alone."""
+    if part := os.environ.get("TIEDAE_PART"):
+        shared = [item for item in items if item.get_closest_marker("ci") or item.path.parent.name == "jobs"]
+        others = {id(item) for item in shared} - {id(item) for item in in_part(shared, part)}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) in others])
+        items[:] = [item for item in items if id(item) not in others]
 
 
 def pytest_collection_finish() -> None:
