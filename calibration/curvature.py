@@ -78,9 +78,8 @@ def tensors_of(model: TiedAutoencoder, x: np.ndarray | tf.Tensor, kernels: Seque
 
 def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influence:
     """The influence of a float model's kernels and activations over samples `x`, float32 [n, inputs]."""
-    inputs = tf.convert_to_tensor(x)
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        tape.watch(inputs)
+        tape.watch(inputs := tf.convert_to_tensor(x))
         tensors = tensors_of(model, inputs, [kernel.unquantized() for kernel in model.kernels])
     names = [name for name in tensors if name != "x" and not name.endswith(".bias")]
     rng = np.random.default_rng(seed)

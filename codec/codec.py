@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from tiedae.bundle.bundle import Bundle
@@ -23,9 +23,6 @@ from .reader import Reader, last_whole, require_frames
 from .records import Windows
 from .streams import StreamDecoder, StreamEncoder
 from .windows import Result, Stream
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -159,7 +156,7 @@ class Codec:
 
     def compress_record(
         self,
-        record: np.ndarray,
+        record: Any,
         *,
         samples_per_frame: int = SAMPLES_PER_FRAME,
         max_error: float | None = None,
@@ -171,8 +168,7 @@ class Codec:
         """
         encoder = self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless)
         windows = Windows.of(record, self.spec)
-        ((stop, padding),) = windows.ends
-        return b"".join([*encoder.push(windows[:stop]), *encoder.end_record(padding), *encoder.finish()])
+        return b"".join([*encoder.push(windows[:], windows.ends), *encoder.finish()])
 
     def decompress_record(self, data: bytes) -> np.ndarray:
         """The time steps of a .tae file of records, one behind the other, [n] or [n, channels]; raises as `decompress`."""

@@ -111,10 +111,17 @@ def read_frame(data: Data, frame: FrameSpan, header: Header) -> Payload:
 
 
 def scan(
-    data: Data, offset: int, header: Header, *, first: int = 0, final: bool = True, longest: int = 1 << 32
+    data: Data,
+    offset: int,
+    header: Header,
+    *,
+    first: int = 0,
+    final: bool = True,
+    longest: int = 1 << 32,
+    behind: bool = False,
 ) -> Iterator[FrameSpan | End | Gap]:
     """The frames and ends of records from an offset on, and the gaps between, without the index; `first`: the number of the
-    first sample.
+    first sample; `behind`: whether a frame is right before the offset.
 
     Unless `final`, more bytes will follow: the scan ends before what they may complete, frames of payloads of `longest` bytes.
     """
@@ -123,7 +130,9 @@ def scan(
         try:
             frame, _ = _frame_at(data, offset, header, first)
         except (IndexError, ValueError) as error:
-            if end := end_at(data, offset, header):
+            end = end_at(data, offset, header) if behind else None
+            behind = False
+            if end is not None:
                 yield end
                 offset = end.stop
                 continue
@@ -139,7 +148,7 @@ def scan(
             offset = stop
         else:
             yield frame
-            offset, first = frame.stop, first + frame.samples
+            offset, first, behind = frame.stop, first + frame.samples, True
 
 
 def _exceeds(data: Data, offset: int, header: Header, longest: int) -> bool:
@@ -207,7 +216,7 @@ def _between(data: Data, frames: Iterable[FrameSpan], header: Header, stop: int)
     """What lies between the frames that an index lists, and behind the last one up to `stop`."""
     at = header.size
     for start, behind in (*((frame.offset, frame.stop) for frame in frames), (stop, stop)):
-        end = end_at(data, at, header) if at < start else None
+        end = end_at(data, at, header) if header.size < at < start else None
         if end is not None and end.stop <= start:
             yield end
             at = end.stop
@@ -266,12 +275,9 @@ def listed_frames(data: Data, start: int, stop: int, header: Header) -> tuple[Fr
 
     No frame is shorter than `_SHORTEST`, so that an index cannot list more than the bytes before it hold.
     """
-    frames, first, offset, at = [], 0, header.size, start + len(_INDEX)
-    entries_stop = stop - 2 * _NUMBER.size
+    frames, first, offset = [], 0, header.size
     try:
-        while at < entries_stop:
-            samples, at = _read_varint(data, at)
-            size, at = _read_varint(data, at)
+        for samples, size in index_entries(data, start, stop):
             if samples > header.samples_per_frame or not _SHORTEST <= size <= start - offset:
                 return None
             if samples:
@@ -279,7 +285,18 @@ def listed_frames(data: Data, start: int, stop: int, header: Header) -> tuple[Fr
             first, offset = first + samples, offset + size
     except (IndexError, ValueError):
         return None
-    return tuple(frames) if (at, offset) == (entries_stop, start) else None
+    return tuple(frames) if offset == start else None
+
+
+def index_entries(data: Data, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """What the bytes of an index list, (samples, bytes); IndexError or ValueError where they are no numbers."""
+    at, entries_stop = start + len(_INDEX), stop - 2 * _NUMBER.size
+    while at < entries_stop:
+        samples, at = _read_varint(data, at)
+        size, at = _read_varint(data, at)
+        yield samples, size
+    if at != entries_stop:
+        raise ValueError("entries")
 
 
 def _frame_at(data: Data, offset: int, header: Header, first: int) -> tuple[FrameSpan, Payload]:

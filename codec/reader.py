@@ -20,10 +20,11 @@ LISTED = 5
 
 
 class Whole(NamedTuple):
-    """A file up to its last index: the frames which that lists, and where it ends."""
+    """A file up to its last index: the frames which that lists, where it ends, and what is damaged before."""
 
     frames: tuple[FrameSpan, ...]
     stop: int
+    problems: tuple[str, ...]
 
 
 def last_whole(data: Data, contents: FileContents) -> Whole | None:
@@ -32,12 +33,14 @@ def last_whole(data: Data, contents: FileContents) -> Whole | None:
     Behind it lie the frames of an append that was interrupted.
     """
     if contents.indexed:
-        return Whole(contents.frames, len(data))
-    found = None
+        return Whole(contents.frames, len(data), contents.problems)
+    found, problems = None, ()
     for gap in scan(data, contents.header.size, contents.header):
         if isinstance(gap, Gap) and is_index(data, gap, contents.header):
             listed = listed_frames(data, gap.offset, gap.stop, contents.header)
-            found = found if listed is None else Whole(listed, gap.stop)
+            found = found if listed is None else Whole(listed, gap.stop, problems)
+        elif isinstance(gap, Gap):
+            problems = (*problems, gap.text)
     return found
 
 
@@ -63,10 +66,9 @@ class Reader:
         if not self.contents.frames:
             require_whole(self.problems, source)
             raise FormatError(f"{source}: holds no samples")
-        window = model.spec.shape[0] if model.spec.kind == "record" else 1
-        self._padding = {end.offset: end.padding for end in self.contents.ends if end.padding < window}
+        self._padding = {end.offset: end.padding for end in self.contents.ends if end.padding < model.window}
         if len(self._padding) < len(self.contents.ends):
-            self.problems.append(f"a record ends with padding of a window or more, {window} time steps")
+            self.problems.append(long_padding(model))
 
     @property
     def is_of_records(self) -> bool:
@@ -127,6 +129,10 @@ class Reader:
             whole = [frame for frame in group if frame not in problems]
             pairs = zip(whole, samples, strict=True)
             yield {frame: part[max(0, start - frame.first) : stop - frame.first] for frame, part in pairs}
+
+
+def long_padding(model: FileModel) -> str:
+    return f"a record ends with padding of a window or more, {model.window} time steps"
 
 
 def require_whole(problems: Sequence[str], source: object) -> None:

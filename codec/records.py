@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tiedae.compress.errors import DataError
@@ -29,10 +29,10 @@ class Windows:
     rests: Sequence[Rest] = ()
 
     @classmethod
-    def of(cls, record: np.ndarray, spec: SampleSpec) -> Windows:
+    def of(cls, record: Any, spec: SampleSpec) -> Windows:
         """Those of a record, [n] or [n, channels]; DataError for another shape or dtype, and one shorter than a window."""
-        window, step = spec.shape[0], spec.shape[1:]
-        if spec.kind != "record" or record.shape[1:] != step or record.ndim != 1 + len(step) or record.dtype != spec.dtype:
+        window, step, record = spec.shape[0], spec.shape[1:], np.asarray(record)
+        if spec.kind != "record" or record.shape[1:] != step or record.ndim != 1 + len(step):
             right = f"{spec.dtype} [n{''.join(f', {size}' for size in step)}], a record"
             raise DataError(f"record: got {record.dtype} {list(record.shape)}, must be {right}")
         count = len(record) // window
@@ -73,13 +73,17 @@ class Windows:
         if first == last:
             return self.whole[start - first : stop - first]
         pieces, at = [], start
-        filled = [rest.steps for rest in self.rests if len(rest.steps)]
         for before, number in enumerate(self._padded[first:last], first):
-            steps = filled[before]
+            steps = self._filled[before]
             padding = ((0, self.whole.shape[1] - len(steps)), *[(0, 0)] * (steps.ndim - 1))
             pieces += [self.whole[at - before : number - before], np.pad(steps, padding, mode="edge")[None]]
             at = number + 1
         return np.concatenate([*pieces, self.whole[at - last : stop - last]])
+
+    @cached_property
+    def _filled(self) -> Sequence[np.ndarray]:
+        """The time steps of rests that have some."""
+        return [rest.steps for rest in self.rests if len(rest.steps)]
 
     @cached_property
     def _padded(self) -> Sequence[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
 
 from .backends import BATCH, PROGRAM, Backend
-from .container import NO_INDEX, End, FrameSpan, Gap, is_index, pack_end, pack_frame, pack_index, scan
+from .container import NO_INDEX, End, FrameSpan, Gap, index_entries, is_index, pack_end, pack_frame, pack_index, scan
 from .frames import FileModel, decode_frames, encode_frames
 from .header import LONGEST_HEADER, SAMPLES_PER_FRAME, FileKind, Header
-from .reader import Whole, groups, nothing, require_whole, together
+from .reader import Whole, groups, long_padding, nothing, require_whole, together
 
 CHECKED = 16
 """Samples of a piece whose codes are compared with the program's."""
@@ -51,41 +52,37 @@ class StreamEncoder:
         self._rest = np.empty((0, model.spec.inputs), model.spec.dtype)
         self._codes = np.empty((0, model.tables.units), np.uint8)
 
-    def push(self, x: Any) -> list[bytes]:
+    def push(self, x: Any, ends: Sequence[tuple[int, int]] = ()) -> list[bytes]:
         """The bytes that one sample, or a batch [n, *shape] or [n, inputs], completes.
 
+        `ends`: of each record that ends in these samples, how many of them are before its end, and the padding of its last
+        window in time steps; in their order. A frame holds samples of one record.
+
         Raises DataError for samples of another shape or dtype, NaN and infinity; CheckError where the runtime's codes are not
-        the program's.
+        the program's; InputError for a record without a window, and a padding that is not 0 to less than the window.
         """
         flat, _ = self._model.spec.flatten(x)
-        chunks: list[bytes] = []
+        self._require_ends(ends, len(flat))
+        chunks = self._frames([(len(self._rest), padding) for stop, padding in ends if stop == 0])
         most = together(self.header)
         for start in range(0, len(flat), most):
             part = np.ascontiguousarray(flat[start : start + most], self._rest.dtype)
             self._model.spec.require_finite(part, self._samples)
+            waiting = len(self._rest) - start
             self._rest = np.concatenate([self._rest, part])
             self._codes = np.concatenate([self._codes, self._encoded(part)])
             self._samples += len(part)
-            self._is_in_record = True
-            chunks += self._frames(len(self._rest) // self.header.samples_per_frame * self.header.samples_per_frame)
+            chunks += self._frames([(waiting + stop, padding) for stop, padding in ends if start < stop <= start + len(part)])
+        if ends or len(flat):
+            self._is_in_record = not ends or ends[-1][0] < len(flat)
         return chunks
 
     def end_record(self, padding: int = 0) -> list[bytes]:
         """The bytes that end a record: its last frame, and the end. `padding`: time steps of its last window that are not its.
 
-        Raises InputError without a window since the last end, and for a padding of 0 or less of the window.
+        Raises InputError as `push`.
         """
-        window = self._model.spec.shape[0]
-        if not self._is_in_record:
-            raise InputError("record: ends without a window, must have one or more")
-        if self._model.spec.kind != "record" or padding not in range(window):
-            raise InputError(f"padding: got {padding} time steps, must be 0 to {window - 1}, of windows of a record")
-        end = pack_end(self.header, padding)
-        chunks = [*self._frames(len(self._rest)), end]
-        self._is_in_record = False
-        if not self._frame_only:
-            self._entries.append((0, len(end)))
-        return chunks
+        return self.push(np.empty((0, self._model.spec.inputs), self._rest.dtype), [(0, padding)])
 
     def whole(self, x: Any) -> bytes:
         """A whole file of these samples."""
@@ -95,23 +92,47 @@ class StreamEncoder:
         """The rest of the bytes: a last, shorter frame, and the index. DataError where there were no samples."""
         if not self._samples:
             raise DataError("samples: got none, must be one or more")
-        chunks = self._frames(len(self._rest))
+        chunks = self._frames([(len(self._rest), None)] if len(self._rest) else [])
         return chunks if self._frame_only else [*chunks, pack_index(self.header, self._entries)]
 
-    def _frames(self, samples: int) -> list[bytes]:
-        """The frames of the first samples that wait."""
+    def _require_ends(self, ends: Sequence[tuple[int, int]], samples: int) -> None:
+        window, last = self._model.window, -1 if self._is_in_record else 0
+        for stop, padding in ends:
+            if not last < stop <= samples:
+                raise InputError("record: ends without a window, must have one or more")
+            if self._model.spec.kind != "record" or operator.index(padding) not in range(window):
+                raise InputError(f"padding: got {padding} time steps, must be 0 to {window - 1}, of windows of a record")
+            last = stop
+
+    def _frames(self, ends: Sequence[tuple[int, int | None]]) -> list[bytes]:
+        """The bytes of the samples that wait up to each of `ends`, (samples, padding or None), and of full frames behind."""
         chunks = [] if self._begun else [self.header.to_bytes()]
         self._begun = True
-        if samples:
-            cuts = range(self.header.samples_per_frame, samples, self.header.samples_per_frame)
-            parts, codes = (np.split(each[:samples], cuts) for each in (self._rest, self._codes))
-            self._rest, self._codes = self._rest[samples:], self._codes[samples:]
+        stops, at, per_frame = [], 0, self.header.samples_per_frame
+        for stop, _ in ends:
+            stops += [*range(at + per_frame, stop, per_frame), *[stop] * (stop > at)]
+            at = stop
+        stops += range(at + per_frame, len(self._rest) + 1, per_frame)
+        paddings = {stop: padding for stop, padding in ends if padding is not None}
+        if 0 in paddings:
+            chunks.append(self._end(paddings[0]))
+        if stops:
+            parts, codes = (np.split(each[: stops[-1]], stops[:-1]) for each in (self._rest, self._codes))
+            self._rest, self._codes = self._rest[stops[-1] :], self._codes[stops[-1] :]
             payloads = encode_frames(self._model, self.header, parts, codes)
-            for part, payload in zip(parts, payloads, strict=True):
+            for stop, part, payload in zip(stops, parts, payloads, strict=True):
                 chunks.append(pack_frame(self.header, payload.mode, len(part), payload.data))
                 if not self._frame_only:
                     self._entries.append((len(part), len(chunks[-1])))
+                if stop in paddings:
+                    chunks.append(self._end(paddings[stop]))
         return chunks
+
+    def _end(self, padding: int) -> bytes:
+        end = pack_end(self.header, padding)
+        if not self._frame_only:
+            self._entries.append((0, len(end)))
+        return end
 
     def _encoded(self, x: np.ndarray) -> np.ndarray:
         codes = np.concatenate([self._backend.encode(x[start : start + BATCH]) for start in range(0, len(x), BATCH)])
@@ -146,7 +167,7 @@ class StreamDecoder:
         self._header = model.header(samples_per_frame, kind, bound) if frame_only else None
         self._rest = bytearray()
         self._entries: list[tuple[int, int]] = []
-        self._ended = False
+        self._ended = self._behind = False
         self._problems: list[str] = []
 
     def push(self, data: bytes) -> np.ndarray:
@@ -182,7 +203,7 @@ class StreamDecoder:
         if header is None:
             return self._model.spec.shaped(nothing(self._model), False)
         longest = self._model.longest_payload(header.samples_per_frame)
-        found = list(scan(self._rest, 0, header, final=final, longest=longest))
+        found = list(scan(self._rest, 0, header, final=final, longest=longest, behind=self._behind))
         parts = [nothing(self._model)]
         for group in groups(header, [each for each in found if isinstance(each, FrameSpan)]):
             samples, problems = decode_frames(self._model, header, self._rest, group)
@@ -197,12 +218,14 @@ class StreamDecoder:
     def _take(self, found: FrameSpan | End | Gap) -> None:
         """Note what was found: whether it is damaged, and whether the file may end behind it."""
         assert self._header is not None
-        self._ended = False
-        if isinstance(found, Gap):
-            self._ended = self._rest[found.offset : found.stop] == pack_index(self._header, self._entries)
-            if not is_index(self._rest, found, self._header):
-                got = f"{found.stop - found.offset} bytes after {sum(n for n, _ in self._entries)} samples"
-                self._problems.append(f"{got} hold no whole frame")
+        self._behind, self._ended = isinstance(found, FrameSpan), False
+        if isinstance(found, Gap) and is_index(self._rest, found, self._header):
+            self._ended = _are_listed(self._entries, index_entries(self._rest, found.offset, found.stop))
+        elif isinstance(found, Gap):
+            got = f"{found.stop - found.offset} bytes after {sum(n for n, _ in self._entries)} samples"
+            self._problems.append(f"{got} hold no whole frame")
+        elif isinstance(found, End) and found.padding >= self._model.window:
+            self._problems.append(long_padding(self._model))
         _list(self._entries, found)
 
 
@@ -217,9 +240,23 @@ def _entries(parts: Iterable[FrameSpan | End | Gap], at: int) -> list[tuple[int,
 
 
 def _list(entries: list[tuple[int, int]], part: FrameSpan | End | Gap) -> None:
-    """Add a part to what an index lists. What has no samples is one entry with such a part before it."""
+    """Add a part to what an index lists, with bytes to skip that lie side by side as one entry."""
     size, samples = part.stop - part.offset, part.samples if isinstance(part, FrameSpan) else 0
     if entries and not entries[-1][0] and not samples:
         entries[-1] = (0, entries[-1][1] + size)
     elif size:
         entries.append((samples, size))
+
+
+def _are_listed(entries: Sequence[tuple[int, int]], index: Iterator[tuple[int, int]]) -> bool:
+    """Whether an index lists these entries; bytes to skip may be several of its own."""
+    try:
+        for samples, size in entries:
+            found, length = next(index, (0, 0))
+            while not samples and not found and length < size and (more := next(index, None)):
+                found, length = more[0], length + more[1]
+            if (samples, size) != (found, length):
+                return False
+        return next(index, None) is None
+    except (IndexError, ValueError):
+        return False

@@ -92,12 +92,11 @@ def _written(
 
 
 def pieces(
-    values: np.ndarray | Windows, report: Callable[[int, int], None], first: int = 0, stop: int | None = None
+    values: np.ndarray | Windows, report: Callable[[int, int], None], first: int = 0
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Samples first…stop − 1 in pieces, each with the number of its first one; `report` is called with those that are done."""
-    stop = len(values) if stop is None else stop
-    for start in range(first, stop, PIECE):
-        part = values[start : min(start + PIECE, stop)]
+    """Samples from `first` on in pieces, each with the number of its first one; `report` is called with those that are done."""
+    for start in range(first, len(values), PIECE):
+        part = values[start : start + PIECE]
         yield start, part
         report(start + len(part), len(values))
 

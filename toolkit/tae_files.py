@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import io
 import math
@@ -23,7 +24,7 @@ from tiedae.codec.container import End, FrameSpan, Gap, read, read_frame, scan
 from tiedae.codec.frames import MODES, FileModel
 from tiedae.codec.header import SAMPLES_PER_FRAME, SUFFIX, VERSION, Data, FileKind, Header, promise
 from tiedae.codec.opening import bundle_of, open_bundle
-from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, require_frames
+from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, require_frames, require_whole
 from tiedae.codec.records import Windows
 from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
@@ -37,6 +38,9 @@ from .run_artifacts import load_test
 
 MEASURED_SAMPLES = 4096
 """Samples, spread evenly, whose quality and drift are measured."""
+
+
+NO_RECORD = "no end of a record was found, so windows are written, of which the last of a record may be padded"
 
 
 class Compressed(Record, frozen=True):
@@ -78,7 +82,8 @@ class Decompressed(Record, frozen=True):
 class Info(Record, frozen=True):
     """A file without its model: header, frames by mode, damage, and the ratio to its samples as they are decoded.
 
-    `classed`: whether each sample has a class. `records`: those that end in the file.
+    `classed`: whether each sample has a class. `records`: those that end in the file; `ratio`
+    counts the padding of their last windows.
     """
 
     version: int
@@ -160,11 +165,15 @@ class _Encoding:
 
     def encode_rest(self, file: FileIO, encoder: StreamEncoder, written: Sequence[FrameSpan | End]) -> int:
         """Write what is behind those of `written`, and the index; the size of the file."""
-        for first, stop, padding in self.samples.parts(*_done(written)):
-            for _, piece in pieces(self.samples, self.report, first, stop):
-                _write(file, named(self.source, 0, lambda piece=piece: encoder.push(piece)))
-            if padding is not None:
-                _write(file, encoder.end_record(padding))
+        first, ended = _done(written)
+        ends = self.samples.ends[ended:]
+        if ends and ends[0][0] == first:
+            _write(file, encoder.end_record(ends[0][1]))
+        stops = [stop for stop, _ in ends]
+        for start, piece in pieces(self.samples, self.report, first):
+            own = ends[bisect.bisect_right(stops, start) : bisect.bisect_right(stops, start + len(piece))]
+            placed = [(stop - start, padding) for stop, padding in own]
+            _write(file, named(self.source, 0, lambda piece=piece, placed=placed: encoder.push(piece, placed)))
         _write(file, encoder.finish())
         os.fsync(file.fileno())
         return file.tell()
@@ -191,7 +200,7 @@ class _Encoding:
 
     def is_all(self, data: Data, parts: Sequence[FrameSpan | End], header: Header) -> bool:
         """Whether parts of a file are all of the samples."""
-        first = next(part.first for part in parts if isinstance(part, FrameSpan))
+        first = next((part.first for part in parts if isinstance(part, FrameSpan)), 0)
         placed = [part._replace(first=part.first - first) if isinstance(part, FrameSpan) else part for part in parts]
         layout = self._layout(header.samples_per_frame)
         return [*map(_place, placed)] == [*layout] and self.is_held(data, placed, header)
@@ -254,6 +263,7 @@ def _append(
             whole = last_whole(data, contents)
             if whole is None:
                 raise CheckError(f"{out}: {'; '.join(contents.problems[:LISTED])}; nothing is appended")
+            require_whole(whole.problems, out)
             require_frames(data, whole.frames, header, out)
             if not (contents.indexed or resume or drop):
                 what = "an append that was interrupted; --resume continues it with the same data, --force drops its samples"
@@ -353,6 +363,8 @@ def decode(
             file.seek(0)
             file.write(_npy_header(model, count, shape))
         samples, time_steps = (0, count) if as_record else (count, 0)
+        if reader.problems and model.spec.kind == "record" and not (as_record or windows):
+            reader.problems.append(NO_RECORD)
         return Decompressed(samples, time_steps, reader.contents.header.sample_bytes, tuple(reader.problems))
 
 

@@ -121,7 +121,8 @@ def _payload_at(data: bytes | bytearray, at: int) -> tuple[int, int]:
     ends = [i for i, part in enumerate(lengths) if part < 128]
     full = data[at + 1 : at + 2] < b"\xe0"
     if data[at : at + 2] == b"\xa7\xdf" and ends:
-        return (at + 2 + ends[0] + 1 + 4,) * 2
+        stop = at + 2 + ends[0] + 1 + 4
+        return stop, stop
     if data[at] != 0xA7 or len(ends) < 2:
         return 0, 0
     first, last = (-1, ends[0]) if full else (ends[0], ends[1])

@@ -153,7 +153,7 @@ class Model {
     const above = this.#top;
     const [parts, numbers, problems] = [[], [], []];
     let known = placed === 1;
-    for (let frame = 0, lost = false; ; frame++) {
+    for (let frame = 0, lost = false; ; ) {
       this.#top = above;
       const status = this.#wasm.file_next(about);
       if (status === STATUS.end) break;
@@ -167,6 +167,7 @@ class Model {
         problems.push(problem(frame, samples, first, start, stop));
         lost = true;
       }
+      frame += samples > 0;
     }
     const samples = joined(parts, ARRAYS[this.dtype]);
     return { samples, numbers: known ? Uint32Array.from(numbers) : null, kind: KINDS[kind], bound, problems };

@@ -1363,7 +1363,7 @@ int heartbeat_end_read(const heartbeat_header *header, const uint8_t *bytes, siz
   return HEARTBEAT_OK;
 }
 
-/* Whether a record ends where the next frame is looked for; it is noted in the frame before it. */
+/* Note in a frame whether a record ends behind it. */
 static int heartbeat_ends(const heartbeat_file *file, heartbeat_frame *frame, size_t *used)
 {
   frame->ends = heartbeat_end_read(&file->header, file->bytes + file->at, file->size - file->at, &frame->padding, used) == HEARTBEAT_OK;
@@ -1468,15 +1468,20 @@ int heartbeat_file_open(heartbeat_file *file, const uint8_t *bytes, size_t size)
   return HEARTBEAT_OK;
 }
 
-/* Go past bytes without samples; whether they are whole: the end of a record, an earlier index, or both. */
+/* Go past bytes without samples; whether they are an end behind a frame, an earlier index, or both. */
 static int heartbeat_skip(heartbeat_file *file, size_t size)
 {
   size_t start = file->at;
   size_t used = 0;
   uint32_t padding;
   file->at += size;
-  (void)heartbeat_end_read(&file->header, file->bytes + start, size, &padding, &used);
-  return used == size || heartbeat_index_start(file, file->at) == start + used;
+  if (start > file->header.size) {
+    (void)heartbeat_end_read(&file->header, file->bytes + start, size, &padding, &used);
+  }
+  if (used == size) {
+    return 1;
+  }
+  return size - used >= HEARTBEAT_INDEX_SHORTEST && heartbeat_u32(file->bytes + file->at - 8) == size - used && heartbeat_index_start(file, file->at) > 0;
 }
 
 /* The next frame that the index lists. */
@@ -1560,6 +1565,8 @@ int heartbeat_file_next(heartbeat_file *file, heartbeat_frame *frame)
   if (file == NULL || frame == NULL) {
     return HEARTBEAT_ARGUMENT;
   }
+  frame->ends = 0;
+  frame->padding = 0;
   if (file->entry > 0) {
     return heartbeat_next_listed(file, frame);
   }

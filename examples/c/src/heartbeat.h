@@ -159,8 +159,8 @@ typedef struct heartbeat_frame {
   uint64_t first;   /* the number of its first sample in the file; 0 for a frame alone */
   uint32_t samples; /* 0 for bytes that are no frame */
   uint8_t mode;
-  uint8_t ends;     /* 1 where a record ends behind its last sample; of heartbeat_file_next alone, as `padding` is */
-  uint32_t padding; /* time steps at the end of that sample that are no part of the record; below HEARTBEAT_STEPS */
+  uint8_t ends;     /* 1: a record ends behind it; as `padding`, of heartbeat_file_next alone */
+  uint32_t padding; /* last time steps that are no part of the record, below HEARTBEAT_STEPS */
 } heartbeat_frame;
 
 /*
@@ -261,8 +261,7 @@ int heartbeat_payload_encode(const uint8_t *codes, size_t samples, uint8_t *out,
 int heartbeat_header_write(const heartbeat_header *header, uint8_t *out, size_t capacity, size_t *size);
 
 /*
- * Write the end of a record, behind the frame of its last sample; the index lists it with 0 samples. `padding`: time steps of
- * that sample that are no part of the record.
+ * Write the end of a record, behind its last frame; the index lists its bytes with 0 samples. `padding`: as in heartbeat_frame.
  * HEARTBEAT_ARGUMENT: a null pointer, or a padding of HEARTBEAT_STEPS or more. HEARTBEAT_SPACE: more than `capacity` bytes; HEARTBEAT_END_BYTES suffice.
  */
 #define HEARTBEAT_END_BYTES 11u

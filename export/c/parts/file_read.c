@@ -148,7 +148,7 @@ int tae_end_read(const tae_header *header, const uint8_t *bytes, size_t size, ui
   return TAE_OK;
 }
 
-/* Whether a record ends where the next frame is looked for; it is noted in the frame before it. */
+/* Note in a frame whether a record ends behind it. */
 static int tae_ends(const tae_file *file, tae_frame *frame, size_t *used)
 {
   frame->ends = tae_end_read(&file->header, file->bytes + file->at, file->size - file->at, &frame->padding, used) == TAE_OK;
@@ -253,15 +253,20 @@ int tae_file_open(tae_file *file, const uint8_t *bytes, size_t size)
   return TAE_OK;
 }
 
-/* Go past bytes without samples; whether they are whole: the end of a record, an earlier index, or both. */
+/* Go past bytes without samples; whether they are an end behind a frame, an earlier index, or both. */
 static int tae_skip(tae_file *file, size_t size)
 {
   size_t start = file->at;
   size_t used = 0;
   uint32_t padding;
   file->at += size;
-  (void)tae_end_read(&file->header, file->bytes + start, size, &padding, &used);
-  return used == size || tae_index_start(file, file->at) == start + used;
+  if (start > file->header.size) {
+    (void)tae_end_read(&file->header, file->bytes + start, size, &padding, &used);
+  }
+  if (used == size) {
+    return 1;
+  }
+  return size - used >= TAE_INDEX_SHORTEST && tae_u32(file->bytes + file->at - 8) == size - used && tae_index_start(file, file->at) > 0;
 }
 
 /* The next frame that the index lists. */
@@ -345,6 +350,8 @@ int tae_file_next(tae_file *file, tae_frame *frame)
   if (file == NULL || frame == NULL) {
     return TAE_ARGUMENT;
   }
+  frame->ends = 0;
+  frame->padding = 0;
   if (file->entry > 0) {
     return tae_next_listed(file, frame);
   }

@@ -15,8 +15,8 @@ typedef struct tae_frame {
   uint64_t first;   /* the number of its first sample in the file; 0 for a frame alone */
   uint32_t samples; /* 0 for bytes that are no frame */
   uint8_t mode;
-  uint8_t ends;     /* 1 where a record ends behind its last sample; of tae_file_next alone, as `padding` is */
-  uint32_t padding; /* time steps at the end of that sample that are no part of the record; below TAE_STEPS */
+  uint8_t ends;     /* 1: a record ends behind it; as `padding`, of tae_file_next alone */
+  uint32_t padding; /* last time steps that are no part of the record, below TAE_STEPS */
 } tae_frame;
 
 /*

@@ -11,8 +11,7 @@
 int tae_header_write(const tae_header *header, uint8_t *out, size_t capacity, size_t *size);
 
 /*
- * Write the end of a record, behind the frame of its last sample; the index lists it with 0 samples. `padding`: time steps of
- * that sample that are no part of the record.
+ * Write the end of a record, behind its last frame; the index lists its bytes with 0 samples. `padding`: as in tae_frame.
  * TAE_ARGUMENT: a null pointer, or a padding of TAE_STEPS or more. TAE_SPACE: more than `capacity` bytes; TAE_END_BYTES suffice.
  */
 #define TAE_END_BYTES 11u

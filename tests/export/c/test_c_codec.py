@@ -240,6 +240,24 @@ def test_ends_of_records_are_pythons(folder: Folder) -> None:
         assert result.problems == (len(reader.problems) if reader else len(read(bad, "").problems)), bad.hex()
         padding = {end.offset: end.padding for end in read(bad, "").ends}
         assert result.padding == tuple(padding.get(each.stop, -1) for each in read(bad, "").frames), bad.hex()
+    double = b"".join([*parts[:3], parts[3], parts[3], *parts[4:]])
+    before = b"".join([parts[0], parts[3], *parts[1:]])
+    listed = b"".join([*parts[:1], parts[3], *parts[1:], pack_index(header, [entries[2], *entries])])
+    assert made.read(listed).problems == len(read(listed, "").problems) == 1
+    for crafted in (double, before):
+        assert made.read(crafted).problems == len(read(crafted, "").problems) == 2
+
+
+def test_a_crafted_index_does_not_take_long_to_read(small: tuple[FileModel, Library]) -> None:
+    """Each of its entries is bytes to skip that look like an index from the first of them on."""
+    model, made = small
+    header, skipped = header_of(model, None, 3), bytearray()
+    while len(skipped) < 600_000:
+        skipped += b"\xa7\xef\0\0\0" + (len(skipped) + 13).to_bytes(4, "little") + bytes(4)
+    data = header.to_bytes() + bytes(skipped) + pack_index(header, [(0, 13)] * (len(skipped) // 13))
+    begun = time.process_time()
+    assert made.read(data).problems == len(skipped) // 13
+    assert time.process_time() - begun < 5
 
 
 def damage(data: bytes, bit: int) -> bytes:
