@@ -2,7 +2,18 @@
 
 import numpy as np
 import pytest
-from tiedae.compress.affine import Quantization, affine_parameters, io_dtype, quantize, signed, unsigned
+from tiedae.compress.affine import (
+    BYTE,
+    SIGMOID_OUTPUT,
+    TANH_OUTPUT,
+    Quantization,
+    affine_parameters,
+    io_dtype,
+    quantize,
+    representable,
+    signed,
+    unsigned,
+)
 from tiedae.compress.errors import ExportError
 
 ALL = np.arange(256).astype(np.uint8)
@@ -47,3 +58,49 @@ def test_the_dtype_of_an_input_or_output(io: str, is_bytes: bool, quantized: boo
 def test_another_dtype_of_an_input_or_output_is_an_error(io: str, said: str) -> None:
     with pytest.raises(ExportError, match=said):
         io_dtype(io, False, quantized=False)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "options", "scale", "zero_point"),
+    [
+        (0, 1, (), 1 / 255, 0),
+        (0.1, 0.9, (), 0.9 / 255, 0),
+        (-0.9, -0.1, (), 0.9 / 255, 255),
+        (-1, 2, (4,), 0.2, 5),
+        (0, 0, (), 1 / 255, 0),
+        (0, 0.9e-30, (), 1 / 255, 0),
+        (0, 1e-30, (), 1e-30 / 255, 0),
+        (0, 0.5, (), 0.5 / 255, 0),
+        (0, 1, (8, 0.01), 0.01, 0),
+    ],
+)
+def test_a_range_is_widened_to_zero_and_divided_into_steps(low, high, options, scale: float, zero_point: int) -> None:
+    assert affine_parameters(low, high, *options) == (float(np.float32(scale)), zero_point)
+
+
+def test_what_integers_represent() -> None:
+    assert representable(0.5, 3, "uint8") == (-1.5, 126.0)
+    assert representable(0.5, 3, "int8") == (-65.5, 62.0)
+    assert io_dtype("auto", True) == "uint8"
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "bits", "said"),
+    [
+        (0, 0, "bits of an activation must lie in 1…8, got 0"),
+        (0, 9, "bits of an activation must lie in 1…8, got 9"),
+        (-1, 8, "a zero point must lie in 0…255, got -1"),
+        (2, 1, "a zero point must lie in 0…1, got 2"),
+    ],
+)
+def test_zero_point_and_bits_have_limits(zero_point: int, bits: int, said: str) -> None:
+    with pytest.raises(ExportError, match=said):
+        Quantization(1.0, zero_point, bits)
+    assert [Quantization(1.0, top, bits).top for bits, top in ((1, 1), (8, 255))] == [1, 255]
+
+
+def test_bytes_and_the_outputs_of_functions_have_the_grids_of_runtimes() -> None:
+    ends = np.array([0, 255], np.uint8)
+    assert BYTE.dequantize(ends).tolist() == [0, 1]
+    assert SIGMOID_OUTPUT.dequantize(ends).tolist() == [0, 255 / 256]
+    assert TANH_OUTPUT.dequantize(ends).tolist() == [-1, 127 / 128]

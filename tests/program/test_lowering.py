@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT
 from tiedae.program.interpreter import execute
-from tiedae.program.lowering import interleaved_parts, lower
+from tiedae.program.lowering import LOWERINGS, Lowering, interleaved_parts, lower
 from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Product, Rescale
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
@@ -262,3 +263,53 @@ def test_the_decoder_brings_the_scales_of_two_units_or_more(code: int) -> None:
 def test_importing_it_loads_no_tensorflow() -> None:
     code = "import sys, tiedae.program.lowering; print('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def float_lowering() -> Lowering:
+    return Lowering(TiedAutoencoder(ModelConfig((LayerConfig(12), LayerConfig(5)), "linear", 24), seed=1), "fused")
+
+
+def test_a_float_program_has_no_scales() -> None:
+    lowering = float_lowering()
+    x = lowering.tensor("x", (2, 24))
+    assert (lowering.scale(x), lowering.accumulator_step(lowering.model.encoder.stack[0], x)) == (0.0, 0.0)
+    assert (lowering.rows(x, 7), lowering.rows(lowering.tensor("z", (2, 3, 4)), 7)) == ((2, 7), (2, 3, 7))
+
+
+@pytest.mark.parametrize("function", ["relu", None])
+def test_rows_are_put_back_before_what_follows_them(function: str | None) -> None:
+    """A layer that computes rows [4], restored to [2, 2]: after its linear output, before its activation and what is behind."""
+    lowering, layer = float_lowering(), SimpleNamespace(tensor_name="d", shape=(2, 2))
+    linear = "d.linear" if function else "d"
+    for name in ("before", linear, *(["d"] * bool(function)), "last"):
+        lowering.tensor(name, (4,))
+    rest = [Activate("d.linear", "d", "relu")] * bool(function)
+    operations = [Activate("x", "before", "relu"), Activate("before", linear, "relu"), *rest, Activate("d", "last", "relu")]
+    found = lowering.restored(layer, list(operations), lambda rows, y: Interleave(rows, y, 2))  # type: ignore[arg-type]
+    rows = f"{linear}.rows"
+    moved = [Activate("before", rows, "relu"), Interleave(rows, linear, 2)]
+    assert found == [operations[0], *moved, *operations[2:]]
+    shapes = {name: tensor.shape for name, tensor in lowering.tensors.items()}
+    assert shapes == {"before": (4,), rows: (4,)} | dict.fromkeys([linear, "d", "last"], (2, 2))
+
+
+def test_a_kind_of_layer_without_a_row_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(LOWERINGS, "dense")
+    with pytest.raises(ExportError, match="layers of kind dense have no lowering, must be one of "):
+        lower(quantized("relu", "linear"), "p", layout="fused")
+
+
+def test_a_code_on_a_grid_of_its_own_keeps_it_or_is_refused() -> None:
+    model = quantized("relu", "linear", code_scale=0.25)
+    assert lower(model, "p", layout="fused").quantization("code").scale == 0.25
+    lowering = Lowering(model, "fused")
+    lowering.operations()
+    finest = float(np.float32(lowering.accumulator_step(model.encoder.stack[1], "encoder_0")))
+    assert model.quantizers is not None
+    for scale in (finest, finest / 2):
+        model.quantizers.spec = structs.replace(model.quantizers.spec, code_scale=scale)
+        if scale == finest:
+            assert lower(model, "p", layout="fused").quantization("code").scale == scale
+        else:
+            with pytest.raises(ExportError, match=r"code_scale: got \S+, must be \S+ or more for this model"):
+                lower(model, "p", layout="fused")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from tiedae.export.tflite.operations import TFLITE_OPERATIONS
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program import operations
 from tiedae.program.interpreter import execute
-from tiedae.program.operations import OPERATIONS, Activate, AddBias, Interleave, Operation, Product, Rescale
+from tiedae.program.operations import OPERATIONS, Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
+from tiedae.program.operations.operation import Elementwise
 from tiedae.program.program import Kernel, Program, Tensor
 from tiedae.runtimes.ort import OrtSession
 
@@ -138,6 +140,7 @@ def test_the_table_has_every_operation_by_its_name() -> None:
 def test_the_float_program_has_no_operation_that_only_requantizes() -> None:
     integer = build_program(granularity="unit")
     constants = {name: values.astype(np.float32) for name, values in integer.constants.items()}
+    assert {each for each in OPERATIONS.values() if each.integer_only} == {Requantize, Rescale}
     assert any(each.integer_only for each in integer.operations)
     assert not any(each.integer_only for each in float_program(integer, constants).operations)
 
@@ -158,3 +161,50 @@ def test_scales_in_both_directions() -> None:
     kernel = Kernel("k", 3, 2, (0.5, 0.25))
     assert (kernel.encode_scales, kernel.decode_scales) == ((0.5, 0.25), (0.5,))
     assert Kernel("k", 3, 2).decode_scales == ()
+
+
+def rows_program(**constants: np.ndarray) -> Program:
+    """A product over the last of three axes, and back: x [2, 3, 4], code [2, 3, 5]."""
+    grid = Quantization(0.5, 0)
+    shapes = {"x": (2, 3, 4), "code": (2, 3, 5), "y": (2, 3, 4)}
+    tensors = {name: Tensor(name, shape, grid) for name, shape in shapes.items()}
+    values = {"k": np.ones((4, 5), np.int8), "b": np.zeros(5, np.int32)} | constants
+    encoder = (Dense("x", "code", "k", False, "b", "linear"),)
+    return Program(
+        "p", tensors, {"k": Kernel("k", 4, 5, (0.25,))}, encoder, (Dense("code", "y", "k", True, None, "linear"),), values
+    )
+
+
+def test_products_are_of_the_last_axis() -> None:
+    program = rows_program()
+    x, code = (program.tensors[name] for name in ("x", "code"))
+    dense = program.encoder[0]
+    assert dense.shapes(program) == ((2, 3, 4), (2, 3, 5)) and dense.multiply_adds(x, code) == 2 * 3 * 4 * 5
+    assert Product("code", "y", "k").multiply_adds(code, x) == 2 * 3 * 4 * 5
+    assert Requantize("x", "y").multiply_adds(x, x) == 0
+    assert isinstance(dense, Dense) and dense.bias_scales(program).tolist() == [0.125]
+    for wrong in (np.zeros(5, np.float32), np.zeros((3, 5), np.int32), np.zeros(4, np.int32)):
+        said = re.escape(f"b: got {wrong.dtype} {list(wrong.shape)}, must be int32 [5]")
+        with pytest.raises(ExportError, match=f"^{said}$"):
+            rows_program(b=wrong)
+
+
+def test_factors_of_any_grid_are_exact() -> None:
+    program = rows_program(f=np.array([2, 3, 4, 5], np.uint8))
+    got = Rescale("x", "y", "f", Quantization(0.5, 2)).exact(program, np.array([1.0, 1.0, 2.0, -1.0]))
+    assert got.tolist() == [0.0, 0.5, 2.0, -1.5]
+
+
+def test_a_sample_is_interleaved_from_equal_parts_alone() -> None:
+    program = rows_program()
+    for ways in (1, 4, 24):
+        Interleave("x", "y", ways).check(program)
+    for ways in (0, 5, 2.0):
+        with pytest.raises(ExportError, match=f"interleave to y: got {ways} groups, must be a divisor of 24"):
+            Interleave("x", "y", ways).check(program)  # type: ignore[arg-type]
+
+
+def test_an_operation_says_how_it_computes() -> None:
+    for base, method in ((Operation, "integers"), (Elementwise, "exact")):
+        with pytest.raises(TypeError, match=method):
+            type("Half", (base,), {name: Turn.integers for name in {"integers", "exact"} - {method}})("x", "y")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from tiedae.compress.affine import Quantization
+from tiedae.compress.errors import DataError
 from tiedae.program.arithmetic import TIE, clamp, outwards, product_multiplier
-from tiedae.program.interpreter import bounds, execute, input_bounds, program_input
-from tiedae.program.operations import Dense, Interleave, Operation, Product
+from tiedae.program.interpreter import CONVERSIONS, bounds, execute, input_bounds, input_integers, program_input
+from tiedae.program.operations import Dense, Interleave, Operation, Product, Requantize
 from tiedae.program.operations.operation import Elementwise
-from tiedae.program.program import Program
+from tiedae.program.program import Kernel, Program, Tensor
 
 PROGRAMS = {
     "fused": {"form": "fused"},
@@ -121,3 +122,55 @@ def test_every_conversion_is_within_the_bounds(program: Program) -> None:
     for conversion in ("divide", "multiply", "away"):
         x = program_input(program, scaled, conversion)
         assert ((low <= x) & (x <= high)).all()
+
+
+def one_product(kernel: list[int], bias: int, multiplier: float) -> Program:
+    """code = kernel · x + bias, times `multiplier`, from 128."""
+    tensors = {"x": Tensor("x", (len(kernel),), Quantization(1.0, 0)), "code": Tensor("code", (1,), Quantization(1.0, 128))}
+    tensors["y"] = Tensor("y", (len(kernel),), Quantization(1.0, 0))
+    constants = {"k": np.array(kernel, np.int8)[:, None], "b": np.array([bias], np.int32)}
+    encoder = (Dense("x", "code", "k", False, "b", "linear"),)
+    kernels = {"k": Kernel("k", len(kernel), 1, (multiplier,))}
+    return Program("p", tensors, kernels, encoder, (Dense("code", "y", "k", True, None, "linear"),), constants)
+
+
+def test_the_ends_of_an_input_are_those_of_a_product() -> None:
+    low, high = bounds(one_product([1], 0, 1.0), "encode", np.array([[10]], np.uint8), np.array([[14]], np.uint8))["code"]
+    assert (low.tolist(), high.tolist()) == ([[138]], [[142]])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bias", "multiplier"),
+    [(255, 255, 0, 1e-2), (0, 255, 0, 1e-7), (100, 100, 1 << 30, 1e-7), (255, 255, 1 << 30, 5e-8)],
+)
+def test_a_long_sum_has_the_error_of_its_terms(low: int, high: int, bias: int, multiplier: float) -> None:
+    """4,096 products that cancel: what is rounded are they, and the bias, not their sum."""
+    program = one_product([127, -127] * 2048, bias, multiplier)
+    got = bounds(program, "encode", *(np.full((1, 4096), value, np.uint8) for value in (low, high)))["code"]
+    step = np.float64(np.float32(multiplier))
+    slack = TIE + 64 * 2.0**-24 * (4096 * 127 * high + bias) * step
+    spread = 2048 * 127 * (high - low)
+    wanted = outwards(np.array([(bias - spread) * step]), np.array([(bias + spread) * step]), slack, 128, 0, 255)
+    assert [int(each[0, 0]) for each in got] == [int(each[0]) for each in wanted]
+
+
+def test_values_below_the_grid_are_its_least_integer() -> None:
+    tensors = {"x": Tensor("x", (1,), Quantization(1.0, 128)), "code": Tensor("code", (1,), Quantization(1.0, 0))}
+    tensors["y"] = Tensor("y", (1,), Quantization(1.0, 128))
+    program = Program("p", tensors, {}, (Requantize("x", "code"),), (Requantize("code", "y"),), {})
+    ends = (np.array([[value]], np.uint8) for value in (0, 3))
+    assert [int(each[0, 0]) for each in bounds(program, "encode", *ends)["code"]] == [0, 0]
+
+
+def test_bounds_are_of_integers(program: Program) -> None:
+    x = np.zeros((2, 30), np.uint8)
+    for low, high in ((x.astype(np.float32), x), (x, x.astype(np.float32)), (x, x[:, :29])):
+        with pytest.raises(DataError, match="program toy, reconstruct"):
+            bounds(program, "reconstruct", low, high)
+
+
+def test_conversions_round_as_their_names_say() -> None:
+    halves = np.array([0.5, 1.5, 2.5, -0.5], np.float32)
+    wanted = {"divide": [128, 130, 130, 128], "multiply": [128, 130, 130, 128], "away": [129, 130, 131, 127]}
+    for conversion in CONVERSIONS:
+        assert input_integers(Quantization(1.0, 128), halves, conversion).tolist() == wanted[conversion]
