@@ -34,7 +34,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With TIEDAE_PART=k/n, of the tests with the marker `ci` and those of jobs/ those of part k of n alone."""
+    """Jobs first: the longest must not begin last. With TIEDAE_PART=k/n, of these and the tests with the marker `ci` part k."""
+    items.sort(key=lambda item: item.path.parent.name != "jobs")
     if part := os.environ.get("TIEDAE_PART"):
         shared = [item for item in items if item.get_closest_marker("ci") or item.path.parent.name == "jobs"]
         others = {id(item) for item in shared} - {id(item) for item in in_part(shared, part)}

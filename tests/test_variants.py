@@ -19,11 +19,11 @@ def test_each_case_is_in_one_part(cases: list[int], parts: int) -> None:
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-@pytest.mark.parametrize(("part", "right"), [("", "abcde"), ("0/2", "abde"), ("1/2", "bcd"), ("2/2", "abde")])
+@pytest.mark.parametrize(("part", "right"), [("", "eabcd"), ("0/2", "ebcd"), ("1/2", "abd"), ("2/2", "ebcd")])
 def test_only_marked_tests_are_parted(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, part: str, right: str
 ) -> None:
-    """Of a and c, which are marked, and e of jobs/."""
+    """Of e of jobs/, which is first, and a and c, which are marked."""
     lines = [f"{'@pytest.mark.ci' if name in 'ac' else ''}\ndef test_{name}(): pass" for name in "abcd"]
     pytester.makepyfile(test_x="\n".join(["import pytest", *lines]))
     pytester.mkdir("jobs").joinpath("test_e.py").write_text("def test_e(): pass")
