@@ -20,6 +20,7 @@ from ..export.c.compiled import tool
 from ..tasks.test_denoising import blobs
 from ..without_openvino import without_openvino
 
+pytestmark = pytest.mark.ci
 NOISE = {"kind": "gaussian", "level": 0.2}
 TASKS: dict[str, Task] = {
     "compression": ta.Compression(),
@@ -84,7 +85,6 @@ def programs_of(bundle: Path) -> list[tuple[str, str]]:
     return re.findall(r"\n([^\n]*), `\w+`, from the folder of the bundle:\n\n```python\n(.*?)```", card_of(bundle), re.S)
 
 
-@pytest.mark.ci
 @pytest.mark.parametrize("name", [*TASKS, "c"])
 def test_every_program_of_a_card_runs(whole: Mapping[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(whole[name])

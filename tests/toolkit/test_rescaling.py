@@ -61,6 +61,7 @@ def coarse(finished_run: Path, samples: Path, tmp_path_factory: pytest.TempPathF
     return out
 
 
+@pytest.mark.ci
 def test_the_new_bundle_verifies_on_the_data_and_beside_the_model(finished_run: Path, coarse: Path, samples: Path) -> None:
     for options in ((), ("--data", samples), ("--data", samples, "--model", finished_run / "model")):
         assert call("verify", coarse, *options, "-q") == 0

@@ -67,6 +67,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows += [f"m{number}.csv,{row}" for row in faults]
     (folder / "faults.csv").write_text("\n".join(["file,start,end,kind", *rows]) + "\n", encoding="utf-8")
     (folder / "machines.toml").write_text(RECIPE, encoding="utf-8")
+    (folder / "new").mkdir()
+    (folder / "new" / "m9.csv").write_text(recording(9, ("1.0,1.5,x",)), encoding="utf-8")
     assert main(["run", str(folder / "machines.toml"), "--out", str(folder / "out")]) == 0
     return folder
 
@@ -113,8 +115,6 @@ def test_errors_per_time_step_and_channel_are_columns_by_name(run: Path) -> None
 
 
 def test_other_recordings_are_scored_with_intervals_of_their_own(run: Path) -> None:
-    (run / "new").mkdir(exist_ok=True)
-    (run / "new" / "m9.csv").write_text(recording(9, ("1.0,1.5,x",)), encoding="utf-8")
     (run / "new.csv").write_text("file,start,end\nm9.csv,1.0,1.5\nother.csv,0,1\n", encoding="utf-8")
     for source in ("new", "new/m9.csv"):
         found = scored(run, source, "--intervals", str(run / "new.csv"))

@@ -19,6 +19,7 @@ from tiedae.run_artifacts import load_test
 
 from ..conftest import ONE_FORMAT
 
+pytestmark = pytest.mark.ci
 NAMES = ("pressure", "flow", "noise", "still", "tiny", "huge")
 
 RECIPE = """
