@@ -39,6 +39,5 @@ EXCEPTIONS: Sequence[Exemption] = (
         r"^\| (?:a|an|tables) .*|20 s and 1 GiB .* of 4 kB",
         "limits of the code, which test_limits.py and fuzz.py hold",
     ),
-    Exemption(r"docs/trust\.md", r"\(\d+ ×\)|−2", "how often the explained change was made, a part of the counts above"),
     Exemption(r"docs/ci\.md", r"\b0\.043 dB", "10 · log₁₀(1 + 0.01)"),
 )

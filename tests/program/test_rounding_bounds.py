@@ -140,18 +140,25 @@ def test_the_ends_of_an_input_are_those_of_a_product() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "bias", "multiplier"),
-    [(255, 255, 0, 1e-2), (0, 255, 0, 1e-7), (100, 100, 1 << 30, 1e-7), (255, 255, 1 << 30, 5e-8)],
+    ("low", "high", "multiplier", "most"),
+    [
+        (255, 255, 1e-2, 0.0),
+        (0, 255, 1e-6, 70.5 - TIE - 2.5e-4),
+        (100, 100, 1e-7, 119.5 - TIE - 2e-4),
+        (9, 9, 1e-7, 119.5 - TIE),
+    ],
 )
-def test_a_long_sum_has_the_error_of_its_terms(low: int, high: int, bias: int, multiplier: float) -> None:
-    """4,096 products that cancel: what is rounded are they, and the bias, not their sum."""
+def test_a_sum_has_the_error_of_its_terms(low: int, high: int, multiplier: float, most: float) -> None:
+    """4,096 products that cancel, and a bias which takes the largest sum to `most` LSB: what is rounded are they."""
+    step, spread = np.float64(np.float32(multiplier)), 2048 * 127 * (high - low)
+    bias = round(most / step) - spread
     program = one_product([127, -127] * 2048, bias, multiplier)
     got = bounds(program, "encode", *(np.full((1, 4096), value, np.uint8) for value in (low, high)))["code"]
-    step = np.float64(np.float32(multiplier))
-    slack = TIE + 64 * 2.0**-24 * (4096 * 127 * high + bias) * step
-    spread = 2048 * 127 * (high - low)
-    wanted = outwards(np.array([(bias - spread) * step]), np.array([(bias + spread) * step]), slack, 128, 0, 255)
-    assert [int(each[0, 0]) for each in got] == [int(each[0]) for each in wanted]
+    low_end, high_end = (np.array([(bias + side * spread) * step]) for side in (-1, 1))
+    slack = TIE + 64 * 2.0**-24 * (4096 * 127 * high + abs(bias)) * step
+    wanted, exact = (outwards(low_end, high_end, each, 128, 0, 255) for each in (slack, TIE))
+    found, wanted, exact = ([int(end.ravel()[0]) for end in pair] for pair in (got, wanted, exact))
+    assert found == wanted != exact
 
 
 def test_values_below_the_grid_are_its_least_integer() -> None:
