@@ -20,9 +20,8 @@ from .detector import integer_errors
 from .frames import FileModel
 from .header import SAMPLES_PER_FRAME, Data, promise
 from .reader import Reader, last_whole, require_frames
-from .records import Windows
 from .streams import StreamDecoder, StreamEncoder
-from .windows import Result, Stream
+from .windows import Result, Stream, Windows
 
 
 @dataclass(frozen=True)

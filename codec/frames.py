@@ -87,11 +87,6 @@ class FileModel:
         """Bytes of a sample in the data's dtype."""
         return self.spec.inputs * np.dtype(self.spec.dtype).itemsize
 
-    @property
-    def window(self) -> int:
-        """Time steps of a sample; 1 of samples that are no windows of a record."""
-        return self.spec.shape[0] if self.spec.kind == "record" else 1
-
     def longest_payload(self, samples: int) -> int:
         """Bytes of a frame's payload at most; docs/format.md, "Frame", derives it."""
         return 13 + samples * (self.tables.longest + 6 * self.spec.inputs)

@@ -66,7 +66,7 @@ class Reader:
         if not self.contents.frames:
             require_whole(self.problems, source)
             raise FormatError(f"{source}: holds no samples")
-        self._padding = {end.offset: end.padding for end in self.contents.ends if end.padding < model.window}
+        self._padding = {end.offset: end.padding for end in self.contents.ends if end.padding < model.spec.window}
         if len(self._padding) < len(self.contents.ends):
             self.problems.append(long_padding(model))
 
@@ -92,14 +92,14 @@ class Reader:
         if self._model.spec.kind != "record":
             raise InputError(f"{self._source}: holds {self._model.spec.kind}, must be windows of a record to have time steps")
         step = self._model.spec.shape[1:]
-        nothing = np.empty((0, *step), self._model.spec.dtype)
+        no_steps = np.empty((0, *step), self._model.spec.dtype)
         last = self._require_range(start, stop)
 
         def steps(frame: FrameSpan, part: np.ndarray) -> np.ndarray:
             values = part.reshape(-1, *step)
             return values[: len(values) - self._padding.get(frame.stop, 0)] if frame.first + frame.samples <= last else values
 
-        return (np.concatenate([nothing, *itertools.starmap(steps, group.items())]) for group in self._decoded(start, last))
+        return (np.concatenate([no_steps, *itertools.starmap(steps, group.items())]) for group in self._decoded(start, last))
 
     def require_whole(self) -> None:
         """Raise CheckError, with what is wrong, where frames were damaged or lost, or the file is cut off."""
@@ -132,7 +132,7 @@ class Reader:
 
 
 def long_padding(model: FileModel) -> str:
-    return f"a record ends with padding of a window or more, {model.window} time steps"
+    return f"a record ends with padding of a window or more, {model.spec.window} time steps"
 
 
 def require_whole(problems: Sequence[str], source: object) -> None:

@@ -96,10 +96,10 @@ class StreamEncoder:
         return chunks if self._frame_only else [*chunks, pack_index(self.header, self._entries)]
 
     def _require_ends(self, ends: Sequence[tuple[int, int]], samples: int) -> None:
-        window, last = self._model.window, -1 if self._is_in_record else 0
+        window, last = self._model.spec.window, -1 if self._is_in_record else 0
         for stop, padding in ends:
             if not last < stop <= samples:
-                raise InputError("record: ends without a window, must have one or more")
+                raise InputError(f"record: ends behind {stop} of {samples} samples, must have one or more, and end in them")
             if self._model.spec.kind != "record" or operator.index(padding) not in range(window):
                 raise InputError(f"padding: got {padding} time steps, must be 0 to {window - 1}, of windows of a record")
             last = stop
@@ -147,7 +147,7 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """The bytes of a file in pieces → samples in pieces: `push` as they come, then `finish`.
+    """The bytes of a file in pieces → samples in pieces: `push` as they come, then `finish`. Of records, windows.
 
     `frame_only`: bytes are whole frames, in any order, some lost, of a `StreamEncoder` of the same model, `samples_per_frame`,
     `kind` and `bound`. A file states those itself.
@@ -224,7 +224,7 @@ class StreamDecoder:
         elif isinstance(found, Gap):
             got = f"{found.stop - found.offset} bytes after {sum(n for n, _ in self._entries)} samples"
             self._problems.append(f"{got} hold no whole frame")
-        elif isinstance(found, End) and found.padding >= self._model.window:
+        elif isinstance(found, End) and found.padding >= self._model.spec.window:
             self._problems.append(long_padding(self._model))
         _list(self._entries, found)
 

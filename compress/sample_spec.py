@@ -55,6 +55,11 @@ class SampleSpec(Record, frozen=True):
         return channels_of(self.kind, self.shape)
 
     @property
+    def window(self) -> int:
+        """Time steps of a sample of a record; 1 of other data."""
+        return self.shape[0] if self.kind == "record" else 1
+
+    @property
     def text(self) -> str:
         """What a sample is: `28 × 28 values`, or of a record `256 time steps of 6 channels (ax, …, gz) at 100 Hz in g`."""
         if self.kind != "record":

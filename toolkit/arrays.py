@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tiedae.codec.records import Rest
+from tiedae.codec.windows import Rest
 from tiedae.compress import npy
 from tiedae.compress.archive import DAMAGE
 from tiedae.compress.errors import DataError, FormatError, listed

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import bundle_of, open_bundle
-from tiedae.codec.records import Windows
+from tiedae.codec.windows import Windows
 from tiedae.compress.errors import DataError
 from tiedae.compress.files import atomic
 from tiedae.compress.npy import read_npy

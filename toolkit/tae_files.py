@@ -25,8 +25,8 @@ from tiedae.codec.frames import MODES, FileModel
 from tiedae.codec.header import SAMPLES_PER_FRAME, SUFFIX, VERSION, Data, FileKind, Header, promise
 from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, require_frames, require_whole
-from tiedae.codec.records import Windows
 from tiedae.codec.streams import StreamEncoder
+from tiedae.codec.windows import Windows
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic, held, open_regular, require_replaceable, write_atomic
 from tiedae.compress.records import Record
@@ -191,7 +191,7 @@ class _Encoding:
         """What holds the start of the samples, from an offset on; InputError where it is of other data."""
         kept: list[FrameSpan | End] = []
         for found, right in zip(scan(data, offset, header), self._layout(header.samples_per_frame), strict=False):
-            if isinstance(found, Gap) or _place(found) != right:
+            if isinstance(found, Gap) or _layout_of(found) != right:
                 break
             kept.append(found)
         if not self.is_held(data, kept, header):
@@ -203,15 +203,15 @@ class _Encoding:
         first = next((part.first for part in parts if isinstance(part, FrameSpan)), 0)
         placed = [part._replace(first=part.first - first) if isinstance(part, FrameSpan) else part for part in parts]
         layout = self._layout(header.samples_per_frame)
-        return [*map(_place, placed)] == [*layout] and self.is_held(data, placed, header)
+        return [*map(_layout_of, parts)] == [*layout] and self.is_held(data, placed, header)
 
-    def _layout(self, per_frame: int) -> Iterator[tuple[int, int]]:
-        """What a file of the samples consists of, as `_place` says."""
+    def _layout(self, per_frame: int) -> Iterator[tuple[type, int]]:
+        """What a file of the samples consists of, as `_layout_of` says."""
         for first, stop, padding in self.samples.parts():
             for start in range(first, stop, per_frame):
-                yield start, min(per_frame, stop - start)
+                yield FrameSpan, min(per_frame, stop - start)
             if padding is not None:
-                yield -1, padding
+                yield End, padding
 
     def is_held(self, data: Data, parts: Sequence[FrameSpan | End], header: Header) -> bool:
         """Whether the first and the last frame are these samples, encoded."""
@@ -224,9 +224,9 @@ class _Encoding:
         return True
 
 
-def _place(part: FrameSpan | End) -> tuple[int, int]:
-    """The first sample and the number of a frame; −1 and the padding of an end."""
-    return (part.first, part.samples) if isinstance(part, FrameSpan) else (-1, part.padding)
+def _layout_of(part: FrameSpan | End) -> tuple[type, int]:
+    """A frame and its samples, or an end and its padding."""
+    return (FrameSpan, part.samples) if isinstance(part, FrameSpan) else (End, part.padding)
 
 
 def _done(written: Sequence[FrameSpan | End]) -> tuple[int, int]:

@@ -97,7 +97,7 @@ def _parts(
         source += ["residuals.c", *(["quanta.c", "waves.c"] if encodes or not images else []), f"predict_{predictor}.c"]
     if "decode" in directions:
         header += ["payload_decode.h", "file_read.h"]
-        source += [f"find_{slots}.c", "entropy_decode.c", f"{coding}_decode.c", "file_read.c"]
+        source += [f"find_{slots}.c", "entropy_decode.c", f"{coding}_decode.c", "frame_read.c", "file_read.c"]
         source += ["residuals_decode.c"] if residuals else []
         last = ["signals_decode"]
         if images or not residuals:
@@ -118,7 +118,7 @@ def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise])
         "SAMPLE_PAYLOAD": codec.tables.longest,
         "KINDS": sum(1 << PROMISES.index(kind) for kind in ("lossy", *kinds)),
         "FLAGS": _CLASSED if codec.tables.classes > 1 else 0,
-        "STEPS": spec.shape[0] if spec.kind == "record" else 1,
+        "STEPS": spec.window,
     }
     more = ""
     if kinds:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tiedae.bundle.bundle import write_files
+from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files
+from tiedae.codec.frames import FileModel
 from tiedae.export.file_info import FileInfo
 
 from ..conftest import RUNS
@@ -32,6 +34,20 @@ def extract_runs(folder: Path) -> Path:
         write_files(bundle, files)
         write_files(bundle, {FILE: with_files(bundle, {file: FileInfo.of(data) for file, data in files.items()})})
     return folder
+
+
+INTEGER_FILES: dict[str, dict[str, Any]] = {"lossless": {"lossless": True}, "bounded": {"max_error": 3}}
+"""Golden files of the bundle of bytes, and the options that wrote them."""
+
+
+def golden(name: str) -> bytes:
+    return (GOLDEN / f"{name}.tae").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def models(coded_runs: Path) -> dict[str, FileModel]:
+    found = {name: FileModel.of(Bundle.open(coded_runs / name / "bundle")) for name in NAMES}
+    return found | dict.fromkeys(INTEGER_FILES, found["bytes"])
 
 
 @pytest.fixture(params=NAMES)

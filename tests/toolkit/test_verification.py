@@ -280,8 +280,9 @@ def test_the_workflows_are_yaml() -> None:
     example = yaml.safe_load(EXAMPLE)
     steps = example["jobs"]["verify"]["steps"]
     assert all(("uses" in step) != ("run" in step) for step in steps)
-    own = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
-    assert [step["run"] for step in own["jobs"]["test"]["steps"] if "run" in step] == [".ci/run"]
+    for name in ("ci", "nightly"):
+        own = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+        assert [step["run"] for step in own["jobs"]["test"]["steps"] if "run" in step] == [".ci/run"]
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     assert f"- id: {hook['id']}" in GUIDE
 

@@ -12,6 +12,7 @@ from tiedae.apps.native.android import android_module
 from tiedae.apps.native.model import NativeModel
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.reader import Reader
+from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.errors import TiedaeError
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
@@ -62,6 +63,10 @@ def test_java_computes_what_python_does(module: tuple[Made, Library]) -> None:
     values, flags = scores(made, odd)
     right += [(Call("score", odd), values), (Call("isAnomaly", odd), flags)]
     assert set(flags.tolist()) == {True, False}
+    if made.model.spec.kind == "record":
+        encoder = StreamEncoder(made.model, backend)
+        records = b"".join([*encoder.push(x, [(3, 1), (len(x), 0)]), *encoder.finish()])
+        right += [(Call("decompress", records), restored), (Call("recover", records), restored)]
     if made.model.residuals is not None:
         files = {bound: packed(made, x, "bounded", bound) for bound in (1, 300)}
         right += [(Call("compressWithin", x, bound), file) for bound, file in files.items()]

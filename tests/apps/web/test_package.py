@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiedae.codec.container import read as contents_of
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader
@@ -111,6 +112,23 @@ def cut(data: bytes) -> bytes:
 def turned(data: bytes) -> bytes:
     at = len(data) // 2
     return data[:at] + bytes((data[at] ^ 4,)) + data[at + 1 :]
+
+
+def test_records_are_windows_and_a_damaged_end_is_no_frame(packages: dict[str, Path], made: dict[str, Made]) -> None:
+    model = made["record"]
+    x = samples_of(model.model.program.spec, 9)
+    encoder = StreamEncoder(model.model, model.model.program, samples_per_frame=3)
+    whole = b"".join([*encoder.push(x, [(3, 2), (6, 0)]), *encoder.finish()])
+    contents = contents_of(whole, "")
+    damaged = bytearray(whole)
+    damaged[contents.ends[0].offset + 2] ^= 1
+    damaged[contents.frames[1].stop - 1] ^= 1
+    reader = Reader(model.model, bytes(damaged), "file")
+    right = np.concatenate(list(reader.samples()))
+    first, second = call([(packages["record"], {}, "decompress", data) for data in (whole, bytes(damaged))])
+    assert first["problems"] == [] and first["samples"].size == x.size
+    assert second["samples"].tobytes() == right.tobytes()
+    assert sorted(second["problems"]) == sorted(re.sub(r": damaged: .*", " is damaged", text) for text in reader.problems)
 
 
 @pytest.mark.parametrize("damage", [cut, turned, lambda data: turned(cut(data))], ids=["cut", "turned", "both"])

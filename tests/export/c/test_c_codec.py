@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.container import pack_end, pack_frame, pack_index, read
+from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.frames import FileModel, encode_frames
 from tiedae.codec.header import FileKind, Header
 from tiedae.codec.reader import Reader
@@ -204,50 +204,6 @@ def test_damaged_files_are_read_as_python_reads_them(small: tuple[FileModel, Lib
         np.testing.assert_array_equal(found.samples, np.concatenate([found.samples[:0], *flat]), data.hex())
 
 
-def test_ends_of_records_are_pythons(folder: Folder) -> None:
-    """Their bytes, and what is read of them whole, cut off, damaged and behind an append."""
-    model = model_of(SampleSpec((5, 2), "int16", kind="record"))
-    made, header = Library(model.program, model.coding, folder()), header_of(model, 0, 3)  # type: ignore[arg-type]
-    x, own = walk(model.spec, 9, 3), made.header(*kind_of(0), 3)
-    parts = [header.to_bytes()]
-    entries: list[tuple[int, int]] = []
-    for frame, padding in ((x[:3], None), (x[3:5], 4), (x[5:8], 0), (x[8:], 1)):
-        payload = encode_frames(model, header, [frame], [np.zeros((len(frame), 4), np.uint8)])[0]
-        parts.append(pack_frame(header, payload.mode, len(frame), payload.data))
-        entries.append((len(frame), len(parts[-1])))
-        if padding is not None:
-            parts.append(pack_end(header, padding))
-            assert made.write_end(own, padding) == parts[-1]
-            entries.append((0, len(parts[-1])))
-    assert [made.write_end(own, 5), made.write_end(own, 1, 10)] == [library.ARGUMENT, library.SPACE]
-    data = b"".join([*parts, pack_index(header, entries)])
-    found = made.read(data)
-    assert found.statuses == (library.OK,) * 5 + (library.END,) and found.padding == (-1, 4, 0, 1)
-    np.testing.assert_array_equal(found.samples, x)
-    assert made.read(data, 5).padding == (0, 1)
-    crafted = b"".join([*parts[:-1], pack_end(header, 5), pack_index(header, entries)])
-    assert made.read(crafted).padding == (-1, 4, 0, -1) and made.read(crafted).problems == 1
-    assert made.read(crafted[:-1]).padding == (-1, 4, 0, -1)
-    more = [(0, entries[-1][1] + len(data) - sum(map(len, parts)))]
-    appended = b"".join([data, parts[1], pack_index(header, [*entries[:-1], *more, entries[0]])])
-    assert made.read(appended).padding == (-1, 4, 0, 1, -1)
-    ends = read(data, "").ends
-    flipped = [damage(data, bit) for end in ends for bit in range(8 * end.offset, 8 * end.stop)]
-    cuts = [data[:stop] for stop in range(len(parts[0]), len(data))]
-    for bad in [*flipped, *cuts, *(damage(appended, bit) for bit in range(8 * len(data) - 40, 8 * len(data)))]:
-        reader = Reader(model, bad, "f.tae") if read(bad, "").frames else None
-        result = made.read(bad)
-        assert result.problems == (len(reader.problems) if reader else len(read(bad, "").problems)), bad.hex()
-        padding = {end.offset: end.padding for end in read(bad, "").ends}
-        assert result.padding == tuple(padding.get(each.stop, -1) for each in read(bad, "").frames), bad.hex()
-    double = b"".join([*parts[:3], parts[3], parts[3], *parts[4:]])
-    before = b"".join([parts[0], parts[3], *parts[1:]])
-    listed = b"".join([*parts[:1], parts[3], *parts[1:], pack_index(header, [entries[2], *entries])])
-    assert made.read(listed).problems == len(read(listed, "").problems) == 1
-    for crafted in (double, before):
-        assert made.read(crafted).problems == len(read(crafted, "").problems) == 2
-
-
 def test_a_crafted_index_does_not_take_long_to_read(small: tuple[FileModel, Library]) -> None:
     """Each of its entries is bytes to skip that look like an index from the first of them on."""
     model, made = small
@@ -258,12 +214,6 @@ def test_a_crafted_index_does_not_take_long_to_read(small: tuple[FileModel, Libr
     begun = time.process_time()
     assert made.read(data).problems == len(skipped) // 13
     assert time.process_time() - begun < 5
-
-
-def damage(data: bytes, bit: int) -> bytes:
-    flipped = bytearray(data)
-    flipped[bit // 8] ^= 1 << bit % 8
-    return bytes(flipped)
 
 
 def test_crafted_bytes_do_not_take_long_to_scan(small: tuple[FileModel, Library]) -> None:
