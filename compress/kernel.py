@@ -172,7 +172,7 @@ class TiedKernel(tf_keras.layers.Layer):
         moved = within_pairs(integers, self.pair_limit)
         self.largest.assign(np.float32(self.bounds[1]) * scales)
         self.variable.assign(moved * self.scale_tensor())
-        self.headroom = self.bounds[1] / max(float(np.abs(moved).max(self._axis, initial=1).max()), 1.0)
+        self.headroom = self.bounds[1] / int(np.abs(moved).max(initial=1))
 
     def reassign_pairs(self) -> None:
         """Move weights of a clustered kernel to smaller clusters so that 8-bit integers obey the pair rule.
@@ -312,12 +312,14 @@ def _smaller_clusters(clusters: np.ndarray, codebook: np.ndarray, live: np.ndarr
         for pair in np.unique(np.stack([first[broken], second[broken]], 1), axis=0):
             values = codebook[pair]
             smaller = live[(codebook[live] * values[0] > 0) & (np.abs(codebook[live]) <= np.abs(values).max())]
+            if not smaller.size:
+                continue
             sums = np.abs(codebook[smaller][:, None] + codebook[smaller])
             costs = np.square(codebook[smaller] - values[0])[:, None] + np.square(codebook[smaller] - values[1])
             grown = np.abs(codebook[smaller])[:, None] > abs(values[0]), np.abs(codebook[smaller]) > abs(values[1])
             costs = np.where((sums > limit) | grown[0] | grown[1], np.inf, costs)
-            best = np.unravel_index(np.argmin(costs), costs.shape) if costs.size else (0, 0)
-            if costs.size and np.isfinite(costs[best]):
+            best = np.unravel_index(np.argmin(costs), costs.shape)
+            if np.isfinite(costs[best]):
                 here = (first == pair[0]) & (second == pair[1])
                 first[here], second[here] = smaller[best[0]], smaller[best[1]]
     return held

@@ -222,6 +222,15 @@ def test_integers_that_are_set_obey_and_are_held_as_the_weights():
     np.testing.assert_allclose(kernel.variable, 0.01 * kernel.integers(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("granularity", ["tensor", "unit"])
+@pytest.mark.parametrize(("largest", "held"), [(0, 127.0), (1, 127.0), (2, 63.5), (127, 1.0)])
+def test_the_headroom_of_integers_that_are_set_is_that_of_their_scales(largest: int, held: float, granularity: str):
+    kernel = quantized_kernel(np.ones((3, 2), np.float32), granularity)
+    integers = np.array([[0, min(largest, 1)], [-largest, 0], [0, 0]], np.int8)
+    kernel.set_integers(integers, np.full(2 if granularity == "unit" else (), 0.5, np.float32))
+    assert kernel.headroom == held
+
+
 def test_a_kernel_quantized_before_there_was_a_rule_keeps_its_integers():
     kernel = quantized_kernel(np.ones((2, 2), np.float32))
     kernel.pair_limit, kernel.headroom = UNPAIRED, 1.0
@@ -230,7 +239,7 @@ def test_a_kernel_quantized_before_there_was_a_rule_keeps_its_integers():
 
 
 def test_a_kernel_knows_its_shape_and_trains_its_variable_alone() -> None:
-    kernel = TiedKernel(*SHAPE, name="kernel")
+    kernel = TiedKernel(inputs=SHAPE[0], units=SHAPE[1], name="kernel")
     assert (kernel.inputs, kernel.units, kernel.bits, kernel.trains_scales) == (7, 4, 8, False)
     assert TiedKernel(*SHAPE, name="kernel", l2=0.5).losses and not kernel.losses
     np.testing.assert_array_equal(kernel.variable, TiedKernel(*SHAPE, name="other", seed=0).variable)
