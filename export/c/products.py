@@ -11,7 +11,7 @@ from tiedae.compress.integers import PAIR_LIMIT
 from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
 from .rounding_text import loop, unit_exceptions
-from .text import indented
+from .text import Table, indented
 
 LEAST_BLOCK = 64
 """Units or inputs from which vectors are worth their code, see parts/x86.c and parts/wasm.c."""
@@ -22,11 +22,11 @@ CHUNK = 128
 
 
 def product_lines(
-    kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, shape: tuple[int, int], *, transposed: bool
+    kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, shape: tuple[int, int], *, transposed: bool
 ) -> list[str]:
     """The body of a layer of `shape`, (inputs, outputs): `x` to `y` with the memory of `product_scratch` at `sums`.
 
-    `name`: the C name of its output; `biases`: that of its biases, empty where all are 0.
+    `name`: the C name of its output.
     """
     kind, name_of = {"dense": ("", ""), "packed": ("int8_t", "row"), "sparse": ("uint8_t", "places")}[kernel.layout]
     scratch = [f"{kind} *{name_of} = ({kind} *)(sums + {_held(shape, transposed)});"] if kind else []
@@ -43,9 +43,9 @@ def _held(shape: tuple[int, int], transposed: bool) -> int:
     return min(shape[1], CHUNK) if transposed else shape[1]
 
 
-def _encoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+def _encoder(kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
     return [
-        f"for (j = 0; j < {outputs}; j++) sums[j] = {f'{biases}[j]' if biases else '0'};",
+        f"for (j = 0; j < {outputs}; j++) sums[j] = {biases.at('j')};",
         *_ADD[kernel.layout](kernel, inputs, outputs),
         *loop(name, rounding, outputs),
         *unit_exceptions(rounding),
@@ -131,7 +131,7 @@ def _places(start: int, units: int) -> str:
     return f"tae_mask_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
 
 
-def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+def _decoder(kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
     lines = []
     if kernel.layout == "sparse":
         lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
@@ -150,11 +150,11 @@ def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
     return lines
 
 
-def _dots(kernel: StoredKernel, biases: str, inputs: int, count: int) -> list[str]:
+def _dots(kernel: StoredKernel, biases: Table, inputs: int, count: int) -> list[str]:
     """The sums of `count` rows from `first` on."""
     plain = [
         f"for (i = 0; i < {count}; i++) {{",
-        f"  int32_t sum = {f'{biases}[first + i]' if biases else '0'};",
+        f"  int32_t sum = {biases.at('first + i')};",
         indented(_DOT[kernel.layout](kernel, inputs)),
         "  sums[i] = sum;",
         "}",
@@ -162,14 +162,14 @@ def _dots(kernel: StoredKernel, biases: str, inputs: int, count: int) -> list[st
     if kernel.layout != "dense" or inputs < LEAST_BLOCK or count % 4:
         return plain
     blocks = [
-        f"for (i = 0; i < {count}; i++) sums[i] = {f'{biases}[first + i]' if biases else '0'};",
+        f"for (i = 0; i < {count}; i++) sums[i] = {biases.at('first + i')};",
         *_block_dots(kernel, inputs, count, 0, inputs - inputs % BLOCK),
         *_block_dots(kernel, inputs, count, inputs - inputs % BLOCK, inputs),
     ]
     return [
         f"#if {'TAE_LANES == 2 || ' if kernel.pairs[1] else ''}TAE_LANES == 1",
         f"tae_dot_rows(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);",
-        f"for (i = 0; i < {count}; i++) sums[i] += {biases}[first + i];" if biases else "(void)i;",
+        f"for (i = 0; i < {count}; i++) sums[i] += {biases.at('first + i')};",
         "#elif TAE_LANES > 0",
         *plain,
         "#else",
