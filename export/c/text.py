@@ -90,7 +90,7 @@ def array(name: str, values: np.ndarray) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A constant array of integers [n] as C text, in the smallest type that holds the values, or their distances from the least.
+    """A constant array of integers [n] as C text, in the smallest type of the values, or of their distances from the least.
 
     Values that are all equal take no array.
     """
