@@ -13,7 +13,7 @@ from tiedae.program.program import Program
 from .kernels import PLACES, Storage, StoredKernel, stored
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
 from .rounding_text import EMULATION, tables
-from .text import Table, array, comment, indented, symbol
+from .text import Table, array, comment, indented, part, symbol
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class CBuilder:
     steps: list[CStep] = field(default_factory=list)
     roundings: dict[str, IntegerRounding] = field(default_factory=dict)
     _kernels: dict[str, StoredKernel] = field(default_factory=dict)
+
+    def part(self, name: str) -> None:
+        """A part of C text, appended once."""
+        if part(name) not in self.text:
+            self.text.append(part(name))
 
     def kernel(self, name: str) -> StoredKernel:
         """A kernel of the file, defined once."""

@@ -27,10 +27,10 @@ HEADERS = frozenset(
     [
         *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "setjmp"),
         *("signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "tgmath", "time", "wchar", "wctype"),
-        *("alloca", "endian", "features", "immintrin", "strings"),
+        *("alloca", "arm_acle", "endian", "features", "immintrin", "strings"),
     ]
 )
-"""Headers of C99, and those that they or `parts/x86.c` include: a NAME.h of such a name would be included in their place."""
+"""Headers of C99, and those that they and our parts include: a NAME.h of such a name would be included in their place."""
 
 TABLE_TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.int64)
 """Of tables, the smallest first; int8 is a kernel's alone, see `export.storage_check`."""
