@@ -57,17 +57,16 @@ def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j
     """Lines that round `count` accumulators, `source`, to outputs, `target`."""
     low, span = rounding.steps.low, rounding.steps.high - rounding.steps.low
     single = len(rounding.steps.least) == 1
-    lines, bits = [f"for (j = 0; j < {count}; j++) {{"], rounding.bits
+    lines, bits, shifted = [f"for (j = 0; j < {count}; j++) {{"], rounding.bits, rounding.shifted_bits
     if rounding.form == "emulation":
         lines += _emulated(name, rounding, source, target)
     else:
         multiplier, addend = (table.at("j", bits) for table in tables(name, rounding))
         wide = source if bits == 32 else f"(int64_t){source}"
         lines += [
-            f"  int{bits}_t t = {wide} * {multiplier} + {addend};",
-            "  t = t < 0 ? 0 : t;",
-            f"  t = (int{bits}_t)((uint{bits}_t)t >> {rounding.shift});",
-            f"  {target} = (uint8_t)({low} + (t < {span} ? t : {span}));",
+            f"  const int{bits}_t sum = {wide} * {multiplier} + {addend}, t = sum < 0 ? 0 : sum;",
+            f"  const int{shifted}_t u = (int{shifted}_t)((uint{bits}_t)t >> {rounding.shift});",
+            f"  {target} = (uint8_t)({low} + (u < {span} ? u : {span}));",
         ]
         lines += [f"  if ({source} == {a}) {target} = {value};" for _, a, value in rounding.exceptions if single]
     lines.append("}")

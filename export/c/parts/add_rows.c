@@ -74,6 +74,9 @@ TAE_ROWS void tae_add_rows(const uint8_t *x, const int8_t *kernel, size_t inputs
 #elif defined(TAE_COMPILER_VECTORS)
     for (; pairs && j < units; j++)
       sums[j] += (int16_t)(a * r[j] + b * r[units + j]) + (int16_t)(c * s[j] + d * s[units + j]);
+#elif defined(__thumb__) && !defined(__thumb2__) /* few registers */
+    for (; j < units; j++) sums[j] += a * r[j] + b * r[units + j];
+    for (j = 0; j < units; j++) sums[j] += c * s[j] + d * s[units + j];
 #endif
     for (; j < units; j++) sums[j] += a * r[j] + b * r[units + j] + c * s[j] + d * s[units + j];
   }
