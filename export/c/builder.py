@@ -12,8 +12,8 @@ from tiedae.program.program import Program
 
 from .kernels import PLACES, Storage, StoredKernel, stored
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
-from .rounding_text import EMULATION, definitions
-from .text import array, comment, indented, symbol
+from .rounding_text import EMULATION, tables
+from .text import Table, array, comment, indented, part, symbol
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class CBuilder:
     roundings: dict[str, IntegerRounding] = field(default_factory=dict)
     _kernels: dict[str, StoredKernel] = field(default_factory=dict)
 
+    def part(self, name: str) -> None:
+        """A part of C text, appended once."""
+        if part(name) not in self.text:
+            self.text.append(part(name))
+
     def kernel(self, name: str) -> StoredKernel:
         """A kernel of the file, defined once."""
         if name not in self._kernels:
@@ -64,6 +69,15 @@ class CBuilder:
         self.text.append(array(name, values))
         return name
 
+    def table(self, name: str, values: np.ndarray) -> Table:
+        """A new table of integers [n]."""
+        table = Table(symbol(name), values)
+        self._define(table)
+        return table
+
+    def _define(self, *tables: Table) -> None:
+        self.text += [table.definition for table in tables if table.definition]
+
     def rounding(
         self, operation: Operation, least: np.ndarray, most: np.ndarray, multiplier: np.ndarray, limits: tuple[int, int]
     ) -> IntegerRounding:
@@ -81,7 +95,7 @@ class CBuilder:
         if found.form == "emulation" and all(each.form != "emulation" for each in self.roundings.values()):
             self.text.append(EMULATION)
         self.roundings[operation.y] = found
-        self.text += definitions(symbol(operation.y), found)
+        self._define(*tables(symbol(operation.y), found))
         return found
 
     def rows(self, operation: Operation, lines: Sequence[str]) -> list[str]:

@@ -25,7 +25,10 @@ def _dense(graph: CBuilder, dense: Dense) -> None:
     least, most = (bias + each for each in products)
     multiplier = product_multiplier(source, dense.scales(graph.program), target)
     rounding = graph.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
-    biases = graph.constant(f"{dense.y}.bias", bias.astype(np.int32)) if bias.any() else ""
+    biases = graph.table(f"{dense.y}.bias", bias)
+    if kernel.layout == "dense":
+        graph.part("rows.c")
+        graph.part("dot_rows.c" if dense.transposed else "add_rows.c")
     shape, name = (len(matrix), len(matrix.T)), symbol(dense.y)
     lines = graph.rows(dense, product_lines(kernel, name, biases, rounding, shape, transposed=dense.transposed))
     arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"

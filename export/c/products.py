@@ -6,32 +6,28 @@ products with rows. Zero points are folded into the biases.
 
 from __future__ import annotations
 
-from tiedae.compress.integers import PAIR_LIMIT
-
 from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
 from .rounding_text import loop, unit_exceptions
-from .text import indented
+from .text import Table, indented
 
 LEAST_BLOCK = 64
 """Units or inputs from which vectors are worth their code, see parts/x86.c and parts/wasm.c."""
-BLOCK = 128
-"""Inputs that the decoder holds as int16_t at once, on the stack."""
 CHUNK = 128
 """Sums that the decoder holds at once."""
 
 
 def product_lines(
-    kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, shape: tuple[int, int], *, transposed: bool
+    kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, shape: tuple[int, int], *, transposed: bool
 ) -> list[str]:
     """The body of a layer of `shape`, (inputs, outputs): `x` to `y` with the memory of `product_scratch` at `sums`.
 
-    `name`: the C name of its output; `biases`: that of its biases, empty where all are 0.
+    `name`: the C name of its output.
     """
     kind, name_of = {"dense": ("", ""), "packed": ("int8_t", "row"), "sparse": ("uint8_t", "places")}[kernel.layout]
     scratch = [f"{kind} *{name_of} = ({kind} *)(sums + {_held(shape, transposed)});"] if kind else []
     lines = (_decoder if transposed else _encoder)(kernel, name, biases, rounding, *shape)
-    return ["size_t i, j;", *scratch, *lines]
+    return [*scratch, *lines]
 
 
 def product_scratch(kernel: StoredKernel, shape: tuple[int, int], *, transposed: bool) -> int:
@@ -43,9 +39,10 @@ def _held(shape: tuple[int, int], transposed: bool) -> int:
     return min(shape[1], CHUNK) if transposed else shape[1]
 
 
-def _encoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+def _encoder(kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
     return [
-        f"for (j = 0; j < {outputs}; j++) sums[j] = {f'{biases}[j]' if biases else '0'};",
+        "size_t j;",
+        f"for (j = 0; j < {outputs}; j++) sums[j] = {biases.at('j')};",
         *_ADD[kernel.layout](kernel, inputs, outputs),
         *loop(name, rounding, outputs),
         *unit_exceptions(rounding),
@@ -53,50 +50,29 @@ def _encoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
 
 
 def _add_dense(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    plain = (_add_pairs if kernel.pairs[0] else _add_rows)(kernel, inputs, outputs)
+    plain = f"tae_add_rows(x, {kernel.name}, {inputs}, {outputs}, {int(kernel.pairs[0])}, sums);"
     if outputs < LEAST_BLOCK:
-        return plain
+        return [plain]
     return [
         f"#if {'TAE_LANES > 0' if kernel.pairs[0] else 'TAE_LANES == 4 || TAE_LANES == 1'}",
         "{",
         f"  int32_t mixed[{outputs}];",
         f"  uint32_t pairs[{inputs // 2 + 1}];",
-        f"  tae_add_rows(x, {kernel.name}, {inputs}, {outputs}, sums, mixed, pairs);",
-        "  (void)i;",
+        f"  tae_add_vectors(x, {kernel.name}, {inputs}, {outputs}, sums, mixed, pairs);",
         "}",
         "#else",
-        *plain,
+        plain,
         "#endif",
     ]
 
 
-def _add_pairs(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    odd = [
-        f"if (x[{inputs - 1}] != 0) {{",
-        f"  const int8_t *row = {kernel.name} + {(inputs - 1) * outputs};",
-        f"  for (j = 0; j < {outputs}; j++) sums[j] += (int32_t)x[{inputs - 1}] * row[j];",
-        "}",
-    ]
+def _add_packed(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
     return [
-        f"/* int16_t holds it: of two rows, positive and negative values each add to {PAIR_LIMIT} at most */",
-        f"for (i = 0; i < {inputs - inputs % 2}; i += 2) {{",
-        "  const int16_t a = x[i], b = x[i + 1];",
-        "  if ((a | b) != 0) {",
-        f"    const int8_t *row = {kernel.name} + i * {outputs};",
-        f"    for (j = 0; j < {outputs}; j++) sums[j] += (int16_t)(a * row[j] + b * row[j + {outputs}]);",
-        "  }",
-        "}",
-        *(odd if inputs % 2 else []),
-    ]
-
-
-def _add_rows(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
-    dense = kernel.layout == "dense"
-    return [
+        "size_t i;",
         f"for (i = 0; i < {inputs}; i++) {{",
         "  const int32_t v = x[i];",
         "  if (v != 0) {",
-        f"    const int8_t *row = {kernel.name} + i * {outputs};" if dense else f"    {kernel.name}_row(i, row);",
+        f"    {kernel.name}_row(i, row);",
         f"    for (j = 0; j < {outputs}; j++) sums[j] += v * row[j];",
         "  }",
         "}",
@@ -112,7 +88,7 @@ def _add_sparse(kernel: StoredKernel, inputs: int, outputs: int) -> list[str]:
             "    q += count;",
         ]
     return [
-        "size_t count;",
+        "size_t i, count;",
         f"const uint8_t *mask = {kernel.name}_mask;",
         f"const int8_t *value = {kernel.name}_values;",
         f"for (i = 0; i < {inputs}; i++, mask += {kernel.groups}) {{",
@@ -131,12 +107,11 @@ def _places(start: int, units: int) -> str:
     return f"tae_mask_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
 
 
-def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+def _decoder(kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
     lines = []
     if kernel.layout == "sparse":
         lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
-    blocked = kernel.layout == "dense" and inputs >= LEAST_BLOCK
-    lines += ["size_t first, block;", "(void)block;"] if blocked else ["size_t first;"]
+    lines += ["size_t first, i, j;"]
     whole = outputs // CHUNK * CHUNK
     for start, stop in ((0, whole), (whole, outputs)):
         if start < stop:
@@ -150,52 +125,32 @@ def _decoder(kernel: StoredKernel, name: str, biases: str, rounding: IntegerRoun
     return lines
 
 
-def _dots(kernel: StoredKernel, biases: str, inputs: int, count: int) -> list[str]:
+def _dots(kernel: StoredKernel, biases: Table, inputs: int, count: int) -> list[str]:
     """The sums of `count` rows from `first` on."""
-    plain = [
-        f"for (i = 0; i < {count}; i++) {{",
-        f"  int32_t sum = {f'{biases}[first + i]' if biases else '0'};",
-        indented(_DOT[kernel.layout](kernel, inputs)),
-        "  sums[i] = sum;",
-        "}",
-    ]
-    if kernel.layout != "dense" or inputs < LEAST_BLOCK or count % 4:
-        return plain
-    blocks = [
-        f"for (i = 0; i < {count}; i++) sums[i] = {f'{biases}[first + i]' if biases else '0'};",
-        *_block_dots(kernel, inputs, count, 0, inputs - inputs % BLOCK),
-        *_block_dots(kernel, inputs, count, inputs - inputs % BLOCK, inputs),
-    ]
+    if kernel.layout != "dense":
+        return _dots_by_row(kernel, biases, inputs, count)
+    arguments = f"(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);"
+    lines = [f"for (i = 0; i < {count}; i++) sums[i] = {biases.at('first + i')};"]
+    if inputs < LEAST_BLOCK or count % 4:
+        return [*lines, f"tae_dot_rows{arguments}"]
     return [
+        *lines,
         f"#if {'TAE_LANES == 2 || ' if kernel.pairs[1] else ''}TAE_LANES == 1",
-        f"tae_dot_rows(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);",
-        f"for (i = 0; i < {count}; i++) sums[i] += {biases}[first + i];" if biases else "(void)i;",
+        f"tae_dot_vectors{arguments}",
         "#elif TAE_LANES > 0",
-        *plain,
+        *_dots_by_row(kernel, biases, inputs, count),
         "#else",
-        *blocks,
+        f"tae_dot_rows{arguments}",
         "#endif",
     ]
 
 
-def _block_dots(kernel: StoredKernel, inputs: int, count: int, start: int, stop: int) -> list[str]:
-    """Lines that add the products of inputs `start`…`stop` − 1, in blocks.
-
-    Many processors multiply two pairs of int16_t and add the products in one instruction.
-    """
-    size = min(BLOCK, stop - start)
-    if not size:
-        return []
+def _dots_by_row(kernel: StoredKernel, biases: Table, inputs: int, count: int) -> list[str]:
     return [
-        f"for (block = {start}; block < {stop}; block += {size}) {{",
-        f"  int16_t wide[{size}];",
-        f"  for (j = 0; j < {size}; j++) wide[j] = x[block + j];",
-        f"  for (i = 0; i < {count}; i++) {{",
-        f"    const int8_t *row = {kernel.name} + (first + i) * {inputs} + block;",
-        "    int32_t sum = 0;",
-        f"    for (j = 0; j < {size}; j++) sum += (int32_t)wide[j] * (int16_t)row[j];",
-        "    sums[i] += sum;",
-        "  }",
+        f"for (i = 0; i < {count}; i++) {{",
+        f"  int32_t sum = {biases.at('first + i')};",
+        indented(_DOT[kernel.layout](kernel, inputs)),
+        "  sums[i] = sum;",
         "}",
     ]
 
@@ -219,5 +174,5 @@ def _dot_sparse(kernel: StoredKernel, inputs: int) -> list[str]:
     return [*lines, f"mask += {kernel.groups};"]
 
 
-_ADD = {"dense": _add_dense, "packed": _add_rows, "sparse": _add_sparse}
+_ADD = {"dense": _add_dense, "packed": _add_packed, "sparse": _add_sparse}
 _DOT = {"dense": _dot_row, "packed": _dot_row, "sparse": _dot_sparse}

@@ -82,6 +82,12 @@ class IntegerRounding:
         small = max(ends) < INT32 and self.multiplier.max() < INT32 and np.abs(self.addend).max() < INT32
         return 32 if small else 64
 
+    @property
+    def shifted_bits(self) -> int:
+        """Bits of a signed integer that holds (a · M + R) >> S for each reachable a, 32 or 64."""
+        most = (self.steps.most.astype(object) * self.multiplier + self.addend).max()
+        return 32 if most >> self.shift < INT32 else 64
+
 
 def fit_rounding(steps: Steps, forms: Sequence[Form] = FORMS) -> IntegerRounding:
     """The first of these forms that is exact over the reachable accumulators.

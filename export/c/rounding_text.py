@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .rounding import MANTISSA_BITS, IntegerRounding
-from .text import array, literal
+from .text import Table
 
 EMULATION = """/* sum * mantissa * 2^exponent: rounded as two binary32 operations do, then to an integer, ties to even */
 static uint64_t tae_shifted(uint64_t value, int bits)
@@ -45,39 +45,28 @@ static int32_t tae_round(int32_t sum, uint32_t mantissa, int exponent)
 """
 
 
-def definitions(name: str, rounding: IntegerRounding) -> list[str]:
-    """The constant arrays of a rounding with more than one multiplier."""
-    if len(rounding.steps.least) == 1:
-        return []
+def tables(name: str, rounding: IntegerRounding) -> tuple[Table, Table]:
+    """The multipliers and what is added to the products; of an emulation, mantissas and exponents."""
     if rounding.form == "emulation":
         mantissas, exponents = _parts(rounding.steps.multiplier)
-        return [array(f"{name}_mantissas", mantissas), array(f"{name}_exponents", exponents)]
-    return [
-        array(f"{name}_multipliers", rounding.multiplier.astype(np.int32)),
-        array(f"{name}_addends", rounding.addend.astype(np.int32 if rounding.bits == 32 else np.int64)),
-    ]
+        return Table(f"{name}_mantissas", mantissas), Table(f"{name}_exponents", exponents)
+    return Table(f"{name}_multipliers", rounding.multiplier), Table(f"{name}_addends", rounding.addend)
 
 
 def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]") -> list[str]:
     """Lines that round `count` accumulators, `source`, to outputs, `target`."""
     low, span = rounding.steps.low, rounding.steps.high - rounding.steps.low
     single = len(rounding.steps.least) == 1
-    lines = [f"for (j = 0; j < {count}; j++) {{"]
+    lines, bits, shifted = [f"for (j = 0; j < {count}; j++) {{"], rounding.bits, rounding.shifted_bits
     if rounding.form == "emulation":
-        lines += _emulated(name, rounding, source, target, single)
+        lines += _emulated(name, rounding, source, target)
     else:
-        bits = rounding.bits
-        multiplier, addend = (
-            (literal(int(rounding.multiplier[0]), bits), literal(int(rounding.addend[0]), bits))
-            if single
-            else (f"{name}_multipliers[j]", f"{name}_addends[j]")
-        )
+        multiplier, addend = (table.at("j", bits) for table in tables(name, rounding))
         wide = source if bits == 32 else f"(int64_t){source}"
         lines += [
-            f"  int{bits}_t t = {wide} * {multiplier} + {addend};",
-            "  t = t < 0 ? 0 : t;",
-            f"  t = (int{bits}_t)((uint{bits}_t)t >> {rounding.shift});",
-            f"  {target} = (uint8_t)({low} + (t < {span} ? t : {span}));",
+            f"  const int{bits}_t sum = {wide} * {multiplier} + {addend}, t = sum < 0 ? 0 : sum;",
+            f"  const int{shifted}_t u = (int{shifted}_t)((uint{bits}_t)t >> {rounding.shift});",
+            f"  {target} = (uint8_t)({low} + (u < {span} ? u : {span}));",
         ]
         lines += [f"  if ({source} == {a}) {target} = {value};" for _, a, value in rounding.exceptions if single]
     lines.append("}")
@@ -101,19 +90,17 @@ def described(rounding: IntegerRounding) -> str:
     }[rounding.form]
 
 
-def _emulated(name: str, rounding: IntegerRounding, source: str, target: str, single: bool) -> Sequence[str]:
+def _emulated(name: str, rounding: IntegerRounding, source: str, target: str) -> Sequence[str]:
     steps = rounding.steps
-    mantissas, exponents = _parts(steps.multiplier)
-    parts = (f"{mantissas[0]}u, {exponents[0]}") if single else f"{name}_mantissas[j], {name}_exponents[j]"
-    kind = "(uint32_t)" if not single else ""
+    mantissa, exponent = (table.at("j") for table in tables(name, rounding))
     return [
-        f"  int32_t t = tae_round({source}, {kind}{parts}) + {steps.zero_point};",
+        f"  int32_t t = tae_round({source}, (uint32_t){mantissa}, {exponent}) + {steps.zero_point};",
         f"  t = t < {steps.low} ? {steps.low} : t;",
         f"  {target} = (uint8_t)(t < {steps.high} ? t : {steps.high});",
     ]
 
 
 def _parts(multiplier: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 multipliers, at most 2²⁴, as mantissa · 2^exponent: int32 [n], int16 [n]."""
+    """float32 multipliers, at most 2²⁴, as mantissa · 2^exponent: integers [n] each."""
     fraction, exponent = np.frexp(np.minimum(multiplier, np.float32(1 << MANTISSA_BITS)).astype(np.float64))
     return (fraction * (1 << MANTISSA_BITS)).astype(np.int32), (exponent - MANTISSA_BITS).astype(np.int16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,11 +27,13 @@ HEADERS = frozenset(
     [
         *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "math", "setjmp"),
         *("signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "tgmath", "time", "wchar", "wctype"),
-        *("alloca", "endian", "features", "immintrin", "strings"),
+        *("alloca", "arm_acle", "endian", "features", "immintrin", "strings"),
     ]
 )
-"""Headers of C99, and those that they or `parts/x86.c` include: a NAME.h of such a name would be included in their place."""
+"""Headers of C99, and those that they and our parts include: a NAME.h of such a name would be included in their place."""
 
+TABLE_TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.int64)
+"""Of tables, the smallest first; int8 is a kernel's alone, see `export.storage_check`."""
 LONGEST_NAME = 48
 """C99 promises 63 significant characters of a name inside a file."""
 
@@ -83,6 +86,42 @@ def quoted(text: str) -> str:
 def array(name: str, values: np.ndarray) -> str:
     """The definition of a constant array, of integers in C order."""
     return f"static const {values.dtype.name}_t {name}[{values.size}] = {{\n{_numbers(values)}\n}};\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A constant array of integers [n] as C text, in the smallest type of the values, or of their distances from the least.
+
+    Values that are all equal take no array.
+    """
+
+    name: str
+    values: np.ndarray
+
+    @property
+    def definition(self) -> str:
+        base, dtype = self._type
+        return array(self.name, (self.values - base).astype(dtype)) if dtype else ""
+
+    def at(self, index: str, bits: int = 32) -> str:
+        """The C expression of a value, a signed integer of 32 or 64 bits."""
+        base, dtype = self._type
+        value = f"{self.name}[{index}]"
+        return literal(base, bits) if dtype is None else f"({value} + {literal(base, bits)})" if base else value
+
+    @property
+    def _type(self) -> tuple[int, type | None]:
+        """What is subtracted, and the type of the rest."""
+        least, most = int(self.values.min()), int(self.values.max())
+        if least == most:
+            return least, None
+        limits = ((dtype, np.iinfo(dtype)) for dtype in TABLE_TYPES)
+        return next(
+            (base, dtype)
+            for dtype, each in limits
+            for base in (0, least)
+            if each.min <= least - base and most - base <= each.max
+        )
 
 
 def literal(value: int, bits: int) -> str:

@@ -19,7 +19,7 @@ static v128_t tae_high_pairs(v128_t a, v128_t b)
 }
 
 /* sums += x * kernel [inputs, units]; `pairs` has a place for each two inputs */
-static __attribute__((noinline)) void tae_add_rows(
+static __attribute__((noinline)) void tae_add_vectors(
     const uint8_t *x, const int8_t *kernel, size_t inputs, size_t units, int32_t *sums, int32_t *mixed, uint32_t *pairs
 )
 {
@@ -64,8 +64,8 @@ static v128_t tae_dot(v128_t sum, v128_t low, v128_t high, const int8_t *row)
   return wasm_i32x4_add(sum, wasm_i32x4_add(first, wasm_i32x4_dot_i16x8(high, wasm_i16x8_load8x8(row + 8))));
 }
 
-/* sums = x * rows, a multiple of 4 */
-static __attribute__((noinline)) void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
+/* sums += x * rows, a multiple of 4 */
+static __attribute__((noinline)) void tae_dot_vectors(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
 {
   const size_t whole = inputs - inputs % 16;
   size_t i, j, k;
@@ -78,7 +78,7 @@ static __attribute__((noinline)) void tae_dot_rows(const uint8_t *x, const int8_
       s2 = tae_dot(s2, low, high, row + 2 * inputs + j);
       s3 = tae_dot(s3, low, high, row + 3 * inputs + j);
     }
-    wasm_v128_store(sums + i, tae_sum_four(s0, s1, s2, s3));
+    wasm_v128_store(sums + i, wasm_i32x4_add(wasm_v128_load(sums + i), tae_sum_four(s0, s1, s2, s3)));
     for (k = 0; k < 4; k++)
       for (j = whole; j < inputs; j++) sums[i + k] += x[j] * row[k * inputs + j];
   }

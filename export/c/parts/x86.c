@@ -66,15 +66,16 @@ static void tae_add_four(int32_t *mixed, const int8_t *const *rows, uint32_t x, 
   }
 }
 
-/* the sum of each of four vectors */
+/* sums += the sum of each of four vectors */
 static void tae_sum_four(const __m256i *s, int32_t *sums)
 {
   const __m256i two = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
   const __m128i one = _mm_add_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
-  _mm_storeu_si128((__m128i *)(void *)sums, one);
+  __m128i *four = (__m128i *)(void *)sums;
+  _mm_storeu_si128(four, _mm_add_epi32(_mm_loadu_si128(four), one));
 }
 
-/* four sums of products; int16_t holds the sums of two neighbouring ones, see the kernels */
+/* adds products to four sums; int16_t holds the sums of two neighbouring ones, see the kernels */
 static size_t tae_dot_four(const uint8_t *x, const int8_t *row, size_t inputs, int32_t *sums)
 {
   const __m256i ones = _mm256_set1_epi16(1);
@@ -90,8 +91,8 @@ static size_t tae_dot_four(const uint8_t *x, const int8_t *row, size_t inputs, i
   return j;
 }
 
-/* sums = x * rows, a multiple of 4 */
-__attribute__((unused)) static void tae_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
+/* sums += x * rows, a multiple of 4 */
+__attribute__((unused)) static void tae_dot_vectors(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
 {
   size_t i, j, k;
   for (i = 0; i < count; i += 4, row += 4 * inputs) {
@@ -106,7 +107,7 @@ __attribute__((unused)) static void tae_dot_rows(const uint8_t *x, const int8_t 
  * sums += x * kernel [inputs, units]. `mixed` holds the sums of whole blocks, in the order that four interleaved rows have; `pairs`
  * has a place for each two inputs.
  */
-__attribute__((unused)) static void tae_add_rows(
+__attribute__((unused)) static void tae_add_vectors(
     const uint8_t *x, const int8_t *kernel, size_t inputs, size_t units, int32_t *sums, int32_t *mixed, uint32_t *pairs
 )
 {

@@ -69,7 +69,7 @@ def test_make_makes_a_folder_of_each_kind() -> None:
         kind: kind for kind in APPS if kind != "npm"
     }
     assert [out for _, out in LINES.values() if (ROOT / out).parent == EXAMPLES] == ["examples/c"]
-    assert [path.name for path in EXAMPLES.iterdir() if path.is_dir()] == ["c"]
+    assert sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()) == ["boards", "c"]
 
 
 def test_the_c_example_is_what_the_command_makes(tmp_path: Path) -> None:

@@ -107,13 +107,14 @@ def test_a_formula_is_exact_at_every_threshold(steps: Steps, forms: tuple[Form, 
     np.testing.assert_array_equal(got, steps.values(sums[None])[0])
 
 
+@pytest.mark.parametrize("forms", [("emulation",), FORMS], ids=["emulation", "any form"])
 @pytest.mark.parametrize(("multiplier", "span"), [(3e-5, 2**26), (4.7e-3, 2**20), (0.9, 2**12), (3e7, 2**10), (1e-12, 2**30)])
-def test_emulation_is_the_rounding(multiplier: float, span: int, tmp_path: Path) -> None:
-    """Over sums beyond 2²⁴ too, which binary32 rounds first."""
+def test_c_rounds_as_the_program(multiplier: float, span: int, forms: tuple[Form, ...], tmp_path: Path) -> None:
+    """Sums beyond 2²⁴ too, which binary32 rounds first, and results beyond 32 bits."""
     steps = Steps(np.array([-span]), np.array([span]), np.float32([multiplier]), 100, 3, 250)
-    lines = loop("tae", fit_rounding(steps, ("emulation",)), 20_000)
-    body = "\n".join(lines)
-    text = f"#include <stddef.h>\n#include <stdint.h>\n{EMULATION}\nvoid tae_test(const int32_t *sums, uint8_t *y)"
+    found = fit_rounding(steps, forms)
+    emulation, body = EMULATION if found.form == "emulation" else "", "\n".join(loop("tae", found, 20_000))
+    text = f"#include <stddef.h>\n#include <stdint.h>\n{emulation}\nvoid tae_test(const int32_t *sums, uint8_t *y)"
     header = "#include <stdint.h>\nvoid tae_test(const int32_t *sums, uint8_t *y);\n"
     source = CSource("tae", f'#include "tae.h"\n{text}\n{{\nsize_t j;\n{body}\n}}\n', header, "", 4, {})
     rng = np.random.default_rng(0)
@@ -253,6 +254,7 @@ def test_sums_beyond_32_bits_are_an_error() -> None:
         ("int", "m_int"),
         ("features", "m_features"),
         ("Signal", "m_signal"),
+        ("arm-acle", "m_arm_acle"),
         ("Überraschung", "berraschung"),
         ("…", "m"),
         ("a" * 500, "a" * 48),
