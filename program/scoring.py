@@ -3,13 +3,21 @@
 In integers, so that every device has the same scores and flags. Errors are taken before `x` is quantized and clipped: a sensor
 stuck beyond the range of the training data would look normal behind it. With u = scale of y / 2¹⁶ and y's integers q:
 
-    X = (v · multiplier + addend) >> shift    the sample in units of u, from integers v; of floats in binary64, see `units`
+    X = (v · multiplier + addend) >> shift    the sample in units of u, from integers v; of floats see below
     D = X − q · 2¹⁶                            limited to ±(2³¹ − 1)
     S = Σ D² ≫ 16         mse                  S = Σ (D² ≫ 16) · w ≫ 16       standardized, weights w of 16 bits
     S = Σ |D|             mae                  S = max |D|                    max
 
 The score is S · factor, scaled. `>>` rounds down; a ≫ 16 = (a + 2¹⁵) >> 16 to the nearest, as rounding each square down
 would bias scores of errors below a step of y by more than 10⁻⁵. S fits in 64 bits for up to 2¹⁶ inputs.
+
+Of a float, ±m · 2^(E − 150) in scaled values as binary32 holds it, with m of 24 bits and the biased exponent E:
+
+    P = (m · M) >> 24                                                 1 / u = M · 2^(126 − K), M of 32 bits rounded down
+    X = zero point of y · 2¹⁶ ± (((P >> (K − E − 1)) + 1) >> 1)       that is P · 2^(E − K), to the nearest
+
+exact to a relative 2⁻²⁹ beside that rounding. From 2³² on X is any number as large, as D is limited. A float below 2⁻¹²⁶ counts
+as 0, which it is in these units.
 """
 
 from __future__ import annotations
@@ -35,6 +43,8 @@ WEIGHT_TOP = (1 << 16) - 1
 MOST_SHIFT = 24
 """Bits behind the point of an integer sample's multiplier, at most."""
 LARGEST_SUM = 2.0**62
+LEAST_SCALE = 2.0**-108
+"""Of y, at least: a float below 2⁻¹²⁶ is then less than half of u. `affine_parameters` makes none below 1e-30 / 255."""
 
 Weights = tuple[Annotated[int, Meta(ge=1, le=WEIGHT_TOP)], ...]
 Numbers = tuple[int, ...]
@@ -64,8 +74,8 @@ class Scoring(Record, frozen=True):
         require(sizes in ([0, 0], [1, 1], [self.inputs] * 2), "multiplier, addend", sizes, f"none, one, or {self.inputs} each")
         right = self.inputs if self.kind == "standardized" else 0
         require(len(self.weights) == right, "weights", len(self.weights), f"{right}")
-        positive = all(math.isfinite(each) and each > 0 for each in (self.scale, self.unit_weight))
-        require(positive, "scale, unit_weight", [self.scale, self.unit_weight], "positive and finite")
+        require(LEAST_SCALE <= self.scale < math.inf, "scale", self.scale, "finite and at least 2⁻¹⁰⁸")
+        require(0 < self.unit_weight < math.inf, "unit_weight", self.unit_weight, "positive and finite")
 
     @property
     def value_factor(self) -> float:
@@ -92,8 +102,13 @@ class Scoring(Record, frozen=True):
 
     def real_units(self, scaled: np.ndarray) -> np.ndarray:
         """X of float32 samples in scaled values, finite, int64."""
-        wide = scaled.astype(np.float64) / self.scale + self.zero_point
-        return np.clip(np.rint(wide * (1 << FRACTION_BITS)), -(1 << 40), 1 << 40).astype(np.int64)
+        multiplier, point = fixed_point((1 << FRACTION_BITS) / self.scale)
+        bits = scaled.view(np.int32).astype(np.int64)
+        product = ((bits & 0x7FFFFF | 0x800000) * multiplier) >> 24
+        shift = point - (bits >> 23 & 0xFF)
+        rounded = ((product >> (np.clip(shift, 1, 33) - 1)) + 1) >> 1
+        size = np.where(shift > 0, rounded, product << np.clip(-shift, 0, 2))
+        return np.where(bits < 0, -size, size) + (self.zero_point << FRACTION_BITS)
 
     def errors(self, units: np.ndarray, y: np.ndarray) -> np.ndarray:
         """D, int64 [n, inputs], of X and the program's `y`, uint8."""
@@ -111,6 +126,12 @@ class Scoring(Record, frozen=True):
             return np.abs(errors)
         squares = _shifted(errors * errors)
         return _shifted(squares * np.array(self.weights, np.int64)) if self.weights else squares
+
+
+def fixed_point(factor: float) -> tuple[int, int]:
+    """(M of 32 bits, K) with factor = M · 2^(126 − K), rounded down: what multiplies floats in integers, see the module."""
+    fraction, exponent = math.frexp(factor)
+    return int(math.ldexp(fraction, 32)), 158 - exponent
 
 
 def _shifted(values: np.ndarray) -> np.ndarray:

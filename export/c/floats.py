@@ -1,29 +1,38 @@
 """NAME_float.h: floats to the program's integers and back, and the score of float samples.
 
-The roundings are those of `interpreter.program_input`, `Scaling` and `scoring`, one for each operation. So processors that
-follow IEEE 754 give the same integers, where the compiler computes in the declared types (FLT_EVAL_METHOD 0).
+The integers are those of `interpreter.program_input`, `Scaling` and `scoring` in every bit. Of float32 that takes subtractions
+of the offset alone; the rest is in integers (`parts/reals.h`), without double and without a division. Where data are float64
+and not rounded to float32 first, and where samples are restored with a scale per value, the roundings are those of binary64:
+there the compiler must compute in the declared types (FLT_EVAL_METHOD 0).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from tiedae.compress.errors import ExportError
 from tiedae.compress.sample_spec import INTEGERS
 from tiedae.compress.scaling import Scaling
-from tiedae.program.scoring import FRACTION_BITS
+from tiedae.program.scoring import FRACTION_BITS, fixed_point
 
 from .entries import Network
+from .samples import float_array, number, per_value
 from .streams import float_stream_text
-from .text import comment, identifier, indented
+from .text import comment, identifier, indented, literal, part
 
-LARGEST_UNITS = 40
-"""The power of two that limits the units of a sample in `scoring.real_units`."""
+STEP_BITS = 14
+"""Bits behind the point of `tae_estimated`."""
 
 
 def float_text(network: Network) -> str:
-    """The text; floats are in the data's unit of measure where data are floats, else in scaled values."""
+    """The text; floats are in the data's unit of measure where data are floats, else in scaled values.
+
+    Raises ExportError where a scale is not a normal number of float32.
+    """
     kind, unit = _kind(network), "scaled values" if _scaling(network) is None else "the data's unit of measure"
-    parts = [_HEAD.replace("UNIT", unit).replace("NAMED", identifier(network.program.name))]
+    guard = _GUARD if _computes_in_double(network) else ""
+    parts = [_HEAD.replace("UNIT", unit).replace("NAMED", identifier(network.program.name)).replace("GUARD", guard)]
     if network.encodes:
+        parts[0] += part("reals.h")
         parts.append(_scaled(network, kind) + _quantize(network, kind))
     if network.decodes:
         parts.append(_dequantize(network, kind))
@@ -38,13 +47,13 @@ _HEAD = """/* Floats to the model's integers and back, in UNIT. Optional: the mo
 #ifndef TAE_FLOAT_H
 #define TAE_FLOAT_H
 
-#include <float.h>
-
-#include "NAMED.h"
-
+GUARD#include "NAMED.h"
+"""
+_GUARD = """#include <float.h>
 #if FLT_EVAL_METHOD != 0
 #error "float and double must be rounded to their types: on x86 compile with -msse2 -mfpmath=sse"
 #endif
+
 """
 
 
@@ -58,34 +67,59 @@ def _scaling(network: Network) -> Scaling | None:
     return None if network.unit is None or network.unit.spec.dtype in INTEGERS else network.unit.spec.scaling
 
 
+def _wide(network: Network) -> bool:
+    """Whether float64 data are scaled in float64, not rounded to float32 first."""
+    return _kind(network) == "double" and network.unit is not None and network.unit.io.scaling is None
+
+
+def _computes_in_double(network: Network) -> bool:
+    scales = (_scaling(network) or Scaling()).rule != "none"
+    return scales and ((network.encodes and _wide(network)) or (network.decodes and _restored(network) is None))
+
+
 def _scaled(network: Network, kind: str) -> str:
     """`tae_scaled`: a value in the data's unit of measure to scaled values, float."""
-    scaling, wide = _scaling(network) or Scaling(), kind
-    given = "value"
-    if kind == "double" and network.unit is not None and network.unit.io.scaling is not None:
-        given, wide = "(float)value", "float"
-    if scaling.rule == "none":
-        return f"static inline float tae_scaled(size_t i, {kind} value)\n{{\n  (void)i;\n  return (float)value;\n}}\n\n"
-    arrays = _numbers("tae_offset", scaling.offset, wide) + _numbers("tae_scale", scaling.scale, wide)
-    at = "[i]" if isinstance(scaling.scale, tuple) else ""
-    unused = "" if at else "  (void)i;\n"
-    lines = f"  const {wide} centred = {given} - tae_offset{at};\n  return (float)(centred / tae_scale{at});\n"
-    return f"{arrays}static inline float tae_scaled(size_t i, {kind} value)\n{{\n{unused}{lines}}}\n\n"
+    scaling, arrays = _scaling(network) or Scaling(), ""
+    result = "value" if kind == "float" else "(float)value"
+    if scaling.rule != "none":
+        wide = _wide(network)
+        numbers = scaling.offset, scaling.scale
+        offset, scale = (np.atleast_1d(each).astype(np.float64 if wide else np.float32) for each in numbers)
+        offsets, by = per_value("tae_offset", offset)
+        scales, at = per_value("tae_scale", scale)
+        arrays, centred = offsets + scales, f"{result} - {by}" if offset.any() else result
+        if wide:
+            result = f"(float)((value - {by}) / {at})"
+        else:
+            reciprocals, factor = per_value("tae_reciprocal", np.array([*map(reciprocal, scale)], np.uint32))
+            arrays, result = arrays + reciprocals, f"tae_divided({centred}, {at}, {factor})"
+    unused = "" if "[i" in result else "  (void)i;\n"
+    return f"{arrays}static inline float tae_scaled(size_t i, {kind} value)\n{{\n{unused}  return {result};\n}}\n\n"
+
+
+def reciprocal(scale: float | np.float32) -> int:
+    """2⁴⁸ / the 24 bits of a float32's significand, rounded down; ExportError for one that is not a normal number."""
+    if not np.finfo(np.float32).tiny <= abs(scale) < np.inf:
+        raise ExportError(f"scale: got {float(scale)!r}, must be a normal number of float32")
+    return (1 << 48) // int(np.frexp(np.abs(np.float64(scale)))[0] * (1 << 24))
 
 
 def _quantize(network: Network, kind: str) -> str:
     x = network.program.quantization("x")
-    low, high = -x.zero_point, x.top - x.zero_point
-    return f"""{_nearest("float", "int32_t", "tae_nearest_float")}
+    given = "data[i]" if kind == "float" else "(float)data[i]"
+    return f"""static const float tae_x_scale = {number(x.scale, "float")};
 static inline uint8_t tae_quantized(float scaled)
 {{
-  const float steps = scaled / {number(x.scale, "float")};
-  if (!(steps > {low - 1}.0f)) return 0;
-  if (steps > {high + 1}.0f) return {x.top};
-  {{
-    const int32_t whole = tae_nearest_float(steps) + {x.zero_point};
-    return (uint8_t)(whole < 0 ? 0 : whole > {x.top} ? {x.top} : whole);
-  }}
+  return tae_level(tae_divided(scaled, tae_x_scale, {reciprocal(x.scale)}u), {x.zero_point}, {x.top});
+}}
+
+/* Value i of data to that of x; 0 where it is not finite in scaled values */
+static inline int tae_convert(size_t i, {kind} value, uint8_t *x)
+{{
+  float scaled;
+{_estimate(network)}  scaled = tae_scaled(i, value);
+  *x = tae_quantized(scaled);
+  return tae_finite(scaled);
 }}
 
 /* data[TAE_INPUTS] to x[TAE_INPUTS]; TAE_ARGUMENT where a value is not finite */
@@ -93,27 +127,57 @@ static inline int tae_quantize(const {kind} *data, uint8_t *x)
 {{
   size_t i;
   for (i = 0; i < TAE_INPUTS; i++) {{
-    const float value = (float)data[i];
-    if (!(value - value == 0.0f)) return TAE_ARGUMENT;
-    x[i] = tae_quantized(tae_scaled(i, data[i]));
+    if (!tae_convert(i, data[i], x + i) && !tae_finite({given})) return TAE_ARGUMENT;
   }}
   return TAE_OK;
 }}
 """
 
 
+def _estimate(network: Network) -> str:
+    """Text that converts most values without their scaled value, in steps of x of which 14 bits are behind the point.
+
+    The estimate is off by less than 3 · 2⁻¹⁴: by the product 1.5, by the shift 1, by the constant 0.5. The roundings of float32
+    move 2⁹ steps by less than 1.5 · 2⁻¹⁴ more. So where it is 8 · 2⁻¹⁴ off a tie, both round to the same integer.
+    """
+    x, scaling = network.program.quantization("x"), _scaling(network) or Scaling()
+    offset, scale = (np.unique(each.astype(np.float64)) for each in scaling.float32)
+    if _wide(network) or len(offset) > 1 or len(scale) > 1:
+        return ""
+    step = float(scale[0]) * x.scale
+    start = round((x.zero_point + 0.5 - float(offset[0]) / step) * (1 << STEP_BITS))
+    multiplier, point = fixed_point((1 << STEP_BITS) / step)
+    if step < 0 or abs(start) >= 1 << 30 or point > 256:
+        return ""
+    return f"  if (tae_estimated((float)value, {multiplier}u, {point}, {literal(start, 32)}, {x.top}, x)) return 1;\n"
+
+
+def _restored(network: Network) -> np.ndarray | None:
+    """float32 data by integer of y, where all values have one scale; None where they are computed in float64."""
+    y, scaling = network.program.quantization("y"), _scaling(network) or Scaling()
+    pairs = {*zip(np.atleast_1d(scaling.offset).tolist(), np.atleast_1d(scaling.scale).tolist(), strict=True)}
+    if _kind(network) == "double" or len(pairs) > 1:
+        return None
+    (offset, scale), real = pairs.pop(), y.dequantize(np.arange(y.top + 1, dtype=np.uint8))
+    with np.errstate(over="ignore"):
+        restored = Scaling(scaling.rule, offset, scale).invert(real, "float32")
+    return restored if np.isfinite(restored).all() else None
+
+
 def _dequantize(network: Network, kind: str) -> str:
     y, scaling = network.program.quantization("y"), _scaling(network) or Scaling()
     real = f"(float)((int)y[i] - {y.zero_point}) * {number(y.scale, 'float')}"
-    arrays, lines = "", [f"data[i] = {real};"]
-    if scaling.rule != "none":
-        at = "[i]" if isinstance(scaling.scale, tuple) else ""
-        arrays = _numbers("tae_y_offset", scaling.offset, "double") + _numbers("tae_y_scale", scaling.scale, "double")
-        cast = "" if kind == "double" else f"({kind})"
+    arrays, lines, table = "", [f"data[i] = {real};"], _restored(network)
+    if scaling.rule != "none" and table is not None:
+        arrays, lines = float_array("tae_restored", table), ["data[i] = tae_restored[y[i]];"]
+    elif scaling.rule != "none":
+        offsets, offset = per_value("tae_y_offset", np.atleast_1d(np.asarray(scaling.offset, np.float64)))
+        scales, scale = per_value("tae_y_scale", np.atleast_1d(np.asarray(scaling.scale, np.float64)))
+        arrays, cast = offsets + scales, "" if kind == "double" else f"({kind})"
         lines = [
             f"const float real = {real};",
-            f"volatile double product = (double)real * tae_y_scale{at}; /* no fused multiply and add */",
-            f"data[i] = {cast}(product + tae_y_offset{at});",
+            f"volatile double product = (double)real * {scale}; /* no fused multiply and add */",
+            f"data[i] = {cast}(product + {offset});",
         ]
     return f"""{arrays}/* y[TAE_INPUTS] to data[TAE_INPUTS] */
 static inline void tae_dequantize(const uint8_t *y, {kind} *data)
@@ -127,13 +191,15 @@ static inline void tae_dequantize(const uint8_t *y, {kind} *data)
 
 
 def _score(network: Network, kind: str) -> str:
-    y, most = network.program.quantization("y"), float(1 << LARGEST_UNITS)
+    assert network.detector is not None
+    multiplier, point = fixed_point((1 << FRACTION_BITS) / network.detector.scoring.scale)
+    zero = network.program.quantization("y").zero_point << FRACTION_BITS
     title = (
         "The score of data[TAE_INPUTS], before it is quantized and clipped. NaN or infinity is an anomaly of the largest score."
         " Here arena must not be NULL, with TAE_STATIC_ARENA neither: TAE_ARGUMENT."
     )
-    return f"""{_nearest("double", "int64_t", "tae_nearest_double")}
-{comment(title)}static inline int tae_score_float(tae_arena *arena, const {kind} *data, uint64_t *score, uint8_t *anomaly)
+    parameters = f"tae_arena *arena, const {kind} *data, uint64_t *score, uint8_t *anomaly"
+    return f"""{comment(title)}static inline int tae_score_float({parameters})
 {{
   uint64_t total = 0;
   uint8_t *y, *code;
@@ -143,51 +209,21 @@ def _score(network: Network, kind: str) -> str:
   y = (uint8_t *)arena->words + {network.sample};
   code = (uint8_t *)arena->words + {network.code};
   for (i = 0; i < TAE_INPUTS; i++) {{
-    const float scaled = tae_scaled(i, data[i]);
-    if (!(scaled - scaled == 0.0f)) {{
+    if (!tae_convert(i, data[i], y + i)) {{
       *score = UINT64_MAX;
       *anomaly = 1;
       return TAE_OK;
     }}
-    y[i] = tae_quantized(scaled);
   }}
   status = tae_encode(arena, y, code);
   if (status == TAE_OK) status = tae_decode(arena, code, y);
   if (status != TAE_OK) return status;
   for (i = 0; i < TAE_INPUTS; i++) {{
-    volatile double real = (double)tae_scaled(i, data[i]) / {number(y.scale, "double")};
-    double units = (real + {y.zero_point}.0) * {1 << FRACTION_BITS}.0;
-    units = units < -{most} ? -{most} : units > {most} ? {most} : units;
-    total = tae_score_add(total, i, tae_nearest_double(units), y[i]);
+    const int64_t units = tae_float_units(tae_scaled(i, data[i]), {multiplier}u, {point}) + {zero};
+    total = tae_score_add(total, i, units, y[i]);
   }}
   *score = total;
   *anomaly = tae_is_anomaly(total);
   return TAE_OK;
 }}
 """
-
-
-def _nearest(kind: str, integer: str, name: str) -> str:
-    """A function that rounds to the nearest integer, ties to even."""
-    return f"""static inline {integer} {name}({kind} value)
-{{
-  const {integer} whole = ({integer})value;
-  const {kind} rest = value - ({kind})whole;
-  const int odd = (int)(whole % 2 != 0);
-  if (rest > ({kind})0.5 || (rest == ({kind})0.5 && odd)) return whole + 1;
-  if (rest < -({kind})0.5 || (rest == -({kind})0.5 && odd)) return whole - 1;
-  return whole;
-}}
-"""
-
-
-def _numbers(name: str, values: float | tuple[float, ...], kind: str) -> str:
-    if not isinstance(values, tuple):
-        return f"static const {kind} {name} = {number(values, kind)};\n"
-    return f"static const {kind} {name}[TAE_INPUTS] = {{\n{', '.join(number(each, kind) for each in values)}\n}};\n"
-
-
-def number(value: float, kind: str) -> str:
-    """A decimal that is read as the same number; for float, the nearest binary32."""
-    text = repr(float(np.float32(value))) if kind == "float" else repr(float(value))
-    return text + ("f" if kind == "float" else "")

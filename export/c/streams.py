@@ -56,8 +56,7 @@ _PUSH_BODY = """{{
 }}
 """
 _FINITE = """  for (i = 0; i < taken * TAE_STREAM_CHANNELS; i++) {
-    const float value = (float)steps[i];
-    if (!(value - value == 0.0f)) return TAE_ARGUMENT;
+    if (!tae_finite((float)steps[i])) return TAE_ARGUMENT;
   }
 """
 

@@ -81,13 +81,14 @@ def test_integer_samples_are_scored_as_in_python(kind: ScoreKind, dtype: str, pe
     assert 0 < flags.sum() < len(x)
 
 
-def float_library(source: CSource, folder: Path) -> ctypes.CDLL:
+def float_library(source: CSource, folder: Path, *options: str) -> ctypes.CDLL:
     """The functions of NAME_float.h, which are static, with NAME.c as one library."""
     write(source, folder)
     name = source.name
     text = f'#include "{name}.c"\n#include "{name}_float.h"\n' + FLOATS.replace("NAME", name)
     (folder / "floats.c").write_text(text, encoding="utf-8")
-    command = [compiler(), *STRICT, "-O2", "-shared", "-fPIC", str(folder / "floats.c"), "-o", str(folder / "floats.so")]
+    files = ["-shared", "-fPIC", str(folder / "floats.c"), "-o", str(folder / "floats.so")]
+    command = [compiler(), *STRICT, *(options or ("-O2",)), *files]
     subprocess.run(command, check=True, timeout=300)
     return ctypes.CDLL(str(folder / "floats.so"))
 
