@@ -25,7 +25,7 @@ def float_text(network: Network) -> str:
     parts = [_HEAD.replace("UNIT", unit).replace("NAMED", identifier(network.program.name))]
     if network.encodes:
         parts.append(_scaled(network, kind) + _quantize(network, kind))
-    if network.decodes:
+    if network.restores:
         parts.append(_dequantize(network, kind))
     if network.scores:
         parts.append(_score(network, kind))
