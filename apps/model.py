@@ -9,15 +9,18 @@ import numpy as np
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.codec.frames import FileModel
+from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import SampleSpec
-from tiedae.export.c.codec_source import PROMISES, Promise
+from tiedae.export.c.codec_source import DIRECTIONS, PROMISES, Promise
+from tiedae.export.c.entries import signatures_of
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
-from tiedae.program.program import SIGNATURES, Program
+from tiedae.program.program import Program
 from tiedae.program.scoring import Detector
 
+from .c.footprint import Core
 from .c.golden import GoldenSamples, golden_samples
 
 GOLDEN_BYTES = 1 << 15
@@ -46,12 +49,13 @@ class AppFolder(Record, frozen=True):
 
 @dataclass(frozen=True)
 class AppOptions:
-    """`storage` of kernels, see `export.c.kernels`; `signatures` that the application calls; kinds of .tae `files`, by default
-    the kind's own choice."""
+    """`storage` of kernels, see `export.c.kernels`; `signatures` that the application calls, by default all; kinds of .tae
+    `files`, by default the kind's own choice; the `core` that C sources are for."""
 
     storage: Storage = "dense"
-    signatures: Sequence[str] = SIGNATURES
+    signatures: Sequence[str] | None = None
     files: Sequence[Promise] | None = None
+    core: Core | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ class AppModel:
 
     @property
     def promises(self) -> tuple[Promise, ...]:
-        """Kinds of .tae files that it has, none without tables."""
-        return tuple(file.kind for file in self.golden.files)
+        """Kinds of .tae files that it has, none without tables, lossy ones alone without the decoder."""
+        decodes = "decode" in self.source.signatures
+        return tuple(file.kind for file in self.golden.files if decodes or file.kind == "lossy")
 
 
 def golden_count(bundle: Bundle, most: int) -> int:
@@ -86,10 +91,13 @@ def golden_count(bundle: Bundle, most: int) -> int:
 def app_model(bundle: Bundle, options: AppOptions, samples: int, *, spread: bool = True) -> AppModel:
     """That of a bundle, with at most `samples` of its golden samples, spread over all or the first.
 
-    Raises what `to_c` raises, FormatError for a damaged bundle.
+    Raises what `to_c` raises, InputError for .tae files of signatures that have none, FormatError for a damaged bundle.
     """
     manifest, codec, model = bundle.manifest, None, None
-    if tables_name(manifest.name) in manifest.files:
+    coded = not {*DIRECTIONS}.isdisjoint(signatures_of(options.signatures, manifest.detector))
+    if options.files and not coded:
+        raise InputError(f"--files {','.join(options.files)}: must be none or left out, --signatures score has no .tae files")
+    if tables_name(manifest.name) in manifest.files and coded and (options.files is None or options.files):
         model = FileModel.of(bundle)
         codec = model.coding
     spec, maps = manifest.data.spec, manifest.integer_maps

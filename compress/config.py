@@ -25,6 +25,7 @@ Saliency = Literal["magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
 Refinement = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
+CSignature = Literal[Signature, "score"]
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -338,10 +339,14 @@ class ExportConfig(Checked, frozen=True):
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")
     ] = "dense"
+    c_signatures: Annotated[
+        tuple[CSignature, ...],
+        means("what .c files compute, also score; [] is signatures, and score with a detector"),
+    ] = ()
     stock: Annotated[bool, means("files of the stock converters beside ours, of the same model, measured as ours are")] = True
 
     def check(self) -> None:
-        _require_different(self, "targets", "signatures")
+        _require_different(self, "targets", "signatures", "c_signatures")
 
 
 class CodecConfig(Checked, frozen=True):
@@ -411,4 +416,6 @@ class Recipe(Checked, frozen=True):
         kind = task_kind(self.task)
         unknown = [name for name in self.verify.better_than if name not in BASELINES[kind]]
         require(not unknown, "verify.better_than", unknown, f"of {', '.join(BASELINES[kind])}, the baselines of [task] {kind}")
+        scored = "score" not in self.export.c_signatures or kind == "anomaly"
+        require(scored, "export.c_signatures", self.export.c_signatures, "without score, or [task] of the kind anomaly")
         require_combination(self)

@@ -182,7 +182,8 @@ def _c_files(
     from .c.samples import DataUnit
     from .c.source import to_c
 
-    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.signatures}
+    scored = () if codec is None or detector is None else (SCORE,)
+    options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.c_signatures or (*config.signatures, *scored)}
     if codec is not None:
         options |= {"unit": DataUnit(codec.spec, codec.maps, io), "codec": codec.coding, "detector": detector}
     return {name: text.encode("ascii") for name, text in to_c(program, **options).files.items()}

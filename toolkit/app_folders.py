@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from tiedae.apps.c.footprint import Core, Footprint, footprint
 from tiedae.apps.c.layout import c_project, size_macros
-from tiedae.apps.model import AppFolder, AppKind, AppOptions, app_model
+from tiedae.apps.model import AppFolder, AppKind, AppModel, AppOptions, app_model
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.codec.opening import bundle_of
+from tiedae.compress.errors import InputError, UnavailableError
 from tiedae.compress.records import encode
+from tiedae.runtimes.c import find_compiler
 
 from .native import native_folder
-from .object_size import ObjectSize, object_size
 from .run_directory import new_folder, require_new
 from .web import web_folder
 
@@ -25,27 +28,31 @@ GOLDEN_SAMPLES = 8
 
 
 class CFolder(AppFolder, frozen=True):
-    """C sources: the arena's bytes, the macros that give the size of other buffers, and the object, None without a compiler."""
+    """C sources: the arena's bytes, the macros that give the size of other buffers, and what they take of a core's memory; None
+    where that is `unknown`, and why."""
 
     storage: str
     signatures: tuple[str, ...]
     arena: int
     buffers: dict[str, str]
-    object: ObjectSize | None
+    tae_files: tuple[str, ...]
+    footprint: Footprint | None
+    unknown: str = ""
 
     @property
     def memory(self) -> list[tuple[str, str]]:
-        size = "unknown: no C compiler, or no `size`, is found here"
-        if self.object is not None:
-            size = f"{self.object.bytes:,} bytes of code and constants ({self.object.compiler})"
-        return [("read-only", size), ("arena", f"{self.arena:,} bytes"), *self.buffers.items()]
+        unknown = [("flash", f"unknown: {self.unknown}"), ("RAM arena", f"{self.arena:,} bytes")]
+        return [*(unknown if self.footprint is None else self.footprint.rows), *self.buffers.items()]
 
 
 def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replace: bool) -> AppFolder:
     """Write the folder `out`, which appears whole, for a kind in `APPS`; `path`: a bundle, or OUT of a run.
 
-    Raises InputError where `out` exists, unless `replace` and it is such a folder; what `to_c` raises.
+    Raises InputError where `out` exists, unless `replace` and it is such a folder; for a core of another kind than C sources;
+    CheckError where a core has not the memory; what `app_model` raises.
     """
+    if options.core is not None and kind != "c":
+        raise InputError(f"--for {kind}: has no --cc, --flash and --ram, they are for C sources: --for c")
     bundle = bundle_of(path)
     require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae package`", apart=bundle.path)
     files, made = APPS[kind].make(bundle, options)
@@ -57,18 +64,36 @@ def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replac
 def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], CFolder]:
     model = app_model(bundle, options, GOLDEN_SAMPLES)
     source = model.source
-    files = c_project(source, model.golden, signatures=options.signatures)
+    taken, unknown = _footprint(model, options.core)
+    files = c_project(source, model.golden, taken if options.core is not None else None)
     made = CFolder(
         "c",
         source.name,
         {path: len(data) for path, data in sorted(files.items())},
         options.storage,
-        tuple(options.signatures),
+        source.signatures,
         source.arena,
         size_macros(source),
-        object_size(source.files),
+        model.promises,
+        taken,
+        unknown,
     )
     return files, made
+
+
+def _footprint(model: AppModel, core: Core | None) -> tuple[Footprint | None, str]:
+    """What C sources take of a core's memory, which must be enough; of this machine's without one, if a compiler is found here,
+    else why it is not."""
+    options = {"floats": bool(model.golden.floats)}
+    try:
+        taken = footprint(model.source, model.program, core.compiler if core is not None else find_compiler(), **options)
+    except UnavailableError as error:
+        if core is not None:
+            raise InputError(f"--cc {shlex.join(core.compiler)!r}: {error}") from error
+        return None, str(error)
+    if core is not None:
+        taken.require_fits(core)
+    return taken, ""
 
 
 APPS: dict[str, AppKind] = {

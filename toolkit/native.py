@@ -48,13 +48,13 @@ def native_folder(
     model = native_model(bundle, options)
     files = make(model)
     sizes = {path: len(data) for path, data in sorted(files.items())}
-    return files, NativeFolder(kind, model.name, sizes, options.storage, tuple(model.signatures), model.promises, _added(model))
+    return files, NativeFolder(kind, model.name, sizes, options.storage, model.source.signatures, model.promises, _added(model))
 
 
 def native_model(bundle: Bundle, options: AppOptions) -> NativeModel:
     """A bundle as C with golden samples. Raises what `app_model` raises."""
     model = app_model(bundle, options, golden_count(bundle, GOLDEN_SAMPLES))
-    return NativeModel(**vars(model), signatures=tuple(options.signatures))
+    return NativeModel(**vars(model))
 
 
 def _added(model: NativeModel) -> AddedBytes | None:

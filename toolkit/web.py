@@ -14,7 +14,6 @@ from tiedae.bundle.bundle import Bundle
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
 from tiedae.compress.tasks import task_kind
-from tiedae.program.program import SIGNATURES
 
 GOLDEN_SAMPLES = 4
 
@@ -52,11 +51,13 @@ def web_folder(kind: str, bundle: Bundle, options: AppOptions) -> tuple[Mapping[
 
     Raises NotInstalledError without clang and wasm-ld, InputError for signatures, what `app_model` raises.
     """
-    if set(options.signatures) != set(SIGNATURES):
+    if options.signatures is not None:
         raise InputError(f"--signatures {','.join(options.signatures)}: must be left out, a web package has all of them")
     tools = find_toolchain()
     count, clean = golden_count(bundle, GOLDEN_SAMPLES), bundle.task_arrays().get("clean")
-    model = app_model(bundle, replace(options, files=options.files or ("lossy",)), count, spread=clean is None)
+    model = app_model(
+        bundle, replace(options, files=("lossy",) if options.files is None else options.files), count, spread=clean is None
+    )
     manifest = bundle.manifest
     shown = None if clean is None else clean[: len(model.golden.code)]
     web = WebModel(**vars(model), peak=manifest.data.peak, task=task_kind(manifest.recipe.task), clean=shown)

@@ -17,6 +17,7 @@ from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.codec_source import PROMISES, Promise
 from tiedae.export.c.floats import number
 from tiedae.export.c.text import WIDTH, array
+from tiedae.program.score_graph import SCORE
 from tiedae.program.scoring import Detector
 from tiedae.program.tensors import flat
 
@@ -99,30 +100,31 @@ def _file(model: FileModel, kind: Promise, samples: np.ndarray, decoded: np.ndar
     return GoldenFile(kind, bound, content, StreamDecoder(model).push(content).reshape(samples.shape))
 
 
-def golden_text(golden: GoldenSamples, *, encodes: bool, decodes: bool) -> str:
-    """The text of NAME_golden.h: what the C file's directions need."""
-    files = [file for file in golden.files if decodes or file.kind == "lossy"]
+def golden_text(golden: GoldenSamples, signatures: Collection[str]) -> str:
+    """The text of NAME_golden.h: what the check of a C file of these signatures needs."""
+    encodes, decodes, scores = (each in signatures for each in ("encode", "decode", SCORE))
+    files = [file for file in golden.files if decodes or (encodes and file.kind == "lossy")]
     sizes = {"SAMPLES": len(golden.data), "PER_FRAME": golden.samples_per_frame, "FRAMES": golden.frames}
     text = "".join(f"#define GOLDEN_{name} {value}u\n" for name, value in sizes.items())
-    arrays = {"code": golden.code}
-    if encodes or any(file.kind == "lossless" for file in files):
+    arrays = {"code": golden.code} if encodes or decodes else {}
+    if encodes or (scores and not golden.floats) or any(file.kind == "lossless" for file in files):
         arrays["data"] = golden.data
     if decodes:
         arrays["decoded"] = golden.decoded
-    if golden.scores is not None and golden.anomalies is not None and encodes and decodes:
+    if scores and golden.scores is not None and golden.anomalies is not None:
         arrays |= {"scores": golden.scores, "anomalies": golden.anomalies}
     given = {
         "ENCODES": encodes,
         "DECODES": decodes,
         "SCORES": "scores" in arrays,
         "FLOATS": golden.floats,
-        "FILES": golden.files,
+        "FILES": files,
     }
     text += "".join(f"#define GOLDEN_{name}\n" for name, there in given.items() if there)
     text += "".join(array(f"golden_{name}", values) for name, values in arrays.items())
     if golden.floats:
         text += f"typedef {_real(golden.floats['data'])} golden_float;\n"
-    for name, there in {"data": encodes, "decoded": decodes}.items():
+    for name, there in {"data": encodes or scores, "decoded": decodes}.items():
         text += _reals(f"golden_float_{name}", golden.floats[name]) if golden.floats and there else ""
     return text + (_files_text(files, decodes) if files else "")
 

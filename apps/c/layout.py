@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from pathlib import Path
 
-from tiedae.export.c.entries import halves_of
 from tiedae.export.c.source import CSource
 from tiedae.export.c.text import named
-from tiedae.program.program import SIGNATURES
 
+from .footprint import Footprint
 from .golden import GoldenSamples, golden_text
 
 PROJECT = {
@@ -26,6 +24,7 @@ PROJECT = {
 }
 """The files of `project/`, and their places in the folder."""
 _MACRO = re.compile(r"/\* ((?:(?!\*/).)+?)\.? \*/\n#define (\w+\(\w+\)) ", re.DOTALL)
+_TAKEN = "\n| memory of the core | size |\n|---|---|\n"
 
 
 def size_macros(source: CSource) -> dict[str, str]:
@@ -33,12 +32,11 @@ def size_macros(source: CSource) -> dict[str, str]:
     return {call: " ".join(text.split()) for text, call in _MACRO.findall(source.header)}
 
 
-def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[str] = SIGNATURES) -> dict[str, bytes]:
-    """The files by path: the sources of a C file of these signatures, a check of golden data, and what builds them.
+def c_project(source: CSource, golden: GoldenSamples, taken: Footprint | None = None) -> dict[str, bytes]:
+    """The files by path: the sources of a C file, a check of golden data, and what builds them.
 
-    CMake, Arduino and Zephyr know the folder; README.md has its memory map.
+    CMake, Arduino and Zephyr know the folder; README.md has its memory map, with what is `taken` of a core's memory.
     """
-    directions = set(halves_of(signatures))
     macros = "".join(f"| caller | {meaning} | `{call}` |\n" for call, meaning in size_macros(source).items())
     values = {
         "SAMPLES": f"{len(golden.data)}",
@@ -49,8 +47,10 @@ def c_project(source: CSource, golden: GoldenSamples, *, signatures: Collection[
     texts = {f"src/{name}": text for name, text in source.files.items()}
     texts |= {place: project_text(name) for name, place in PROJECT.items()}
     texts["README.md"] = re.sub(r"\b[A-Z]{5,7}\b", lambda found: values.get(found[0], found[0]), texts["README.md"]) + macros
+    if taken is not None:
+        texts["README.md"] += _TAKEN + "".join(f"| {what} | {size} |\n" for what, size in taken.rows)
     included = "NAMED_float.h" if golden.floats else "NAMED.h"
-    data = golden_text(golden, encodes="encode" in directions, decodes="decode" in directions)
+    data = golden_text(golden, source.signatures)
     texts["examples/check/NAMED_golden.h"] = f'/* What Python computed. */\n#include "{included}"\n\n{data}'
     return {
         path.replace("NAMED", source.name): named(text.replace("NAMED", source.name), source.name).encode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from tiedae.codec.header import MOST_BYTES, SAMPLES_PER_FRAME
 from tiedae.compress.errors import ExportError
-from tiedae.export.c.codec_source import DIRECTIONS
-from tiedae.export.c.entries import halves_of
 from tiedae.export.c.text import named
+from tiedae.program.score_graph import SCORE
 from tiedae.report.pages import render
 
 from ..c.golden import golden_text
@@ -50,12 +49,10 @@ VALUE_TYPES: Mapping[str, ValueType] = {
 
 @dataclass(frozen=True)
 class NativeModel(AppModel):
-    """A C file of `signatures`. Without files in `golden` there is no codec.
+    """A C file as a library. Without files in `golden` there is no codec.
 
     What makes files of it raises ExportError for data of float16.
     """
-
-    signatures: Sequence[str]
 
     @property
     def name(self) -> str:
@@ -81,9 +78,9 @@ class NativeModel(AppModel):
     @property
     def values(self) -> dict[str, Any]:
         """What templates take."""
-        encodes, decodes = (direction in halves_of(self.signatures) for direction in DIRECTIONS)
+        encodes, decodes = (each in self.source.signatures for each in ("encode", "decode"))
         both, files = encodes and decodes, bool(self.golden.files)
-        kinds = [file.kind for file in self.golden.files if decodes or file.kind == "lossy"]
+        kinds = self.promises
         exact = not set(kinds) <= {"lossy"}
         value, spec = self.value, self.spec
         return {
@@ -100,7 +97,7 @@ class NativeModel(AppModel):
             "encodes": encodes,
             "decodes": decodes,
             "reconstructs": both,
-            "scores": both and self.detector is not None,
+            "scores": SCORE in self.source.signatures,
             "compresses": encodes and files,
             "decompresses": decodes and files,
             "kinds": kinds,
@@ -122,7 +119,7 @@ def rendered(template: Path, model: NativeModel, **more: Any) -> str:
 def c_files(model: NativeModel) -> dict[str, str]:
     """The C texts by file name: the model, whole arrays and files around it, and the check of golden samples."""
     values, name = model.values, model.name
-    check = golden_text(model.golden, encodes=values["encodes"], decodes=values["decodes"])
+    check = golden_text(model.golden, model.source.signatures)
     included = f"{name}_float.h" if values["floats"] else f"{name}.h"
     texts = {
         f"{name}_check.c": project_text("check.c"),

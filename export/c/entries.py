@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from tiedae.compress.errors import InputError
 from tiedae.program.integer_maps import IntegerMaps
-from tiedae.program.program import Program
+from tiedae.program.program import SIGNATURES, Program
+from tiedae.program.score_graph import SCORE
 from tiedae.program.scoring import Detector
 
 from .codec_source import DIRECTIONS, Direction
@@ -15,10 +17,28 @@ from .samples import FLOOR, DataUnit, conversion_text, score_text
 from .streams import stream_definitions
 from .text import indented
 
+C_SIGNATURES = (*SIGNATURES, SCORE)
+"""What a C file may hold."""
+
+
+def signatures_of(asked: Collection[str] | None, detector: Detector | None) -> tuple[str, ...]:
+    """What a C file holds for what was asked for, by default all, in the order of `C_SIGNATURES`.
+
+    `reconstruct` is both halves, and both are `reconstruct`. Raises InputError for an unknown one, and for `score` without a
+    detector.
+    """
+    held = set(SIGNATURES if detector is None else C_SIGNATURES) if asked is None else set(asked)
+    for signature in sorted(held - set(C_SIGNATURES)):
+        raise InputError(f"signature: got {signature!r}, must be one of {', '.join(C_SIGNATURES)}")
+    if SCORE in held and detector is None:
+        raise InputError("signature: got 'score', must be one of " + ", ".join(SIGNATURES) + ": the model has no detector")
+    both = "reconstruct" in held or held >= set(DIRECTIONS)
+    return tuple(each for each in C_SIGNATURES if each in held or (both and each != SCORE))
+
 
 def halves_of(signatures: Collection[str]) -> list[Direction]:
-    """The halves that these signatures take."""
-    return [half for half in DIRECTIONS if half in signatures or "reconstruct" in signatures]
+    """The halves that these signatures take: `score` calls both."""
+    return [half for half in DIRECTIONS if half in signatures or SCORE in signatures]
 
 
 @dataclass(frozen=True)
@@ -35,13 +55,15 @@ class Half:
 
 @dataclass(frozen=True)
 class Network:
-    """What a C file computes: halves of a program, the data's unit of measure, a detector.
+    """What a C file computes: `signatures` of `C_SIGNATURES`, the halves of a program that they take, the data's unit of
+    measure, a detector.
 
     `sample` and `code`: the bytes of the arena where a sample's `x`, later its `y`, and its code lie while it is converted or
     scored; `arena` is the size of all.
     """
 
     program: Program
+    signatures: Collection[str]
     halves: Sequence[Half]
     unit: DataUnit | None
     detector: Detector | None
@@ -55,8 +77,13 @@ class Network:
         return any(half.signature == "decode" for half in self.halves)
 
     @property
+    def restores(self) -> bool:
+        """Whether `y` is given as data: `score` alone does not."""
+        return "decode" in self.signatures
+
+    @property
     def scores(self) -> bool:
-        return self.detector is not None and self.encodes and self.decodes
+        return SCORE in self.signatures
 
     @property
     def streamed(self) -> DataUnit | None:
@@ -95,13 +122,13 @@ def network_text(network: Network) -> str:
     if network.maps is not None or (detector is not None and detector.scoring.multiplier):
         parts.append(FLOOR)
     if unit is not None and unit.maps is not None:
-        parts.append(conversion_text(unit, unit.maps, encodes=network.encodes, decodes=network.decodes))
+        parts.append(conversion_text(unit, unit.maps, encodes=network.encodes, decodes=network.restores))
     parts += [_half(half, network) for half in network.halves]
-    if network.encodes and network.decodes:
+    if "reconstruct" in network.signatures:
         parts.append(_RECONSTRUCT)
     if network.maps is not None and network.encodes:
         parts.append(_ENCODE_DATA.replace("SAMPLE", str(network.sample)))
-    if network.maps is not None and network.decodes:
+    if network.maps is not None and network.restores:
         parts.append(_DECODE_DATA)
     if detector is not None:
         parts.append(score_text(detector, unit))

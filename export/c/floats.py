@@ -34,7 +34,7 @@ def float_text(network: Network) -> str:
     if network.encodes:
         parts[0] += part("reals.h")
         parts.append(_scaled(network, kind) + _quantize(network, kind))
-    if network.decodes:
+    if network.restores:
         parts.append(_dequantize(network, kind))
     if network.scores:
         parts.append(_score(network, kind))

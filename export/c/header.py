@@ -99,11 +99,11 @@ def _declarations(network: Network) -> str:
         parts.append(f"/* x[{inputs}] to code[{units}] */\nint tae_encode(tae_arena *arena, const uint8_t *x, uint8_t *code);")
     if network.decodes:
         parts.append(f"/* code[{units}] to y[{inputs}] */\nint tae_decode(tae_arena *arena, const uint8_t *code, uint8_t *y);")
-    if network.encodes and network.decodes:
+    if "reconstruct" in network.signatures:
         parts.append("/* both */\nint tae_reconstruct(tae_arena *arena, const uint8_t *x, uint8_t *code, uint8_t *y);")
     for there, function, parameters, plain in (
         (network.encodes, "tae_encode_data", "const tae_value *data, uint8_t *code", "tae_encode"),
-        (network.decodes, "tae_decode_data", "const uint8_t *code, tae_value *data", "tae_decode"),
+        (network.restores, "tae_decode_data", "const uint8_t *code, tae_value *data", "tae_decode"),
     ):
         if there and network.maps is not None:
             parts.append(f"/* the same of data[{inputs}] */\nint {function}(tae_arena *arena, {parameters});")

@@ -10,12 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tiedae.compress.errors import ExportError, InputError
-from tiedae.program.program import SIGNATURES, Program, require_signature
+from tiedae.program.program import SIGNATURES, Program
 from tiedae.program.scoring import Detector
 
 from .builder import CBuilder
-from .codec_source import PROMISES, CodecText, Promise, SampleCodec, codec_text
-from .entries import Half, Network, halves_of, network_text
+from .codec_source import DIRECTIONS, PROMISES, CodecText, Promise, SampleCodec, codec_text
+from .entries import Half, Network, halves_of, network_text, signatures_of
 from .floats import float_text
 from .header import header_text
 from .kernels import STORAGES, Storage
@@ -30,6 +30,7 @@ from .text import identifier, named, part
 class CSource:
     """NAME.c, NAME.h and NAME_float.h, texts; `name` is the C identifier that their names begin with.
 
+    `signatures`: what they hold of `C_SIGNATURES`.
     `arena`: bytes; `kernel_bytes`: those of the stored kernels. `forms`: that of each rounding, by the tensor that it writes.
     """
 
@@ -40,6 +41,7 @@ class CSource:
     arena: int
     forms: Mapping[str, Form]
     kernel_bytes: int = 0
+    signatures: tuple[str, ...] = SIGNATURES
 
     @property
     def files(self) -> dict[str, str]:
@@ -51,7 +53,7 @@ def to_c(
     program: Program,
     *,
     storage: Storage = "dense",
-    signatures: Collection[str] = SIGNATURES,
+    signatures: Collection[str] | None = None,
     unit: DataUnit | None = None,
     detector: Detector | None = None,
     codec: SampleCodec | None = None,
@@ -60,15 +62,16 @@ def to_c(
 ) -> CSource:
     """An integer program as C; it computes the program's integers, all of them.
 
-    `storage`: how kernels are stored, see `kernels`. `signatures` of `SIGNATURES`: a file of `encode` or `decode` alone has
-    that half. `unit`: the data's, for functions that take and give integer samples; `detector`, which needs it: for `score`;
-    `codec`, which needs it too: for .tae files of the kinds `promises`, see `codec_source`; without the decoder, lossy ones
-    alone. `forms`: the forms of rounding that it may have, see `rounding`.
+    `storage`: how kernels are stored, see `kernels`. `signatures` of `C_SIGNATURES`, by default all, `score` with a detector:
+    a file of `encode` or `decode` alone has that half, one of `score` alone gives no samples and has no codec. `unit`: the
+    data's, for functions that take and give integer samples; `detector`, which needs it: for `score`; `codec`, which needs it
+    too: for .tae files of the kinds `promises`, see `codec_source`; without the decoder, lossy ones alone. `forms`: the forms
+    of rounding that it may have, see `rounding`.
 
-    Raises InputError for an unknown signature, ExportError for a float program, another storage, sums that 32 bits do not hold.
+    Raises InputError for a signature that is unknown or needs a detector, ExportError for a float program, another storage,
+    sums that 32 bits do not hold.
     """
-    for signature in signatures:
-        require_signature(signature)
+    held = signatures_of(signatures, detector)
     if not program.quantized:
         raise ExportError(f"program {program.name}: C holds integer programs, got a float one")
     if storage not in STORAGES:
@@ -79,21 +82,23 @@ def to_c(
         raise InputError("unit: got none, a codec and a detector need that of the data")
     graph, halves = CBuilder(program, storage, forms), []
     sizes = {name: each.size for name, each in program.tensors.items()}
-    for half in halves_of(signatures):
+    for half in halves_of(held):
         start, (operations, source, (output,)) = len(graph.steps), program.part(half)
         for operation in operations:
             C_OPERATIONS.write(graph, operation)
         calls, memory = plan(graph.steps[start:], sizes, source, output)
         halves.append(Half(half, source, output, calls, aligned(memory)))
-    network = Network(program, halves, unit, detector)
+    network = Network(program, held, halves, unit, detector)
     name, files = identifier(program.name), CodecText("", "")
-    if codec is not None and unit is not None:
-        directions = [half.signature for half in halves]
-        wanted: Collection[Promise] = promises if network.decodes else ("lossy",)  # residuals are coded against decoded samples
+    directions = [each for each in DIRECTIONS if each in held]
+    if codec is not None and unit is not None and directions:
+        wanted: Collection[Promise] = (
+            promises if network.restores else ("lossy",)
+        )  # residuals are coded against decoded samples
         files = codec_text(unit.spec, codec, directions=directions, promises=wanted)
     vectors = [part("x86.c"), part("wasm.c")] if any("TAE_LANES" in text for text in graph.text) else []
     source = "\n".join([f'#include "{name}.h"\n', *vectors, *graph.text, network_text(network), files.source])
     header, floats = header_text(network, graph, files.header), float_text(network)
     kinds: Mapping[str, Form] = {tensor: rounding.form for tensor, rounding in graph.roundings.items()}
     source, header, floats = named(source, name), named(header, name), named(floats, name)
-    return CSource(name, source, header, floats, network.arena, kinds, graph.kernel_bytes)
+    return CSource(name, source, header, floats, network.arena, kinds, graph.kernel_bytes, held)

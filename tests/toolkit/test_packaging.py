@@ -14,12 +14,15 @@ import pytest
 import tiedae as ta
 from tiedae import app_folders as apps
 from tiedae.app_folders import APPS, MARKER
+from tiedae.apps.c.footprint import PARTS
 from tiedae.cli import main
+from tiedae.program.program import SIGNATURES
 
 from ..apps.native.libraries import Call, built
 from ..codec.conftest import NAMES, extract_runs
 from ..export.c.compiled import built_check, tool
 from ..variants import every
+from ..verify.test_scored_bundle import scored_bundle
 
 WITHOUT = """
 import sys
@@ -96,7 +99,8 @@ def test_what_a_library_adds_is_the_model_and_little_more(runs: Path, target: st
     for kind, report in reports.items():
         assert call("package", runs / "bytes", "--for", kind, "-o", tmp_path / kind, "--json", report) == 0
     c, made = (json.loads(report.read_text()) for report in reports.values())
-    assert made["added"]["model"] == c["object"]["bytes"] and made["added"]["compiler"] == c["object"]["compiler"]
+    flash = sum(c["footprint"][part] for part in PARTS)
+    assert made["added"]["model"] == pytest.approx(flash, rel=0.02), "a folder for phones is not linked here"
     assert 1000 < made["added"]["functions"] < 10_000
     assert f"{sum(made['added'][part] for part in ('model', 'functions')):,}" in capsys.readouterr().out
     assert made["tae_files"] == ["lossy", "bounded", "lossless"] and made["signatures"] == ALL
@@ -118,15 +122,15 @@ def test_a_bundle_without_int8_files_has_no_integers(runs: Path, tmp_path: Path,
 
 def test_the_bytes_are_those_of_the_object(runs: Path, tmp_path: Path) -> None:
     """The sections that a linker puts into read-only memory, as `objdump` lists them."""
-    assert call("package", runs / "bytes", "--for", "c", "-o", tmp_path / "c", "--json", tmp_path / "made.json") == 0
-    found = json.loads((tmp_path / "made.json").read_text())["object"]
+    assert call("package", runs / "bytes", "--for", "android", "-o", tmp_path / "app", "--json", tmp_path / "made.json") == 0
+    found = json.loads((tmp_path / "made.json").read_text())["added"]
     compiler, *options = found["compiler"].split()
     made = tmp_path / "bytes.o"
-    subprocess.run([tool(compiler), *options, "-c", tmp_path / "c" / "src" / "bytes.c", "-o", made], check=True)
+    subprocess.run([tool(compiler), *options, "-c", next(tmp_path.rglob("bytes.c")), "-o", made], check=True)
     listed = subprocess.run([tool("objdump"), "-h", made], capture_output=True, text=True, check=True).stdout
     sections = dict(re.findall(r"^ +\d+ (\.\S+) +([0-9a-f]+)", listed, re.MULTILINE))
     kept = [int(size, 16) for name, size in sections.items() if name.startswith((".text", ".rodata"))]
-    assert found["bytes"] == pytest.approx(sum(kept), abs=64), "notes of the compiler, at most"
+    assert found["model"] == pytest.approx(sum(kept), abs=64), "notes of the compiler, at most"
 
 
 @pytest.mark.ci
@@ -149,7 +153,7 @@ def test_half_of_it_is_smaller(runs: Path, tmp_path: Path) -> None:
         made, text = json.loads(report.read_text()), (out / "src" / "bytes.c").read_text()
         assert ("bytes_decode" in text, "bytes_mask_places" in text) == (not options, "sparse" in options)
         assert (made["signatures"], made["storage"]) == (["encode"] if options else ALL, "sparse" if i == 2 else "dense")
-        sizes.append(made["object"]["bytes"])
+        sizes.append(sum(made["footprint"][part] for part in PARTS))
     assert sizes[1] < sizes[0]
 
 
@@ -168,6 +172,21 @@ def test_a_bundle_without_tables_has_no_codec(small_runs: Path, tmp_path: Path) 
         (["--for", "watch"], "--for watch: must be one of c, web"),
         (["--for", "c", "--storage", "packed"], "storage: got 'packed', must be one of dense, sparse"),
         (["--for", "c", "--signatures", "encode,"], "signature: got ''"),
+        (
+            ["--for", "c", "--signatures", "score"],
+            "signature: got 'score', must be one of encode, decode, reconstruct: the model",
+        ),
+        (["--for", "c", "--files", "none,lossy"], "--files none,lossy: must be some of lossy, bounded, lossless, or none"),
+        (["--for", "c", "--flash", "256K"], "--flash: needs --cc, the C compiler of the core"),
+        (["--for", "c", "--ram", "64K"], "--ram: needs --cc, the C compiler of the core"),
+        (["--for", "c", "--cc", "cc", "--ram", "64KB"], "--ram: got '64KB', must be bytes, such as 262144, 256K or 1M"),
+        (["--for", "c", "--cc", ""], "--cc '': must be the command of a C compiler, no program '' is found"),
+        (["--for", "c", "--cc", "no-such-gcc -O2"], "--cc 'no-such-gcc -O2': must be the command of a C compiler, no program"),
+        (["--for", "c", "--cc", "cc --no-such"], "--cc 'cc --no-such': must compile C99: "),
+        (["--for", "c", "--cc", "cc -Wl,--no-such"], "--cc 'cc -Wl,--no-such': "),
+        (["--for", "c", "--cc", "cc 'a"], '--cc "cc \'a": must be a command, No closing quotation'),
+        (["--for", "android", "--cc", "cc"], "--for android: has no --cc, --flash and --ram, they are for C sources: --for c"),
+        (["--for", "web", "--signatures", "encode"], "--signatures encode: must be left out, a web package has all of them"),
         (["--for", "c", "-o", "there"], "there: exists; choose another folder, or --force"),
         (["--for", "c", "-o", "there", "--force"], "there: is no folder of `tiedae package`, so it is not overwritten"),
         (["--for", "c", "-o", "bytes/bundle/c"], "bytes/bundle/c: is, holds or lies in the bundle bytes/bundle"),
@@ -193,6 +212,61 @@ def test_what_cannot_be_is_one_line(
     assert content(tmp_path) == before and not (tmp_path / "new").exists()
 
 
+@pytest.fixture(scope="module")
+def detector(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of bytes, with its tables and a detector."""
+    with pytest.warns(UserWarning, match="pairs of neighbours"):
+        return scored_bundle(runs / "bytes", tmp_path_factory.mktemp("detector"), "mse").path
+
+
+@pytest.mark.parametrize(
+    ("options", "signatures", "files"),
+    every(
+        4,
+        [
+            (["--signatures", "score"], ["score"], []),
+            (["--signatures", "score", "--files", "none"], ["score"], []),
+            (["--files", "none"], [*SIGNATURES, "score"], []),
+            (["--signatures", "encode,score"], ["encode", "score"], ["lossy"]),
+            (["--signatures", "encode,decode"], [*SIGNATURES], ["lossy", "bounded", "lossless"]),
+            ([], [*SIGNATURES, "score"], ["lossy", "bounded", "lossless"]),
+        ],
+    ),
+)
+def test_a_folder_holds_what_is_asked_for(
+    detector: Path, tmp_path: Path, options: list[str], signatures: list[str], files: list[str]
+) -> None:
+    tool("cc")
+    assert call("package", detector, "--for", "c", "-o", tmp_path / "c", *options, "--json", tmp_path / "made.json") == 0
+    made = json.loads((tmp_path / "made.json").read_text())
+    assert (made["signatures"], made["tae_files"]) == (signatures, files)
+    assert checked(tmp_path / "c", tmp_path / "check") == "bytes: 8 samples equal\n"
+    header = (tmp_path / "c" / "src" / "bytes.h").read_text()
+    assert ("bytes_score(" in header, "bytes_frame_" in header) == ("score" in signatures, bool(files))
+
+
+def test_files_of_a_score_alone_are_refused(detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--signatures", "score", "--files", "lossy"]
+    assert call("package", detector, "--for", "c", "-o", tmp_path / "c", *options) == 2
+    text = "--files lossy: must be none or left out, --signatures score has no .tae files"
+    assert capsys.readouterr().err == f"tiedae: {text}\n" and not (tmp_path / "c").exists()
+
+
+def test_a_core_without_the_memory(detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 1, one line and no folder; with enough of it, README.md states what the table does."""
+    tool("gcc")
+    given = ["package", detector, "--for", "c", "-o", tmp_path / "c", "--cc", "gcc -O1", "--json", tmp_path / "made.json"]
+    assert call(*given, "--flash", "1K", "--ram", "64K") == 1
+    line = capsys.readouterr().err
+    assert re.fullmatch(r"tiedae: does not fit: flash of [\d,]+ bytes, the core has 1,024: [\d,]+ too many\n", line), line
+    assert not (tmp_path / "c").exists() and not (tmp_path / "made.json").exists()
+    assert call(*given, "--flash", "1M", "--ram", "64K") == 0
+    made = json.loads((tmp_path / "made.json").read_text())["footprint"]
+    readme = (tmp_path / "c" / "README.md").read_text()
+    assert all(f"| flash {part} | {made[part]:,} bytes |\n" in readme for part in PARTS)
+    assert f"| RAM | {made['arena'] + max(made['stacks'].values()):,} bytes |\n" in readme and "gcc -std=c99 -O2" in readme
+
+
 def test_force_replaces_an_earlier_folder_as_a_whole(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "c"
     assert call("package", runs / "bytes", "--for", "c", "-o", out) == 0
@@ -209,10 +283,10 @@ def test_without_a_compiler_the_size_is_unknown(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for target, key in (("c", "object"), ("android", "added"), ("ios", "added")):
+    for target, key in (("c", "footprint"), ("android", "added"), ("ios", "added")):
         assert call("package", runs / "bytes", "--for", target, "-o", tmp_path / target, "--json", "-") == 0
         shown = capsys.readouterr()
-        assert json.loads(shown.out)[key] is None and "unknown: no C compiler" in shown.err
+        assert json.loads(shown.out)[key] is None and "unknown: " in shown.err
 
 
 def test_the_help_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from .command import Call, Parser
 
 if TYPE_CHECKING:
+    from tiedae.apps.c.footprint import Core
     from tiedae.export.c.codec_source import Promise
+
+FAILS = "the core has less flash or RAM than is needed (nothing is written)"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -18,11 +22,14 @@ def add_arguments(parser: Parser) -> None:
     parser.add_value("--for", "KIND", text, required=True)
     text = "of kernels: dense (default), or sparse, which leaves zeros out"
     parser.add_value("--storage", "NAME", text, default="dense")
-    text = "what the sources compute, such as encode or encode,decode (default: all)"
+    text = "what the sources compute: encode, decode, reconstruct, score (default: all)"
     parser.add_value("--signatures", "LIST", text)
-    parser.add_value(
-        "--files", "LIST", "kinds of .tae files: lossy, bounded, lossless (default: for web and npm lossy, else all)"
-    )
+    text = "kinds of .tae files: lossy, bounded, lossless, or none (default: for web and npm lossy, else all)"
+    parser.add_value("--files", "LIST", text)
+    text = "C compiler of a core, with its flags, whose flash and RAM are stated (default: that of this machine)"
+    parser.add_value("--cc", "COMMAND", text)
+    parser.add_value("--flash", "SIZE", "flash that the core of --cc has: 262144, 256K or 1M")
+    parser.add_value("--ram", "SIZE", "RAM that it has")
     parser.add_json("files, bytes and memory")
     parser.add_new_folder("the new folder")
 
@@ -35,7 +42,7 @@ def run(call: Call) -> None:
     kind = getattr(call, "for")
     if kind not in APPS:
         raise InputError(f"--for {kind}: must be one of {', '.join(APPS)}")
-    given = {"storage": call.storage, "files": _listed_files(call)}
+    given = {"storage": call.storage, "files": _listed_files(call), "core": _core(call)}
     if call.signatures is not None:
         given["signatures"] = call.signatures.split(",")
     made = package_app(call.bundle, call.out, kind, AppOptions(**given), replace=call.force)
@@ -58,7 +65,30 @@ def _listed_files(call: Call) -> list[Promise] | None:
 
     if call.files is None:
         return None
+    if call.files == "none":
+        return []
     listed = call.files.split(",")
     if not set(listed) <= set(PROMISES):
-        raise InputError(f"--files {call.files}: must be some of {', '.join(PROMISES)}")
+        raise InputError(f"--files {call.files}: must be some of {', '.join(PROMISES)}, or none")
     return [kind for kind in PROMISES if kind in listed]
+
+
+def _core(call: Call) -> Core | None:
+    """The core of --cc; InputError for a compiler that does not compile, and for memory without one."""
+    from tiedae.apps.c.footprint import Core
+    from tiedae.compress.errors import InputError
+
+    memory = {name: _memory(name, text) for name in ("flash", "ram") if (text := getattr(call, name)) is not None}
+    if call.cc is None and memory:
+        raise InputError(f"--{next(iter(memory))}: needs --cc, the C compiler of the core")
+    return None if call.cc is None else Core.of(call.cc, **memory)
+
+
+def _memory(option: str, text: str) -> int:
+    """Bytes; InputError for another text."""
+    from tiedae.compress.errors import InputError
+
+    found = re.fullmatch(r"([1-9][0-9]{0,11})([KM]?)", text)
+    if found is None:
+        raise InputError(f"--{option}: got {text!r}, must be bytes, such as 262144, 256K or 1M")
+    return int(found[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20}[found[2]]

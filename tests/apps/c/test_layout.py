@@ -6,19 +6,22 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiedae.apps.c.golden import GoldenFile, GoldenSamples
 from tiedae.apps.c.layout import c_project, size_macros
-from tiedae.export.c.codec_source import PROMISES
+from tiedae.compress.errors import InputError
+from tiedae.export.c.codec_source import PROMISES, Promise
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
 
 from ...export.c.compiled import built_check, tool, write_project
 from ...export.c.models import CASES, GOLDEN, PER_FRAME, Made
 from ...variants import every
+from .linked import OptionSet
 
 WHOLE = GOLDEN // PER_FRAME * PER_FRAME
 """Samples in whole frames."""
@@ -90,10 +93,56 @@ def test_a_file_of_one_half_is_checked_too(made: dict[str, Made], name: str, sig
     whole, backend = made[name], made[name].model.program
     unit = DataUnit(backend.spec, backend.maps, backend.io)
     source = to_c(whole.program, signatures=[signature], unit=unit, detector=whole.detector, codec=whole.codec)
-    project = write_project(c_project(source, whole.golden, signatures=[signature]), tmp_path / "project")
+    project = write_project(c_project(source, whole.golden), tmp_path / "project")
     assert checked(built_check(project, tmp_path / "check", "-O1")) == (0, f"{name}: {GOLDEN} samples equal\n")
     checks = (project / f"examples/check/{name}_golden.h").read_text()
     assert ("golden_lossless" in checks) == (signature == "decode" and name != "table")
+
+
+ASKED = [each for n in (1, 2, 3) for each in combinations(("score", "encode", "decode"), n)] + [("reconstruct",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "files"),
+    every(25, [(case.name, asked, files) for case in CASES for files in ((), ("lossy",), PROMISES) for asked in ASKED]),
+    ids=str,
+)
+def test_what_was_asked_for_compiles_and_is_checked(
+    made: dict[str, Made], name: str, asked: tuple[str, ...], files: tuple[Promise, ...], tmp_path: Path
+) -> None:
+    """Without a function or a constant that nothing takes, and without what was not asked for."""
+    whole = made[name]
+    source = OptionSet(name, asked, files, "dense").source(whole)
+    golden = replace(whole.golden, files=tuple(file for file in whole.golden.files if file.kind in files))
+    project = write_project(c_project(source, golden), tmp_path / "project")
+    program = built_check(project, tmp_path / "check", "-O1", "-Wunused-const-variable=2")
+    assert checked(program) == (0, f"{name}: {GOLDEN} samples equal\n")
+    held, text = {*asked, *(("encode", "decode") if "reconstruct" in asked else ())}, "".join(source.files.values())
+    for functions, there in (
+        (("frame_encode", "header_write"), "encode" in held and bool(files)),
+        (("frame_decode", "file_open"), "decode" in held and bool(files)),
+        (("decode_data", "dequantize"), "decode" in held),
+        (("score_add", "is_anomaly"), "score" in held),
+        (("reconstruct",), {"encode", "decode"} <= held),
+    ):
+        assert all((f" {name}_{each}" in text) == there for each in functions), functions
+    if asked == ("score",):
+        assert golden.scores is not None
+        write_project(c_project(source, replace(golden, scores=changed(golden.scores))), project)
+        assert checked(built_check(project, program, "-O1")) == (1, f"{name}: score differs at {GOLDEN - 1}\n")
+
+
+@pytest.mark.parametrize(
+    ("signatures", "text"),
+    [
+        (["both"], "signature: got 'both', must be one of encode, decode, reconstruct, score"),
+        (["score"], "signature: got 'score', must be one of encode, decode, reconstruct: the model has no detector"),
+    ],
+)
+def test_a_signature_that_the_model_lacks(made: dict[str, Made], signatures: list[str], text: str) -> None:
+    with pytest.raises(InputError) as error:
+        to_c(made["images"].program, signatures=signatures)
+    assert str(error.value) == text
 
 
 def test_cmake_builds_and_tests_the_folder(made: dict[str, Made], tmp_path: Path) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.model import NativeModel
 from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
-from tiedae.program.program import SIGNATURES
 
 from ...export.c.compiled import STRICT, tool, write_project
 from ...export.c.models import CASES, Case, Made, training_of
@@ -30,8 +28,8 @@ def made_of(case: Case) -> Made:
     return case.made()
 
 
-def native_of(made: Made, signatures: Sequence[str] = SIGNATURES) -> NativeModel:
-    return NativeModel(made.program, made.source, made.golden, made.model.program.spec, made.detector, signatures)
+def native_of(made: Made) -> NativeModel:
+    return NativeModel(made.program, made.source, made.golden, made.model.program.spec, made.detector)
 
 
 def samples_of(made: Made) -> np.ndarray:
@@ -130,5 +128,5 @@ def built(files: Mapping[str, bytes], folder: Path) -> Library:
     return Library(folder, ".".join(path.relative_to(folder / "src/main/java").with_suffix("").parts))
 
 
-def built_module(made: Made, folder: Path, **options: Any) -> Library:
-    return built(android_module(native_of(made, **options)), folder)
+def built_module(made: Made, folder: Path) -> Library:
+    return built(android_module(native_of(made)), folder)

@@ -184,7 +184,7 @@ def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Pa
     backend, x = whole.model.program, samples_of(whole)
     unit = DataUnit(backend.spec, backend.maps, backend.io)
     source = to_c(whole.program, signatures=[signature], unit=unit, detector=whole.detector, codec=whole.codec)
-    model = NativeModel(whole.program, source, whole.golden, backend.spec, whole.detector, [signature])
+    model = NativeModel(whole.program, source, whole.golden, backend.spec, whole.detector)
     library, codes = built(android_module(model), tmp_path), backend.encode(x)
     restored, lossless = backend.samples(backend.decode(codes)), packed(whole, x, "lossless")
     calls, right = {
