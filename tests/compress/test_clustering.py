@@ -290,3 +290,8 @@ def test_a_pair_moves_to_the_nearest_smaller_values_of_its_sign_that_hold_the_li
         held = _smaller_clusters(clusters, scale * CODEBOOK, np.arange(len(CODEBOOK)), np.float32(scale) * limit)
         cost = [np.square(np.subtract(pair, values)).sum() for pair in (CODEBOOK[held].ravel(), expected)]
         assert cost[0] == cost[1] and ((abs(CODEBOOK[held].sum()) <= limit) == (abs(sum(expected)) <= limit)), (values, held)
+
+
+def test_a_pair_for_which_there_are_no_values_keeps_no_other_from_moving() -> None:
+    held = _smaller_clusters(np.uint8([[0], [4], [4], [2]]), CODEBOOK, np.arange(len(CODEBOOK)), np.float32(8))
+    assert CODEBOOK[held].ravel().tolist() == [0, 10, 4, 4]
