@@ -13,7 +13,7 @@ from tiedae.program.program import Program
 from .kernels import PLACES, Storage, StoredKernel, stored
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
 from .rounding_text import EMULATION, tables
-from .text import Table, array, comment, indented, part, symbol
+from .text import ConstantTable, array, comment, indented, part, symbol
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,12 @@ class CBuilder:
     steps: list[CStep] = field(default_factory=list)
     roundings: dict[str, IntegerRounding] = field(default_factory=dict)
     _kernels: dict[str, StoredKernel] = field(default_factory=dict)
+    _parts: list[str] = field(default_factory=list)
 
     def part(self, name: str) -> None:
         """A part of C text, appended once."""
-        if part(name) not in self.text:
+        if name not in self._parts:
+            self._parts.append(name)
             self.text.append(part(name))
 
     def kernel(self, name: str) -> StoredKernel:
@@ -69,13 +71,13 @@ class CBuilder:
         self.text.append(array(name, values))
         return name
 
-    def table(self, name: str, values: np.ndarray) -> Table:
+    def table(self, name: str, values: np.ndarray) -> ConstantTable:
         """A new table of integers [n]."""
-        table = Table(symbol(name), values)
+        table = ConstantTable(symbol(name), values)
         self._define(table)
         return table
 
-    def _define(self, *tables: Table) -> None:
+    def _define(self, *tables: ConstantTable) -> None:
         self.text += [table.definition for table in tables if table.definition]
 
     def rounding(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
 from .rounding_text import loop, unit_exceptions
-from .text import Table, indented
+from .text import ConstantTable, indented
 
 LEAST_BLOCK = 64
 """Units or inputs from which vectors are worth their code, see parts/x86.c and parts/wasm.c."""
@@ -18,7 +18,13 @@ CHUNK = 128
 
 
 def product_lines(
-    kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, shape: tuple[int, int], *, transposed: bool
+    kernel: StoredKernel,
+    name: str,
+    biases: ConstantTable,
+    rounding: IntegerRounding,
+    shape: tuple[int, int],
+    *,
+    transposed: bool,
 ) -> list[str]:
     """The body of a layer of `shape`, (inputs, outputs): `x` to `y` with the memory of `product_scratch` at `sums`.
 
@@ -39,7 +45,9 @@ def _held(shape: tuple[int, int], transposed: bool) -> int:
     return min(shape[1], CHUNK) if transposed else shape[1]
 
 
-def _encoder(kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+def _encoder(
+    kernel: StoredKernel, name: str, biases: ConstantTable, rounding: IntegerRounding, inputs: int, outputs: int
+) -> list[str]:
     return [
         "size_t j;",
         f"for (j = 0; j < {outputs}; j++) sums[j] = {biases.at('j')};",
@@ -107,7 +115,9 @@ def _places(start: int, units: int) -> str:
     return f"tae_mask_places(mask + {start // GROUP}, {-(-min(units - start, PLACED) // GROUP)}, places)"
 
 
-def _decoder(kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRounding, inputs: int, outputs: int) -> list[str]:
+def _decoder(
+    kernel: StoredKernel, name: str, biases: ConstantTable, rounding: IntegerRounding, inputs: int, outputs: int
+) -> list[str]:
     lines = []
     if kernel.layout == "sparse":
         lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
@@ -125,7 +135,7 @@ def _decoder(kernel: StoredKernel, name: str, biases: Table, rounding: IntegerRo
     return lines
 
 
-def _dots(kernel: StoredKernel, biases: Table, inputs: int, count: int) -> list[str]:
+def _dots(kernel: StoredKernel, biases: ConstantTable, inputs: int, count: int) -> list[str]:
     """The sums of `count` rows from `first` on."""
     if kernel.layout != "dense":
         return _dots_by_row(kernel, biases, inputs, count)
@@ -145,7 +155,7 @@ def _dots(kernel: StoredKernel, biases: Table, inputs: int, count: int) -> list[
     ]
 
 
-def _dots_by_row(kernel: StoredKernel, biases: Table, inputs: int, count: int) -> list[str]:
+def _dots_by_row(kernel: StoredKernel, biases: ConstantTable, inputs: int, count: int) -> list[str]:
     return [
         f"for (i = 0; i < {count}; i++) {{",
         f"  int32_t sum = {biases.at('first + i')};",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .rounding import MANTISSA_BITS, IntegerRounding
-from .text import Table
+from .text import ConstantTable
 
 EMULATION = """/* sum * mantissa * 2^exponent: rounded as two binary32 operations do, then to an integer, ties to even */
 static uint64_t tae_shifted(uint64_t value, int bits)
@@ -45,12 +45,12 @@ static int32_t tae_round(int32_t sum, uint32_t mantissa, int exponent)
 """
 
 
-def tables(name: str, rounding: IntegerRounding) -> tuple[Table, Table]:
+def tables(name: str, rounding: IntegerRounding) -> tuple[ConstantTable, ConstantTable]:
     """The multipliers and what is added to the products; of an emulation, mantissas and exponents."""
     if rounding.form == "emulation":
         mantissas, exponents = _parts(rounding.steps.multiplier)
-        return Table(f"{name}_mantissas", mantissas), Table(f"{name}_exponents", exponents)
-    return Table(f"{name}_multipliers", rounding.multiplier), Table(f"{name}_addends", rounding.addend)
+        return ConstantTable(f"{name}_mantissas", mantissas), ConstantTable(f"{name}_exponents", exponents)
+    return ConstantTable(f"{name}_multipliers", rounding.multiplier), ConstantTable(f"{name}_addends", rounding.addend)
 
 
 def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]") -> list[str]:

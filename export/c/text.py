@@ -89,7 +89,7 @@ def array(name: str, values: np.ndarray) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class ConstantTable:
     """A constant array of integers [n] as C text, in the smallest type of the values, or of their distances from the least.
 
     Values that are all equal take no array.

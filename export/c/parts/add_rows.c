@@ -6,6 +6,7 @@ static size_t tae_next(const uint8_t *x, size_t i, size_t inputs)
 }
 
 #if defined(TAE_SIMD32)
+/* two bytes of each of two rows: an instruction each, as compilers have it */
 typedef union {
   uint32_t word;
   uint16_t halves[2];
@@ -27,7 +28,10 @@ static inline uint32_t tae_high(uint32_t a, uint32_t b)
   return both.word;
 }
 
-/* sums += x * rows for four units at a time; `x` has the inputs of rows 0 and 1, and of 2 and 3, whose first is `third` behind row 0 */
+/*
+ * sums += x * rows, four units at a time; the units that it did. `x` has the inputs of rows 0 and 1, and of 2 and 3, whose first is
+ * `third` behind row 0
+ */
 TAE_ROWS size_t tae_add_words(const uint32_t *x, const int8_t *row, size_t third, size_t units, int32_t *sums)
 {
   const uint32_t ab = x[0], cd = x[1];
@@ -35,12 +39,12 @@ TAE_ROWS size_t tae_add_words(const uint32_t *x, const int8_t *row, size_t third
   const int8_t *end = row + (units - units % 4);
   while (row < end) {
     const uint32_t l = tae_word(row + units), m = tae_word(row + third), n = tae_word(row + fourth), k = tae_word(row);
-    const uint32_t kl = tae_low(k, l), KL = tae_high(k, l), mn = tae_low(m, n), MN = tae_high(m, n);
+    const uint32_t kl = tae_low(k, l), kl2 = tae_high(k, l), mn = tae_low(m, n), mn2 = tae_high(m, n);
     row += 4;
     sums[0] = tae_add_even(tae_add_even(sums[0], kl, ab), mn, cd);
     sums[1] += tae_add_odd(tae_odd(kl, ab), mn, cd) >> 8;
-    sums[2] = tae_add_even(tae_add_even(sums[2], KL, ab), MN, cd);
-    sums[3] += tae_add_odd(tae_odd(KL, ab), MN, cd) >> 8;
+    sums[2] = tae_add_even(tae_add_even(sums[2], kl2, ab), mn2, cd);
+    sums[3] += tae_add_odd(tae_odd(kl2, ab), mn2, cd) >> 8;
     sums += 4;
   }
   return units - units % 4;

@@ -1,4 +1,4 @@
-/* inputs that are held as int16_t at once, on the stack; a sum of 256 times 256 products of bytes would not fit in an int32_t */
+/* inputs that are held as int16_t at once, on the stack; int32_t holds 256 times the sum of half of the products of 512 */
 #define TAE_WIDE 128
 
 /* sums += x * rows for the first `size` of the inputs, TAE_WIDE at most */

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.export.c.source import CSource
-from tiedae.export.c.text import Table
+from tiedae.export.c.text import ConstantTable
 
 from .compiled import shared
 
@@ -29,7 +29,9 @@ TABLES = {
 
 
 def test_a_table_takes_the_smallest_type_and_gives_its_values(tmp_path: Path) -> None:
-    tables = {what: Table(f"tae_table_{i}", np.array(values, np.int64)) for i, (what, values) in enumerate(TABLES.items())}
+    tables = {
+        what: ConstantTable(f"tae_table_{i}", np.array(values, np.int64)) for i, (what, values) in enumerate(TABLES.items())
+    }
     functions, text = [], []
     for table in tables.values():
         functions.append(f"int64_t {table.name}_at(size_t i)")
