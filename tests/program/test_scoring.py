@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,32 @@ def test_the_integer_score_is_the_real_one(kind: ScoreKind, data: tuple[str, Sca
     )
     terms = scoring.terms(scoring.errors(scoring.units(x, scaled), q)) * scoring.value_factor
     np.testing.assert_allclose(terms.max(axis=1) if kind == "max" else terms.mean(axis=1), found, rtol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-107.9, 126), st.integers(0, 255), st.integers(0, 2**32 - 1))
+def test_a_float_in_units_is_the_nearest_integer(exponent: float, zero_point: int, seed: int) -> None:
+    """Of any bits: to half a unit and a relative 2⁻²⁹, and so large that the error is limited where it is 2³² or more."""
+    scale, rng = float(np.float32(2.0**exponent)), np.random.default_rng(seed)
+    bits = rng.integers(0, 1 << 32, 150, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    with np.errstate(over="ignore"):
+        near = (rng.normal(0, 1, 100) * 10.0 ** rng.uniform(-3, 6, 100) * scale).astype(np.float32)
+    tiny = np.finfo(np.float32).tiny
+    x = np.concatenate([bits, near, np.array([0, tiny, -tiny / 2, np.finfo(np.float32).max], np.float32)])
+    x = x[np.isfinite(x)]
+    found = Scoring("mse", 1, scale, zero_point).real_units(x) - (zero_point << 16)
+    for value, units in zip(x.tolist(), found.tolist(), strict=True):
+        exact = Fraction(value) * (1 << 16) / Fraction(scale)
+        if abs(exact) >= 1 << 33:
+            assert abs(units) >= 1 << 32 and (units < 0) == (value < 0)
+        else:
+            assert abs(units - exact) <= Fraction(1, 2) + abs(exact) / (1 << 29)
+
+
+@pytest.mark.parametrize("scale", [0.0, 2.0**-109, float("inf"), float("nan")])
+def test_a_scale_that_floats_are_not_scored_with(scale: float) -> None:
+    with pytest.raises(RecipeError, match=f"scale: got {scale}, must be finite and at least 2⁻¹⁰⁸"):
+        Scoring("mse", 1, scale, 0)
 
 
 def test_values_beyond_the_program_are_scored_as_given() -> None:

@@ -34,13 +34,18 @@ PER_FRAME = 4
 GOLDEN = 9
 
 
-def backend_of(program: Program, dtype: str, per_feature: bool, scaled: bool = False) -> ProgramBackend:
-    """A program for data of a dtype whose scaling moves them to about the range of the program's `x`."""
+def backend_of(program: Program, dtype: str, per_feature: bool, scaled: bool = False, channels: int = 0) -> ProgramBackend:
+    """A program for data of a dtype whose scaling moves them to about the range of the program's `x`.
+
+    With `per_feature`, the scales repeat after so many `channels`, if there are any.
+    """
     rng, (inputs,) = np.random.default_rng(3), program.tensors["x"].shape
     x = program.quantization("x")
     spread = SPREAD[dtype] * (rng.uniform(0.5, 2, inputs) if per_feature else np.ones(1))
     scale = spread / (255 * x.scale)
     offset = rng.normal(0, 0.2, len(scale)) * spread + x.zero_point * x.scale * scale
+    if channels:
+        offset, scale = (np.resize(each[:channels], inputs) for each in (offset, scale))
     numbers = (tuple(map(float, offset)), tuple(map(float, scale))) if per_feature else (float(offset[0]), float(scale[0]))
     spec = SampleSpec((inputs,), dtype, Scaling("minmax", *numbers), "table")
     maps, scaling = integer_maps.fit(spec, x, program.quantization("y"))

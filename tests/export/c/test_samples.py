@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,11 @@ from tiedae.compress.config import ExportConfig
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.tasks import ScoreKind
 from tiedae.export.c.rounding import FORMS
-from tiedae.export.c.samples import DataUnit
+from tiedae.export.c.samples import DataUnit, per_value
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.targets import TARGETS, ModelCodec
 from tiedae.program.program import Program
-from tiedae.program.scoring import Detector
+from tiedae.program.scoring import LARGEST, Detector
 
 from .compiled import STRICT, compiler, pointer, shared, write
 from .models import Case, backend_of, detector_of, samples_of
@@ -58,6 +59,33 @@ def test_integer_samples_are_converted_as_in_python(dtype: str, per_feature: boo
         np.testing.assert_array_equal(data, right[i])
 
 
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_scales_of_channels_are_stored_once(dtype: str, tmp_path: Path) -> None:
+    backend = backend_of(table_program(), dtype, per_feature=True, channels=3)
+    source, detector = source_of(backend, "mae")
+    assert detector is not None and backend.spec.inputs % 3
+    text, x = source.floats if dtype == "float32" else source.source, samples_of(backend.spec, 50)
+    arrays = re.findall(r"\b\w+?_((?:offset|scale|reciprocal|x_map|y_map|unit)\w*)\[(\d+)\] =", text)
+    assert len(arrays) > 2 and {size for _, size in arrays} == {"3"}
+    library = float_library(source, tmp_path)
+    totals, _ = scores(source, library, "score" if dtype == "float32" else f"{source.name}_score", x)
+    np.testing.assert_array_equal(totals, detector.scoring.totals(integer_errors(detector.scoring, backend, x)[0]))
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "expression"),
+    [
+        ([7, 7, 7], "", "INT64_C(7)"),
+        ([1, 255, 1, 255, 1], "static const uint8_t n[2] = {\n1,255\n};\n", "n[i % 2u]"),
+        ([-1, 128, 3], "static const int16_t n[3] = {\n-1,128,3\n};\n", "n[i]"),
+        ([0, -(1 << 31)], "static const int32_t n[2] = {\n0,-2147483648\n};\n", "n[i]"),
+        ([0, 1 << 32], "static const int64_t n[2] = {\nINT64_C(0),INT64_C(4294967296)\n};\n", "n[i]"),
+    ],
+)
+def test_numbers_per_value_are_as_small_as_they_can_be(values: list[int], text: str, expression: str) -> None:
+    assert per_value("n", np.array(values, np.int64)) == (text, expression)
+
+
 def scores(source: CSource, library: ctypes.CDLL, function: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The scores, uint64, and flags of samples."""
     arena = (ctypes.c_int32 * (source.arena // 4))()
@@ -79,6 +107,17 @@ def test_integer_samples_are_scored_as_in_python(kind: ScoreKind, dtype: str, pe
     np.testing.assert_array_equal(totals, right)
     np.testing.assert_array_equal(flags, right > detector.thresholds.fused)
     assert 0 < flags.sum() < len(x)
+
+
+def test_an_error_is_limited(tmp_path: Path) -> None:
+    source, detector = source_of(backend_of(table_program(), "int16", per_feature=False), "max")
+    assert detector is not None
+    add = getattr(shared(source, tmp_path), f"{source.name}_score_add")
+    add.restype, add.argtypes = ctypes.c_uint64, (ctypes.c_uint64, ctypes.c_size_t, ctypes.c_int64, ctypes.c_uint8)
+    for units in (-(1 << 40), *(sign * (LARGEST + beyond) for sign in (-1, 1) for beyond in (-1, 0, 1, 1 << 24)), 1 << 62):
+        errors = detector.scoring.errors(np.array([[units]], np.int64), np.array([[3]], np.uint8))
+        assert add(0, 0, units, 3) == detector.scoring.totals(errors)[0]
+        assert add(0, 0, units + (3 << 16), 3) == min(abs(units), LARGEST)
 
 
 def float_library(source: CSource, folder: Path, *options: str) -> ctypes.CDLL:
