@@ -20,7 +20,7 @@ from tiedae.export.c.source import CSource, to_c
 from tiedae.program.program import Program
 from tiedae.program.scoring import Detector
 
-from .c.footprint import Core
+from .c.core import Core
 from .c.golden import GoldenSamples, golden_samples
 
 GOLDEN_BYTES = 1 << 15

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
+from tiedae.apps.c.core import STACKS, Stacks
 from tiedae.compress import CheckError
 from tiedae.export.c.source import CSource
 
@@ -42,21 +41,12 @@ def flash(source: CSource, folder: Path, *flags: str) -> int:
 def deepest_stack(source: CSource, folder: Path, functions: Sequence[str]) -> int:
     """Bytes of the deepest chain of calls from any of these functions, as gcc -O2 states them."""
     name = written(source, folder)
-    tool("gcc", "-std=c99", "-O2", "-fcallgraph-info=su", "-c", name, "-o", "stack.o", folder=folder)
-    text = (folder / "stack.ci").read_text(encoding="utf-8")
-    own = {title: int(size) for title, size in re.findall(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes', text)}
-    calls: dict[str, set[str]] = {}
-    for caller, callee in re.findall(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', text):
-        calls.setdefault(caller, set()).add(callee)
-
-    @cache
-    def depth(function: str) -> int:
-        return own.get(function, 0) + max((depth(each) for each in calls.get(function, ())), default=0)
-
-    missing = [each for each in functions if each not in own]
+    tool("gcc", "-std=c99", "-O2", STACKS, "-c", name, "-o", "stack.o", folder=folder)
+    stacks = Stacks.of([(folder / "stack.ci").read_text(encoding="utf-8")])
+    missing = [each for each in functions if each not in stacks.own]
     if missing:
         raise CheckError(f"{name}: gcc lists no stack of {', '.join(missing)}")
-    return max(map(depth, functions))
+    return max(map(stacks.depth, functions))
 
 
 class Library:

@@ -40,6 +40,7 @@ FEATURES: Mapping[str, Has] = {
     "TFLite": _target("tflite"),
     "ONNX": _target("onnx"),
     "C": _target("c"),
+    "score of C files": lambda recipe, _: "score" in recipe.export.c_signatures,
     "scales per unit": lambda recipe, _: recipe.quantize.granularity == "unit",
     "kernels below 8 bits": lambda recipe, _: min(recipe.quantize.bits) < 8,
     "code below 8 bits": lambda recipe, _: recipe.quantize.code_bits < 8,
@@ -64,6 +65,7 @@ FEATURES: Mapping[str, Has] = {
     "float16 data": lambda _, dtype: dtype == "float16",
     "compression": lambda recipe, _: isinstance(recipe.task, Compression),
     "anomaly": lambda recipe, _: isinstance(recipe.task, Anomaly),
+    "no anomaly": lambda recipe, _: not isinstance(recipe.task, Anomaly),
     "denoising": lambda recipe, _: isinstance(recipe.task, Denoising),
     "reduction": lambda recipe, _: isinstance(recipe.task, Reduction),
     "noise": lambda recipe, _: recipe.train.noise is not None,
@@ -116,6 +118,7 @@ FORBIDDEN: tuple[Forbidden, ...] = (
         "data.validation",
         "above 0 with [task] anomaly, such as 0.1: held-out normal samples set its threshold",
     ),
+    Forbidden("score of C files", "no anomaly", "export.c_signatures", "without score, or [task] of the kind anomaly"),
     Forbidden("patience", "no validation samples", "train.patience", "0, or data.validation a fraction to wait for"),
     Forbidden("C", "float16 data", "export.targets", "without c: C has no type for data of float16; or data of float32"),
 )

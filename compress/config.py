@@ -341,7 +341,7 @@ class ExportConfig(Checked, frozen=True):
     ] = "dense"
     c_signatures: Annotated[
         tuple[CSignature, ...],
-        means("what .c files compute, also score; [] is signatures, and score with a detector"),
+        means("what .c files compute; []: signatures, and score of a detector"),
     ] = ()
     stock: Annotated[bool, means("files of the stock converters beside ours, of the same model, measured as ours are")] = True
 
@@ -416,6 +416,4 @@ class Recipe(Checked, frozen=True):
         kind = task_kind(self.task)
         unknown = [name for name in self.verify.better_than if name not in BASELINES[kind]]
         require(not unknown, "verify.better_than", unknown, f"of {', '.join(BASELINES[kind])}, the baselines of [task] {kind}")
-        scored = "score" not in self.export.c_signatures or kind == "anomaly"
-        require(scored, "export.c_signatures", self.export.c_signatures, "without score, or [task] of the kind anomaly")
         require_combination(self)

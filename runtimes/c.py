@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError, UnavailableError
+from tiedae.compress.files import read_regular
 from tiedae.compress.packages import missing
 from tiedae.export.c.reader import read_interface
 from tiedae.export.c.text import named
@@ -50,6 +51,18 @@ int tae_run_SIGNATURE(size_t count, void *arena, const uint8_t *x, uint8_t *code
   return status;
 }
 """
+_SCORE = re.compile(r"^(?:static inline )?int \w+?_(score|score_float)\(\w+ \*arena, const (\w+) \*data,", re.MULTILINE)
+_SCORES = """
+int tae_run_score(size_t count, void *arena, const VALUE *data, uint64_t *scores, uint8_t *anomalies)
+{
+  int status = TAE_OK;
+  size_t i;
+  for (i = 0; i < count && status == TAE_OK; i++, data += TAE_INPUTS) {
+    status = tae_FUNCTION(arena, data, scores + i, anomalies + i);
+  }
+  return status;
+}
+"""
 _ARGUMENTS = {"x": "x + i * TAE_INPUTS", "code": "code + i * TAE_UNITS", "y": "y + i * TAE_INPUTS"}
 _ARENA = "size_t tae_run_arena(void) { return sizeof(tae_arena); }\n"
 
@@ -66,8 +79,9 @@ class CSession(Session):
         name, signatures, source, header = read_interface(path)
         self._signatures = {signature.name: signature for signature in signatures}
         text = source + named("".join(map(_loop, signatures)) + _ARENA, name)
+        more, texts, self._data = _scored(name, source, header, path)
         compiler = find_compiler()
-        with compiled(compiler, {f"{name}.c": text, f"{name}.h": header}, path) as (library, options):
+        with compiled(compiler, {f"{name}.c": text + more, f"{name}.h": header, **texts}, path) as (library, options):
             try:
                 self._library = ctypes.CDLL(str(library))
             except OSError as error:
@@ -75,6 +89,8 @@ class CSession(Session):
                 raise UnavailableError(f"{path}: {reason}; XDG_CACHE_HOME names another folder for libraries") from error
         self.provider = f"{compiler_version(compiler)}, {' '.join(options)}"
         self._functions = {each: getattr(self._library, f"{name}_run_{each}") for each in self._signatures}
+        if self._data is not None:
+            self._functions["score"] = getattr(self._library, f"{name}_run_score")
         for function in self._functions.values():
             function.argtypes = (ctypes.c_size_t, *(ctypes.c_void_p,) * 4)
         arena = getattr(self._library, f"{name}_run_arena")
@@ -84,6 +100,19 @@ class CSession(Session):
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         entry = served(self.runtime, signature, self._signatures)
         return in_batches(lambda chunk: self._run(entry, chunk), signature, x, entry.inputs[0].sample, CHUNK)
+
+    def scores(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        if self._data is None:
+            return None
+        if data.dtype != self._data:
+            raise DataError(f"score: got {data.dtype}, the C file takes {self._data}")
+        data = np.ascontiguousarray(data)
+        scores, flags = (np.empty(len(data), dtype) for dtype in (np.uint64, np.uint8))
+        arena = np.empty(self._arena // 4, np.int32)
+        places = (each.ctypes.data for each in (arena, data, scores, flags))
+        if status := self._functions["score"](len(data), *places):
+            raise DataError(f"score: the C code returned status {status}")
+        return scores, flags.astype(bool)
 
     def _run(self, entry: Signature, x: np.ndarray) -> dict[str, np.ndarray]:
         outputs = {each.name: np.empty((len(x), *each.sample[1]), np.uint8) for each in entry.outputs}
@@ -100,6 +129,21 @@ def _loop(signature: Signature) -> str:
     """A function that runs a signature on many samples, one behind the other."""
     arguments = ", ".join(_ARGUMENTS[each.name] for each in (*signature.inputs, *signature.outputs))
     return _LOOP.replace("SIGNATURE", signature.name).replace("ARGUMENTS", arguments)
+
+
+def _scored(name: str, source: str, header: str, path: Path) -> tuple[str, dict[str, str], np.dtype | None]:
+    """A function that scores many samples, the other files that it takes, and the dtype of samples; None without a score."""
+    floats = path.with_name(f"{name}_float.h")
+    texts = {}
+    if not _SCORE.search(source) and floats.is_file():
+        texts[floats.name] = read_regular(floats).decode("ascii", "replace")
+    found = _SCORE.search("".join((source, *texts.values())))
+    value = re.search(rf"^typedef (\w+)_t {name}_value;$", header, re.MULTILINE)
+    if found is None or value is None:
+        return "", {}, None
+    dtype = np.dtype({"float": "float32", "double": "float64"}.get(found[2], value[1]))
+    text = "".join(f'#include "{each}"\n' for each in texts) + _SCORES.replace("FUNCTION", found[1]).replace("VALUE", found[2])
+    return named(text, name), texts, dtype
 
 
 def find_compiler() -> tuple[str, ...]:

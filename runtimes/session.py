@@ -58,6 +58,11 @@ class Session(Protocol):
         """
         return {}
 
+    def scores(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Integer scores, uint64 [n], and flags, bool [n], of samples [n, inputs] in the data's dtype and unit of measure; None
+        where the runtime or its file has none."""
+        return None
+
     def call(self, signature: str, inputs: Values) -> Values:
         """Run a file once: inputs and outputs by name, of any number and shape unless the runtime's role is `ours`.
 

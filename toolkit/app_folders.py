@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from tiedae.apps.c.footprint import Core, Footprint, footprint
+from tiedae.apps.c.core import Core, CoreBytes, core_bytes
 from tiedae.apps.c.layout import c_project, size_macros
 from tiedae.apps.model import AppFolder, AppKind, AppModel, AppOptions, app_model
 from tiedae.apps.native.android import android_module
@@ -36,13 +36,13 @@ class CFolder(AppFolder, frozen=True):
     arena: int
     buffers: dict[str, str]
     tae_files: tuple[str, ...]
-    footprint: Footprint | None
+    core_bytes: CoreBytes | None
     unknown: str = ""
 
     @property
     def memory(self) -> list[tuple[str, str]]:
         unknown = [("flash", f"unknown: {self.unknown}"), ("RAM arena", f"{self.arena:,} bytes")]
-        return [*(unknown if self.footprint is None else self.footprint.rows), *self.buffers.items()]
+        return [*(unknown if self.core_bytes is None else self.core_bytes.rows), *self.buffers.items()]
 
 
 def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replace: bool) -> AppFolder:
@@ -64,7 +64,7 @@ def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replac
 def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes], CFolder]:
     model = app_model(bundle, options, GOLDEN_SAMPLES)
     source = model.source
-    taken, unknown = _footprint(model, options.core)
+    taken, unknown = _core_bytes(model, options.core)
     files = c_project(source, model.golden, taken if options.core is not None else None)
     made = CFolder(
         "c",
@@ -81,12 +81,12 @@ def _c_folder(bundle: Bundle, options: AppOptions) -> tuple[Mapping[str, bytes],
     return files, made
 
 
-def _footprint(model: AppModel, core: Core | None) -> tuple[Footprint | None, str]:
+def _core_bytes(model: AppModel, core: Core | None) -> tuple[CoreBytes | None, str]:
     """What C sources take of a core's memory, which must be enough; of this machine's without one, if a compiler is found here,
     else why it is not."""
     options = {"floats": bool(model.golden.floats)}
     try:
-        taken = footprint(model.source, model.program, core.compiler if core is not None else find_compiler(), **options)
+        taken = core_bytes(model.source, model.program, core.compiler if core is not None else find_compiler(), **options)
     except UnavailableError as error:
         if core is not None:
             raise InputError(f"--cc {shlex.join(core.compiler)!r}: {error}") from error

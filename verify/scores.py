@@ -19,6 +19,7 @@ from tiedae.export.kinds import Kind, Precision, Why
 from tiedae.export.targets import TARGETS
 from tiedae.program.arithmetic import Interval
 from tiedae.program.differences import mismatch
+from tiedae.program.file_io import FileIO
 from tiedae.program.interpreter import bounds, input_bounds
 from tiedae.program.score_graph import ANOMALY, SCORE, TOLERANCE, Scored, constants
 from tiedae.program.scoring import Detector
@@ -52,7 +53,7 @@ def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, exp
             subject.findings.check(
                 Kind.SCORE, False, "none", "a signature", f"{file}: {reason}", file=file, runtime=subject.runtime
             )
-        else:
+        elif not _compare_integers(subject, detector, evidence, expected, samples):
             subject.findings.skip(Kind.SCORE, Why.NOT_IN_FILES, what, reason, runtime=subject.runtime)
         return
     own = None if subject.same_rounding else _own_y(subject, evidence)
@@ -68,6 +69,25 @@ def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, exp
         if evidence.measures_quality and got[ANOMALY].shape == (len(evidence.x),):
             _count_alarms(subject, detector, got[ANOMALY].astype(bool), evidence.normal)
         _check_nan(subject, x, samples)
+
+
+def _compare_integers(subject: Subject, detector: Detector, evidence: Evidence, expected: Expected, samples: str) -> bool:
+    """Check the integer scores of source text, of the samples as they are given: those of integers are the program's, those of
+    floats near them. False where the text has none."""
+    got = subject.session.scores(flat(evidence.x))
+    if got is None:
+        return False
+    given = (subject.program, FileIO("float32"), flat(evidence.x), evidence.scaled, expected.x, (expected.y, expected.y))
+    right, _ = Scored.between(detector, TARGETS[subject.format].layout, *given)
+    limit = 0.0 if detector.scoring.multiplier else TOLERANCE
+    worst = abs(float(right.relative(got[0] * detector.scoring.factor).max(initial=0)))
+    wrong = int(np.count_nonzero((got[1] != right.anomaly) & ~(right.near & (limit > 0))))
+    of = {"file": next(iter(subject.files.values())), "runtime": subject.runtime}
+    text = f"{len(got[0]):,} scores of {samples} differ from the program's by at most {worst:.2g} of their value"
+    subject.findings.check(Kind.SCORE, worst <= limit, worst, f"<= {limit:g}", text, **of, detail=f"score of {samples}")
+    text = f"{wrong:,} of {len(got[1]):,} flags of {samples} differ from the program's"
+    subject.findings.check(Kind.SCORE, not wrong, wrong, "== 0", text, **of, detail=f"anomaly of {samples}")
+    return True
 
 
 def _computes_in_floats(subject: Subject) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tiedae.export.c.source import CSource
 from tiedae.export.c.text import named
 
-from .footprint import Footprint
+from .core import CoreBytes
 from .golden import GoldenSamples, golden_text
 
 PROJECT = {
@@ -32,7 +32,7 @@ def size_macros(source: CSource) -> dict[str, str]:
     return {call: " ".join(text.split()) for text, call in _MACRO.findall(source.header)}
 
 
-def c_project(source: CSource, golden: GoldenSamples, taken: Footprint | None = None) -> dict[str, bytes]:
+def c_project(source: CSource, golden: GoldenSamples, taken: CoreBytes | None = None) -> dict[str, bytes]:
     """The files by path: the sources of a C file, a check of golden data, and what builds them.
 
     CMake, Arduino and Zephyr know the folder; README.md has its memory map, with what is `taken` of a core's memory.

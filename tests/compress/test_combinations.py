@@ -18,6 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text(encoding="ut
 CODE = [{"units": 4, "activation": "relu"}, {"units": 2, "activation": "tanh"}]
 ON: dict[str, dict[str, Any]] = {
     "C": {"export": {"targets": ["c"]}},
+    "score of C files": {"export": {"c_signatures": ["score"]}},
     "scales per unit": {"quantize": {"granularity": "unit"}},
     "code below 8 bits": {"quantize": {"code_bits": 5}},
     "stated code scale": {"quantize": {"code_scale": 0.1}},
@@ -61,9 +62,9 @@ def test_each_pair_is_refused_in_one_line(pair: Forbidden) -> None:
 
 @pytest.mark.parametrize("feature", ON)
 def test_a_feature_alone_is_not_refused_unless_it_needs_another(feature: str) -> None:
-    needs = {"denoising": "noise", "anomaly": "validation", "patience": "validation"}
-    given = tables(feature, needs.get(feature, ""))
-    if needs.get(feature) == "validation":
+    needs = {"denoising": "noise", "score of C files": "anomaly"}.get(feature, "")
+    given = tables(feature, needs)
+    if {"anomaly", "patience"} & {feature, needs}:
         given["data"]["validation"] = 0.1
     recipe = parse_recipe(given, "alone")
     assert FEATURES[feature](recipe, "") and not FEATURES[feature](parse_recipe(tables(), "none"), "")

@@ -14,7 +14,7 @@ import pytest
 import tiedae as ta
 from tiedae import app_folders as apps
 from tiedae.app_folders import APPS, MARKER
-from tiedae.apps.c.footprint import PARTS
+from tiedae.apps.c.core import PARTS
 from tiedae.cli import main
 from tiedae.program.program import SIGNATURES
 
@@ -99,7 +99,7 @@ def test_what_a_library_adds_is_the_model_and_little_more(runs: Path, target: st
     for kind, report in reports.items():
         assert call("package", runs / "bytes", "--for", kind, "-o", tmp_path / kind, "--json", report) == 0
     c, made = (json.loads(report.read_text()) for report in reports.values())
-    flash = sum(c["footprint"][part] for part in PARTS)
+    flash = sum(c["core_bytes"][part] for part in PARTS)
     assert made["added"]["model"] == pytest.approx(flash, rel=0.02), "a folder for phones is not linked here"
     assert 1000 < made["added"]["functions"] < 10_000
     assert f"{sum(made['added'][part] for part in ('model', 'functions')):,}" in capsys.readouterr().out
@@ -153,7 +153,7 @@ def test_half_of_it_is_smaller(runs: Path, tmp_path: Path) -> None:
         made, text = json.loads(report.read_text()), (out / "src" / "bytes.c").read_text()
         assert ("bytes_decode" in text, "bytes_mask_places" in text) == (not options, "sparse" in options)
         assert (made["signatures"], made["storage"]) == (["encode"] if options else ALL, "sparse" if i == 2 else "dense")
-        sizes.append(sum(made["footprint"][part] for part in PARTS))
+        sizes.append(sum(made["core_bytes"][part] for part in PARTS))
     assert sizes[1] < sizes[0]
 
 
@@ -261,7 +261,7 @@ def test_a_core_without_the_memory(detector: Path, tmp_path: Path, capsys: pytes
     assert re.fullmatch(r"tiedae: does not fit: flash of [\d,]+ bytes, the core has 1,024: [\d,]+ too many\n", line), line
     assert not (tmp_path / "c").exists() and not (tmp_path / "made.json").exists()
     assert call(*given, "--flash", "1M", "--ram", "64K") == 0
-    made = json.loads((tmp_path / "made.json").read_text())["footprint"]
+    made = json.loads((tmp_path / "made.json").read_text())["core_bytes"]
     readme = (tmp_path / "c" / "README.md").read_text()
     assert all(f"| flash {part} | {made[part]:,} bytes |\n" in readme for part in PARTS)
     assert f"| RAM | {made['arena'] + max(made['stacks'].values()):,} bytes |\n" in readme and "gcc -std=c99 -O2" in readme
@@ -283,7 +283,7 @@ def test_without_a_compiler_the_size_is_unknown(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for target, key in (("c", "footprint"), ("android", "added"), ("ios", "added")):
+    for target, key in (("c", "core_bytes"), ("android", "added"), ("ios", "added")):
         assert call("package", runs / "bytes", "--for", target, "-o", tmp_path / target, "--json", "-") == 0
         shown = capsys.readouterr()
         assert json.loads(shown.out)[key] is None and "unknown: " in shown.err

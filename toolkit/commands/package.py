@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .command import Call, Parser
 
 if TYPE_CHECKING:
-    from tiedae.apps.c.footprint import Core
+    from tiedae.apps.c.core import Core
     from tiedae.export.c.codec_source import Promise
 
 FAILS = "the core has less flash or RAM than is needed (nothing is written)"
@@ -75,7 +75,7 @@ def _listed_files(call: Call) -> list[Promise] | None:
 
 def _core(call: Call) -> Core | None:
     """The core of --cc; InputError for a compiler that does not compile, and for memory without one."""
-    from tiedae.apps.c.footprint import Core
+    from tiedae.apps.c.core import Core
     from tiedae.compress.errors import InputError
 
     memory = {name: _memory(name, text) for name in ("flash", "ram") if (text := getattr(call, name)) is not None}

@@ -1,4 +1,4 @@
-"""An image that calls every function of a C file: what `size` says of it is what `footprint` has to state."""
+"""An image that calls every function of a C file: what `size` says of it is what `core_bytes` has to state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiedae.apps.c.footprint import MEMORY, OPTIONS
+from tiedae.apps.c.core import MEMORY, OPTIONS
 from tiedae.export.c.codec_source import PROMISES, Promise
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit

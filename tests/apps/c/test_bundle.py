@@ -17,39 +17,55 @@ from tiedae.bundle.bundle import Bundle, model_files, npy
 from tiedae.bundle.manifest import with_files
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.cli import main
+from tiedae.codec.backends import ProgramBackend
+from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel, model_codec
 from tiedae.compress.errors import FormatError, NotInstalledError
 from tiedae.compress.files import write_atomic
+from tiedae.compress.tasks import Anomaly
 from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.kinds import Kind, Why
 from tiedae.export.targets import read_model
+from tiedae.program.scoring import Detector, Thresholds, scoring_of
 from tiedae.verify.bench.subjects import find_subjects
 from tiedae.verify.limits import Limits
 from tiedae.verify.parity.assertion import assert_parity
 from tiedae.verify.verify import verify_bundle
 
+from ...codec.conftest import NAMES, extract_runs
 from ...export.c.compiled import compiler
 from ...variants import every
 from ...without_openvino import without_openvino
 
 
-def with_c(run: Path, folder: Path, targets: tuple[str, ...] = ("c",), **export: Any) -> Bundle:
-    """A copy of a run's bundle as its recipe with these targets writes it."""
+def with_c(run: Path, folder: Path, targets: tuple[str, ...] = ("c",), *, detects: bool = False, **export: Any) -> Bundle:
+    """A copy of a run's bundle as its recipe with these targets writes it, perhaps with a detector of its golden samples."""
     before = Bundle.open(Path(shutil.copytree(run / "bundle", folder / "bundle")))
     manifest = before.manifest
     programs = before.programs({name: read_model(before.path / name) for name in before.models})
-    recipe = replace(manifest.recipe, export=replace(manifest.recipe.export, targets=targets, **export))
+    recipe = manifest.recipe
+    if detects:
+        recipe = replace(recipe, task=Anomaly(quantile=0.5), data=replace(recipe.data, validation=0.1))
+    recipe = replace(recipe, export=replace(manifest.recipe.export, targets=targets, **export))
     manifest = replace(manifest, recipe=recipe)
     arrays = {name: before.golden()[name] for name in ("x", *golden.FLOATS)}
     scaled = manifest.data.scaling.apply(manifest.io.samples(arrays["x"]))
-    arrays |= golden.answers(golden.expectations(programs, targets, scaled, manifest.io), manifest.io)
+    answered = golden.expectations(programs, targets, scaled, manifest.io)
+    arrays |= golden.answers(answered, manifest.io)
+    if detects:
+        spec, io = manifest.data.spec, manifest.io
+        scoring = scoring_of("mse", spec, manifest.tensors.y, np.full(spec.inputs, 0.1))
+        backend = ProgramBackend(programs.reference, spec, io, manifest.integer_maps)
+        middle = int(np.median(scoring.totals(integer_errors(scoring, backend, spec.flatten(arrays["x"])[0])[0])))
+        manifest = replace(manifest, detector=Detector(scoring, Thresholds(middle, middle), 0.5, len(scaled)))
+        arrays |= golden.scores(answered, io, manifest.detector, arrays["x"], scaled)
     others = [name for name in manifest.files if not name.startswith("golden/y") and not name.endswith((".onnx", ".tflite"))]
     files = {name: (before.path / name).read_bytes() for name in others}
     if targets != ("c",):
         files |= {name: (before.path / name).read_bytes() for name in before.models}
     codec = model_codec(manifest, before.tables(), before.residuals())
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
-    files |= model_files({"int8": programs}, manifest.recipe.export, manifest.io, codec=codec)
+    files |= model_files({"int8": programs}, manifest.recipe.export, manifest.io, codec=codec, detector=manifest.detector)
     write_described(before.path, manifest, files, arrays)
     return Bundle.open(before.path)
 
@@ -209,6 +225,39 @@ def test_text_of_another_version_is_a_skipped_row(marked: tuple[Bundle, Path]) -
     assert [row.why for row in metrics.skipped if row.runtime == "c"] == [Why.REFUSED]
     again = verify_bundle(bundle.path, limits=Limits(run_source=True))
     assert not again.failed and rows_of_c(again) and mark.exists()
+
+
+@pytest.mark.parametrize("signatures", every(2, [(("score",),), ((),)]))
+@pytest.mark.parametrize("run", every(2, NAMES))
+def test_the_scores_of_c_files_are_verified(run: str, signatures: tuple[str, ...], tmp_path: Path) -> None:
+    """Of a file of `score` alone too, whose codes and y are compared as ever; a bundle's codec does not take its C files."""
+    compiler()
+    bundle = with_c(extract_runs(tmp_path / "runs") / run, tmp_path, detects=True, c_signatures=signatures)
+    metrics = verify_bundle(bundle.path)
+    assert not metrics.failed
+    checks = [check for check in metrics.checks if check.kind is Kind.SCORE]
+    assert [check.detail for check in checks] == ["score of golden samples", "anomaly of golden samples"]
+    assert {row.signature for row in rows_of_c(metrics) if row.kind is Kind.CODES} >= {"encode"}
+    (name,) = bundle.models
+    assert set(bundle.manifest.models[name].signatures) == {"encode", "decode", *(() if signatures else ("reconstruct",))}
+    x = bundle.golden()["x"]
+    np.testing.assert_array_equal(
+        ta.load(bundle.path, runtime="c").reconstruct(x), ta.load(bundle.path, runtime="program").reconstruct(x)
+    )
+
+
+def test_another_score_is_found(tmp_path: Path) -> None:
+    """In text that is compiled since that is asked for."""
+    compiler()
+    bundle = with_c(extract_runs(tmp_path / "runs") / "bytes", tmp_path, detects=True, c_signatures=("score",))
+    path, info = bundle.path / "bytes.c", bundle.manifest.files["bytes.c"]
+    text = path.read_text()
+    assert "  *score = total;\n" in text
+    path.write_text(text.replace("  *score = total;\n", "  *score = total + 1;\n"))
+    info = replace(info, sha256=FileInfo.of(path.read_bytes()).sha256, bytes=path.stat().st_size)
+    write_atomic(bundle.path / "manifest.json", with_files(bundle.path, {path.name: info}))
+    failed = verify_bundle(bundle.path, limits=Limits(run_source=True)).failed
+    assert [(check.kind, check.detail) for check in failed] == [(Kind.PROGRAM, "text"), (Kind.SCORE, "score of golden samples")]
 
 
 @pytest.mark.parametrize("name", ["mini.c", "mini.h", "mini_float.h"])

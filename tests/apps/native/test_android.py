@@ -177,7 +177,7 @@ def test_a_build_of_other_values_says_so_in_every_call(tmp_path: Path) -> None:
     assert [answer for answer, _, _ in library.run(*calls)] == [text] * 3
 
 
-@pytest.mark.parametrize("signature", ["encode", "decode"])
+@pytest.mark.parametrize("signature", ["encode", "decode", pytest.param("score", marks=pytest.mark.ci)])
 def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Path) -> None:
     tool("javac")
     whole = made_of(CASES[0])
@@ -190,10 +190,15 @@ def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Pa
     calls, right = {
         "encode": ([Call("encode", x), Call("compress", x)], [codes.tobytes(), packed(whole, x)]),
         "decode": ([Call("decode", codes), Call("decompress", lossless)], [restored.tobytes(), x.tobytes()]),
+        "score": ([Call("score", x), Call("isAnomaly", x)], [each.tobytes() for each in scores(whole, x)]),
     }[signature]
     assert [(answer, result) for answer, result, _ in library.run(*calls)] == [("ok", result) for result in right]
     text = next(tmp_path.glob("src/main/java/**/ImagesModel.java")).read_text()
-    others = {"encode": ("decode(", "recover(", "score("), "decode": ("encode(", "compress(", "reconstruct(")}[signature]
+    others = {
+        "encode": ("decode(", "recover(", "score("),
+        "decode": ("encode(", "compress(", "reconstruct("),
+        "score": ("encode(", "decode(", "compress("),
+    }[signature]
     assert not any(f" {each}" in text for each in others)
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tiedae.apps.c.footprint import Core, Footprint, Stacks, footprint
+from tiedae.apps.c.core import Core, CoreBytes, Stacks, core_bytes
 from tiedae.compress.errors import CheckError, InputError, UnavailableError
 
 from ...export.c.compiled import tool
@@ -28,9 +28,9 @@ def made_of(name: str) -> Made:
     return next(case for case in CASES if case.name == name).made()
 
 
-def stated(options: OptionSet, compiler: Sequence[str]) -> Footprint:
+def stated(options: OptionSet, compiler: Sequence[str]) -> CoreBytes:
     made = made_of(options.model)
-    return footprint(options.source(made), made.program, compiler, floats=bool(made.golden.floats))
+    return core_bytes(options.source(made), made.program, compiler, floats=bool(made.golden.floats))
 
 
 @pytest.mark.ci
@@ -96,7 +96,7 @@ def test_a_compiler_without_stacks_says_so() -> None:
         found.require_fits(Core(("clang",), ram=1 << 20))
 
 
-FIRM = Footprint("cc", 1000, 100, 10, 500, 6, 96, {"m_score": 60, "m_encode": 40})
+FIRM = CoreBytes("cc", 1000, 100, 10, 500, 6, 96, {"m_score": 60, "m_encode": 40})
 
 
 @pytest.mark.parametrize(

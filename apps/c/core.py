@@ -1,4 +1,4 @@
-"""What a C file takes of a core's memory, as a compiler and its linker make it: `footprint`.
+"""What a C file takes of a core's memory, as a compiler and its linker make it: `core_bytes`.
 
 Each public function of the signatures and .tae files that a C file holds is linked into one image, without the others, and the
 bytes of the image are counted by part. docs/c.md says what is in each.
@@ -94,7 +94,7 @@ class Core:
         return cls((program, *options), flash, ram)
 
 
-class Footprint(Record, frozen=True):
+class CoreBytes(Record, frozen=True):
     """Bytes of a C file in a core's memory, as `compiler` makes them.
 
     In flash: its `kernels`, `biases`, other `tables`, `code`, and the `library`: what they call of libgcc and of a C library,
@@ -148,7 +148,7 @@ class Footprint(Record, frozen=True):
             raise CheckError(f"does not fit: {'; '.join(texts)}")
 
 
-def footprint(source: CSource, program: Program, compiler: Sequence[str], *, floats: bool) -> Footprint:
+def core_bytes(source: CSource, program: Program, compiler: Sequence[str], *, floats: bool) -> CoreBytes:
     """That of a C file and, where data are `floats`, of NAME_float.h.
 
     Raises UnavailableError, with the first line that is said, where a tool is missing or fails.
@@ -169,7 +169,7 @@ def footprint(source: CSource, program: Program, compiler: Sequence[str], *, flo
     deepest = {} if stacks is None else {_shown(each): stacks.depth(each) for each in roots}
     used = " ".join((Path(compiler[0]).name, *OPTIONS, *compiler[1:]))
     uncounted = () if stacks is None else stacks.uncounted(roots)
-    return Footprint(used, **parts, arena=source.arena, stacks=deepest or None, uncounted=uncounted)
+    return CoreBytes(used, **parts, arena=source.arena, stacks=deepest or None, uncounted=uncounted)
 
 
 def _probe(source: CSource, floats: bool) -> str:
