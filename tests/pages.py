@@ -2,7 +2,8 @@
 
 A block whose first line is a comment with a file's name, such as `# recipe.toml`, is that file. Bash runs an `sh` block.
 Successive `python` blocks are one program. A `text` block shows lines of what the block before it printed. They follow in this
-order, other lines may lie between them. Their words are equal, and their numbers differ by a tenth at most.
+order, other lines may lie between them. Their words are equal, and their numbers differ by a tenth at most. The variable TIEDAE
+is the repository's folder.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def run_page(page: Path, folder: Path, *, seconds: int = 900) -> None:
     """Run every step of a page in `folder`; PageError, with the line of the page, for the first that fails or takes longer."""
     name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLUMNS": "128"}
+    environment = {**os.environ, "PATH": path, "COLUMNS": "128", "TIEDAE": str(ROOT)}
     for step in steps_of(blocks_of(page)):
         if isinstance(step, Block):
             (folder / str(step.file)).write_text(step.text, encoding="utf-8")

@@ -1,14 +1,16 @@
-"""The guides of docs/guides run as they are written: whole jobs at real size, each step on what the step before made."""
+"""The guides run as they are written: whole jobs at real size, each step on what the step before made."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ..pages import ROOT, run_page
 
-GUIDES = sorted(path for path in (ROOT / "docs" / "guides").glob("*.md") if path.name != "README.md")
+DOCS = ROOT / "docs"
+GUIDES = [DOCS / "microcontrollers.md", *sorted(path for path in (DOCS / "guides").glob("*.md") if path.name != "README.md")]
 
 
 @pytest.mark.usefixtures("whole_job")
@@ -20,5 +22,5 @@ def test_a_guide_runs_as_it_is_written(guide: Path, tmp_path: Path, request: pyt
 
 
 def test_the_index_names_every_guide() -> None:
-    index = (ROOT / "docs" / "guides" / "README.md").read_text(encoding="utf-8")
-    assert len(GUIDES) == 6 and all(f"]({guide.name})" in index for guide in GUIDES)
+    linked = re.findall(r"\]\(([^)]+)\)", (DOCS / "guides" / "README.md").read_text(encoding="utf-8"))
+    assert len(GUIDES) == 6 and {(DOCS / "guides" / name).resolve() for name in linked} >= {*GUIDES}
