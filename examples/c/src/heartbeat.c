@@ -68,15 +68,16 @@ static void heartbeat_add_four(int32_t *mixed, const int8_t *const *rows, uint32
   }
 }
 
-/* the sum of each of four vectors */
+/* sums += the sum of each of four vectors */
 static void heartbeat_sum_four(const __m256i *s, int32_t *sums)
 {
   const __m256i two = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
   const __m128i one = _mm_add_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
-  _mm_storeu_si128((__m128i *)(void *)sums, one);
+  __m128i *four = (__m128i *)(void *)sums;
+  _mm_storeu_si128(four, _mm_add_epi32(_mm_loadu_si128(four), one));
 }
 
-/* four sums of products; int16_t holds the sums of two neighbouring ones, see the kernels */
+/* adds products to four sums; int16_t holds the sums of two neighbouring ones, see the kernels */
 static size_t heartbeat_dot_four(const uint8_t *x, const int8_t *row, size_t inputs, int32_t *sums)
 {
   const __m256i ones = _mm256_set1_epi16(1);
@@ -92,8 +93,8 @@ static size_t heartbeat_dot_four(const uint8_t *x, const int8_t *row, size_t inp
   return j;
 }
 
-/* sums = x * rows, a multiple of 4 */
-__attribute__((unused)) static void heartbeat_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
+/* sums += x * rows, a multiple of 4 */
+__attribute__((unused)) static void heartbeat_dot_vectors(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
 {
   size_t i, j, k;
   for (i = 0; i < count; i += 4, row += 4 * inputs) {
@@ -108,7 +109,7 @@ __attribute__((unused)) static void heartbeat_dot_rows(const uint8_t *x, const i
  * sums += x * kernel [inputs, units]. `mixed` holds the sums of whole blocks, in the order that four interleaved rows have; `pairs`
  * has a place for each two inputs.
  */
-__attribute__((unused)) static void heartbeat_add_rows(
+__attribute__((unused)) static void heartbeat_add_vectors(
     const uint8_t *x, const int8_t *kernel, size_t inputs, size_t units, int32_t *sums, int32_t *mixed, uint32_t *pairs
 )
 {
@@ -160,7 +161,7 @@ static v128_t heartbeat_high_pairs(v128_t a, v128_t b)
 }
 
 /* sums += x * kernel [inputs, units]; `pairs` has a place for each two inputs */
-static __attribute__((noinline)) void heartbeat_add_rows(
+static __attribute__((noinline)) void heartbeat_add_vectors(
     const uint8_t *x, const int8_t *kernel, size_t inputs, size_t units, int32_t *sums, int32_t *mixed, uint32_t *pairs
 )
 {
@@ -205,8 +206,8 @@ static v128_t heartbeat_dot(v128_t sum, v128_t low, v128_t high, const int8_t *r
   return wasm_i32x4_add(sum, wasm_i32x4_add(first, wasm_i32x4_dot_i16x8(high, wasm_i16x8_load8x8(row + 8))));
 }
 
-/* sums = x * rows, a multiple of 4 */
-static __attribute__((noinline)) void heartbeat_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
+/* sums += x * rows, a multiple of 4 */
+static __attribute__((noinline)) void heartbeat_dot_vectors(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
 {
   const size_t whole = inputs - inputs % 16;
   size_t i, j, k;
@@ -219,7 +220,7 @@ static __attribute__((noinline)) void heartbeat_dot_rows(const uint8_t *x, const
       s2 = heartbeat_dot(s2, low, high, row + 2 * inputs + j);
       s3 = heartbeat_dot(s3, low, high, row + 3 * inputs + j);
     }
-    wasm_v128_store(sums + i, heartbeat_sum_four(s0, s1, s2, s3));
+    wasm_v128_store(sums + i, wasm_i32x4_add(wasm_v128_load(sums + i), heartbeat_sum_four(s0, s1, s2, s3)));
     for (k = 0; k < 4; k++)
       for (j = whole; j < inputs; j++) sums[i + k] += x[j] * row[k * inputs + j];
   }
@@ -445,33 +446,153 @@ static const int32_t heartbeat_encoder_0_bias[96] = {
 -55895,-1076,-39587,28420,-1271,3013,38031,701,1517,-44009,-5512
 };
 
+/* Sums of products with the rows of a kernel: one copy for all layers, or one for each where the compiler has vectors. */
+#if !defined(__GNUC__)
+#define HEARTBEAT_ROWS static
+#elif defined(__SSE2__) || defined(__ARM_NEON)
+#define HEARTBEAT_ROWS __attribute__((always_inline, unused)) static inline
+#define HEARTBEAT_COMPILER_VECTORS
+#else
+#define HEARTBEAT_ROWS __attribute__((noinline, unused)) static
+#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && !defined(__ARM_BIG_ENDIAN) && !defined(HEARTBEAT_PORTABLE)
+#define HEARTBEAT_SIMD32
+#include <arm_acle.h>
+
+/* four bytes */
+static inline uint32_t heartbeat_word(const void *p)
+{
+  uint32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return word;
+}
+
+/* sum + w[0] * x[0] + w[2] * x[1], of bytes and halves */
+static inline int32_t heartbeat_add_even(int32_t sum, uint32_t w, uint32_t x)
+{
+  return __smlad(__sxtb16((int8x4_t)w), (int16x2_t)x, sum);
+}
+
+/* 256 * (w[1] * x[0] + w[3] * x[1]) */
+static inline int32_t heartbeat_odd(uint32_t w, uint32_t x)
+{
+  return __smuad((int16x2_t)(w & 0xff00ff00u), (int16x2_t)x);
+}
+
+/* sum + 256 * (w[1] * x[0] + w[3] * x[1]) */
+static inline int32_t heartbeat_add_odd(int32_t sum, uint32_t w, uint32_t x)
+{
+  return __smlad((int16x2_t)(w & 0xff00ff00u), (int16x2_t)x, sum);
+}
+#endif
+#endif
+
+/* the first pair of inputs from `i` on that are not both 0 */
+static size_t heartbeat_next(const uint8_t *x, size_t i, size_t inputs)
+{
+  while (i < inputs && (x[i] | x[i + 1]) == 0) i += 2;
+  return i;
+}
+
+#if defined(HEARTBEAT_SIMD32)
+/* two bytes of each of two rows: an instruction each, as compilers have it */
+typedef union {
+  uint32_t word;
+  uint16_t halves[2];
+} heartbeat_halves;
+
+static inline uint32_t heartbeat_low(uint32_t a, uint32_t b)
+{
+  heartbeat_halves both;
+  both.word = a;
+  both.halves[1] = (uint16_t)b;
+  return both.word;
+}
+
+static inline uint32_t heartbeat_high(uint32_t a, uint32_t b)
+{
+  heartbeat_halves both;
+  both.word = b;
+  both.halves[0] = (uint16_t)(a >> 16);
+  return both.word;
+}
+
+/*
+ * sums += x * rows, four units at a time; the units that it did. `x` has the inputs of rows 0 and 1, and of 2 and 3, whose first is
+ * `third` behind row 0
+ */
+HEARTBEAT_ROWS size_t heartbeat_add_words(const uint32_t *x, const int8_t *row, size_t third, size_t units, int32_t *sums)
+{
+  const uint32_t ab = x[0], cd = x[1];
+  const size_t fourth = third + units;
+  const int8_t *end = row + (units - units % 4);
+  while (row < end) {
+    const uint32_t l = heartbeat_word(row + units), m = heartbeat_word(row + third), n = heartbeat_word(row + fourth), k = heartbeat_word(row);
+    const uint32_t kl = heartbeat_low(k, l), kl2 = heartbeat_high(k, l), mn = heartbeat_low(m, n), mn2 = heartbeat_high(m, n);
+    row += 4;
+    sums[0] = heartbeat_add_even(heartbeat_add_even(sums[0], kl, ab), mn, cd);
+    sums[1] += heartbeat_add_odd(heartbeat_odd(kl, ab), mn, cd) >> 8;
+    sums[2] = heartbeat_add_even(heartbeat_add_even(sums[2], kl2, ab), mn2, cd);
+    sums[3] += heartbeat_add_odd(heartbeat_odd(kl2, ab), mn2, cd) >> 8;
+    sums += 4;
+  }
+  return units - units % 4;
+}
+#endif
+
+/*
+ * sums += x * kernel [inputs, units], four rows at a time, of two pairs of neighbours; with `pairs` int16_t holds the sum of the two
+ * products of a pair
+ */
+HEARTBEAT_ROWS void heartbeat_add_rows(const uint8_t *x, const int8_t *kernel, size_t inputs, size_t units, int pairs, int32_t *sums)
+{
+  const size_t even = inputs - inputs % 2;
+  size_t first, second, j;
+  (void)pairs;
+  for (first = heartbeat_next(x, 0, even); first < even; first = heartbeat_next(x, second + 2, even)) {
+    const int8_t *r = kernel + first * units, *s = r;
+    int32_t a = x[first], b = x[first + 1], c = 0, d = 0;
+    second = heartbeat_next(x, first + 2, even);
+    if (second < even) {
+      c = x[second];
+      d = x[second + 1];
+      s = kernel + second * units;
+    }
+    j = 0;
+#if defined(HEARTBEAT_SIMD32)
+    {
+      const uint32_t both[2] = {(uint32_t)(a | b << 16), (uint32_t)(c | d << 16)};
+      j = heartbeat_add_words(both, r, (size_t)(s - r), units, sums);
+    }
+#elif defined(HEARTBEAT_COMPILER_VECTORS)
+    for (; pairs && j < units; j++)
+      sums[j] += (int16_t)(a * r[j] + b * r[units + j]) + (int16_t)(c * s[j] + d * s[units + j]);
+#elif defined(__thumb__) && !defined(__thumb2__) /* few registers */
+    for (; j < units; j++) sums[j] += a * r[j] + b * r[units + j];
+    for (j = 0; j < units; j++) sums[j] += c * s[j] + d * s[units + j];
+#endif
+    for (; j < units; j++) sums[j] += a * r[j] + b * r[units + j] + c * s[j] + d * s[units + j];
+  }
+  for (j = 0; even < inputs && j < units; j++) sums[j] += (int32_t)x[even] * kernel[even * units + j];
+}
+
 /* x [64] to encoder_0 [96], kernel_0, relu: (a * M + R) >> 28, 64 bits */
 static void heartbeat_step_0(const uint8_t *restrict x, uint8_t *restrict y, int32_t *restrict sums)
 {
-  size_t i, j;
+  size_t j;
   for (j = 0; j < 96; j++) sums[j] = heartbeat_encoder_0_bias[j];
   #if HEARTBEAT_LANES > 0
   {
     int32_t mixed[96];
     uint32_t pairs[33];
-    heartbeat_add_rows(x, heartbeat_kernel_0, 64, 96, sums, mixed, pairs);
-    (void)i;
+    heartbeat_add_vectors(x, heartbeat_kernel_0, 64, 96, sums, mixed, pairs);
   }
   #else
-  /* int16_t holds it: of two rows, positive and negative values each add to 128 at most */
-  for (i = 0; i < 64; i += 2) {
-    const int16_t a = x[i], b = x[i + 1];
-    if ((a | b) != 0) {
-      const int8_t *row = heartbeat_kernel_0 + i * 96;
-      for (j = 0; j < 96; j++) sums[j] += (int16_t)(a * row[j] + b * row[j + 96]);
-    }
-  }
+  heartbeat_add_rows(x, heartbeat_kernel_0, 64, 96, 1, sums);
   #endif
   for (j = 0; j < 96; j++) {
-    int64_t t = (int64_t)sums[j] * INT64_C(982887) + INT64_C(134215836);
-    t = t < 0 ? 0 : t;
-    t = (int64_t)((uint64_t)t >> 28);
-    y[j] = (uint8_t)(0 + (t < 255 ? t : 255));
+    const int64_t sum = (int64_t)sums[j] * INT64_C(982887) + INT64_C(134215836), t = sum < 0 ? 0 : sum;
+    const int32_t u = (int32_t)((uint64_t)t >> 28);
+    y[j] = (uint8_t)(0 + (u < 255 ? u : 255));
   }
 }
 
@@ -532,62 +653,118 @@ static const int8_t heartbeat_kernel_1[1536] = {
 -17,12,9,5,-55,-29
 };
 
-static const int32_t heartbeat_code_bias[16] = {
+static const int16_t heartbeat_code_bias[16] = {
 -36,-84,-128,-171,129,327,55,-277,-56,-198,-198,28,-314,-107,-196,-147
 };
 
 /* encoder_0 [96] to code [16], kernel_1, linear: (a * M + R) >> 27, 64 bits */
 static void heartbeat_step_1(const uint8_t *restrict x, uint8_t *restrict y, int32_t *restrict sums)
 {
-  size_t i, j;
+  size_t j;
   for (j = 0; j < 16; j++) sums[j] = heartbeat_code_bias[j];
-  /* int16_t holds it: of two rows, positive and negative values each add to 128 at most */
-  for (i = 0; i < 96; i += 2) {
-    const int16_t a = x[i], b = x[i + 1];
-    if ((a | b) != 0) {
-      const int8_t *row = heartbeat_kernel_1 + i * 16;
-      for (j = 0; j < 16; j++) sums[j] += (int16_t)(a * row[j] + b * row[j + 16]);
-    }
-  }
+  heartbeat_add_rows(x, heartbeat_kernel_1, 96, 16, 1, sums);
   for (j = 0; j < 16; j++) {
-    int64_t t = (int64_t)sums[j] * INT64_C(546881) + INT64_C(17918066687);
-    t = t < 0 ? 0 : t;
-    t = (int64_t)((uint64_t)t >> 27);
-    y[j] = (uint8_t)(0 + (t < 255 ? t : 255));
+    const int64_t sum = (int64_t)sums[j] * INT64_C(546881) + INT64_C(17918066687), t = sum < 0 ? 0 : sum;
+    const int32_t u = (int32_t)((uint64_t)t >> 27);
+    y[j] = (uint8_t)(0 + (u < 255 ? u : 255));
   }
 }
 
-static const int32_t heartbeat_decoder_1_bias[96] = {
-20518,10103,-4111,1122,-27076,9668,4324,2476,-19318,8877,14840,11656,-12824,-4500,-10382,3169,2306,
-7888,-2833,25160,-7981,-2467,8421,7861,2906,-17446,-11095,6379,3132,27396,19630,-11610,8330,20313,
-1049,26547,4008,11732,-18457,38028,-20194,5892,20794,18058,12509,12525,-6931,6290,-22819,9704,16589,
--18049,1928,18667,-12800,17749,1926,15532,-8964,11406,11645,-748,21943,15142,-217,-5524,-2990,13250,
-7414,-13357,63,-2497,12756,17884,6266,7790,2673,-4607,8010,21685,19590,11686,2364,-672,3195,
-13977,-3361,-15181,22000,-6862,-3076,30918,-8741,23029,-22078,27510
+static const uint16_t heartbeat_decoder_1_bias[96] = {
+47594,37179,22965,28198,0,36744,31400,29552,7758,35953,41916,38732,14252,22576,16694,30245,29382,34964,24243,52236,
+19095,24609,35497,34937,29982,9630,15981,33455,30208,54472,46706,15466,35406,47389,28125,53623,31084,38808,8619,65104,
+6882,32968,47870,45134,39585,39601,20145,33366,4257,36780,43665,9027,29004,45743,14276,44825,29002,42608,18112,38482,
+38721,26328,49019,42218,26859,21552,24086,40326,34490,13719,27139,24579,39832,44960,33342,34866,29749,22469,35086,48761,
+46666,38762,29440,26404,30271,41053,23715,11895,49076,20214,24000,57994,18335,50105,4998,54586
 };
+
+/* inputs that are held as int16_t at once, on the stack; int32_t holds 256 times the sum of half of the products of 512 */
+#define HEARTBEAT_WIDE 128
+
+/* sums += x * rows for the first `size` of the inputs, HEARTBEAT_WIDE at most */
+HEARTBEAT_ROWS void heartbeat_dot_block(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, size_t size, int32_t *sums)
+{
+  size_t i, j;
+#if defined(HEARTBEAT_SIMD32)
+  uint32_t wide[HEARTBEAT_WIDE / 2];
+  const size_t whole = size - size % 4;
+  for (j = 0; j < whole; j += 4) {
+    const uint32_t word = heartbeat_word(x + j);
+    wide[j / 2] = word & 0x00ff00ffu;
+    wide[j / 2 + 1] = word >> 8 & 0x00ff00ffu;
+  }
+  for (i = 0; i < count; i += 2, row += 2 * inputs) {
+    const size_t next = i + 1 < count ? inputs : 0;
+    const uint32_t *pair = wide;
+    const int8_t *r = row, *end = row + whole;
+    int32_t a = 0, odd_a = 0, b = 0, odd_b = 0;
+    while (r < end) {
+      const uint32_t l = heartbeat_word(r + next), k = heartbeat_word(r), x02 = pair[0], x13 = pair[1];
+      r += 4;
+      pair += 2;
+      a = heartbeat_add_even(a, k, x02);
+      b = heartbeat_add_even(b, l, x02);
+      odd_a = heartbeat_add_odd(odd_a, k, x13);
+      odd_b = heartbeat_add_odd(odd_b, l, x13);
+    }
+    a += odd_a >> 8;
+    b += odd_b >> 8;
+    for (j = whole; j < size; j++, r++) {
+      a += (int32_t)x[j] * r[0];
+      b += (int32_t)x[j] * r[next];
+    }
+    sums[i] += a;
+    if (next) sums[i + 1] += b;
+  }
+#elif defined(HEARTBEAT_COMPILER_VECTORS)
+  int16_t wide[HEARTBEAT_WIDE];
+  for (j = 0; j < size; j++) wide[j] = x[j];
+  for (i = 0; i < count; i++) {
+    int32_t sum = 0;
+    for (j = 0; j < size; j++) sum += (int32_t)wide[j] * (int16_t)row[i * inputs + j];
+    sums[i] += sum;
+  }
+#else
+  for (i = 0; i < count; i += 2, row += 2 * inputs) {
+    const size_t next = i + 1 < count ? inputs : 0;
+    const int8_t *other = row + next;
+    int32_t a = 0, b = 0;
+    for (j = 0; j < size; j++) {
+      a += (int32_t)x[j] * row[j];
+      b += (int32_t)x[j] * other[j];
+    }
+    sums[i] += a;
+    if (next) sums[i + 1] += b;
+  }
+#endif
+}
+
+/* sums += x * rows */
+HEARTBEAT_ROWS void heartbeat_dot_rows(const uint8_t *x, const int8_t *row, size_t inputs, size_t count, int32_t *sums)
+{
+  const size_t rest = inputs % HEARTBEAT_WIDE;
+  size_t block;
+  for (block = 0; block < inputs - rest; block += HEARTBEAT_WIDE)
+    heartbeat_dot_block(x + block, row + block, inputs, count, HEARTBEAT_WIDE, sums);
+  if (rest != 0) heartbeat_dot_block(x + block, row + block, inputs, count, rest, sums);
+}
 
 /* code [16] to decoder_1 [96], kernel_1 transposed, relu: (a * M + R) >> 24, 64 bits */
 static void heartbeat_step_2(const uint8_t *restrict x, uint8_t *restrict y, int32_t *restrict sums)
 {
-  size_t i, j;
-  size_t first;
+  size_t first, i, j;
   for (first = 0; first < 96; first += 96) {
-    for (i = 0; i < 96; i++) {
-      int32_t sum = heartbeat_decoder_1_bias[first + i];
-      const int8_t *row = heartbeat_kernel_1 + (first + i) * 16;
-      for (j = 0; j < 16; j++) sum += (int32_t)x[j] * row[j];
-      sums[i] = sum;
-    }
+    for (i = 0; i < 96; i++) sums[i] = (heartbeat_decoder_1_bias[first + i] + -27076);
+    heartbeat_dot_rows(x, heartbeat_kernel_1 + first * 16, 16, 96, sums);
     for (j = 0; j < 96; j++) {
-      int64_t t = (int64_t)sums[j] * INT64_C(150499) + INT64_C(8388334);
-      t = t < 0 ? 0 : t;
-      t = (int64_t)((uint64_t)t >> 24);
-      y[first + j] = (uint8_t)(0 + (t < 255 ? t : 255));
+      const int64_t sum = (int64_t)sums[j] * INT64_C(150499) + INT64_C(8388334), t = sum < 0 ? 0 : sum;
+      const int32_t u = (int32_t)((uint64_t)t >> 24);
+      y[first + j] = (uint8_t)(0 + (u < 255 ? u : 255));
     }
   }
 }
 
-static const int32_t heartbeat_y_bias[64] = {
+static const int16_t heartbeat_y_bias[64] = {
 273,98,41,-20,-108,-304,-96,-13,-135,-167,1,20,137,278,289,141,159,45,-192,-46,-132,-149,-71,-20,
 45,-50,-28,-91,205,309,133,142,10,-159,187,3,35,39,109,249,272,224,214,307,204,43,232,29,
 -269,-147,74,-165,-215,-196,-76,225,438,210,427,222,64,328,357,627
@@ -596,13 +773,11 @@ static const int32_t heartbeat_y_bias[64] = {
 /* decoder_1 [96] to y [64], kernel_0 transposed, linear: (a * M + R) >> 27, 64 bits */
 static void heartbeat_step_3(const uint8_t *restrict x, uint8_t *restrict y, int32_t *restrict sums)
 {
-  size_t i, j;
-  size_t first, block;
-  (void)block;
+  size_t first, i, j;
   for (first = 0; first < 64; first += 64) {
+    for (i = 0; i < 64; i++) sums[i] = heartbeat_y_bias[first + i];
     #if HEARTBEAT_LANES == 2 || HEARTBEAT_LANES == 1
-    heartbeat_dot_rows(x, heartbeat_kernel_0 + first * 96, 96, 64, sums);
-    for (i = 0; i < 64; i++) sums[i] += heartbeat_y_bias[first + i];
+    heartbeat_dot_vectors(x, heartbeat_kernel_0 + first * 96, 96, 64, sums);
     #elif HEARTBEAT_LANES > 0
     for (i = 0; i < 64; i++) {
       int32_t sum = heartbeat_y_bias[first + i];
@@ -611,23 +786,12 @@ static void heartbeat_step_3(const uint8_t *restrict x, uint8_t *restrict y, int
       sums[i] = sum;
     }
     #else
-    for (i = 0; i < 64; i++) sums[i] = heartbeat_y_bias[first + i];
-    for (block = 0; block < 96; block += 96) {
-      int16_t wide[96];
-      for (j = 0; j < 96; j++) wide[j] = x[block + j];
-      for (i = 0; i < 64; i++) {
-        const int8_t *row = heartbeat_kernel_0 + (first + i) * 96 + block;
-        int32_t sum = 0;
-        for (j = 0; j < 96; j++) sum += (int32_t)wide[j] * (int16_t)row[j];
-        sums[i] += sum;
-      }
-    }
+    heartbeat_dot_rows(x, heartbeat_kernel_0 + first * 96, 96, 64, sums);
     #endif
     for (j = 0; j < 64; j++) {
-      int64_t t = (int64_t)sums[j] * INT64_C(939065) + INT64_C(12146702869);
-      t = t < 0 ? 0 : t;
-      t = (int64_t)((uint64_t)t >> 27);
-      y[first + j] = (uint8_t)(0 + (t < 255 ? t : 255));
+      const int64_t sum = (int64_t)sums[j] * INT64_C(939065) + INT64_C(12146702869), t = sum < 0 ? 0 : sum;
+      const int32_t u = (int32_t)((uint64_t)t >> 27);
+      y[first + j] = (uint8_t)(0 + (u < 255 ? u : 255));
     }
   }
 }
@@ -650,7 +814,7 @@ static void heartbeat_to_x(const heartbeat_value *data, uint8_t *x)
 {
   size_t i;
   for (i = 0; i < 64; i++) {
-    const int64_t t = heartbeat_floor((int64_t)data[i] * INT64_C(9621) + INT64_C(-6342192), 15);
+    const int64_t t = heartbeat_floor((int64_t)data[i] * INT64_C(9621) + INT64_C(-6342192), 15u);
     x[i] = (uint8_t)(t < 0 ? 0 : t > 255 ? 255 : t);
   }
 }
@@ -661,7 +825,7 @@ static void heartbeat_from_y(const uint8_t *y, heartbeat_value *data)
 {
   size_t i;
   for (i = 0; i < 64; i++) {
-    const int64_t t = heartbeat_floor((int64_t)y[i] * INT64_C(49613) + INT64_C(11728357), 14);
+    const int64_t t = heartbeat_floor((int64_t)y[i] * INT64_C(49613) + INT64_C(11728357), 14u);
     data[i] = (heartbeat_value)(t < -32768 ? -32768 : t > 32767 ? 32767 : t);
   }
 }
