@@ -230,7 +230,7 @@ def test_an_interrupted_share_leaves_no_output(save, tmp_path, number, code):
         assert "Traceback" not in child.stderr.read()
     _wait_until(lambda: not Path(f"/proc/{started}").exists())
     for entry in work.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()  # a killed process may leave the file that tempfile tries a folder with
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()  # a file: what tempfile tries a folder with, killed in it
     work.rmdir()
     left = [entry.name for entry in tmp_path.iterdir() if entry != path and not entry.name.startswith(".out.tflite.")]
     assert left == [] and (number == signal.SIGKILL or [*tmp_path.iterdir()] == [path])

@@ -16,9 +16,8 @@ from tiedae.export.c.source import CSource, to_c
 
 from ...export.c.models import Made
 
-DECLARED = r"^(?:static inline )?(?:int|void|uint8_t|uint64_t) {}_(\w+)\("
-INNER = {"scaled", "quantized", "nearest_float", "nearest_double"}
-"""Functions of NAME_float.h that are for it alone."""
+DECLARED = r"^(?:int|void|uint8_t|uint64_t) {0}_(\w+)\(|^static inline \w+ {0}_(quantize|dequantize|score_float|stream_\w+)\("
+"""Functions of NAME.h, and those of NAME_float.h that docs/c.md lists."""
 OF_SIGNATURES = {
     "encode": {"encode", "encode_data", "quantize"},
     "decode": {"decode", "decode_data", "dequantize"},
@@ -61,7 +60,8 @@ def linked_flash(source: CSource, floats: bool, compiler: Sequence[str], size: s
     """
     text = source.header + (source.floats if floats else "")
     others = {name for signature, names in OF_SIGNATURES.items() if signature not in source.signatures for name in names}
-    names = [each for each in re.findall(DECLARED.format(source.name), text, re.MULTILINE) if each not in others | INNER]
+    found = ["".join(each) for each in re.findall(DECLARED.format(source.name), text, re.MULTILINE)]
+    names = [each for each in found if each not in others]
     firmware = "".join(f"  called = (function){source.name}_{each};\n" for each in dict.fromkeys(names))
     header = f'#include "{source.name}{"_float" if floats else ""}.h"\n'
     firmware = f"{header}typedef void (*function)(void);\nfunction volatile called;\nvoid firmware(void)\n{{\n{firmware}}}\n"
