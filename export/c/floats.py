@@ -12,7 +12,7 @@ import numpy as np
 from tiedae.compress.errors import ExportError
 from tiedae.compress.sample_spec import INTEGERS
 from tiedae.compress.scaling import Scaling
-from tiedae.program.scoring import FRACTION_BITS, fixed_point
+from tiedae.program.scoring import FRACTION_BITS, LEAST_SCALE, fixed_point
 
 from .entries import Network
 from .samples import float_array, number, per_value
@@ -21,12 +21,14 @@ from .text import comment, identifier, indented, literal, part
 
 STEP_BITS = 14
 """Bits behind the point of `tae_estimated`."""
+LARGEST_POINT, LARGEST_SCALE = 250, 2.0**100
+"""Up to these, values that it estimates are finite less the offset and in scaled values, as they are below 2¹⁷ steps of x."""
 
 
 def float_text(network: Network) -> str:
     """The text; floats are in the data's unit of measure where data are floats, else in scaled values.
 
-    Raises ExportError where a scale is not a normal number of float32.
+    Raises ExportError where a scale is infinite or 0 in float32, or about that small.
     """
     kind, unit = _kind(network), "scaled values" if _scaling(network) is None else "the data's unit of measure"
     guard = _GUARD if _computes_in_double(network) else ""
@@ -83,8 +85,8 @@ def _scaled(network: Network, kind: str) -> str:
     result = "value" if kind == "float" else "(float)value"
     if scaling.rule != "none":
         wide = _wide(network)
-        numbers = scaling.offset, scaling.scale
-        offset, scale = (np.atleast_1d(each).astype(np.float64 if wide else np.float32) for each in numbers)
+        numbers = (np.float64(scaling.offset), np.float64(scaling.scale)) if wide else scaling.float32
+        offset, scale = map(np.atleast_1d, numbers)
         offsets, by = per_value("tae_offset", offset)
         scales, at = per_value("tae_scale", scale)
         arrays, centred = offsets + scales, f"{result} - {by}" if offset.any() else result
@@ -97,10 +99,10 @@ def _scaled(network: Network, kind: str) -> str:
     return f"{arrays}static inline float tae_scaled(size_t i, {kind} value)\n{{\n{unused}  return {result};\n}}\n\n"
 
 
-def reciprocal(scale: float | np.float32) -> int:
-    """2⁴⁸ / the 24 bits of a float32's significand, rounded down; ExportError for one that is not a normal number."""
-    if not np.finfo(np.float32).tiny <= abs(scale) < np.inf:
-        raise ExportError(f"scale: got {float(scale)!r}, must be a normal number of float32")
+def reciprocal(scale: float | np.float32, least: float = 2.0**-126) -> int:
+    """2⁴⁸ / the 24 bits of a float32's significand, rounded down; ExportError for an infinite one, and one below `least`."""
+    if not least <= abs(scale) < np.inf:
+        raise ExportError(f"scale: got {float(scale)!r}, must be finite and at least {least!r}")
     return (1 << 48) // int(np.frexp(np.abs(np.float64(scale)))[0] * (1 << 24))
 
 
@@ -110,7 +112,7 @@ def _quantize(network: Network, kind: str) -> str:
     return f"""static const float tae_x_scale = {number(x.scale, "float")};
 static inline uint8_t tae_quantized(float scaled)
 {{
-  return tae_level(tae_divided(scaled, tae_x_scale, {reciprocal(x.scale)}u), {x.zero_point}, {x.top});
+  return tae_level(tae_divided(scaled, tae_x_scale, {reciprocal(x.scale, LEAST_SCALE)}u), {x.zero_point}, {x.top});
 }}
 
 /* Value i of data to that of x; 0 where it is not finite in scaled values */
@@ -147,7 +149,8 @@ def _estimate(network: Network) -> str:
     step = float(scale[0]) * x.scale
     start = round((x.zero_point + 0.5 - float(offset[0]) / step) * (1 << STEP_BITS))
     multiplier, point = fixed_point((1 << STEP_BITS) / step)
-    if step < 0 or abs(start) >= 1 << 30 or point > 256:
+    finite = point <= LARGEST_POINT and x.scale <= LARGEST_SCALE
+    if step < 0 or abs(start) >= 1 << 30 or not finite:
         return ""
     return f"  if (tae_estimated((float)value, {multiplier}u, {point}, {literal(start, 32)}, {x.top}, x)) return 1;\n"
 

@@ -19,7 +19,8 @@ from tiedae.compress.errors import ExportError
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling
 from tiedae.export.c.floats import reciprocal
-from tiedae.export.c.source import CSource
+from tiedae.export.c.samples import DataUnit
+from tiedae.export.c.source import CSource, to_c
 from tiedae.export.c.text import part
 from tiedae.program.file_io import SCALED_IO, FileIO
 from tiedae.program.operations import Dense
@@ -155,11 +156,19 @@ def test_units_are_those_of_the_scoring(batches: ctypes.CDLL, exponent: float, z
     np.testing.assert_array_equal(got + (zero_point << 16), right)
 
 
+BEYOND = {
+    "beyond float32 less the offset": (-3e38, 3e33, 3.0),
+    "beyond float32 in scaled values": (0.0, 1e-30, float(np.float32(1e35))),
+}
+"""Offset, scale, and scale of x of data of which some are finite, few steps of x away, and yet infinite on the way there."""
+
+
 def scaled_backend(seed: int, rule: str) -> ProgramBackend:
     """A small program for float32 data whose scaling, and scale of x, are of any size."""
     rng, inputs = np.random.default_rng(seed), 13
     scale, step = (float(np.float32(10.0 ** rng.uniform(-6, 6))) for _ in range(2))
     offset = float(np.float32(scale * step * rng.normal(0, 10.0 ** rng.uniform(0, 6))))
+    offset, scale, step = BEYOND.get(rule, (offset, scale, step))
     x, y = (Quantization(step, int(rng.integers(0, 256))) for _ in range(2))
     program = Program(
         "toy",
@@ -178,12 +187,15 @@ def scaled_backend(seed: int, rule: str) -> ProgramBackend:
         ),
         "scaled values": Scaling(),
     }
-    scaling = scalings[rule]
+    scaling = scalings["one scale" if rule in BEYOND else rule]
     io = SCALED_IO if scaling.rule == "none" else FileIO("float32", scaling)
     return ProgramBackend(program, SampleSpec((inputs,), "float32", scaling, "table"), io)
 
 
 RULES = ("one scale", "no offset", "a negative scale", "scales that repeat", "scaled values")
+
+
+FLOATS = [*every(4, [(rule, seed) for seed in range(4) for rule in RULES]), *((rule, 0) for rule in BEYOND)]
 
 
 def at_ties(backend: ProgramBackend, seed: int) -> np.ndarray:
@@ -199,7 +211,7 @@ def at_ties(backend: ProgramBackend, seed: int) -> np.ndarray:
     return samples[np.isfinite(samples).all(axis=1)]
 
 
-@pytest.mark.parametrize(("rule", "seed"), every(4, [(rule, seed) for seed in range(4) for rule in RULES]))
+@pytest.mark.parametrize(("rule", "seed"), FLOATS)
 def test_any_float_is_quantized_and_scored_as_in_python(rule: str, seed: int, tmp_path: Path) -> None:
     backend = scaled_backend(seed, rule)
     source, detector = source_of(backend, "mse")
@@ -215,7 +227,8 @@ def test_any_float_is_quantized_and_scored_as_in_python(rule: str, seed: int, tm
 
 def totals_of(backend: ProgramBackend, detector: Detector, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What C gives for samples: S, uint64, the largest number for one without a score; and which these are."""
-    errors, missing = integer_errors(detector.scoring, backend, x)
+    with np.errstate(over="ignore"):
+        errors, missing = integer_errors(detector.scoring, backend, x)
     return np.where(missing, np.iinfo(np.uint64).max, detector.scoring.totals(errors).astype(np.uint64)), missing
 
 
@@ -244,11 +257,22 @@ def test_ten_thousand_samples_and_every_special_value_are_scored_as_in_python(
     assert missing.sum() >= 3 and 0.1 < flags.mean() < 0.9
 
 
-def test_a_scale_that_is_no_normal_float_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("scale", "step", "message"),
+    [
+        (1e-40, 0.5, r"scale: got 9.99\d+e-41, must be finite and at least 1.17\d+e-38"),
+        (1e39, 0.5, r"scale: got inf, must be finite"),
+        (1.0, 2.0**-109, r"scale: got 1.54\d+e-33, must be finite and at least 3.08\d+e-33"),
+    ],
+)
+def test_scales_that_are_refused(scale: float, step: float, message: str) -> None:
     backend = scaled_backend(0, "scaled values")
-    spec = SampleSpec(backend.spec.shape, "float32", Scaling("standard", 0.0, 1e-40))
-    with pytest.raises(ExportError, match=r"scale: got 9.99\d+e-41, must be a normal number of float32"):
-        source_of(replace(backend, spec=spec))
+    tensors = backend.program.tensors
+    x = replace(tensors["x"], quantization=Quantization(step, 0))
+    program = replace(backend.program, tensors={**tensors, "x": x})
+    spec = SampleSpec(backend.spec.shape, "float32", Scaling("standard", 0.0, scale))
+    with pytest.raises(ExportError, match=message):
+        to_c(program, unit=DataUnit(spec))
 
 
 FORBIDDEN = re.compile(r"__aeabi_(d.*|c?d.*cmp.*|.*2d|u?ldivmod|fdiv)|__.*df.*|__divsf3|__u?(div|mod)di3")
