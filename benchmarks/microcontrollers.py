@@ -9,6 +9,7 @@ microcontrollers.c on examples/boards: a static arena, a static window. Instruct
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from c_files import tool
 from needs import require
 from rows import Row, arguments_of, report
 from tiedae import Anomaly, Dataset, TiedAutoencoder, export_bundle, quantize
+from tiedae.apps.c.core import PARTS, core_bytes
 from tiedae.apps.c.layout import c_project
 from tiedae.compress import CheckError, DataConfig, ExportConfig
 from tiedae.compress.samples import Samples
@@ -32,6 +34,7 @@ from tiedae.export.c.text import named
 from tiedae.sources import load_dataset
 
 sys.path.append(str(Path(__file__).parent.parent))
+from tests.apps.c.linked import OPTION_SETS, linked_flash
 from tests.export.c.compiled import write_project
 from tests.export.c.models import CASES
 
@@ -43,8 +46,9 @@ KERNELS = WINDOW * LAYERS[0] + LAYERS[0] * LAYERS[1]
 """Stored weights, a byte each."""
 CALLS, WINDOWS = 100, 10
 LOOP = 1_000_000
-SCORE, ENCODE, BOTH = (), ("--signatures", "encode"), ("--signatures", "encode,decode")
-"""Options of `tiedae package`. Of a detector alone there are none yet: the linker leaves the rest out."""
+COMPILER = ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb")
+SCORE, ENCODE, BOTH = ("--signatures", "score"), ("--signatures", "encode"), ("--signatures", "encode,decode")
+"""Options of `tiedae package`."""
 FORBIDDEN = re.compile(r"__aeabi_(d.*|c?d.*cmp.*|.*2d|u?ldivmod|fdiv)|__.*df.*")
 """Software double, division of 64 bits, division of floats."""
 
@@ -64,7 +68,7 @@ def measure(console: Console) -> Sequence[Row]:
         chosen = windows[:: len(windows) // WINDOWS][:WINDOWS]
         (Path(work) / "windows.h").write_text(windows_text(chosen), encoding="utf-8")
         require_counter(Path(work))
-        return [*score_rows(bundle), failed_row(bundle), encoder_row(bundle), *stated_rows(bundle)]
+        return [*score_rows(bundle), failed_row(bundle), encoder_row(bundle), stated_row(bundle)]
 
 
 def windows_of_the_record() -> np.ndarray:
@@ -237,9 +241,24 @@ def encoder_row(bundle: Path) -> Row:
     return Row("encoder_only_flash_ratio", coded / all_coded, "x", "<= 0.65", "<= 0.5", detail)
 
 
-def stated_rows(bundle: Path) -> list[Row]:
-    """`stated_flash_error`, once `tiedae package --cc` states flash."""
-    return []
+def stated_row(bundle: Path) -> Row:
+    """What is stated of flash for the Cortex-M4, against `size` of an image: of the detector, and of models of the tests."""
+    work = bundle.parent
+    folder = packaged(bundle, "stated", *SCORE, "--cc", " ".join(COMPILER), "--json", str(work / "stated.json"))
+    stated = json.loads((work / "stated.json").read_text(encoding="utf-8"))["core_bytes"]
+    linked = firmware(folder, "SCORE").sizes[0] - firmware(folder).sizes[0]
+    ratios = {NAME: sum(stated[part] for part in PARTS) / linked}
+    cases = {case.name: case.made() for case in CASES}
+    for number, options in enumerate(OPTION_SETS):
+        made, build = cases[options.model], work / f"stated-{number}"
+        build.mkdir()
+        source, floats = options.source(made), bool(made.golden.floats)
+        size = linked_flash(source, floats, COMPILER, "arm-none-eabi-size", "arm-none-eabi-nm", build)
+        what = f"{options.model} {'+'.join(options.signatures or ['all'])}"
+        ratios[what] = core_bytes(source, made.program, COMPILER, floats=floats).flash / size
+    worst = max(ratios, key=lambda each: abs(ratios[each] - 1))
+    detail = f"of {len(ratios)}: {ratios[worst]:.4f}, {worst}; {NAME} {ratios[NAME]:.4f} of {linked:,} B"
+    return Row("stated_flash_error", abs(ratios[worst] - 1), "", "<= 0.01", "", detail)
 
 
 if __name__ == "__main__":
