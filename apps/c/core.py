@@ -200,7 +200,7 @@ def _parts(name: str, program: Program, listed: str) -> dict[str, int]:
     kernels = tuple(named(symbol(each), name) for each in program.kernels)
     biases = tuple(f"{named(symbol(each), name)}_bias" for each in program.tensors)
     biases += tuple(named(symbol(each), name) for each in program.constants if each not in program.kernels)
-    parts = dict.fromkeys(PARTS, 0)
+    parts: dict[str, int] = dict.fromkeys(PARTS, 0)
     for size, kind, found in re.findall(r"^[0-9a-f]+ ([0-9a-f]+) (\w) (\S+)$", listed, re.MULTILINE):
         if kind in "tT":
             part = "code" if found.startswith(f"{name}_") else ""

@@ -14,7 +14,7 @@ from tiedae.program.program import SIGNATURES, Program
 from tiedae.program.scoring import Detector
 
 from .builder import CBuilder
-from .codec_source import DIRECTIONS, PROMISES, CodecText, Promise, SampleCodec, codec_text
+from .codec_source import DIRECTIONS, PROMISES, CodecText, Direction, Promise, SampleCodec, codec_text
 from .entries import Half, Network, halves_of, network_text, signatures_of
 from .floats import float_text
 from .header import header_text
@@ -90,7 +90,7 @@ def to_c(
         halves.append(Half(half, source, output, calls, aligned(memory)))
     network = Network(program, held, halves, unit, detector)
     name, files = identifier(program.name), CodecText("", "")
-    directions = [each for each in DIRECTIONS if each in held]
+    directions: list[Direction] = [each for each in DIRECTIONS if each in held]
     if codec is not None and unit is not None and directions:
         wanted: Collection[Promise] = (
             promises if network.restores else ("lossy",)
