@@ -85,7 +85,7 @@ def _scaled(network: Network, kind: str) -> str:
     result = "value" if kind == "float" else "(float)value"
     if scaling.rule != "none":
         wide = _wide(network)
-        numbers = (np.float64(scaling.offset), np.float64(scaling.scale)) if wide else scaling.float32
+        numbers = tuple(np.asarray(each, np.float64) for each in (scaling.offset, scaling.scale)) if wide else scaling.float32
         offset, scale = map(np.atleast_1d, numbers)
         offsets, by = per_value("tae_offset", offset)
         scales, at = per_value("tae_scale", scale)
