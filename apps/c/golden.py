@@ -15,7 +15,7 @@ from tiedae.codec.streams import StreamDecoder, StreamEncoder
 from tiedae.compress.errors import InputError
 from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.codec_source import PROMISES, Promise
-from tiedae.export.c.floats import number
+from tiedae.export.c.samples import number
 from tiedae.export.c.text import WIDTH, array
 from tiedae.program.score_graph import SCORE
 from tiedae.program.scoring import Detector
