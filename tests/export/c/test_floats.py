@@ -27,8 +27,7 @@ from tiedae.program.operations import Dense
 from tiedae.program.program import Kernel, Program, Tensor
 from tiedae.program.scoring import Detector, Scoring, fixed_point
 
-from tests.variants import every
-
+from ...variants import every
 from .compiled import STRICT, compiler, pointer, tool, write
 from .models import backend_of
 from .test_portable import CHIPS, Chip
