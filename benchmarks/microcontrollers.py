@@ -9,6 +9,7 @@ microcontrollers.c on examples/boards: a static arena, a static window. Instruct
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -43,8 +44,21 @@ KERNELS = WINDOW * LAYERS[0] + LAYERS[0] * LAYERS[1]
 """Stored weights, a byte each."""
 CALLS, WINDOWS = 100, 10
 LOOP = 1_000_000
-SCORE, ENCODE, BOTH = (), ("--signatures", "encode"), ("--signatures", "encode,decode")
-"""Options of `tiedae package`. Of a detector alone there are none yet: the linker leaves the rest out."""
+SCORE, ENCODE, BOTH = (("--signatures", each, "--files", "none") for each in ("score", "encode", "encode,decode"))
+"""Options of `tiedae package`: what is measured, and how the encoder alone compares."""
+STATED = (
+    (),
+    SCORE,
+    ENCODE,
+    BOTH,
+    ("--signatures", "decode", "--files", "none"),
+    ("--signatures", "encode", "--files", "lossy"),
+    ("--files", "none", "--storage", "sparse"),
+    (*SCORE, "--storage", "sparse"),
+)
+COMPILER = "arm-none-eabi-gcc -mcpu=cortex-m4 -mthumb"
+PARTS = ("kernels", "biases", "tables", "code", "library")
+"""Of the flash that `tiedae package --cc` states."""
 FORBIDDEN = re.compile(r"__aeabi_(d.*|c?d.*cmp.*|.*2d|u?ldivmod|fdiv)|__.*df.*")
 """Software double, division of 64 bits, division of floats."""
 
@@ -64,7 +78,7 @@ def measure(console: Console) -> Sequence[Row]:
         chosen = windows[:: len(windows) // WINDOWS][:WINDOWS]
         (Path(work) / "windows.h").write_text(windows_text(chosen), encoding="utf-8")
         require_counter(Path(work))
-        return [*score_rows(bundle), failed_row(bundle), encoder_row(bundle), *stated_rows(bundle)]
+        return [*score_rows(bundle), failed_row(bundle), encoder_row(bundle), stated_row(bundle)]
 
 
 def windows_of_the_record() -> np.ndarray:
@@ -237,9 +251,29 @@ def encoder_row(bundle: Path) -> Row:
     return Row("encoder_only_flash_ratio", coded / all_coded, "x", "<= 0.65", "<= 0.5", detail)
 
 
-def stated_rows(bundle: Path) -> list[Row]:
-    """`stated_flash_error`, once `tiedae package --cc` states flash."""
-    return []
+def stated_row(bundle: Path) -> Row:
+    """What `tiedae package --cc` states against `size` of an image of the same functions on a board."""
+    ratios: dict[str, float] = {}
+    for i, options in enumerate(STATED):
+        stated_file = bundle.parent / f"stated-{i}.json"
+        folder = packaged(bundle, f"stated-{i}", *options, "--cc", COMPILER, "--json", str(stated_file))
+        stated = json.loads(stated_file.read_bytes())["core_bytes"]
+        ratios[" ".join(options) or "all"] = sum(stated[part] for part in PARTS) / flash_of(folder, sorted(stated["stacks"]))
+    detail = ", ".join(f"{options} {ratio:.4f}" for options, ratio in ratios.items())
+    return Row("stated_flash_error", max(abs(ratio - 1) for ratio in ratios.values()), "of it", "<= 0.01", "", detail)
+
+
+def flash_of(folder: Path, functions: Sequence[str]) -> int:
+    """Bytes that functions of a folder's model add to an image, by `size`."""
+    texts = ["0", ", ".join(f"(const void *){name}" for name in functions)]
+    sizes = []
+    for kept in texts:
+        text = f'#include "{NAME}_float.h"\nconst void *const kept[] = {{{kept}}};\n'
+        text += 'int main(void)\n{\n  __asm__ volatile("" : : "r"(kept));\n  return 0;\n}\n'
+        (folder / "kept.c").write_text(text, encoding="utf-8")
+        image = Image(built(folder, NAME, CORES[0], folder, f"MAIN={folder}/kept.c"))
+        sizes.append(image.sizes[0] - image.bytes_of("kept"))
+    return sizes[1] - sizes[0]
 
 
 if __name__ == "__main__":
