@@ -31,7 +31,7 @@ PROGRAM = """
 #endif
 
 const int constant = 5;
-static int initial[] = {3, 4}, zero[2];
+static volatile int initial[] = {3, 4}, zero[2];
 
 static char __attribute__((noinline)) deep(void)
 {
