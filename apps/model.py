@@ -47,11 +47,12 @@ class AppFolder(Record, frozen=True):
 @dataclass(frozen=True)
 class AppOptions:
     """`storage` of kernels, see `export.c.kernels`; `signatures` that the application calls; kinds of .tae `files`, by default
-    the kind's own choice."""
+    the kind's own choice; the source of `samples` that a page shows, by default the golden ones."""
 
     storage: Storage = "dense"
     signatures: Sequence[str] = SIGNATURES
     files: Sequence[Promise] | None = None
+    samples: str | None = None
 
 
 @dataclass(frozen=True)
