@@ -92,6 +92,11 @@ def test_each_channel_has_a_waveform(page: Page, made: dict[str, Made]) -> None:
     assert page.look(captions) == ["ax, g", "ay, g"]
     golden = made["axes"].golden
     page.fill("#number", "6")
+    both = np.stack([golden.data[5], golden.decoded[5]]).reshape(-1, 2)
+    sides = page.look(
+        "[...document.querySelectorAll('#plot svg')].map(e => [...e.querySelectorAll('text')].slice(0, 2).map(e => e.textContent))"
+    )
+    assert sides == [[f"{float(f'{side:.3g}'):,.0f}" for side in (channel.min(), channel.max())] for channel in both.T]
     errors = np.square(golden.data[5].astype(float) - golden.decoded[5])
     right = np.argsort(-errors, kind="stable")[:5].tolist()
     assert [row[0] for row in worst(page)] == [f"{i // 2 / 100:.4g} s, {('ax', 'ay')[i % 2]}" for i in right]
