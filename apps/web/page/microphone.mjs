@@ -17,15 +17,16 @@ export async function record(model, { rate, channels }, given) {
     throw new Error(FAILURES[error.name] ?? error.message);
   });
   const fold = rate ? Math.max(1, Math.ceil(LEAST_RATE / rate)) : 1;
-  let context;
+  let [context, recorder] = [];
   const stop = () => {
+    if (recorder) recorder.port.onmessage = null; // pieces that wait would come behind the end
     stream.getTracks().forEach((track) => track.stop());
     context?.close();
   };
   try {
     context = new AudioContext(rate ? { sampleRate: fold * rate } : {});
     await context.audioWorklet.addModule(new URL('recorder.mjs', import.meta.url));
-    const recorder = new AudioWorkletNode(context, 'recorder', { channelCount: channels.length, channelCountMode: 'explicit' });
+    recorder = new AudioWorkletNode(context, 'recorder', { channelCount: channels.length, channelCountMode: 'explicit' });
     const take = windowsOf(model, fold, given);
     recorder.port.onmessage = ({ data }) => take(data);
     context.createMediaStreamSource(stream).connect(recorder).connect(context.destination); // silence, which pulls the sound
