@@ -50,12 +50,14 @@ class AppFolder(Record, frozen=True):
 @dataclass(frozen=True)
 class AppOptions:
     """`storage` of kernels, see `export.c.kernels`; `signatures` that the application calls, by default all; kinds of .tae
-    `files`, by default the kind's own choice; the `core` that C sources are for."""
+    `files`, by default the kind's own choice; the `core` that C sources are for; the source of `samples` that a page shows, by
+    default the golden ones."""
 
     storage: Storage = "dense"
     signatures: Sequence[str] | None = None
     files: Sequence[Promise] | None = None
     core: Core | None = None
+    samples: str | None = None
 
 
 @dataclass(frozen=True)

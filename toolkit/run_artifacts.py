@@ -105,6 +105,11 @@ def load_source(manifest: Manifest, source: str, label: str | None = None) -> Sa
     return all_of(source_arrays(manifest, source, label))
 
 
+def source_of_clean(manifest: Manifest, source: str) -> str | None:
+    """The source of the clean samples behind those of the recipe's source; None of other data, and without pairs."""
+    return _config_of(manifest, source).clean
+
+
 def source_arrays(manifest: Manifest, source: str, label: str | None = None) -> Arrays:
     """A source, read and cut into windows as the bundle's recipe says; its values are not checked.
 

@@ -95,9 +95,8 @@ def _facts(model: WebModel) -> dict[str, object]:
 
 
 def _weights(model: WebModel) -> list[float] | float | None:
-    """What the squared error of each value counts in the score, in the data's unit, or one of all; None without a detector, and
-    of pictures, whose difference is drawn."""
-    if model.detector is None or model.spec.kind == "images":
+    """What the squared error of each value counts in the score, in the data's unit, or one of all; None without a detector."""
+    if model.detector is None:
         return None
     scale = np.asarray(model.spec.scaling.scale, np.float64)
     weights = np.asarray(model.detector.scoring.weights or 1.0) / np.square(scale)

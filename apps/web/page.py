@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import json
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from tiedae.compress.errors import DataError
 
 from .package import WebModel
 
 INDEX = "index.html"
-SCRIPTS = ("app.mjs", "draw.mjs", "files.mjs", "pad.mjs", "samples.mjs", "style.css")
-"""The page's own files beside `INDEX`, in the folder `page`."""
+DATA = "data.mjs"
+SCRIPTS = (
+    "app.mjs",
+    "draw.mjs",
+    "files.mjs",
+    "microphone.mjs",
+    "numbers.mjs",
+    "pad.mjs",
+    "recorder.mjs",
+    "result.mjs",
+    "samples.mjs",
+    "style.css",
+    "view.mjs",
+)
+"""The page's own files beside `INDEX` and `DATA`, in the folder `page`."""
 
 TITLES = {"anomaly": "anomaly detection", "denoising": "denoising"}
 DESCRIPTIONS = {
@@ -21,17 +40,55 @@ DESCRIPTIONS = {
 """What the page says of a model, by the kind of its task."""
 
 
-def web_page(model: WebModel) -> dict[str, bytes]:
-    """The files by path, all of which a browser fetches, beside those of the package."""
+@dataclass(frozen=True)
+class Shown:
+    """Samples that the page shows in place of the golden ones, [n, inputs] in the data's dtype: the first of `total` in the
+    source `name`. `clean`: what a denoising model shall give for them, or None. `note`: what was done with them.
+
+    Raises DataError for another number of clean samples.
+    """
+
+    name: str
+    total: int
+    data: np.ndarray
+    clean: np.ndarray | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.clean is not None and len(self.clean) != len(self.data):
+            raise DataError(f"{self.name}: got {len(self.clean)} clean samples, must be {len(self.data)}, one for each")
+
+
+def web_page(model: WebModel, *, time: str = "", shown: Shown | None = None) -> dict[str, bytes]:
+    """The files by path, all of which a browser fetches, beside those of the package. `time`: the column of the times of a
+    record's .csv files."""
     spec, code = model.spec, model.golden.code
     bits = model.program.quantization("code").bits
-    shape = "×".join(map(str, spec.shape))
-    values = f"{shape} values" if len(spec.shape) > 1 else f"{spec.inputs:,} values"
-    text = DESCRIPTIONS[model.task].format(values=f"{values} of {spec.dtype}", units=code.shape[1], bits=bits)
+    text = DESCRIPTIONS[model.task].format(values=f"{spec.text} ({spec.dtype})", units=code.shape[1], bits=bits)
     name = model.source.name
     title = f"{name}: {TITLES.get(model.task, 'a tied autoencoder')}"
     folder = Path(__file__).parent / "page"
     index = (folder / INDEX).read_text(encoding="utf-8")
     for key, value in {"NAME": name, "TITLE": title, "DESCRIPTION": text}.items():
         index = index.replace(key, html.escape(value))
-    return {INDEX: index.encode(), **{f"page/{name}": (folder / name).read_bytes() for name in SCRIPTS}}
+    data = f"export default {json.dumps(_data(model, time, shown), allow_nan=False)};\n"
+    scripts = {f"page/{name}": (folder / name).read_bytes() for name in SCRIPTS}
+    return {INDEX: index.encode(), f"page/{DATA}": data.encode(), **scripts}
+
+
+def _data(model: WebModel, time: str, shown: Shown | None) -> dict[str, object]:
+    """What the page alone knows: the signal, the kind of score, and the samples that are shown first."""
+    signal, detector = model.spec.signal, model.detector
+    names = list(signal.channel_names) or [f"channel {i}" for i in range(model.spec.channels)]
+    facts = {"named": bool(signal.channel_names), "channels": names, "rate": signal.rate, "unit": signal.unit_of_measure}
+    first = None
+    if shown is not None:
+        clean = None if shown.clean is None else _encoded(shown.clean)
+        first = {"name": shown.name, "total": shown.total, "note": shown.note, "data": _encoded(shown.data), "clean": clean}
+    return {"signal": facts | {"time": time}, "score": None if detector is None else detector.scoring.kind, "shown": first}
+
+
+def _encoded(values: np.ndarray) -> str:
+    """Values in base64; JavaScript has no float16."""
+    stored = values.astype(np.float32) if values.dtype == np.float16 else np.ascontiguousarray(values)
+    return base64.b64encode(stored.tobytes()).decode()

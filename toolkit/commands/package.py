@@ -30,6 +30,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_value("--cc", "COMMAND", text)
     parser.add_value("--flash", "SIZE", "flash that the core of --cc has: 262144, 256K or 1M")
     parser.add_value("--ram", "SIZE", "RAM that it has")
+    text = "of --for web: the page shows the first 64 samples of a file, folder or known name (default: golden samples)"
+    parser.add_value("--samples", "DATA", text)
     parser.add_json("files, bytes and memory")
     parser.add_new_folder("the new folder")
 
@@ -42,7 +44,9 @@ def run(call: Call) -> None:
     kind = getattr(call, "for")
     if kind not in APPS:
         raise InputError(f"--for {kind}: must be one of {', '.join(APPS)}")
-    given = {"storage": call.storage, "files": _listed_files(call), "core": _core(call)}
+    if call.samples is not None and kind != "web":
+        raise InputError(f"--samples {call.samples}: must be left out for --for {kind}, only the page of web shows samples")
+    given = {"storage": call.storage, "files": _listed_files(call), "core": _core(call), "samples": call.samples}
     if call.signatures is not None:
         given["signatures"] = call.signatures.split(",")
     made = package_app(call.bundle, call.out, kind, AppOptions(**given), replace=call.force)

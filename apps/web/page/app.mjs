@@ -1,30 +1,28 @@
-// The page: what is loaded, which sample is shown, and what the model makes of it.
+// The page: which samples are loaded, and which one is shown.
 import { golden, load } from '../index.mjs';
 import facts from '../model.mjs';
-import { drawCode, paint, paintDifference, plot, short } from './draw.mjs';
-import { readCsv, readNpy } from './files.mjs';
+import data from './data.mjs';
+import { paint } from './draw.mjs';
+import { readCsv, readNpy, readWav } from './files.mjs';
+import { counted, short } from './numbers.mjs';
 import { makePad } from './pad.mjs';
-import { pictureOf, sampleOfPicture, samplesOf } from './samples.mjs';
+import { channels, peak, picture, signal } from './result.mjs';
+import { sampleOfPicture, samplesOf, stored } from './samples.mjs';
+import { $, caption, create, prepare, render } from './view.mjs';
 
-const $ = (id) => document.getElementById(id);
-const THUMBNAILS = 24;
-const MOST_VALUES = 64; // rows of the table of values
-const MOST_COMPRESSED = 2000; // samples that are compressed to state their bytes
-const TIMINGS = 7;
-const TIMED_MS = 4;
-
-const picture = pictureOf(facts);
-const peak = facts.peak ?? { uint8: 255, uint16: 65535, int16: 32767 }[facts.dtype] ?? 1;
-const WORDS = {
-  denoising: { original: 'Noisy', made: 'Denoised', difference: 'Removed', error: 'Mean squared difference' },
-}[facts.task] ?? { original: 'Original', made: 'Reconstruction', difference: 'Difference', error: 'Mean squared error' };
+const THUMBNAIL = 50; // pixels of the page, with the space beside it
+const MOST_SCORED = 2000; // samples whose scores are drawn
+const MOST_RECORDED = 1000; // windows of the microphone that are kept
+const LIVE_MS = 100; // between two results of the microphone
 const DRAWN = 64; // rows and columns of a picture that can be drawn
-const WORST = 3; // values of a table or record that are named
 const drawable = picture !== null && picture.channels === 1 && Math.max(picture.rows, picture.columns) <= DRAWN;
-const state = { values: null, clean: null, count: 0, index: 0, origin: '', decoded: false, bytes: undefined }; // bytes of all in a .tae file
+const record = facts.kind === 'record';
+const FILES = record ? ['.npy', '.csv', '.wav'] : ['.npy', '.csv'];
+// `bytes`: of all samples in a .tae file; `scores`: of each; `pick`: the sample at a place of their drawing
+const state = { values: null, clean: null, count: 0, index: 0, origin: '', decoded: false, bytes: undefined, scores: null, pick: null };
 let model;
 let pad;
-let timer;
+let recording = null;
 
 function say(text) {
   $('status').textContent = text;
@@ -32,193 +30,55 @@ function say(text) {
 
 function problems(list) {
   $('problems').hidden = !list.length;
-  $('problems').replaceChildren(...list.map((text) => Object.assign(document.createElement('li'), { textContent: text })));
-}
-
-function sampleAt(index) {
-  return state.values.subarray(index * facts.inputs, (index + 1) * facts.inputs);
-}
-
-function cleanAt(index) {
-  return state.clean?.subarray(index * facts.inputs, (index + 1) * facts.inputs);
+  $('problems').replaceChildren(...list.map((text) => create('li', text)));
 }
 
 function show(values, count, origin, decoded = false, clean = null) {
-  Object.assign(state, { values, count, origin, decoded, clean, index: 0, bytes: undefined });
+  const scored = model.threshold !== null && !decoded && count <= MOST_SCORED;
+  const scores = scored ? model.score(values).scores : null;
+  Object.assign(state, { values, count, origin, decoded, clean, index: 0, bytes: undefined, scores });
   $('save').disabled = decoded || !facts.files.includes('lossy');
   $('number').max = count;
   $('count').textContent = `of ${count.toLocaleString('en')}`;
-  $('original-caption').textContent = decoded ? 'In the file' : WORDS.original;
-  $('line-caption').textContent = decoded ? 'in the file' : WORDS.original;
-  for (const each of document.querySelectorAll('.made')) each.hidden = decoded;
-  for (const each of document.querySelectorAll('.clean')) each.hidden = clean === null;
-  if (picture && clean) $('difference-figure').hidden = true;
+  caption(state);
   select(0);
-  thumbnails();
 }
 
+/** As many samples in a row as the page is wide for, with the selected one. */
 function thumbnails() {
   if (!picture) return;
-  const made = Array.from({ length: Math.min(THUMBNAILS, state.count) }, (_, i) => {
-    const button = document.createElement('button');
+  const fit = Math.max(1, Math.floor($('choose').clientWidth / THUMBNAIL));
+  const first = Math.floor(state.index / fit) * fit;
+  const made = Array.from({ length: Math.min(fit, state.count - first) }, (_, i) => {
+    const button = create('button', '');
     const canvas = document.createElement('canvas');
-    paint(canvas, picture, sampleAt(i), peak);
+    paint(canvas, picture, state.values.subarray((first + i) * facts.inputs, (first + i + 1) * facts.inputs), peak);
     button.type = 'button';
-    button.setAttribute('aria-label', `Sample ${i + 1}`);
+    button.setAttribute('aria-label', `Sample ${first + i + 1}`);
+    button.setAttribute('aria-pressed', String(first + i === state.index));
     button.append(canvas);
-    button.addEventListener('click', () => select(i));
+    button.addEventListener('click', () => select(first + i));
     return button;
   });
+  const focused = $('thumbnails').contains(document.activeElement);
   $('thumbnails').replaceChildren(...made);
-  pressed();
-}
-
-function pressed() {
-  [...$('thumbnails').children].forEach((each, i) => each.setAttribute('aria-pressed', String(i === state.index)));
+  if (focused) made[state.index - first].focus();
 }
 
 function select(index) {
   state.index = Math.min(state.count - 1, Math.max(0, index));
   $('number').value = state.index + 1;
-  pressed();
-  result();
-}
-
-function result() {
-  const sample = sampleAt(state.index);
-  const code = model.encode(sample);
-  const made = model.decode(code);
-  const clean = cleanAt(state.index);
-  const difference = Float64Array.from(sample, (value, i) => made[i] - value);
-  if (picture) {
-    paint($('original'), picture, sample, peak);
-    paint($('reconstruction'), picture, made, peak);
-    paintDifference($('difference'), picture, difference, peak);
-    if (clean) paint($('clean'), picture, clean, peak);
-  } else {
-    const lines = clean ? [['original', sample], ['clean', clean], ['ours', made]] : [['original', sample], ['ours', made]];
-    plot($('plot'), state.decoded ? [['original', sample]] : lines);
-    if (!state.decoded) plot($('rest'), [['rest', difference]]);
-  }
-  document.documentElement.dataset.ready ??= performance.now().toFixed(1); // the first reconstruction is drawn
-  const most = drawCode($('code'), code, facts.zero);
-  $('code-caption').textContent = `Code: ${facts.units} numbers of ${facts.bits} bits, bars of ±${most} around ${facts.zero}`;
-  if (!state.decoded) table(sample, made);
-  verdict(sample);
-  const found = rows(sample, made, difference, clean);
-  list(found);
-  clearTimeout(timer);
-  timer = setTimeout(() => list([...found, ['Time', timing(sample)]]), 60);
-}
-
-function verdict(sample) {
-  if (model.threshold === null) return;
-  const { scores, anomalies } = model.score(sample);
-  const word = anomalies[0] ? 'Anomaly' : 'Normal';
-  $('verdict').hidden = false;
-  $('verdict').className = anomalies[0] ? 'anomaly' : 'normal';
-  $('verdict').textContent = `${word}: score ${short(scores[0])}, ${anomalies[0] ? 'above' : 'not above'} the threshold ${short(model.threshold)}`;
-}
-
-function squared(values, others) {
-  return values.reduce((sum, value, i) => sum + (value - others[i]) ** 2, 0) / values.length;
-}
-
-/** How near values are to the clean sample: of pictures PSNR, else the root mean squared error. */
-function nearness(values, clean) {
-  const mse = squared(values, clean);
-  if (!picture) return short(Math.sqrt(mse));
-  return mse ? `${(10 * Math.log10((peak * peak) / mse)).toFixed(1)} dB` : 'equal';
-}
-
-/** The values whose errors are the largest part of the score. */
-function worst(sample, made) {
-  const weight = (i) => facts.weights[i] ?? facts.weights;
-  const parts = Array.from(sample, (value, i) => [weight(i) * (value - made[i]) ** 2, i]);
-  const largest = parts.sort(([a], [b]) => b - a).slice(0, WORST);
-  return largest.map(([, i]) => `${facts.columns?.[i] ?? `value ${i}`}: ${short(sample[i])} (${short(made[i])})`).join(', ');
-}
-
-function rows(sample, made, difference, clean) {
-  const found = [];
-  const bytes = sample.length * sample.BYTES_PER_ELEMENT;
-  if (!state.decoded) {
-    if (clean) {
-      const what = picture ? 'PSNR' : 'Root mean squared error';
-      found.push([`${what}, noisy`, nearness(sample, clean), 'against the clean sample']);
-      found.push([`${what}, denoised`, nearness(made, clean), 'against the clean sample']);
-    }
-    if (facts.weights !== null) found.push(['Worst values', worst(sample, made), 'reconstructed in brackets']);
-    if (!clean) {
-      const mse = squared(made, sample);
-      found.push([WORDS.error, short(mse), facts.dtype === 'uint8' ? 'of values 0 to 255' : "in the data's unit of measure, squared"]);
-      if (picture && facts.task !== 'denoising') found.push(['PSNR', nearness(made, sample), `peak ${peak}`]);
-      found.push(['Largest difference', short(difference.reduce((most, each) => Math.max(most, Math.abs(each)), 0))]);
-    }
-    if (facts.files.includes('lossy')) {
-      found.push(['This sample', `${bytes.toLocaleString('en')} bytes`, 'as it is']);
-      found.push(sizes(sample, bytes, 1));
-      if (state.count > 1 && state.count <= MOST_COMPRESSED) found.push(sizes(state.values, bytes, state.count));
-    }
-  }
-  return found;
-}
-
-function sizes(samples, bytes, count) {
-  const size = count > 1 ? (state.bytes ??= model.compress(samples).length) : model.compress(samples).length;
-  const what = count === 1 ? 'Alone in a .tae file' : `All ${count.toLocaleString('en')} in a .tae file`;
-  const each = count === 1 ? '' : `${short(size / count)} bytes each, `;
-  const ratio = (count * bytes) / size;
-  const against = ratio < 1 ? `${(1 / ratio).toFixed(1)} × larger` : `${ratio.toFixed(1)} × smaller`;
-  return [what, `${size.toLocaleString('en')} bytes`, `${each}${against}`];
-}
-
-function timing(sample) {
-  const times = [];
-  let calls = 4;
-  while (times.length < TIMINGS) {
-    const start = performance.now();
-    for (let i = 0; i < calls; i++) model.decode(model.encode(sample));
-    const took = performance.now() - start;
-    if (took < TIMED_MS && calls < 1 << 14) calls *= 2;
-    else times.push((took * 1000) / calls);
-  }
-  times.sort((a, b) => a - b);
-  return `${short(times[TIMINGS >> 1])} µs`;
-}
-
-function list(found) {
-  const made = found.map(([name, value, more]) => {
-    const row = document.createElement('div');
-    const [term, detail] = [document.createElement('dt'), document.createElement('dd')];
-    term.textContent = name;
-    detail.textContent = `${value} `;
-    const note = name === 'Time' ? `encode and decode, median, ${model.simd ? 'with vectors' : 'without vectors'}` : more;
-    if (note) detail.append(Object.assign(document.createElement('small'), { textContent: note }));
-    row.append(term, detail);
-    return row;
-  });
-  $('facts').replaceChildren(...made);
-}
-
-function table(sample, made) {
-  $('values').hidden = picture !== null || sample.length > MOST_VALUES;
-  if ($('values').hidden) return;
-  const lines = Array.from(sample, (value, i) => {
-    const row = document.createElement('tr');
-    const cells = [facts.columns?.[i] ?? i, short(value), short(made[i]), short(made[i] - value)];
-    row.append(...cells.map((text, j) => Object.assign(document.createElement('td'), { textContent: text, className: j ? 'n' : '' })));
-    return row;
-  });
-  $('values').querySelector('tbody').replaceChildren(...lines);
+  thumbnails();
+  render(model, state, recording === null);
 }
 
 async function read(file) {
-  const name = file.name.toLowerCase();
-  if (name.endsWith('.tae')) return { ...opened(new Uint8Array(await file.arrayBuffer()), file), decoded: true };
-  if (name.endsWith('.npy')) return samplesOf(model, readNpy(await file.arrayBuffer()));
-  if (name.endsWith('.csv') || name.endsWith('.txt')) return samplesOf(model, readCsv(await file.text()));
-  if (!picture) throw new Error('must be a .npy, .csv or .tae file');
+  const [name, bytes] = [file.name.toLowerCase(), await file.arrayBuffer()];
+  if (name.endsWith('.tae')) return { ...opened(new Uint8Array(bytes)), decoded: true };
+  if (name.endsWith('.npy')) return samplesOf(model, signal, readNpy(bytes));
+  if (name.endsWith('.csv') || name.endsWith('.txt')) return samplesOf(model, signal, readCsv(new TextDecoder().decode(bytes)));
+  if (name.endsWith('.wav') && record) return samplesOf(model, signal, readWav(bytes));
+  if (!picture) throw new Error(`must be a ${FILES.join(', ')} or .tae file`);
   let image;
   try {
     image = await createImageBitmap(file);
@@ -237,6 +97,7 @@ function opened(bytes) {
 }
 
 async function openFiles(files) {
+  recording?.stop();
   const [parts, failed, notes] = [[], [], []];
   for (const file of files) {
     try {
@@ -274,22 +135,62 @@ function save() {
   say(`Saved ${state.count.toLocaleString('en')} samples in ${data.length.toLocaleString('en')} bytes: ${facts.name}.tae.`);
 }
 
-function showGolden() {
-  const { data, clean = null } = golden();
+/** The samples that the page was made with, else the golden ones. */
+function showFirst() {
+  const { shown } = data;
+  const read = (text) => text && stored(facts.dtype, text);
+  const { data: values, clean = null } = shown ? { data: read(shown.data), clean: read(shown.clean) } : golden();
   problems([]);
-  show(data, data.length / facts.inputs, 'golden samples', false, clean);
+  show(values, values.length / facts.inputs, shown?.name ?? 'golden samples', false, clean);
+  if (!shown) return 'Golden samples of the model.';
+  const part = shown.total > state.count ? `the first ${state.count} of ${shown.total.toLocaleString('en')} in` : `${counted(state.count, 'sample')} of`;
+  return `Shown: ${part} ${shown.name}${shown.note}.`;
+}
+
+async function hear() {
+  if (recording) return recording.stop();
+  const windows = [];
+  let drawnAt = 0;
+  problems([]);
+  const asked = { stop: () => { recording = null; } }; // while the browser asks
+  recording = asked;
+  try {
+    const { record: start } = await import('./microphone.mjs');
+    const { rate, stop } = await start(model, signal, (window) => {
+      windows.push(window);
+      if (windows.length > MOST_RECORDED) windows.shift();
+      if (performance.now() - drawnAt < LIVE_MS) return;
+      show(window, 1, 'the microphone');
+      drawnAt = performance.now();
+    });
+    if (recording !== asked) return stop();
+    recording = { stop: () => { stop(); heard(windows, rate); } };
+    $('microphone').textContent = 'Stop';
+    $('microphone').className = 'live';
+    say(`Recording at ${short(rate)} Hz …`);
+  } catch (error) {
+    recording = null;
+    problems([`Microphone: ${error.message}.`]);
+    say('Nothing was recorded; the sample before is still there.');
+  }
+  return undefined;
+}
+
+function heard(windows, rate) {
+  recording = null;
+  $('microphone').textContent = 'Microphone';
+  $('microphone').className = '';
+  if (!windows.length) return say('Nothing was recorded: a window was not full. The sample before is still there.');
+  const values = new windows[0].constructor(windows.length * facts.inputs);
+  windows.forEach((window, i) => values.set(window, i * facts.inputs));
+  show(values, windows.length, 'the microphone');
+  return say(`${counted(windows.length, 'window')} from the microphone at ${short(rate)} Hz${signal.rate ? '' : ', since the model states no rate'}.`);
 }
 
 function drawn() {
   const { values } = sampleOfPicture(model, peak, $('pad'), $('pad'));
-  if (state.origin === 'the drawing pad') {
-    state.values.set(values);
-    thumbnails();
-    select(0);
-  } else {
-    show(values, 1, 'the drawing pad');
-    say(`Your drawing, scaled to ${picture.columns}×${picture.rows}.`);
-  }
+  if (state.origin !== 'the drawing pad') say(`Your drawing, scaled to ${picture.columns}×${picture.rows}.`);
+  show(values, 1, 'the drawing pad');
 }
 
 function invert() {
@@ -304,8 +205,8 @@ function listen() {
     target.value = '';
   });
   $('golden').addEventListener('click', () => {
-    showGolden();
-    say('Golden samples of the model.');
+    recording?.stop();
+    say(showFirst());
   });
   $('save').addEventListener('click', save);
   $('previous').addEventListener('click', () => select(state.index - 1));
@@ -316,7 +217,6 @@ function listen() {
     if (!step || event.target.id === 'number') return;
     event.preventDefault();
     select(state.index + step);
-    if (event.target.closest('#thumbnails')) $('thumbnails').children[state.index]?.focus();
   });
   addEventListener('dragover', (event) => {
     event.preventDefault();
@@ -327,8 +227,13 @@ function listen() {
     event.preventDefault();
     openFiles([...event.dataTransfer.files]);
   });
-  addEventListener('resize', () => picture || result());
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', result);
+  $('microphone').addEventListener('click', hear);
+  $('scores').addEventListener('click', ({ clientX }) => {
+    const { left, width } = $('scores').getBoundingClientRect();
+    select(state.pick((clientX - left) / width));
+  });
+  addEventListener('resize', () => select(state.index));
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => select(state.index));
   if (!drawable) return;
   pad = makePad($('pad'), picture, drawn, () => problems([]));
   $('clear').addEventListener('click', () => {
@@ -339,11 +244,11 @@ function listen() {
 }
 
 async function start() {
-  const images = picture ? 'a picture, ' : '';
-  $('formats').textContent = `Open or drop ${images}a .npy or .csv file, or a .tae file of this model.`;
-  $(picture ? 'pictures' : 'lines').hidden = false;
+  prepare();
+  $('formats').textContent = `Open or drop ${picture ? 'a picture, ' : ''}a ${FILES.slice(0, -1).join(', ')} or ${FILES.at(-1)} file, or a .tae file of this model.`;
   $('drawing').hidden = !drawable;
-  for (const each of document.querySelectorAll('[data-word]')) each.textContent = WORDS[each.dataset.word];
+  $('microphone').hidden = !record || channels > 2;
+  if (data.shown) $('golden').textContent = `Samples of ${data.shown.name}`;
   try {
     model = await load();
   } catch (error) {
@@ -351,9 +256,9 @@ async function start() {
     problems([error.message]);
     return;
   }
-  showGolden();
+  const text = showFirst();
   listen();
-  say('A golden sample of the model is shown; its check passed.');
+  say(data.shown ? `${text} The model's check passed.` : 'A golden sample of the model is shown; its check passed.');
 }
 
 start();

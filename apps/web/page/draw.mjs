@@ -1,4 +1,5 @@
-// Pictures on canvases, lines and codes in SVG.
+// Pictures on canvases; lines, scores and codes in SVG.
+import { short } from './numbers.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -31,25 +32,53 @@ function fill(canvas, { rows, columns }, colour, opacity) {
   context.putImageData(image, 0, 0);
 }
 
-/** Lines, [class, values] each, over one range. */
-export function plot(svg, lines) {
-  const [left, right, bottom, width, height] = [46, 8, 18, svg.clientWidth || 600, svg.clientHeight || 240];
+/** Lines, [class, values] each, over one range; `ends`: what the axis says at the first and the last value; `marks`: values. */
+export function plot(svg, lines, ends, marks = []) {
+  const [left, right, bottom, width, height] = [52, 8, 18, svg.clientWidth || 600, svg.clientHeight || 240];
   const [low, high] = rangeOf(lines.map(([, values]) => values));
   const inner = height - bottom - 6;
-  const y = (value) => 6 + inner * (1 - (value - low) / (high - low));
+  const step = (width - left - right) / Math.max(1, lines[0][1].length - 1);
+  const x = (i) => (left + i * step).toFixed(1);
+  const y = (value) => (6 + inner * (1 - (value - low) / (high - low))).toFixed(1);
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  const parts = [];
-  for (const value of [low, (low + high) / 2, high]) {
-    parts.push(element('line', { class: 'grid', x1: left, x2: width, y1: y(value), y2: y(value) }));
-  }
-  for (const [name, values] of lines) {
-    const step = (width - left - right) / Math.max(1, values.length - 1);
-    const points = Array.from(values, (value, i) => `${(left + i * step).toFixed(1)},${y(value).toFixed(1)}`);
-    parts.push(element('polyline', { class: name, points: points.join(' ') }));
-  }
-  for (const [value, shift] of [[low, 0], [high, 8]]) parts.push(label(short(value), left - 6, y(value) + shift, 'end'));
-  parts.push(label('0', left, height - 3, 'start'), label(`${lines[0][1].length - 1}`, width - right, height - 3, 'end'));
-  svg.replaceChildren(...parts);
+  const grid = [low, (low + high) / 2, high].map((value) => element('line', { class: 'grid', x1: left, x2: width - right, y1: y(value), y2: y(value) }));
+  const marked = marks.map((i) => element('line', { class: 'mark', x1: x(i), x2: x(i), y1: 6, y2: 6 + inner, 'stroke-width': Math.max(2, step) }));
+  const drawn = lines.map(([name, values]) => element('polyline', {
+    class: name, points: Array.from(values, (value, i) => `${x(i)},${y(value)}`).join(' '),
+  }));
+  const sides = [[low, 0], [high, 8]].map(([value, shift]) => label(short(Number(value.toPrecision(3))), left - 6, Number(y(value)) + shift, 'end'));
+  const times = [label(ends[0], left, height - 3, 'start'), label(ends[1], width - right, height - 3, 'end')];
+  svg.replaceChildren(...grid, ...marked, ...drawn, ...sides, ...times);
+}
+
+const [LEAST_BARS, MOST_BARS] = [40, 200]; // that the width is for
+const BAR_SCALE = 3; // thresholds that a bar is high at most
+
+/** A bar for each score, or for the largest of each group of them; returns the sample at a fraction of the width. */
+export function drawScores(svg, scores, threshold, index) {
+  const size = Math.ceil(scores.length / MOST_BARS);
+  const groups = Array.from({ length: Math.ceil(scores.length / size) }, (_, i) => scores.slice(i * size, (i + 1) * size));
+  const samples = groups.map((group, i) => i * size + group.reduce((most, score, j) => (score > group[most] ? j : most), 0));
+  const slots = Math.max(LEAST_BARS, groups.length);
+  const [width, top] = [1000 / slots, BAR_SCALE * threshold];
+  svg.setAttribute('viewBox', '0 0 1000 100');
+  svg.setAttribute('preserveAspectRatio', 'none');
+  const bars = samples.map((sample, i) => {
+    const height = Math.max(1, 100 * Math.min(1, scores[sample] / top));
+    const kind = scores[sample] > threshold ? 'anomaly' : 'normal';
+    return element('rect', { class: kind, x: i * width + width * 0.1, y: 100 - height, width: width * 0.8, height });
+  });
+  const chosen = element('rect', { class: 'chosen', x: Math.floor(index / size) * width, y: 0, width, height: 100 });
+  const at = 100 - 100 / BAR_SCALE;
+  svg.replaceChildren(chosen, ...bars, element('line', { class: 'threshold', x1: 0, x2: 1000, y1: at, y2: at }));
+  return (fraction) => samples[Math.min(samples.length - 1, Math.floor(fraction * slots))];
+}
+
+/** A bar as long as a share, 0 to 1. */
+export function drawShare(share) {
+  const svg = element('svg', { class: 'share', viewBox: '0 0 1 1', preserveAspectRatio: 'none', 'aria-hidden': 'true' });
+  svg.append(element('rect', { width: share, height: 1 }));
+  return svg;
 }
 
 /** Bars up and down from the zero point, as long as they are far from it; returns how far the farthest is. */
@@ -65,12 +94,6 @@ export function drawCode(svg, code, zero) {
   svg.replaceChildren(...bars);
   svg.setAttribute('aria-label', `Code: ${Array.from(code).join(', ')}`);
   return most;
-}
-
-/** A number with few digits. */
-export function short(value) {
-  if (Number.isInteger(value) && Math.abs(value) < 1e6) return value.toLocaleString('en');
-  return Number(value.toPrecision(4)).toString();
 }
 
 function rangeOf(lists) {

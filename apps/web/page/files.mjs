@@ -1,4 +1,4 @@
-// .npy and .csv files to numbers: {shape, dtype, values, names}. Errors are sentences.
+// .npy, .csv and .wav files to numbers: {shape, dtype, values, names}, of .wav {rate, long} too. Errors are sentences.
 
 const READERS = {
   u1: [1, (view, at) => view.getUint8(at), 'uint8'],
@@ -46,6 +46,42 @@ export function readNpy(buffer) {
   const values = new Float64Array(count);
   for (let i = 0; i < count; i++) values[i] = read(view, start + i * size, kind[1] !== '>');
   return { shape, dtype, values, names: null };
+}
+
+const WIDTHS = {
+  1: [(view, at) => view.getUint8(at), 'uint8'],
+  2: [(view, at) => view.getInt16(at, true), 'int16'],
+  3: [(view, at) => view.getUint16(at, true) | (view.getInt8(at + 2) << 16), 'int32'],
+  4: [(view, at) => view.getInt32(at, true), 'int32'],
+}; // bytes of a sample
+
+export function readWav(buffer) {
+  const view = new DataView(buffer);
+  const chunks = chunksOf(view);
+  if (!chunks['fmt '] || !chunks.data) throw new Error('is damaged, or no .wav file');
+  const [start] = chunks['fmt '];
+  const [form, channels, rate] = [view.getUint16(start, true), view.getUint16(start + 2, true), view.getUint32(start + 4, true)];
+  const width = view.getUint16(start + 14, true) / 8;
+  if (form !== 1 || !WIDTHS[width]) throw new Error('must hold plain PCM of 8, 16, 24 or 32 bits; convert it');
+  const [place, size] = chunks.data;
+  if (place + size > buffer.byteLength) throw new Error(`ends early: got ${buffer.byteLength - place} bytes of values, must be ${size}`);
+  const [read, dtype] = WIDTHS[width];
+  const count = Math.floor(size / width / channels);
+  const values = Float64Array.from({ length: count * channels }, (_, i) => read(view, place + i * width));
+  return { shape: channels === 1 ? [count] : [count, channels], dtype, values, names: null, rate, long: true };
+}
+
+/** The place and size of each chunk of a .wav file by its name. */
+function chunksOf(view) {
+  const name = (at) => String.fromCharCode(...[0, 1, 2, 3].map((i) => view.getUint8(at + i)));
+  const found = {};
+  if (view.byteLength < 44 || name(0) !== 'RIFF' || name(8) !== 'WAVE') return found;
+  for (let at = 12; at + 8 <= view.byteLength;) {
+    const size = view.getUint32(at + 4, true);
+    found[name(at)] = [at + 8, size];
+    at += 8 + size + (size % 2);
+  }
+  return found;
 }
 
 export function readCsv(text) {

@@ -1,8 +1,10 @@
 // Numbers and pictures to samples of the model, {values, count, note}. Errors are sentences.
+import { counted, short } from './numbers.mjs';
 
-const ARRAYS = {
-  uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, float32: Float32Array, float64: Float64Array,
+export const ARRAYS = {
+  uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, float32: Float32Array, float16: Float32Array, float64: Float64Array,
 };
+const RATES_DIFFER = 5e-3; // as a fraction: times of a .csv file are rounded
 const LIMITS = { uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535] };
 
 /** Rows, columns and channels where samples are pictures, else null. */
@@ -12,31 +14,70 @@ export function pictureOf({ kind, shape }) {
   return is ? { rows: shape[0], columns: shape[1], channels } : null;
 }
 
-export function samplesOf(model, { shape, dtype, values, names }) {
-  const { inputs } = model;
-  if (names && model.columns) return typed(model, dtype, byName(model, shape, values, names), '');
-  const flat = shape.length === 1 && shape[0] !== inputs && model.kind === 'record' && shape[0] > inputs;
-  if (flat) {
-    const count = Math.floor(shape[0] / inputs);
-    const rest = shape[0] - count * inputs;
-    const left = rest ? `; the last ${rest} values are left out` : '';
-    return typed(model, dtype, values.subarray(0, count * inputs), `cut into ${count} windows of ${inputs} values${left}`);
-  }
-  const size = shape.slice(1).reduce((product, each) => product * each, 1);
-  const one = shape.length > 0 && (same(shape, model.shape) || (shape.length === 1 && shape[0] === inputs));
-  const many = shape.length > 1 && shape[0] > 0 && (same(shape.slice(1), model.shape) || (shape.length === 2 && size === inputs));
-  if (one || many) return typed(model, dtype, values, '');
+/** Values of a model's dtype in base64, as `data.mjs` has them. */
+export function stored(dtype, text) {
+  return new ARRAYS[dtype](Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+}
+
+export function samplesOf(model, signal, numbers) {
+  if (model.kind === 'record') return windowsOf(model, signal, numbers);
+  const { shape, dtype, values, names } = numbers;
+  if (names && model.columns) return typed(model, dtype, byName(numbers, model.columns), '');
+  if (isOne(model, shape) || isMany(model, shape)) return typed(model, dtype, values, '');
   const right = `one sample [${model.shape.join(', ')}] or several, [n, ${model.shape.join(', ')}]`;
-  const columns = names ? `${shape[1]} columns, must be ${inputs}` : `the shape [${shape.join(', ')}], must be ${right}`;
+  const columns = names ? `${shape[1]} columns, must be ${model.inputs}` : `the shape [${shape.join(', ')}], must be ${right}`;
   throw new Error(`got ${columns}`);
 }
 
-function byName(model, shape, values, names) {
-  const places = model.columns.map((name) => names.indexOf(name));
-  const missing = model.columns.filter((_, i) => places[i] < 0);
-  if (missing.length) throw new Error(`no column ${missing.slice(0, 3).join(', ')}; the columns must be ${model.columns.join(', ')}`);
+function isOne({ inputs, shape: own }, shape) {
+  return shape.length > 0 && (same(shape, own) || (shape.length === 1 && shape[0] === inputs));
+}
+
+function isMany({ inputs, shape: own }, shape) {
+  const size = shape.slice(1).reduce((product, each) => product * each, 1);
+  return shape.length > 1 && shape[0] > 0 && (same(shape.slice(1), own) || (shape.length === 2 && size === inputs));
+}
+
+/** Windows that are cut already, or those of one long record, [n] or [n, channels]. */
+function windowsOf(model, signal, numbers) {
+  const { shape, dtype, values, rate = 0, long: stated } = inTime(model, signal, numbers);
+  const [steps, count] = [model.shape[0], signal.channels.length];
+  const whole = isOne(model, shape) || isMany(model, shape);
+  const long = stated || (shape.length === 2 && shape[1] === count) || (shape.length === 1 && count === 1 && !whole);
+  if (!long && whole) return typed(model, dtype, values, '');
+  if (rate !== 0 && signal.rate && !(Math.abs(rate - signal.rate) <= RATES_DIFFER * signal.rate)) {
+    throw new Error(`got a rate of ${short(rate)} Hz, must be ${short(signal.rate)} Hz; resample it`);
+  }
+  if (!long || (shape[1] ?? 1) !== count) {
+    const unit = stated ? 'channel' : 'column';
+    const right = `time steps [${count === 1 ? 'n' : `n, ${count}`}], or windows [n, ${model.shape.join(', ')}]`;
+    const shaped = dtype && !stated;
+    throw new Error(`got ${shaped ? `the shape [${shape.join(', ')}], must be ${right}` : `${counted(shape[1] ?? 1, unit)}, must be ${count}`}`);
+  }
+  const found = Math.floor(shape[0] / steps);
+  if (!found) throw new Error(`got ${counted(shape[0], 'time step')}, must be ${steps} or more: a window`);
+  const rest = shape[0] - found * steps;
+  const left = rest ? `; the last ${rest} are left out` : '';
+  return typed(model, dtype, values.subarray(0, found * model.inputs), `cut into ${counted(found, 'window')} of ${steps} time steps${left}`);
+}
+
+/** The channels' columns of a .csv file with a header, and the rate by its column of times. */
+function inTime(model, signal, numbers) {
+  const { shape, values, names } = numbers;
+  if (!names || names.length === model.inputs) return numbers;
+  const time = signal.time ? names.indexOf(signal.time) : -1;
+  const wanted = signal.named ? signal.channels : names.filter((_, i) => i !== time);
+  const at = (row) => values[row * names.length + time];
+  const rate = time < 0 ? 0 : (shape[0] - 1) / (at(shape[0] - 1) - at(0));
+  return { ...numbers, shape: [shape[0], wanted.length], values: byName(numbers, wanted), rate };
+}
+
+function byName({ shape, values, names }, wanted) {
+  const places = wanted.map((name) => names.indexOf(name));
+  const missing = wanted.filter((_, i) => places[i] < 0);
+  if (missing.length) throw new Error(`no column ${missing.slice(0, 3).join(', ')}; the columns must be ${wanted.join(', ')}`);
   const found = new Float64Array(shape[0] * places.length);
-  for (let i = 0; i < shape[0]; i++) places.forEach((place, j) => { found[i * places.length + j] = values[i * shape[1] + place]; });
+  for (let i = 0; i < shape[0]; i++) places.forEach((place, j) => { found[i * places.length + j] = values[i * names.length + place]; });
   return found;
 }
 

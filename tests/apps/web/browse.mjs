@@ -1,5 +1,5 @@
 // Drives one page in Chromium: a JSON line [operation, arguments…] from stdin each, a JSON line with its result to stdout.
-// Arguments: the folder that is served, the folder of node modules, Chromium.
+// Arguments: the folder that is served, the folder of node modules, Chromium, and a .wav file that its microphone hears.
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import http from 'node:http';
@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { extname, join, normalize } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const [root, modules, executablePath] = process.argv.slice(2);
+const [root, modules, executablePath, sound] = process.argv.slice(2);
 const { chromium } = createRequire(join(modules, 'x'))('playwright-core');
 const TYPES = { '.html': 'text/html', '.mjs': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm' };
 
@@ -20,7 +20,8 @@ const server = http.createServer((request, response) => {
 });
 await new Promise((ready) => { server.listen(0, ready); });
 const address = `http://localhost:${server.address().port}`;
-const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+const heard = sound ? ['--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${sound}`] : [];
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', ...heard] });
 let page;
 let troubles = [];
 

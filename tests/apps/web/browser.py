@@ -85,9 +85,9 @@ def module_folder() -> Path:
 
 
 @contextlib.contextmanager
-def browser(root: Path) -> Iterator[Page]:
-    """A page of the folders in `root`."""
-    command = [tool("node"), str(SCRIPT), str(root), str(module_folder()), tool("chromium")]
+def browser(root: Path, sound: Path | None = None) -> Iterator[Page]:
+    """A page of the folders in `root`; `sound`: a .wav file that the microphone hears, which is not there otherwise."""
+    command = [tool("node"), str(SCRIPT), str(root), str(module_folder()), tool("chromium"), *([str(sound)] if sound else [])]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as child:

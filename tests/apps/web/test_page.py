@@ -203,7 +203,7 @@ CSV = {
 
 def test_other_input_is_one_sentence_and_breaks_nothing(page: Page, tmp_path: Path) -> None:
     page.open("table", 1000, "light")
-    before = page.look("document.getElementById('plot').innerHTML")
+    before = page.look("document.getElementById('values').innerHTML")
     for name, (values, right) in NPY.items():
         page.opened(save_npy(tmp_path / f"{name}.npy", values))
         (problem,) = page.problems()
@@ -220,7 +220,7 @@ def test_other_input_is_one_sentence_and_breaks_nothing(page: Page, tmp_path: Pa
         "short.npy: got version 9 of .npy, must be 1, 2 or 3",
         "photo.png: must be a .npy, .csv or .tae file",
     ]
-    assert page.look("document.getElementById('plot').innerHTML") == before and page.text("count") == "of 9"
+    assert page.look("document.getElementById('values').innerHTML") == before and page.text("count") == "of 9"
     page.click("#golden")
     assert page.problems() == [] and page.troubles() == []
 
@@ -243,7 +243,7 @@ def test_a_long_record_is_cut_into_windows(page: Page, made: dict[str, Made], tm
     page.open("record", 1000, "light")
     x = samples_of(made["record"].model.program.spec, 3).ravel()
     note = page.opened(save_npy(tmp_path / "x.npy", np.append(x, [1, 2]).astype(">i2")))
-    assert note == "3 samples from x.npy: cut into 3 windows of 33 values; the last 2 values are left out."
+    assert note == "3 samples from x.npy: cut into 3 windows of 33 time steps; the last 2 are left out."
     page.save("#save", str(tmp_path / "x.tae"))
     assert (tmp_path / "x.tae").read_bytes() == encoded(made["record"], x.reshape(3, 33), 64)
 
