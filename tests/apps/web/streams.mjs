@@ -39,8 +39,8 @@ function write(file, encoder, at, input, ops) {
     if (op === 'close') put(encoder.finish());
     else if (op === 'end') put(encoder.endRecord());
     else if (op !== 'flush') {
-      put(encoder.push(given.slice(0, Number(op))));
-      given = given.slice(Number(op));
+      put(encoder.push(given.subarray(0, Number(op))));
+      given = given.subarray(Number(op));
     }
   }
 }
@@ -87,8 +87,8 @@ const commands = {
     let given = values(input);
     const parts = [];
     for (const op of ops) {
-      parts.push(stream.push(given.slice(0, Number(op))));
-      given = given.slice(Number(op));
+      parts.push(stream.push(given.subarray(0, Number(op))));
+      given = given.subarray(Number(op));
     }
     writeFileSync(to, bytesOf(parts.flat()));
   },
