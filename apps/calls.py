@@ -34,7 +34,7 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Call:
+class AppCall:
     """A function NAME_app_… of arrays, each followed by its number of values, and of numbers; `where`: the value of templates
     that says whether it is there. It returns how many values each array `out` has, or minus a status."""
 
@@ -72,61 +72,63 @@ class Call:
 
 SAMPLES, CODES = Values("samples", "samples", "INPUTS"), Values("codes", "bytes", "UNITS")
 CALLS = (
-    Call("encode", "encodes", "Codes of samples.", (SAMPLES, Values("codes", "bytes", "UNITS", out=True))),
-    Call("decode", "decodes", "Samples that codes decode to.", (CODES, Values("samples", "samples", "INPUTS", out=True))),
-    Call(
+    AppCall("encode", "encodes", "Codes of samples.", (SAMPLES, Values("codes", "bytes", "UNITS", out=True))),
+    AppCall("decode", "decodes", "Samples that codes decode to.", (CODES, Values("samples", "samples", "INPUTS", out=True))),
+    AppCall(
         "reconstruct",
         "reconstructs",
         "What samples become through their codes.",
         (SAMPLES, Values("reconstructed", "samples", "INPUTS", out=True)),
     ),
-    Call(
+    AppCall(
         "score",
         "scores",
         "The integer score of each sample, all bits set where a value is not finite; 1 for an anomaly, else 0.",
         (SAMPLES, Values("totals", "totals", out=True), Values("anomalies", "bytes", out=True)),
     ),
-    Call("frame_bytes", "compresses", "No array: returns the bytes that a frame takes at most, per sample.", ()),
-    Call("write_header", "compresses", "The header of a file, 32 bytes at most.", (*FORMAT, Values("out", "bytes", out=True))),
-    Call("write_frame", "compresses", "The frame of samples.", (*FORMAT, SAMPLES, Values("out", "bytes", out=True))),
-    Call(
+    AppCall("frame_bytes", "compresses", "No array: returns the bytes that a frame takes at most, per sample.", ()),
+    AppCall(
+        "write_header", "compresses", "The header of a file, 32 bytes at most.", (*FORMAT, Values("out", "bytes", out=True))
+    ),
+    AppCall("write_frame", "compresses", "The frame of samples.", (*FORMAT, SAMPLES, Values("out", "bytes", out=True))),
+    AppCall(
         "write_end",
         "compresses",
         "The end of a record, whose last `padding` time steps are not its own; 11 bytes at most.",
         (*FORMAT, "padding", Values("out", "bytes", out=True)),
     ),
-    Call(
+    AppCall(
         "write_index",
         "compresses",
         "The index of `entries`, samples and bytes of each frame; 0 samples for bytes to skip.",
         (*FORMAT, Values("entries", "numbers"), Values("out", "bytes", out=True)),
     ),
-    Call(
+    AppCall(
         "read_header",
         "decompresses",
         "Of the bytes that a file begins with: kind, bound, most samples of a frame, bytes of the header.",
         (Values("bytes", "bytes"), Values("out", "numbers", out=True)),
     ),
-    Call(
+    AppCall(
         "read_index",
         "decompresses",
         "The entries of an index, which is all of `bytes`. Without `out` their number.",
         (*FORMAT, Values("bytes", "bytes"), Values("out", "numbers", out=True)),
     ),
-    Call(
+    AppCall(
         "read_parts",
         "decompresses",
         "The parts that lie one behind the other: 1 frame, 2 end, 3 index; its bytes; samples; padding. The last one\n"
         "   may be 0, no part, or 4, cut off, with the bytes that it takes at least.",
         (*FORMAT, Values("bytes", "bytes"), Values("out", "numbers", out=True)),
     ),
-    Call(
+    AppCall(
         "read_frame",
         "decompresses",
         "The samples of a frame, which is all of `bytes`.",
         (*FORMAT, Values("bytes", "bytes"), Values("samples", "samples", "INPUTS", out=True)),
     ),
-    Call(
+    AppCall(
         "read_file",
         "decompresses",
         "Of a whole file, which may be damaged: kind, bound, most, 1 with an index, 1 where no damage hides sample\n"
@@ -139,7 +141,7 @@ CALLS = (
 
 
 @dataclass(frozen=True)
-class Reason:
+class Refusal:
     """Why a file is refused: its name, C's status, what it means, and what an error says."""
 
     name: str
@@ -155,20 +157,20 @@ class Reason:
 
 
 REASONS = (
-    Reason(
+    Refusal(
         "DAMAGED",
         5,
         "Bytes are changed or missing.",
         "file: is damaged or cut off; recover gives the samples of its whole frames",
     ),
-    Reason("OTHER_MODEL", 6, "The file is another model's.", "file: is of another model, must be of {name}"),
-    Reason(
+    Refusal("OTHER_MODEL", 6, "The file is another model's.", "file: is of another model, must be of {name}"),
+    Refusal(
         "UNSUPPORTED",
         7,
         "A version or kind of file that this model does not decode.",
         "file: is of a version or kind that {name} does not decode",
     ),
-    Reason("TOO_LARGE", 3, "More samples than an array holds.", "file: holds more samples than an array"),
+    Refusal("TOO_LARGE", 3, "More samples than an array holds.", "file: holds more samples than an array"),
 )
 MESSAGES = {
     "multiple": "{what}: got {got} values, must be a multiple of {each}",
