@@ -154,6 +154,17 @@ def test_appends_are_those_of_python(program: Driver, tmp_path: Path) -> None:
     assert (tmp_path / "y").read_bytes() == np.concatenate(list(reader.samples())).tobytes()
 
 
+def test_records_are_appended_behind_an_end_and_its_index(of_records: Driver, tmp_path: Path) -> None:
+    """The index lists the end before it and the old index as one entry."""
+    made, file = of_records.made, record_files(of_records.made, tmp_path)[0]
+    file.path.write_bytes(file.right)
+    x = samples_of(made.model.spec, 2)
+    x.tofile(tmp_path / "more")
+    assert of_records.run(f"append {file.path} {tmp_path / 'more'} {x.size} end close") == ["ok"]
+    encoder = encoder_of(made, FileKind.LOSSY, 0, 1, after=last_whole(file.right, read(file.right, "file")))
+    assert file.path.read_bytes() == file.right + b"".join([*encoder.push(x, [(2, 0)]), *encoder.finish()])
+
+
 def test_a_range_reads_no_other_frame(program: Driver, tmp_path: Path) -> None:
     made = program.made
     x = samples_of(made.model.spec, 300)
