@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.codec.frames import FileModel
+from tiedae.codec.header import MOST_BYTES, MOST_SAMPLES
+from tiedae.codec.header import SAMPLES_PER_FRAME as USUAL
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import SampleSpec
@@ -70,13 +72,24 @@ class AppKind:
 
 @dataclass(frozen=True)
 class AppModel:
-    """A bundle as C with golden samples."""
+    """A bundle as C with golden samples. `frame`: samples of a frame of .tae files, as its recipe says."""
 
     program: Program
     source: CSource
     golden: GoldenSamples
     spec: SampleSpec
     detector: Detector | None
+    frame: int = field(default=USUAL, kw_only=True)
+
+    @property
+    def per_frame(self) -> int:
+        """`frame`, or as many samples as a frame can hold."""
+        return min(self.frame, self.most_per_frame)
+
+    @property
+    def most_per_frame(self) -> int:
+        """Samples of a frame at most."""
+        return max(1, min(MOST_SAMPLES, MOST_BYTES // (self.spec.inputs * np.dtype(self.spec.dtype).itemsize)))
 
     @property
     def promises(self) -> tuple[Promise, ...]:
@@ -114,4 +127,4 @@ def app_model(bundle: Bundle, options: AppOptions, samples: int, *, spread: bool
     golden = golden_samples(
         backend, taken, detector=manifest.detector, files=model, promises=wanted, samples_per_frame=per_frame
     )
-    return AppModel(backend.program, source, golden, spec, manifest.detector)
+    return AppModel(backend.program, source, golden, spec, manifest.detector, frame=manifest.recipe.codec.frame)

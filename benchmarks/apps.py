@@ -1,4 +1,4 @@
-"""The figures of app bundles: equality with golden data, bytes, and time, in Node.js, Chromium, Java and C.
+"""The figures of app bundles: equality with golden data, bytes, and time, in Node.js, Chromium, Java and C; streams.
 
     TIEDAE_NODE_MODULES=... python benchmarks/apps.py [--bundle BUNDLE] --json apps.json
 
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from apps_native import ONNX_HEADER, native_rows
+from apps_streams import stream_rows
 from needs import require
 from rows import Row, arguments_of, report
 from tiedae.app_folders import package_app
@@ -53,8 +54,11 @@ def measure(folder: Path, bundle: Path | None, console: Console) -> Sequence[Row
         if command(["demo", "--out", str(bundle), "-q"]):
             raise CheckError("tiedae demo: a check failed")
     native = folder / "native"
-    native.mkdir()
-    return [*web_rows(folder, bundle, modules, console), *native_rows(native, bundle, console)]
+    streams = folder / "streams"
+    for place in (native, streams):
+        place.mkdir()
+    rows = [*web_rows(folder, bundle, modules, console), *native_rows(native, bundle, console)]
+    return [*rows, *stream_rows(streams, console)]
 
 
 def node_modules() -> Path:

@@ -27,13 +27,13 @@ OPTIONS = ("-std=c99", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
 def native_rows(folder: Path, path: Path, console: Console) -> list[Row]:
     """Those of a bundle of uint8 samples, built in `folder`."""
-    bundle, jdk = bundle_of(path), Path(shutil.which("javac") or "").resolve().parents[1]
+    bundle = bundle_of(path)
     golden = bundle.golden()
     if golden["x"].dtype != np.uint8:
         raise CheckError(f"{path}: got samples of {golden['x'].dtype}, must be uint8 as those of `tiedae demo`")
     console.note("JNI, and a host in C …")
     (folder / "x.bin").write_bytes(golden["x"].tobytes())
-    java, c = jni_times(folder, bundle, jdk)
+    java, c = bench_times(folder, bundle, "JniBench", folder)
     different = differing(folder, golden)
     onnx_host(folder, bundle)
     different += differing(folder, golden)
@@ -46,25 +46,23 @@ def native_rows(folder: Path, path: Path, console: Console) -> list[Row]:
     ]
 
 
-def jni_times(folder: Path, bundle: Bundle, jdk: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Nanoseconds of calls of `encode` through JNI and in C, by turn; writes code.bin and y.bin."""
-    model = native_model(bundle, AppOptions())
+def bench_times(folder: Path, bundle: Bundle, bench: str, argument: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Nanoseconds of calls by the Java program `bench` and in C, by turn."""
+    model, jdk = native_model(bundle, AppOptions()), Path(shutil.which("javac") or "").resolve().parents[1]
     for name, data in android_module(model).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     sources, name = folder / "src" / "main" / "cpp", model.name
-    text = (HERE / "jni_bench.c").read_text().replace("NAMED", name)
+    text = (HERE / "jni_bench.c").read_text().replace("NAMED", name).replace("BENCH", bench)
     (sources / "bench.c").write_text(named(text, name))
-    text = (HERE / "JniBench.java").read_text().replace("PACKAGE", model.word)
-    (folder / "JniBench.java").write_text(text.replace("MODEL", model.values["type"]))
+    text = (HERE / f"{bench}.java").read_text().replace("PACKAGE", model.word)
+    (folder / f"{bench}.java").write_text(text.replace("CAMEL", model.camel))
     includes = [f"-I{jdk}/include", *(f"-I{each}" for each in (jdk / "include").iterdir() if each.is_dir())]
     module = [f"{name}.c", f"{name}_app.c", f"{name}_check.c", f"{name}_jni.c"]
     for library, files in ((f"{name}_jni", module), ("bench", [f"{name}.c", "bench.c"])):
         run(["cc", *OPTIONS, *includes, *(sources / each for each in files), "-o", folder / f"lib{library}.so"])
-    classes = [*folder.glob("src/main/java/**/*.java"), folder / "JniBench.java"]
-    run(["javac", "-d", folder, *classes])
-    printed = run(["java", f"-Djava.library.path={folder}", "-cp", folder, "JniBench", folder])
-    java, c = np.array(json.loads(printed))
+    run(["javac", "-d", folder, *folder.glob("src/main/java/**/*.java"), folder / f"{bench}.java"])
+    java, c = np.array(json.loads(run(["java", f"-Djava.library.path={folder}", "-cp", folder, bench, argument])))
     return java, c
 
 

@@ -1,4 +1,4 @@
-/* The calls in C that JniBench compares with. */
+/* The calls in C that BENCH compares with. */
 #define _POSIX_C_SOURCE 199309L
 #include <jni.h>
 #include <stdint.h>
@@ -6,18 +6,18 @@
 
 #include "NAMED.h"
 
-JNIEXPORT jdouble JNICALL Java_JniBench_encodeInC(JNIEnv *env, jclass owner, jbyteArray samples, jint calls)
+JNIEXPORT jdouble JNICALL Java_BENCH_encodeInC(JNIEnv *env, jclass owner, jbyteArray samples, jint calls)
 {
-  static jbyte sample[TAE_INPUTS];
+  static tae_value sample[TAE_INPUTS];
   static uint8_t code[TAE_UNITS];
   static tae_arena arena;
   struct timespec start, end;
   jint i;
   (void)owner;
-  (*env)->GetByteArrayRegion(env, samples, 0, TAE_INPUTS, sample);
+  (*env)->GetByteArrayRegion(env, samples, 0, sizeof sample, (jbyte *)sample);
   clock_gettime(CLOCK_MONOTONIC, &start);
   for (i = 0; i < calls; i++) {
-    if (tae_encode(&arena, (const uint8_t *)sample, code) != TAE_OK) return -1;
+    if (tae_encode_data(&arena, sample, code) != TAE_OK) return -1;
   }
   clock_gettime(CLOCK_MONOTONIC, &end);
   return ((double)(end.tv_sec - start.tv_sec) * 1e9 + (double)(end.tv_nsec - start.tv_nsec)) / calls;

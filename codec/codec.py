@@ -131,10 +131,11 @@ class Codec:
         return self.detector
 
     def compress(
-        self, x: Any, *, samples_per_frame: int = SAMPLES_PER_FRAME, max_error: float | None = None, lossless: bool = False
+        self, x: Any, *, samples_per_frame: int | None = None, max_error: float | None = None, lossless: bool = False
     ) -> bytes:
         """The content of a .tae file: one sample, or a batch, entropy coded in frames that each decode alone.
 
+        `samples_per_frame`: by default `[codec] frame` of the bundle's recipe.
         `max_error` gives each value back within this, in the data's unit of measure; `lossless`, of integer data, as it is.
 
         Raises InputError where the bundle has no tables, and for `lossless` of floats; DataError where `max_error` is too small
@@ -157,7 +158,7 @@ class Codec:
         self,
         record: Any,
         *,
-        samples_per_frame: int = SAMPLES_PER_FRAME,
+        samples_per_frame: int | None = None,
         max_error: float | None = None,
         lossless: bool = False,
     ) -> bytes:
@@ -179,7 +180,7 @@ class Codec:
     def encoder(
         self,
         *,
-        samples_per_frame: int = SAMPLES_PER_FRAME,
+        samples_per_frame: int | None = None,
         max_error: float | None = None,
         lossless: bool = False,
         frame_only: bool = False,
@@ -189,7 +190,7 @@ class Codec:
         return StreamEncoder(
             self.file_model,
             self.backend,
-            samples_per_frame=samples_per_frame,
+            samples_per_frame=self.samples_per_frame if samples_per_frame is None else samples_per_frame,
             kind=kind,
             bound=bound,
             frame_only=frame_only,
@@ -198,7 +199,7 @@ class Codec:
     def decoder(
         self,
         *,
-        samples_per_frame: int = SAMPLES_PER_FRAME,
+        samples_per_frame: int | None = None,
         max_error: float | None = None,
         lossless: bool = False,
         frame_only: bool = False,
@@ -206,7 +207,11 @@ class Codec:
         """The inverse of `encoder`, with the same arguments; a file states its own."""
         kind, bound = promise(max_error, lossless)
         return StreamDecoder(
-            self.file_model, samples_per_frame=samples_per_frame, kind=kind, bound=bound, frame_only=frame_only
+            self.file_model,
+            samples_per_frame=self.samples_per_frame if samples_per_frame is None else samples_per_frame,
+            kind=kind,
+            bound=bound,
+            frame_only=frame_only,
         )
 
     def appender(self, data: Data) -> StreamEncoder:
@@ -253,6 +258,11 @@ class Codec:
             results = of_samples.get(result, self._flags)
         stride = 0 if self.bundle is None or result == "frame" else self.bundle.manifest.recipe.data.stride
         return Stream(self.spec, (stride or self.spec.shape[0]) if hop is None else hop, results)
+
+    @property
+    def samples_per_frame(self) -> int:
+        """Samples of a frame of .tae files, unless a call says otherwise."""
+        return SAMPLES_PER_FRAME if self.bundle is None else self.bundle.manifest.recipe.codec.frame
 
     @cached_property
     def file_model(self) -> FileModel:

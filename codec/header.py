@@ -10,12 +10,13 @@ from enum import IntEnum
 from functools import cached_property
 from mmap import mmap
 
+from tiedae.compress.config import CodecConfig
 from tiedae.compress.errors import FormatError, InputError
 
 SUFFIX = ".tae"
 MAGIC = b"\x89TAE"
 VERSION = 1
-SAMPLES_PER_FRAME = 64
+SAMPLES_PER_FRAME = CodecConfig().frame
 MOST_SAMPLES = (1 << 16) - 1
 """The largest number of samples in a frame."""
 MOST_BYTES = 1 << 26

@@ -350,9 +350,10 @@ class ExportConfig(Checked, frozen=True):
 
 
 class CodecConfig(Checked, frozen=True):
-    """How the codes of .tae files are coded."""
+    """How .tae files are coded."""
 
     classes: Annotated[int, Meta(ge=1, le=256), means("kinds of samples, each with tables of its own; 1: one for all")] = 1
+    frame: Annotated[int, Meta(ge=1, le=65535), means("samples of a frame, which decodes alone; 1: for radio packets")] = 64
 
 
 class VerifyConfig(Checked, frozen=True):

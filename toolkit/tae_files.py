@@ -22,7 +22,7 @@ from tiedae.bundle.results import Fit
 from tiedae.codec.codec import Codec
 from tiedae.codec.container import End, FrameSpan, Gap, read, read_frame, scan
 from tiedae.codec.frames import MODES, FileModel
-from tiedae.codec.header import SAMPLES_PER_FRAME, SUFFIX, VERSION, Data, FileKind, Header, promise
+from tiedae.codec.header import SUFFIX, VERSION, Data, FileKind, Header, promise
 from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, require_frames, require_whole
 from tiedae.codec.streams import StreamEncoder
@@ -128,7 +128,7 @@ def encode(
         wanted = None if kind is FileKind.LOSSY else (kind, bound)
         return _append(work, out, samples_per_frame, wanted, resume=resume, drop=replace)
     require_replaceable(out)
-    header = codec.file_model.header(SAMPLES_PER_FRAME if samples_per_frame is None else samples_per_frame, kind, bound)
+    header = codec.file_model.header(codec.samples_per_frame if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
     if part.exists() and not (resume or replace):
         raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
@@ -293,7 +293,7 @@ def encode_test(out: Path) -> tuple[Compressed, Path]:
     codec, path = open_bundle(bundle), out / f"test{SUFFIX}"
     data = codec.compress(samples)
     write_atomic(path, data)
-    return _compressed(codec, codec.file_model.header(SAMPLES_PER_FRAME), Windows(samples), len(data), wanted), path
+    return _compressed(codec, codec.file_model.header(codec.samples_per_frame), Windows(samples), len(data), wanted), path
 
 
 def _compressed(codec: Codec, header: Header, samples: Windows, size: int, wanted: np.ndarray | None = None) -> Compressed:

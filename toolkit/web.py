@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.apps.model import AppFolder, AppOptions, app_model, golden_count
-from tiedae.apps.web.package import WebModel, module_name, web_package
+from tiedae.apps.web.package import SCRIPTS, WebModel, module_name, web_package
 from tiedae.apps.web.page import Shown, web_page
 from tiedae.apps.web.wasm import FEATURES, find_toolchain
 from tiedae.bundle.bundle import Bundle
@@ -82,7 +82,7 @@ def web_folder(kind: str, bundle: Bundle, options: AppOptions) -> tuple[Mapping[
     name = model.source.name
     modules, kernels = {features: files[module_name(name, features)] for features in FEATURES}, model.source.kernel_bytes
     sizes = {key: ModuleSize(kernels, len(data) - kernels, len(data), _gzipped(data)) for key, data in modules.items()}
-    needed = {path: files[path] for path in ("index.mjs", "model.mjs", module_name(name, "simd"))}
+    needed = {path: files[path] for path in (*SCRIPTS, "model.mjs", module_name(name, "simd"))}
     if kind == "web":
         page = web_page(web, time=manifest.recipe.data.time, shown=shown)
         files, needed = files | page, needed | page

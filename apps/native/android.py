@@ -20,5 +20,13 @@ def android_module(model: NativeModel) -> dict[str, bytes]:
         f"{java}.java": rendered(folder / "Model.java.j2", model),
         f"{java}Exception.java": rendered(folder / "ModelException.java.j2", model),
     }
+    classes = {
+        "Format": values["compresses"] or values["decompresses"],
+        "Stream": values["window"],
+        "Writer": values["compresses"],
+        "Reader": values["decompresses"],
+    }
+    path = java.removesuffix("Model")
+    texts |= {f"{path}{name}.java": rendered(folder / f"{name}.java.j2", model) for name, there in classes.items() if there}
     texts |= {name: rendered(folder / f"{name}.j2", model) for name in BUILD}
     return {path: text.encode() for path, text in texts.items()}

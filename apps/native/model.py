@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tiedae.codec.header import MOST_BYTES, SAMPLES_PER_FRAME
 from tiedae.compress.errors import ExportError
 from tiedae.export.c.text import named
-from tiedae.program.score_graph import SCORE
 from tiedae.report.pages import render
 
 from ..c.golden import golden_text
 from ..c.layout import project_text
+from ..calls import app_files, app_values
 from ..model import AppModel
 
 HERE = Path(__file__).parent
@@ -29,9 +27,8 @@ RESERVED = frozenset((*re.split(r"\s+", JAVA), *re.split(r"\s+", APPLE)))
 
 @dataclass(frozen=True)
 class ValueType:
-    """The type of a sample's value in C, Java and Swift; `letter` is Java's in signatures of methods."""
+    """The type of a sample's value in Java and Swift; `letter` is Java's in signatures of methods."""
 
-    c_type: str
     java: str
     letter: str
     kotlin: str
@@ -39,11 +36,11 @@ class ValueType:
 
 
 VALUE_TYPES: Mapping[str, ValueType] = {
-    "uint8": ValueType("uint8_t", "byte", "B", "ByteArray", "UInt8"),
-    "int16": ValueType("int16_t", "short", "S", "ShortArray", "Int16"),
-    "uint16": ValueType("uint16_t", "short", "S", "ShortArray", "UInt16"),
-    "float32": ValueType("float", "float", "F", "FloatArray", "Float"),
-    "float64": ValueType("double", "double", "D", "DoubleArray", "Double"),
+    "uint8": ValueType("byte", "B", "ByteArray", "UInt8"),
+    "int16": ValueType("short", "S", "ShortArray", "Int16"),
+    "uint16": ValueType("short", "S", "ShortArray", "UInt16"),
+    "float32": ValueType("float", "F", "FloatArray", "Float"),
+    "float64": ValueType("double", "D", "DoubleArray", "Double"),
 }
 
 
@@ -78,35 +75,12 @@ class NativeModel(AppModel):
     @property
     def values(self) -> dict[str, Any]:
         """What templates take."""
-        encodes, decodes = (each in self.source.signatures for each in ("encode", "decode"))
-        both, files = encodes and decodes, bool(self.golden.files)
-        kinds = self.promises
-        exact = not set(kinds) <= {"lossy"}
-        value, spec = self.value, self.spec
-        return {
-            "name": self.name,
+        return app_values(self) | {
             "module": self.camel,
             "type": f"{self.camel}Model",
+            "camel": self.camel,
             "package": f"tiedae.{self.word}",
-            "inputs": spec.inputs,
-            "units": self.golden.code.shape[1],
-            "code_top": (1 << self.program.quantization("code").bits) - 1,
-            "shape": " × ".join(map(str, spec.shape)),
-            "dtype": spec.dtype,
-            "floats": bool(self.golden.floats),
-            "encodes": encodes,
-            "decodes": decodes,
-            "reconstructs": both,
-            "scores": SCORE in self.source.signatures,
-            "compresses": encodes and files,
-            "decompresses": decodes and files,
-            "kinds": kinds,
-            "exact": both and exact,
-            "exact_frames": exact,
-            "per_frame": max(1, min(SAMPLES_PER_FRAME, MOST_BYTES // (spec.inputs * np.dtype(spec.dtype).itemsize))),
-            "factor": repr(self.detector.scoring.factor) if self.detector is not None else "1.0",
-            "threshold": repr(self.detector.threshold("fused")) if self.detector is not None else "0.0",
-            **vars(value),
+            **vars(self.value),
         }
 
 
@@ -127,5 +101,4 @@ def c_files(model: NativeModel) -> dict[str, str]:
         f"{name}_golden.h": f'/* What Python computed. */\n#include "{included}"\n\n{check}',
     }
     texts = {path: named(text.replace("NAMED", name), name) for path, text in texts.items()}
-    apps = {f"{name}_app.{kind}": rendered(HERE / f"app.{kind}.j2", model) for kind in ("c", "h")}
-    return dict(model.source.files) | apps | texts
+    return dict(model.source.files) | app_files(values) | texts

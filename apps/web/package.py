@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.text import named
 
+from ..calls import MESSAGES, REASONS, app_files, app_values
 from ..model import AppModel
 from .wasm import FEATURES, Build, Toolchain, compile_wasm
 
@@ -22,6 +22,8 @@ ARRAYS = {
 }
 """What JavaScript calls an array of a dtype; that of others is Float32Array."""
 SCALAR = "scalar"
+SCRIPTS = ("index.mjs", "streams.mjs")
+"""The package's own modules."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ def module_name(name: str, features: str) -> str:
 def web_package(model: WebModel, tools: Toolchain) -> dict[str, bytes]:
     """The files by path. Raises ExportError where clang or wasm-ld fails."""
     name = model.source.name
-    sources = {**model.source.files, f"{name}_web.c": named(_text("glue.c").replace("NAMED", name), name)}
+    calls = app_files(app_values(model))
+    sources = {**model.source.files, **calls, f"{name}_web.c": named(_text("glue.c").replace("NAMED", name), name)}
     widest = max(tensor.size for tensor in model.program.tensors.values())
-    build = Build(sources, _defines(model), widest)
+    build = Build(sources, [], widest)
     modules = {features: module_name(name, features) for features in FEATURES}
     made = {module: compile_wasm(tools, build, features) for features, module in modules.items()}
     made |= {f"src/{path}": text.encode() for path, text in sources.items()}
@@ -52,17 +55,9 @@ def web_package(model: WebModel, tools: Toolchain) -> dict[str, bytes]:
     texts = {
         "model.mjs": f"export default {json.dumps(_facts(model), allow_nan=False)};\n",
         "build.json": json.dumps({"compiler": tools.version, "commands": commands}, indent=2) + "\n",
-        **{path: _filled(path, model) for path in ("package.json", "index.mjs", "index.d.ts", "README.md")},
+        **{path: _filled(path, model) for path in ("package.json", *SCRIPTS, "index.d.ts", "README.md")},
     }
     return made | {path: text.encode() for path, text in texts.items()}
-
-
-def _defines(model: WebModel) -> list[str]:
-    """Macros of glue.c."""
-    found = []
-    if model.spec.dtype not in INTEGERS:
-        found.append(f"WEB_FLOATS={'double' if model.spec.dtype == 'float64' else 'float'}")
-    return found + (["WEB_SCORES"] if model.detector else []) + (["WEB_FILES"] if model.promises else [])
 
 
 def _facts(model: WebModel) -> dict[str, object]:
@@ -81,6 +76,8 @@ def _facts(model: WebModel) -> dict[str, object]:
         "shape": spec.shape,
         "inputs": spec.inputs,
         "units": golden.code.shape[1],
+        "window": spec.window if spec.kind == "record" else 0,
+        "step": spec.inputs // spec.window if spec.kind == "record" else spec.inputs,
         "bits": code.bits,
         "zero": code.zero_point,
         "dtype": spec.dtype,
@@ -91,6 +88,10 @@ def _facts(model: WebModel) -> dict[str, object]:
         "task": model.task,
         "weights": _weights(model),
         "golden": encoded,
+        "perFrame": model.per_frame,
+        "mostPerFrame": model.most_per_frame,
+        "messages": MESSAGES,
+        "reasons": {reason.status: reason.message.replace("{name}", model.source.name) for reason in REASONS},
     }
 
 
@@ -114,7 +115,7 @@ def _filled(path: str, model: WebModel) -> str:
         "UNITS": str(model.golden.code.shape[1]),
     }
     text = _text(f"package/{path}")
-    if path == "index.mjs":
+    if path in SCRIPTS:
         return text
     for key, value in values.items():
         text = text.replace(key, value)

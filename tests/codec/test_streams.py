@@ -205,6 +205,17 @@ def test_pieces_make_no_difference(codec: Codec, samples: np.ndarray) -> None:
         np.testing.assert_array_equal(np.concatenate(parts), codec.reconstruct(samples))
 
 
+def test_the_recipe_says_how_many_samples_a_frame_has(codec: Codec, samples: np.ndarray) -> None:
+    assert codec.bundle is not None
+    recipe = codec.bundle.manifest.recipe
+    manifest = replace(codec.bundle.manifest, recipe=replace(recipe, codec=replace(recipe.codec, frame=3)))
+    other = dataclasses.replace(codec, bundle=dataclasses.replace(codec.bundle, manifest=manifest))
+    assert other.compress(samples) == codec.compress(samples, samples_per_frame=3) != codec.compress(samples)
+    assert other.compress(samples, samples_per_frame=64) == codec.compress(samples)
+    packets = [other.encoder(frame_only=True).push(samples[:3]), other.decoder(frame_only=True)]
+    np.testing.assert_array_equal(packets[1].push(b"".join(packets[0])), codec.reconstruct(samples[:3]))
+
+
 def test_ranges(codec: Codec, samples: np.ndarray) -> None:
     data, right = codec.compress(samples[:150]), codec.reconstruct(samples[:150])
     for start, stop in ((0, 1), (0, 150), (63, 65), (64, 128), (149, 150), (10, None)):

@@ -11,7 +11,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_file("-o", "--out", text="where to: samples.tae, or codes.npy, uint8 [samples, units]", required=True)
     parser.add_flag("--append", "of .tae: add the samples to FILE, where it is there already")
     parser.add_flag("--resume", "of .tae: continue an encode or append of this DATA that was interrupted")
-    parser.add_value("--frame", "SAMPLES", "of .tae: samples of a frame, each of which decodes alone (default: 64)", type=int)
+    parser.add_value(
+        "--frame", "SAMPLES", "of .tae: samples of a frame, which decodes alone (default: of the recipe)", type=int
+    )
     promise = parser.add_mutually_exclusive_group()
     promise.add_argument("--lossless", action="store_true", help="of .tae: every sample comes back as it is; integer data")
     promise.add_argument(

@@ -11,7 +11,7 @@ export interface LoadOptions {
 }
 
 export interface CompressOptions {
-  /** 64 by default; fewer make a damaged file lose less, more make it a little smaller. */
+  /** By default that of the recipe, 64; fewer make a damaged file lose less, more make it a little smaller; 1 for packets. */
   samplesPerFrame?: number;
   /** The largest error of every value, in the data's unit of measure; for packages with bounded files. */
   maxError?: number;
@@ -28,6 +28,48 @@ export interface Decompressed {
   bound: number;
   /** What is damaged, a sentence each; empty for a whole file. */
   problems: string[];
+}
+
+export interface StreamOptions extends CompressOptions {
+  /** What each window becomes; a frame holds one window, as the options of `compress` say. 'code' by default. */
+  result?: 'code' | 'reconstruction' | 'score' | 'anomaly' | 'frame';
+  /** Time steps from a window to the next one, 1 to the window, which it is by default. */
+  hop?: number;
+}
+
+/** Time steps of a record, in pieces of any size, to the results of the windows that they complete. */
+export interface Stream {
+  readonly hop: number;
+  /** One behind the other in an array, of frames an array each. The stream is as before where it throws. */
+  push(steps: Samples): INPUT | Uint8Array | Float64Array | Uint8Array[];
+  transform(): TransformStream<Samples, INPUT | Uint8Array | Float64Array | Uint8Array[]>;
+}
+
+/** Samples, of records time steps, in pieces of any size to the bytes of a .tae file, those of Python. */
+export interface Encoder {
+  /** The bytes of the frames that these values fill. */
+  push(values: Samples): Uint8Array;
+  /** The bytes that end a record; its last window is filled up with the last time step. RangeError for less than a window. */
+  endRecord(): Uint8Array;
+  /** The last frame and the index; a record whose last window is not full ends. Error for a second call, and a push behind it. */
+  finish(): Uint8Array;
+  /** `push` and `finish`: `samples.pipeThrough(encoder.transform()).pipeTo(file)`. */
+  transform(): TransformStream<Samples, Uint8Array>;
+}
+
+/** A Blob, or a size and what reads `size` bytes from an offset on. */
+export type Source = Blob | { size: number; read(offset: number, size: number): Uint8Array | Promise<Uint8Array> };
+
+/** A .tae file of which no more is read than the index and the frames that are asked for. */
+export interface Reader extends AsyncIterable<INPUT> {
+  /** Samples of the whole frames, up to the first damage. */
+  readonly samples: number;
+  /** Whether the file ends in its index. Else it was cut off, was not finished, or is damaged. */
+  readonly isWhole: boolean;
+  /** Samples start to stop - 1. RangeError for others than there are, Error for a damaged frame. */
+  read(start: number, stop: number): Promise<INPUT>;
+  /** The time steps of windows start to stop - 1, without what fills up the last window of a record. */
+  readSteps(start: number, stop: number): Promise<INPUT>;
 }
 
 export interface Scores {
@@ -70,6 +112,20 @@ export interface Model {
   compress(samples: Samples, options?: CompressOptions): Uint8Array;
   /** Error for a file of another model, or without a whole header. */
   decompress(bytes: Uint8Array): Decompressed;
+  /** Error where the samples are no windows of a record. */
+  stream(options?: StreamOptions): Stream;
+  encoder(options?: CompressOptions): Encoder;
+  /** Error for a file of another model, or without a whole header. */
+  reader(source: Source): Promise<Reader>;
+  /**
+   * What goes on behind the whole frames of a file, in its format: keep `size` bytes of it and write those of `encoder` behind. Error
+   * for a file of another model, and for one that is damaged before its end.
+   */
+  appender(source: Source): Promise<{ encoder: Encoder; size: number }>;
+  /** Frames alone, as for packets. */
+  frames(samples: Samples, options?: CompressOptions): Uint8Array[];
+  /** The samples of one frame, with the same options. */
+  samplesOf(frame: Uint8Array, options?: CompressOptions): INPUT;
 }
 
 export interface Golden {

@@ -124,7 +124,7 @@ def built(files: Mapping[str, bytes], folder: Path) -> Library:
     for command in (java, [*javac(), "-d", folder, "-cp", folder, Path(__file__).with_name("Harness.java")], cc):
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, check=False)
         assert not done.returncode, done.stdout + done.stderr
-    path = next(each for each in sources if not each.stem.endswith("Exception"))
+    path = next(each for each in sources if each.stem.endswith("Model"))
     return Library(folder, ".".join(path.relative_to(folder / "src/main/java").with_suffix("").parts))
 
 

@@ -23,7 +23,7 @@ from .libraries import CASES_OF_DATA, Call, Library, built, built_module, made_o
 
 pytestmark = pytest.mark.ci
 
-CALLS, THREADS = 300, 4
+CALLS, THREADS = 600, 4
 MOST_GROWTH = CALLS * THREADS // 2
 """KiB that a process whose heap does not grow may grow by: half of one per call."""
 

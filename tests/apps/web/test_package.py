@@ -163,7 +163,7 @@ REFUSED: list[tuple[str, str, tuple[Any, ...], str]] = [
         "images",
         "encode",
         (np.zeros(24, np.uint8),),
-        "RangeError: samples: got 24 values, must be a multiple of 25, the values of",
+        "RangeError: samples: got 24 values, must be a multiple of 25",
     ),
     ("images", "encode", (np.zeros(25, np.float32),), "TypeError: samples: got Float32Array, must be Uint8Array"),
     ("images", "encode", ([0] * 25,), "TypeError: samples: got Array, must be Uint8Array"),
@@ -178,17 +178,17 @@ REFUSED: list[tuple[str, str, tuple[Any, ...], str]] = [
         "table",
         "compress",
         (np.full(25, np.inf, np.float32),),
-        "RangeError: samples: value 0 of sample 0 is Infinity, must be finite",
+        "RangeError: samples: got a value that is not finite",
     ),
-    ("images", "decode", (np.zeros(7, np.uint8),), "RangeError: code: got 7 values, must be a multiple of"),
+    ("images", "decode", (np.zeros(7, np.uint8),), "RangeError: codes: got 7 values, must be a multiple of"),
     (
         "images",
         "compress",
         (np.zeros(25, np.uint8), {"maxError": 0.5}),
-        "RangeError: maxError: got 0.5, must be a whole number",
+        "RangeError: maxError: got 0.5, must be 1 to 65535",
     ),
     ("table", "compress", (np.zeros(25, np.float32), {"lossless": True}), "Error: lossless .tae files: this package was made"),
-    ("images", "decompress", (b"no file at all, just some text",), "Error: file: is no .tae file, or its header is damaged"),
+    ("images", "decompress", (b"no file at all, just some text",), "Error: file: is damaged or cut off"),
 ]
 
 
@@ -204,7 +204,7 @@ def test_wrong_input_is_named_and_does_no_harm(packages: dict[str, Path], made: 
 def test_files_of_another_model_are_refused(packages: dict[str, Path], made: dict[str, Made]) -> None:
     other = made["record"].golden.files[0].content
     (error,) = call([(packages["images"], {}, "decompress", other)])
-    assert error == "Error: file: is of another model or other tables than images"
+    assert error == "Error: file: is of another model, must be of images"
 
 
 def test_a_sample_that_is_not_finite_is_an_anomaly(packages: dict[str, Path]) -> None:
