@@ -26,7 +26,7 @@ from ..export.c.compiled import tool
 from ..variants import every
 from .test_packaging import WITHOUT, call, content
 
-PACKAGE = {"README.md", "build.json", "index.d.ts", "index.mjs", "model.mjs", "package.json"}
+PACKAGE = {"README.md", "build.json", "index.d.ts", "index.mjs", "streams.mjs", "model.mjs", "package.json"}
 PAGE = {INDEX, *(f"page/{name}" for name in (DATA, *SCRIPTS))}
 
 
@@ -39,7 +39,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def paths(name: str) -> set[str]:
     modules = {f"{name}.wasm", f"{name}.scalar.wasm"}
-    return PACKAGE | modules | {f"src/{file}" for file in (f"{name}.c", f"{name}.h", f"{name}_float.h", f"{name}_web.c")}
+    sources = (".c", ".h", "_float.h", "_app.c", "_app.h", "_web.c")
+    return PACKAGE | modules | {f"src/{name}{end}" for end in sources}
 
 
 @pytest.mark.parametrize("name", every(2, NAMES))

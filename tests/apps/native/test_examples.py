@@ -37,7 +37,7 @@ LINES = {
     )
 }
 """The commands of `make examples`, and the folder that each writes."""
-MOST_BYTES = {"c": 150_000, "android": 200_000, "ios": 185_000, "web": 285_000}
+MOST_BYTES = {"c": 150_000, "android": 210_000, "ios": 195_000, "web": 320_000}
 
 
 def made(folder: str, work: Path) -> Path:

@@ -182,7 +182,7 @@ def test_damaged_files_show_what_is_whole(page: Page, made: dict[str, Made], tmp
     assert page.problems()[0].startswith("hurt.tae: no frame is whole: bytes 24 to 29 hold no whole frame")
     (tmp_path / "hurt.tae").write_bytes(encoded(made["table"], samples_of(made["table"].model.program.spec, 3)))
     page.opened(tmp_path / "hurt.tae")
-    assert page.problems() == ["hurt.tae: is of another model or other tables than record"] and page.text("count") == "of 16"
+    assert page.problems() == ["hurt.tae: is of another model, must be of record"] and page.text("count") == "of 16"
 
 
 NPY: dict[str, tuple[np.ndarray, str]] = {
