@@ -109,9 +109,14 @@ def app_model(bundle: Bundle, options: AppOptions, samples: int, *, spread: bool
     Raises what `to_c` raises, InputError for .tae files of signatures that have none, FormatError for a damaged bundle.
     """
     manifest, codec, model = bundle.manifest, None, None
-    coded = not {*DIRECTIONS}.isdisjoint(signatures_of(options.signatures, manifest.detector))
+    held = signatures_of(options.signatures, manifest.detector)
+    coded = not {*DIRECTIONS}.isdisjoint(held)
     if options.files and not coded:
         raise InputError(f"--files {','.join(options.files)}: must be none or left out, --signatures score has no .tae files")
+    if options.files and "decode" not in held and "lossy" not in options.files:
+        raise InputError(
+            f"--files {','.join(options.files)}: must have lossy, --signatures {','.join(held)} writes no other files"
+        )
     if tables_name(manifest.name) in manifest.files and coded and (options.files is None or options.files):
         model = FileModel.of(bundle)
         codec = model.coding

@@ -182,7 +182,8 @@ def _c_files(
     from .c.samples import DataUnit
     from .c.source import to_c
 
-    scored = () if codec is None or detector is None else (SCORE,)
+    both = {"reconstruct"} <= {*config.signatures} or {"encode", "decode"} <= {*config.signatures}
+    scored = (SCORE,) if both and codec is not None and detector is not None else ()
     options: dict[str, Any] = {"storage": config.c_storage, "signatures": config.c_signatures or (*config.signatures, *scored)}
     if codec is not None:
         options |= {"unit": DataUnit(codec.spec, codec.maps, io), "codec": codec.coding, "detector": detector}

@@ -83,8 +83,11 @@ class Core:
             program, *options = shlex.split(command) or [""]
         except ValueError as error:
             raise InputError(f"--cc {command!r}: must be a command, {error}") from None
-        if shutil.which(program) is None:
+        found = shutil.which(program)
+        if found is None:
             raise InputError(f"--cc {command!r}: must be the command of a C compiler, no program {program!r} is found")
+        if Path(program).name != program:
+            program = str(Path(found).absolute())
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "empty.c").write_text("typedef int empty;\n", encoding="ascii")
             try:
@@ -160,13 +163,17 @@ def core_bytes(source: CSource, program: Program, compiler: Sequence[str], *, fl
         command = [compiler[0], *OPTIONS, *compiler[1:]]
         stacks = _compile(command, folder, [name for name in texts if name.endswith(".c")])
         roots = _roots(source, _run([_tool(compiler[0], "nm"), "-g", f"{source.name}.o", "probe.o"], folder))
+        if not roots:
+            raise UnavailableError(f"nm lists no function {source.name}_… of {source.name}.o")
         objects = [f"{name}.o" for name in (source.name, "probe", "memory")]
         kept = [f"-Wl,-u,{each}" for each in roots]
         _run([*command, *LINK, *kept, f"-Wl,-e,{roots[0]}", *objects, "-lgcc", "-o", "image"], folder)
         text, data = _run([_tool(compiler[0], "size"), "image"], folder).splitlines()[1].split()[:2]
         parts = _parts(source.name, program, _run([_tool(compiler[0], "nm"), "-S", "image"], folder))
     parts["library"] = int(text) + int(data) - sum(parts.values())
-    deepest = {} if stacks is None else {_shown(each): stacks.depth(each) for each in roots}
+    if stacks is not None and not stacks.own.keys() >= {*roots}:  # with -flto the files of gcc have no functions
+        stacks = None
+    deepest = {} if stacks is None else {_shown(source.name, each): stacks.depth(each) for each in roots}
     used = " ".join((Path(compiler[0]).name, *OPTIONS, *compiler[1:]))
     uncounted = () if stacks is None else stacks.uncounted(roots)
     return CoreBytes(used, **parts, arena=source.arena, stacks=deepest or None, uncounted=uncounted)
@@ -191,8 +198,8 @@ def _roots(source: CSource, listed: str) -> list[str]:
     return [each for each, signature in serves.items() if signature in (None, *source.signatures)]
 
 
-def _shown(root: str) -> str:
-    return root.replace("_probe_", "_")
+def _shown(name: str, root: str) -> str:
+    return root.replace(f"{name}_probe_", f"{name}_", 1)
 
 
 def _parts(name: str, program: Program, listed: str) -> dict[str, int]:
@@ -201,7 +208,10 @@ def _parts(name: str, program: Program, listed: str) -> dict[str, int]:
     biases = tuple(f"{named(symbol(each), name)}_bias" for each in program.tensors)
     biases += tuple(named(symbol(each), name) for each in program.constants if each not in program.kernels)
     parts: dict[str, int] = dict.fromkeys(PARTS, 0)
-    for size, kind, found in re.findall(r"^[0-9a-f]+ ([0-9a-f]+) (\w) (\S+)$", listed, re.MULTILINE):
+    symbols = re.findall(r"^([0-9a-f]+ [0-9a-f]+) (\w) (\S+)$", listed, re.MULTILINE)
+    for place, kind, found in {
+        place: (place, kind, found) for place, kind, found in symbols
+    }.values():  # equal functions are one
         if kind in "tT":
             part = "code" if found.startswith(f"{name}_") else ""
         elif kind in "rRdD" and not found.startswith("__"):
@@ -209,7 +219,7 @@ def _parts(name: str, program: Program, listed: str) -> dict[str, int]:
         else:
             part = ""
         if part:
-            parts[part] += int(size, 16)
+            parts[part] += int(place.split()[1], 16)
     return parts
 
 
@@ -232,11 +242,17 @@ class Stacks:
         return cls(own, calls)
 
     def depth(self, function: str) -> int:
-        """Bytes of a function's deepest chain of calls; there is no recursion."""
+        """Bytes of a function's deepest chain of calls; there is no recursion.
+
+        A function of a file without a stack of its own is another name of one that has, as the largest.
+        """
+        largest = max(self.own.values(), default=0)
 
         @cache
         def deepest(each: str) -> int:
-            return self.own.get(each, 0) + max(map(deepest, self.calls.get(each, ())), default=0)
+            return self.own.get(each, largest if _is_of_a_file(each) else 0) + max(
+                map(deepest, self.calls.get(each, ())), default=0
+            )
 
         return deepest(function)
 
@@ -246,7 +262,12 @@ class Stacks:
         for each in queue:
             queue += (new := set(self.calls.get(each, ())) - seen)
             seen |= new
-        return tuple(sorted(seen - self.own.keys()))
+        return tuple(sorted(each for each in seen - self.own.keys() if not _is_of_a_file(each)))
+
+
+def _is_of_a_file(title: str) -> bool:
+    """Whether a title of a .ci file is that of a static function: FILE:NAME."""
+    return ":" in title
 
 
 def _compile(command: Sequence[str], folder: str, names: Sequence[str]) -> Stacks | None:

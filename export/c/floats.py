@@ -21,8 +21,9 @@ from .text import comment, identifier, indented, literal, part
 
 STEP_BITS = 14
 """Bits behind the point of `tae_estimated`."""
-LARGEST_POINT, LARGEST_SCALE = 250, 2.0**100
-"""Up to these, values that it estimates are finite less the offset and in scaled values, as they are below 2¹⁷ steps of x."""
+LEAST_POINT, LARGEST_POINT, LARGEST_SCALE = 33, 250, 2.0**100
+"""Up to the largest, values that it estimates are finite less the offset and in scaled values, as they are below 2¹⁷ steps of
+x; from the least on, numbers below 2⁻¹²⁶ are far below a step."""
 
 
 def float_text(network: Network) -> str:
@@ -76,7 +77,7 @@ def _wide(network: Network) -> bool:
 
 def _computes_in_double(network: Network) -> bool:
     scales = (_scaling(network) or Scaling()).rule != "none"
-    return scales and ((network.encodes and _wide(network)) or (network.decodes and _restored(network) is None))
+    return scales and ((network.encodes and _wide(network)) or (network.restores and _restored(network) is None))
 
 
 def _scaled(network: Network, kind: str) -> str:
@@ -149,7 +150,7 @@ def _estimate(network: Network) -> str:
     step = float(scale[0]) * x.scale
     start = round((x.zero_point + 0.5 - float(offset[0]) / step) * (1 << STEP_BITS))
     multiplier, point = fixed_point((1 << STEP_BITS) / step)
-    finite = point <= LARGEST_POINT and x.scale <= LARGEST_SCALE
+    finite = LEAST_POINT <= point <= LARGEST_POINT and x.scale <= LARGEST_SCALE
     if step < 0 or abs(start) >= 1 << 30 or not finite:
         return ""
     return f"  if (tae_estimated((float)value, {multiplier}u, {point}, {literal(start, 32)}, {x.top}, x)) return 1;\n"

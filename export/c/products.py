@@ -121,6 +121,7 @@ def _decoder(
     lines = []
     if kernel.layout == "sparse":
         lines = ["size_t count;", f"const uint8_t *mask = {kernel.name}_mask;", f"const int8_t *q = {kernel.name}_values;"]
+        lines.append(f"(void){kernel.name}_counts; /* for the encoder */")
     lines += ["size_t first, i, j;"]
     whole = outputs // CHUNK * CHUNK
     for start, stop in ((0, whole), (whole, outputs)):

@@ -136,7 +136,8 @@ def per_value(name: str, values: np.ndarray) -> tuple[str, str]:
     at = f"{name}[i]" if period == len(values) else f"{name}[i % {period}u]"
     if kept.dtype.kind == "f":
         return float_array(name, kept), at
-    narrow = np.result_type(*(np.min_scalar_type(each) for each in (kept.min(), kept.max())))
+    kept_types = [np.min_scalar_type(each) for each in (kept.min(), kept.max())]
+    narrow = np.result_type(*kept_types, *([np.int16] if kept.min() < 0 else []))  # int8 is that of kernels
     return array(name, kept if narrow.itemsize == 8 else kept.astype(narrow)), at
 
 

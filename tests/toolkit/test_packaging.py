@@ -245,11 +245,19 @@ def test_a_folder_holds_what_is_asked_for(
     assert ("bytes_score(" in header, "bytes_frame_" in header) == ("score" in signatures, bool(files))
 
 
-def test_files_of_a_score_alone_are_refused(detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--signatures", "score", "--files", "lossy"]
+@pytest.mark.parametrize(
+    ("signatures", "files", "text"),
+    [
+        ("score", "lossy", "must be none or left out, --signatures score has no .tae files"),
+        ("encode", "bounded", "must have lossy, --signatures encode writes no other files"),
+    ],
+)
+def test_files_that_signatures_do_not_have_are_refused(
+    detector: Path, signatures: str, files: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--signatures", signatures, "--files", files]
     assert call("package", detector, "--for", "c", "-o", tmp_path / "c", *options) == 2
-    text = "--files lossy: must be none or left out, --signatures score has no .tae files"
-    assert capsys.readouterr().err == f"tiedae: {text}\n" and not (tmp_path / "c").exists()
+    assert capsys.readouterr().err == f"tiedae: --files {files}: {text}\n" and not (tmp_path / "c").exists()
 
 
 def test_a_core_without_the_memory(detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

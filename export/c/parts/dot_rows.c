@@ -13,7 +13,7 @@ TAE_ROWS void tae_dot_block(const uint8_t *x, const int8_t *row, size_t inputs, 
     wide[j / 2] = word & 0x00ff00ffu;
     wide[j / 2 + 1] = word >> 8 & 0x00ff00ffu;
   }
-  for (i = 0; i < count; i += 2, row += 2 * inputs) {
+  for (i = 0; i < count; i += 2) {
     const size_t next = i + 1 < count ? inputs : 0;
     const uint32_t *pair = wide;
     const int8_t *r = row, *end = row + whole;
@@ -35,6 +35,7 @@ TAE_ROWS void tae_dot_block(const uint8_t *x, const int8_t *row, size_t inputs, 
     }
     sums[i] += a;
     if (next) sums[i + 1] += b;
+    row += inputs + next;
   }
 #elif defined(TAE_COMPILER_VECTORS)
   int16_t wide[TAE_WIDE];
@@ -45,7 +46,7 @@ TAE_ROWS void tae_dot_block(const uint8_t *x, const int8_t *row, size_t inputs, 
     sums[i] += sum;
   }
 #else
-  for (i = 0; i < count; i += 2, row += 2 * inputs) {
+  for (i = 0; i < count; i += 2) {
     const size_t next = i + 1 < count ? inputs : 0;
     const int8_t *other = row + next;
     int32_t a = 0, b = 0;
@@ -55,6 +56,7 @@ TAE_ROWS void tae_dot_block(const uint8_t *x, const int8_t *row, size_t inputs, 
     }
     sums[i] += a;
     if (next) sums[i + 1] += b;
+    row += inputs + next;
   }
 #endif
 }

@@ -6,7 +6,8 @@
 #define TAE_COMPILER_VECTORS
 #else
 #define TAE_ROWS __attribute__((noinline, unused)) static
-#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && !defined(__ARM_BIG_ENDIAN) && !defined(TAE_PORTABLE)
+#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && !defined(__ARM_BIG_ENDIAN) && !defined(TAE_PORTABLE) \
+  && (defined(__clang__) || __GNUC__ >= 10) /* arm_acle.h of GCC before has none of these */
 #define TAE_SIMD32
 #include <arm_acle.h>
 

@@ -123,3 +123,20 @@ def test_a_linker_that_fails_says_why(tmp_path: Path) -> None:
     compiler = tool("gcc")
     with pytest.raises(UnavailableError, match=r"\berror\b"):
         stated(OPTION_SETS[1], (compiler, "-Wl,--no-such-option"))
+
+
+def test_a_stack_that_is_not_stated_is_unknown() -> None:
+    """With -flto, gcc states the functions of none of its files."""
+    assert stated(OPTION_SETS[1], (tool("gcc"), "-flto")).stack is None
+
+
+def test_a_compiler_whose_functions_are_not_found_says_so() -> None:
+    with pytest.raises(UnavailableError, match=r"nm lists no function images_… of images\.o"):
+        stated(OPTION_SETS[1], (tool("gcc"), "-fleading-underscore"))
+
+
+def test_another_name_of_a_function_has_its_stack_and_is_counted_once() -> None:
+    node = 'node: {{ title: "{}" label: "f\\n{} bytes (static)" }}'
+    edges = 'edge: { sourcename: "m_score" targetname: "m.c:m_step_9" } edge: { sourcename: "m_score" targetname: "__lmul" }'
+    stacks = Stacks.of([f"{node.format('m_score', 8)} {node.format('m.c:m_step_0', 32)} {edges}"])
+    assert stacks.depth("m_score") == 40 and stacks.uncounted(["m_score"]) == ("__lmul",)

@@ -112,7 +112,8 @@ def test_what_was_asked_for_compiles_and_is_checked(
 ) -> None:
     """Without a function or a constant that nothing takes, and without what was not asked for."""
     whole = made[name]
-    source = OptionSet(name, asked, files, "dense").source(whole)
+    storage = next(case.storage for case in CASES if case.name == name)
+    source = OptionSet(name, asked, files, storage).source(whole)
     golden = replace(whole.golden, files=tuple(file for file in whole.golden.files if file.kind in files))
     project = write_project(c_project(source, golden), tmp_path / "project")
     program = built_check(project, tmp_path / "check", "-O1", "-Wunused-const-variable=2")

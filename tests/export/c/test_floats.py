@@ -158,8 +158,9 @@ def test_units_are_those_of_the_scoring(batches: ctypes.CDLL, exponent: float, z
 BEYOND = {
     "beyond float32 less the offset": (-3e38, 3e33, 3.0),
     "beyond float32 in scaled values": (0.0, 1e-30, float(np.float32(1e35))),
+    "below float32": (0.0, float(np.float32(2e-38)), 1 / 128),
 }
-"""Offset, scale, and scale of x of data of which some are finite, few steps of x away, and yet infinite on the way there."""
+"""Offset, scale, and scale of x of data of which some are few steps of x away, and yet infinite or subnormal on the way there."""
 
 
 def scaled_backend(seed: int, rule: str) -> ProgramBackend:

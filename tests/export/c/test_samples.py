@@ -78,6 +78,7 @@ def test_scales_of_channels_are_stored_once(dtype: str, tmp_path: Path) -> None:
         ([7, 7, 7], "", "INT64_C(7)"),
         ([1, 255, 1, 255, 1], "static const uint8_t n[2] = {\n1,255\n};\n", "n[i % 2u]"),
         ([-1, 128, 3], "static const int16_t n[3] = {\n-1,128,3\n};\n", "n[i]"),
+        ([-1, -3, -2], "static const int16_t n[3] = {\n-1,-3,-2\n};\n", "n[i]"),
         ([0, -(1 << 31)], "static const int32_t n[2] = {\n0,-2147483648\n};\n", "n[i]"),
         ([0, 1 << 32], "static const int64_t n[2] = {\nINT64_C(0),INT64_C(4294967296)\n};\n", "n[i]"),
     ],
