@@ -454,7 +454,8 @@ static const int32_t heartbeat_encoder_0_bias[96] = {
 #define HEARTBEAT_COMPILER_VECTORS
 #else
 #define HEARTBEAT_ROWS __attribute__((noinline, unused)) static
-#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && !defined(__ARM_BIG_ENDIAN) && !defined(HEARTBEAT_PORTABLE)
+#if defined(__ARM_FEATURE_SIMD32) && defined(__ARM_FEATURE_UNALIGNED) && !defined(__ARM_BIG_ENDIAN) && !defined(HEARTBEAT_PORTABLE) \
+  && (defined(__clang__) || __GNUC__ >= 10) /* arm_acle.h of GCC before has none of these */
 #define HEARTBEAT_SIMD32
 #include <arm_acle.h>
 
@@ -693,7 +694,7 @@ HEARTBEAT_ROWS void heartbeat_dot_block(const uint8_t *x, const int8_t *row, siz
     wide[j / 2] = word & 0x00ff00ffu;
     wide[j / 2 + 1] = word >> 8 & 0x00ff00ffu;
   }
-  for (i = 0; i < count; i += 2, row += 2 * inputs) {
+  for (i = 0; i < count; i += 2) {
     const size_t next = i + 1 < count ? inputs : 0;
     const uint32_t *pair = wide;
     const int8_t *r = row, *end = row + whole;
@@ -715,6 +716,7 @@ HEARTBEAT_ROWS void heartbeat_dot_block(const uint8_t *x, const int8_t *row, siz
     }
     sums[i] += a;
     if (next) sums[i + 1] += b;
+    row += inputs + next;
   }
 #elif defined(HEARTBEAT_COMPILER_VECTORS)
   int16_t wide[HEARTBEAT_WIDE];
@@ -725,7 +727,7 @@ HEARTBEAT_ROWS void heartbeat_dot_block(const uint8_t *x, const int8_t *row, siz
     sums[i] += sum;
   }
 #else
-  for (i = 0; i < count; i += 2, row += 2 * inputs) {
+  for (i = 0; i < count; i += 2) {
     const size_t next = i + 1 < count ? inputs : 0;
     const int8_t *other = row + next;
     int32_t a = 0, b = 0;
@@ -735,6 +737,7 @@ HEARTBEAT_ROWS void heartbeat_dot_block(const uint8_t *x, const int8_t *row, siz
     }
     sums[i] += a;
     if (next) sums[i + 1] += b;
+    row += inputs + next;
   }
 #endif
 }
