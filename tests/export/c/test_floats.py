@@ -160,7 +160,7 @@ BEYOND = {
     "beyond float32 in scaled values": (0.0, 1e-30, float(np.float32(1e35))),
     "below float32": (0.0, float(np.float32(2e-38)), 1 / 128),
 }
-"""Offset, scale, and scale of x of data of which some are few steps of x away, and yet infinite or subnormal on the way there."""
+"""Offset, scale, and scale of x of data of which some are near 0 in steps of x, and yet infinite or subnormal on the way."""
 
 
 def scaled_backend(seed: int, rule: str) -> ProgramBackend:
