@@ -34,7 +34,20 @@ def wheel_steps(tests: str) -> tuple[list[str], int]:
         if not Path(imported).is_relative_to(package):
             raise RuntimeError(f"got {imported}, must be in the wheel's folder {package}")
         report = folder / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", f"--junitxml={report}", tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "",
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={report}",
+            tests,
+        ]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if not report.is_file():
             raise RuntimeError(f"{tests}: {(done.stdout + done.stderr)[-2000:]}")
