@@ -341,7 +341,7 @@ class ExportConfig(Checked, frozen=True):
     ] = "dense"
     c_signatures: Annotated[
         tuple[CSignature, ...],
-        means("what .c files compute; []: signatures, and score of a detector with both directions"),
+        means("what .c files compute; []: signatures, and score of a detector"),
     ] = ()
     stock: Annotated[bool, means("files of the stock converters beside ours, of the same model, measured as ours are")] = True
 

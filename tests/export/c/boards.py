@@ -45,7 +45,7 @@ def run(board: Board, build: Path, *variables: str, options: str = "-O2") -> tup
         *variables,
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
-    failed = re.search(r"^make: \*\*\* \[Makefile:\d+: (\w+)\] Error (\d+)\n", done.stdout, re.MULTILINE)
+    failed = re.search(r"^make(?:\[\d+\])?: \*\*\* \[Makefile:\d+: (\w+)\] Error (\d+)\n", done.stdout, re.MULTILINE)
     if failed is None:
         assert done.returncode == 0, done.stdout[:3000]
         return 0, done.stdout
