@@ -5,7 +5,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.*;
 import java.util.*;
 
-/** Follows the lines of tests/apps/streams.py: a command and its words, answered by "ok" and facts, or by the error. */
+/** Follows the lines of tests/apps/stream_drivers.py: a command and its words, answered by "ok" and facts, or by the error. */
 final class Streams {
     public static void main(String[] arguments) throws Exception {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));

@@ -1,4 +1,4 @@
-// Follows the lines of tests/apps/streams.py: a command and its words, answered by "ok" and facts, or by the error. Argument: a package.
+// Follows the lines of tests/apps/stream_drivers.py: a command and its words, answered by "ok" and facts, or by the error. Argument: a package.
 import { closeSync, ftruncateSync, openSync, readFileSync, readSync, writeFileSync, writeSync, fstatSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
