@@ -9,8 +9,8 @@ import numpy as np
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.codec.frames import FileModel
-from tiedae.codec.header import MOST_BYTES, MOST_SAMPLES
 from tiedae.codec.header import SAMPLES_PER_FRAME as USUAL
+from tiedae.codec.header import most_per_frame
 from tiedae.compress.errors import InputError
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import SampleSpec
@@ -89,7 +89,7 @@ class AppModel:
     @property
     def most_per_frame(self) -> int:
         """Samples of a frame at most."""
-        return max(1, min(MOST_SAMPLES, MOST_BYTES // (self.spec.inputs * np.dtype(self.spec.dtype).itemsize)))
+        return most_per_frame(self.spec)
 
     @property
     def promises(self) -> tuple[Promise, ...]:

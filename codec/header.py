@@ -10,8 +10,10 @@ from enum import IntEnum
 from functools import cached_property
 from mmap import mmap
 
+import numpy as np
 from tiedae.compress.config import CodecConfig
 from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.sample_spec import SampleSpec
 
 SUFFIX = ".tae"
 MAGIC = b"\x89TAE"
@@ -21,6 +23,12 @@ MOST_SAMPLES = (1 << 16) - 1
 """The largest number of samples in a frame."""
 MOST_BYTES = 1 << 26
 """Bytes of samples that a frame decodes to at most; one sample is always allowed."""
+
+
+def most_per_frame(spec: SampleSpec) -> int:
+    """Samples of a frame at most, of samples in the data's dtype."""
+    return max(1, min(MOST_SAMPLES, MOST_BYTES // (spec.inputs * np.dtype(spec.dtype).itemsize)))
+
 
 _HEADER = struct.Struct("<4sBBHI8s")
 _BOUND = struct.Struct("<d")

@@ -353,7 +353,11 @@ class CodecConfig(Checked, frozen=True):
     """How .tae files are coded."""
 
     classes: Annotated[int, Meta(ge=1, le=256), means("kinds of samples, each with tables of its own; 1: one for all")] = 1
-    frame: Annotated[int, Meta(ge=1, le=65535), means("samples of a frame, which decodes alone; 1: for radio packets")] = 64
+    frame: Annotated[
+        int,
+        Meta(ge=1, le=65535),
+        means("samples of a frame, which decodes alone; 1: for packets. Reports compare at 64"),
+    ] = 64
 
 
 class VerifyConfig(Checked, frozen=True):

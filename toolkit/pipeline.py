@@ -27,6 +27,7 @@ from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.calibration.calibration_file import Calibration, read_calibration, write_calibration
 from tiedae.calibration.representative import representative
+from tiedae.codec.header import most_per_frame
 from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset
@@ -69,6 +70,8 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     recipe = replace(check_inputs(recipe, splits.train.shape, splits.spec.dtype), search=None)
     right = f"{len(splits.train):,} at most, the number of training samples"
     require(recipe.codec.classes <= len(splits.train), "codec.classes", recipe.codec.classes, right)
+    most = most_per_frame(splits.spec)
+    require(recipe.codec.frame <= most, "codec.frame", recipe.codec.frame, f"{most:,} at most: a frame holds 64 MiB of samples")
     for method, error in TASKS[task_kind(recipe.task)].missing(splits.spec).items():
         if method in recipe.verify.better_than:
             raise error

@@ -158,12 +158,13 @@ class Model {
   }
 
   reader(source) {
+    requireKind(0);
     return Reader.open(this.#call, source);
   }
 
   async appender(source) {
     const reader = await this.reader(source);
-    if (reader.isDamaged) throw new Error(facts.reasons[5]);
+    await reader.requireFrames();
     return { encoder: new Encoder(this.#call, reader.format, reader.entries), size: reader.stop };
   }
 
@@ -191,8 +192,9 @@ class Model {
     const outs = [];
     const given = values.flatMap((value) => {
       if (typeof value === 'number') return value;
-      const [Kind, length] = Array.isArray(value) ? value : [value.constructor, value.length];
-      const place = this.#wasm.allocate(length * Kind.BYTES_PER_ELEMENT);
+      const [Kind, length] = Array.isArray(value) ? value : [kindOfArray(value), value.length];
+      const size = length * Kind.BYTES_PER_ELEMENT;
+      const place = size < 2 ** 32 ? this.#wasm.allocate(size) : 0;
       if (place === 0) throw new RangeError(`${facts.name}: no memory is left for ${length} values`);
       if (Array.isArray(value)) outs.push([Kind, place]);
       else this.#view(Kind, place, length).set(value);
@@ -212,6 +214,7 @@ class Model {
   #required(called, name, values) {
     const status = -called.count;
     if (status <= 0) return called;
+    if (status === 8) throw new RangeError(`${facts.name}: no memory is left`);
     if (status === 4) throw new RangeError(say('code', { top: 2 ** this.bits - 1 }));
     if (status in facts.reasons) throw new Error(facts.reasons[status]);
     const samples = values.find((value) => value instanceof ARRAYS[this.dtype]);
@@ -220,6 +223,11 @@ class Model {
     const got = at < 0 ? 'beyond float32' : samples[at];
     throw new RangeError(`samples: ${place} is ${got}, must be finite in float32 and scaled values`);
   }
+}
+
+/** That of a Buffer of Node.js is Uint8Array. */
+function kindOfArray(values) {
+  return values instanceof Uint8Array ? Uint8Array : values.constructor;
 }
 
 function problem(frame, samples, first, start, stop) {

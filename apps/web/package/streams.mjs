@@ -111,7 +111,8 @@ export class Encoder {
     const each = facts.window ? facts.step : facts.inputs;
     requireFinite(require(values, each, 'samples'), 'samples');
     const most = this.#format[2] * facts.inputs;
-    const parts = [];
+    const parts = this.#begun ? [] : this.#call('write_header', ...this.#format, [Uint8Array, 32]);
+    this.#begun = true;
     for (let at = 0; at < values.length;) {
       const part = values.slice(at, at + most - this.#filled);
       this.#waiting.push(part);
@@ -166,9 +167,7 @@ export class Encoder {
     const frame = frameOf(this.#call, this.#format, waiting);
     [this.#waiting, this.#filled, this.#inRecord] = [[], 0, true];
     this.#entries.add(filled / facts.inputs, frame.length);
-    if (this.#begun) return frame;
-    this.#begun = true;
-    return joined([...this.#call('write_header', ...this.#format, [Uint8Array, 32]), frame], Uint8Array);
+    return frame;
   }
 
   #requireOpen() {
@@ -286,6 +285,8 @@ export class Reader {
     const tail = await this.#read(size - 8, 8);
     const index = new DataView(tail.buffer, tail.byteOffset, 8).getUint32(0, true);
     if (index < 10 || index > size - this.begin) return false;
+    const marker = await this.#read(size - index, 2);
+    if (marker[0] !== 0xa7 || marker[1] !== 0xef) return false;
     const bytes = await this.#read(size - index, index);
     const [numbers] = this.#call.tried('read_index', ...this.format, bytes, [Uint32Array, index - 10]) ?? [null];
     if (!numbers) return false;
@@ -297,6 +298,18 @@ export class Reader {
     this.entries.add(0, index, true);
     this.stop = size;
     return true;
+  }
+
+  /** Refuse a file of which a frame is damaged. */
+  async requireFrames() {
+    let whole = !this.isDamaged;
+    const { numbers } = this.entries;
+    for (let i = 0, at = this.begin; whole && this.isWhole && i < numbers.length; at += numbers[i + 1], i += 2) {
+      if (!numbers[i]) continue;
+      const [part] = this.#call('read_parts', ...this.format, await this.#read(at, numbers[i + 1]), [Uint32Array, 4]);
+      whole = part[0] === PART.frame && part[1] === numbers[i + 1] && part[2] === numbers[i];
+    }
+    if (!whole) throw new Error(facts.reasons[5]);
   }
 
   /** Find the whole parts from the header on. */

@@ -55,7 +55,16 @@ final class Streams {
     private static String write(CAMELWriter writer, String[] words, int at) throws IOException {
         VALUE[] values = values(words[at]);
         int used = 0;
+        String failures = "";
         for (int i = at + 1; i < words.length; i++) {
+            if (words[i].equals("!")) { // a write that has to fail
+                try {
+                    writer.write(values);
+                } catch (IOException error) {
+                    failures += " | " + error.getMessage();
+                }
+                continue;
+            }
             switch (words[i]) {
                 case "close":
                     writer.close();
@@ -72,7 +81,7 @@ final class Streams {
                     used = stop;
             }
         }
-        return "";
+        return failures;
     }
 
     private static String read(CAMELReader reader, String[] words) throws IOException {

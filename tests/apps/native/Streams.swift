@@ -23,9 +23,16 @@ func save<T>(_ found: [T], _ path: String) throws {
 
 func write(_ writer: CAMELWriter, _ input: String, _ operations: [String]) throws -> String {
     var given = try values(input)
+    var failures = ""
     for operation in operations {
         switch operation {
         case "close": try writer.close()
+        case "!": // a write that has to fail
+            do {
+                try writer.write(given)
+            } catch {
+                failures += " | \(error.localizedDescription)"
+            }
         case "flush": break
         case "end":
             //RECORD try writer.endRecord()
@@ -36,7 +43,7 @@ func write(_ writer: CAMELWriter, _ input: String, _ operations: [String]) throw
             given.removeFirst(count)
         }
     }
-    return ""
+    return failures
 }
 
 func pieces<T>(_ words: [String], _ push: ([VALUE]) throws -> [T]) throws -> String {
