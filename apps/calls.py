@@ -1,4 +1,4 @@
-"""What Java, Swift and JavaScript call in C, and what they say alike: one table of calls, of reasons and of messages."""
+"""The calls into C, the reasons and the messages that Java, Swift and JavaScript have in common: one table of each."""
 
 from __future__ import annotations
 

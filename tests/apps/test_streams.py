@@ -227,11 +227,11 @@ def test_the_header_is_written_at_the_first_write(program: Driver, tmp_path: Pat
 
 
 CRAFTED = {
-    "markers of frames, each as long as what is left": bytes((0xA7, 0xD0, 0x80, 0x80, 0x01)) * 200_000,
-    "an index of places that each state its size": bytes((0xA7, 0xEF))
-    + b"".join(place.to_bytes(4, "little") for place in range(2, 1_000_000, 4)),
-    "an end that states an index of all before it": bytes(1_000_000) + (999_000).to_bytes(4, "little") + bytes(4),
+    "markers of frames of half a megabyte": bytes((0xA7, 0xEF)) + bytes((0xA7, 0xD0, 0x80, 0x80, 0x20)) * 200_000,
+    "places that state an index up to there": bytes((0xA7, 0xEF))
+    + b"".join((place + 8).to_bytes(4, "little") for place in range(2, 1_000_000, 4)),
 }
+"""Bytes behind a header that are no index, which begins with a7 ef."""
 
 
 @pytest.mark.parametrize("crafted", CRAFTED)

@@ -118,7 +118,7 @@ export interface Model {
   /** Error for a file of another model, or without a whole header. */
   reader(source: Source): Promise<Reader>;
   /**
-   * What goes on behind the whole frames of a file, in its format: keep `size` bytes of it and write those of `encoder` behind. Error
+   * An encoder that continues after the whole frames of a file, in its format: keep `size` bytes of it and write those of `encoder` behind. Error
    * for a file of another model, and for one that is damaged before its end.
    */
   appender(source: Source): Promise<{ encoder: Encoder; size: number }>;
