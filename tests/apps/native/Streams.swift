@@ -31,7 +31,7 @@ func write(_ writer: CAMELWriter, _ input: String, _ operations: [String]) throw
             do {
                 try writer.write(given)
             } catch {
-                failures += " | \(error.localizedDescription)"
+                failures += " | \(error)"
             }
         case "flush": break
         case "end":
