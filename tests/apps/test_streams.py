@@ -227,7 +227,7 @@ def test_the_header_is_written_at_the_first_write(program: Driver, tmp_path: Pat
 
 
 CRAFTED = {
-    "markers of frames of half a megabyte": bytes((0xA7, 0xEF)) + bytes((0xA7, 0xD0, 0x80, 0x80, 0x20)) * 200_000,
+    "markers of frames of half a megabyte": bytes((0xA7, 0xEF)) + bytes((0xA7, 0xD0, 0x80, 0x80, 0x20)) * 300_000,
     "places that state an index up to there": bytes((0xA7, 0xEF))
     + b"".join((place + 8).to_bytes(4, "little") for place in range(2, 1_000_000, 4)),
 }
