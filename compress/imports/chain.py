@@ -1,0 +1,210 @@
+"""A model that somebody else trained, as a chain of layers: what each computes, and of which variable each array is.
+
+A reader of a format gives a `Chain`; `pairs` says what of it is tied, and `mirrored` makes a tied autoencoder's weights of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..layer_kinds import Shape
+
+Tie = Literal["stored", "assumed"]
+"""Where the kernel of a layer comes from: its own weights or a variable that the file says it shares; or only its place in the
+model, as of a layer that stores a bias and no kernel, whose code is not read."""
+
+FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
+}
+"""The activations that a tied autoencoder can have, of float64 arrays; a chain may name others, which it cannot compute."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array of a model, read when it is asked for.
+
+    `variable`: equal for arrays that are one variable in the model, and different for different ones, equal values or not.
+    """
+
+    variable: str
+    shape: Shape
+    read: Callable[[], np.ndarray] = field(repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return math.prod(self.shape)
+
+
+def stored(variable: str, values: np.ndarray) -> Stored:
+    """An array that is in memory already, as `variable`."""
+    return Stored(variable, values.shape, lambda: values)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a chain. `name` and `class_name`: those of the model, such as dense_1 and Dense."""
+
+    name: str
+    class_name: str
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.name} ({self.class_name})"
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """What it gives for x, float64 [n, …]; InputError where it cannot be computed."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Product(Layer):
+    """x · kernel + bias over the last axis. `kernel`: [inputs, units], or [units, inputs] where it is `transposed`.
+
+    `mask`: of a pruned kernel, as `kernel`. `before`: what is subtracted from x first, as some hand-made decoders do.
+    """
+
+    kernel: Stored
+    bias: Stored | None = None
+    transposed: bool = False
+    tie: Tie = "stored"
+    mask: Stored | None = None
+    before: Stored | None = None
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """(inputs, units) of the product."""
+        rows, columns = self.kernel.shape
+        return (columns, rows) if self.transposed else (rows, columns)
+
+    def matrix(self) -> np.ndarray:
+        """The kernel with its mask, [inputs, units] of the product, in the file's dtype."""
+        values = self.kernel.read() if self.mask is None else self.kernel.read() * self.mask.read()
+        return values.T if self.transposed else values
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        shifted = x if self.before is None else x - self.before.read().astype(np.float64)
+        y = shifted @ self.matrix().astype(np.float64)
+        return y if self.bias is None else y + self.bias.read().astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Function(Layer):
+    """An activation by Keras' name, such as relu; one that is not in `FUNCTIONS` cannot be computed."""
+
+    function: str
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        if self.function not in FUNCTIONS:
+            raise InputError(f"{self.title}: activation {self.function}, must be one of {', '.join(FUNCTIONS)}")
+        return FUNCTIONS[self.function](x)
+
+
+@dataclass(frozen=True)
+class Affine(Layer):
+    """x · scale + offset, each one number or [last axis]: Rescaling and Normalization."""
+
+    scale: np.ndarray
+    offset: np.ndarray
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        return x * self.scale + self.offset
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """gamma · (x − mean) / √(variance + epsilon) + beta over the last axis; None: without gamma or beta."""
+
+    gamma: Stored | None
+    beta: Stored | None
+    mean: Stored
+    variance: Stored
+    epsilon: float
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        gain = 1 / np.sqrt(self.variance.read().astype(np.float64) + self.epsilon)
+        if self.gamma is not None:
+            gain = gain * self.gamma.read().astype(np.float64)
+        y = (x - self.mean.read().astype(np.float64)) * gain
+        return y if self.beta is None else y + self.beta.read().astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Reshape(Layer):
+    """A new shape [n, *shape] of the same values in the same order: Flatten and Reshape."""
+
+    shape: Shape
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        return x.reshape(len(x), *self.shape)
+
+
+@dataclass(frozen=True)
+class Refused(Layer):
+    """A layer that no tied autoencoder has, such as an LSTM or, until there is one, a convolution.
+
+    `reason`: what it is, and what would do. `weights`: its arrays by name.
+    """
+
+    reason: str
+    weights: Mapping[str, Stored] = field(default_factory=dict)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        raise InputError(f"{self.title}: {self.reason}")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The layers of a model in the order in which they compute. `format`: of the file, such as "Keras 2 (.h5)".
+
+    `shape`: of a sample. `left_out`: layers that only training has, such as Dropout, by title.
+    """
+
+    source: str
+    format: str
+    shape: Shape
+    layers: tuple[Layer, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """Its products, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Product))
+
+    def require_readable(self) -> None:
+        """Raise InputError, naming source, layer and class, for the first layer that is refused."""
+        for layer in self.layers:
+            if isinstance(layer, Refused):
+                raise InputError(f"{self.source}: {layer.title}: {layer.reason}")
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """What the model gives for samples [n, *shape]: float64, computed in float64; InputError as `Layer.apply`."""
+        y = np.asarray(x, np.float64)
+        for layer in self.layers:
+            y = layer.apply(y)
+        return y
+
+
+def chain_of(layers: Sequence[Layer], shape: Shape, *, source: str = "model", format: str = "arrays") -> Chain:
+    """A chain of layers that are at hand, whose products' shapes fit; InputError, naming the layer, where they do not."""
+    width = shape[-1]
+    for layer in layers:
+        if isinstance(layer, Reshape):
+            width = layer.shape[-1]
+        if isinstance(layer, Product):
+            inputs, units = layer.widths
+            if inputs != width:
+                raise InputError(f"{source}: {layer.title}: kernel of {inputs} inputs behind {width} values")
+            width = units
+    return Chain(source, format, shape, tuple(layers))
