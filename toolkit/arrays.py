@@ -37,7 +37,8 @@ class Arrays:
     """The contents of a source: samples [n, ...], labels and groups [n] or None, and its own test set or None.
 
     `columns`: names of the features or channels, `label`: name of the labels, if the source has names. `rate`: of a record, in
-    time steps per second (0: unknown). `stretches`: those of a record in order (none: it is one); they share no window.
+    time steps per second (0: unknown). `begin`: the time of its first row, in seconds. `stretches`: those of a record in order
+    (none: it is one); they share no window.
     `marks`: intervals of a record; `intervals`: those that its windows overlap. `rests`: what no
     window holds, of each stretch, those of the test set last.
     """
@@ -51,6 +52,7 @@ class Arrays:
     groups: np.ndarray | None = None
     test_groups: np.ndarray | None = None
     rate: float = 0.0
+    begin: float = 0.0
     stretches: tuple[Stretch, ...] = ()
     marks: tuple[Interval, ...] = ()
     intervals: Intervals | None = None
@@ -62,6 +64,11 @@ class Arrays:
         if self.test_values is None:
             return None
         return Arrays(self.test_values, self.test_labels, columns=self.columns, groups=self.test_groups, rate=self.rate)
+
+    @property
+    def parts(self) -> tuple[Stretch, ...]:
+        """Its stretches; one of all rows where it states none."""
+        return self.stretches or (Stretch("", len(self.values), begin=self.begin),)
 
     @property
     def steps(self) -> int:
@@ -78,12 +85,13 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a record without gaps: the file's name (empty: the source), its rows, time steps or windows, and its first
-    time step in the file."""
+    """A part of a record without gaps: the file's name (empty: the source), its rows, time steps or windows, its first time
+    step in the file, and the time of the file's first one in seconds."""
 
     file: str
     rows: int
     first: int = 0
+    begin: float = 0.0
 
 
 ANOMALY = "anomaly"
@@ -92,8 +100,8 @@ ANOMALY = "anomaly"
 
 @dataclass(frozen=True)
 class Interval:
-    """From `start` up to `end`, in seconds from the first time step of a file: its name, or empty where there is one alone.
-    `place`: where this is stated."""
+    """From `start` up to `end`, in seconds by the times of a file, or from its first time step. `file`: its name, or empty
+    where there is one alone. `place`: where this is stated."""
 
     start: float
     end: float

@@ -61,13 +61,15 @@ def read_csv(
         return Arrays(values)
     if len(names) != values.shape[1]:
         raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
+    times = None if chosen.time is None else values[:, chosen.time]
     return Arrays(
         values[:, chosen.features],
         _encoded(texts, chosen.label),
         columns=tuple(chosen.names[i] for i in chosen.features),
         label=None if chosen.label is None else chosen.names[chosen.label],
         groups=None if chosen.groups is None else group_names(path, groups, np.array(texts[chosen.groups])),
-        rate=0.0 if chosen.time is None else _rate(path, chosen.names[chosen.time], values[:, chosen.time]),
+        rate=0.0 if times is None else _rate(path, chosen.names[chosen.time or 0], times),
+        begin=0.0 if times is None else float(times[0]),
     )
 
 

@@ -63,7 +63,7 @@ def with_intervals(
     if not rate:
         right = "must be stated as `rate` in [data]: intervals are in seconds (with rate = 1 in time steps)"
         raise DataError(f"{source}: the rate is not known, {right}")
-    files = {each.file: each.rows for each in record.stretches} or {"": len(record.values)}
+    files = {each.file: each for each in record.parts}
     names = file_names(windows, source)
     kept = [each for each in intervals if not others or each.file in ("", *names)]
     require_files(kept, names, source)
@@ -71,8 +71,12 @@ def with_intervals(
     for name, parts in itertools.groupby(windows.stretches, key=lambda stretch: stretch.file):
         own = sorted((each for each in kept if each.file in ("", name or Path(source).name)), key=lambda each: each.start)
         starts = np.concatenate([each.first + windows.steps * np.arange(each.rows) for each in parts])
-        overlaps = _overlaps(own, starts, windows.steps, rate)
-        _require_usable(own, overlaps, starts[-1] + windows.steps, files[name], rate)
+        begin = files[name].begin
+        overlaps = _overlaps(
+            [replace(each, start=each.start - begin, end=each.end - begin) for each in own], starts, windows.steps, rate
+        )
+        last, end = (begin + steps / rate for steps in (starts[-1] + windows.steps, files[name].rows))
+        _require_usable(own, overlaps, last, begin, end)
         ranges.append(len(ordered) + overlaps)
         ordered += own
     found = Intervals(np.concatenate(ranges), np.array([each.kind for each in ordered], str))
@@ -99,13 +103,14 @@ def _overlaps(intervals: Sequence[Interval], starts: np.ndarray, window: int, ra
     return np.stack([np.searchsorted(ends, starts, "right"), np.searchsorted(begins, starts + window, "left")], axis=1)
 
 
-def _require_usable(intervals: Sequence[Interval], overlaps: np.ndarray, last: int, steps: int, rate: float) -> None:
-    """Raise DataError for the first interval outside a file of `steps`, in another interval, or after the `last` window."""
+def _require_usable(intervals: Sequence[Interval], overlaps: np.ndarray, last: float, begin: float, end: float) -> None:
+    """Raise DataError for the first interval outside a file, from `begin` to `end` in seconds, in another interval, or after
+    the last window, which ends at `last`."""
     for number, (before, each) in enumerate(zip((None, *intervals), intervals, strict=False)):
         what = f"{each.place}: {each.start:g} to {each.end:g} s"
-        if each.start < 0 or each.end > steps / rate + 10.0**-DIGITS:
-            raise DataError(f"{what} lies outside the record, must lie within 0 to {steps / rate:g} s")
+        if each.start < begin - 10.0**-DIGITS or each.end > end + 10.0**-DIGITS:
+            raise DataError(f"{what} lies outside the record, must lie within {begin:g} to {end:g} s")
         if before is not None and each.start < before.end:
             raise DataError(f"{what} overlaps {before.place}, {before.start:g} to {before.end:g} s; must be apart, or one")
         if not ((overlaps[:, 0] <= number) & (number < overlaps[:, 1])).any():
-            raise DataError(f"{what} overlaps no window, must overlap one: the last of its file ends at {last / rate:g} s")
+            raise DataError(f"{what} overlaps no window, must overlap one: the last of its file ends at {last:g} s")

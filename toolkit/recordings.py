@@ -57,7 +57,7 @@ def read_folder(
         values=np.concatenate([part.values for part in parts]),
         labels=np.repeat(folders, rows) if len(set(folders)) > 1 else _joined([part.labels for part in parts]),
         groups=_joined([part.groups for part in parts]) if groups is None else np.repeat(groups, rows),
-        stretches=tuple(Stretch(name, count) for name, count in zip(names, rows, strict=True)),
+        stretches=tuple(Stretch(name, count, begin=part.begin) for name, count, part in zip(names, rows, parts, strict=True)),
     )
 
 
@@ -103,15 +103,14 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
         if values.shape[1] != (window or values.shape[1]):
             right = f"`window` in [data] is {window}; must be left out, or of one long record, shape [n] or [n, channels]"
             raise DataError(f"{source}: has shape {list(values.shape)}, windows of {values.shape[1]} time steps; {right}")
-        whole = arrays.stretches or (Stretch("", len(values)),)
-        return replace(arrays, values=values[..., 0] if values.shape[2:] == (1,) else values, stretches=whole), False
+        return replace(arrays, values=values[..., 0] if values.shape[2:] == (1,) else values, stretches=arrays.parts), False
     if values.ndim > 2 or values.ndim < 1 or (values.ndim == 2 and values.shape[1] > len(values)):
         right = "`window` in [data] is for a long record, shape [n] or [n, channels]"
         raise DataError(f"{source}: has shape {list(values.shape)}; {right}")
     if not window:
         raise DataError(f"{source}: is a record of {len(values):,} time steps; `window` in [data] cuts it into samples")
     stretches, starts, stops, at = [], [], [], 0
-    for file in arrays.stretches or (Stretch("", len(values)),):
+    for file in arrays.parts:
         part = slice(at, at + file.rows)
         for begin, end in _runs(None if arrays.groups is None else arrays.groups[part], file.rows):
             _require_longer(end - begin, window, source, file.file, begin if arrays.groups is not None else 0)

@@ -72,6 +72,18 @@ def test_windows_have_the_intervals_that_share_a_time_step_with_them(gaps: list[
         assert list(range(low, high)) == truly
 
 
+def test_intervals_are_in_the_times_of_a_record_that_has_them(tmp_path: Path) -> None:
+    source, steps = tmp_path / "r.csv", np.arange(400)
+    np.savetxt(source, np.stack([1000 + steps / RATE, steps], 1), "%.1f", delimiter=",", header="t,x", comments="")
+    splits = loaded(str(source), faults(tmp_path, "1003,1004,bearing", "1039,1040,belt"), time="t", rate=0.0)
+    assert splits.validation is not None and splits.test.labels is not None
+    kept = steps_of(splits.train.take(slice(None))) | steps_of(splits.validation.take(slice(None)))
+    assert {0, 40} <= kept and not kept & set(range(20, 40))
+    assert splits.test.labels.tolist()[-1] == "belt" and splits.test.labels.tolist().count("belt") == 1
+    with pytest.raises(DataError, match=r"row 1: 3 to 4 s lies outside the record, must lie within 1000 to 1040 s"):
+        loaded(str(source), faults(tmp_path, "3,4,bearing"), time="t", rate=0.0)
+
+
 def test_an_interval_has_the_largest_value_of_its_windows() -> None:
     found = Intervals(np.array([[0, 0], [0, 2], [1, 2], [2, 2], [3, 4]]), np.array(["a", "b", "c", "d"]))
     assert found.labels.tolist() == ["normal", "a", "b", "normal", "d"]
