@@ -41,7 +41,7 @@ SAMPLES = 1000
 QUANTILE = 0.99
 KINDS: Sequence[ScoreKind] = ("mse", "mae", "max", "standardized")
 IMAGES = Recipe(
-    "images",
+    "image",
     DataConfig("fashion-mnist"),
     ModelConfig((LayerConfig(256, "relu"), LayerConfig(30)), "sigmoid", 784),
     TrainConfig(epochs=2),

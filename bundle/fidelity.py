@@ -25,7 +25,7 @@ from .manifest import Data
 from .results import Column, ColumnWarning, Fit, Quality, Source, Stage
 from .task_results import Measure
 
-MEASURES: Mapping[Kind, tuple[Measure, str]] = {"images": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
+MEASURES: Mapping[Kind, tuple[Measure, str]] = {"image": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
 """(measure, unit) of each kind of data."""
 
 MEANINGS: Mapping[str, str] = {
@@ -56,7 +56,7 @@ class Fidelity:
     def of_splits(cls, splits: Dataset) -> Fidelity:
         """Create it for samples; the peak is the range of the training data."""
         peak = None
-        if splits.kind == "images":
+        if splits.kind == "image":
             low, high = (0, 255) if splits.train.dtype == np.uint8 else splits.train.extent
             peak = float(np.max(high)) - float(np.min(low))
         return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak, splits.spec.channels)
@@ -73,7 +73,7 @@ class Fidelity:
         error = np.square(difference).sum(axis=0)
         mse = float(error.sum() / max(x.size, 1))
         name, unit = MEASURES[self.kind]
-        if self.kind == "images":
+        if self.kind == "image":
             return Fit(name, unit, mse, 10 * math.log10(self.peak**2 / mse) if self.peak and mse > 0 else None)
         if self.kind == "record":
             steps = wanted.reshape(-1, self.channels)
@@ -140,7 +140,7 @@ def fit_text(fit: Fit | None) -> str:
     """A fit with details: `PSNR 23.4 dB, MSE 297.2`, `R² 0.914, worst -0.02 (humidity)`, `PRDN 12.6 %`."""
     if fit is None:
         return ""
-    mse = f", MSE {fit.mse:.4g}" if fit.measure == MEASURES["images"][0] else ""
+    mse = f", MSE {fit.mse:.4g}" if fit.measure == MEASURES["image"][0] else ""
     worst = "".join(f", worst {r2:.3g} ({name})" for r2, name in fit.worst_columns[:1])
     return fit_value(fit) + mse + worst
 

@@ -90,7 +90,8 @@ class Reader:
         Where a record ends, the padding of its last window is left out. InputError for samples that are no windows.
         """
         if self._model.spec.kind != "record":
-            raise InputError(f"{self._source}: holds {self._model.spec.kind}, must be windows of a record to have time steps")
+            got = f"holds samples of kind {self._model.spec.kind}"
+            raise InputError(f"{self._source}: {got}, must be windows of a record to have time steps")
         step = self._model.spec.shape[1:]
         no_steps = np.empty((0, *step), self._model.spec.dtype)
         last = self._require_range(start, stop)

@@ -31,7 +31,7 @@ class Stream(Generic[Results]):
     def __init__(self, spec: SampleSpec, hop: int, results: Callable[[np.ndarray], Results]) -> None:
         """`results`: of windows, [n, inputs], n ≥ 0. InputError for samples that are no windows, and a hop that skips steps."""
         if spec.kind != "record":
-            raise InputError(f"stream: the samples are {spec.kind}, must be windows of a record; only they have time steps")
+            raise InputError(f"stream: samples are of kind {spec.kind}, must be windows of a record, which have time steps")
         if hop not in range(1, spec.shape[0] + 1):
             raise InputError(f"hop: got {hop!r}, must be 1 to {spec.shape[0]} time steps, the window")
         self.window, self.hop = spec.shape[0], int(hop)

@@ -14,7 +14,7 @@ from .numbers import counted
 from .records import Record
 from .scaling import Scaling
 
-Kind = Literal["images", "table", "record"]
+Kind = Literal["image", "table", "record"]
 Integer = Literal["uint8", "int16", "uint16"]
 SampleType = Literal["uint8", "int16", "uint16", "float16", "float32", "float64"]
 """Dtypes of samples in the data's own unit."""
@@ -45,7 +45,7 @@ class SampleSpec(Record, frozen=True):
     shape: tuple[int, ...]
     dtype: str
     scaling: Scaling = Scaling()
-    kind: Kind = "images"
+    kind: Kind = "image"
     columns: tuple[str, ...] | None = None
     signal: Signal = Signal()
 

@@ -139,13 +139,13 @@ def kind_of(samples: Samples, *, windows: bool = False, stated: Literal["auto", 
     """The kind of data, which determines the unit of the error and whether `auto` scales per feature.
 
     As `stated`; of auto `record`: `windows` of neighbours in time. `table`: one axis of columns, each with its own unit of
-    measure. `images`: pixels or bytes, samples of two or more axes, or uint8.
+    measure. `image`: pixels or bytes, samples of two or more axes, or uint8.
     """
     if windows:
         return "record"
     if stated != "auto":
         return stated
-    return "table" if len(samples.shape) == 1 and samples.dtype != np.uint8 else "images"
+    return "table" if len(samples.shape) == 1 and samples.dtype != np.uint8 else "image"
 
 
 def _is_mapped(values: np.ndarray | None) -> bool:

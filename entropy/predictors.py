@@ -235,7 +235,7 @@ def open_predictor(
     links: Links | None = None,
 ) -> Predictor:
     """The predictor of a kind of data, before its first step."""
-    if kind == "images":
+    if kind == "image":
         return Median(shape, y, limits, bound)
     return SignLms(weights, y, limits, bound, None if links is None else (links, waves_of(shape)))
 
@@ -247,7 +247,7 @@ def waves_of(shape: tuple[int, ...]) -> Waves:
 
 def features_of(kind: Kind, channels: int = 1) -> int:
     """How many features the values of a kind of data have."""
-    return (Median if kind == "images" else SignLms).features + (channels > 1)
+    return (Median if kind == "image" else SignLms).features + (channels > 1)
 
 
 def streams_of(kind: Kind, shape: tuple[int, ...], frames: np.ndarray) -> np.ndarray:
@@ -260,14 +260,14 @@ def streams_of(kind: Kind, shape: tuple[int, ...], frames: np.ndarray) -> np.nda
         return waves_of(shape).split(frames)
     if kind == "record":
         frames = frames.reshape(len(frames), -1, 1)
-    return np.moveaxis(frames, (0, 1, 2), (2, 1, 0) if kind == "images" else (2, 0, 1))
+    return np.moveaxis(frames, (0, 1, 2), (2, 1, 0) if kind == "image" else (2, 0, 1))
 
 
 def frames_of(kind: Kind, shape: tuple[int, ...], streams: np.ndarray) -> np.ndarray:
     """The inverse of `streams_of`: [lanes, samples, inputs]."""
     if channels_of(kind, shape) > 1:
         return waves_of(shape).joined(streams)
-    frames = np.moveaxis(streams, (2, 1, 0) if kind == "images" else (2, 0, 1), (0, 1, 2))
+    frames = np.moveaxis(streams, (2, 1, 0) if kind == "image" else (2, 0, 1), (0, 1, 2))
     return frames.reshape(len(frames), -1, math.prod(shape))
 
 

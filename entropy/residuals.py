@@ -346,7 +346,7 @@ def fit_residuals(
     finest, coarsest = span >> _FINEST_OCTAVE, max(1, span >> _COARSEST_OCTAVE)
     chosen = bounds or tuple(bound for bound in _TRAINING_BOUNDS if not bound or finest <= bound <= coarsest)
     weights, links = np.zeros(TAPS, np.int16), None
-    if kind != "images":
+    if kind != "image":
         fine = [bound for bound in chosen if bound <= span >> _FINE_OCTAVE]
         if channels_of(kind, shape) > 1:
             series = waves_of(shape).series(x - base)

@@ -73,7 +73,7 @@ def render_samples(manifest: Manifest, golden: Mapping[str, np.ndarray], *, kera
         {"input": INPUTS[manifest.recipe.is_noisy], "keras": keras, "ours": "int8 program"},
         data.spec,
     )
-    table, image = data.kind == "table", data.kind == "images" and is_image(data.shape)
+    table, image = data.kind == "table", data.kind == "image" and is_image(data.shape)
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         count=len(x),

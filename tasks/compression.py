@@ -159,7 +159,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
                 baselines["pca"] = squared_errors(rates.samples, of_pca)
                 settings["pca"] = f"at the same bits, {point.setting}"
         baselines["mean"] = squared_errors(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
-        points += rates.images(own.mse, skipped) if spec.kind == "images" else ()
+        points += rates.images(own.mse, skipped) if spec.kind == "image" else ()
         lossless = tuple(rates.lossless(skipped)) if spec.kind == "record" else ()
     result = CompressionResult(*sizes, rows * columns, *MEASURES[spec.kind], tuple(points), lossless)
     contest = Contest(Criterion.MSE, np.arange(rows * columns), squared_errors(rates.samples, decoded), baselines, settings)
@@ -173,5 +173,5 @@ def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 ROW = TaskRow(
     measure,
-    needs=lambda spec: {"images": {"JPEG, WebP and AVIF": ("PIL",)}, "record": {"FLAC": ("soundfile",)}}.get(spec.kind, {}),
+    needs=lambda spec: {"image": {"JPEG, WebP and AVIF": ("PIL",)}, "record": {"FLAC": ("soundfile",)}}.get(spec.kind, {}),
 )

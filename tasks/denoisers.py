@@ -130,14 +130,14 @@ def denoisers_of(spec: SampleSpec) -> Mapping[str, Denoiser]:
 
     Bytes in one axis may be columns of a table, and nothing here filters more than two axes and channels.
     """
-    kind = "table" if spec.kind == "images" and len(spec.shape) not in (2, 3) else spec.kind
+    kind = "table" if spec.kind == "image" and len(spec.shape) not in (2, 3) else spec.kind
     return {name: denoiser for name, denoiser in DENOISERS.items() if kind in denoiser.kinds}
 
 
 DENOISERS: Mapping[str, Denoiser] = {
-    "median": Denoiser(_median, ("scipy",), ("images", "record")),
-    "wavelet": Denoiser(_wavelet, ("skimage", "pywt"), ("images", "record")),
-    "nl-means": Denoiser(_nl_means, ("skimage",), ("images",)),
-    "pca": Denoiser(_pca, (), ("images", "record", "table")),
-    "mean": Denoiser(_mean, (), ("images", "record", "table")),
+    "median": Denoiser(_median, ("scipy",), ("image", "record")),
+    "wavelet": Denoiser(_wavelet, ("skimage", "pywt"), ("image", "record")),
+    "nl-means": Denoiser(_nl_means, ("skimage",), ("image",)),
+    "pca": Denoiser(_pca, (), ("image", "record", "table")),
+    "mean": Denoiser(_mean, (), ("image", "record", "table")),
 }

@@ -22,7 +22,7 @@ def has_ssim(shape: Sequence[int]) -> bool:
 
 def ssim_of(spec: SampleSpec, peak: float | None, x: np.ndarray, y: np.ndarray) -> float | None:
     """The mean SSIM of samples [n, inputs]; None for those that have none."""
-    if spec.kind != "images" or not peak or not has_ssim(spec.shape):
+    if spec.kind != "image" or not peak or not has_ssim(spec.shape):
         return None
     return ssim(spec.shaped(x, False), spec.shaped(y, False), peak)
 

@@ -87,7 +87,7 @@ def _parts(
     spec: SampleSpec, tables: CodeTables, residuals: bool, directions: Collection[Direction]
 ) -> tuple[list[str], list[str]]:
     """Declarations and definitions, in their order; `residuals`: whether there are bounded or lossless files."""
-    images, encodes = spec.kind == "images", "encode" in directions
+    images, encodes = spec.kind == "image", "encode" in directions
     coding = "classes" if isinstance(tables, ClassTables) else "codes"
     slots, predictor = "small" if _small(tables) else "wide", "images" if images else "signals"
     header = ["file.h"] if spec.dtype in INTEGERS else ["floats.h", "file.h"]
@@ -125,11 +125,11 @@ def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise])
         limits, width = np.iinfo(spec.dtype), 8 * np.dtype(spec.dtype).itemsize
         streams = spec.inputs if spec.kind == "table" else channels_of(spec.kind, spec.shape)
         numbers |= {"SPAN": int(limits.max) - int(limits.min), "STREAMS": streams} | _links(codec)
-        if spec.kind == "images":
+        if spec.kind == "image":
             channels = math.prod(spec.shape[2:])
             row = spec.shape[:2][-1] * channels
             numbers |= {"ROW": row, "CHANNELS": channels, "RING": min(spec.inputs, row + channels)}
-        signed = {"LOWEST": f"({limits.min + 1} - 1)", "HIGHEST": limits.max, "IMAGES": int(spec.kind == "images")}
+        signed = {"LOWEST": f"({limits.min + 1} - 1)", "HIGHEST": limits.max, "IMAGES": int(spec.kind == "image")}
         more = "".join(f"#define TAE_{name} {value}\n" for name, value in signed.items())
         more += f"typedef uint{width}_t tae_magnitude;\ntypedef uint{2 * width}_t tae_cell;\n"
     return "".join(f"#define TAE_{name} {value}u\n" for name, value in numbers.items()) + more
@@ -220,7 +220,7 @@ def _costs(listed: np.ndarray) -> np.ndarray:
 
 def residual_tables(residuals: ResidualTables) -> str:
     """The tables of residuals, of mode 1, then of mode 2, with the trees of their contexts."""
-    images = residuals.prediction.kind == "images"
+    images = residuals.prediction.kind == "image"
     text = (
         "typedef struct tae_node {\n  uint8_t feature;\n  int8_t threshold;\n  uint8_t below;\n  uint8_t above;\n} tae_node;\n"
     )

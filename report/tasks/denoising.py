@@ -90,7 +90,7 @@ def section(manifest: Manifest, result: DenoisingResult, arrays: Mapping[str, np
     shown = [row.level for row in sorted(result.rows, key=lambda row: row.level or 0.0) if row.method == PROGRAM]
     known = {"clean", "noisy", "denoised"} <= arrays.keys()
     fits = _fits(manifest, arrays) if known else []
-    image = known and spec.kind == "images" and has_ssim(spec.shape) and spec.shape[2:] in ((), (1,), (3,))
+    image = known and spec.kind == "image" and has_ssim(spec.shape) and spec.shape[2:] in ((), (1,), (3,))
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         **_facts(result),

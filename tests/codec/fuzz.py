@@ -194,7 +194,7 @@ def fuzz_residual_tables(_: Subject, data: bytes) -> None:
             changed[stop - 4 : stop] = _checksum(changed[at : stop - 4])
             at = changed.find(b"TAEC", at + 4)
         changed[-4:] = _checksum(changed[:-4])
-    spec = SampleSpec(shape=(24,), dtype="uint8", kind="table" if choice & 2 else "images")
+    spec = SampleSpec(shape=(24,), dtype="uint8", kind="table" if choice & 2 else "image")
     tables = ResidualTables.from_bytes(spec, bytes(changed), "f.residuals")
     require(tables.to_bytes() == changed, "tables whose bytes are others")
 

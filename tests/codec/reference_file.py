@@ -122,7 +122,7 @@ def decode_integers(
     """The samples of a whole bounded or lossless file of bytes; `reconstruct`: codes to y, by the program."""
     error, frames = contents(data, own_identity, data[5])
     bound = int(error)
-    shape, kind = manifest["data"]["shape"], manifest["data"].get("kind") or "images"
+    shape, kind = manifest["data"]["shape"], manifest["data"].get("kind") or "image"
     inputs = int(np.prod(shape))
     found = []
     for mode, payload, samples in frames:
@@ -149,7 +149,7 @@ def decode_floats(
     `reconstruct`: codes to values in the data's unit of measure, binary64.
     """
     bound, frames = contents(data, own_identity, 1)
-    shape, kind, scaling = manifest["data"]["shape"], manifest["data"].get("kind") or "images", manifest["data"]["scaling"]
+    shape, kind, scaling = manifest["data"]["shape"], manifest["data"].get("kind") or "image", manifest["data"]["scaling"]
     offsets = np.broadcast_to(np.array(scaling["offset"], float), int(np.prod(shape))).tolist()
     found: list[list[float]] = []
     for mode, payload, samples in frames:

@@ -254,7 +254,7 @@ def test_only_records_have_time_steps(coded_runs: Path) -> None:
 
     codec = ta.load(coded_runs / "bytes" / "bundle", runtime="program")
     samples = np.load(coded_runs / "bytes" / "bytes.npy")[:3]
-    with pytest.raises(InputError, match="data: holds images, must be windows of a record to have time steps"):
+    with pytest.raises(InputError, match="data: holds samples of kind image, must be windows of a record to have time steps"):
         codec.decompress_record(codec.compress(samples))
     encoder = codec.encoder()
     encoder.push(samples)

@@ -167,8 +167,8 @@ def test_any_runtime_writes_and_reads_the_programs_samples(bundle: Path, samples
 
 
 SPECS = {
-    "images": {"shape": (4, 6), "dtype": "uint8", "kind": "images", "scaling": Scaling("byte", 0.0, 255.0)},
-    "float images": {"shape": (2, 3, 4), "dtype": "float32", "kind": "images", "scaling": Scaling("minmax", -0.3, 7.7)},
+    "image": {"shape": (4, 6), "dtype": "uint8", "kind": "image", "scaling": Scaling("byte", 0.0, 255.0)},
+    "float images": {"shape": (2, 3, 4), "dtype": "float32", "kind": "image", "scaling": Scaling("minmax", -0.3, 7.7)},
     "table": {"dtype": "float64", "kind": "table", "scaling": Scaling("standard", (0.1,) * 24, (1e-3,) * 24)},
     "record": {"dtype": "float32", "kind": "record", "scaling": Scaling("standard", 917.5, 42.25)},
     "unscaled": {"dtype": "float16", "kind": "record", "scaling": Scaling()},

@@ -16,7 +16,7 @@ from tiedae.compress.sample_spec import SampleSpec
 
 from ..samples import Frame, curve, images, table
 
-KINDS = {"images": images, "table": table}
+KINDS = {"image": images, "table": table}
 ROUNDING = QuantizeConfig(refinements=())
 """Without the steps of post-training quantization, which take most of its time."""
 

@@ -122,9 +122,9 @@ def test_columns_of_any_scale_are_scaled_alike_and_values_in_range_are_no_reason
         (np.zeros((4, 3), bool), False, "table", True),
         (np.zeros((4, 3), np.float32), True, "record", False),
         (np.zeros((4, 3), np.uint8), True, "record", False),
-        (np.zeros((4, 3), np.uint8), False, "images", False),
-        (np.zeros((4, 3, 3), np.float32), False, "images", False),
-        (np.zeros((4, 8, 8, 3), np.uint8), False, "images", False),
+        (np.zeros((4, 3), np.uint8), False, "image", False),
+        (np.zeros((4, 3, 3), np.float32), False, "image", False),
+        (np.zeros((4, 8, 8, 3), np.uint8), False, "image", False),
     ],
 )
 def test_columns_of_a_table_alone_have_scales_of_their_own(values, windows, kind, each):
@@ -210,7 +210,7 @@ def test_an_array_is_split_into_disjoint_parts_by_the_seed(n, test, validation, 
         assert part.scaling == splits.scaling
     assert sorted(label for part in parts for label in np.asarray(part.labels)) == list(range(n))
     train = splits.scaling.apply(splits.train.take(slice(None)))
-    assert (splits.scaling.rule, train.min(), train.max(), splits.kind) == ("minmax", 0, 1, "images")
+    assert (splits.scaling.rule, train.min(), train.max(), splits.kind) == ("minmax", 0, 1, "image")
     assert splits.train.sha256 == again.train.sha256
 
 

@@ -58,7 +58,7 @@ def decode(
     stream = Stream(part, payload)
     inputs = len(y[0])
     out = [[0] * inputs for _ in range(samples)]
-    if kind == "images":
+    if kind == "image":
         images = [image(shape, each, limits, bound) for each in y]
         for step, sample in product(range(inputs), range(samples)):
             out[sample][step] = take(images[sample], stream)

@@ -27,7 +27,7 @@ from ..variants import every
 from . import residual_reference as reference
 
 KINDS, DTYPES = get_args(Kind), get_args(Integer)
-SHAPES = {"images": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,), (4, 3), (1, 8), (6, 2)), "table": ((5,), (1,))}
+SHAPES = {"image": ((3, 4), (5,), (2, 3, 2), (1, 1)), "record": ((12,), (1,), (4, 3), (1, 8), (6, 2)), "table": ((5,), (1,))}
 CONTENTS = ("constant", "lowest", "highest", "random", "extremes", "walk", "impulses")
 Case = tuple[ResidualCoder, list[np.ndarray], list[np.ndarray] | None, int]
 
@@ -163,8 +163,8 @@ def test_every_residual_has_a_token() -> None:
 GOLDEN = {
     ("record", 0, False): "069fc400fcbab03fbf3f3f61636131bfd1effbfeae3e837ea4becffeb8d524ff47ffa7552fd530150015",
     ("record", 2, True): "631fb3aaf2d3ebcb03ffd511d84a",
-    ("images", 0, True): "fa5ef9342fa1a56285bec53effbebe6170e2ba3f5e7fe404297fb0fe277fa53e94fe",
-    ("images", 16, False): "1b65be03d01bb9ac5c15",
+    ("image", 0, True): "fa5ef9342fa1a56285bec53effbebe6170e2ba3f5e7fe404297fb0fe277fa53e94fe",
+    ("image", 16, False): "1b65be03d01bb9ac5c15",
     ("table", 0, False): "addf08074465b63b4defd7ceb7c7e0437efa13dfe351f8fe91ce457f64df43efcefe5cbfc03e",
     ("table", 2, True): "a99f0600d99f32207d61fde00c9f6b9f33fff71ee470",
 }
@@ -188,7 +188,7 @@ def golden_tables(kind: Kind, links: Links | None = None) -> ContextTables:
 
 def golden_case(kind: Kind, with_y: bool) -> tuple[ResidualCoder, np.ndarray, np.ndarray | None]:
     part = golden_tables(kind)
-    made = ResidualCoder(kind, (2, 4) if kind == "images" else (8,), "uint8" if kind == "images" else "int16", part)
+    made = ResidualCoder(kind, (2, 4) if kind == "image" else (8,), "uint8" if kind == "image" else "int16", part)
     ramp = np.arange(24).reshape(3, 8)
     x = (ramp * ramp % 91 + ramp).astype(made.dtype)
     return made, x, (x // 16 * 16).astype(made.dtype) if with_y else None
@@ -330,7 +330,7 @@ def test_a_file_of_tables_holds_both_coders_and_is_checked() -> None:
     data = fit_tables(spec, x, np.clip(x, 9, 240), 8).to_bytes()
     found = ResidualTables.from_bytes(spec, data, "demo.residuals")
     assert found.to_bytes() == data
-    assert found.prediction.part.to_bytes() == fit_residuals("images", (3, 4), x, 8).part.to_bytes()
+    assert found.prediction.part.to_bytes() == fit_residuals("image", (3, 4), x, 8).part.to_bytes()
     assert found.prediction.part.to_bytes() != found.corrections.part.to_bytes()
     for at in range(len(data)):
         damaged = data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]

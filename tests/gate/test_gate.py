@@ -88,12 +88,12 @@ class Job:
 
 JOBS = {
     "plain": Job("int16", "record", Anomaly(0.9, score="standardized"), folders=True),
-    "ptq": Job("uint8", "images", Anomaly(0.9)),
+    "ptq": Job("uint8", "image", Anomaly(0.9)),
     "bits4": Job("uint16", "table"),
     "unit": Job("float32", "table", Anomaly(0.9, score="max"), folders=True),
-    "nm24": Job("int16", "images", codec=CodecConfig(3), export=structs.replace(EVERY, c_storage="sparse")),
+    "nm24": Job("int16", "image", codec=CodecConfig(3), export=structs.replace(EVERY, c_storage="sparse")),
     "clusters": Job("float64", "record", Anomaly(0.9, score="mae")),
-    "code4": Job("float16", "images", export=ExportConfig(scaled=True)),
+    "code4": Job("float16", "image", export=ExportConfig(scaled=True)),
 }
 """By model; a float one has none. C has no float16."""
 
@@ -153,7 +153,7 @@ def samples_of(job: Job) -> Dataset:
         middle = 3000
     elif job.dtype not in INTEGERS:
         x, unit = x / 16, 0.5 / X_SCALE
-    x = (x + middle).astype(job.dtype).reshape(-1, *((16, 16) if job.kind == "images" else (256,)))
+    x = (x + middle).astype(job.dtype).reshape(-1, *((16, 16) if job.kind == "image" else (256,)))
     numbers: tuple = (float(middle), unit)
     if job.kind == "table":
         numbers = tuple(tuple(number + i % 9 * unit / 32 for i in range(256)) for number in numbers)

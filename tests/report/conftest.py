@@ -59,7 +59,7 @@ def bundle_parts(shape=(8, 8), dtype="uint8", rule: Any = "byte", *, samples=64,
         "y.f32": y.astype(np.float32),
     }
     data = {"source": "toy.npy", "inputs": inputs, "shape": list(shape), "dtype": dtype, "scaling": plain(scaling)}
-    data |= {"kind": "images" if is_image(shape) else "record", "train": 9000, "validation": 0, "test": 1000}
+    data |= {"kind": "image" if is_image(shape) else "record", "train": 9000, "validation": 0, "test": 1000}
     data |= {"sha256": "12" * 32}
     manifest = {
         "schema": 1,

@@ -315,7 +315,7 @@ def test_report_card_and_table_say_what_was_measured(exported: Exported, measure
     assert table.count('<table class="bars">') == anomaly.SHOWN and ", reconstructed " in table
     channels = str(anomaly_view.section(manifest_of(exported, "record", (8, 3)), result, measured.arrays))
     assert "<img" not in channels and channels.count("<figcaption>channel 2</figcaption>") == anomaly.SHOWN
-    image = str(anomaly_view.section(manifest_of(exported, "images", (4, 6)), result, measured.arrays))
+    image = str(anomaly_view.section(manifest_of(exported, "image", (4, 6)), result, measured.arrays))
     assert image.count("<img") == 3 * anomaly.SHOWN and "× threshold" in image
     assert image.count("<figcaption>") == anomaly.SHOWN + 1 and image.index("By label") > image.index("PR-AUC")
     found = anomaly_view.VIEW.headline(result)

@@ -55,7 +55,7 @@ from .test_denoising import blobs
 def exported_of(data: Dataset, units: int = 8, epochs: int = 30) -> Exported:
     """A small net, trained and quantized, with tables of its training codes."""
     train = TrainConfig(epochs=epochs, batch_size=16)
-    model = TiedAutoencoder([24, units], inputs=data.inputs, output_activation="sigmoid" if data.kind == "images" else "linear")
+    model = TiedAutoencoder([24, units], inputs=data.inputs, output_activation="sigmoid" if data.kind == "image" else "linear")
     train_float(model, data, train)
     recipe = Recipe("c", data.config, model.config, train, quantize=QuantizeConfig(method="ptq"))
     quantize_post_training(model, representative(data.train, 128), recipe.quantize)
@@ -368,7 +368,7 @@ class _Manifest:
     """What a section reads of a manifest."""
 
     class data:
-        spec = SampleSpec((12, 12), "uint8", kind="images")
+        spec = SampleSpec((12, 12), "uint8", kind="image")
 
 
 def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) -> None:

@@ -44,7 +44,7 @@ def blobs(n: int = 300, side: int = 12) -> np.ndarray:
 def exported_of(data: Dataset, noise: NoiseConfig | None = NOISE, epochs: int = 60) -> Exported:
     train = TrainConfig(epochs=epochs, batch_size=16, noise=noise)
     config = data.config if noise is not None else replace(data.config, clean="clean.npy")
-    floating = TiedAutoencoder([48], inputs=data.inputs, output_activation="sigmoid" if data.kind == "images" else "linear")
+    floating = TiedAutoencoder([48], inputs=data.inputs, output_activation="sigmoid" if data.kind == "image" else "linear")
     train_float(floating, data, train)
     recipe = Recipe("d", config, floating.config, train, quantize=QuantizeConfig(method="ptq"), task=Denoising())
     model = floating.copy()
@@ -237,14 +237,14 @@ def test_pairs_are_measured_as_they_are() -> None:
 def manifest_of(shape: tuple[int, ...], dtype: str, kind: SampleKind) -> Any:
     """What a section reads of a manifest."""
     counts, inputs = {"train": 1, "validation": 0, "test": 1}, math.prod(shape)
-    scaling, peak = Scaling(), 255.0 if kind == "images" else None
+    scaling, peak = Scaling(), 255.0 if kind == "image" else None
     data = Data(source="x", kind=kind, peak=peak, inputs=inputs, shape=shape, dtype=dtype, sha256="", scaling=scaling, **counts)
     return type("M", (), {"data": data})()
 
 
 def test_report_card_and_table_say_what_was_measured(measured: TaskMeasurement) -> None:
     result = result_of(measured)
-    html = str(denoising_view.section(manifest_of((12, 12), "uint8", "images"), result, measured.arrays))
+    html = str(denoising_view.section(manifest_of((12, 12), "uint8", "image"), result, measured.arrays))
     program = result.row(PROGRAM)
     figures = (denoising_view.quality_text(program), denoising_view.gain_text(program))
     assert all(text in html for text in figures) and html.count("<img") == 5 * 8 * 3

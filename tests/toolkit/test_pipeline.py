@@ -59,7 +59,7 @@ def test_a_run_leaves_the_bundle_of_the_contract(finished_run: Path) -> None:
     assert {path.name for path in (finished_run / "model").iterdir()} == stages | {"calibration.json"}
     metrics = read_metrics(finished_run / "bundle" / "metrics.json")
     for data in (manifest["data"], metrics.data):
-        assert (data["kind"], data["columns"], data["label"], data["peak"]) == ("images", None, None, 255.0)
+        assert (data["kind"], data["columns"], data["label"], data["peak"]) == ("image", None, None, 255.0)
     for row in metrics.quality:
         assert row.fidelity and row.fidelity.mse == pytest.approx(row.error * 255**2 / 24, rel=1e-5), "the same, times 255"
     assert metrics.warnings == ()

@@ -19,7 +19,7 @@ from tiedae.compress.errors import DataError, FormatError, InputError, RecipeErr
 from ..samples import curve, images, table
 from ..variants import every
 
-KINDS = {"images": images, "table": table}
+KINDS = {"image": images, "table": table}
 OF_SCIKIT_LEARN = () if find_spec("sklearn") else ("TiedAutoencoderTransformer", "tiedae.transformer")
 """What cannot be loaded where scikit-learn is not installed."""
 

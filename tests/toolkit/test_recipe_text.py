@@ -117,7 +117,7 @@ def test_the_page_shows_what_the_command_prints() -> None:
     assert program_of(PAGE, "toml") == recipe_text(), "put what `tiedae recipe` prints into docs/recipe.md"
 
 
-@pytest.mark.parametrize("kind", ["images", "record", "table"])
+@pytest.mark.parametrize("kind", ["image", "record", "table"])
 def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path: Path, capsys) -> None:
     assert main(["recipe", "--for", kind]) == 0
     path = tmp_path / "mine.toml"
@@ -138,5 +138,5 @@ def test_a_recipe_to_start_from_is_one_for_its_task(kind: str, tmp_path: Path, c
 
 
 def test_one_of_a_kind_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["recipe", "--for", "images", "--schema"]) == 2
+    assert main(["recipe", "--for", "image", "--schema"]) == 2
     assert "not allowed with argument" in capsys.readouterr().err

@@ -330,7 +330,7 @@ def test_what_cannot_be_used_is_one_line(tmp_path, name, keys, text):
     ("keys", "text"),
     [
         ({"kind": "table", "window": 5}, '^window: got 5, must be left out, or kind "record"'),
-        ({"kind": "images", "rate": 5.0}, "rate: got 5"),
+        ({"kind": "image", "rate": 5.0}, "rate: got 5"),
         ({"kind": "signal"}, "^kind: got 'signal', must be one of"),
         ({"columns": ("a",), "time": "a"}, "columns: got"),
     ],

@@ -39,7 +39,7 @@ from tiedae.suggesting.facts import Facts
 TASKS = tuple(KEPT)
 
 
-def images(rng: np.random.Generator, n: int) -> np.ndarray:
+def image(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.integers(0, rng.integers(2, 257), (n, 5, 4), np.uint8)
 
 
@@ -65,7 +65,7 @@ def record(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.cumsum(rng.integers(-9, 10, 32 * n)).astype(np.int16)
 
 
-KINDS = {function.__name__: function for function in (images, table, heavy, duplicated, signals, record)}
+KINDS = {function.__name__: function for function in (image, table, heavy, duplicated, signals, record)}
 
 
 @settings(max_examples=40)
@@ -104,7 +104,7 @@ def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
     used = set()
     rng = np.random.default_rng(0)
     for kind, make in KINDS.items():
-        np.save(tmp_path / f"{kind}.npy", make(rng, 300) % 100 if kind == "images" else make(rng, 300))
+        np.save(tmp_path / f"{kind}.npy", make(rng, 300) % 100 if kind == "image" else make(rng, 300))
         for task in TASKS:
             used |= {choice.key for choice in suggest(Wish.of(f"{kind}.npy", task), base=tmp_path).choices}
     np.savez(tmp_path / "few.npz", x=rng.standard_normal((60, 5)), labels=np.arange(60) % 2)
@@ -162,10 +162,10 @@ def test_more_that_is_kept_takes_more_units_and_a_lower_rate(tmp_path: Path) -> 
 
 def test_kinds_are_told_apart_by_their_values(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for kind, expected in {"images": "images", "table": "table", "signals": "record", "record": "record"}.items():
+    for kind, expected in {"image": "image", "table": "table", "signals": "record", "record": "record"}.items():
         np.save(tmp_path / f"{kind}.npy", KINDS[kind](rng, 300))
         facts = suggest(Wish.of(f"{kind}.npy"), base=tmp_path).facts
-        assert facts.kind == expected and facts.output == ("sigmoid" if kind == "images" else "linear")
+        assert facts.kind == expected and facts.output == ("sigmoid" if kind == "image" else "linear")
     np.save(tmp_path / "heavy.npy", heavy(rng, 300))
     facts = suggest(Wish.of("heavy.npy"), base=tmp_path).facts
     assert facts.heavy and facts.constants == 1 and facts.duplicates == 0
@@ -300,7 +300,7 @@ def test_neither_tensorflow_nor_keras_is_imported(tmp_path: Path) -> None:
 
 
 FACTS = Facts(
-    kind="images",
+    kind="image",
     dtype="uint8",
     shape=(8, 8),
     samples=2000,
@@ -383,7 +383,7 @@ def test_values_follow_from_the_facts(key: str, task: str, changes: dict, value:
         # 6 · 64 · (2 · 12 / 255)² / 12 = 0.2834, and 0.5 · 0.05 of 166 is 4.15
         ("compression", {"kind": "record", "reach": 12.0}, 0.932),
         ("compression", {"kind": "record", "reach": 30.0}, 0.9),
-        ("compression", {"kind": "images"}, 0.9),
+        ("compression", {"kind": "image"}, 0.9),
         ("compression", {"kind": "table"}, 0.9),
         ("denoising", {"kind": "record"}, 0.95),
     ],

@@ -52,7 +52,7 @@ class OtherCoders:
             return CodersMeasured(skipped=("other coders: the model gives clean samples for noisy ones",))
         skipped: list[str] = []
         points = [*self.pca(bits, skipped)]
-        if self.splits.spec.kind == "images":
+        if self.splits.spec.kind == "image":
             points += self.images(max(bits), error, skipped)
         return CodersMeasured(tuple(points), tuple(skipped))
 

@@ -258,7 +258,7 @@ def _output(plan: RecipePlan) -> Chosen:
     facts = plan.facts
     if facts.output == "sigmoid":
         return Chosen("sigmoid", f"pixels fill their range: their standard deviation is {facts.deviation:.3g}")
-    if facts.kind == "images":
+    if facts.kind == "image":
         return Chosen(facts.output, f"most pixels are near their mean: their standard deviation is {facts.deviation:.3g}")
     return Chosen(facts.output, "values have no limits of their own")
 
@@ -315,7 +315,7 @@ def _fine_decay(plan: RecipePlan) -> Chosen | None:
 
 
 def _most_lost(plan: RecipePlan) -> Chosen | None:
-    if plan.task != "compression" or plan.facts.kind == "images":
+    if plan.task != "compression" or plan.facts.kind == "image":
         return None
     lost = rounding_error(plan.facts) / (PCA_GAIN * (1 - plan.kept) * float(plan.variances.sum()))
     if lost < LEAST_LOST:

@@ -102,7 +102,7 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     narrow = train.dtype == np.uint8 and span < NARROW
     reached = 255.0 if train.dtype == np.uint8 and not narrow else span
     deviation = float(x.std(dtype=np.float64))
-    filled = kind == "images" and reached <= FILLED * deviation
+    filled = kind == "image" and reached <= FILLED * deviation
     output = stated.get("model.output_activation", "sigmoid" if filled else "linear")
     rule = stated.get("data.scaling", "minmax" if narrow else "auto")
     per_feature = stated.get("data.per_feature", "auto")

@@ -87,7 +87,7 @@ export interface Scores {
  */
 export interface Model {
   readonly name: string;
-  readonly kind: 'images' | 'table' | 'record';
+  readonly kind: 'image' | 'table' | 'record';
   readonly shape: readonly number[];
   readonly dtype: string;
   /** Names of a table's values. */

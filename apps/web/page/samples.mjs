@@ -10,7 +10,7 @@ const LIMITS = { uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535] };
 /** Rows, columns and channels where samples are pictures, else null. */
 export function pictureOf({ kind, shape }) {
   const channels = shape[2] ?? 1;
-  const is = kind === 'images' && (shape.length === 2 || shape.length === 3) && (channels === 1 || channels === 3);
+  const is = kind === 'image' && (shape.length === 2 || shape.length === 3) && (channels === 1 || channels === 3);
   return is ? { rows: shape[0], columns: shape[1], channels } : null;
 }
 

@@ -41,8 +41,8 @@ class OptionSet:
 
 
 OPTION_SETS = (
-    OptionSet("images", None, PROMISES, "dense"),
-    OptionSet("images", ["score"], (), "dense"),
+    OptionSet("image", None, PROMISES, "dense"),
+    OptionSet("image", ["score"], (), "dense"),
     OptionSet("record", ["encode"], ("lossy",), "sparse"),
     OptionSet("record", ["decode"], PROMISES, "dense"),
     OptionSet("record", ["score"], (), "sparse"),

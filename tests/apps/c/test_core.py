@@ -49,10 +49,10 @@ def test_the_parts_are_what_they_are_called(core: str) -> None:
     """Kernels as they are stored; a detector alone has no tables of a codec, an encoder no biases of the decoder."""
     tool(COMPILERS[core][0])
     whole, scores, encodes = (
-        stated(OptionSet("images", signatures, files, "dense"), COMPILERS[core])
+        stated(OptionSet("image", signatures, files, "dense"), COMPILERS[core])
         for signatures, files in ((None, ("lossy",)), (["score"], ()), (["encode"], ()))
     )
-    source = OPTION_SETS[0].source(made_of("images"))
+    source = OPTION_SETS[0].source(made_of("image"))
     assert whole.kernels == scores.kernels == encodes.kernels == source.kernel_bytes
     assert whole.biases >= scores.biases >= encodes.biases and (core == "here" or scores.biases > encodes.biases > 0)
     assert whole.tables > scores.tables + 1000 and whole.code > scores.code > encodes.code
@@ -61,7 +61,7 @@ def test_the_parts_are_what_they_are_called(core: str) -> None:
 
 def test_an_encoder_alone_takes_no_tables_of_the_decoder() -> None:
     tool("gcc")
-    both, alone = (stated(OptionSet("images", each, ("lossy",), "dense"), ("gcc",)) for each in (["reconstruct"], ["encode"]))
+    both, alone = (stated(OptionSet("image", each, ("lossy",), "dense"), ("gcc",)) for each in (["reconstruct"], ["encode"]))
     assert alone.code + alone.tables + alone.biases < 0.65 * (both.code + both.tables + both.biases)
 
 

@@ -57,15 +57,15 @@ def with_file(golden: GoldenSamples, kind: str, change: Callable[[GoldenFile], G
     every(
         4,
         [
-            ("images", "code", f"code differs at {GOLDEN - 1}"),
-            ("images", "decoded", f"decoded sample differs at {GOLDEN - 1}"),
-            ("images", "scores", f"score differs at {GOLDEN - 1}"),
-            ("images", "anomalies", f"anomaly differs at {GOLDEN - 1}"),
+            ("image", "code", f"code differs at {GOLDEN - 1}"),
+            ("image", "decoded", f"decoded sample differs at {GOLDEN - 1}"),
+            ("image", "scores", f"score differs at {GOLDEN - 1}"),
+            ("image", "anomalies", f"anomaly differs at {GOLDEN - 1}"),
             ("table", "data", f"quantized sample differs at {GOLDEN - 1}"),
             ("table", "scores", f"score differs at {GOLDEN - 1}"),
             ("table", "floats.decoded", f"dequantized sample differs at {GOLDEN - 1}"),
-            *((name, f"{kind}.content", f"{kind} file differs at") for name in ("images", "record") for kind in PROMISES),
-            *((name, "bounded.decoded", f"decoded bounded file differs at {WHOLE}") for name in ("images", "record")),
+            *((name, f"{kind}.content", f"{kind} file differs at") for name in ("image", "record") for kind in PROMISES),
+            *((name, "bounded.decoded", f"decoded bounded file differs at {WHOLE}") for name in ("image", "record")),
         ],
     ),
 )
@@ -142,7 +142,7 @@ def test_what_was_asked_for_compiles_and_is_checked(
 )
 def test_a_signature_that_the_model_lacks(made: dict[str, Made], signatures: list[str], text: str) -> None:
     with pytest.raises(InputError) as error:
-        to_c(made["images"].program, signatures=signatures)
+        to_c(made["image"].program, signatures=signatures)
     assert str(error.value) == text
 
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.ci
 
 WIDE = (
     Case("wide", 16, "float64", "table", (170,), "mae", "dense", FORMS, widest=300),
-    Case("long", 33, "uint16", "images", (7, 19), "mse", "dense", FORMS, widest=300),
+    Case("long", 33, "uint16", "image", (7, 19), "mse", "dense", FORMS, widest=300),
 )
 """Layers wide enough for vectors, of odd sizes."""
 BUILDS = {"simd": {"simd": True}, "scalar": {"simd": False}}
@@ -132,7 +132,7 @@ def test_records_are_windows_and_a_damaged_end_is_no_frame(packages: dict[str, P
 
 
 @pytest.mark.parametrize("damage", [cut, turned, lambda data: turned(cut(data))], ids=["cut", "turned", "both"])
-@pytest.mark.parametrize("name", ["images", "record", "table"])
+@pytest.mark.parametrize("name", ["image", "record", "table"])
 def test_what_is_whole_is_given_and_what_is_damaged_is_named(
     packages: dict[str, Path], made: dict[str, Made], name: str, damage: Any
 ) -> None:
@@ -160,14 +160,14 @@ def named(reader: Reader) -> list[str]:
 
 REFUSED: list[tuple[str, str, tuple[Any, ...], str]] = [
     (
-        "images",
+        "image",
         "encode",
         (np.zeros(24, np.uint8),),
         "RangeError: samples: got 24 values, must be a multiple of 25",
     ),
-    ("images", "encode", (np.zeros(25, np.float32),), "TypeError: samples: got Float32Array, must be Uint8Array"),
-    ("images", "encode", ([0] * 25,), "TypeError: samples: got Array, must be Uint8Array"),
-    ("images", "encode", (None,), "TypeError: samples: got null, must be Uint8Array"),
+    ("image", "encode", (np.zeros(25, np.float32),), "TypeError: samples: got Float32Array, must be Uint8Array"),
+    ("image", "encode", ([0] * 25,), "TypeError: samples: got Array, must be Uint8Array"),
+    ("image", "encode", (None,), "TypeError: samples: got null, must be Uint8Array"),
     (
         "table",
         "encode",
@@ -180,30 +180,30 @@ REFUSED: list[tuple[str, str, tuple[Any, ...], str]] = [
         (np.full(25, np.inf, np.float32),),
         "RangeError: samples: got a value that is not finite",
     ),
-    ("images", "decode", (np.zeros(7, np.uint8),), "RangeError: codes: got 7 values, must be a multiple of"),
+    ("image", "decode", (np.zeros(7, np.uint8),), "RangeError: codes: got 7 values, must be a multiple of"),
     (
-        "images",
+        "image",
         "compress",
         (np.zeros(25, np.uint8), {"maxError": 0.5}),
         "RangeError: maxError: got 0.5, must be 1 to 65535",
     ),
     ("table", "compress", (np.zeros(25, np.float32), {"lossless": True}), "Error: lossless .tae files: this package was made"),
-    ("images", "decompress", (b"no file at all, just some text",), "Error: file: is damaged or cut off"),
+    ("image", "decompress", (b"no file at all, just some text",), "Error: file: is damaged or cut off"),
 ]
 
 
 def test_wrong_input_is_named_and_does_no_harm(packages: dict[str, Path], made: dict[str, Made]) -> None:
     calls = [(packages[name], {}, method, *values) for name, method, values, _ in REFUSED]
-    good = [(packages["images"], {}, "encode", made["images"].golden.data.ravel())]
+    good = [(packages["image"], {}, "encode", made["image"].golden.data.ravel())]
     *errors, code = call([*calls, *good])
-    assert np.array_equal(code, made["images"].golden.code.ravel())
+    assert np.array_equal(code, made["image"].golden.code.ravel())
     for error, (*_, right) in zip(errors, REFUSED, strict=True):
         assert str(error).startswith(right)
 
 
 def test_files_of_another_model_are_refused(packages: dict[str, Path], made: dict[str, Made]) -> None:
     other = made["record"].golden.files[0].content
-    (error,) = call([(packages["images"], {}, "decompress", other)])
+    (error,) = call([(packages["image"], {}, "decompress", other)])
     assert error == "Error: file: is of another model, must be of images"
 
 
@@ -225,9 +225,9 @@ def test_a_sample_without_an_error_scores_0(packages: dict[str, Path], made: dic
 def test_the_first_start_finds_one_other_bit(
     packages: dict[str, Path], made: dict[str, Made], tmp_path: Path, what: str
 ) -> None:
-    copy = tmp_path / "images"
+    copy = tmp_path / "image"
     copy.mkdir()
-    for path in packages["images"].glob("*.*"):
+    for path in packages["image"].glob("*.*"):
         (copy / path.name).write_bytes(path.read_bytes())
     facts = json.loads((copy / "model.mjs").read_text().removeprefix("export default ").removesuffix(";\n"))
     last = facts["golden"][what][-8:]

@@ -79,14 +79,14 @@ def test_golden_codes_and_samples_in_the_browser(page: Page, made: dict[str, Mad
 
 
 def test_the_result_is_the_programs(page: Page, made: dict[str, Made]) -> None:
-    page.open("images", 1000, "light")
-    golden = made["images"].golden
+    page.open("image", 1000, "light")
+    golden = made["image"].golden
     x, y = golden.data[0].astype(int), golden.decoded[0].astype(int)
     assert page.pixels("original") == x.tolist() and page.pixels("reconstruction") == y.tolist()
     facts = page.facts()
     assert float(facts["Mean squared error"].split()[0].replace(",", "")) == pytest.approx(np.mean((x - y) ** 2), rel=1e-3)
     assert facts["Largest difference"].strip() == str(abs(x - y).max())
-    alone = len(encoded(made["images"], golden.data[:1], 64))
+    alone = len(encoded(made["image"], golden.data[:1], 64))
     assert alone > 25 and facts["Alone in a .tae file"] == f"{alone} bytes {alone / 25:.1f} × larger"
     assert facts["PSNR"].endswith("peak 255")
     page.until("[...document.querySelectorAll('dt')].some(each => each.textContent === 'Time')")
@@ -107,7 +107,7 @@ def test_score_and_verdict(page: Page, made: dict[str, Made], name: str) -> None
 
 
 def test_drawing_with_the_pointer_and_with_keys(page: Page) -> None:
-    page.open("images", 1000, "light")
+    page.open("image", 1000, "light")
     page.drag("#pad", [0.1, 0.5], [0.9, 0.5])
     assert page.text("status") == "Your drawing, scaled to 5×5."
     drawn = np.array(page.pixels("original")).reshape(5, 5)
@@ -126,13 +126,13 @@ def test_drawing_with_the_pointer_and_with_keys(page: Page) -> None:
 
 
 def test_drawing_by_touch(page: Page) -> None:
-    page.open("images", 360, "light", {"hasTouch": True, "isMobile": True})
+    page.open("image", 360, "light", {"hasTouch": True, "isMobile": True})
     page.tap("#pad")
     assert page.pixels("original")[12] > 100 and page.text("status") == "Your drawing, scaled to 5×5."
 
 
 def test_pictures_are_cropped_scaled_and_made_gray(page: Page, tmp_path: Path) -> None:
-    page.open("images", 1000, "light")
+    page.open("image", 1000, "light")
     image = Image.new("RGB", (40, 20), (255, 0, 0))
     image.paste((10, 200, 30), (10, 0, 30, 20))
     image.save(tmp_path / "wide.png")
@@ -163,7 +163,7 @@ def test_a_file_is_opened_saved_and_decoded_by_python(page: Page, made: dict[str
     assert note == f"70 samples from saved.tae: {len(data):,} bytes, lossy." and page.look(
         "document.getElementById('save').disabled"
     )
-    if name == "images":
+    if name == "image":
         assert page.pixels("original") == decoded[0].tolist()
     assert page.troubles() == []
 
@@ -252,7 +252,7 @@ ACTIVE = "document.activeElement.id || document.activeElement.getAttribute('aria
 
 
 def test_the_keyboard_reaches_everything(page: Page) -> None:
-    page.open("images", 1000, "light")
+    page.open("image", 1000, "light")
     reached = []
     for _ in range(18):
         page.press("Tab")
@@ -272,7 +272,7 @@ def test_the_keyboard_reaches_everything(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
-@pytest.mark.parametrize("name", ["images", "record", "table"])
+@pytest.mark.parametrize("name", ["image", "record", "table"])
 def test_it_reads_well_in_every_light_and_size(page: Page, tmp_path: Path, name: str, width: int, scheme: str) -> None:
     page.open(name, width, scheme)
     (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x09\x00")

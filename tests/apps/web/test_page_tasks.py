@@ -27,7 +27,7 @@ PAGES = {
     "fault": (CASES[2], "anomaly"),
     "spot": (CASES[0], "anomaly"),
     "given": (CASES[0], "denoising"),
-    "large": (Case("large", 16, "uint8", "images", (2, 85), "mse", "dense", CASES[0].forms, widest=300), "compression"),
+    "large": (Case("large", 16, "uint8", "image", (2, 85), "mse", "dense", CASES[0].forms, widest=300), "compression"),
 }
 
 

@@ -16,7 +16,7 @@ from .codec_library import Copying
 
 IDENTITY = b"identity"
 SHAPES: dict[Kind, tuple[tuple[int, ...], ...]] = {
-    "images": ((3, 4), (2, 3, 2), (5,), (3, 1)),
+    "image": ((3, 4), (2, 3, 2), (5,), (3, 1)),
     "record": ((12,), (4, 3), (2, 5)),
     "table": ((5,),),
 }

@@ -80,7 +80,7 @@ def mutated(model: FileModel, count: int, seed: int = 0) -> Iterator[bytes]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kind", choices=get_args(Kind), default="images")
+    parser.add_argument("--kind", choices=get_args(Kind), default="image")
     parser.add_argument("--classes", action="store_true")
     arguments = parser.parse_args()
     model, begin = fuzzed(arguments.kind, classed=arguments.classes), arguments.folder / "inputs"

@@ -124,7 +124,7 @@ class Case:
 
 
 CASES = (
-    Case("images", 52, "uint8", "images", (5, 5), "mse", "dense", ("exceptions", "emulation"), 4),
+    Case("image", 52, "uint8", "image", (5, 5), "mse", "dense", ("exceptions", "emulation"), 4),
     Case("record", 17, "int16", "record", (33,), "standardized", "sparse", FORMS),
     Case("table", 0, "float32", "table", (25,), "max", "dense", ("emulation",)),
 )

@@ -261,7 +261,7 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "shape", "dtype"),
-    [("images", (3, 4), "int16"), ("record", (12,), "uint16"), ("record", (4, 3), "int16"), ("table", (5,), "uint8")],
+    [("image", (3, 4), "int16"), ("record", (12,), "uint16"), ("record", (4, 3), "int16"), ("table", (5,), "uint8")],
 )
 def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, shape: tuple[int, ...], dtype: Integer) -> None:
     spec, rng = SampleSpec(shape, dtype, kind=kind), np.random.default_rng(0)

@@ -107,18 +107,18 @@ def test_only_a_file_that_encodes_a_record_has_streams(streams: dict[str, tuple[
     made, _ = streams["axes"]
     backend = made.model.program
     unit = DataUnit(backend.spec, backend.maps, backend.io)
-    images = replace(unit, spec=structs.replace(unit.spec, kind="images"))
+    images = replace(unit, spec=structs.replace(unit.spec, kind="image"))
     there = {
         name: "stream" in "".join(to_c(made.program, **options).files.values())
         for name, options in {
             "record": {"unit": unit},
             "encoder": {"unit": unit, "signatures": ["encode"]},
             "decoder": {"unit": unit, "signatures": ["decode"]},
-            "images": {"unit": images},
+            "image": {"unit": images},
             "no unit": {},
         }.items()
     }
-    assert there == {"record": True, "encoder": True, "decoder": False, "images": False, "no unit": False}
+    assert there == {"record": True, "encoder": True, "decoder": False, "image": False, "no unit": False}
 
 
 @pytest.mark.parametrize("name", NAMES)

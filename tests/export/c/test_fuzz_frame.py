@@ -19,7 +19,7 @@ SECONDS = float(os.environ.get("TIEDAE_FUZZ_SECONDS", "6"))
 """Of all models together; CI takes 30."""
 CORPUS = Path(__file__).parent / "corpus"
 """Inputs for each kind of data: those that cover every edge that 500 s of guided runs found, made small."""
-KINDS: tuple[Kind, ...] = ("images", "record")
+KINDS: tuple[Kind, ...] = ("image", "record")
 OPTIONS = ("-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -59,10 +59,10 @@ def test_libfuzzer_finds_nothing(kind: Kind, tmp_path: Path) -> None:
 
 def test_a_read_past_the_bytes_is_found(tmp_path: Path) -> None:
     """The reader of payloads without the check that two bytes are left."""
-    source = write_codec(fuzzed("images", classed=False), tmp_path)
+    source = write_codec(fuzzed("image", classed=False), tmp_path)
     text = source.read_text()
     broken = re.sub(r"payload->back - payload->front < 2\b", "payload->back - payload->front < 0", text)
     assert broken != text
     source.write_text(broken)
-    done = run(fuzzer(tmp_path), tmp_path, str(CORPUS / "images"), "-max_total_time=20")
+    done = run(fuzzer(tmp_path), tmp_path, str(CORPUS / "image"), "-max_total_time=20")
     assert done.returncode and "AddressSanitizer: heap-buffer-overflow" in done.stderr

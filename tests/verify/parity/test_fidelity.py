@@ -118,7 +118,7 @@ def test_what_a_file_loses_is_in_the_unit_of_measure_of_the_column() -> None:
 
 def test_what_is_exact_says_so_and_is_json() -> None:
     x = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    row = Fidelity("images", Scaling(), peak=255.0).measure(x, x.astype(np.float32))
+    row = Fidelity("image", Scaling(), peak=255.0).measure(x, x.astype(np.float32))
     assert (row.value, fit_text(row)) == (None, "PSNR: exact, MSE 0")
     json.dumps(plain(row), allow_nan=False)
 
