@@ -2,6 +2,7 @@
 
     python benchmarks/structure.py --json structure.json
     python benchmarks/structure.py --mutants --json structure.json      # with benchmarks/mutants.py
+    python benchmarks/structure.py --suite --json suite.json            # how long the tests take, alone
 
 The gate is tests/gate/test_gate.py, the order of folders that of tests/test_layers.py, the target that of `wheel_target`.
 """
@@ -12,6 +13,7 @@ import inspect
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from kind_steps import kind_row
@@ -32,8 +34,23 @@ FEATURES = {"signals": 2_692, "microcontrollers": 585, "streams and pages of app
 def main() -> int:
     parser = arguments_of(__doc__ or "")
     parser.add_argument("--mutants", action="store_true", help="with mutation tests of all modules of mutation/, minutes each")
+    parser.add_argument("--suite", action="store_true", help="only how long `make test` and `.ci/run` take, on idle cores")
     arguments = parser.parse_args()
+    if arguments.suite:
+        return report("Structure", lambda _: suite_rows(), arguments.json)
     return report("Structure", lambda _: structure_rows() + (mutant_rows() if arguments.mutants else []), arguments.json)
+
+
+def suite_rows() -> list[Row]:
+    subprocess.run(("make", "setup"), cwd=ROOT, check=True)
+    limits = {"suite_seconds": ("make test", "<= 420", "<= 300"), "ci_seconds": (".ci/run", "<= 1200", "<= 900")}
+    return [Row(name, seconds_of(command), "s", reach, stretch, command) for name, (command, reach, stretch) in limits.items()]
+
+
+def seconds_of(command: str) -> float:
+    start = time.monotonic()
+    subprocess.run(command.split(), cwd=ROOT, check=True, stdout=sys.stderr)
+    return time.monotonic() - start
 
 
 def structure_rows() -> list[Row]:
