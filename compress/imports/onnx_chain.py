@@ -1,0 +1,261 @@
+"""A chain of layers from an .onnx file: what torch and tf2onnx write for a dense autoencoder.
+
+An initializer is one variable, behind whichever operations it is: MatMul and Transpose, Gemm with transB 0 and 1. Initializers
+of equal values are different variables. Specification: https://onnx.ai/onnx/operators
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from ..errors import FormatError, InputError
+from . import graph
+from . import graph_rows as rows
+from .chain import Chain, Refused, Stored, stored
+from .graph import Constant, Flow, Node, Operations, Step, Unread, Value
+
+MIN_OPSET = 7
+"""The first opset in which operations broadcast as NumPy does."""
+MAX_BYTES = 2**31
+"""Upper bound of a protobuf message; larger models use external data."""
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8)
+
+
+def read_onnx(path: Path) -> Chain:
+    """The chain of an .onnx file with one input [batch, …]; its operations that no chain has are `Refused` layers.
+
+    Raises FormatError for a damaged file and for external data that is missing, too short or outside the file's folder;
+    InputError for an opset before 7, several inputs, float16, and an input of unknown shape.
+    """
+    model = _parsed(path)
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    values: dict[str, Value] = {name: _constant(path, tensor, name) for name, tensor in initializers.items()}
+    inputs = {each.name: each for each in model.graph.input if each.name not in initializers}
+    name = graph.one_input(str(path), list(inputs))
+    values[name] = samples = _start(path, inputs[name])
+    nodes = [_node(path, node) for node in model.graph.node]
+    values.update((node.outputs[0], _constant_node(path, node)) for node in nodes if node.op == "Constant")
+    graph.trace((node for node in nodes if node.op != "Constant"), values, OPERATIONS)
+    return graph.chain_to(samples, {each.name: values.get(each.name) for each in model.graph.output}, "ONNX")
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    if (size := path.stat().st_size) >= MAX_BYTES:
+        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {MAX_BYTES:,}")
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except (DecodeError, ValueError):
+        raise FormatError(f"{path}: not an ONNX file, or a truncated one") from None
+    if not model.graph.output or not model.opset_import:
+        raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
+    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    if opset < MIN_OPSET:
+        raise InputError(f"{path}: opset {opset}, must be {MIN_OPSET} or newer: onnx.version_converter converts it")
+    return model
+
+
+def _start(path: Path, value: ValueInfoProto) -> Flow:
+    tensor = value.type.tensor_type
+    if tensor.elem_type not in (*_FLOATS, *_INTEGERS):
+        dtype = TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in TensorProto.DataType.values() else "unknown"
+        raise InputError(f"{path}: input {value.name}: dtype {dtype.lower()}, must be float32, float64 or integers")
+    axes = [axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim]
+    return graph.start(str(path), value.name, axes if tensor.HasField("shape") else None)
+
+
+def _constant(path: Path, tensor: TensorProto, name: str) -> Constant:
+    return Constant(Stored(name, tuple(tensor.dims), partial(_array, path, tensor)))
+
+
+def _array(path: Path, tensor: TensorProto) -> np.ndarray:
+    """The values of a constant, from its external data where it has some."""
+    try:
+        values = numpy_helper.to_array(tensor, str(path.parent))
+        return values.reshape(tuple(tensor.dims))
+    except (ValueError, TypeError, KeyError, OSError, onnx.checker.ValidationError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise FormatError(f"{path}: constant {tensor.name!r} cannot be read: {reason}") from None
+
+
+def _node(path: Path, node: NodeProto) -> Node:
+    """A node; an operation of another domain than ONNX is called by it."""
+    op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+    if not node.output or not node.output[0]:
+        raise FormatError(f"{path}: damaged: node {node.name!r} ({op}) has no output")
+    try:
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    except ValueError:
+        raise FormatError(f"{path}: damaged: an attribute of node {node.name!r} ({op}) has no value") from None
+    return Node(node.name or node.output[0], op, tuple(node.input), tuple(node.output), attributes)
+
+
+def _constant_node(path: Path, node: Node) -> Value:
+    """What a Constant is: its only attribute, an array or numbers."""
+    value = next(iter(node.attributes.values()), None)
+    if isinstance(value, TensorProto):
+        return _constant(path, value, node.outputs[0])
+    return _computed(node.outputs[0], np.asarray(value)) if isinstance(value, (int, float, list)) else Unread(node)
+
+
+# Rows, each for opsets 7 and newer.
+
+
+def _matmul(step: Step) -> Value:
+    return rows.product(step) if step.operands[0] is step.flow else step.refuse("must have the samples as its first input")
+
+
+def _gemm(step: Step) -> Value:
+    """alpha · x · kernel + beta · bias."""
+    numbers, bias = step.node.attributes, step.constant(2)
+    alpha, beta = numbers.get("alpha", 1.0), numbers.get("beta", 1.0)
+    if numbers.get("transA", 0) or step.operands[0] is not step.flow or len(step.flow.shape) != 1:
+        return step.refuse("must multiply samples [batch, inputs] by a kernel")
+    flow = rows.product(step, transposed=bool(numbers.get("transB", 0)))
+    if isinstance(flow.last, Refused) or (alpha == 1 and bias is None):
+        return flow
+    if alpha != 1:
+        flow = rows.multiply(step.behind(flow, _computed(f"{step.node.name}:alpha", alpha)))
+    if bias is not None and beta != 1:
+        bias = _computed(f"{step.node.name}:beta", bias.read() * beta)
+    return flow if bias is None else rows.add(step.behind(flow, bias))
+
+
+def _computed(name: str, values: np.ndarray | float) -> Constant:
+    return Constant(stored(name, np.asarray(values)))
+
+
+def _batch_norm(step: Step) -> Value:
+    if len(step.flow.shape) != 1:
+        return step.refuse("normalizes channels before the last axis, must normalize [batch, features]")
+    if step.node.attributes.get("training_mode", 0) or any(step.node.outputs[1:]):
+        return step.refuse("is in training mode: export the model for inference")
+    return rows.batch_norm(step, step.node.attributes.get("epsilon", 1e-5))
+
+
+def _dropout(step: Step) -> Value:
+    training = step.constant(2)
+    if training is not None and training.read().any():
+        return step.refuse("is in training mode: export the model for inference")
+    return rows.left_out(step)
+
+
+def _cast(step: Step) -> Value:
+    return step.flow if step.node.attributes.get("to") in _FLOATS else step.refuse("must compute in float32 or float64")
+
+
+def _clip(step: Step) -> Value:
+    given = step.node.attributes
+    bounds = [rows.number(step.constant(i), given.get(key, default)) for i, key, default in _BOUNDS]
+    low, high = (
+        None if bound is None else bound if abs(bound) < _LARGEST else math.copysign(math.inf, bound) for bound in bounds
+    )
+    return step.refuse("must have numbers as bounds") if low is None or high is None else rows.clip(step, low, high)
+
+
+_BOUNDS = ((1, "min", -math.inf), (2, "max", math.inf))
+_LARGEST = 3e38
+"""A bound of this size is none."""
+
+
+def _flatten(step: Step) -> Value:
+    return rows.flatten(step) if step.node.attributes.get("axis", 1) == 1 else step.refuse("must keep the batch: axis 1")
+
+
+def _reshape(step: Step) -> Value:
+    return rows.reshape(step, copies_zero=not step.node.attributes.get("allowzero", 0))
+
+
+def _shape(step: Step) -> Value:
+    given, whole = step.node.attributes, rows.shape_of(step)
+    return _computed(whole.stored.variable, whole.read()[given.get("start", 0) : given.get("end")])
+
+
+FUNCTIONS: Mapping[str, str] = {
+    "Relu": "relu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "LeakyRelu": "leaky_relu",
+    "PRelu": "prelu",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Celu": "celu",
+    "Gelu": "gelu",
+    "Softmax": "softmax",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "HardSigmoid": "hard_sigmoid",
+    "HardSwish": "hard_silu",
+    "Mish": "mish",
+    "Swish": "silu",
+}
+"""Keras' names of the activations; of those with parameters the name alone."""
+
+
+def _gather(values: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
+    return np.take(values[0], values[1], axis=attributes.get("axis", 0))
+
+
+def _slice(values: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
+    """Of a shape, which has one axis."""
+    starts, ends = (int(np.asarray(each).item()) for each in (values[1:3] or (attributes["starts"], attributes["ends"])))
+    return values[0][starts : ends : int(values[4].item()) if len(values) > 4 else 1]
+
+
+def _axes(values: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(np.ravel(values[1] if len(values) > 1 else attributes["axes"]).tolist())
+
+
+OPERATIONS = Operations(
+    rows={
+        **{op: rows.activation(name) for op, name in FUNCTIONS.items()},
+        "MatMul": _matmul,
+        "Gemm": _gemm,
+        "Add": rows.add,
+        "Sub": rows.subtract,
+        "Mul": rows.multiply,
+        "Div": rows.divide,
+        "Neg": rows.negate,
+        "BatchNormalization": _batch_norm,
+        "Clip": _clip,
+        "Max": rows.at_least,
+        "Min": rows.at_most,
+        "Identity": rows.unchanged,
+        "Cast": _cast,
+        "Dropout": _dropout,
+        "Flatten": _flatten,
+        "Reshape": _reshape,
+        "Shape": _shape,
+    },
+    elementwise={
+        "Add": np.add,
+        "Sub": np.subtract,
+        "Mul": np.multiply,
+        "Div": rows.quotient,
+        "Neg": np.negative,
+        "Sqrt": np.sqrt,
+        "Reciprocal": np.reciprocal,
+        "Max": np.maximum,
+        "Min": np.minimum,
+    },
+    folds={
+        "Gather": _gather,
+        "Slice": _slice,
+        "Concat": lambda values, attributes: np.concatenate(values, axis=attributes.get("axis", 0)),
+        "Unsqueeze": lambda values, attributes: np.expand_dims(values[0], _axes(values, attributes)),
+        "Squeeze": lambda values, attributes: values[0].reshape([size for size in values[0].shape if size != 1]),
+    },
+    keeps=lambda node: node.op == "Identity" or (node.op == "Cast" and node.attributes.get("to") in (*_FLOATS, *_INTEGERS)),
+)
