@@ -39,6 +39,7 @@ class Stored:
     variable: str
     shape: Shape
     read: Callable[[], np.ndarray] = field(repr=False, compare=False)
+    dtype: str = "float32"
 
     @property
     def size(self) -> int:
@@ -48,7 +49,7 @@ class Stored:
 
 def stored(variable: str, values: np.ndarray) -> Stored:
     """An array that is in memory already, as `variable`."""
-    return Stored(variable, values.shape, lambda: values)
+    return Stored(variable, values.shape, lambda: values, values.dtype.name)
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,13 @@ class Reshape(Layer):
 class Refused(Layer):
     """A layer that no tied autoencoder has, such as an LSTM or, until there is one, a convolution.
 
-    `reason`: what it is, and what would do. `weights`: its arrays by name.
+    `reason`: what it is, and what would do. `weights`: its arrays by name. `custom`: it is of a class of the
+    model's own, whose code is not read.
     """
 
     reason: str
     weights: Mapping[str, Stored] = field(default_factory=dict)
+    custom: bool = False
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         raise InputError(f"{self.title}: {self.reason}")

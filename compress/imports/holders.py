@@ -1,0 +1,113 @@
+"""Layers of a model's own classes that hold another layer's kernel: what the file proves of them, whatever they are called.
+
+Proven is one variable: the file refers to the other layer by the number of a shared object, or repeats its variable's name.
+A layer that stores no kernel, in the place that mirrors a product, is assumed to use that product's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .chain import Layer, Product, Stored, Tie
+from .keras_config import LayerConfig
+from .keras_layers import Place, activation
+
+
+@dataclass(frozen=True)
+class Held:
+    """A product that was read before, and its layer."""
+
+    config: LayerConfig
+    product: Product
+
+
+def read_holder(place: Place, held: Sequence[Held], refused: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """A layer of a class that is not known as a product, or `refused` where its arrays are not those of one."""
+    arrays = place.group.all
+    kernels = {name: array for name, array in arrays.items() if len(array.shape) == 2}
+    biases = {name: array for name, array in arrays.items() if len(array.shape) == 1}
+    if len(kernels) > 1 or len(kernels) + len(biases) < len(arrays):
+        return refused
+    product = _tied(place, held, kernels) or _own(place, kernels)
+    if product is None or not _fits(place, product):
+        return refused
+    rest = [
+        array for name, array in biases.items() if not any(_repeats(place, name, array, each.product.bias) for each in held)
+    ]
+    if len(rest) > 1 or any(array.shape != product.widths[1:] for array in rest):
+        return refused
+    return replace(product, bias=rest[0] if rest else None), *activation(place, place.config.values.get("activation"))
+
+
+def _fits(place: Place, product: Product) -> bool:
+    """Whether a product fits between the layers before and behind it, and what its configuration calls its units."""
+    inputs, units = product.widths
+    return inputs == (place.width or inputs) and {units} >= {place.following or units, place.config.values.get("units", units)}
+
+
+def _tied(place: Place, held: Sequence[Held], kernels: Mapping[str, Stored]) -> Product | None:
+    """The product with the kernel of an earlier one."""
+    numbers = set(_shared_numbers(place.config.values))
+    for each in reversed(held):
+        repeated = [name for name, array in kernels.items() if _equal(array, each.product.kernel)]
+        if len(repeated) == len(kernels) and (
+            each.config.shared in numbers or any(_is_named(place, name, each.product.kernel) for name in repeated)
+        ):
+            return _transposed(place, each.product, "stored")
+    mirrored = _mirrored(held)
+    if mirrored is not None and all(_equal(array, mirrored.product.kernel) for array in kernels.values()):
+        return _transposed(place, mirrored.product, "assumed")
+    return None
+
+
+def _transposed(place: Place, product: Product, tie: Tie) -> Product:
+    config = place.config
+    return Product(config.name, config.class_name, product.kernel, None, not product.transposed, tie, product.mask)
+
+
+def _own(place: Place, kernels: Mapping[str, Stored]) -> Product | None:
+    """The product with a kernel of its own, in the direction that fits its input."""
+    for kernel in kernels.values():
+        transposed = place.width is not None and kernel.shape[0] != place.width
+        return Product(place.config.name, place.config.class_name, kernel, transposed=transposed)
+    return None
+
+
+def _shared_numbers(value: Any) -> Iterator[int]:
+    """The numbers of shared objects in a configuration."""
+    if isinstance(value, dict):
+        if isinstance(value.get("shared_object_id"), int):
+            yield value["shared_object_id"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _shared_numbers(item)
+
+
+def _mirrored(held: Sequence[Held]) -> Held | None:
+    """The last product that no later one mirrors."""
+    open_products: list[Held] = []
+    for each in held:
+        if open_products and each.product.widths == open_products[-1].product.widths[::-1]:
+            open_products.pop()
+        else:
+            open_products.append(each)
+    return open_products[-1] if open_products else None
+
+
+def _equal(array: Stored, other: Stored) -> bool:
+    return array.shape == other.shape and np.array_equal(array.read(), other.read())
+
+
+def _repeats(place: Place, name: str, array: Stored, bias: Stored | None) -> bool:
+    """Whether a vector is the bias of an earlier layer: by name, or by value where the file has no names."""
+    return bias is not None and (_is_named(place, name, bias) or not place.group.named and _equal(array, bias))
+
+
+def _is_named(place: Place, name: str, array: Stored) -> bool:
+    """Whether the file gives an array the name of another one's variable: dense/kernel:0, the end of dense/dense/kernel:0."""
+    return place.group.named and array.variable.endswith(f"/{name}")

@@ -1,0 +1,168 @@
+"""Files of Keras 2 and 3 as a chain of layers: .h5, .hdf5 and .keras, without TensorFlow, without code of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import FormatError
+from ..layer_kinds import Shape
+from .chain import Chain, Layer, Product, Refused, Reshape
+from .hdf5 import arrays, damage, import_h5py, text, texts
+from .holders import Held, read_holder
+from .keras_config import LayerConfig, layer_config, layer_configs, order, parsed
+from .keras_layers import LEFT_OUT, READERS, Place, read_layer
+from .keras_weights import ArchiveGroup, Group, TopGroup
+from .zip_member import open_member, read_member
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+"""The members of an archive."""
+SAVE_WHOLE = 'it has weights and no topology; the file that model.save("model.keras") writes would do'
+
+
+def read_hdf5(path: Path) -> Chain:
+    """A .h5 or .hdf5 file that `model.save` of Keras 2 or 3 wrote. Raises FormatError, and NotInstalledError without h5py."""
+    source = str(path)
+    with damage(source):
+        file = import_h5py().File(path, "r", locking=False)
+    config = text(source, file, "model_config")
+    if config is None:
+        raise FormatError(
+            f"{source}: {SAVE_WHOLE}" if "layer_names" in file.attrs or "layers" in file else f"{source}: no Keras model"
+        )
+    with damage(source):
+        root = file["model_weights"]
+    version = text(source, file, "keras_version") or text(source, root, "keras_version") or "1"
+    by_path = dict(arrays(source, root))
+    by_layer = {}
+    for layer in texts(source, root, "layer_names"):
+        with damage(source):
+            names = texts(source, root[layer], "weight_names")
+        missing = [name for name in names if f"{layer}/{name}" not in by_path]
+        if missing:
+            raise FormatError(f"{source}: {layer}: {missing[0]} is missing")
+        by_layer[layer] = {name: by_path[f"{layer}/{name}"] for name in names}
+    return _chain(source, f"Keras {version} (HDF5)", parsed(source, config), TopGroup(by_layer))
+
+
+def read_archive(path: Path) -> Chain:
+    """A .keras archive that Keras 2.12 or later wrote. Raises FormatError, and NotInstalledError without h5py."""
+    source = str(path)
+    config = parsed(source, read_member(path, CONFIG))
+    version = parsed(source, read_member(path, METADATA)).get("keras_version", "3")
+    with damage(source):
+        file = import_h5py().File(open_member(path, WEIGHTS), "r")
+    by_path = dict(arrays(source, file))
+    names = dict(_names(source, file, by_path))
+    return _chain(source, f"Keras {version} (.keras)", config, ArchiveGroup(by_path, names))
+
+
+def _names(source: str, file: Any, by_path: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The names of layers by the path of their group, where the file has them."""
+    for folder in dict.fromkeys(path.rpartition("/")[0] for path in by_path):
+        if folder in file and (name := text(source, file[folder], "name")) is not None:
+            yield folder.removesuffix("vars").rstrip("/"), name
+
+
+def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) -> Chain:
+    try:
+        model = layer_config(config, "model")
+        read = _Read.of(model, group, _sample(model))
+    except RecursionError:
+        raise FormatError(f"{source}: its models are nested too deep") from None
+    except FormatError as error:
+        raise FormatError(f"{source}: {error}") from None
+    layers = read.layers
+    if not read.sample and not any(isinstance(layer, Refused) for layer in layers):
+        layers = (Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]"), *layers)
+    return Chain(source, format, read.sample or (), layers, read.left_out)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The layers of a model as far as they are read. `sample`, `shape`: of the first input and of the last output, None unknown."""
+
+    sample: Shape | None
+    shape: Shape | None
+    layers: tuple[Layer, ...] = ()
+    left_out: tuple[str, ...] = ()
+    held: tuple[Held, ...] = ()
+
+    @classmethod
+    def of(cls, model: LayerConfig, group: Group, shape: Shape | None, held: tuple[Held, ...] = ()) -> _Read:
+        """A model, with what was read before it in the chain that it is part of."""
+        read = cls(shape, shape, held=held)
+        if not model.is_model:
+            return read.then(read_layer(Place(model, group, shape)), model)
+        configs = layer_configs(model)
+        groups = group.layers(configs)
+        indices, broken = order(model, configs)
+        if broken is not None:
+            read = replace(read, layers=(broken,))
+        for position, i in enumerate(indices):
+            place = Place(configs[i], groups[i], _static(configs[i].built_for))
+            if broken is None:
+                following = [(configs[j], groups[j]) for j in indices[position + 1 :]]
+                place = replace(place, shape=read.shape or place.shape, following=_width(following))
+            read = read.next(place)
+        return read
+
+    def next(self, place: Place) -> _Read:
+        """With a layer more."""
+        config, group, shape = place.config, place.group, place.shape
+        if config.class_name == "InputLayer":
+            shape = shape or _sample(config)
+            return replace(self, shape=shape, sample=self.sample or shape)
+        if config.class_name in LEFT_OUT and not config.custom:
+            return replace(self, left_out=(*self.left_out, config.title))
+        shape = shape or _sample(config)
+        read = replace(self, shape=shape, sample=self.sample or shape)
+        if config.is_model:
+            inner = _Read.of(config, group, shape, self.held)
+            return replace(
+                inner, sample=read.sample, layers=(*self.layers, *inner.layers), left_out=(*self.left_out, *inner.left_out)
+            )
+        place = replace(place, shape=shape)
+        layers = read_layer(place)
+        if isinstance(layers[0] if layers else None, Refused) and layers[0].custom:
+            layers = read_holder(place, self.held, layers)
+        return read.then(layers, config)
+
+    def then(self, layers: tuple[Layer, ...], config: LayerConfig) -> _Read:
+        shape, held = self.shape, self.held
+        for layer in layers:
+            if isinstance(layer, Product):
+                shape, held = (*(shape or (0,))[:-1], layer.widths[1]), (*held, Held(config, layer))
+            elif isinstance(layer, Reshape):
+                shape = layer.shape
+            elif isinstance(layer, Refused):
+                shape = None
+        return replace(self, shape=shape, layers=(*self.layers, *layers), held=held)
+
+
+def _width(following: Sequence[tuple[LayerConfig, Group]]) -> int | None:
+    """The last axis that the layers behind one take, as far as the file states it."""
+    for config, group in following:
+        if shape := _static(config.built_for):
+            return shape[-1]
+        if config.custom or config.class_name not in READERS.keys() | LEFT_OUT:
+            return None
+        if config.class_name == "Dense":
+            return next((array.shape[0] for array in group.own.values() if len(array.shape) == 2), None)
+    return None
+
+
+def _sample(config: LayerConfig) -> Shape | None:
+    """The shape of a sample that the configuration states; None for an unknown or a free one."""
+    values = config.values
+    shapes = (values.get(key) for key in ("batch_shape", "batch_input_shape", "build_input_shape"))
+    return next((found for shape in (*shapes, config.built_for) if (found := _static(shape))), None)
+
+
+def _static(shape: Any) -> Shape | None:
+    """[null, 640] as (640,)."""
+    if not isinstance(shape, list) or len(shape) < 2 or not all(type(size) is int and size > 0 for size in shape[1:]):
+        return None
+    return tuple(shape[1:])

@@ -1,0 +1,272 @@
+"""What each class of Keras' layers computes: `READERS`, a function for each class that a chain has, and a reason for the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError
+from ..layer_kinds import Shape
+from .chain import FUNCTIONS, Affine, BatchNorm, Function, Layer, Product, Refused, Reshape, Stored
+from .keras_config import LayerConfig, layer_config
+from .keras_weights import Group
+
+EPSILON = 1e-7
+"""Keras' `backend.epsilon`, the least deviation that Normalization divides by."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer in a chain: its configuration, its arrays, and the shape of its input, None where that is not known.
+
+    `following`: the last axis of what the layers behind it take; None where that is not known.
+    """
+
+    config: LayerConfig
+    group: Group
+    shape: Shape | None
+    following: int | None = None
+
+    @property
+    def width(self) -> int | None:
+        """The last axis of its input."""
+        return self.shape[-1] if self.shape else None
+
+    def take(self, **shapes: Sequence[int | None]) -> list[Stored]:
+        """Its arrays by name, in Keras' order where the file has no names; FormatError where one is missing or of another shape."""
+        own = self.group.own
+        named = {name.rpartition("/")[2].partition(":")[0]: array for name, array in own.items()}
+        arrays = [named.get(name) for name in shapes] if shapes.keys() & named.keys() else list(own.values())
+        taken = []
+        for i, (name, shape) in enumerate(shapes.items()):
+            array = arrays[i] if i < len(arrays) else None
+            if array is None:
+                raise FormatError(f"{self.config.title}: {name} is missing: the file has {', '.join(own) or 'no array'} of it")
+            if len(array.shape) != len(shape) or any(
+                size not in (None, got) for size, got in zip(shape, array.shape, strict=True)
+            ):
+                wanted = ["any" if size is None else size for size in shape]
+                raise FormatError(f"{self.config.title}: {name} has shape {list(array.shape)}, must have {wanted}")
+            taken.append(array)
+        return taken
+
+    def refused(self, reason: str, *, custom: bool = False) -> tuple[Layer, ...]:
+        """This layer, which no chain has."""
+        return (Refused(self.config.name, self.config.class_name, reason, self.group.all, custom),)
+
+
+Reader = Callable[[Place], tuple[Layer, ...]]
+
+
+def _dense(place: Place) -> tuple[Layer, ...]:
+    config = place.config
+    if config.values.get("quantization_config") or "quantiz" in repr(config.values.get("dtype")).lower():
+        return place.refused("is quantized; the float model that it was made of would do")
+    if config.values.get("lora_rank"):
+        return place.refused("has LoRA matrices; the model after merging them would do")
+    units = config.value("units", int)
+    bias = {"bias": (units,)} if config.value("use_bias", bool, default=True) else {}
+    kernel, *rest = place.take(kernel=(place.width, units), **bias)
+    product = Product(config.name, config.class_name, kernel, rest[0] if rest else None)
+    return product, *activation(place, config.values.get("activation"))
+
+
+def activation(place: Place, value: Any) -> tuple[Layer, ...]:
+    """The layer of an activation as the configuration names it: a text, or the object of a function or a layer."""
+    config = place.config
+    if isinstance(value, dict):
+        inner = layer_config(value | {"config": value["config"] if isinstance(value.get("config"), dict) else {}}, config.title)
+        if inner.class_name in ACTIVATION_LAYERS:
+            return ACTIVATION_LAYERS[inner.class_name](replace(place, config=inner))
+        value = value["config"] if isinstance(value.get("config"), str) else inner.class_name
+    if value is None or value == "linear":
+        return ()
+    if value in FUNCTIONS:
+        return (Function(config.name, config.class_name, value),)
+    return replace(place, config=replace(config, class_name=str(value))).refused(_other_activation(value))
+
+
+def _other_activation(name: object) -> str:
+    return f'is no activation of a tied autoencoder ({", ".join(FUNCTIONS)}); replace = {{{name} = "relu"}} would do, with fine-tuning'
+
+
+def _activation(place: Place) -> tuple[Layer, ...]:
+    return activation(place, place.config.values.get("activation"))
+
+
+def _relu(place: Place) -> tuple[Layer, ...]:
+    values = place.config.values
+    limit = values.get("max_value")
+    if any(values.get(key) for key in ("negative_slope", "threshold")) or limit not in (None, 6):
+        return place.refused(_other_activation("ReLU"))
+    return (Function(place.config.name, place.config.class_name, "relu" if limit is None else "relu6"),)
+
+
+def _other(place: Place) -> tuple[Layer, ...]:
+    return place.refused(_other_activation(place.config.class_name))
+
+
+ACTIVATION_LAYERS: Mapping[str, Reader] = {
+    "Activation": _activation,
+    "ReLU": _relu,
+    "LeakyReLU": _other,
+    "PReLU": _other,
+    "ELU": _other,
+    "ThresholdedReLU": _other,
+    "Softmax": _other,
+}
+
+
+def _flatten(place: Place) -> tuple[Layer, ...]:
+    if place.shape is None:
+        return place.refused(UNKNOWN_INPUT)
+    if place.config.values.get("data_format") == "channels_first" and len(place.shape) > 1:
+        return place.refused(CHANNELS_FIRST)
+    return (Reshape(place.config.name, place.config.class_name, (math.prod(place.shape),)),)
+
+
+def _reshape(place: Place) -> tuple[Layer, ...]:
+    target = place.config.value("target_shape", list)
+    if place.shape is None:
+        return place.refused(UNKNOWN_INPUT)
+    sizes = [size if type(size) is int else 0 for size in target]
+    size, known = math.prod(place.shape), math.prod(size for size in sizes if size != -1)
+    shape = tuple(size // max(known, 1) if each == -1 else each for each in sizes)
+    if min(sizes, default=0) < -1 or sizes.count(-1) > 1 or math.prod(shape) != size:
+        raise FormatError(
+            f"{place.config.title}: target_shape {target}: does not have the {size} values of {list(place.shape)}"
+        )
+    return (Reshape(place.config.name, place.config.class_name, shape),)
+
+
+def _numbers(place: Place, key: str, default: float) -> np.ndarray:
+    values = place.config.values.get(key, default)
+    try:
+        return np.array(values, np.float64)
+    except (ValueError, TypeError):
+        raise FormatError(f"{place.config.title}: {key}: got {repr(values)[:60]}, must be a number or numbers") from None
+
+
+def _rescaling(place: Place) -> tuple[Layer, ...]:
+    return _affine(place, _numbers(place, "scale", 1.0), _numbers(place, "offset", 0.0))
+
+
+def _affine(place: Place, scale: np.ndarray, offset: np.ndarray) -> tuple[Layer, ...]:
+    for values in (scale, offset):
+        if values.size != 1 and values.shape != (place.width,):
+            return place.refused(f"scales by {list(values.shape)} numbers, must be by one or one per value of the last axis")
+    return (Affine(place.config.name, place.config.class_name, scale.squeeze(), offset.squeeze()),)
+
+
+def _normalization(place: Place) -> tuple[Layer, ...]:
+    values = place.config.values
+    if values.get("mean") is None:
+        mean, variance = (np.ravel(array.read()).astype(np.float64) for array in list(place.group.own.values())[:2])
+    else:
+        mean, variance = np.ravel(_numbers(place, "mean", 0.0)), np.ravel(_numbers(place, "variance", 1.0))
+    deviation = np.maximum(np.sqrt(variance), EPSILON)
+    if values.get("invert"):
+        return _affine(place, deviation, mean)
+    return _affine(place, 1 / deviation, -mean / deviation)
+
+
+def _batch_normalization(place: Place) -> tuple[Layer, ...]:
+    config = place.config
+    axes = config.values.get("axis", -1)
+    axis = axes[0] if isinstance(axes, list) and len(axes) == 1 else axes
+    if axis != -1 and place.shape is not None and axis != len(place.shape):
+        return place.refused(f"normalizes axis {axis}, must be the last one")
+    wanted = [("gamma", "scale"), ("beta", "center")]
+    names = [name for name, key in wanted if config.value(key, bool, default=True)] + ["moving_mean", "moving_variance"]
+    arrays = dict(zip(names, place.take(**dict.fromkeys(names, (place.width,))), strict=True))
+    return (
+        BatchNorm(
+            config.name,
+            config.class_name,
+            arrays.get("gamma"),
+            arrays.get("beta"),
+            arrays["moving_mean"],
+            arrays["moving_variance"],
+            float(config.value("epsilon", float, int, default=1e-3)),
+        ),
+    )
+
+
+def _pruned(place: Place) -> tuple[Layer, ...]:
+    """TensorFlow Model Optimization's wrapper: kernel · mask, its mask the last of its own arrays of the kernel's shape."""
+    inner = place.config.inner
+    if inner is None or inner.class_name != "Dense":
+        return place.refused("wraps a layer that is not Dense; tfmot.sparsity.keras.strip_pruning(model) may do")
+    product, *rest = _dense(Place(inner, place.group.wrapped(inner), place.shape))
+    if not isinstance(product, Product):
+        return product, *rest
+    masks = [array for array in place.group.own.values() if array.shape == product.kernel.shape]
+    if not masks:
+        raise FormatError(f"{place.config.title}: mask is missing")
+    return replace(product, mask=masks[-1]), *rest
+
+
+READERS: Mapping[str, Reader] = {
+    "Dense": _dense,
+    **ACTIVATION_LAYERS,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Rescaling": _rescaling,
+    "Normalization": _normalization,
+    "BatchNormalization": _batch_normalization,
+    "PruneLowMagnitude": _pruned,
+}
+"""The layers of a chain by class."""
+
+LEFT_OUT = frozenset(
+    (
+        "Dropout",
+        "GaussianNoise",
+        "GaussianDropout",
+        "AlphaDropout",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "ActivityRegularization",
+    )
+    + ("SpatialDropout3D", "Identity")
+)
+"""Classes that only training has, or that change nothing."""
+
+UNKNOWN_INPUT = "follows a layer whose output has no known shape"
+CHANNELS_FIRST = "is channels_first; the model with data_format='channels_last' would do"
+_LATER = "is a convolution or belongs to one, which cannot be imported yet"
+_RECURRENT = "is recurrent; a dense autoencoder of windows would do"
+_JOINS = "joins or moves tensors; a chain of layers would do"
+_CODE = "is code that the file holds, which is not read or run; a layer of Keras in its place would do"
+_STRIP = "is quantization or clustering in training; the model after tfmot's strip_clustering, or the float one, would do"
+REASONS: Mapping[str, str] = {
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _RECURRENT),
+    **dict.fromkeys(("CuDNNLSTM", "CuDNNGRU", "TimeDistributed", "RepeatVector"), _RECURRENT),
+    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Permute"), _JOINS),
+    **dict.fromkeys(("Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"), _CODE),
+    **dict.fromkeys(("ClusterWeights", "QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate"), _STRIP),
+    **{
+        f"{kind}{axes}D{turn}": _LATER
+        for axes in "123"
+        for kind in ("Conv", "SeparableConv", "DepthwiseConv", "LocallyConnected", "MaxPooling", "AveragePooling", "UpSampling")
+        + ("ZeroPadding", "Cropping", "GlobalMaxPooling", "GlobalAveragePooling")
+        for turn in ("", "Transpose")
+    },
+}
+"""Why a layer of Keras is in no chain, and what would do, by class."""
+
+
+def read_layer(place: Place) -> tuple[Layer, ...]:
+    """What a layer of Keras computes: no, one or two layers of a chain, a refused one where no chain has it."""
+    config = place.config
+    reader = READERS.get(config.class_name)
+    if reader is not None and not config.custom:
+        return reader(place)
+    reason = None if config.custom else REASONS.get(config.class_name)
+    if reason is None:
+        return place.refused("is a class whose code is not read; what it computes is not known", custom=True)
+    return place.refused(CHANNELS_FIRST if config.values.get("data_format") == "channels_first" else reason)

@@ -1,0 +1,187 @@
+"""Which arrays of a Keras file belong to which layer: the layout of .h5 files, and that of .keras archives.
+
+A .h5 file has a group per layer of the model with a list of names, `dense/kernel:0` or `encoder/dense/kernel`; the group of a
+nested model has the names of all its layers. An archive has a group per layer, `layers/dense_1/vars/0`, which counts the layers
+of a class and not their names: Keras 3.9 and later write the name beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from .chain import Stored
+
+CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+"""Where an archive keeps the layers of a model: the second by Keras 2.13 and 2.14."""
+
+
+class Named(Protocol):
+    """A layer of a configuration. `names`: its own, and that of a layer that it wraps. `is_model`: it has layers itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def class_name(self) -> str: ...
+
+    @property
+    def is_model(self) -> bool: ...
+
+
+class Group(Protocol):
+    """The arrays of a layer. `named`: whether they go by the names of their variables, and not by number."""
+
+    named: ClassVar[bool]
+
+    @property
+    def own(self) -> Mapping[str, Stored]:
+        """Those of the layer itself by name, in Keras' order."""
+        ...
+
+    @property
+    def all(self) -> Mapping[str, Stored]:
+        """These, and those of layers inside it."""
+        ...
+
+    def layers(self, layers: Sequence[Named]) -> list[Group]:
+        """A group for each layer of a model; empty for those without arrays."""
+        ...
+
+    def wrapped(self, layer: Named) -> Group:
+        """The group of the layer that a wrapper has."""
+        ...
+
+
+@dataclass(frozen=True)
+class NamedGroup:
+    """A group of a .h5 file: arrays by the names of their variables."""
+
+    named: ClassVar[bool] = True
+    own: Mapping[str, Stored]
+
+    @property
+    def all(self) -> Mapping[str, Stored]:
+        return self.own
+
+    def layers(self, layers: Sequence[Named]) -> list[Group]:
+        """By the layer's name, the last but one of a variable's; layers of one name in the order of their variables."""
+        left: dict[str, dict[str, Stored]] = defaultdict(dict)
+        for name, array in self.own.items():
+            left[name.rpartition("/")[0]][name] = array
+        return [NamedGroup(_taken(left, layer)) for layer in layers]
+
+    def wrapped(self, layer: Named) -> Group:
+        return NamedGroup({name: array for name, array in self.own.items() if _within(name.rpartition("/")[0], layer.name)})
+
+
+def _taken(left: dict[str, dict[str, Stored]], layer: Named) -> Mapping[str, Stored]:
+    """The arrays of a layer, taken out of those that are left; a model's where no name says it are all of them, and stay."""
+    if layer.is_model:
+        inner = [prefix for prefix in left if _within(prefix, layer.name)]
+        return {
+            name: array for prefix in inner or left for name, array in (left.pop(prefix) if inner else left[prefix]).items()
+        }
+    found = [next((prefix for prefix in left if f"/{prefix}".endswith(f"/{name}")), None) for name in layer.names]
+    return {name: array for prefix in found if prefix is not None for name, array in left.pop(prefix).items()}
+
+
+def _within(prefix: str, name: str) -> bool:
+    """Whether a variable's path goes through a layer; a layer's name may have slashes itself."""
+    return f"/{name}/" in f"/{prefix}/"
+
+
+@dataclass(frozen=True)
+class TopGroup:
+    """All layers of a .h5 file, by name."""
+
+    named: ClassVar[bool] = True
+    by_layer: Mapping[str, Mapping[str, Stored]]
+
+    @property
+    def own(self) -> Mapping[str, Stored]:
+        return {f"{layer}/{name}": array for layer, arrays in self.by_layer.items() for name, array in arrays.items()}
+
+    @property
+    def all(self) -> Mapping[str, Stored]:
+        return self.own
+
+    def layers(self, layers: Sequence[Named]) -> list[Group]:
+        return [NamedGroup(self.by_layer.get(layer.name, {})) for layer in layers]
+
+    def wrapped(self, layer: Named) -> Group:
+        return NamedGroup(self.by_layer.get(layer.name, {}))
+
+
+@dataclass(frozen=True)
+class ArchiveGroup:
+    """A group of an archive. `arrays`: all of the file by path. `names`: of layers, by the path of their group."""
+
+    named: ClassVar[bool] = False
+    arrays: Mapping[str, Stored]
+    names: Mapping[str, str]
+    path: str = ""
+
+    @property
+    def own(self) -> Mapping[str, Stored]:
+        return {
+            str(i): self.arrays[path]
+            for i, path in sorted((int(path.rpartition("/")[2]), path) for path in self.arrays if self._is_own(path))
+        }
+
+    @property
+    def all(self) -> Mapping[str, Stored]:
+        start = self._join("")
+        return {path.removeprefix(start): array for path, array in self.arrays.items() if path.startswith(start)}
+
+    def _is_own(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return folder == self._join("vars") and name.isdecimal()
+
+    def _join(self, *names: str) -> str:
+        return "/".join((self.path, *names)).lstrip("/")
+
+    def layers(self, layers: Sequence[Named]) -> list[Group]:
+        """By the name that the file has beside a group; without names, the groups with arrays of each class in order."""
+        groups = list(dict.fromkeys(group for container in CONTAINERS for group in self._groups(container)))
+        by_name = {self.names[group]: group for group in groups if group in self.names}
+        by_class: dict[str, list[str]] = defaultdict(list)
+        for group in sorted(groups, key=_number):
+            by_class[_stem(group)].append(group)
+        paths = [by_name.get(layer.name) or _next(by_class[snake_case(layer.class_name)], by_name) for layer in layers]
+        return [ArchiveGroup(self.arrays, self.names, path or "?") for path in paths]
+
+    def _groups(self, container: str) -> Iterable[str]:
+        """The groups with arrays in a container."""
+        start = self._join(container) + "/"
+        return (start + path[len(start) :].partition("/")[0] for path in self.arrays if path.startswith(start))
+
+    def wrapped(self, layer: Named) -> Group:
+        return ArchiveGroup(self.arrays, self.names, self._join("layer"))
+
+
+def _next(groups: list[str], named: Mapping[str, str]) -> str | None:
+    return groups.pop(0) if groups and not named else None
+
+
+def _number(group: str) -> int:
+    """n of `dense_n`, 0 of `dense`."""
+    last = group.rpartition("_")[2]
+    return int(last) if last.isdecimal() else 0
+
+
+def _stem(group: str) -> str:
+    name = group.rpartition("/")[2]
+    return re.sub(r"_\d+$", "", name)
+
+
+def snake_case(name: str) -> str:
+    """conv2d_transpose of Conv2DTranspose, as Keras' `to_snake_case`."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

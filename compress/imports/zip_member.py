@@ -1,0 +1,108 @@
+"""Members of a ZIP archive of others: each read within bounds, and opened where it lies in the archive."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from ..errors import FormatError
+from ..files import open_regular
+
+MAX_TEXT = 64 << 20
+"""Bytes of a member that is a text, at most."""
+MAX_INFLATION = 1_000
+"""Bytes of a member at most, as a multiple of what the archive stores of it, from `FREE_BYTES` on."""
+FREE_BYTES = 1 << 20
+CODE = {"data.pkl": "a pickle of PyTorch", "version": "an archive of PyTorch"}
+
+
+class Window(io.RawIOBase):
+    """A part of an open file, from `start` on, of `size` bytes; owns the descriptor."""
+
+    def __init__(self, descriptor: int, start: int, size: int) -> None:
+        self._descriptor, self._start, self._size, self._at = descriptor, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def readinto(self, buffer: memoryview) -> int:
+        view = memoryview(buffer).cast("B")[: max(self._size - self._at, 0)]
+        count = os.preadv(self._descriptor, [view], self._start + self._at)
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+def read_member(path: Path, name: str) -> bytes:
+    """A member that is a text. Raises FormatError for a damaged archive, one without the member, and one too large."""
+    with _archive(path) as (_, archive):
+        info = _info(path, archive, name)
+        if info.file_size > MAX_TEXT:
+            raise FormatError(f"{path}: {name} has {info.file_size:,} bytes, must have {MAX_TEXT:,} at most")
+        return archive.read(info)
+
+
+def open_member(path: Path, name: str) -> Window:
+    """A member as a file: in its place in the archive, or unpacked into a temporary file where it is compressed."""
+    with _archive(path) as (file, archive):
+        info = _info(path, archive, name)
+        with archive.open(info) as member:
+            if info.compress_type == zipfile.ZIP_STORED:
+                return Window(os.dup(file.fileno()), file.tell(), info.file_size)
+            with tempfile.TemporaryFile() as unpacked:
+                shutil.copyfileobj(member, unpacked)
+                unpacked.flush()
+                return Window(os.dup(unpacked.fileno()), 0, info.file_size)
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[tuple[io.BufferedReader, zipfile.ZipFile]]:
+    with open_regular(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                yield file, archive
+        except (
+            zipfile.BadZipFile,
+            zipfile.LargeZipFile,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+            OSError,
+        ) as error:
+            raise FormatError(f"{path}: is damaged: {error}") from error
+
+
+def _info(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """A member, after the names of all of them."""
+    names = archive.namelist()
+    for other in names:
+        if other.startswith(("/", "\\")) or ".." in PurePosixPath(other.replace("\\", "/")).parts:
+            raise FormatError(f"{path}: its member {other[:60]} lies outside the archive")
+    if names.count(name) != 1:
+        if any(other.endswith(".pkl") for other in names):
+            raise FormatError(f"{path}: holds a pickle, which is code; torch.onnx.export writes a file that can be read")
+        raise FormatError(f"{path}: has {names.count(name)} members {name}, must have 1: a .keras file that model.save wrote")
+    info = archive.getinfo(name)
+    if info.file_size > FREE_BYTES + MAX_INFLATION * info.compress_size:
+        raise FormatError(
+            f"{path}: {name} would take {info.file_size:,} bytes, of which the archive has {info.compress_size:,}"
+        )
+    return info
