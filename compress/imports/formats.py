@@ -23,9 +23,27 @@ class Format:
     read: Callable[[Path], Chain]
 
 
+IR_VERSION = b"\x08"
+"""The first byte of an .onnx file as every library writes it: the tag of its first field."""
+
+
+def _read_saved_model(path: Path) -> Chain:
+    from .saved_model import read_saved_model
+
+    return read_saved_model(path)
+
+
+def _read_onnx(path: Path) -> Chain:
+    from .onnx_chain import read_onnx
+
+    return read_onnx(path)
+
+
 FORMATS: Mapping[str, Format] = {
+    "SavedModel": Format(lambda path, _: (path / "saved_model.pb").is_file(), _read_saved_model),
     "HDF5": Format(lambda _, first: first == b"\x89HDF\r\n\x1a\n", read_hdf5),
     ".keras": Format(lambda _, first: first[:4] == b"PK\x03\x04", read_archive),
+    ".onnx": Format(lambda path, first: first[:1] == IR_VERSION or path.suffix == ".onnx", _read_onnx),
 }
 """Readers by format, tried in order."""
 

@@ -126,7 +126,7 @@ class Step:
         if size != 1 and (size != width or constant.shape[-1] != width):
             return None
         shape = (width,) if size == width else ()
-        return Stored(constant.stored.variable, shape, lambda: self._finite(constant).reshape(shape))
+        return replace(constant.stored, shape=shape, read=lambda: self._finite(constant).reshape(shape))
 
     def weight(self, constant: Constant) -> Stored:
         """A constant as its variable stores it, not transposed; reading it raises InputError unless it is finite."""
@@ -210,9 +210,11 @@ def _transposed(node: Node, operands: Sequence[Constant]) -> Constant | Unread:
 
 def _computed(node: Node, operands: tuple[Constant, ...], operations: Operations) -> Constant | Unread:
     variable, sizes = node.outputs[0], [math.prod(each.shape) for each in operands]
-    if node.op == "Reshape" and _vector_shape(operands[0].shape) == _vector_shape(target := tuple(operands[1].read().tolist())):
-        whole = operands[0]
-        return Constant(Stored(whole.stored.variable, target, lambda: whole.read().reshape(target)))
+    if node.op == "Reshape":
+        whole, target = operands[0], resolved(operands[1].read(), sizes[0])
+        if _vector_shape(whole.shape) != _vector_shape(target):
+            return Unread(node)
+        return Constant(replace(whole.stored, shape=target, read=lambda: whole.read().reshape(target)))
     if node.op in operations.elementwise:
         by = operations.elementwise[node.op]
         if math.prod(np.broadcast_shapes(*(each.shape for each in operands))) > max(sizes):
@@ -222,6 +224,13 @@ def _computed(node: Node, operands: tuple[Constant, ...], operations: Operations
         values = np.asarray(operations.folds[node.op]([each.read() for each in operands], node.attributes))
         return Constant(stored(variable, values)) if values.size <= MAX_FOLDED else Unread(node)
     return Unread(node)
+
+
+def resolved(target: np.ndarray, size: int) -> Shape:
+    """A shape of `size` values in which one axis may be −1, for what is left."""
+    shape = [int(axis) for axis in target]
+    rest = -math.prod(shape)
+    return tuple(size // rest if axis == -1 and rest > 0 else axis for axis in shape)
 
 
 def _vector_shape(shape: Shape) -> Shape:

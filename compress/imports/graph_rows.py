@@ -11,7 +11,7 @@ import numpy as np
 
 from ..layer_kinds import Shape
 from .chain import Affine, BatchNorm, Function, Product, Reshape, Stored, stored
-from .graph import MAX_FOLDED, Constant, Flow, Row, Step, Value
+from .graph import MAX_FOLDED, Constant, Flow, Row, Step, Value, resolved
 
 
 def unchanged(step: Step) -> Value:
@@ -72,7 +72,7 @@ def add(step: Step) -> Flow:
         return step.refuse("must add a number or one a value of the last axis")
     if isinstance(last, Product) and last.bias is None:
         width = step.flow.shape[-1]
-        whole = Stored(bias.variable, (width,), lambda: np.broadcast_to(bias.read(), (width,)))
+        whole = replace(bias, shape=(width,), read=lambda: np.broadcast_to(bias.read(), (width,)))
         return step.flow.then(replace(last, bias=whole), without=1)
     norm = _batch_norm(step, constant)
     return step.flow.then(norm, without=1) if norm else _affine(step, 1.0, bias.read(), constant)
@@ -164,13 +164,10 @@ def reshape(step: Step, *, copies_zero: bool = False) -> Flow:
     target, before = step.constant(1), (step.flow.batch, *step.flow.shape)
     if target is None or target.read().dtype.kind not in "iu" or len(target.shape) != 1 or math.prod(target.shape) > MAX_FOLDED:
         return step.refuse("must have a constant shape")
-    shape = [int(size) for size in target.read()]
+    shape = target.read()
     if copies_zero:
-        shape = [before[i] if size == 0 and i < len(before) else size for i, size in enumerate(shape)]
-    if shape.count(-1) == 1:
-        rest = -math.prod(shape)
-        shape[shape.index(-1)] = math.prod(before) // rest if rest else 0
-    return _reshaped(step, tuple(shape))
+        shape = np.array([before[i] if size == 0 and i < len(before) else size for i, size in enumerate(shape)])
+    return _reshaped(step, resolved(shape, math.prod(before)))
 
 
 def _reshaped(step: Step, shape: Shape) -> Flow:
