@@ -1,4 +1,4 @@
-"""HDF5 files of others: their texts and arrays, each array read when it is asked for; what points out of the file is refused."""
+"""HDF5 files of others: texts and arrays, each array read when it is asked for; what points out of the file is refused."""
 
 from __future__ import annotations
 

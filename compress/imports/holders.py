@@ -35,9 +35,8 @@ def read_holder(place: Place, held: Sequence[Held], refused: tuple[Layer, ...]) 
     product = _tied(place, held, kernels) or _own(place, kernels)
     if product is None or not _fits(place, product):
         return refused
-    rest = [
-        array for name, array in biases.items() if not any(_repeats(place, name, array, each.product.bias) for each in held)
-    ]
+    repeated = {name for name, array in biases.items() for each in held if _repeats(place, name, array, each.product.bias)}
+    rest = [array for name, array in biases.items() if name not in repeated]
     if len(rest) > 1 or any(array.shape != product.widths[1:] for array in rest):
         return refused
     return replace(product, bias=rest[0] if rest else None), *activation(place, place.config.values.get("activation"))
@@ -54,9 +53,8 @@ def _tied(place: Place, held: Sequence[Held], kernels: Mapping[str, Stored]) -> 
     numbers = set(_shared_numbers(place.config.values))
     for each in reversed(held):
         repeated = [name for name, array in kernels.items() if _equal(array, each.product.kernel)]
-        if len(repeated) == len(kernels) and (
-            each.config.shared in numbers or any(_is_named(place, name, each.product.kernel) for name in repeated)
-        ):
+        named = any(_is_named(place, name, each.product.kernel) for name in repeated)
+        if len(repeated) == len(kernels) and (named or each.config.shared in numbers):
             return _transposed(place, each.product, "stored")
     mirrored = _mirrored(held)
     if mirrored is not None and all(_equal(array, mirrored.product.kernel) for array in kernels.values()):
@@ -105,7 +103,7 @@ def _equal(array: Stored, other: Stored) -> bool:
 
 def _repeats(place: Place, name: str, array: Stored, bias: Stored | None) -> bool:
     """Whether a vector is the bias of an earlier layer: by name, or by value where the file has no names."""
-    return bias is not None and (_is_named(place, name, bias) or not place.group.named and _equal(array, bias))
+    return bias is not None and (_is_named(place, name, bias) or (not place.group.named and _equal(array, bias)))
 
 
 def _is_named(place: Place, name: str, array: Stored) -> bool:

@@ -29,9 +29,8 @@ def read_hdf5(path: Path) -> Chain:
         file = import_h5py().File(path, "r", locking=False)
     config = text(source, file, "model_config")
     if config is None:
-        raise FormatError(
-            f"{source}: {SAVE_WHOLE}" if "layer_names" in file.attrs or "layers" in file else f"{source}: no Keras model"
-        )
+        weights = "layer_names" in file.attrs or "layers" in file
+        raise FormatError(f"{source}: {SAVE_WHOLE if weights else 'holds no Keras model'}")
     with damage(source):
         root = file["model_weights"]
     version = text(source, file, "keras_version") or text(source, root, "keras_version") or "1"
@@ -82,7 +81,7 @@ def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) ->
 
 @dataclass(frozen=True)
 class _Read:
-    """The layers of a model as far as they are read. `sample`, `shape`: of the first input and of the last output, None unknown."""
+    """The layers of a model as far as they are read. `sample`, `shape`: of the input and of the last output, None unknown."""
 
     sample: Shape | None
     shape: Shape | None
@@ -121,9 +120,8 @@ class _Read:
         read = replace(self, shape=shape, sample=self.sample or shape)
         if config.is_model:
             inner = _Read.of(config, group, shape, self.held)
-            return replace(
-                inner, sample=read.sample, layers=(*self.layers, *inner.layers), left_out=(*self.left_out, *inner.left_out)
-            )
+            left_out = (*self.left_out, *inner.left_out)
+            return replace(inner, sample=read.sample, layers=(*self.layers, *inner.layers), left_out=left_out)
         place = replace(place, shape=shape)
         layers = read_layer(place)
         if isinstance(layers[0] if layers else None, Refused) and layers[0].custom:

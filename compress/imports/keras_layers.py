@@ -1,7 +1,8 @@
-"""What each class of Keras' layers computes: `READERS`, a function for each class that a chain has, and a reason for the others."""
+"""What each class of Keras computes: `READERS`, a function for each class that a chain has; `REASONS` says why not others."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ class Place:
         return self.shape[-1] if self.shape else None
 
     def take(self, **shapes: Sequence[int | None]) -> list[Stored]:
-        """Its arrays by name, in Keras' order where the file has no names; FormatError where one is missing or of another shape."""
+        """Its arrays by name, or in Keras' order without names; FormatError where one is missing or of another shape."""
         own = self.group.own
         named = {name.rpartition("/")[2].partition(":")[0]: array for name, array in own.items()}
         arrays = [named.get(name) for name in shapes] if shapes.keys() & named.keys() else list(own.values())
@@ -46,17 +47,19 @@ class Place:
             array = arrays[i] if i < len(arrays) else None
             if array is None:
                 raise FormatError(f"{self.config.title}: {name} is missing: the file has {', '.join(own) or 'no array'} of it")
-            if len(array.shape) != len(shape) or any(
-                size not in (None, got) for size, got in zip(shape, array.shape, strict=True)
-            ):
-                wanted = ["any" if size is None else size for size in shape]
-                raise FormatError(f"{self.config.title}: {name} has shape {list(array.shape)}, must have {wanted}")
+            wanted = [got if size is None else size for size, got in itertools.zip_longest(shape, array.shape)]
+            if wanted != list(array.shape) or len(shape) != len(array.shape):
+                raise FormatError(f"{self.config.title}: {name} has shape {list(array.shape)}, must have {_sizes(shape)}")
             taken.append(array)
         return taken
 
     def refused(self, reason: str, *, custom: bool = False) -> tuple[Layer, ...]:
         """This layer, which no chain has."""
         return (Refused(self.config.name, self.config.class_name, reason, self.group.all, custom),)
+
+
+def _sizes(shape: Sequence[int | None]) -> str:
+    return f"[{', '.join('any' if size is None else str(size) for size in shape)}]"
 
 
 Reader = Callable[[Place], tuple[Layer, ...]]
@@ -91,7 +94,7 @@ def activation(place: Place, value: Any) -> tuple[Layer, ...]:
 
 
 def _other_activation(name: object) -> str:
-    return f'is no activation of a tied autoencoder ({", ".join(FUNCTIONS)}); replace = {{{name} = "relu"}} would do, with fine-tuning'
+    return f'is no activation of a chain ({", ".join(FUNCTIONS)}); replace = {{{name} = "relu"}} would do, with fine-tuning'
 
 
 def _activation(place: Place) -> tuple[Layer, ...]:
@@ -137,9 +140,7 @@ def _reshape(place: Place) -> tuple[Layer, ...]:
     size, known = math.prod(place.shape), math.prod(size for size in sizes if size != -1)
     shape = tuple(size // max(known, 1) if each == -1 else each for each in sizes)
     if min(sizes, default=0) < -1 or sizes.count(-1) > 1 or math.prod(shape) != size:
-        raise FormatError(
-            f"{place.config.title}: target_shape {target}: does not have the {size} values of {list(place.shape)}"
-        )
+        raise FormatError(f"{place.config.title}: target_shape {target}, must have the {size} values of {list(place.shape)}")
     return (Reshape(place.config.name, place.config.class_name, shape),)
 
 
@@ -224,15 +225,9 @@ READERS: Mapping[str, Reader] = {
 
 LEFT_OUT = frozenset(
     (
-        "Dropout",
-        "GaussianNoise",
-        "GaussianDropout",
-        "AlphaDropout",
-        "SpatialDropout1D",
-        "SpatialDropout2D",
-        "ActivityRegularization",
+        *("Dropout", "AlphaDropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
+        *("GaussianDropout", "GaussianNoise", "ActivityRegularization", "Identity"),
     )
-    + ("SpatialDropout3D", "Identity")
 )
 """Classes that only training has, or that change nothing."""
 
@@ -252,8 +247,10 @@ REASONS: Mapping[str, str] = {
     **{
         f"{kind}{axes}D{turn}": _LATER
         for axes in "123"
-        for kind in ("Conv", "SeparableConv", "DepthwiseConv", "LocallyConnected", "MaxPooling", "AveragePooling", "UpSampling")
-        + ("ZeroPadding", "Cropping", "GlobalMaxPooling", "GlobalAveragePooling")
+        for kind in (
+            *("Conv", "SeparableConv", "DepthwiseConv", "LocallyConnected", "UpSampling", "ZeroPadding", "Cropping"),
+            *("MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling"),
+        )
         for turn in ("", "Transpose")
     },
 }

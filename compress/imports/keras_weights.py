@@ -85,9 +85,8 @@ def _taken(left: dict[str, dict[str, Stored]], layer: Named) -> Mapping[str, Sto
     """The arrays of a layer, taken out of those that are left; a model's where no name says it are all of them, and stay."""
     if layer.is_model:
         inner = [prefix for prefix in left if _within(prefix, layer.name)]
-        return {
-            name: array for prefix in inner or left for name, array in (left.pop(prefix) if inner else left[prefix]).items()
-        }
+        parts = [left.pop(prefix) for prefix in inner] or list(left.values())
+        return {name: array for part in parts for name, array in part.items()}
     found = [next((prefix for prefix in left if f"/{prefix}".endswith(f"/{name}")), None) for name in layer.names]
     return {name: array for prefix in found if prefix is not None for name, array in left.pop(prefix).items()}
 

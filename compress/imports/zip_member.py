@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,16 @@ MAX_TEXT = 64 << 20
 MAX_INFLATION = 1_000
 """Bytes of a member at most, as a multiple of what the archive stores of it, from `FREE_BYTES` on."""
 FREE_BYTES = 1 << 20
-CODE = {"data.pkl": "a pickle of PyTorch", "version": "an archive of PyTorch"}
+DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 class Window(io.RawIOBase):
@@ -78,15 +88,7 @@ def _archive(path: Path) -> Iterator[tuple[io.BufferedReader, zipfile.ZipFile]]:
         try:
             with zipfile.ZipFile(file) as archive:
                 yield file, archive
-        except (
-            zipfile.BadZipFile,
-            zipfile.LargeZipFile,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-            OSError,
-        ) as error:
+        except DAMAGE as error:
             raise FormatError(f"{path}: is damaged: {error}") from error
 
 
@@ -102,7 +104,6 @@ def _info(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         raise FormatError(f"{path}: has {names.count(name)} members {name}, must have 1: a .keras file that model.save wrote")
     info = archive.getinfo(name)
     if info.file_size > FREE_BYTES + MAX_INFLATION * info.compress_size:
-        raise FormatError(
-            f"{path}: {name} would take {info.file_size:,} bytes, of which the archive has {info.compress_size:,}"
-        )
+        sizes = f"{info.file_size:,} bytes, of which the archive has {info.compress_size:,}"
+        raise FormatError(f"{path}: {name} would take {sizes}")
     return info
