@@ -113,10 +113,16 @@ def _with_constant(step: Step, behind: Parts, before: Parts | None) -> Flow:
     return _affine(step, scale, offset, constant) if np.isfinite(scale).all() else step.refuse("divides by zero")
 
 
+def _root(constant: Constant | None) -> Constant | None:
+    """The 1 / √variance of which a constant is the gain of a batch normalization."""
+    factor = constant.operands[0] if constant and constant.by is np.multiply else constant
+    return factor if factor and factor.by is reciprocal_root else None
+
+
 def _affine(step: Step, scale: Any, offset: Any, operand: Constant | None) -> Flow:
-    """x · scale + offset, one layer with an `Affine` just before."""
+    """x · scale + offset, one layer with an `Affine` just before unless a batch normalization begins."""
     scale, offset, last = np.asarray(scale, np.float64), np.asarray(offset, np.float64), step.flow.last
-    if not isinstance(last, Affine):
+    if not isinstance(last, Affine) or _root(operand):
         return step.flow.then(Affine(*step.names, scale, offset), operand=operand)
     merged = Affine(last.name, last.class_name, last.scale * scale, last.offset * scale + offset)
     return step.flow.then(merged, without=1)
@@ -135,9 +141,9 @@ def _batch_norm(step: Step, offset: Constant) -> BatchNorm | None:
     gain, last = step.flow.operand, step.flow.last
     if gain is None or not isinstance(last, Affine) or last.offset.any():
         return None
-    root, gamma = gain.operands if gain.by is np.multiply else (gain, None)
+    root, gamma = _root(gain), gain.operands[1] if gain.by is np.multiply else None
     beta, shift = offset.operands if offset.by is np.subtract else (None, offset)
-    if root.by is not reciprocal_root or root.operands[0].by is not np.add or shift.by is not np.multiply:
+    if root is None or root.operands[0].by is not np.add or shift.by is not np.multiply:
         return None
     (mean, again), (variance, epsilon) = shift.operands, root.operands[0].operands
     if beta is None and mean.by is np.negative:

@@ -90,7 +90,8 @@ def _called(path: Path, objects: Any) -> str:
         child.local_name: objects.nodes[child.node_id].bare_concrete_function.concrete_function_name for child in signatures
     }
     if not found:
-        found = {name: name for node in root.values() for name in node.function.concrete_functions}
+        traces = [(each, name) for each, node in root.items() for name in node.function.concrete_functions]
+        found = {f"{each} ({name})": name for each, name in traces}
     if SIGNATURE not in found and len(found) != 1:
         names = listed(sorted(found)) or "none"
         raise InputError(f"{path}: signatures or functions {names}, must have {SIGNATURE} or only one")

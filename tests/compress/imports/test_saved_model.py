@@ -1,0 +1,381 @@
+"""SavedModels as chains: what they compute against TensorFlow, ties by resource, and one line for each bad folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiedae.compress.errors import FormatError, InputError, NotInstalledError
+from tiedae.compress.imports import saved_model
+from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Product, Refused, Reshape
+from tiedae.compress.imports.formats import read_model
+
+from tests.variants import every
+
+tf = pytest.importorskip("tensorflow")
+
+FULL_SCALE = 1e-5
+DATA = Path(os.environ.get("TIEDAE_DATA", "/nowhere")) / "keras"
+
+Tensor = Any
+Layer = Callable[["Net", Tensor], Tensor]
+
+
+class Net(tf.Module):
+    """A function of samples, layer by layer, with the variables that the layers make when they are first called."""
+
+    def __init__(self, *layers: Layer, seed: int = 0) -> None:
+        super().__init__()
+        self.rng, self.steps, self.arrays, self.place = np.random.default_rng(seed), layers, [], 0
+
+    def array(self, *shape: int, low: float = -1, high: float = 1) -> Tensor:
+        self.place += 1
+        if self.place > len(self.arrays):
+            self.arrays.append(tf.Variable(self.rng.uniform(low, high, shape), dtype=tf.float32))
+        return self.arrays[self.place - 1]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.place = 0
+        for step in self.steps:
+            x = step(self, x)
+        return x
+
+    def save(self, folder: Path, *, shape: tuple[int | None, ...] = (None, 8), dtype: Any = None) -> Path:
+        if None not in shape[1:]:
+            self(tf.zeros((1, *shape[1:]), dtype or tf.float32))
+        function = tf.function(self.__call__, input_signature=[tf.TensorSpec(shape, dtype or tf.float32, name="x")])
+        tf.saved_model.save(self, str(folder / "net"), signatures=function)
+        return folder / "net"
+
+
+def run(path: Path, x: np.ndarray) -> np.ndarray:
+    function = tf.saved_model.load(str(path)).signatures["serving_default"]
+    (name,) = function.structured_input_signature[1]
+    (y,) = function(**{name: tf.constant(x)}).values()
+    return y.numpy()
+
+
+def close(path: Path, chain: Chain, *, dtype: type = np.float32) -> bool:
+    """Whether a chain gives what TensorFlow gives, of full scale."""
+    x = np.random.default_rng(0).uniform(0, 3, (16, *chain.shape)).astype(dtype)
+    wanted, given = run(path, x), chain(x)
+    return given.shape == wanted.shape and bool(np.abs(given - wanted).max() <= FULL_SCALE * np.abs(wanted).max())
+
+
+def dense(units: int, *, transposed: bool = False) -> Layer:
+    def layer(net: Net, x: Tensor) -> Tensor:
+        shape = (units, x.shape[-1]) if transposed else (x.shape[-1], units)
+        return tf.nn.bias_add(tf.matmul(x, net.array(*shape), transpose_b=transposed), net.array(units))
+
+    return layer
+
+
+def batch_norm(*, scale: bool = True, center: bool = True) -> Layer:
+    def layer(net: Net, x: Tensor) -> Tensor:
+        width = x.shape[-1]
+        mean, variance = net.array(width), net.array(width, low=0.1)
+        beta = net.array(width) if center else None
+        return tf.nn.batch_normalization(x, mean, variance, beta, net.array(width) if scale else None, 0.001)
+
+    return layer
+
+
+def fused_batch_norm(net: Net, x: Tensor) -> Tensor:
+    width = x.shape[-1]
+    arrays = [net.array(width), net.array(width), net.array(width), net.array(width, low=0.1)]
+    image = tf.reshape(x, (-1, 1, 1, width))
+    return tf.reshape(tf.compat.v1.nn.fused_batch_norm(image, *arrays, epsilon=0.01, is_training=False)[0], (-1, width))
+
+
+def normalized(net: Net, x: Tensor) -> Tensor:
+    """As Keras' Normalization and Rescaling."""
+    width = x.shape[-1]
+    return (x - net.array(width)) / tf.maximum(tf.sqrt(net.array(width, low=0.1)), 1e-7) * 0.5 + 1.0
+
+
+def reshaped(_: Net, x: Tensor) -> Tensor:
+    width = x.shape[-1]
+    return tf.reshape(tf.reshape(x, (tf.shape(x)[0], 1, width)), (-1, width))
+
+
+def called(layer: Layer) -> Layer:
+    """A layer in a function of its own."""
+    return lambda net, x: layer(net, x) if tf.executing_eagerly() else tf.function(lambda x: layer(net, x))(x)
+
+
+PRODUCTS = (dense(5), dense(7, transposed=True), called(dense(6)), lambda net, x: tf.matmul(x, net.array(x.shape[-1], 4)))
+BETWEEN: tuple[Layer, ...] = (
+    lambda _, x: tf.nn.relu(x),
+    lambda _, x: tf.nn.relu6(x),
+    lambda _, x: tf.clip_by_value(x, 0, 6),
+    lambda _, x: tf.tanh(x),
+    lambda _, x: tf.sigmoid(x),
+    lambda _, x: tf.identity(-x),
+    batch_norm(),
+    batch_norm(scale=False),
+    batch_norm(center=False),
+    batch_norm(scale=False, center=False),
+    fused_batch_norm,
+    normalized,
+    reshaped,
+    called(reshaped),
+)
+
+
+@pytest.mark.parametrize("seed", every(20, range(40)))
+def test_a_chain_computes_what_tensorflow_computes(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    layers = [
+        layer
+        for _ in range(3)
+        for layer in (
+            *(BETWEEN[i] for i in rng.permutation(len(BETWEEN))[: rng.integers(0, 4)]),
+            PRODUCTS[rng.integers(len(PRODUCTS))],
+        )
+    ]
+    path = Net(*layers, seed=seed).save(tmp_path)
+    chain = read_model(path)
+    chain.require_readable()
+    assert close(path, chain)
+
+
+def test_every_operation_is_read(tmp_path: Path) -> None:
+    path = Net(*BETWEEN).save(tmp_path)
+    chain = read_model(path)
+    chain.require_readable()
+    assert close(path, chain)
+    assert sum(isinstance(layer, BatchNorm) for layer in chain.layers) == 5
+
+
+def tied(*, transpose: bool) -> Layer:
+    def layers(net: Net, x: Tensor) -> Tensor:
+        kernel, bias = net.array(8, 3), net.array(3)
+        code = tf.nn.relu(tf.matmul(x, kernel) + bias)
+        return tf.matmul(code, tf.transpose(kernel)) if transpose else tf.matmul(code - bias, kernel, transpose_b=True)
+
+    return layers
+
+
+@pytest.mark.parametrize("transpose", [True, False])
+def test_one_resource_in_both_directions_is_one_variable(transpose: bool, tmp_path: Path) -> None:
+    path = Net(tied(transpose=transpose)).save(tmp_path)
+    chain = read_model(path)
+    assert [type(layer) for layer in chain.layers] == [Product, Function, Product]
+    encoder, decoder = chain.products
+    assert encoder.kernel == decoder.kernel
+    assert (encoder.transposed, decoder.transposed) == (False, True)
+    assert (decoder.before is None) == transpose
+    assert close(path, chain)
+
+
+def test_equal_variables_are_two(tmp_path: Path) -> None:
+    def copied(net: Net, x: Tensor) -> Tensor:
+        first, second = net.array(8, 3), net.array(8, 3)
+        second.assign(first) if tf.executing_eagerly() else None
+        return tf.matmul(tf.matmul(x, first), second, transpose_b=True)
+
+    encoder, decoder = read_model(Net(copied).save(tmp_path)).products
+    assert encoder.kernel.variable != decoder.kernel.variable
+    np.testing.assert_array_equal(encoder.kernel.read(), decoder.kernel.read())
+
+
+def test_integers_that_the_model_scales(tmp_path: Path) -> None:
+    path = Net(lambda _, x: tf.cast(x, tf.float32) / 255.0, dense(3)).save(tmp_path, dtype=tf.uint8)
+    chain = read_model(path)
+    assert isinstance(chain.layers[0], Affine)
+    assert close(path, chain, dtype=np.uint8)
+
+
+def keras_net(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((2, 4)),
+            layers.Flatten(),
+            layers.Dense(6, activation="relu6"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            layers.Dense(8, activation="sigmoid"),
+            layers.Reshape((2, 4)),
+        ]
+    )
+
+
+def keras3(folder: Path) -> Path:
+    import keras
+
+    keras_net(keras).export(str(folder / "net"), verbose=False)
+    return folder / "net"
+
+
+def keras2(folder: Path) -> Path:
+    import tf_keras
+
+    keras_net(tf_keras).save(str(folder / "net"), save_format="tf")
+    return folder / "net"
+
+
+@pytest.mark.parametrize("save", [keras3, pytest.param(keras2, marks=pytest.mark.ci)])
+def test_keras_models(save: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = save(tmp_path)
+    chain = read_model(path)
+    assert [type(layer) for layer in chain.layers] == [Reshape, Product, Function, BatchNorm, Product, Function, Reshape]
+    assert chain.shape == (2, 4) and chain.format == "SavedModel"
+    assert close(path, chain)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="TIEDAE_DATA is not set: no real files")
+def test_a_real_file_without_keras_metadata() -> None:
+    path = DATA / "gearbox" / "saved_model"
+    chain = read_model(path)
+    chain.require_readable()
+    assert [layer.widths for layer in chain.products] == [(16, 8), (8, 4), (4, 4), (4, 8), (8, 16)]
+    assert close(path, chain)
+
+
+REFUSED: tuple[tuple[Layer, str], ...] = (
+    (lambda _, x: tf.nn.lrn(tf.reshape(x, (-1, 1, 1, 8))), r"LRN \(LRN\): no operation of a dense autoencoder"),
+    (lambda _, x: x + tf.nn.relu(x), r"add \(AddV2\): joins two branches"),
+    (
+        lambda _, x: tf.matmul(x, tf.random.normal((8, 3))),
+        r"random_normal/RandomStandardNormal \(RandomStandardNormal\): computes",
+    ),
+    (lambda net, x: tf.matmul(x, x, transpose_a=True), r"MatMul \(MatMul\): joins two branches"),
+    (lambda net, x: tf.matmul(net.array(4, 8), tf.reshape(x, (8, -1))), r"Reshape \(Reshape\): must keep the 8 values"),
+    (lambda _, x: tf.cast(tf.cast(x, tf.float16), tf.float32), r"Cast \(Cast\): must compute in float32"),
+    (lambda _, x: tf.reshape(x, (-1, 4)), r"Reshape \(Reshape\): must keep the 8 values"),
+)
+
+
+@pytest.mark.parametrize(("layer", "message"), every(3, REFUSED))
+def test_refused(layer: Layer, message: str, tmp_path: Path) -> None:
+    chain = read_model(Net(layer, lambda _, x: tf.nn.relu(x)).save(tmp_path))
+    assert isinstance(chain.layers[-1], Refused), "nothing behind it is read"
+    with pytest.raises(InputError, match=rf"net: {message}"):
+        chain.require_readable()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Net(dense(3)).save(tmp_path_factory.mktemp("saved"))
+
+
+@pytest.fixture
+def copy(saved: Path, tmp_path: Path) -> Iterator[Path]:
+    shutil.copytree(saved, tmp_path / "net")
+    return tmp_path / "net"
+
+
+def without(name: str) -> Callable[[Path], None]:
+    return lambda path: (path / name).unlink()
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    return lambda path: (path / name).write_bytes((path / name).read_bytes()[:-40])
+
+
+def replaced(name: str, data: bytes) -> Callable[[Path], None]:
+    return lambda path: (path / name).write_bytes(data) and None
+
+
+DATA_FILE, INDEX = "variables/variables.data-00000-of-00001", "variables/variables.index"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without("saved_model.pb"), r"is a folder, must be a file or a SavedModel"),
+        (without(INDEX), r"variables/variables\.index or \.data is missing"),
+        (without(DATA_FILE), r"variables/variables\.index or \.data is missing"),
+        (cut("saved_model.pb"), r"saved_model\.pb is damaged or truncated"),
+        (cut(INDEX), r"variables/variables cannot be read: "),
+        (cut(DATA_FILE), r"variables/variables"),
+        (replaced(INDEX, b"no checkpoint"), r"variables/variables cannot be read: "),
+        (replaced("saved_model.pb", b""), r"saved_model\.pb is damaged or truncated: it has no graph"),
+    ],
+)
+def test_damaged_folders(damage: Callable[[Path], None], message: str, copy: Path) -> None:
+    damage(copy)
+    with pytest.raises(FormatError, match=rf"net: {message}"):
+        read_model(copy)(np.zeros((1, 8)))
+
+
+def test_flipped_bits_of_variables(copy: Path) -> None:
+    data = (copy / DATA_FILE).read_bytes()
+    (copy / DATA_FILE).write_bytes(bytes(byte ^ 255 for byte in data))
+    with pytest.raises(FormatError, match="variables/variables cannot be read: "):
+        read_model(copy)(np.zeros((1, 8)))
+
+
+def test_a_model_of_tensorflow_1(tmp_path: Path) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        x = tf.compat.v1.placeholder(tf.float32, (None, 8))
+        tf.compat.v1.saved_model.simple_save(session, str(tmp_path / "net"), {"x": x}, {"y": tf.nn.relu(x)})
+    with pytest.raises(InputError, match=r"net: a SavedModel of TensorFlow 1, must be one of TensorFlow 2"):
+        read_model(tmp_path / "net")
+
+
+def test_weights_must_be_finite(tmp_path: Path) -> None:
+    net = Net(dense(3))
+    net(tf.zeros((1, 8)))
+    net.arrays[0].assign(np.full((8, 3), np.nan))
+    with pytest.raises(InputError, match=r"net: .*: got NaN or infinity, weights must be finite"):
+        read_model(net.save(tmp_path))(np.zeros((1, 8)))
+
+
+def test_shapes_that_are_not_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"net: input x: shape \[\?, \?\], must be \[batch, …\]"):
+        read_model(Net(lambda _, x: tf.nn.relu(x)).save(tmp_path, shape=(None, None)))
+
+
+def test_two_inputs(tmp_path: Path) -> None:
+    spec = tf.TensorSpec((None, 8), tf.float32)
+    function = tf.function(lambda x, z: x + z, input_signature=[spec, spec])
+    tf.saved_model.save(tf.Module(), str(tmp_path / "net"), signatures=function)
+    with pytest.raises(InputError, match=r"net: 2 inputs \(.*\), must be one"):
+        read_model(tmp_path / "net")
+
+
+def test_variables_that_change(tmp_path: Path) -> None:
+    def counting(net: Net, x: Tensor) -> Tensor:
+        count = net.array(8)
+        count.assign_add(tf.ones(8))
+        return x * count
+
+    with pytest.raises(InputError, match=r"net: AssignAddVariableOp \(AssignAddVariableOp\): changes a variable"):
+        read_model(Net(counting).save(tmp_path))
+
+
+def test_a_function_without_a_signature(tmp_path: Path) -> None:
+    net = tf.Module()
+    net.encode = tf.function(lambda x: tf.nn.relu(x), input_signature=[tf.TensorSpec((None, 8), tf.float32)])
+    tf.saved_model.save(net, str(tmp_path / "net"))
+    assert [layer.class_name for layer in read_model(tmp_path / "net").layers] == ["Relu"]
+    net.decode = tf.function(lambda x: tf.nn.tanh(x), input_signature=[tf.TensorSpec((None, 8), tf.float32)])
+    tf.saved_model.save(net, str(tmp_path / "two"))
+    with pytest.raises(InputError, match=r"two: signatures or functions .*decode.*, .*encode.*, must have serving_default"):
+        read_model(tmp_path / "two")
+
+
+def test_functions_that_call_each_other_are_damage(copy: Path) -> None:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel.FromString((copy / "saved_model.pb").read_bytes())
+    for function in model.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            if node.op == "StatefulPartitionedCall":
+                node.attr["f"].func.name = function.signature.name
+    (copy / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(FormatError, match=r"net: the SavedModel is damaged"):
+        read_model(copy)
+
+
+def test_without_tensorflow_one_line_names_the_extra(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiedae.compress.packages.find_spec", lambda name: None)
+    with pytest.raises(NotInstalledError, match=r"tensorflow is not installed: .*tiedae\[train\]"):
+        saved_model.read_saved_model(copy)
