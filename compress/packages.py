@@ -24,6 +24,7 @@ INSTALL: Mapping[str, str] = {
     "qemu-x86_64": "apt-get install qemu-user",
     "size": "apt-get install binutils",
     "wasm-ld": "apt-get install lld (macOS: brew install lld)",
+    "h5py": "pip install 'tiedae[keras]'",
     "javac": "apt-get install default-jdk-headless",
     "onnxruntime_c_api.h": "apt-get install libonnxruntime-dev",
     "ai_edge_litert": "pip install ai-edge-litert",

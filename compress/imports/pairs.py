@@ -1,0 +1,110 @@
+"""What of a model is tied: its kernels in pairs that mirror each other, and what the model proves of each pair.
+
+    Dense 784 → 128   Dense 128 → 32   Dense 32 → 128   Dense 128 → 784
+          └─────────────────└───── pair ─────┘───── pair ──────┘
+
+A pair is tied where both layers use one variable, whatever its values are. Two variables are compared by their values, and no
+similarity makes them one: trained apart, the mirrored kernels of a public model have a cosine of 0.825.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .chain import Chain, Layer, Product, Refused
+
+Status = Literal["tied", "assumed", "equal copy", "near", "untied", "unknown"]
+
+NEAR = 0.1
+"""Relative distance of two kernels that are near, at most: ‖E − Dᵀ‖ / the larger norm."""
+ROWS = 512
+"""Rows of a kernel that are compared at a time, in float64."""
+
+TIES: tuple[Status, ...] = ("tied", "assumed")
+"""What a pair has where one kernel is used twice, as far as the model shows it."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two layers whose kernels mirror each other, by title, and what is known of them; `shape`: the encoder's [inputs, units].
+
+    `distance`: relative, `cosine`: of the encoder's kernel and the decoder's transposed; None where no values were compared.
+    """
+
+    encoder: str
+    decoder: str
+    status: Status
+    shape: tuple[int, ...] = ()
+    distance: float | None = None
+    cosine: float | None = None
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The pair in one line."""
+        sizes = f", {'×'.join(map(str, self.shape))}" if self.shape else ""
+        details = {"near": f" (distance {self.distance})", "untied": f" (cosine {self.cosine})"}.get(self.status, "")
+        return f"{self.encoder} and {self.decoder}{sizes}: {self.status}{details}{f': {self.reason}' if self.reason else ''}"
+
+
+REASONS: dict[Status, str] = {
+    "tied": "one variable",
+    "assumed": "{decoder} stores no kernel of its own, or a copy in the place of one; its code is not read",
+    "equal copy": "equal now, two variables: training changes one",
+}
+
+
+def pairs(chain: Chain) -> tuple[Pair, ...]:
+    """Each pair of kernels that mirror each other, from the outside in; empty where there are none, as in a classifier.
+
+    The values of two kernels are in memory at a time, none of those that are tied. A layer of the model's own class that is no
+    product and has kernels is unknown, with the layer that it mirrors.
+    """
+    return tuple(_pairs([layer for layer in chain.layers if _has_kernel(layer)]))
+
+
+def _has_kernel(layer: Layer) -> bool:
+    if isinstance(layer, Refused):
+        return layer.custom and any(len(array.shape) > 1 for array in layer.weights.values())
+    return isinstance(layer, Product)
+
+
+def _pairs(layers: list[Layer]) -> Iterator[Pair]:
+    for i in range((len(layers) + 1) // 2):
+        encoder, decoder = layers[i], layers[-1 - i]
+        if isinstance(encoder, Product) and isinstance(decoder, Product):
+            if encoder is not decoder and encoder.widths == decoder.widths[::-1]:
+                yield _compared(encoder, decoder)
+        else:
+            unread = decoder if isinstance(decoder, Refused) else encoder
+            yield Pair(encoder.title, decoder.title, "unknown", reason=f"the code of {unread.title} is not read")
+
+
+def _compared(encoder: Product, decoder: Product) -> Pair:
+    titles = encoder.title, decoder.title
+    same = encoder.kernel.variable == decoder.kernel.variable and encoder.mask == decoder.mask
+    if same and encoder.transposed != decoder.transposed:
+        status: Status = "tied" if {encoder.tie, decoder.tie} == {"stored"} else "assumed"
+        return Pair(*titles, status, encoder.widths, reason=REASONS[status].format(decoder=decoder.title))
+    distance, cosine = _similarity(encoder.matrix(), decoder.matrix().T)
+    if not np.isfinite(distance):
+        return Pair(*titles, "unknown", encoder.widths, reason="their values are not finite numbers")
+    status = "equal copy" if distance == 0 else "near" if distance <= NEAR else "untied"
+    rounded = float(f"{distance:.3g}"), float(f"{cosine:.3g}")
+    return Pair(*titles, status, encoder.widths, *rounded, reason=REASONS.get(status, ""))
+
+
+def _similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Relative distance and cosine of two matrices [n, m]: of two zero matrices 0 and 1, of a zero one and another 1 and 0."""
+    sums = np.zeros(4)
+    for start in range(0, len(a), ROWS):
+        x, y = (matrix[start : start + ROWS].astype(np.float64) for matrix in (a, b))
+        sums += np.vdot(x, x), np.vdot(y, y), np.vdot(x, y), np.vdot(x - y, x - y)
+    if sums[3] == 0:
+        return 0.0, 1.0
+    norms = np.sqrt(sums[:2])
+    return float(np.sqrt(sums[3]) / norms.max()), float(sums[2] / (norms.prod() or 1))
