@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Product, Refused, Reshape
 from tiedae.compress.imports.formats import read_model
+from tiedae.compress.imports.pairs import pairs
 
 from tests.variants import every
 
@@ -246,6 +248,7 @@ def test_one_initializer_in_both_directions_is_one_variable(tied: Callable[[Grap
     encoder, decoder = chain.products
     assert encoder.kernel == decoder.kernel
     assert (encoder.transposed, decoder.transposed) == (True, False)
+    assert [pair.status for pair in pairs(chain)] == ["tied"]
     assert close(path, chain)
 
 
@@ -253,9 +256,16 @@ def test_equal_initializers_are_two_variables(tmp_path: Path) -> None:
     graph = Graph()
     kernel = graph.floats(4, 8)
     graph.add("Gemm", kernel, transB=1).add("Gemm", graph.array(graph.arrays[kernel]))
-    encoder, decoder = graph.read(tmp_path).products
-    assert encoder.kernel.variable != decoder.kernel.variable
-    np.testing.assert_array_equal(encoder.kernel.read(), decoder.kernel.read())
+    chain = graph.read(tmp_path)
+    assert len({product.kernel.variable for product in chain.products}) == 2
+    assert [pair.status for pair in pairs(chain)] == ["equal copy"]
+
+
+def test_a_classifier_has_no_pairs(tmp_path: Path) -> None:
+    graph = Graph()
+    linear(graph, 8, 4)
+    linear(graph, 4, 3)
+    assert pairs(graph.add("Softmax").read(tmp_path)) == ()
 
 
 def test_a_decoder_that_subtracts_the_encoders_bias_first(tmp_path: Path) -> None:
@@ -298,6 +308,45 @@ def test_images_with_a_fixed_batch(tmp_path: Path) -> None:
     graph.add("Reshape", graph.array(np.array([1, 4, 1])))
     chain = graph.read(tmp_path)
     assert chain.shape == (2, 2, 2) and chain(np.zeros((3, 2, 2, 2))).shape == (3, 4, 1)
+
+
+def exported(keras: Any, kernel_of: Callable[[Any, Any], Any] | None = None) -> onnx.ModelProto:
+    """A Keras model as tf2onnx writes it; `kernel_of`: the decoder's kernel, of the encoder's."""
+    import tensorflow as tf
+    import tf2onnx
+
+    layers = keras.layers
+    encoder, decoder = layers.Dense(5, activation="relu6"), layers.Dense(8, activation="sigmoid")
+    norm = layers.BatchNormalization(beta_initializer="ones", moving_mean_initializer="ones")
+    net = keras.Sequential([keras.Input((2, 4)), layers.Flatten(), encoder, norm, layers.Dropout(0.5)])
+    net.build((None, 2, 4))
+
+    def call(x: Any) -> Any:
+        code = net(x, training=False)
+        return decoder(code) if kernel_of is None else tf.nn.sigmoid(tf.matmul(code, kernel_of(tf, encoder.kernel)))
+
+    call(tf.zeros((1, 2, 4)))
+    model, _ = tf2onnx.convert.from_function(tf.function(call), [tf.TensorSpec((None, 2, 4), tf.float32, name="x")], opset=18)
+    return model
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize(
+    ("kernel_of", "status"),
+    [
+        (None, "untied"),
+        (lambda tf, kernel: tf.transpose(kernel), "equal copy"),  # tf2onnx computes the transpose and stores it
+        (lambda tf, kernel: tf.transpose(tf.identity(kernel)), "equal copy"),
+    ],
+)
+def test_keras_models_by_tf2onnx(library: str, kernel_of: Any, status: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(exported(importlib.import_module(library), kernel_of).SerializeToString())
+    chain = read_model(path)
+    assert [type(layer) for layer in chain.layers] == [Reshape, Product, Function, Affine, Product, Function]
+    assert close(path, chain)
+    assert [pair.status for pair in pairs(chain)] == [status]
 
 
 # What is refused, by node and operation.

@@ -14,6 +14,7 @@ from tiedae.compress.errors import FormatError, InputError, NotInstalledError
 from tiedae.compress.imports import saved_model
 from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Product, Refused, Reshape
 from tiedae.compress.imports.formats import read_model
+from tiedae.compress.imports.pairs import pairs
 
 from tests.variants import every
 
@@ -112,7 +113,7 @@ PRODUCTS = (dense(5), dense(7, transposed=True), called(dense(6)), lambda net, x
 BETWEEN: tuple[Layer, ...] = (
     lambda _, x: tf.nn.relu(x),
     lambda _, x: tf.nn.relu6(x),
-    lambda _, x: tf.clip_by_value(x, 0, 6),
+    lambda _, x: tf.minimum(tf.maximum(x, 0), 6),
     lambda _, x: tf.tanh(x),
     lambda _, x: tf.sigmoid(x),
     lambda _, x: tf.identity(-x),
@@ -127,7 +128,7 @@ BETWEEN: tuple[Layer, ...] = (
 )
 
 
-@pytest.mark.parametrize("seed", every(20, range(40)))
+@pytest.mark.parametrize("seed", every(20, range(20)))
 def test_a_chain_computes_what_tensorflow_computes(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     layers = [
@@ -170,6 +171,7 @@ def test_one_resource_in_both_directions_is_one_variable(transpose: bool, tmp_pa
     assert encoder.kernel == decoder.kernel
     assert (encoder.transposed, decoder.transposed) == (False, True)
     assert (decoder.before is None) == transpose
+    assert [pair.status for pair in pairs(chain)] == ["tied"]
     assert close(path, chain)
 
 
@@ -179,9 +181,8 @@ def test_equal_variables_are_two(tmp_path: Path) -> None:
         second.assign(first) if tf.executing_eagerly() else None
         return tf.matmul(tf.matmul(x, first), second, transpose_b=True)
 
-    encoder, decoder = read_model(Net(copied).save(tmp_path)).products
-    assert encoder.kernel.variable != decoder.kernel.variable
-    np.testing.assert_array_equal(encoder.kernel.read(), decoder.kernel.read())
+    chain = read_model(Net(copied).save(tmp_path))
+    assert [pair.status for pair in pairs(chain)] == ["equal copy"]
 
 
 def test_integers_that_the_model_scales(tmp_path: Path) -> None:
@@ -248,6 +249,7 @@ REFUSED: tuple[tuple[Layer, str], ...] = (
     (lambda net, x: tf.matmul(x, x, transpose_a=True), r"MatMul \(MatMul\): joins two branches"),
     (lambda net, x: tf.matmul(net.array(4, 8), tf.reshape(x, (8, -1))), r"Reshape \(Reshape\): must keep the 8 values"),
     (lambda _, x: tf.cast(tf.cast(x, tf.float16), tf.float32), r"Cast \(Cast\): must compute in float32"),
+    (lambda _, x: tf.clip_by_value(x, 0, 1), r"clip_by_value/Minimum \(Minimum\): clips to -inf … 1, must be"),
     (lambda _, x: tf.reshape(x, (-1, 4)), r"Reshape \(Reshape\): must keep the 8 values"),
 )
 
