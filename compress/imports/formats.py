@@ -51,13 +51,28 @@ FORMATS: Mapping[str, Format] = {
 def format_of(path: Path) -> Format | None:
     """The format of a file or folder, by its first bytes and not by its name; None for another one.
 
-    Raises FormatError for what is neither file nor folder, and OSError where it is not there.
+    Raises FormatError for what is neither file nor folder, or is not there.
     """
+    if not path.exists():
+        raise FormatError(f"{path}: no such file or folder")
     first = b""
     if not path.is_dir():
         with open_regular(path) as file:
             first = file.read(FIRST)
     return next((format for format in FORMATS.values() if format.recognizes(path, first)), None)
+
+
+ONNX = ".onnx"
+"""The format of `FORMATS` that is also one of exported files."""
+SUFFIXES = (".h5", ".hdf5", ".keras")
+"""Names of files that are models of Keras, or should be."""
+
+
+def is_trained(path: Path) -> bool:
+    """Whether a path is a model of a format in which people train, or has the name of one."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    return path.exists() and format_of(path) not in (None, FORMATS.get(ONNX))
 
 
 def read_model(path: Path) -> Chain:

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 from .chain import Layer, Product, Stored, Tie
-from .keras_config import LayerConfig
-from .keras_layers import Place, activation
+from .keras_config import KerasLayer
+from .keras_layers import PlacedLayer, activation
 
 
 @dataclass(frozen=True)
 class Held:
     """A product that was read before, and its layer."""
 
-    config: LayerConfig
+    config: KerasLayer
     product: Product
 
 
-def read_holder(place: Place, held: Sequence[Held], refused: tuple[Layer, ...]) -> tuple[Layer, ...]:
+def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """A layer of a class that is not known as a product, or `refused` where its arrays are not those of one."""
     arrays = place.group.all
     kernels = {name: array for name, array in arrays.items() if len(array.shape) == 2}
@@ -42,13 +42,13 @@ def read_holder(place: Place, held: Sequence[Held], refused: tuple[Layer, ...]) 
     return replace(product, bias=rest[0] if rest else None), *activation(place, place.config.values.get("activation"))
 
 
-def _fits(place: Place, product: Product) -> bool:
+def _fits(place: PlacedLayer, product: Product) -> bool:
     """Whether a product fits between the layers before and behind it, and what its configuration calls its units."""
     inputs, units = product.widths
     return inputs == (place.width or inputs) and {units} >= {place.following or units, place.config.values.get("units", units)}
 
 
-def _tied(place: Place, held: Sequence[Held], kernels: Mapping[str, Stored]) -> Product | None:
+def _tied(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, Stored]) -> Product | None:
     """The product with the kernel of an earlier one."""
     numbers = set(_shared_numbers(place.config.values))
     for each in reversed(held):
@@ -62,12 +62,12 @@ def _tied(place: Place, held: Sequence[Held], kernels: Mapping[str, Stored]) -> 
     return None
 
 
-def _transposed(place: Place, product: Product, tie: Tie) -> Product:
+def _transposed(place: PlacedLayer, product: Product, tie: Tie) -> Product:
     config = place.config
     return Product(config.name, config.class_name, product.kernel, None, not product.transposed, tie, product.mask)
 
 
-def _own(place: Place, kernels: Mapping[str, Stored]) -> Product | None:
+def _own(place: PlacedLayer, kernels: Mapping[str, Stored]) -> Product | None:
     """The product with a kernel of its own, in the direction that fits its input."""
     for kernel in kernels.values():
         transposed = place.width is not None and kernel.shape[0] != place.width
@@ -101,11 +101,11 @@ def _equal(array: Stored, other: Stored) -> bool:
     return array.shape == other.shape and np.array_equal(array.read(), other.read())
 
 
-def _repeats(place: Place, name: str, array: Stored, bias: Stored | None) -> bool:
+def _repeats(place: PlacedLayer, name: str, array: Stored, bias: Stored | None) -> bool:
     """Whether a vector is the bias of an earlier layer: by name, or by value where the file has no names."""
     return bias is not None and (_is_named(place, name, bias) or (not place.group.named and _equal(array, bias)))
 
 
-def _is_named(place: Place, name: str, array: Stored) -> bool:
+def _is_named(place: PlacedLayer, name: str, array: Stored) -> bool:
     """Whether the file gives an array the name of another one's variable: dense/kernel:0, the end of dense/dense/kernel:0."""
     return place.group.named and array.variable.endswith(f"/{name}")

@@ -19,7 +19,7 @@ WRAPPED = "layer"
 
 
 @dataclass(frozen=True)
-class LayerConfig:
+class KerasLayer:
     """A layer of a configuration. `values`: its own. `nodes`: for each time it is called, the outputs that it takes.
 
     `shared`: the number by which the file refers to the same object elsewhere. `custom`: of a class that is not Keras' own.
@@ -44,7 +44,7 @@ class LayerConfig:
         return self.class_name in MODELS and not self.custom
 
     @property
-    def inner(self) -> LayerConfig | None:
+    def inner(self) -> KerasLayer | None:
         """The layer that a wrapper has."""
         return layer_config(self.values[WRAPPED], self.title) if isinstance(self.values.get(WRAPPED), dict) else None
 
@@ -82,7 +82,7 @@ def parsed(source: str, data: str | bytes) -> dict[str, Any]:
     return value
 
 
-def layer_config(entry: Any, parent: str) -> LayerConfig:
+def layer_config(entry: Any, parent: str) -> KerasLayer:
     """A layer, or a model, of an entry of the configuration; FormatError, naming the parent, where it is none."""
     if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
         raise FormatError(f"{parent}: got {repr(entry)[:60]}, must be a layer with its class_name")
@@ -96,7 +96,7 @@ def layer_config(entry: Any, parent: str) -> LayerConfig:
     custom = bool(package) or not isinstance(module, str) or module.split(".")[0] not in PACKAGES
     name = values.get("name", entry.get("name", class_name))
     built = entry.get("build_config")
-    return LayerConfig(
+    return KerasLayer(
         str(name),
         class_name,
         values,
@@ -119,12 +119,12 @@ def _outputs(value: Any) -> Iterator[Output]:
             yield from _outputs(item)
 
 
-def layer_configs(model: LayerConfig) -> list[LayerConfig]:
+def layer_configs(model: KerasLayer) -> list[KerasLayer]:
     """The layers of a model."""
     return [layer_config(entry, model.title) for entry in model.value("layers", list)]
 
 
-def order(model: LayerConfig, layers: Sequence[LayerConfig]) -> tuple[list[int], Refused | None]:
+def order(model: KerasLayer, layers: Sequence[KerasLayer]) -> tuple[list[int], Refused | None]:
     """The layers of a model in the order in which they compute, a layer that is called twice two times; and what is no chain.
 
     A model with several outputs, or a layer that joins tensors, is no chain: then all layers, as the file lists them.
@@ -156,7 +156,7 @@ def order(model: LayerConfig, layers: Sequence[LayerConfig]) -> tuple[list[int],
     raise FormatError(f"{model.title}: refers to call {output.call} of {output.layer[:60]}, which it does not have")
 
 
-def _skipped(layer: LayerConfig, layers: Sequence[LayerConfig], outputs: Sequence[Output]) -> int:
+def _skipped(layer: KerasLayer, layers: Sequence[KerasLayer], outputs: Sequence[Output]) -> int:
     """1 where references count the call that made a model as its first, which Keras 2 does and does not list."""
     references = [output for other in layers for node in other.nodes for output in node] + list(outputs)
     return int(max((each.call for each in references if each.layer == layer.name), default=0) >= len(layer.nodes))

@@ -12,8 +12,8 @@ from ..layer_kinds import Shape
 from .chain import Chain, Layer, Product, Refused, Reshape
 from .hdf5 import arrays, damage, import_h5py, text, texts
 from .holders import Held, read_holder
-from .keras_config import LayerConfig, layer_config, layer_configs, order, parsed
-from .keras_layers import LEFT_OUT, READERS, Place, read_layer
+from .keras_config import KerasLayer, layer_config, layer_configs, order, parsed
+from .keras_layers import LEFT_OUT, READERS, PlacedLayer, read_layer
 from .keras_weights import ArchiveGroup, Group, TopGroup
 from .zip_member import open_member, read_member
 
@@ -90,25 +90,25 @@ class _Read:
     held: tuple[Held, ...] = ()
 
     @classmethod
-    def of(cls, model: LayerConfig, group: Group, shape: Shape | None, held: tuple[Held, ...] = ()) -> _Read:
+    def of(cls, model: KerasLayer, group: Group, shape: Shape | None, held: tuple[Held, ...] = ()) -> _Read:
         """A model, with what was read before it in the chain that it is part of."""
         read = cls(shape, shape, held=held)
         if not model.is_model:
-            return read.then(read_layer(Place(model, group, shape)), model)
+            return read.then(read_layer(PlacedLayer(model, group, shape)), model)
         configs = layer_configs(model)
         groups = group.layers(configs)
         indices, broken = order(model, configs)
         if broken is not None:
             read = replace(read, layers=(broken,))
         for position, i in enumerate(indices):
-            place = Place(configs[i], groups[i], _static(configs[i].built_for))
+            place = PlacedLayer(configs[i], groups[i], _static(configs[i].built_for))
             if broken is None:
                 following = [(configs[j], groups[j]) for j in indices[position + 1 :]]
                 place = replace(place, shape=read.shape or place.shape, following=_width(following))
             read = read.next(place)
         return read
 
-    def next(self, place: Place) -> _Read:
+    def next(self, place: PlacedLayer) -> _Read:
         """With a layer more."""
         config, group, shape = place.config, place.group, place.shape
         if config.class_name == "InputLayer":
@@ -128,7 +128,7 @@ class _Read:
             layers = read_holder(place, self.held, layers)
         return read.then(layers, config)
 
-    def then(self, layers: tuple[Layer, ...], config: LayerConfig) -> _Read:
+    def then(self, layers: tuple[Layer, ...], config: KerasLayer) -> _Read:
         shape, held = self.shape, self.held
         for layer in layers:
             if isinstance(layer, Product):
@@ -140,7 +140,7 @@ class _Read:
         return replace(self, shape=shape, layers=(*self.layers, *layers), held=held)
 
 
-def _width(following: Sequence[tuple[LayerConfig, Group]]) -> int | None:
+def _width(following: Sequence[tuple[KerasLayer, Group]]) -> int | None:
     """The last axis that the layers behind one take, as far as the file states it."""
     for config, group in following:
         if shape := _static(config.built_for):
@@ -152,7 +152,7 @@ def _width(following: Sequence[tuple[LayerConfig, Group]]) -> int | None:
     return None
 
 
-def _sample(config: LayerConfig) -> Shape | None:
+def _sample(config: KerasLayer) -> Shape | None:
     """The shape of a sample that the configuration states; None for an unknown or a free one."""
     values = config.values
     shapes = (values.get(key) for key in ("batch_shape", "batch_input_shape", "build_input_shape"))

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import FormatError
 from ..layer_kinds import Shape
 from .chain import FUNCTIONS, Affine, BatchNorm, Function, Layer, Product, Refused, Reshape, Stored
-from .keras_config import LayerConfig, layer_config
+from .keras_config import KerasLayer, layer_config
 from .keras_weights import Group
 
 EPSILON = 1e-7
@@ -21,13 +21,13 @@ EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacedLayer:
     """A layer in a chain: its configuration, its arrays, and the shape of its input, None where that is not known.
 
     `following`: the last axis of what the layers behind it take; None where that is not known.
     """
 
-    config: LayerConfig
+    config: KerasLayer
     group: Group
     shape: Shape | None
     following: int | None = None
@@ -62,10 +62,10 @@ def _sizes(shape: Sequence[int | None]) -> str:
     return f"[{', '.join('any' if size is None else str(size) for size in shape)}]"
 
 
-Reader = Callable[[Place], tuple[Layer, ...]]
+Reader = Callable[[PlacedLayer], tuple[Layer, ...]]
 
 
-def _dense(place: Place) -> tuple[Layer, ...]:
+def _dense(place: PlacedLayer) -> tuple[Layer, ...]:
     config = place.config
     if config.values.get("quantization_config") or "quantiz" in repr(config.values.get("dtype")).lower():
         return place.refused("is quantized; the float model that it was made of would do")
@@ -78,7 +78,7 @@ def _dense(place: Place) -> tuple[Layer, ...]:
     return product, *activation(place, config.values.get("activation"))
 
 
-def activation(place: Place, value: Any) -> tuple[Layer, ...]:
+def activation(place: PlacedLayer, value: Any) -> tuple[Layer, ...]:
     """The layer of an activation as the configuration names it: a text, or the object of a function or a layer."""
     config = place.config
     if isinstance(value, dict):
@@ -97,11 +97,11 @@ def _other_activation(name: object) -> str:
     return f'is no activation of a chain ({", ".join(FUNCTIONS)}); replace = {{{name} = "relu"}} would do, with fine-tuning'
 
 
-def _activation(place: Place) -> tuple[Layer, ...]:
+def _activation(place: PlacedLayer) -> tuple[Layer, ...]:
     return activation(place, place.config.values.get("activation"))
 
 
-def _relu(place: Place) -> tuple[Layer, ...]:
+def _relu(place: PlacedLayer) -> tuple[Layer, ...]:
     values = place.config.values
     limit = values.get("max_value")
     if any(values.get(key) for key in ("negative_slope", "threshold")) or limit not in (None, 6):
@@ -109,7 +109,7 @@ def _relu(place: Place) -> tuple[Layer, ...]:
     return (Function(place.config.name, place.config.class_name, "relu" if limit is None else "relu6"),)
 
 
-def _other(place: Place) -> tuple[Layer, ...]:
+def _other(place: PlacedLayer) -> tuple[Layer, ...]:
     return place.refused(_other_activation(place.config.class_name))
 
 
@@ -124,7 +124,7 @@ ACTIVATION_LAYERS: Mapping[str, Reader] = {
 }
 
 
-def _flatten(place: Place) -> tuple[Layer, ...]:
+def _flatten(place: PlacedLayer) -> tuple[Layer, ...]:
     if place.shape is None:
         return place.refused(UNKNOWN_INPUT)
     if place.config.values.get("data_format") == "channels_first" and len(place.shape) > 1:
@@ -132,7 +132,7 @@ def _flatten(place: Place) -> tuple[Layer, ...]:
     return (Reshape(place.config.name, place.config.class_name, (math.prod(place.shape),)),)
 
 
-def _reshape(place: Place) -> tuple[Layer, ...]:
+def _reshape(place: PlacedLayer) -> tuple[Layer, ...]:
     target = place.config.value("target_shape", list)
     if place.shape is None:
         return place.refused(UNKNOWN_INPUT)
@@ -144,7 +144,7 @@ def _reshape(place: Place) -> tuple[Layer, ...]:
     return (Reshape(place.config.name, place.config.class_name, shape),)
 
 
-def _numbers(place: Place, key: str, default: float) -> np.ndarray:
+def _numbers(place: PlacedLayer, key: str, default: float) -> np.ndarray:
     values = place.config.values.get(key, default)
     try:
         return np.array(values, np.float64)
@@ -152,18 +152,18 @@ def _numbers(place: Place, key: str, default: float) -> np.ndarray:
         raise FormatError(f"{place.config.title}: {key}: got {repr(values)[:60]}, must be a number or numbers") from None
 
 
-def _rescaling(place: Place) -> tuple[Layer, ...]:
+def _rescaling(place: PlacedLayer) -> tuple[Layer, ...]:
     return _affine(place, _numbers(place, "scale", 1.0), _numbers(place, "offset", 0.0))
 
 
-def _affine(place: Place, scale: np.ndarray, offset: np.ndarray) -> tuple[Layer, ...]:
+def _affine(place: PlacedLayer, scale: np.ndarray, offset: np.ndarray) -> tuple[Layer, ...]:
     for values in (scale, offset):
         if values.size != 1 and values.shape != (place.width,):
             return place.refused(f"scales by {list(values.shape)} numbers, must be by one or one per value of the last axis")
     return (Affine(place.config.name, place.config.class_name, scale.squeeze(), offset.squeeze()),)
 
 
-def _normalization(place: Place) -> tuple[Layer, ...]:
+def _normalization(place: PlacedLayer) -> tuple[Layer, ...]:
     values = place.config.values
     if values.get("mean") is None:
         mean, variance = (np.ravel(array.read()).astype(np.float64) for array in list(place.group.own.values())[:2])
@@ -175,7 +175,7 @@ def _normalization(place: Place) -> tuple[Layer, ...]:
     return _affine(place, 1 / deviation, -mean / deviation)
 
 
-def _batch_normalization(place: Place) -> tuple[Layer, ...]:
+def _batch_normalization(place: PlacedLayer) -> tuple[Layer, ...]:
     config = place.config
     axes = config.values.get("axis", -1)
     axis = axes[0] if isinstance(axes, list) and len(axes) == 1 else axes
@@ -197,12 +197,12 @@ def _batch_normalization(place: Place) -> tuple[Layer, ...]:
     )
 
 
-def _pruned(place: Place) -> tuple[Layer, ...]:
+def _pruned(place: PlacedLayer) -> tuple[Layer, ...]:
     """TensorFlow Model Optimization's wrapper: kernel · mask, its mask the last of its own arrays of the kernel's shape."""
     inner = place.config.inner
     if inner is None or inner.class_name != "Dense":
         return place.refused("wraps a layer that is not Dense; tfmot.sparsity.keras.strip_pruning(model) may do")
-    product, *rest = _dense(Place(inner, place.group.wrapped(inner), place.shape))
+    product, *rest = _dense(PlacedLayer(inner, place.group.wrapped(inner), place.shape))
     if not isinstance(product, Product):
         return product, *rest
     masks = [array for array in place.group.own.values() if array.shape == product.kernel.shape]
@@ -257,7 +257,7 @@ REASONS: Mapping[str, str] = {
 """Why a layer of Keras is in no chain, and what would do, by class."""
 
 
-def read_layer(place: Place) -> tuple[Layer, ...]:
+def read_layer(place: PlacedLayer) -> tuple[Layer, ...]:
     """What a layer of Keras computes: no, one or two layers of a chain, a refused one where no chain has it."""
     config = place.config
     reader = READERS.get(config.class_name)

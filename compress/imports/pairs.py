@@ -46,14 +46,15 @@ class Pair:
     @property
     def text(self) -> str:
         """The pair in one line."""
+        titles = self.encoder if self.encoder == self.decoder else f"{self.encoder} and {self.decoder}"
         sizes = f", {'×'.join(map(str, self.shape))}" if self.shape else ""
         details = {"near": f" (distance {self.distance})", "untied": f" (cosine {self.cosine})"}.get(self.status, "")
-        return f"{self.encoder} and {self.decoder}{sizes}: {self.status}{details}{f': {self.reason}' if self.reason else ''}"
+        return f"{titles}{sizes}: {self.status}{details}{f': {self.reason}' if self.reason else ''}"
 
 
 REASONS: dict[Status, str] = {
     "tied": "one variable",
-    "assumed": "{decoder} stores no kernel of its own, or a copy in the place of one; its code is not read",
+    "assumed": "by its place and its arrays; the code of {decoder} is not read",
     "equal copy": "equal now, two variables: training changes one",
 }
 
@@ -81,7 +82,7 @@ def _pairs(layers: list[Layer]) -> Iterator[Pair]:
                 yield _compared(encoder, decoder)
         else:
             unread = decoder if isinstance(decoder, Refused) else encoder
-            yield Pair(encoder.title, decoder.title, "unknown", reason=f"the code of {unread.title} is not read")
+            yield Pair(encoder.title, decoder.title, "unknown", reason=f"the code of {unread.class_name} is not read")
 
 
 def _compared(encoder: Product, decoder: Product) -> Pair:
@@ -89,7 +90,7 @@ def _compared(encoder: Product, decoder: Product) -> Pair:
     same = encoder.kernel.variable == decoder.kernel.variable and encoder.mask == decoder.mask
     if same and encoder.transposed != decoder.transposed:
         status: Status = "tied" if {encoder.tie, decoder.tie} == {"stored"} else "assumed"
-        return Pair(*titles, status, encoder.widths, reason=REASONS[status].format(decoder=decoder.title))
+        return Pair(*titles, status, encoder.widths, reason=REASONS[status].format(decoder=decoder.class_name))
     distance, cosine = _similarity(encoder.matrix(), decoder.matrix().T)
     if not np.isfinite(distance):
         return Pair(*titles, "unknown", encoder.widths, reason="their values are not finite numbers")

@@ -1,0 +1,136 @@
+"""`tiedae inspect` of a model that somebody else trained: its layers, constants and pairs, and what an import would refuse."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tiedae.compress.errors import InputError, listed
+from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Layer, Product, Refused, Reshape, Stored
+from tiedae.compress.imports.formats import read_model
+from tiedae.compress.imports.pairs import TIES, Pair, pairs
+
+
+def inspect_model(path: Path) -> dict[str, Any]:
+    """Describe a model as JSON: layers, constants with bytes, pairs of kernels, what an import refuses. No code of it runs.
+
+    Constants that are one variable are listed once. Raises FormatError for a damaged file, and NotInstalledError where the
+    package that reads it is missing.
+    """
+    chain = read_model(path)
+    constants = {array.variable: array for layer in chain.layers for array in _arrays(layer)}
+    return {
+        "file": path.name,
+        "format": chain.format,
+        "bytes": _size(path),
+        "constant_bytes": sum(map(_bytes, constants.values())),
+        "sample": list(chain.shape),
+        "layers": [_layer(layer) for layer in chain.layers],
+        "left_out": list(chain.left_out),
+        "constants": [_constant(array) for array in sorted(constants.values(), key=_bytes, reverse=True)],
+        **_findings(chain),
+    }
+
+
+def graph_pairs(path: Path) -> dict[str, Any]:
+    """Pairs, refusals and warnings of a graph that `inspect_file` describes; none where it is no chain, with the reason."""
+    try:
+        return _findings(read_model(path))
+    except InputError as error:
+        return {"pairs": [], "refused": [str(error)], "warnings": []}
+
+
+def _findings(chain: Chain) -> dict[str, Any]:
+    found = pairs(chain)
+    return {
+        "pairs": [asdict(pair) | {"text": pair.text} for pair in found],
+        "refused": _refused(chain, [pair for pair in found if pair.status not in TIES]),
+        "warnings": _warnings(chain),
+    }
+
+
+def untied(row: dict[str, Any]) -> str | None:
+    """Why `--fail-on-untied` fails for what `inspect` found of a file; None where it does not.
+
+    An assumed tie passes, an unknown one fails. Raises InputError for an exported file, whose constants are no variables.
+    """
+    if "pairs" not in row:
+        raise InputError(
+            f"--fail-on-untied {row['file']}: got a {row['format']} file, must be a trained model; "
+            "--fail-on-copies finds what this one stores twice"
+        )
+    if not row["pairs"]:
+        return "no kernel mirrors another"
+    return "; ".join(pair["text"] for pair in row["pairs"] if pair["status"] not in TIES) or None
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def _arrays(layer: Layer) -> list[Stored]:
+    """The arrays of a layer."""
+    if isinstance(layer, Refused):
+        return list(layer.weights.values())
+    return [value for value in vars(layer).values() if isinstance(value, Stored)]
+
+
+def _bytes(array: Stored) -> int:
+    import numpy as np
+
+    return array.size * np.dtype(array.dtype).itemsize
+
+
+def _constant(array: Stored) -> dict[str, Any]:
+    return {"name": array.variable, "dtype": array.dtype, "shape": list(array.shape), "bytes": _bytes(array)}
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    refused = layer.reason if isinstance(layer, Refused) else None
+    return {"name": layer.name, "class": layer.class_name, "computes": _computes(layer), "refused": refused}
+
+
+def _computes(layer: Layer) -> str:
+    """What a layer computes, in some words."""
+    match layer:
+        case Product():
+            inputs, units = layer.widths
+            extras = {"bias": layer.bias, "mask": layer.mask, "subtracts a vector first": layer.before}
+            parts = [f"product {inputs} → {units}", *(name for name, array in extras.items() if array is not None)]
+            return ", ".join([*parts, f"the transposed kernel {layer.kernel.variable}"] if layer.transposed else parts)
+        case Function():
+            return layer.function
+        case Affine():
+            return "scale and offset"
+        case BatchNorm():
+            return "batch normalization"
+        case Reshape():
+            return f"reshape to {list(layer.shape)}"
+    return ""
+
+
+def _refused(chain: Chain, untied: Sequence[Pair]) -> list[str]:
+    """What an import refuses, layers of one class and reason together."""
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for layer in chain.layers:
+        if isinstance(layer, Refused):
+            names[layer.class_name, layer.reason].append(layer.name)
+        elif isinstance(layer, BatchNorm):
+            names[layer.class_name, "batch normalization cannot be imported yet"].append(layer.name)
+    texts = [f"{listed(list(dict.fromkeys(group)))} ({kind}): {reason}" for (kind, reason), group in names.items()]
+    return [*texts, *([f"{len(untied)} of its pairs, which are not tied"] if untied else [])]
+
+
+def _warnings(chain: Chain) -> list[str]:
+    """What a user should know of a model that can be read."""
+    products, size = chain.products, math.prod(chain.shape)
+    warnings = [f"left out, only training has it: {', '.join(chain.left_out)}"] if chain.left_out else []
+    if products and chain.shape and (code := products[(len(products) - 1) // 2].widths[1]) >= size:
+        warnings.append(f"its code of {code} values is no smaller than a sample of {size}")
+    return warnings
