@@ -64,7 +64,7 @@ def untied(row: dict[str, Any]) -> str | None:
             "--fail-on-copies finds what this one stores twice"
         )
     if not row["pairs"]:
-        return "no kernel mirrors another"
+        return "; ".join(row["refused"]) or "no kernel mirrors another"
     return "; ".join(pair["text"] for pair in row["pairs"] if pair["status"] not in TIES) or None
 
 

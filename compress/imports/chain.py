@@ -171,7 +171,8 @@ class Refused(Layer):
 class Chain:
     """The layers of a model in the order in which they compute. `format`: of the file, such as "Keras 2 (.h5)".
 
-    `shape`: of a sample. `left_out`: layers that only training has, such as Dropout, by title.
+    `shape`: of a sample. `left_out`: layers that only training has, such as Dropout, by title. `whole`: whether every layer is
+    there; the graph of an .onnx file or SavedModel is read up to the first operation that is refused.
     """
 
     source: str
@@ -179,6 +180,7 @@ class Chain:
     shape: Shape
     layers: tuple[Layer, ...]
     left_out: tuple[str, ...] = ()
+    whole: bool = True
 
     @property
     def products(self) -> tuple[Product, ...]:

@@ -23,6 +23,10 @@ class Format:
     read: Callable[[Path], Chain]
 
 
+ONNX = ".onnx"
+"""The format of `FORMATS` that is also one of exported files."""
+SAVED_MODEL = "saved_model.pb"
+"""The file of a SavedModel that has its graph."""
 IR_VERSION = b"\x08"
 """The first byte of an .onnx file as every library writes it: the tag of its first field."""
 
@@ -40,10 +44,10 @@ def _read_onnx(path: Path) -> Chain:
 
 
 FORMATS: Mapping[str, Format] = {
-    "SavedModel": Format(lambda path, _: (path / "saved_model.pb").is_file(), _read_saved_model),
+    "SavedModel": Format(lambda path, _: (path / SAVED_MODEL).is_file(), _read_saved_model),
     "HDF5": Format(lambda _, first: first == b"\x89HDF\r\n\x1a\n", read_hdf5),
     ".keras": Format(lambda _, first: first[:4] == b"PK\x03\x04", read_archive),
-    ".onnx": Format(lambda path, first: first[:1] == IR_VERSION or path.suffix == ".onnx", _read_onnx),
+    ONNX: Format(lambda path, first: first[:1] == IR_VERSION or path.suffix == ONNX, _read_onnx),
 }
 """Readers by format, tried in order."""
 
@@ -62,8 +66,6 @@ def format_of(path: Path) -> Format | None:
     return next((format for format in FORMATS.values() if format.recognizes(path, first)), None)
 
 
-ONNX = ".onnx"
-"""The format of `FORMATS` that is also one of exported files."""
 SUFFIXES = (".h5", ".hdf5", ".keras")
 """Names of files that are models of Keras, or should be."""
 
@@ -72,7 +74,7 @@ def is_trained(path: Path) -> bool:
     """Whether a path is a model of a format in which people train, or has the name of one."""
     if path.suffix.lower() in SUFFIXES:
         return True
-    return path.exists() and format_of(path) not in (None, FORMATS.get(ONNX))
+    return path.exists() and format_of(path) not in (None, FORMATS[ONNX])
 
 
 def read_model(path: Path) -> Chain:

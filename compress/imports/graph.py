@@ -1,11 +1,11 @@
 """A graph of operations as a chain of layers: what the readers of .onnx files and SavedModels have in common.
 
 A format gives nodes in the order in which they compute and a table of its operations (`Operations`). `trace` gives every value
-of the graph: a `Constant`, the `Flow` of the samples, or, where a constant cannot be computed, `Unread`.
+of the graph: a `GraphConstant`, the `Flow` of the samples, or, where a constant cannot be computed, `Unread`.
 
     x: Flow([784]) ─ MatMul ─→ Flow([64]; Product) ─ Add ─→ Flow([64]; Product with bias) ─ MatMul ─→ …
                        │                               │                                      │
-          W: Constant(W, [784, 64])           b: Constant(b, [64])          Transpose(W): Constant(W, flipped)
+          W: GraphConstant(W, [784, 64])           b: GraphConstant(b, [64])          Transpose(W): GraphConstant(W, flipped)
 
 The samples are a batch of `BATCH`, a prime larger than any axis: shapes that the graph computes show whether samples mix.
 Nothing behind a refused operation is read.
@@ -28,6 +28,8 @@ BATCH = 2**31 - 1
 """Samples of a batch, where the graph takes any number: a prime."""
 MAX_FOLDED = 64
 """Values of a constant that is computed from shapes, at most."""
+NUMBERS = frozenset({"bool", "int8", "uint8", "int16", "uint16", "int32", "int64", "bfloat16", "float16", "float32", "float64"})
+"""Dtypes of the constants that rows take."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Constant:
+class GraphConstant:
     """An array of the graph; `flipped`: its transpose. `by`, `operands`: the function of other constants that it is."""
 
     stored: Stored
     flipped: bool = False
     by: Callable[..., np.ndarray] | None = None
-    operands: tuple[Constant, ...] = ()
+    operands: tuple[GraphConstant, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -68,13 +70,13 @@ class Flow:
     batch: int = BATCH
     layers: tuple[Layer, ...] = ()
     left_out: tuple[str, ...] = ()
-    operand: Constant | None = None
+    operand: GraphConstant | None = None
 
     @property
     def last(self) -> Layer | None:
         return self.layers[-1] if self.layers else None
 
-    def then(self, *layers: Layer, shape: Shape | None = None, operand: Constant | None = None, without: int = 0) -> Flow:
+    def then(self, *layers: Layer, shape: Shape | None = None, operand: GraphConstant | None = None, without: int = 0) -> Flow:
         """The flow behind these layers too, in place of the last `without` ones."""
         kept = self.layers[: len(self.layers) - without]
         return replace(self, shape=self.shape if shape is None else shape, layers=(*kept, *layers), operand=operand)
@@ -88,18 +90,18 @@ class Unread:
     reason: str = "computes a constant in a way that is not read"
 
 
-Value = Constant | Flow | Unread
+Value = GraphConstant | Flow | Unread
 Fold = Callable[[Sequence[np.ndarray], Mapping[str, Any]], Any]
 """The values of a node that computes shapes, for values of its inputs and its attributes."""
 
 
 @dataclass(frozen=True)
-class Step:
+class GraphStep:
     """A node that has the samples among its `operands`."""
 
     node: Node
     flow: Flow
-    operands: tuple[Constant | Flow | None, ...]
+    operands: tuple[GraphConstant | Flow | None, ...]
 
     @property
     def names(self) -> tuple[str, str]:
@@ -109,16 +111,16 @@ class Step:
     def refuse(self, reason: str) -> Flow:
         return self.flow.then(Refused(*self.names, reason))
 
-    def behind(self, flow: Flow, constant: Constant) -> Step:
+    def behind(self, flow: Flow, constant: GraphConstant) -> GraphStep:
         """The step of the same node that has this flow and this constant."""
-        return Step(self.node, flow, (flow, constant))
+        return GraphStep(self.node, flow, (flow, constant))
 
-    def constant(self, place: int) -> Constant | None:
-        """An operand, unless it is left out or the samples."""
+    def constant(self, place: int) -> GraphConstant | None:
+        """An operand of numbers, unless it is left out or the samples."""
         operand = self.operands[place] if place < len(self.operands) else None
-        return operand if isinstance(operand, Constant) else None
+        return operand if isinstance(operand, GraphConstant) and operand.stored.dtype in NUMBERS else None
 
-    def vector(self, constant: Constant | None) -> Stored | None:
+    def vector(self, constant: GraphConstant | None) -> Stored | None:
         """A constant that holds a number or one a value of the last axis; None for another."""
         if constant is None or len(constant.shape) > len(self.flow.shape) + 1:
             return None
@@ -128,18 +130,18 @@ class Step:
         shape = (width,) if size == width else ()
         return replace(constant.stored, shape=shape, read=lambda: self._finite(constant).reshape(shape))
 
-    def weight(self, constant: Constant) -> Stored:
+    def weight(self, constant: GraphConstant) -> Stored:
         """A constant as its variable stores it, not transposed; reading it raises InputError unless it is finite."""
         return replace(constant.stored, read=lambda: self._finite(replace(constant, flipped=False)))
 
-    def _finite(self, constant: Constant) -> np.ndarray:
+    def _finite(self, constant: GraphConstant) -> np.ndarray:
         values = constant.read()
         if not np.isfinite(values).all():
             raise InputError(f"{self.flow.source}: {constant.stored.variable}: got NaN or infinity, weights must be finite")
         return values
 
 
-Row = Callable[[Step], Value]
+Row = Callable[[GraphStep], Value]
 
 
 @dataclass(frozen=True)
@@ -176,8 +178,8 @@ def _value(node: Node, operands: tuple[Value | None, ...], operations: Operation
         return refused
     known = tuple(each for each in operands if not isinstance(each, Unread))
     if not flows:
-        return unread or _folded(node, tuple(each for each in known if isinstance(each, Constant)), operations)
-    step = Step(unread.node if unread else node, max(flows, key=lambda flow: len(flow.layers)), known)
+        return unread or _folded(node, tuple(each for each in known if isinstance(each, GraphConstant)), operations)
+    step = GraphStep(unread.node if unread else node, max(flows, key=lambda flow: len(flow.layers)), known)
     if unread:
         return step.refuse(unread.reason)
     if len(flows) > 1:
@@ -187,7 +189,7 @@ def _value(node: Node, operands: tuple[Value | None, ...], operations: Operation
     return operations.rows[node.op](step)
 
 
-def _folded(node: Node, operands: tuple[Constant, ...], operations: Operations) -> Constant | Unread:
+def _folded(node: Node, operands: tuple[GraphConstant, ...], operations: Operations) -> GraphConstant | Unread:
     """The constant that a node computes from constants."""
     if operands and operations.keeps(node):
         return operands[0]
@@ -200,7 +202,7 @@ def _folded(node: Node, operands: tuple[Constant, ...], operations: Operations) 
         return Unread(node)
 
 
-def _transposed(node: Node, operands: Sequence[Constant]) -> Constant | Unread:
+def _transposed(node: Node, operands: Sequence[GraphConstant]) -> GraphConstant | Unread:
     order = node.attributes.get("perm", [1, 0]) if len(operands) == 1 else operands[1].read().tolist()
     whole = operands[0]
     if list(order) == [1, 0]:
@@ -208,21 +210,21 @@ def _transposed(node: Node, operands: Sequence[Constant]) -> Constant | Unread:
     return whole if list(order) == [0, 1] else Unread(node)
 
 
-def _computed(node: Node, operands: tuple[Constant, ...], operations: Operations) -> Constant | Unread:
+def _computed(node: Node, operands: tuple[GraphConstant, ...], operations: Operations) -> GraphConstant | Unread:
     variable, sizes = node.outputs[0], [math.prod(each.shape) for each in operands]
     if node.op == "Reshape":
         whole, target = operands[0], resolved(operands[1].read(), sizes[0])
         if _vector_shape(whole.shape) != _vector_shape(target):
             return Unread(node)
-        return Constant(replace(whole.stored, shape=target, read=lambda: whole.read().reshape(target)))
+        return GraphConstant(replace(whole.stored, shape=target, read=lambda: whole.read().reshape(target)))
     if node.op in operations.elementwise:
         by = operations.elementwise[node.op]
         if math.prod(np.broadcast_shapes(*(each.shape for each in operands))) > max(sizes):
             return Unread(node)
-        return Constant(stored(variable, np.asarray(by(*(each.read() for each in operands)))), False, by, operands)
+        return GraphConstant(stored(variable, np.asarray(by(*(each.read() for each in operands)))), False, by, operands)
     if node.op in operations.folds and sum(sizes) <= MAX_FOLDED:
         values = np.asarray(operations.folds[node.op]([each.read() for each in operands], node.attributes))
-        return Constant(stored(variable, values)) if values.size <= MAX_FOLDED else Unread(node)
+        return GraphConstant(stored(variable, values)) if values.size <= MAX_FOLDED else Unread(node)
     return Unread(node)
 
 
@@ -264,4 +266,4 @@ def chain_to(samples: Flow, outputs: Mapping[str, Value | None], format: str) ->
     longest = max(flows, key=lambda flow: len(flow.layers))
     if any(mine is not theirs for flow in flows for mine, theirs in zip(flow.layers, longest.layers, strict=False)):
         raise InputError(f"{source}: outputs {listed(list(outputs))} are on different branches, must be on one chain of layers")
-    return Chain(source, format, samples.shape, longest.layers, longest.left_out)
+    return Chain(source, format, samples.shape, longest.layers, longest.left_out, whole=not isinstance(longest.last, Refused))

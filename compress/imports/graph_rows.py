@@ -11,22 +11,22 @@ import numpy as np
 
 from ..layer_kinds import Shape
 from .chain import Affine, BatchNorm, Function, Product, Reshape, Stored, stored
-from .graph import MAX_FOLDED, Constant, Flow, Row, Step, Value, resolved
+from .graph import MAX_FOLDED, Flow, GraphConstant, GraphStep, Row, Value, resolved
 
 
-def unchanged(step: Step) -> Value:
+def unchanged(step: GraphStep) -> Value:
     """The samples as they are."""
     return step.flow if step.operands[0] is step.flow else step.refuse("must have the samples as its first input")
 
 
-def left_out(step: Step) -> Value:
+def left_out(step: GraphStep) -> Value:
     """An operation that only training has."""
     return replace(step.flow, left_out=(*step.flow.left_out, f"{step.node.name} ({step.node.op})"))
 
 
-def shape_of(step: Step) -> Constant:
+def shape_of(step: GraphStep) -> GraphConstant:
     """The shape of the samples, as a constant."""
-    return Constant(stored(step.node.outputs[0], np.array([step.flow.batch, *step.flow.shape], np.int64)))
+    return GraphConstant(stored(step.node.outputs[0], np.array([step.flow.batch, *step.flow.shape], np.int64)))
 
 
 def refusal(reason: str) -> Row:
@@ -39,7 +39,7 @@ def activation(function: str) -> Row:
     return lambda step: step.flow.then(Function(*step.names, function))
 
 
-def product(step: Step, *, transposed: bool = False) -> Flow:
+def product(step: GraphStep, *, transposed: bool = False) -> Flow:
     """x · kernel, or x · kernelᵀ where it is `transposed`, over the last axis."""
     kernel, flow = step.constant(1), step.flow
     if kernel is None or len(kernel.shape) != 2:
@@ -55,7 +55,7 @@ def product(step: Step, *, transposed: bool = False) -> Flow:
     return flow.then(layer, shape=(*flow.shape[:-1], units), without=before is not None)
 
 
-def _subtracted(step: Step) -> Stored | None:
+def _subtracted(step: GraphStep) -> Stored | None:
     """The bias of an earlier layer that has just been subtracted, as some hand-made decoders do."""
     last, vector = step.flow.last, step.vector(step.flow.operand)
     if vector is None or not isinstance(last, Affine) or not np.array_equal(last.scale, 1):
@@ -64,7 +64,7 @@ def _subtracted(step: Step) -> Stored | None:
     return vector if vector in biases and np.array_equal(last.offset, -vector.read().astype(np.float64)) else None
 
 
-def add(step: Step) -> Flow:
+def add(step: GraphStep) -> Flow:
     """Plus a bias, the end of a batch normalization, or a shift."""
     constant = step.constant(0) or step.constant(1)
     bias, last = step.vector(constant), step.flow.last
@@ -78,22 +78,22 @@ def add(step: Step) -> Flow:
     return step.flow.then(norm, without=1) if norm else _affine(step, 1.0, bias.read(), constant)
 
 
-def subtract(step: Step) -> Flow:
+def subtract(step: GraphStep) -> Flow:
     """Minus a constant, or a constant minus the samples."""
     return _with_constant(step, lambda values: (1.0, -values), lambda values: (-1.0, values))
 
 
-def multiply(step: Step) -> Flow:
+def multiply(step: GraphStep) -> Flow:
     """Times a constant."""
     return _with_constant(step, lambda values: (values, 0.0), lambda values: (values, 0.0))
 
 
-def divide(step: Step) -> Flow:
+def divide(step: GraphStep) -> Flow:
     """Divided by a constant."""
     return _with_constant(step, lambda values: (1 / values, 0.0), None)
 
 
-def negate(step: Step) -> Flow:
+def negate(step: GraphStep) -> Flow:
     """Times −1."""
     return _affine(step, -1.0, 0.0, None)
 
@@ -101,7 +101,7 @@ def negate(step: Step) -> Flow:
 Parts = Callable[[np.ndarray], tuple[Any, Any]]
 
 
-def _with_constant(step: Step, behind: Parts, before: Parts | None) -> Flow:
+def _with_constant(step: GraphStep, behind: Parts, before: Parts | None) -> Flow:
     """An affine function of the samples and one constant `behind` or `before` them: its (scale, offset)."""
     parts, constant = (behind, step.constant(1)) if step.operands[0] is step.flow else (before, step.constant(0))
     vector = step.vector(constant)
@@ -113,13 +113,13 @@ def _with_constant(step: Step, behind: Parts, before: Parts | None) -> Flow:
     return _affine(step, scale, offset, constant) if np.isfinite(scale).all() else step.refuse("divides by zero")
 
 
-def _root(constant: Constant | None) -> Constant | None:
+def _root(constant: GraphConstant | None) -> GraphConstant | None:
     """The 1 / √variance of which a constant is the gain of a batch normalization."""
     factor = constant.operands[0] if constant and constant.by is np.multiply else constant
     return factor if factor and factor.by is reciprocal_root else None
 
 
-def _affine(step: Step, scale: Any, offset: Any, operand: Constant | None) -> Flow:
+def _affine(step: GraphStep, scale: Any, offset: Any, operand: GraphConstant | None) -> Flow:
     """x · scale + offset, one layer with an `Affine` just before unless a batch normalization begins."""
     scale, offset, last = np.asarray(scale, np.float64), np.asarray(offset, np.float64), step.flow.last
     if not isinstance(last, Affine) or _root(operand):
@@ -133,7 +133,7 @@ def reciprocal_root(values: np.ndarray) -> np.ndarray:
     return 1 / np.sqrt(values)
 
 
-def _batch_norm(step: Step, offset: Constant) -> BatchNorm | None:
+def _batch_norm(step: GraphStep, offset: GraphConstant) -> BatchNorm | None:
     """x · gain + (beta − mean · gain), with gain = gamma / √(variance + epsilon), as TensorFlow computes it; else None.
 
     Source: `tf.nn.batch_normalization`.
@@ -157,7 +157,7 @@ def _batch_norm(step: Step, offset: Constant) -> BatchNorm | None:
     return BatchNorm(last.name, "BatchNormalization", step.vector(gamma), step.vector(beta), centre, spread, number)
 
 
-def batch_norm(step: Step, epsilon: float) -> Flow:
+def batch_norm(step: GraphStep, epsilon: float) -> Flow:
     """Batch normalization by (x, gamma, beta, mean, variance), over the last axis."""
     gamma, beta, mean, variance = (step.vector(step.constant(place)) for place in range(1, 5))
     if gamma is None or beta is None or mean is None or variance is None:
@@ -165,7 +165,7 @@ def batch_norm(step: Step, epsilon: float) -> Flow:
     return step.flow.then(BatchNorm(*step.names, gamma, beta, mean, variance, epsilon))
 
 
-def reshape(step: Step, *, copies_zero: bool = False) -> Flow:
+def reshape(step: GraphStep, *, copies_zero: bool = False) -> Flow:
     """A new shape for the values of each sample. `copies_zero`: 0 means the axis as it was."""
     target, before = step.constant(1), (step.flow.batch, *step.flow.shape)
     if target is None or target.read().dtype.kind not in "iu" or len(target.shape) != 1 or math.prod(target.shape) > MAX_FOLDED:
@@ -176,7 +176,7 @@ def reshape(step: Step, *, copies_zero: bool = False) -> Flow:
     return _reshaped(step, resolved(shape, math.prod(before)))
 
 
-def _reshaped(step: Step, shape: Shape) -> Flow:
+def _reshaped(step: GraphStep, shape: Shape) -> Flow:
     flow = step.flow
     if shape == (flow.batch, *flow.shape):
         return flow
@@ -185,12 +185,12 @@ def _reshaped(step: Step, shape: Shape) -> Flow:
     return flow.then(Reshape(*step.names, shape[1:]), shape=shape[1:])
 
 
-def flatten(step: Step) -> Flow:
+def flatten(step: GraphStep) -> Flow:
     """Each sample as one axis."""
     return _reshaped(step, (step.flow.batch, math.prod(step.flow.shape)))
 
 
-def clip(step: Step, low: float, high: float) -> Flow:
+def clip(step: GraphStep, low: float, high: float) -> Flow:
     """At least `low`, at most `high`: relu or relu6."""
     last = step.flow.last
     if (low, high) == (-math.inf, math.inf):
@@ -206,17 +206,17 @@ def clip(step: Step, low: float, high: float) -> Flow:
     return step.flow.then(Function(*step.names, functions[low, high]))
 
 
-def at_least(step: Step) -> Flow:
+def at_least(step: GraphStep) -> Flow:
     """The larger of the samples and a number."""
     return _clipped(step, lambda bound: (bound, math.inf))
 
 
-def at_most(step: Step) -> Flow:
+def at_most(step: GraphStep) -> Flow:
     """The smaller of the samples and a number."""
     return _clipped(step, lambda bound: (-math.inf, bound))
 
 
-def _clipped(step: Step, bounds: Callable[[float], tuple[float, float]]) -> Flow:
+def _clipped(step: GraphStep, bounds: Callable[[float], tuple[float, float]]) -> Flow:
     bound = number(step.constant(0) or step.constant(1), math.nan) if len(step.operands) == 2 else None
     return step.refuse("must have the samples and a number") if bound is None else clip(step, *bounds(bound))
 
@@ -226,7 +226,7 @@ def quotient(dividend: np.ndarray, divisor: np.ndarray) -> np.ndarray:
     return dividend // divisor if dividend.dtype.kind in "iu" else dividend / divisor
 
 
-def number(constant: Constant | None, default: float) -> float | None:
+def number(constant: GraphConstant | None, default: float) -> float | None:
     """The value of a constant of one number, `default` where it is left out; None for several."""
     if constant is None:
         return default

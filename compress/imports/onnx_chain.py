@@ -15,19 +15,21 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
 from ..errors import FormatError, InputError
 from . import graph
 from . import graph_rows as rows
 from .chain import Chain, Refused, Stored, stored
-from .graph import Constant, Flow, Node, Operations, Step, Unread, Value
+from .graph import Flow, GraphConstant, GraphStep, Node, Operations, Unread, Value
 
 MIN_OPSET = 7
 """The first opset in which operations broadcast as NumPy does."""
 MAX_BYTES = 2**31
 """Upper bound of a protobuf message; larger models use external data."""
 
+_ONNX = ("", "ai.onnx")
+"""Names of the domain of the standard's operations."""
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8)
 
@@ -44,7 +46,7 @@ def read_onnx(path: Path) -> Chain:
     inputs = {each.name: each for each in model.graph.input if each.name not in initializers}
     name = graph.one_input(str(path), list(inputs))
     values[name] = samples = _start(path, inputs[name])
-    nodes = [_node(path, node) for node in model.graph.node]
+    nodes = [_node(path, node, _opset(model)) for node in model.graph.node]
     values.update((node.outputs[0], _constant_node(path, node)) for node in nodes if node.op == "Constant")
     graph.trace((node for node in nodes if node.op != "Constant"), values, OPERATIONS)
     return graph.chain_to(samples, {each.name: values.get(each.name) for each in model.graph.output}, "ONNX")
@@ -61,10 +63,23 @@ def _parsed(path: Path) -> onnx.ModelProto:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one") from None
     if not model.graph.output or not model.opset_import:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
-    opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    if opset < MIN_OPSET:
+    if (opset := _opset(model)) < MIN_OPSET:
         raise InputError(f"{path}: opset {opset}, must be {MIN_OPSET} or newer: onnx.version_converter converts it")
+    _require_text(path, model.graph)
     return model
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return max((entry.version for entry in model.opset_import if entry.domain in _ONNX), default=0)
+
+
+def _require_text(path: Path, graph: onnx.GraphProto) -> None:
+    """Raise FormatError for names that cannot be printed, also those that are not UTF-8, which protobuf returns as bytes."""
+    named = [each.name for each in (*graph.input, *graph.output, *graph.initializer)]
+    nodes = [text for node in graph.node for text in (node.name, node.op_type, node.domain, *node.input, *node.output)]
+    attributes = [each.name for node in graph.node for each in node.attribute]
+    if damaged := [text for text in (*named, *nodes, *attributes) if not (isinstance(text, str) and text.isprintable())]:
+        raise FormatError(f"{path}: damaged: the name {damaged[0]!r} is not text")
 
 
 def _start(path: Path, value: ValueInfoProto) -> Flow:
@@ -76,8 +91,12 @@ def _start(path: Path, value: ValueInfoProto) -> Flow:
     return graph.start(str(path), value.name, axes if tensor.HasField("shape") else None)
 
 
-def _constant(path: Path, tensor: TensorProto, name: str) -> Constant:
-    return Constant(Stored(name, tuple(tensor.dims), partial(_array, path, tensor)))
+def _constant(path: Path, tensor: TensorProto, name: str) -> GraphConstant:
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).name
+    except KeyError:
+        raise FormatError(f"{path}: constant {name!r} is damaged: dtype {tensor.data_type}") from None
+    return GraphConstant(Stored(name, tuple(tensor.dims), partial(_array, path, tensor), dtype))
 
 
 def _array(path: Path, tensor: TensorProto) -> np.ndarray:
@@ -85,21 +104,29 @@ def _array(path: Path, tensor: TensorProto) -> np.ndarray:
     try:
         values = numpy_helper.to_array(tensor, str(path.parent))
         return values.reshape(tuple(tensor.dims))
-    except (ValueError, TypeError, KeyError, OSError, onnx.checker.ValidationError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise FormatError(f"{path}: constant {tensor.name!r} cannot be read: {reason}") from None
+    except (ValueError, TypeError, KeyError, OSError, checker.ValidationError) as error:
+        raise FormatError(f"{path}: constant {tensor.name!r} cannot be read: {_first_line(error)}") from None
 
 
-def _node(path: Path, node: NodeProto) -> Node:
-    """A node; an operation of another domain than ONNX is called by it."""
-    op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+def _node(path: Path, node: NodeProto, opset: int) -> Node:
+    """A node; an operation of another domain than ONNX is called by it. The operations that are read are checked."""
+    op = node.op_type if node.domain in _ONNX else f"{node.domain}.{node.op_type}"
+    name = node.name or next(iter(node.output), "")
     if not node.output or not node.output[0]:
-        raise FormatError(f"{path}: damaged: node {node.name!r} ({op}) has no output")
-    try:
-        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    except ValueError:
-        raise FormatError(f"{path}: damaged: an attribute of node {node.name!r} ({op}) has no value") from None
-    return Node(node.name or node.output[0], op, tuple(node.input), tuple(node.output), attributes)
+        raise FormatError(f"{path}: damaged: a node ({op}) has no output")
+    if op in _READ:
+        context = type(checker.DEFAULT_CONTEXT)()
+        context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": opset}
+        try:
+            checker.check_node(node, context)
+        except (checker.ValidationError, ValueError) as error:
+            raise FormatError(f"{path}: damaged: {name} ({op}): {_first_line(error)}") from None
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute} if op in _READ else {}
+    return Node(name, op, tuple(node.input), tuple(node.output), attributes)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _constant_node(path: Path, node: Node) -> Value:
@@ -113,11 +140,11 @@ def _constant_node(path: Path, node: Node) -> Value:
 # Rows, each for opsets 7 and newer.
 
 
-def _matmul(step: Step) -> Value:
+def _matmul(step: GraphStep) -> Value:
     return rows.product(step) if step.operands[0] is step.flow else step.refuse("must have the samples as its first input")
 
 
-def _gemm(step: Step) -> Value:
+def _gemm(step: GraphStep) -> Value:
     """alpha · x · kernel + beta · bias."""
     numbers, bias = step.node.attributes, step.constant(2)
     alpha, beta = numbers.get("alpha", 1.0), numbers.get("beta", 1.0)
@@ -133,11 +160,11 @@ def _gemm(step: Step) -> Value:
     return flow if bias is None else rows.add(step.behind(flow, bias))
 
 
-def _computed(name: str, values: np.ndarray | float) -> Constant:
-    return Constant(stored(name, np.asarray(values)))
+def _computed(name: str, values: np.ndarray | float) -> GraphConstant:
+    return GraphConstant(stored(name, np.asarray(values)))
 
 
-def _batch_norm(step: Step) -> Value:
+def _batch_norm(step: GraphStep) -> Value:
     if len(step.flow.shape) != 1:
         return step.refuse("normalizes channels before the last axis, must normalize [batch, features]")
     if step.node.attributes.get("training_mode", 0) or any(step.node.outputs[1:]):
@@ -145,18 +172,18 @@ def _batch_norm(step: Step) -> Value:
     return rows.batch_norm(step, step.node.attributes.get("epsilon", 1e-5))
 
 
-def _dropout(step: Step) -> Value:
+def _dropout(step: GraphStep) -> Value:
     training = step.constant(2)
     if training is not None and training.read().any():
         return step.refuse("is in training mode: export the model for inference")
     return rows.left_out(step)
 
 
-def _cast(step: Step) -> Value:
+def _cast(step: GraphStep) -> Value:
     return step.flow if step.node.attributes.get("to") in _FLOATS else step.refuse("must compute in float32 or float64")
 
 
-def _clip(step: Step) -> Value:
+def _clip(step: GraphStep) -> Value:
     given = step.node.attributes
     bounds = [rows.number(step.constant(i), given.get(key, default)) for i, key, default in _BOUNDS]
     low, high = (
@@ -170,15 +197,15 @@ _LARGEST = 3e38
 """A bound of this size is none."""
 
 
-def _flatten(step: Step) -> Value:
+def _flatten(step: GraphStep) -> Value:
     return rows.flatten(step) if step.node.attributes.get("axis", 1) == 1 else step.refuse("must keep the batch: axis 1")
 
 
-def _reshape(step: Step) -> Value:
+def _reshape(step: GraphStep) -> Value:
     return rows.reshape(step, copies_zero=not step.node.attributes.get("allowzero", 0))
 
 
-def _shape(step: Step) -> Value:
+def _shape(step: GraphStep) -> Value:
     given, whole = step.node.attributes, rows.shape_of(step)
     return _computed(whole.stored.variable, whole.read()[given.get("start", 0) : given.get("end")])
 
@@ -259,3 +286,4 @@ OPERATIONS = Operations(
     },
     keeps=lambda node: node.op == "Identity" or (node.op == "Cast" and node.attributes.get("to") in (*_FLOATS, *_INTEGERS)),
 )
+_READ = frozenset({*OPERATIONS.rows, *OPERATIONS.elementwise, *OPERATIONS.folds, "Constant", "Transpose"})

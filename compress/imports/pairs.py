@@ -62,10 +62,12 @@ REASONS: dict[Status, str] = {
 def pairs(chain: Chain) -> tuple[Pair, ...]:
     """Each pair of kernels that mirror each other, from the outside in; empty where there are none, as in a classifier.
 
+    A chain that is not `whole` has none.
+
     The values of two kernels are in memory at a time, none of those that are tied. A layer of the model's own class that is no
     product and has kernels is unknown, with the layer that it mirrors.
     """
-    return tuple(_pairs([layer for layer in chain.layers if _has_kernel(layer)]))
+    return tuple(_pairs([layer for layer in chain.layers if _has_kernel(layer)])) if chain.whole else ()
 
 
 def _has_kernel(layer: Layer) -> bool:

@@ -22,7 +22,7 @@ from ..packages import require_installed
 from . import graph
 from . import graph_rows as rows
 from .chain import Chain, Stored
-from .graph import Constant, Node, Operations, Step, Unread, Value
+from .graph import GraphConstant, GraphStep, Node, Operations, Unread, Value
 
 PROTOBUF = "saved_model.pb"
 CHECKPOINT = "variables/variables"
@@ -156,7 +156,7 @@ def _captured(path: Path, model: Any, captures: Sequence[int]) -> Iterator[Value
     for index in captures:
         captured, kind = objects.nodes[index], objects.nodes[index].WhichOneof("kind")
         if kind == "variable":
-            yield Constant(checkpoint.stored(captured.variable.name, keys.get(index, "")))
+            yield GraphConstant(checkpoint.stored(captured.variable.name, keys.get(index, "")))
         elif kind == "constant":
             name = captured.constant.operation
             yield _constant(path, name, constants[name].attr["value"].tensor)
@@ -191,6 +191,7 @@ class _Checkpoint:
         self._bytes = sum(file.stat().st_size for file in data)
         self._reader = self._called(train.load_checkpoint, str(path / CHECKPOINT))
         self._shapes = self._called(self._reader.get_variable_to_shape_map)
+        self._dtypes = self._called(self._reader.get_variable_to_dtype_map)
 
     def objects(self) -> Any:
         """The tree of the objects that were saved."""
@@ -206,7 +207,8 @@ class _Checkpoint:
         shape = tuple(self._shapes.get(key, (-1,)))
         if key not in self._shapes or math.prod(shape) > self._bytes:
             raise FormatError(f"{self._path}: variable {name} is not in {CHECKPOINT}, or not all of it")
-        return Stored(key.removesuffix(_SUFFIX), shape, partial(self._called, self._reader.get_tensor, key))
+        dtype = np.dtype(self._dtypes[key].as_numpy_dtype).name
+        return Stored(key.removesuffix(_SUFFIX), shape, partial(self._called, self._reader.get_tensor, key), dtype)
 
     def _called(self, function: Callable[..., Any], *values: Any) -> Any:
         try:
@@ -226,11 +228,11 @@ _INTEGERS = (3, 4, 6, 9)
 """Of tensorflow.DType: float32, float64; int32, uint8, int8, int64."""
 
 
-def _constant(path: Path, name: str, tensor: Any) -> Constant:
+def _constant(path: Path, name: str, tensor: Any) -> GraphConstant:
     shape = tuple(axis.size for axis in tensor.tensor_shape.dim)
     if min(shape, default=0) < 0 or math.prod(shape) > max(MAX_REPEATED, tensor.ByteSize()):
         raise FormatError(f"{path}: constant {name} is damaged: its shape is {list(shape)}")
-    return Constant(Stored(name, shape, partial(_array, path, name, tensor)))
+    return GraphConstant(Stored(name, shape, partial(_array, path, name, tensor)))
 
 
 def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
@@ -245,27 +247,27 @@ def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
 # Rows. A SavedModel leaves out attributes that have their default.
 
 
-def _matmul(step: Step) -> Value:
+def _matmul(step: GraphStep) -> Value:
     given = step.node.attributes
     if given.get("transpose_a") or given.get("adj_x"):
         return step.refuse("must not transpose the samples")
     return rows.product(step, transposed=bool(given.get("transpose_b") or given.get("adj_y")))
 
 
-def _bias_add(step: Step) -> Value:
+def _bias_add(step: GraphStep) -> Value:
     if step.node.attributes.get("data_format") == b"NCHW" and len(step.flow.shape) > 1:
         return step.refuse("must add along the last axis, not channels_first")
     return rows.add(step)
 
 
-def _batch_norm(step: Step) -> Value:
+def _batch_norm(step: GraphStep) -> Value:
     given = step.node.attributes
     if given.get("is_training", True) or given.get("data_format") == b"NCHW":
         return step.refuse("must normalize the last axis, for inference")
     return rows.batch_norm(step, given.get("epsilon", 1e-4))
 
 
-def _cast(step: Step) -> Value:
+def _cast(step: GraphStep) -> Value:
     return step.flow if step.node.attributes["DstT"] in _FLOATS else step.refuse("must compute in float32 or float64")
 
 

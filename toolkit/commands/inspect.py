@@ -56,7 +56,7 @@ def _inspected(path: Path, minimum: int | None) -> tuple[dict[str, Any], str]:
 
     row = inspect_file(path, minimum=MINIMUM if minimum is None else minimum)
     text = render_file(row)
-    if ONNX in FORMATS and format_of(path) is FORMATS[ONNX]:
+    if format_of(path) is FORMATS[ONNX]:
         from tiedae.dedupe.models import graph_pairs
         from tiedae.report.models import findings
 
