@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tiedae.cli import main
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Product, Refused, Reshape
 from tiedae.compress.imports.formats import read_model
@@ -506,3 +508,49 @@ def test_a_shape_that_does_not_fit_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(FormatError, match=r"net\.onnx: constant 'w0' cannot be read: "):
         read_model(tmp_path / "net.onnx")(np.zeros((1, 8)))
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[31m"])
+def test_names_must_be_printable(text: str, tmp_path: Path) -> None:
+    model = Graph().add("Relu").model()
+    model.graph.node[0].name = text
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(FormatError, match=r"net\.onnx: damaged: the name .* is not text"):
+        read_model(tmp_path / "net.onnx")
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("seed", range(8))
+def test_changed_bytes_give_a_chain_or_one_line(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    whole = random_net(seed).model().SerializeToString()
+    for _ in range(400):
+        data = bytearray(whole)
+        for i in rng.integers(0, len(data), rng.integers(1, 20)):
+            data[i] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
+        (tmp_path / "net.onnx").write_bytes(data[: rng.integers(len(data))] if rng.random() < 0.1 else data)
+        with contextlib.suppress(InputError), np.errstate(all="ignore"):
+            chain = read_model(tmp_path / "net.onnx")
+            if max(chain.shape) < 10_000:
+                chain(np.zeros((1, *chain.shape)))
+
+
+@pytest.mark.parametrize(
+    ("write", "code", "text"),
+    [
+        (lambda graph: tied_by_transposing(graph, graph.floats(4, 8)), 0, "n0 (Gemm) and n2 (Gemm), 8×4: tied: one variable"),
+        (lambda graph: (linear(graph, 8, 4), linear(graph, 4, 8)), 1, "n0 (Gemm) and n1 (Gemm), 8×4: untied (cosine "),
+        (lambda graph: (linear(graph, 8, 4), graph.add("LRN", size=3), linear(graph, 4, 8)), 1, "n1 (LRN): no operation of"),
+        (lambda graph: linear(graph, 8, 4), 1, "no kernel mirrors another"),
+    ],
+)
+def test_inspect_and_its_option(
+    write: Callable[[Graph], Any], code: int, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = Graph()
+    write(graph)
+    path = graph.save(tmp_path)
+    assert main(["inspect", str(path), "--fail-on-untied"]) == code
+    shown = capsys.readouterr()
+    assert text in (shown.err if code else shown.out)
+    assert main(["inspect", str(path)]) == 0

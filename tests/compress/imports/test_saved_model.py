@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiedae.cli import main
 from tiedae.compress.errors import FormatError, InputError, NotInstalledError
 from tiedae.compress.imports import saved_model
 from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Product, Refused, Reshape
@@ -364,20 +366,74 @@ def test_a_function_without_a_signature(tmp_path: Path) -> None:
         read_model(tmp_path / "two")
 
 
-def test_functions_that_call_each_other_are_damage(copy: Path) -> None:
+def edited(path: Path, edit: Callable[[Any], None]) -> None:
+    """Change the graph of a SavedModel; `edit` gets its functions."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    model = SavedModel.FromString((copy / "saved_model.pb").read_bytes())
-    for function in model.meta_graphs[0].graph_def.library.function:
-        for node in function.node_def:
+    model = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    edit(model.meta_graphs[0].graph_def.library)
+    (path / "saved_model.pb").write_bytes(model.SerializeToString())
+
+
+def calling(library: Any, *, own: bool) -> None:
+    """Each function calls itself, or twice another one, of which there are 40."""
+    for function in list(library.function):
+        for node in list(function.node_def):
             if node.op == "StatefulPartitionedCall":
-                node.attr["f"].func.name = function.signature.name
-    (copy / "saved_model.pb").write_bytes(model.SerializeToString())
+                node.attr["f"].func.name = function.signature.name if own else "f0"
+    for i in range(40):
+        function = library.function.add()
+        function.signature.name = f"f{i}"
+        function.signature.input_arg.extend(library.function[0].signature.input_arg)
+        for name in "ab":
+            call = function.node_def.add(name=name, op="PartitionedCall")
+            call.input.extend(argument.name for argument in function.signature.input_arg)
+            call.attr["f"].func.name = f"f{i + 1}"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_functions_that_never_end_are_damage(own: bool, copy: Path) -> None:
+    edited(copy, lambda library: calling(library, own=own))
     with pytest.raises(FormatError, match=r"net: the SavedModel is damaged"):
         read_model(copy)
+
+
+def test_a_constant_that_is_larger_than_the_file(tmp_path: Path) -> None:
+    def enlarge(library: Any) -> None:
+        for node in (node for function in library.function for node in function.node_def if node.op == "Const"):
+            node.attr["value"].tensor.tensor_shape.dim.add(size=2**40)
+
+    path = Net(lambda _, x: x * 0.5).save(tmp_path)
+    edited(path, enlarge)
+    with pytest.raises(FormatError, match=r"net: constant mul/y is damaged: its shape is \[1099511627776\]"):
+        read_model(path)
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("seed", range(4))
+def test_changed_bytes_give_a_chain_or_one_line(seed: int, copy: Path) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(200):
+        name = rng.choice(["saved_model.pb", INDEX, DATA_FILE], p=[0.8, 0.1, 0.1])
+        whole = (copy / name).read_bytes()
+        data = bytearray(whole)
+        for i in rng.integers(0, len(data), rng.integers(1, 20)):
+            data[i] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
+        (copy / name).write_bytes(data)
+        with contextlib.suppress(InputError), np.errstate(all="ignore"):
+            read_model(copy)(np.zeros((1, 8)))
+        (copy / name).write_bytes(whole)
 
 
 def test_without_tensorflow_one_line_names_the_extra(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tiedae.compress.packages.find_spec", lambda name: None)
     with pytest.raises(NotInstalledError, match=r"tensorflow is not installed: .*tiedae\[train\]"):
         saved_model.read_saved_model(copy)
+
+
+def test_inspect_and_its_option(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Net(tied(transpose=True)).save(tmp_path)
+    assert main(["inspect", str(path), "--fail-on-untied"]) == 0
+    assert "MatMul (MatMul) and MatMul_1 (MatMul), 8×3: tied: one variable" in capsys.readouterr().out
+    assert main(["inspect", str(saved), "--fail-on-untied"]) == 1
+    assert "net: no kernel mirrors another" in capsys.readouterr().err
