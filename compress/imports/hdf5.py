@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, InputError
 from ..packages import missing
 from .chain import Stored
 
@@ -19,7 +19,7 @@ MAX_OBJECTS = 100_000
 """Groups and arrays of a file at most."""
 MAX_DEPTH = 64
 """Groups inside groups at most."""
-MAX_INFLATION = 1_000
+MAX_INFLATION = 100
 """Bytes of an array at most, as a multiple of the bytes that the file stores for it, from `FREE_BYTES` on."""
 FREE_BYTES = 1 << 20
 OPTIMIZER = ("optimizer", "optimizer_weights")
@@ -68,7 +68,8 @@ def texts(source: str, group: h5py.Group, name: str) -> list[str]:
 def arrays(source: str, file: h5py.Group) -> Iterator[tuple[str, Stored]]:
     """Path and array of everything in a file but its optimizer; a backslash of a path is a slash, as Windows wrote it.
 
-    Raises FormatError for a link, for references to objects, for values outside the file, and for one that is damaged.
+    Raises FormatError for a link, for references to objects, for values outside the file, and for one that is damaged. Reading
+    an array raises InputError unless it is finite.
     """
     h5py = import_h5py()
     waiting = [("", file, 0)]
@@ -83,7 +84,9 @@ def arrays(source: str, file: h5py.Group) -> Iterator[tuple[str, Stored]]:
             if inner in OPTIMIZER:
                 continue
             if seen > MAX_OBJECTS or depth > MAX_DEPTH:
-                raise FormatError(f"{source}: {inner}: is one group or array too many, at most {MAX_OBJECTS}, {MAX_DEPTH} deep")
+                raise FormatError(
+                    f"{source}: {inner[:60]}: is one of more than {MAX_OBJECTS} arrays, or more than {MAX_DEPTH} deep"
+                )
             with damage(source):
                 link = group.get(name, getlink=True)
                 if not isinstance(link, h5py.HardLink):
@@ -96,7 +99,7 @@ def arrays(source: str, file: h5py.Group) -> Iterator[tuple[str, Stored]]:
 
 
 def _target(link: Any) -> str:
-    return f"{getattr(link, 'filename', 'this file')}:{link.path}"
+    return f"{getattr(link, 'filename', 'this file')}:{getattr(link, 'path', '?')}"
 
 
 def _stored(source: str, path: str, dataset: h5py.Dataset) -> Stored:
@@ -116,7 +119,10 @@ def _stored(source: str, path: str, dataset: h5py.Dataset) -> Stored:
     def read() -> np.ndarray:
         with damage(source):
             values = dataset[()]
-        return np.asarray(values.view(dtype) if dataset.dtype.kind == "V" else values)
+        values = np.asarray(values.view(dtype) if dataset.dtype.kind == "V" else values)
+        if not np.isfinite(values).all():
+            raise InputError(f"{title}: got NaN or infinity, weights must be finite")
+        return values
 
     return Stored(path, shape, read, dtype.name)
 

@@ -14,6 +14,7 @@ MODELS = ("Sequential", "Functional", "Model")
 """Classes of models whose layers the file names; `Model` is what Keras called a functional one until 2.4."""
 PACKAGES = ("keras", "tf_keras", "tensorflow", "tensorflow_model_optimization")
 """Those whose classes mean what `keras_layers.READERS` says; a class of another one is the model's own."""
+TOO_DEEP = "its configuration is nested too deep"
 WRAPPED = "layer"
 """Under what a wrapper's configuration has its layer."""
 
@@ -75,7 +76,9 @@ def parsed(source: str, data: str | bytes) -> dict[str, Any]:
     """JSON of a file; FormatError where it is damaged or no object."""
     try:
         value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise FormatError(f"{source}: {TOO_DEEP}") from None
+    except ValueError as error:
         raise FormatError(f"{source}: its configuration is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise FormatError(f"{source}: its configuration is a {type(value).__name__}, must be an object")
@@ -95,12 +98,14 @@ def layer_config(entry: Any, parent: str) -> KerasLayer:
     module = entry.get("module", "keras")
     custom = bool(package) or not isinstance(module, str) or module.split(".")[0] not in PACKAGES
     name = values.get("name", entry.get("name", class_name))
-    built = entry.get("build_config")
+    built, calls = entry.get("build_config"), entry.get("inbound_nodes", [])
+    if not isinstance(calls, list):
+        raise FormatError(f"{parent}: {class_name}: inbound_nodes: got {repr(calls)[:60]}, must be a list")
     return KerasLayer(
         str(name),
         class_name,
         values,
-        tuple(tuple(_outputs(node)) for node in entry.get("inbound_nodes") or ()),
+        tuple(tuple(_outputs(node)) for node in calls),
         entry.get("shared_object_id") if isinstance(entry.get("shared_object_id"), int) else None,
         custom,
         built.get("input_shape") if isinstance(built, dict) else None,

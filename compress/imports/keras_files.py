@@ -12,10 +12,10 @@ from ..layer_kinds import Shape
 from .chain import Chain, Layer, Product, Refused, Reshape
 from .hdf5 import arrays, damage, import_h5py, text, texts
 from .holders import Held, read_holder
-from .keras_config import KerasLayer, layer_config, layer_configs, order, parsed
+from .keras_config import TOO_DEEP, KerasLayer, layer_config, layer_configs, order, parsed
 from .keras_layers import LEFT_OUT, READERS, PlacedLayer, read_layer
 from .keras_weights import ArchiveGroup, Group, TopGroup
-from .zip_member import open_member, read_member
+from .zip_member import open_member, open_whole, read_member
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 """The members of an archive."""
@@ -26,7 +26,7 @@ def read_hdf5(path: Path) -> Chain:
     """A .h5 or .hdf5 file that `model.save` of Keras 2 or 3 wrote. Raises FormatError, and NotInstalledError without h5py."""
     source = str(path)
     with damage(source):
-        file = import_h5py().File(path, "r", locking=False)
+        file = import_h5py().File(open_whole(path), "r")
     config = text(source, file, "model_config")
     if config is None:
         weights = "layer_names" in file.attrs or "layers" in file
@@ -70,7 +70,7 @@ def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) ->
         model = layer_config(config, "model")
         read = _Read.of(model, group, _sample(model))
     except RecursionError:
-        raise FormatError(f"{source}: its models are nested too deep") from None
+        raise FormatError(f"{source}: {TOO_DEEP}") from None
     except FormatError as error:
         raise FormatError(f"{source}: {error}") from None
     layers = read.layers
@@ -111,17 +111,16 @@ class _Read:
     def next(self, place: PlacedLayer) -> _Read:
         """With a layer more."""
         config, group, shape = place.config, place.group, place.shape
-        if config.class_name == "InputLayer":
-            shape = shape or _sample(config)
-            return replace(self, shape=shape, sample=self.sample or shape)
-        if config.class_name in LEFT_OUT and not config.custom:
-            return replace(self, left_out=(*self.left_out, config.title))
         shape = shape or _sample(config)
-        read = replace(self, shape=shape, sample=self.sample or shape)
+        read = replace(self, shape=shape, sample=self.sample or (None if self.layers else shape))
+        if config.class_name == "InputLayer":
+            return read
+        if config.class_name in LEFT_OUT and not config.custom:
+            return replace(read, left_out=(*self.left_out, config.title))
         if config.is_model:
             inner = _Read.of(config, group, shape, self.held)
             left_out = (*self.left_out, *inner.left_out)
-            return replace(inner, sample=read.sample, layers=(*self.layers, *inner.layers), left_out=left_out)
+            return replace(inner, sample=read.sample or inner.sample, layers=(*self.layers, *inner.layers), left_out=left_out)
         place = replace(place, shape=shape)
         layers = read_layer(place)
         if isinstance(layers[0] if layers else None, Refused) and layers[0].custom:

@@ -88,6 +88,8 @@ def activation(place: PlacedLayer, value: Any) -> tuple[Layer, ...]:
         value = value["config"] if isinstance(value.get("config"), str) else inner.class_name
     if value is None or value == "linear":
         return ()
+    if not isinstance(value, str):
+        raise FormatError(f"{config.title}: activation: got {repr(value)[:60]}, must be a name")
     if value in FUNCTIONS:
         return (Function(config.name, config.class_name, value),)
     return replace(place, config=replace(config, class_name=str(value))).refused(_other_activation(value))

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..errors import InputError
 from .chain import Chain, Layer, Product, Refused
 
 Status = Literal["tied", "assumed", "equal copy", "near", "untied", "unknown"]
@@ -93,9 +94,10 @@ def _compared(encoder: Product, decoder: Product) -> Pair:
     if same and encoder.transposed != decoder.transposed:
         status: Status = "tied" if {encoder.tie, decoder.tie} == {"stored"} else "assumed"
         return Pair(*titles, status, encoder.widths, reason=REASONS[status].format(decoder=decoder.class_name))
-    distance, cosine = _similarity(encoder.matrix(), decoder.matrix().T)
-    if not np.isfinite(distance):
-        return Pair(*titles, "unknown", encoder.widths, reason="their values are not finite numbers")
+    try:
+        distance, cosine = _similarity(encoder.matrix(), decoder.matrix().T)
+    except InputError as error:
+        return Pair(*titles, "unknown", encoder.widths, reason=str(error))
     status = "equal copy" if distance == 0 else "near" if distance <= NEAR else "untied"
     rounded = float(f"{distance:.3g}"), float(f"{cosine:.3g}")
     return Pair(*titles, status, encoder.widths, *rounded, reason=REASONS.get(status, ""))

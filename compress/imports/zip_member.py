@@ -1,4 +1,4 @@
-"""Members of a ZIP archive of others: each read within bounds, and opened where it lies in the archive."""
+"""Files of others, and members of their ZIP archives: read within bounds, or opened where they lie in the archive."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -17,7 +18,7 @@ from ..files import open_regular
 
 MAX_TEXT = 64 << 20
 """Bytes of a member that is a text, at most."""
-MAX_INFLATION = 1_000
+MAX_INFLATION = 100
 """Bytes of a member at most, as a multiple of what the archive stores of it, from `FREE_BYTES` on."""
 FREE_BYTES = 1 << 20
 DAMAGE = (
@@ -27,6 +28,7 @@ DAMAGE = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    struct.error,
     ValueError,
     OSError,
 )
@@ -60,6 +62,12 @@ class Window(io.RawIOBase):
         super().close()
 
 
+def open_whole(path: Path) -> Window:
+    """A regular file as a whole. h5py does not see that it is one, so that a model may be saved to it while it is read."""
+    with open_regular(path) as file:
+        return Window(os.dup(file.fileno()), 0, os.fstat(file.fileno()).st_size)
+
+
 def read_member(path: Path, name: str) -> bytes:
     """A member that is a text. Raises FormatError for a damaged archive, one without the member, and one too large."""
     with _archive(path) as (_, archive):
@@ -75,11 +83,17 @@ def open_member(path: Path, name: str) -> Window:
         info = _info(path, archive, name)
         with archive.open(info) as member:
             if info.compress_type == zipfile.ZIP_STORED:
-                return Window(os.dup(file.fileno()), file.tell(), info.file_size)
+                return Window(os.dup(file.fileno()), _start(file.fileno(), info.header_offset), info.file_size)
             with tempfile.TemporaryFile() as unpacked:
                 shutil.copyfileobj(member, unpacked)
                 unpacked.flush()
                 return Window(os.dup(unpacked.fileno()), 0, info.file_size)
+
+
+def _start(descriptor: int, header: int) -> int:
+    """Where the bytes of a member begin: behind its local header, a name and an extra field."""
+    name, extra = struct.unpack("<26xHH", os.pread(descriptor, 30, header))
+    return header + 30 + name + extra
 
 
 @contextlib.contextmanager
