@@ -101,7 +101,9 @@ def _called(path: Path, objects: Any) -> str:
 def _samples(path: Path, name: str, function: Any) -> graph.Flow:
     argument = function.signature.input_arg[0]
     if argument.type not in (*_FLOATS, *_INTEGERS):
-        raise InputError(f"{path}: input {name}: dtype {argument.type}, must be float32, float64 or integers")
+        from tensorflow import as_dtype
+
+        raise InputError(f"{path}: input {name}: dtype {as_dtype(argument.type).name}, must be float32, float64 or integers")
     shapes = function.arg_attr[0].attr["_output_shapes"].list.shape
     known = shapes and not shapes[0].unknown_rank
     return graph.start(str(path), name, [None if axis.size < 0 else axis.size for axis in shapes[0].dim] if known else None)

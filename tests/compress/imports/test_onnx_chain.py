@@ -304,6 +304,11 @@ def test_other_activations_have_keras_names_and_are_not_computed(tmp_path: Path)
         chain(np.zeros((1, 8)))
 
 
+def test_a_shape_that_stays_is_no_layer(tmp_path: Path) -> None:
+    graph = Graph()
+    assert graph.add("Reshape", graph.array(np.array([-1, 8]))).add("Flatten").read(tmp_path).layers == ()
+
+
 def test_images_with_a_fixed_batch(tmp_path: Path) -> None:
     graph = Graph((1, 2, 2, 2)).add("Flatten")
     linear(graph, 8, 4)
@@ -377,6 +382,7 @@ REFUSED: tuple[tuple[Callable[[Graph], Any], str], ...] = (
     (lambda graph: graph.add("Clip", graph.array(np.float32(-1))), r"n0 \(Clip\): clips to -1 … inf, must be"),
     (lambda graph: graph.add("Cast", to=TensorProto.FLOAT16), r"n0 \(Cast\): must compute in float32 or float64"),
     (lambda graph: graph.add("Reshape", graph.array(np.array([-1, 4]))), r"n0 \(Reshape\): must keep the 8 values"),
+    (lambda graph: graph.add("Reshape", graph.array(np.array([5, 8]))), r"n0 \(Reshape\): must keep the 8 values"),
     (lambda graph: graph.add("Flatten", axis=0), r"n0 \(Flatten\): must keep the batch"),
     (
         lambda graph: graph.add("Dropout", graph.array(np.float32(0.5)), graph.array(np.array(True))),
@@ -540,7 +546,11 @@ def test_changed_bytes_give_a_chain_or_one_line(seed: int, tmp_path: Path) -> No
     [
         (lambda graph: tied_by_transposing(graph, graph.floats(4, 8)), 0, "n0 (Gemm) and n2 (Gemm), 8×4: tied: one variable"),
         (lambda graph: (linear(graph, 8, 4), linear(graph, 4, 8)), 1, "n0 (Gemm) and n1 (Gemm), 8×4: untied (cosine "),
-        (lambda graph: (linear(graph, 8, 4), graph.add("LRN", size=3), linear(graph, 4, 8)), 1, "n1 (LRN): no operation of"),
+        (
+            lambda graph: (linear(graph, 8, 4), linear(graph, 4, 8), graph.add("LRN", size=3)),
+            1,
+            "net.onnx: n2 (LRN): no operation",
+        ),
         (lambda graph: linear(graph, 8, 4), 1, "no kernel mirrors another"),
     ],
 )
