@@ -9,6 +9,7 @@ similarity makes them one: trained apart, the mirrored kernels of a public model
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -22,8 +23,8 @@ Status = Literal["tied", "assumed", "equal copy", "near", "untied", "unknown"]
 
 NEAR = 0.1
 """Relative distance of two kernels that are near, at most: ‖E − Dᵀ‖ / the larger norm."""
-ROWS = 512
-"""Rows of a kernel that are compared at a time, in float64."""
+TILE = 256
+"""Rows and columns of a kernel that are compared at a time, in float64."""
 
 TIES: tuple[Status, ...] = ("tied", "assumed")
 """What a pair has where one kernel is used twice, as far as the model shows it."""
@@ -106,9 +107,11 @@ def _compared(encoder: Product, decoder: Product) -> Pair:
 def _similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Relative distance and cosine of two matrices [n, m]: of two zero matrices 0 and 1, of a zero one and another 1 and 0."""
     sums = np.zeros(4)
-    for start in range(0, len(a), ROWS):
-        x, y = (matrix[start : start + ROWS].astype(np.float64) for matrix in (a, b))
-        sums += np.vdot(x, x), np.vdot(y, y), np.vdot(x, y), np.vdot(x - y, x - y)
+    for row, column in itertools.product(*(range(0, size, TILE) for size in a.shape)):
+        tile = slice(row, row + TILE), slice(column, column + TILE)
+        x, y = (matrix[tile].astype(np.float64, order="C") for matrix in (a, b))
+        difference = x - y
+        sums += np.vdot(x, x), np.vdot(y, y), np.vdot(x, y), np.vdot(difference, difference)
     if sums[3] == 0:
         return 0.0, 1.0
     norms = np.sqrt(sums[:2])
