@@ -77,6 +77,23 @@ def test_an_assumed_tie_passes_and_an_unknown_one_fails(tmp_path, arrays, code) 
     assert main(["inspect", str(holder(tmp_path / "m.h5", arrays)), "--fail-on-untied", "-q"]) == code
 
 
+def test_without_h5py_one_line_names_the_extra(tmp_path, capsys, monkeypatch) -> None:
+    path = model(tmp_path / "m.h5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert main(["inspect", str(path)]) == 2
+    assert capsys.readouterr().err == "tiedae: h5py is not installed: pip install 'tiedae[keras]'\n"
+
+
+def test_of_several_files_the_damaged_one_is_named_and_the_others_are_shown(tmp_path, capsys) -> None:
+    (tmp_path / "a.h5").write_bytes(b"nothing")
+    files = [str(tmp_path / "a.h5"), str(model(tmp_path / "b.h5")), str(tflite(tmp_path))]
+    assert main(["inspect", *files, "--json", "-"]) == 2
+    captured = capsys.readouterr()
+    damaged, *others = json.loads(captured.out)
+    assert list(damaged) == ["file", "error"] and [row["format"] for row in others] == ["Keras 2.4.0 (HDF5)", "tflite"]
+    assert "a.h5: is no model that can be read" in captured.err
+
+
 def test_an_exported_file_has_no_variables(tmp_path, capsys) -> None:
     assert main(["inspect", str(tflite(tmp_path)), "--fail-on-untied"]) == 2
     assert "got a tflite file, must be a trained model" in capsys.readouterr().err
