@@ -148,7 +148,7 @@ def torch(path: Path) -> Path:
 WHOLE = 'model.save("model.keras") writes would do'
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "not there": (lambda path: path, "no such file"),
-    "empty": (lambda path: written(path, b""), "is no model that can be read: HDF5, .keras"),
+    "empty": (lambda path: written(path, b""), "is no model that can be read: SavedModel, HDF5, .keras, .onnx"),
     "a folder": (lambda path: path.mkdir() or path, "is a folder, must be a file or a SavedModel"),
     "a text": (lambda path: written(path, b"weights"), "is no model that can be read"),
     "JSON named .h5": (
