@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -276,21 +276,21 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(saved: Path, tmp_path: Path) -> Iterator[Path]:
+def copy(saved: Path, tmp_path: Path) -> Path:
     shutil.copytree(saved, tmp_path / "net")
     return tmp_path / "net"
 
 
-def without(name: str) -> Callable[[Path], None]:
+def without(name: str) -> Callable[[Path], Any]:
     return lambda path: (path / name).unlink()
 
 
-def cut(name: str) -> Callable[[Path], None]:
+def cut(name: str) -> Callable[[Path], Any]:
     return lambda path: (path / name).write_bytes((path / name).read_bytes()[:-40])
 
 
-def replaced(name: str, data: bytes) -> Callable[[Path], None]:
-    return lambda path: (path / name).write_bytes(data) and None
+def replaced(name: str, data: bytes) -> Callable[[Path], Any]:
+    return lambda path: (path / name).write_bytes(data)
 
 
 DATA_FILE, INDEX = "variables/variables.data-00000-of-00001", "variables/variables.index"
