@@ -242,7 +242,7 @@ def test_a_real_file_without_keras_metadata() -> None:
 
 
 def training_batch_norm(_: Net, x: Tensor) -> Tensor:
-    image, ones = tf.reshape(x, (-1, 1, 1, 8)), tf.ones(8)
+    image, ones = tf.reshape(x, (-1, 1, 1, 8)), tf.constant([1.0] * 8)
     return tf.compat.v1.nn.fused_batch_norm(image, ones, ones)[0]
 
 
