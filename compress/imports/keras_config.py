@@ -23,7 +23,8 @@ WRAPPED = "layer"
 class KerasLayer:
     """A layer of a configuration. `values`: its own. `nodes`: for each time it is called, the outputs that it takes.
 
-    `shared`: the number by which the file refers to the same object elsewhere. `custom`: of a class that is not Keras' own.
+    `shared`: the number by which the file refers to the same object elsewhere. `custom`: of a class that is not Keras' own;
+    `known`: the file says that it is Keras' own.
     """
 
     name: str
@@ -32,6 +33,7 @@ class KerasLayer:
     nodes: tuple[tuple[Output, ...], ...] = ()
     shared: int | None = None
     custom: bool = False
+    known: bool = False
     built_for: Any = None
 
     @property
@@ -95,8 +97,8 @@ def layer_config(entry: Any, parent: str) -> KerasLayer:
         values = {WRAPPED + "s": values}
     if not isinstance(values, dict):
         raise FormatError(f"{parent}: {class_name}: config: got {repr(values)[:60]}, must be an object")
-    module = entry.get("module", "keras")
-    custom = bool(package) or not isinstance(module, str) or module.split(".")[0] not in PACKAGES
+    module = str(entry.get("module", "keras"))
+    custom = bool(package) or module.split(".")[0] not in PACKAGES
     name = values.get("name", entry.get("name", class_name))
     built, calls = entry.get("build_config"), entry.get("inbound_nodes", [])
     if not isinstance(calls, list):
@@ -108,6 +110,7 @@ def layer_config(entry: Any, parent: str) -> KerasLayer:
         tuple(tuple(_outputs(node)) for node in calls),
         entry.get("shared_object_id") if isinstance(entry.get("shared_object_id"), int) else None,
         custom,
+        not custom and "module" in entry,
         built.get("input_shape") if isinstance(built, dict) else None,
     )
 

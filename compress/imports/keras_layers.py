@@ -266,6 +266,8 @@ def read_layer(place: PlacedLayer) -> tuple[Layer, ...]:
     if reader is not None and not config.custom:
         return reader(place)
     reason = None if config.custom else REASONS.get(config.class_name)
+    if reason is None and config.known:
+        return place.refused("is no layer that a chain has")
     if reason is None:
         return place.refused("is a class whose code is not read; what it computes is not known", custom=True)
     return place.refused(CHANNELS_FIRST if config.values.get("data_format") == "channels_first" else reason)

@@ -119,11 +119,11 @@ def test_what_a_user_should_know_is_said(tmp_path, capsys) -> None:
 
 
 def test_names_of_a_file_are_printed_without_control_characters(tmp_path, capsys) -> None:
-    layers, weights = dense_layers((6, 6)), dense_weights(kernels((6, 6)), ["a\x1b[2J"])
-    layers[0]["config"]["name"] = "a\x1b[2J"
+    layers, weights = dense_layers((6, 6)), dense_weights(kernels((6, 6)), ["a\x1b[2J\nb"])
+    layers[0]["config"]["name"] = "a\x1b[2J\nb"
     assert main(["inspect", str(write_h5(tmp_path / "m.h5", sequential(layers), weights))]) == 0
     shown = capsys.readouterr().out
-    assert "\x1b" not in shown and "a\\x1b[2J (Dense)" in shown
+    assert "\x1b" not in shown and "a\\x1b[2J\\nb (Dense)" in shown
 
 
 MEASURE = """

@@ -309,6 +309,14 @@ REFUSED = {
         {"class_name": "Dense", "config": {"name": "l", "units": 4, "quantization_config": {"class_name": "Int8"}}},
         "is quantized; the float model that it was made of would do",
     ),
+    "an operation": (
+        {"class_name": "TrueDivide", "module": "keras.src.ops.numpy", "config": {"name": "l"}},
+        "is no layer that a chain",
+    ),
+    "clusters": (
+        {"class_name": "ClusterWeights", "config": {"name": "l", "layer": dense_layers()[1]}},
+        "is quantization or clustering in training; the model after tfmot's strip_clustering",
+    ),
     "a class of one's own": (
         {"class_name": "Mine>Dense", "config": {"name": "l", "units": 4}},
         "is a class whose code is not read",

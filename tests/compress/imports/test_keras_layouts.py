@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 from tiedae.compress.imports.chain import Chain, Product
@@ -181,8 +183,6 @@ def test_a_layer_that_is_called_twice_is_twice_in_the_chain(tmp_path: Path) -> N
 
 
 def test_arrays_are_read_when_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import h5py
-
     path = write_h5(tmp_path / "m.h5", sequential(LAYERS), dense_weights(ARRAYS))
     read: list[str] = []
     given = h5py.Dataset.__getitem__
@@ -191,3 +191,72 @@ def test_arrays_are_read_when_they_are_asked_for(tmp_path: Path, monkeypatch: py
     assert not read
     np.testing.assert_array_equal(chain.products[1].kernel.read(), ARRAYS[2])
     assert read == ["/model_weights/dense_1/dense_1/kernel:0"]
+
+
+MASK = (ARRAYS[0] > 0).astype(np.float32)
+
+
+def pruned(layer: dict[str, Any]) -> dict[str, Any]:
+    """TensorFlow Model Optimization's wrapper of a layer."""
+    config = {
+        "name": f"prune_{layer['config']['name']}",
+        "layer": layer,
+        "batch_input_shape": layer["config"]["batch_input_shape"],
+    }
+    return {"class_name": "PruneLowMagnitude", "config": config}
+
+
+def pruned_h5(path: Path) -> Path:
+    own = {"prune_dense/mask:0": MASK, "prune_dense/threshold:0": np.float32(0.1), "prune_dense/pruning_step:0": np.int64(5)}
+    weights = dense_weights(ARRAYS)
+    first = {"prune_dense": weights.pop("dense") | own}
+    return write_h5(path, sequential([pruned(LAYERS[0]), *LAYERS[1:]]), first | weights)
+
+
+def pruned_in_a_model(path: Path) -> Path:
+    own = {"prune_dense/mask:0": MASK, "prune_dense/threshold:0": np.float32(0.1)}
+    arrays = {name: array for layer in dense_weights(ARRAYS).values() for name, array in layer.items()}
+    return write_h5(path, sequential([sequential([pruned(LAYERS[0]), *LAYERS[1:]])]), {"sequential": arrays | own})
+
+
+def pruned_archive(path: Path) -> Path:
+    first = {f"layers/prune_low_magnitude/layer/vars/{i}": ARRAYS[i] for i in (0, 1)}
+    own = {
+        f"layers/prune_low_magnitude/vars/{i}": array for i, array in enumerate((ARRAYS[0], MASK, np.float32(0.1), np.int64(5)))
+    }
+    others = {path: array for path, array in dense_arrays([ARRAYS[0], ARRAYS[1], *ARRAYS[2:]]).items() if "dense/" not in path}
+    renumbered = {path.replace("dense_1/", "dense/"): array for path, array in others.items()}
+    return write_archive(path, sequential([pruned(LAYERS[0]), *LAYERS[1:]]), hdf5_bytes(first | own | renumbered))
+
+
+@pytest.mark.parametrize("make", [pruned_h5, pruned_in_a_model, pruned_archive])
+def test_a_pruned_kernel_is_kernel_times_mask(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    chain = read_model(make(tmp_path / "model"))
+    x = np.random.default_rng(1).normal(size=(5, 12))
+    np.testing.assert_array_equal(chain.products[0].matrix(), ARRAYS[0] * MASK)
+    np.testing.assert_allclose(chain(x), reconstructed([ARRAYS[0] * MASK, *ARRAYS[1:]], x), rtol=1e-12, atol=1e-12)
+
+
+def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
+    path = write_h5(tmp_path / "m.h5", sequential(LAYERS), dense_weights(ARRAYS))
+    with h5py.File(path, "a") as file:
+        for group, name in ((file["model_weights"], "layer_names"), (file["model_weights/dense"], "weight_names")):
+            names = group.attrs[name]
+            del group.attrs[name]
+            group.attrs[f"{name}0"], group.attrs[f"{name}1"] = names[:1], names[1:]
+    np.testing.assert_array_equal(read_model(path).products[3].matrix(), ARRAYS[6])
+
+
+def test_bfloat16_is_two_bytes_and_an_attribute(tmp_path: Path) -> None:
+    def two_bytes(values: np.ndarray) -> np.ndarray:
+        return values.astype(ml_dtypes.bfloat16).view("V2")
+
+    arrays = dense_arrays(ARRAYS)
+    path = tmp_path / "weights.h5"
+    path.write_bytes(hdf5_bytes({name: two_bytes(array) for name, array in arrays.items()}))
+    with h5py.File(path, "a") as file:
+        for name in arrays:
+            file[name].attrs["dtype"] = "bfloat16"
+    kernel = read_model(write_archive(tmp_path / "m.keras", sequential(LAYERS), path.read_bytes())).products[0].kernel
+    assert kernel.dtype == "bfloat16"
+    np.testing.assert_array_equal(kernel.read(), ARRAYS[0].astype(ml_dtypes.bfloat16))
