@@ -1,0 +1,189 @@
+"""A live Keras model, Keras 2 or 3, as a chain: kernels by what the layers do, the other layers by their configuration.
+
+Each layer of the chain gave, on random inputs, what the model's own layer gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError, InputError, NotBuiltError
+from .chain import FUNCTIONS, Chain, Function, Layer, Product, Refused, Stored, stored
+from .keras_config import PACKAGES, LayerConfig, layer_config
+from .keras_layers import LEFT_OUT, Place, read_layer
+from .keras_weights import NamedGroup
+from .live_calls import Call, array_of, calls_of, changed, is_keras, random_samples, variables_of, with_shape
+from .live_kernels import LiveKernel, Reaction, kernel_of
+
+TOLERANCE = 1e-5
+"""Of full scale: how far what a layer gives may be from what its chain computes in float64."""
+
+
+def chain_of_model(model: Any, inputs: np.ndarray | None = None) -> Chain:
+    """A live model of Keras 2 or 3 as a chain, whose arrays are read from its variables when they are asked for.
+
+    `inputs`: samples [n, …] that the model takes, by default random ones of its input's shape. A layer that computes what no chain
+    has is `Refused`, with the reason. All variables are as before. Raises InputError for what is no model that runs.
+    """
+    live = LiveModel.of(model, inputs)
+    steps = list(live.steps())
+    left_out = tuple(step.call.title for step in steps if not step.layers)
+    layers = tuple(layer for step in steps for layer in step.layers)
+    return Chain(live.name, live.format, live.x.shape[1:], layers, left_out)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of a layer as layers of a chain. `reaction`: to the kernels of the model; "acts" where it multiplies by one."""
+
+    call: Call
+    layers: tuple[Layer, ...]
+    reaction: Reaction
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """A model that ran on samples x [n, …]: its steps, each behind the one before, and its variables."""
+
+    name: str
+    format: str
+    x: np.ndarray
+    calls: tuple[Call, ...]
+    variables: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, model: Any, inputs: np.ndarray | None = None) -> LiveModel:
+        """Run a model on samples, or random ones; InputError where that cannot be."""
+        if not is_keras(model):
+            raise InputError(f"model: got {type(model).__name__}, must be a model of Keras 2 or 3")
+        if not model.built:
+            raise NotBuiltError(f"{model.name}: has no variables yet: build it, or call it on samples first")
+        x = random_samples(model) if inputs is None else np.asarray(inputs)
+        calls = calls_of(model, x).steps
+        package = "Keras 2" if any(each.__module__.startswith("tf_keras.") for each in type(model).__mro__) else "Keras 3"
+        return cls(model.name, f"{package} (live)", x, calls, tuple(variables_of([model, *(call.layer for call in calls)])))
+
+    def stored(self, variable: Any) -> Stored:
+        """A variable as an array of a chain, which is read when it is asked for."""
+        place = next(i for i, other in enumerate(self.variables) if other is variable)
+        name = getattr(variable, "path", variable.name).removesuffix(":0")
+        dtype = getattr(variable.dtype, "name", str(variable.dtype))
+        return Stored(f"{name} (variable {place})", tuple(variable.shape), lambda: array_of(variable), dtype)
+
+    def steps(self) -> Iterator[Step]:
+        """What each step computes."""
+        for call in self.calls:
+            kernel, reaction = kernel_of(call, self.variables)
+            yield Step(call, self._product(call, kernel) if kernel else self._without_kernel(call), reaction)
+
+    def _without_kernel(self, call: Call) -> tuple[Layer, ...]:
+        return self._by_configuration(call) if _is_own(call) else self._other(call)
+
+    def _product(self, call: Call, kernel: LiveKernel) -> tuple[Layer, ...]:
+        before = None if kernel.before is None else self.stored(kernel.before)
+        product = Product(*_names(call), self.stored(kernel.variable), None, kernel.transposed, before=before)
+        if layers := self._finished(call, product):
+            return layers
+        more = f"multiplies by {product.kernel.variable}, then does more than add a bias and apply {', '.join(FUNCTIONS)}"
+        return self._by_configuration(call) if _is_own(call) else (product, _refused(call, more))
+
+    def _finished(self, call: Call, product: Product) -> tuple[Layer, ...]:
+        """A product with the bias and the activation with which it gives what the layer gave; () where none does."""
+        for bias in (*self._acting(call, product.widths[1]), None):
+            whole = replace(product, bias=bias)
+            for function in FUNCTIONS:
+                layers = (whole,) if function == "linear" else (whole, Function(*_names(call), function))
+                if _gives(call, layers):
+                    return layers
+        return ()
+
+    def _acting(self, call: Call, size: int) -> list[Stored]:
+        """The vectors of a size on which the layer's result depends."""
+        return [self.stored(each) for each in with_shape(self.variables, [(size,)]) if _depends(call, each)]
+
+    def _by_configuration(self, call: Call) -> tuple[Layer, ...]:
+        """A layer of Keras by its configuration, refused where it does not compute what that says."""
+        config = _config(call.layer)
+        if config.class_name in LEFT_OUT:
+            return ()
+        named = {each.name: self.stored(each) for each in variables_of([call.layer])}
+        if call.x is None or call.y is None:
+            return (_refused(call, "takes or gives several tensors; each layer of a chain takes 1 and gives 1", named),)
+        try:
+            layers = read_layer(Place(config, NamedGroup(named), call.x.shape[1:]))
+        except FormatError as error:
+            return (_refused(call, str(error).removeprefix(f"{config.title}: "), named),)
+        if any(isinstance(layer, Refused) for layer in layers) or _gives(call, layers):
+            return layers
+        return (_refused(call, f"computes something else than its configuration says of a {config.class_name}", named),)
+
+    def _other(self, call: Call) -> tuple[Layer, ...]:
+        """A layer of somebody's own that multiplies by no variable of the model."""
+        if call.x is None or call.y is None:
+            return (_refused(call, "takes or gives several tensors; each layer of a chain takes 1 and gives 1"),)
+        if _gives(call, ()):
+            return ()
+        for function in FUNCTIONS:
+            if _gives(call, layers := (Function(*_names(call), function),)):
+                return layers
+        products = (self._finished(call, product) for product in self._of_constants(call))
+        named = {each.name: self.stored(each) for each in variables_of([call.layer])}
+        kinds = f"by a kernel of the model, as it is or transposed, or an activation ({', '.join(FUNCTIONS)})"
+        return next(filter(None, products), (_refused(call, f"computes no product {kinds}", named),))
+
+    def _of_constants(self, call: Call) -> Iterator[Product]:
+        """The products with matrices that the layer has and that are no variables, such as a kernel transposed in `build`."""
+        assert call.x is not None and call.y is not None
+        inputs, units = call.x.shape[-1], call.y.shape[-1]
+        befores = [*self._acting(call, inputs), None]
+        for name, values in _constants(call):
+            kernel = stored(f"{name} of {call.title}", values)
+            for transposed in (False, True):
+                if values.shape == ((units, inputs) if transposed else (inputs, units)):
+                    yield from (Product(*_names(call), kernel, None, transposed, before=before) for before in befores)
+
+
+def _is_own(call: Call) -> bool:
+    """Whether the layer's class is one of Keras itself, whose configuration says what it computes."""
+    return type(call.layer).__module__.split(".")[0] in PACKAGES and hasattr(call.layer, "weights")
+
+
+def _config(layer: Any) -> LayerConfig:
+    return layer_config({"class_name": type(layer).__name__, "config": layer.get_config(), "module": PACKAGES[0]}, layer.name)
+
+
+def _names(call: Call) -> tuple[str, str]:
+    return call.layer.name, type(call.layer).__name__
+
+
+def _refused(call: Call, reason: str, weights: Mapping[str, Stored] | None = None) -> Refused:
+    return Refused(*_names(call), reason, weights or {}, custom=not _is_own(call))
+
+
+def _gives(call: Call, layers: tuple[Layer, ...]) -> bool:
+    """Whether the layers give what the layer gave."""
+    assert call.x is not None and call.y is not None
+    y, tolerance = call.x.astype(np.float64), max(TOLERANCE, 4 * float(np.finfo(call.y.dtype).eps))
+    for layer in layers:
+        y = layer.apply(y)
+    return y.shape == call.y.shape and bool(np.abs(y - call.y).max() <= tolerance * np.abs(call.y).max())
+
+
+def _depends(call: Call, vector: Any) -> bool:
+    """Whether the layer's result is another where all values of a vector are."""
+    assert call.x is not None
+    with changed(vector, (...,), array_of(vector) + 1):
+        other = call(call.x)
+    return not np.array_equal(other, call(call.x), equal_nan=True)
+
+
+def _constants(call: Call) -> Iterator[tuple[str, np.ndarray]]:
+    """The matrices among the attributes and arguments of a layer, lists of them too, that are no variables."""
+    for name, value in [*vars(call.layer).items(), ("argument", call.arguments), *call.options.items()]:
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if hasattr(each, "shape") and len(each.shape) == 2 and not hasattr(each, "assign"):
+                yield name, array_of(each)
