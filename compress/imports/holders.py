@@ -32,7 +32,7 @@ def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[Layer, 
     biases = {name: array for name, array in arrays.items() if len(array.shape) == 1}
     if len(kernels) > 1 or len(kernels) + len(biases) < len(arrays):
         return refused
-    product = _tied(place, held, kernels) or _own(place, kernels)
+    product = _tied(place, held, kernels) or _own(place, held, kernels)
     if product is None or not _fits(place, product):
         return refused
     repeated = {name for name, array in biases.items() for each in held if _repeats(place, name, array, each.product.bias)}
@@ -67,8 +67,10 @@ def _transposed(place: PlacedLayer, product: Product, tie: Tie) -> Product:
     return Product(config.name, config.class_name, product.kernel, None, not product.transposed, tie, product.mask)
 
 
-def _own(place: PlacedLayer, kernels: Mapping[str, Stored]) -> Product | None:
-    """The product with a kernel of its own, in the direction that fits its input."""
+def _own(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, Stored]) -> Product | None:
+    """The product with a kernel of its own, in the direction that fits; None where it holds another layer, which it may use."""
+    if {each.config.shared for each in held} & set(_shared_numbers(place.config.values)):
+        return None
     for kernel in kernels.values():
         transposed = place.width is not None and kernel.shape[0] != place.width
         return Product(place.config.name, place.config.class_name, kernel, transposed=transposed)
