@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tiedae.compress.errors import CheckError, TiedaeError
     from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
     from tiedae.verify.parity.assertion import assert_parity
+    from tiedae.verify.ties import assert_tied
 
     from .exporting import ExportedBundle, export_bundle
     from .sources import load_data
@@ -43,6 +44,7 @@ _NAMES = {
     "stages": ("cluster", "prune", "quantize"),
     "transformer": ("TiedAutoencoderTransformer",),
     "verify.parity.assertion": ("assert_parity",),
+    "verify.ties": ("assert_tied",),
 }
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "TiedAutoencoderTransformer",
     "TiedaeError",
     "assert_parity",
+    "assert_tied",
     "cluster",
     "export_bundle",
     "load",

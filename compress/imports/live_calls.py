@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ SAMPLES = 128
 
 def array_of(tensor: Any) -> np.ndarray:
     """A copy of a tensor or variable of any Keras backend."""
-    return np.array(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor)
+    return np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor).copy()
 
 
 def is_keras(model: object) -> bool:
@@ -84,7 +85,7 @@ def calls_of(model: Any, x: np.ndarray) -> Call:
     with ExitStack() as stack:
         for layer in _parts(model):
             stack.enter_context(_recorded(layer, calls))
-        model(x, training=False)
+        model(x, **({"training": False} if "training" in signature(model.call).parameters else {}))
     return calls[0][-1]
 
 
@@ -149,3 +150,11 @@ def changed(variable: Any, index: Any, value: Any) -> Iterator[None]:
         yield
     finally:
         variable.assign(before)
+
+
+def depends(call: Call, variable: Any) -> bool:
+    """Whether the layer's result is another where all values of a variable are."""
+    assert call.x is not None
+    with changed(variable, (...,), array_of(variable) + 1):
+        other = call(call.x)
+    return not np.array_equal(other, call(call.x), equal_nan=True)

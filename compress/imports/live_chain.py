@@ -13,21 +13,24 @@ import numpy as np
 
 from ..errors import FormatError, InputError, NotBuiltError
 from .chain import FUNCTIONS, Chain, Function, Layer, Product, Refused, Stored, stored
-from .keras_config import PACKAGES, LayerConfig, layer_config
-from .keras_layers import LEFT_OUT, Place, read_layer
+from .keras_config import PACKAGES, KerasLayer, layer_config
+from .keras_layers import LEFT_OUT, PlacedLayer, read_layer
 from .keras_weights import NamedGroup
-from .live_calls import Call, array_of, calls_of, changed, is_keras, random_samples, variables_of, with_shape
+from .live_calls import Call, array_of, calls_of, depends, is_keras, random_samples, variables_of, with_shape
 from .live_kernels import LiveKernel, Reaction, kernel_of
 
 TOLERANCE = 1e-5
 """Of full scale: how far what a layer gives may be from what its chain computes in float64."""
+NO_PRODUCT = (
+    f"computes more than x · kernel + bias and an activation ({', '.join(FUNCTIONS)}); a layer for each product would do"
+)
 
 
 def chain_of_model(model: Any, inputs: np.ndarray | None = None) -> Chain:
     """A live model of Keras 2 or 3 as a chain, whose arrays are read from its variables when they are asked for.
 
-    `inputs`: samples [n, …] that the model takes, by default random ones of its input's shape. A layer that computes what no chain
-    has is `Refused`, with the reason. All variables are as before. Raises InputError for what is no model that runs.
+    `inputs`: samples [n, …] that the model takes, by default random ones of its input's shape. A layer that computes what no
+    chain has is `Refused`, with the reason. All variables are as before. Raises InputError for what is no model that runs.
     """
     live = LiveModel.of(model, inputs)
     steps = list(live.steps())
@@ -81,15 +84,19 @@ class LiveModel:
             yield Step(call, self._product(call, kernel) if kernel else self._without_kernel(call), reaction)
 
     def _without_kernel(self, call: Call) -> tuple[Layer, ...]:
-        return self._by_configuration(call) if _is_own(call) else self._other(call)
+        """By its configuration, and where that does not do by what it computes."""
+        known = self._by_configuration(call) if _is_own(call) else (_refused(call, NO_PRODUCT, self._own(call)),)
+        if call.x is None or call.y is None or not any(isinstance(layer, Refused) for layer in known):
+            return known
+        computed = next((layers for layers in self._computing(call) if _gives(call, layers)), None)
+        return known if computed is None else computed
 
     def _product(self, call: Call, kernel: LiveKernel) -> tuple[Layer, ...]:
         before = None if kernel.before is None else self.stored(kernel.before)
         product = Product(*_names(call), self.stored(kernel.variable), None, kernel.transposed, before=before)
         if layers := self._finished(call, product):
             return layers
-        more = f"multiplies by {product.kernel.variable}, then does more than add a bias and apply {', '.join(FUNCTIONS)}"
-        return self._by_configuration(call) if _is_own(call) else (product, _refused(call, more))
+        return self._by_configuration(call) if _is_own(call) else (product, _refused(call, f"is a product and {NO_PRODUCT}"))
 
     def _finished(self, call: Call, product: Product) -> tuple[Layer, ...]:
         """A product with the bias and the activation with which it gives what the layer gave; () where none does."""
@@ -103,37 +110,32 @@ class LiveModel:
 
     def _acting(self, call: Call, size: int) -> list[Stored]:
         """The vectors of a size on which the layer's result depends."""
-        return [self.stored(each) for each in with_shape(self.variables, [(size,)]) if _depends(call, each)]
+        return [self.stored(each) for each in with_shape(self.variables, [(size,)]) if depends(call, each)]
 
     def _by_configuration(self, call: Call) -> tuple[Layer, ...]:
         """A layer of Keras by its configuration, refused where it does not compute what that says."""
         config = _config(call.layer)
         if config.class_name in LEFT_OUT:
             return ()
-        named = {each.name: self.stored(each) for each in variables_of([call.layer])}
+        named = self._own(call)
         if call.x is None or call.y is None:
             return (_refused(call, "takes or gives several tensors; each layer of a chain takes 1 and gives 1", named),)
         try:
-            layers = read_layer(Place(config, NamedGroup(named), call.x.shape[1:]))
+            layers = read_layer(PlacedLayer(config, NamedGroup(named), call.x.shape[1:]))
         except FormatError as error:
             return (_refused(call, str(error).removeprefix(f"{config.title}: "), named),)
         if any(isinstance(layer, Refused) for layer in layers) or _gives(call, layers):
             return layers
         return (_refused(call, f"computes something else than its configuration says of a {config.class_name}", named),)
 
-    def _other(self, call: Call) -> tuple[Layer, ...]:
-        """A layer of somebody's own that multiplies by no variable of the model."""
-        if call.x is None or call.y is None:
-            return (_refused(call, "takes or gives several tensors; each layer of a chain takes 1 and gives 1"),)
-        if _gives(call, ()):
-            return ()
-        for function in FUNCTIONS:
-            if _gives(call, layers := (Function(*_names(call), function),)):
-                return layers
-        products = (self._finished(call, product) for product in self._of_constants(call))
-        named = {each.name: self.stored(each) for each in variables_of([call.layer])}
-        kinds = f"by a kernel of the model, as it is or transposed, or an activation ({', '.join(FUNCTIONS)})"
-        return next(filter(None, products), (_refused(call, f"computes no product {kinds}", named),))
+    def _computing(self, call: Call) -> Iterator[tuple[Layer, ...]]:
+        """What a layer may compute that multiplies by no variable: nothing, an activation, a product by a constant."""
+        yield ()
+        yield from ((Function(*_names(call), function),) for function in FUNCTIONS)
+        yield from (layers for product in self._of_constants(call) if (layers := self._finished(call, product)))
+
+    def _own(self, call: Call) -> dict[str, Stored]:
+        return {each.name: self.stored(each) for each in variables_of([call.layer])}
 
     def _of_constants(self, call: Call) -> Iterator[Product]:
         """The products with matrices that the layer has and that are no variables, such as a kernel transposed in `build`."""
@@ -148,12 +150,15 @@ class LiveModel:
 
 
 def _is_own(call: Call) -> bool:
-    """Whether the layer's class is one of Keras itself, whose configuration says what it computes."""
-    return type(call.layer).__module__.split(".")[0] in PACKAGES and hasattr(call.layer, "weights")
+    """Whether it is a layer of Keras itself, and no model, so that its configuration says what it computes."""
+    is_layer = hasattr(call.layer, "weights") and not hasattr(call.layer, "layers")
+    return is_layer and type(call.layer).__module__.split(".")[0] in PACKAGES
 
 
-def _config(layer: Any) -> LayerConfig:
-    return layer_config({"class_name": type(layer).__name__, "config": layer.get_config(), "module": PACKAGES[0]}, layer.name)
+def _config(layer: Any) -> KerasLayer:
+    """The configuration as a file has it, which knows no tuples."""
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in layer.get_config().items()}
+    return layer_config({"class_name": type(layer).__name__, "config": values, "module": PACKAGES[0]}, layer.name)
 
 
 def _names(call: Call) -> tuple[str, str]:
@@ -173,17 +178,9 @@ def _gives(call: Call, layers: tuple[Layer, ...]) -> bool:
     return y.shape == call.y.shape and bool(np.abs(y - call.y).max() <= tolerance * np.abs(call.y).max())
 
 
-def _depends(call: Call, vector: Any) -> bool:
-    """Whether the layer's result is another where all values of a vector are."""
-    assert call.x is not None
-    with changed(vector, (...,), array_of(vector) + 1):
-        other = call(call.x)
-    return not np.array_equal(other, call(call.x), equal_nan=True)
-
-
 def _constants(call: Call) -> Iterator[tuple[str, np.ndarray]]:
     """The matrices among the attributes and arguments of a layer, lists of them too, that are no variables."""
     for name, value in [*vars(call.layer).items(), ("argument", call.arguments), *call.options.items()]:
         for each in value if isinstance(value, list | tuple) else [value]:
-            if hasattr(each, "shape") and len(each.shape) == 2 and not hasattr(each, "assign"):
+            if len(getattr(each, "shape", None) or ()) == 2 and not hasattr(each, "assign"):
                 yield name, array_of(each)

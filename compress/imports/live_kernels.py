@@ -27,7 +27,7 @@ Reaction = Literal["acts", "silent", "other", "unreached"]
 
 @dataclass(frozen=True)
 class LiveKernel:
-    """The variable that a layer multiplies by, [inputs, units], or [units, inputs] where `transposed`; and what it subtracts first."""
+    """The variable that a layer multiplies by: [inputs, units], or [units, inputs] where `transposed`. `before`: as Product."""
 
     variable: Any
     transposed: bool
@@ -57,7 +57,7 @@ def _orientations(shape: tuple[int, ...], inputs: int, units: int) -> list[bool]
 
 def reaction_to(call: Call, kernel: LiveKernel) -> Reaction:
     """How a layer reacts to weights of a kernel: that of the first weight that an input of the layer reaches."""
-    values = array_of(kernel.variable).astype(np.float64)
+    values = np.nan_to_num(array_of(kernel.variable).astype(np.float64), posinf=0, neginf=0)
     matrix = values.T if kernel.transposed else values
     size = float(np.abs(matrix).max()) or 1.0
     reactions = (_reaction(call, kernel, row, column, size) for row, column in _largest(matrix))
@@ -65,9 +65,11 @@ def reaction_to(call: Call, kernel: LiveKernel) -> Reaction:
 
 
 def _largest(matrix: np.ndarray) -> Iterator[tuple[int, int]]:
-    """(row, column) of the largest weight of each column, the largest first."""
-    rows = np.abs(matrix).argmax(axis=0)
-    columns = np.argsort(-np.abs(matrix).max(axis=0))[:TRIES]
+    """(row, column) of the largest weight of each column, the largest first; off the diagonal, which a transpose has too."""
+    sizes = np.abs(matrix)
+    if matrix.shape[0] == matrix.shape[1] > 1:
+        np.fill_diagonal(sizes, -1)
+    rows, columns = sizes.argmax(axis=0), np.argsort(-sizes.max(axis=0))[:TRIES]
     return ((int(rows[column]), int(column)) for column in columns)
 
 

@@ -13,37 +13,40 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .live_calls import Call, array_of, changed
+from .live_calls import Call, array_of, changed, depends
 
 Directions = Literal["forward", "backward", "both", "none", "unknown"]
-"""Of the uses of a kernel in a layer. "none": no weight that was changed changes the result."""
+"""Of the uses of a kernel in a layer. "none": the result is the same where all of its weights are others."""
 
 WEIGHTS = 3
 """Of a row or column of the kernel whose derivatives are compared."""
-TRIES = 6
+TRIES = 4, 16
+"""Rows and columns that are compared, at least and at most: until the samples that are reached are `ENOUGH`."""
+LEAST, ENOUGH = 6, 48
+"""Samples whose result all the weights reach: fewer than the first tell nothing."""
 STEP = 1 / 64
 """Of the largest weight, up and down: the derivative's error is its square, and float32's rounding is far below it."""
 INDEPENDENT = 0.05
 """The smallest singular value of unit vectors, of the largest, above which they are not multiples of one."""
 FEW, MANY = 0.1, 0.25
 """Fractions of samples: up to the first the exceptions of kinks; from the second on a use, which not every sample reaches."""
-LEAST = 6
-"""Samples whose result all the weights reach; fewer tell nothing."""
 
 
 def directions(call: Call, variable: Any) -> Directions:
     """In which directions the layer uses a kernel; "unknown" where the samples that it had do not tell."""
     values = array_of(variable)
-    size = float(np.abs(values).max())
-    if call.x is None or call.y is None or size == 0 or call.dtype.itemsize < 4:
+    size = float(np.abs(values).max()) or 1.0
+    if call.x is None or call.y is None or call.y.dtype.itemsize < 4:
         return "unknown"
-    down, across = [], []
-    for rows, columns in _crosses(values):
-        down.append([_derivative(call, variable, (row, columns[0]), STEP * size) for row in rows])
-        others = [_derivative(call, variable, (rows[0], column), STEP * size) for column in columns[1:]]
-        across.append([down[-1][0], *others])
-    if not any(each.any() for derivatives in (*down, *across) for each in derivatives):
+    if not depends(call, variable):
         return "none"
+    down, across = np.zeros((0, 2)), np.zeros((0, 2))
+    for tries, (rows, columns) in enumerate(_crosses(values)):
+        if tries >= TRIES[0] and min(len(down), len(across)) >= ENOUGH:
+            break
+        by_row = [_derivative(call, variable, (row, columns[0]), STEP * size) for row in rows]
+        others = [_derivative(call, variable, (rows[0], column), STEP * size) for column in columns[1:]]
+        down, across = np.concatenate([down, _ratios(by_row)]), np.concatenate([across, _ratios([by_row[0], *others])])
     return _USES.get((_independent(down), _independent(across)), "unknown")
 
 
@@ -58,7 +61,7 @@ def _crosses(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Some rows and columns at random: the derivatives by [rows, columns[0]] and [rows[0], columns] are taken."""
     rng = np.random.default_rng(0)
     rows, columns = values.shape
-    return ((rng.permutation(rows)[:WEIGHTS], rng.permutation(columns)[:WEIGHTS]) for _ in range(TRIES))
+    return ((rng.permutation(rows)[:WEIGHTS], rng.permutation(columns)[:WEIGHTS]) for _ in range(TRIES[1]))
 
 
 def _derivative(call: Call, variable: Any, index: tuple[int, ...], step: float) -> np.ndarray:
@@ -72,20 +75,20 @@ def _derivative(call: Call, variable: Any, index: tuple[int, ...], step: float) 
     return (results[0] - results[1]).reshape(len(call.x), -1)
 
 
-def _independent(tries: Sequence[Sequence[np.ndarray]]) -> bool | None:
+def _independent(ratios: np.ndarray) -> bool | None:
     """Whether the derivatives of many samples are independent; False: multiples of one vector; None: that cannot be told."""
-    ratios = np.concatenate([_ratios(np.stack(derivatives, axis=1)) for derivatives in tries])
     if len(ratios) < LEAST:
         return None
-    independent = (ratios > INDEPENDENT).mean(axis=0)
-    return True if independent[-1] >= MANY else False if independent[0] <= FEW else None
+    second, last = (ratios > INDEPENDENT).mean(axis=0)
+    return True if last >= MANY else False if second <= FEW else None
 
 
-def _ratios(derivatives: np.ndarray) -> np.ndarray:
-    """Second and last singular value of each sample's derivatives [n, weights, outputs], as unit vectors, of the largest."""
-    lengths = np.linalg.norm(derivatives, axis=2, keepdims=True)
+def _ratios(derivatives: Sequence[np.ndarray]) -> np.ndarray:
+    """Second and last singular value, of the largest, of a sample's derivatives [n, outputs] as unit vectors: [reached, 2]."""
+    stack = np.stack(derivatives, axis=1)
+    lengths = np.linalg.norm(stack, axis=2, keepdims=True)
     reached = (lengths > 1e-3 * lengths.max()).all(axis=(1, 2)) & (lengths.max() > 0)
-    if min(derivatives.shape[1:]) < 2 or not reached.any():
+    if min(stack.shape[1:]) < 2 or not reached.any():
         return np.zeros((0, 2))
-    singular = np.linalg.svd(derivatives[reached] / lengths[reached], compute_uv=False)
+    singular = np.linalg.svd(stack[reached] / lengths[reached], compute_uv=False)
     return singular[:, (1, -1)] / singular[:, :1]

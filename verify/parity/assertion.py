@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from tiedae.compress.errors import CheckError, InputError
+from tiedae.compress.imports.live_calls import array_of
 from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.export.random_inputs import drawn, ranges_of
 from tiedae.export.targets import read_model
@@ -157,17 +158,12 @@ def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarr
         if outputs.keys() != set(names):
             got = ", ".join(map(str, outputs)) or "none"
             raise ParityError(f"{path.name}, {signature.name}: the reference gives {got}, the file {', '.join(names)}")
-        return {name: _array(outputs[name]) for name in names}
+        return {name: array_of(outputs[name]) for name in names}
     arrays = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     if len(arrays) != len(names):
         counts = f"the reference gives {len(arrays)} outputs, the file {len(names)}"
         raise ParityError(f"{path.name}, {signature.name}: {counts}: {', '.join(names)}")
-    return {name: _array(values) for name, values in zip(names, arrays, strict=True)}
-
-
-def _array(values: Any) -> np.ndarray:
-    """Convert a tensor of any Keras backend."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    return {name: array_of(values) for name, values in zip(names, arrays, strict=True)}
 
 
 def _agreement(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:

@@ -1,0 +1,63 @@
+"""`assert_tied` on live models and on files, as people's tests call it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiedae as ta
+
+from tests.compress.imports.hand_made import apart, library, mirrored
+
+
+def test_a_tied_model_passes_live_and_saved(tmp_path: Path) -> None:
+    model = mirrored("DenseTied")("tf_keras")
+    model.save(tmp_path / "model.keras")
+    for tied in (model, tmp_path / "model.keras", str(tmp_path / "model.keras")):
+        assert [pair.status for pair in ta.assert_tied(tied)] == ["tied", "tied"]
+
+
+def test_an_untied_model_fails_with_each_pair() -> None:
+    model = apart(0.02)("keras")
+    with pytest.raises(AssertionError) as raised:
+        ta.assert_tied(model)
+    first, *rest = str(raised.value).splitlines()
+    assert first == f"{model.name}: 2 of 2 pairs are not tied"
+    assert re.fullmatch(r"  wide \(Dense\) and out_1 \(Dense\), 24×12: near \(distance 0\.0\d+\)", rest[0])
+    assert isinstance(raised.value, ta.CheckError)
+
+
+def test_pairs_that_are_tied_are_not_named() -> None:
+    model = mirrored("DenseTied")("keras")
+    model.layers[-1].call = lambda x: x @ np.ones((12, 24), np.float32)
+    with pytest.raises(ta.CheckError) as raised:
+        ta.assert_tied(model)
+    assert str(raised.value).splitlines() == [
+        f"{model.name}: 1 of 2 pairs are not tied",
+        "  wide (Dense) and out_1 (DenseTied): unknown: out_1 (DenseTied) multiplies by no variable of the model, and by no "
+        "matrix that it shows",
+    ]
+
+
+def test_what_a_file_does_not_prove_is_tied_where_that_will_do(tmp_path: Path) -> None:
+    from tests.compress.imports.hand_made import by_name
+
+    path = tmp_path / "model.keras"
+    by_name("tf_keras").save(path)
+    with pytest.raises(ta.CheckError, match="2 of 2 pairs are not tied"):
+        ta.assert_tied(path)
+    assert [pair.status for pair in ta.assert_tied(path, assumed=True)] == ["assumed", "assumed"]
+
+
+def test_a_model_without_pairs_is_not_tied() -> None:
+    keras = library("keras")
+    model = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(3)], name="half")
+    with pytest.raises(ta.CheckError, match=r"^half: no kernels mirror each other$"):
+        ta.assert_tied(model)
+
+
+def test_samples_are_taken_where_the_model_has_no_shape() -> None:
+    model = mirrored("DenseTied")("keras")
+    assert ta.assert_tied(model, inputs=np.random.default_rng(0).normal(0, 1, (40, 24)).astype(np.float32))

@@ -1,0 +1,38 @@
+"""`assert_tied`: that the mirrored kernels of a model are one variable each, for use in test suites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tiedae.compress.errors import CheckError
+from tiedae.compress.imports.formats import read_model
+from tiedae.compress.imports.live import audit
+from tiedae.compress.imports.pairs import Pair, pairs
+
+
+class UntiedError(CheckError, AssertionError):
+    """Mirrored kernels of a model are not tied; also an AssertionError for pytest."""
+
+
+def assert_tied(model: Any, *, inputs: np.ndarray | None = None, assumed: bool = False) -> tuple[Pair, ...]:
+    """Raise unless every pair of mirrored kernels is tied; returns the pairs, from the outside in.
+
+    `model`: a live model of Keras 2 or 3, which is tested by what it does (see `audit`; all variables are as before), or the
+    path of a file or SavedModel, which shows what variables a layer has and not what its code does with them. `inputs`: for a
+    live model, samples [n, …] that it takes, by default random ones. `assumed`: ties that a file does not prove will do too.
+
+    Raises UntiedError, an AssertionError, with each pair that is not tied and why, or where no kernels mirror each other;
+    InputError or FormatError for what cannot be read or run.
+    """
+    is_file = isinstance(model, str | Path)
+    found = pairs(read_model(Path(model))) if is_file else audit(model, inputs)
+    name = str(model) if is_file else model.name
+    if not found:
+        raise UntiedError(f"{name}: no kernels mirror each other")
+    allowed = {"tied", "assumed"} if assumed else {"tied"}
+    problems = [f"  {pair.text}" for pair in found if pair.status not in allowed]
+    if problems:
+        raise UntiedError("\n".join([f"{name}: {len(problems)} of {len(found)} pairs are not tied", *problems]))
+    return found
