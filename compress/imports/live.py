@@ -14,7 +14,7 @@ import numpy as np
 
 from .chain import Chain, Layer, Product, Refused
 from .live_calls import with_shape
-from .live_chain import LiveModel, Step
+from .live_chain import LiveModel, LiveStep
 from .live_whole import directions
 from .pairs import Pair, pairs
 
@@ -46,7 +46,7 @@ def _with_reason(pair: Pair, reasons: dict[str, str]) -> Pair:
     return replace(pair, reason=f"{title} {reasons[title]}") if title in reasons else pair
 
 
-def _uses(live: LiveModel, step: Step) -> tuple[Layer, ...]:
+def _uses(live: LiveModel, step: LiveStep) -> tuple[Layer, ...]:
     """The products of a step, in order; a refused layer where it may have some that are not proven."""
     products = tuple(layer for layer in step.layers if isinstance(layer, Product))
     if step.reaction == "unreached":
@@ -56,7 +56,7 @@ def _uses(live: LiveModel, step: Step) -> tuple[Layer, ...]:
     return _hidden(live, step)
 
 
-def _unknown(live: LiveModel, step: Step, reason: str, kernels: Sequence[Any] = ()) -> Refused:
+def _unknown(live: LiveModel, step: LiveStep, reason: str, kernels: Sequence[Any] = ()) -> Refused:
     """A layer that may use kernels that are not proven: by default any of the shape that its input and its result have."""
     assert step.call.x is not None and step.call.y is not None
     inputs, units = step.call.x.shape[-1], step.call.y.shape[-1]
@@ -65,7 +65,7 @@ def _unknown(live: LiveModel, step: Step, reason: str, kernels: Sequence[Any] = 
     return Refused(step.call.layer.name, type(step.call.layer).__name__, reason, weights, custom=True)
 
 
-def _hidden(live: LiveModel, step: Step) -> tuple[Layer, ...]:
+def _hidden(live: LiveModel, step: LiveStep) -> tuple[Layer, ...]:
     """The products of a layer that holds several, in the order in which one takes what another gives."""
     assert step.call.x is not None and step.call.y is not None
     matrices = [each for each in live.variables if len(each.shape) == 2 and "float" in str(each.dtype)]
@@ -78,7 +78,7 @@ def _hidden(live: LiveModel, step: Step) -> tuple[Layer, ...]:
     return products
 
 
-def _product(live: LiveModel, step: Step, kernel: Any, *, transposed: bool) -> Product:
+def _product(live: LiveModel, step: LiveStep, kernel: Any, *, transposed: bool) -> Product:
     """A product by a kernel that the layer holds, named after both."""
     name = kernel.name.rpartition("/")[2].partition(":")[0]
     layer = step.call.layer

@@ -28,7 +28,7 @@ def is_keras(model: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Call:
+class LiveCall:
     """One call of a layer, or of an operation of Keras 3, while the model ran. `inner`: the calls in it, in order.
 
     `x`, `y`: its first argument and its result; None where that is no single array.
@@ -39,7 +39,7 @@ class Call:
     y: np.ndarray | None
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    inner: tuple[Call, ...]
+    inner: tuple[LiveCall, ...]
 
     @property
     def title(self) -> str:
@@ -58,7 +58,7 @@ class Call:
         return self.x.dtype
 
     @property
-    def steps(self) -> tuple[Call, ...]:
+    def steps(self) -> tuple[LiveCall, ...]:
         """The calls, one behind the other, that compute all that this one does; itself where it computes something more."""
         values = [self.x, *(each for call in self.inner for each in (call.x, call.y)), self.y]
         joined = all(_equal(left, right) for left, right in zip(values[::2], values[1::2], strict=True))
@@ -79,9 +79,9 @@ def random_samples(model: Any) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 1, (SAMPLES, *shape[1:])).astype(np.float32)
 
 
-def calls_of(model: Any, x: np.ndarray) -> Call:
+def calls_of(model: Any, x: np.ndarray) -> LiveCall:
     """The call of the model on samples x, as at inference, with all calls in it."""
-    calls: list[list[Call]] = [[]]
+    calls: list[list[LiveCall]] = [[]]
     with ExitStack() as stack:
         for layer in _parts(model):
             stack.enter_context(_recorded(layer, calls))
@@ -97,7 +97,7 @@ def _parts(model: Any) -> list[Any]:
 
 
 @contextmanager
-def _recorded(layer: Any, calls: list[list[Call]]) -> Iterator[None]:
+def _recorded(layer: Any, calls: list[list[LiveCall]]) -> Iterator[None]:
     """Record the calls of one layer in the last list of `calls`, by an attribute of its own that is taken away again."""
     attributes, call = vars(layer), layer.call
     before = {"call": attributes["call"]} if "call" in attributes else {}
@@ -109,7 +109,7 @@ def _recorded(layer: Any, calls: list[list[Call]]) -> Iterator[None]:
         attributes.update(before)
 
 
-def _recorder(layer: Any, call: Callable[..., Any], calls: list[list[Call]]) -> Callable[..., Any]:
+def _recorder(layer: Any, call: Callable[..., Any], calls: list[list[LiveCall]]) -> Callable[..., Any]:
     @functools.wraps(call)
     def recorded(*arguments: Any, **options: Any) -> Any:
         calls.append([])
@@ -118,7 +118,7 @@ def _recorder(layer: Any, call: Callable[..., Any], calls: list[list[Call]]) -> 
         finally:
             inner = calls.pop()
         x = _single(arguments[0]) if arguments else None
-        calls[-1].append(Call(layer, x, _single(y), arguments[1:], options, tuple(inner)))
+        calls[-1].append(LiveCall(layer, x, _single(y), arguments[1:], options, tuple(inner)))
         return y
 
     return recorded
@@ -152,7 +152,7 @@ def changed(variable: Any, index: Any, value: Any) -> Iterator[None]:
         variable.assign(before)
 
 
-def depends(call: Call, variable: Any) -> bool:
+def depends(call: LiveCall, variable: Any) -> bool:
     """Whether the layer's result is another where all values of a variable are."""
     assert call.x is not None
     with changed(variable, (...,), array_of(variable) + 1):

@@ -16,7 +16,7 @@ from .chain import FUNCTIONS, Chain, Function, Layer, Product, Refused, Stored, 
 from .keras_config import PACKAGES, KerasLayer, layer_config
 from .keras_layers import LEFT_OUT, PlacedLayer, read_layer
 from .keras_weights import NamedGroup
-from .live_calls import Call, array_of, calls_of, depends, is_keras, random_samples, variables_of, with_shape
+from .live_calls import LiveCall, array_of, calls_of, depends, is_keras, random_samples, variables_of, with_shape
 from .live_kernels import LiveKernel, Reaction, kernel_of
 
 TOLERANCE = 1e-5
@@ -40,10 +40,10 @@ def chain_of_model(model: Any, inputs: np.ndarray | None = None) -> Chain:
 
 
 @dataclass(frozen=True)
-class Step:
+class LiveStep:
     """A call of a layer as layers of a chain. `reaction`: to the kernels of the model; "acts" where it multiplies by one."""
 
-    call: Call
+    call: LiveCall
     layers: tuple[Layer, ...]
     reaction: Reaction
 
@@ -55,7 +55,7 @@ class LiveModel:
     name: str
     format: str
     x: np.ndarray
-    calls: tuple[Call, ...]
+    calls: tuple[LiveCall, ...]
     variables: tuple[Any, ...]
 
     @classmethod
@@ -77,13 +77,13 @@ class LiveModel:
         dtype = getattr(variable.dtype, "name", str(variable.dtype))
         return Stored(f"{name} (variable {place})", tuple(variable.shape), lambda: array_of(variable), dtype)
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[LiveStep]:
         """What each step computes."""
         for call in self.calls:
             kernel, reaction = kernel_of(call, self.variables)
-            yield Step(call, self._product(call, kernel) if kernel else self._without_kernel(call), reaction)
+            yield LiveStep(call, self._product(call, kernel) if kernel else self._without_kernel(call), reaction)
 
-    def _without_kernel(self, call: Call) -> tuple[Layer, ...]:
+    def _without_kernel(self, call: LiveCall) -> tuple[Layer, ...]:
         """By its configuration, and where that does not do by what it computes."""
         known = self._by_configuration(call) if _is_own(call) else (_refused(call, NO_PRODUCT, self._own(call)),)
         if call.x is None or call.y is None or not any(isinstance(layer, Refused) for layer in known):
@@ -91,14 +91,14 @@ class LiveModel:
         computed = next((layers for layers in self._computing(call) if _gives(call, layers)), None)
         return known if computed is None else computed
 
-    def _product(self, call: Call, kernel: LiveKernel) -> tuple[Layer, ...]:
+    def _product(self, call: LiveCall, kernel: LiveKernel) -> tuple[Layer, ...]:
         before = None if kernel.before is None else self.stored(kernel.before)
         product = Product(*_names(call), self.stored(kernel.variable), None, kernel.transposed, before=before)
         if layers := self._finished(call, product):
             return layers
         return self._by_configuration(call) if _is_own(call) else (product, _refused(call, f"is a product and {NO_PRODUCT}"))
 
-    def _finished(self, call: Call, product: Product) -> tuple[Layer, ...]:
+    def _finished(self, call: LiveCall, product: Product) -> tuple[Layer, ...]:
         """A product with the bias and the activation with which it gives what the layer gave; () where none does."""
         for bias in (*self._acting(call, product.widths[1]), None):
             whole = replace(product, bias=bias)
@@ -108,11 +108,11 @@ class LiveModel:
                     return layers
         return ()
 
-    def _acting(self, call: Call, size: int) -> list[Stored]:
+    def _acting(self, call: LiveCall, size: int) -> list[Stored]:
         """The vectors of a size on which the layer's result depends."""
         return [self.stored(each) for each in with_shape(self.variables, [(size,)]) if depends(call, each)]
 
-    def _by_configuration(self, call: Call) -> tuple[Layer, ...]:
+    def _by_configuration(self, call: LiveCall) -> tuple[Layer, ...]:
         """A layer of Keras by its configuration, refused where it does not compute what that says."""
         config = _config(call.layer)
         if config.class_name in LEFT_OUT:
@@ -128,16 +128,16 @@ class LiveModel:
             return layers
         return (_refused(call, f"computes something else than its configuration says of a {config.class_name}", named),)
 
-    def _computing(self, call: Call) -> Iterator[tuple[Layer, ...]]:
+    def _computing(self, call: LiveCall) -> Iterator[tuple[Layer, ...]]:
         """What a layer may compute that multiplies by no variable: nothing, an activation, a product by a constant."""
         yield ()
         yield from ((Function(*_names(call), function),) for function in FUNCTIONS)
         yield from (layers for product in self._of_constants(call) if (layers := self._finished(call, product)))
 
-    def _own(self, call: Call) -> dict[str, Stored]:
+    def _own(self, call: LiveCall) -> dict[str, Stored]:
         return {each.name: self.stored(each) for each in variables_of([call.layer])}
 
-    def _of_constants(self, call: Call) -> Iterator[Product]:
+    def _of_constants(self, call: LiveCall) -> Iterator[Product]:
         """The products with matrices that the layer has and that are no variables, such as a kernel transposed in `build`."""
         assert call.x is not None and call.y is not None
         inputs, units = call.x.shape[-1], call.y.shape[-1]
@@ -149,7 +149,7 @@ class LiveModel:
                     yield from (Product(*_names(call), kernel, None, transposed, before=before) for before in befores)
 
 
-def _is_own(call: Call) -> bool:
+def _is_own(call: LiveCall) -> bool:
     """Whether it is a layer of Keras itself, and no model, so that its configuration says what it computes."""
     is_layer = hasattr(call.layer, "weights") and not hasattr(call.layer, "layers")
     return is_layer and type(call.layer).__module__.split(".")[0] in PACKAGES
@@ -161,15 +161,15 @@ def _config(layer: Any) -> KerasLayer:
     return layer_config({"class_name": type(layer).__name__, "config": values, "module": PACKAGES[0]}, layer.name)
 
 
-def _names(call: Call) -> tuple[str, str]:
+def _names(call: LiveCall) -> tuple[str, str]:
     return call.layer.name, type(call.layer).__name__
 
 
-def _refused(call: Call, reason: str, weights: Mapping[str, Stored] | None = None) -> Refused:
+def _refused(call: LiveCall, reason: str, weights: Mapping[str, Stored] | None = None) -> Refused:
     return Refused(*_names(call), reason, weights or {}, custom=not _is_own(call))
 
 
-def _gives(call: Call, layers: tuple[Layer, ...]) -> bool:
+def _gives(call: LiveCall, layers: tuple[Layer, ...]) -> bool:
     """Whether the layers give what the layer gave."""
     assert call.x is not None and call.y is not None
     y, tolerance = call.x.astype(np.float64), max(TOLERANCE, 4 * float(np.finfo(call.y.dtype).eps))
@@ -178,7 +178,7 @@ def _gives(call: Call, layers: tuple[Layer, ...]) -> bool:
     return y.shape == call.y.shape and bool(np.abs(y - call.y).max() <= tolerance * np.abs(call.y).max())
 
 
-def _constants(call: Call) -> Iterator[tuple[str, np.ndarray]]:
+def _constants(call: LiveCall) -> Iterator[tuple[str, np.ndarray]]:
     """The matrices among the attributes and arguments of a layer, lists of them too, that are no variables."""
     for name, value in [*vars(call.layer).items(), ("argument", call.arguments), *call.options.items()]:
         for each in value if isinstance(value, list | tuple) else [value]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .live_calls import Call, array_of, changed, with_shape
+from .live_calls import LiveCall, array_of, changed, with_shape
 
 TRIES = 8
 """Weights of a kernel that are changed at most, one after the other, until the layer reacts to an input behind one."""
@@ -34,7 +34,7 @@ class LiveKernel:
     before: Any | None
 
 
-def kernel_of(call: Call, variables: Sequence[Any]) -> tuple[LiveKernel | None, Reaction]:
+def kernel_of(call: LiveCall, variables: Sequence[Any]) -> tuple[LiveKernel | None, Reaction]:
     """The kernel of a layer among the variables, and its reaction; without a kernel, that to the others."""
     if call.x is None or call.y is None or call.x.ndim != call.y.ndim:
         return None, "other"
@@ -55,7 +55,7 @@ def _orientations(shape: tuple[int, ...], inputs: int, units: int) -> list[bool]
     return [transposed for transposed in (False, True) if shape == ((units, inputs) if transposed else (inputs, units))]
 
 
-def reaction_to(call: Call, kernel: LiveKernel) -> Reaction:
+def reaction_to(call: LiveCall, kernel: LiveKernel) -> Reaction:
     """How a layer reacts to weights of a kernel: that of the first weight that an input of the layer reaches."""
     values = np.nan_to_num(array_of(kernel.variable).astype(np.float64), posinf=0, neginf=0)
     matrix = values.T if kernel.transposed else values
@@ -73,7 +73,7 @@ def _largest(matrix: np.ndarray) -> Iterator[tuple[int, int]]:
     return ((int(rows[column]), int(column)) for column in columns)
 
 
-def _reaction(call: Call, kernel: LiveKernel, row: int, column: int, size: float) -> Reaction:
+def _reaction(call: LiveCall, kernel: LiveKernel, row: int, column: int, size: float) -> Reaction:
     """The layer's reaction to weight [row, column], of `size` and of twice that."""
     x, index = _inputs(call, row), (column, row) if kernel.transposed else (row, column)
     offset = 0.0 if kernel.before is None else 0.5
@@ -89,7 +89,7 @@ def _reaction(call: Call, kernel: LiveKernel, row: int, column: int, size: float
     return _judged(plain, by_input, by_weight, column, _tolerance(call.dtype))
 
 
-def _inputs(call: Call, row: int) -> np.ndarray:
+def _inputs(call: LiveCall, row: int) -> np.ndarray:
     """Inputs of a layer: those that it had, random ones of all scales, and ones with nothing but value `row`."""
     assert call.x is not None
     had = call.x[:8].astype(np.float64)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .live_calls import Call, array_of, changed, depends
+from .live_calls import LiveCall, array_of, changed, depends
 
 Directions = Literal["forward", "backward", "both", "none", "unknown"]
 """Of the uses of a kernel in a layer. "none": the result is the same where all of its weights are others."""
@@ -32,7 +32,7 @@ FEW, MANY = 0.1, 0.25
 """Fractions of samples: up to the first the exceptions of kinks; from the second on a use, which not every sample reaches."""
 
 
-def directions(call: Call, variable: Any) -> Directions:
+def directions(call: LiveCall, variable: Any) -> Directions:
     """In which directions the layer uses a kernel; "unknown" where the samples that it had do not tell."""
     values = array_of(variable)
     size = float(np.abs(values).max()) or 1.0
@@ -64,7 +64,7 @@ def _crosses(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     return ((rng.permutation(rows)[:WEIGHTS], rng.permutation(columns)[:WEIGHTS]) for _ in range(TRIES[1]))
 
 
-def _derivative(call: Call, variable: Any, index: tuple[int, ...], step: float) -> np.ndarray:
+def _derivative(call: LiveCall, variable: Any, index: tuple[int, ...], step: float) -> np.ndarray:
     """Of the result by one weight, by a central difference: [n, outputs]."""
     assert call.x is not None
     value = float(array_of(variable)[index])

@@ -291,7 +291,7 @@ def test_the_workflows_are_yaml() -> None:
 @pytest.mark.parametrize("index", range(2))
 def test_the_tests_of_the_guide_pass(finished_run: Path, tmp_path: Path, index: int) -> None:
     blocks = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     (tmp_path / "test_models.py").write_text(blocks[index].replace("clothes", "mini"), encoding="utf-8")
     shutil.copytree(finished_run / "bundle", tmp_path / "models" / "mini")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_models.py"]

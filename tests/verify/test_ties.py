@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -61,3 +63,19 @@ def test_a_model_without_pairs_is_not_tied() -> None:
 def test_samples_are_taken_where_the_model_has_no_shape() -> None:
     model = mirrored("DenseTied")("keras")
     assert ta.assert_tied(model, inputs=np.random.default_rng(0).normal(0, 1, (40, 24)).astype(np.float32))
+
+
+def test_the_guides_test_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```python\n(.*?)```", guide.partition("## Ties")[2], re.DOTALL)
+    models = ModuleType("my_model")
+    monkeypatch.setitem(sys.modules, "my_model", models)
+    names: dict[str, object] = {}
+    for make, passes in ((mirrored("DenseTied"), True), (mirrored("Snapshot"), False)):
+        models.build_autoencoder = lambda make=make: make("keras")
+        exec(text, names)
+        if passes:
+            names["test_the_decoder_uses_the_encoders_kernels"]()
+        else:
+            with pytest.raises(AssertionError, match=r"out_0 .Snapshot., 12×5: equal copy: equal now, two variables: training"):
+                names["test_the_decoder_uses_the_encoders_kernels"]()
