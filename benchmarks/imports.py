@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import numpy as np
+from imports_audit import audit_row
 from imports_files import DATA, files_row
 from rows import Row, arguments_of, report
 from tiedae.compress.imports.formats import read_model
@@ -78,6 +79,7 @@ PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "files": lambda console: [files_row(console)],
     "score": lambda _: [score_row()],
     "cost": lambda _: cost_rows(),
+    "audit": lambda _: [audit_row()],
 }
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from ..errors import InputError
 
 SAMPLES = 128
+SCALES = (0.1, 1.0, 10.0, 100.0)
+"""Of the inputs that are tried: small ones that no sigmoid saturates, and large ones that a bias does not hide."""
 
 
 def array_of(tensor: Any) -> np.ndarray:
@@ -152,9 +154,26 @@ def changed(variable: Any, index: Any, value: Any) -> Iterator[None]:
         variable.assign(before)
 
 
-def depends(call: LiveCall, variable: Any) -> bool:
-    """Whether the layer's result is another where all values of a variable are."""
+def probes(call: LiveCall, seed: int = 0) -> np.ndarray:
+    """Inputs for a layer: some that it had, and random ones of all `SCALES`, float64."""
     assert call.x is not None
-    with changed(variable, (...,), array_of(variable) + 1):
-        other = call(call.x)
-    return not np.array_equal(other, call(call.x), equal_nan=True)
+    had = call.x[:16].astype(np.float64)
+    noise = np.random.default_rng(seed).normal(0, 1, (8, *had.shape[1:]))
+    return np.concatenate([had, *(scale * noise for scale in SCALES)])
+
+
+def acting(call: LiveCall, variables: Iterable[Any]) -> list[Any]:
+    """The variables on which the layer's result depends: it is another where all values of one are larger by 1."""
+    x = probes(call)
+    y, found = call(x), []
+    for variable in variables:
+        with changed(variable, (...,), array_of(variable) + 1):
+            if not np.array_equal(call(x), y, equal_nan=True):
+                found.append(variable)
+    return found
+
+
+def reacts(call: LiveCall) -> bool:
+    """Whether the layer's result depends on its input."""
+    y = call(probes(call))
+    return not np.array_equal(y, np.broadcast_to(y[:1], y.shape), equal_nan=True)

@@ -16,7 +16,7 @@ from .chain import FUNCTIONS, Chain, Function, Layer, Product, Refused, Stored, 
 from .keras_config import PACKAGES, KerasLayer, layer_config
 from .keras_layers import LEFT_OUT, PlacedLayer, read_layer
 from .keras_weights import NamedGroup
-from .live_calls import LiveCall, array_of, calls_of, depends, is_keras, random_samples, variables_of, with_shape
+from .live_calls import LiveCall, acting, array_of, calls_of, is_keras, random_samples, variables_of, with_shape
 from .live_kernels import LiveKernel, Reaction, kernel_of
 
 TOLERANCE = 1e-5
@@ -110,7 +110,7 @@ class LiveModel:
 
     def _acting(self, call: LiveCall, size: int) -> list[Stored]:
         """The vectors of a size on which the layer's result depends."""
-        return [self.stored(each) for each in with_shape(self.variables, [(size,)]) if depends(call, each)]
+        return [self.stored(each) for each in acting(call, with_shape(self.variables, [(size,)]))]
 
     def _by_configuration(self, call: LiveCall) -> tuple[Layer, ...]:
         """A layer of Keras by its configuration, refused where it does not compute what that says."""
@@ -170,12 +170,15 @@ def _refused(call: LiveCall, reason: str, weights: Mapping[str, Stored] | None =
 
 
 def _gives(call: LiveCall, layers: tuple[Layer, ...]) -> bool:
-    """Whether the layers give what the layer gave."""
+    """Whether the layers give what the layer gave, as exactly as its dtype allows for the terms of a product."""
     assert call.x is not None and call.y is not None
-    y, tolerance = call.x.astype(np.float64), max(TOLERANCE, 4 * float(np.finfo(call.y.dtype).eps))
+    y, eps, terms = call.x.astype(np.float64), float(np.finfo(call.y.dtype).eps), 0.0
     for layer in layers:
+        if isinstance(layer, Product):
+            terms = max(terms, float((np.abs(y) @ np.abs(layer.matrix().astype(np.float64))).max()))
         y = layer.apply(y)
-    return y.shape == call.y.shape and bool(np.abs(y - call.y).max() <= tolerance * np.abs(call.y).max())
+    allowed = max(TOLERANCE, 4 * eps) * np.abs(call.y).max() + 4 * eps * terms
+    return y.shape == call.y.shape and bool(np.abs(y - call.y).max() <= allowed)
 
 
 def _constants(call: LiveCall) -> Iterator[tuple[str, np.ndarray]]:

@@ -14,15 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .live_calls import LiveCall, array_of, changed, with_shape
+from .live_calls import SCALES, LiveCall, acting, array_of, changed, probes, reacts, with_shape
 
 TRIES = 8
 """Weights of a kernel that are changed at most, one after the other, until the layer reacts to an input behind one."""
-SCALES = (0.1, 1.0, 10.0, 100.0)
-"""Of the inputs that are tried: small ones that no sigmoid saturates, and large ones that a bias does not hide."""
 
 Reaction = Literal["acts", "silent", "other", "unreached"]
-"""A layer's to a weight: as a product with it; not at all; in another way; or not to its input either, which proves nothing."""
+"""Of a layer to weights: as a product with them; none; another one; or none to its input either, which proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,20 @@ def kernel_of(call: LiveCall, variables: Sequence[Any]) -> tuple[LiveKernel | No
     """The kernel of a layer among the variables, and its reaction; without a kernel, that to the others."""
     if call.x is None or call.y is None or call.x.ndim != call.y.ndim:
         return None, "other"
+    if not reacts(call):
+        return None, "unreached"
     inputs, units = call.x.shape[-1], call.y.shape[-1]
-    vectors = with_shape(variables, [(inputs,)])
+    matrices = acting(call, with_shape(variables, [(inputs, units), (units, inputs)]))
+    vectors = acting(call, with_shape(variables, [(inputs,)])) if matrices else []
     reactions: set[Reaction] = set()
-    for variable in with_shape(variables, [(inputs, units), (units, inputs)]):
+    for variable in matrices:
         for transposed in _orientations(tuple(variable.shape), inputs, units):
             for before in (*vectors, None):
                 kernel = LiveKernel(variable, transposed, before)
                 reactions.add(reaction := reaction_to(call, kernel))
                 if reaction == "acts":
                     return kernel, reaction
-    return None, next((each for each in ("other", "unreached", "silent") if each in reactions), "silent")
+    return None, next((each for each in ("other", "unreached") if each in reactions), "silent")
 
 
 def _orientations(shape: tuple[int, ...], inputs: int, units: int) -> list[bool]:
@@ -90,13 +91,11 @@ def _reaction(call: LiveCall, kernel: LiveKernel, row: int, column: int, size: f
 
 
 def _inputs(call: LiveCall, row: int) -> np.ndarray:
-    """Inputs of a layer: those that it had, random ones of all scales, and ones with nothing but value `row`."""
-    assert call.x is not None
-    had = call.x[:8].astype(np.float64)
-    noise = np.random.default_rng(row).normal(0, 1, (6, *had.shape[1:]))
-    alone = np.zeros((2, *had.shape[1:]))
+    """Inputs for a layer, and such with nothing but value `row`."""
+    x = probes(call, row)
+    alone = np.zeros((2, *x.shape[1:]))
     alone[0, ..., row], alone[1, ..., row] = 1, -1
-    return np.concatenate([had, *(scale * each for scale in SCALES for each in (noise, alone))])
+    return np.concatenate([x, *(scale * alone for scale in SCALES)])
 
 
 def _tolerance(dtype: np.dtype) -> float:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .live_calls import LiveCall, array_of, changed, depends
+from .live_calls import LiveCall, acting, array_of, changed
 
 Directions = Literal["forward", "backward", "both", "none", "unknown"]
 """Of the uses of a kernel in a layer. "none": the result is the same where all of its weights are others."""
@@ -38,7 +38,7 @@ def directions(call: LiveCall, variable: Any) -> Directions:
     size = float(np.abs(values).max()) or 1.0
     if call.x is None or call.y is None or call.y.dtype.itemsize < 4:
         return "unknown"
-    if not depends(call, variable):
+    if not acting(call, [variable]):
         return "none"
     down, across = np.zeros((0, 2)), np.zeros((0, 2))
     for tries, (rows, columns) in enumerate(_crosses(values)):
