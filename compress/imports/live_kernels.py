@@ -49,7 +49,7 @@ def kernel_of(call: LiveCall, variables: Sequence[Any]) -> tuple[LiveKernel | No
                 reactions.add(reaction := reaction_to(call, kernel))
                 if reaction == "acts":
                     return kernel, reaction
-    return None, next((each for each in ("other", "unreached") if each in reactions), "silent")
+    return None, "other" if "other" in reactions else "unreached" if "unreached" in reactions else "silent"
 
 
 def _orientations(shape: tuple[int, ...], inputs: int, units: int) -> list[bool]:
@@ -61,8 +61,10 @@ def reaction_to(call: LiveCall, kernel: LiveKernel) -> Reaction:
     values = np.nan_to_num(array_of(kernel.variable).astype(np.float64), posinf=0, neginf=0)
     matrix = values.T if kernel.transposed else values
     size = float(np.abs(matrix).max()) or 1.0
-    reactions = (_reaction(call, kernel, row, column, size) for row, column in _largest(matrix))
-    return next((each for each in reactions if each != "unreached"), "unreached")
+    for row, column in _largest(matrix):
+        if (reaction := _reaction(call, kernel, row, column, size)) != "unreached":
+            return reaction
+    return "unreached"
 
 
 def _largest(matrix: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -6,12 +6,13 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import tiedae as ta
 
-from tests.compress.imports.hand_made import apart, library, mirrored
+from ..compress.imports.hand_made import apart, by_name, library, mirrored
 
 
 def test_a_tied_model_passes_live_and_saved(tmp_path: Path) -> None:
@@ -44,8 +45,6 @@ def test_pairs_that_are_tied_are_not_named() -> None:
 
 
 def test_what_a_file_does_not_prove_is_tied_where_that_will_do(tmp_path: Path) -> None:
-    from tests.compress.imports.hand_made import by_name
-
     path = tmp_path / "model.keras"
     by_name("tf_keras").save(path)
     with pytest.raises(ta.CheckError, match="2 of 2 pairs are not tied"):
@@ -68,9 +67,9 @@ def test_samples_are_taken_where_the_model_has_no_shape() -> None:
 def test_the_guides_test_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     guide = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```python\n(.*?)```", guide.partition("## Ties")[2], re.DOTALL)
-    models = ModuleType("my_model")
+    models: Any = ModuleType("my_model")
     monkeypatch.setitem(sys.modules, "my_model", models)
-    names: dict[str, object] = {}
+    names: dict[str, Any] = {}
     for make, passes in ((mirrored("DenseTied"), True), (mirrored("Snapshot"), False)):
         models.build_autoencoder = lambda make=make: make("keras")
         exec(text, names)

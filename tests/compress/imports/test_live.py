@@ -16,8 +16,7 @@ from tiedae.compress.imports.live import audit
 from tiedae.compress.imports.live_calls import array_of, calls_of, random_samples, variables_of
 from tiedae.compress.imports.pairs import Pair, pairs
 
-from tests.variants import every
-
+from ...variants import every
 from .hand_made import KERAS, SUFFIXES, VARIANTS, WIDTHS, Variant, chain, encoder, layers, library, mirrored, operations
 
 

@@ -12,8 +12,7 @@ from tiedae.compress.imports.chain import BatchNorm, Function, Product, Refused,
 from tiedae.compress.imports.live_calls import array_of
 from tiedae.compress.imports.live_chain import chain_of_model
 
-from tests.variants import every
-
+from ...variants import every
 from .hand_made import KERAS, VARIANTS, Variant, chain, encoder, layers, library, mirrored
 
 READABLE = [v for v in VARIANTS if v.live != "unknown" and "one layer" not in v.name]
