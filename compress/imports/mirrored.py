@@ -1,0 +1,348 @@
+"""A chain whose pairs are tied, as the weights of a tied autoencoder:
+
+    Rescaling ─→ Product 0 ─→ … ─→ Product k−1 ─→ code ─→ Product k ─→ … ─→ Product 2k−1 ─→ its inverse
+     scaling       kernel 0          kernel k−1           kernel k−1ᵀ           kernel 0ᵀ     left out
+
+`mirror` reads no kernel, so that recipes are checked quickly; `Mirror.weights` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from ..errors import InputError
+from ..layer_kinds import Activation, Shape
+from ..scaling import Scaling
+from .chain import Affine, BatchNorm, Chain, Function, Layer, Product, Reshape, Stored, Tie
+
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+SAME = 1e-6
+"""Largest relative difference of the output's scaling from the inverse of the input's: float32."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What `TiedAutoencoder.from_weights` takes, float32, and `masks`: which weights are kept, bool [inputs, units], by index."""
+
+    kernels: Sequence[np.ndarray]
+    encoder_biases: Sequence[np.ndarray] | None
+    decoder_biases: Sequence[np.ndarray] | None
+    masks: Mapping[int, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A chain that is a tied autoencoder.
+
+    `encoder`, `decoder`: the products in forward order. `activations`: of each encoder layer. `replaced`: activations that the
+    chain has others in place of, by its layers. `scaling`: of the data, which the chain computes itself; None: they are scaled
+    before. `restores`: whether it gives data in their unit of measure back, by the inverse of that scaling.
+    """
+
+    chain: Chain
+    encoder: tuple[Product, ...]
+    decoder: tuple[Product, ...]
+    activations: tuple[Activation, ...]
+    output_activation: Activation
+    scaling: Scaling | None = None
+    restores: bool = False
+    replaced: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(values per sample, units of each encoder layer)."""
+        return (self.encoder[0].widths[0], *(product.widths[1] for product in self.encoder))
+
+    @property
+    def tie(self) -> Tie:
+        """assumed where a kernel of one pair at least is known by its place alone."""
+        return "assumed" if self.assumed else "stored"
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """The decoder layers whose ties are assumed."""
+        return tuple(product.title for product in self.decoder if product.tie == "assumed")
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user has to know, a line each."""
+        source, inputs, units = self.chain.source, self.widths[0], self.widths[-1]
+        notes = []
+        if self.assumed:
+            stores = "stores no kernel" if len(self.assumed) == 1 else "store no kernels"
+            text = f"{', '.join(self.assumed)} {stores}: assumed to use the encoder's (tie: assumed); its code is not read"
+            notes.append(f"{source}: {text}; `assert_tied` on the live model proves it")
+        if self.replaced:
+            pairs = ", ".join(f"{name} by {function}" for name, function in self.replaced.items())
+            notes.append(f"{source}: replaced {pairs}; fine-tuning has to make up for it")
+        if units > inputs:
+            notes.append(f"{source}: the code of {units:,} values is wider than a sample of {inputs:,}: it compresses nothing")
+        if self.chain.left_out:
+            notes.append(f"{source}: left out, since only training has them: {', '.join(self.chain.left_out)}")
+        return notes
+
+    def weights(self) -> Weights:
+        """Read the arrays. Raises InputError, naming the layer, for other shapes and values that are not finite."""
+        kernels = [self._matrix(product) for product in self.encoder]
+        products = (*self.encoder, *self.decoder)
+        biases = [self._bias(product) for product in products]
+        masks = {}
+        for i, pair in enumerate(zip(self.encoder, reversed(self.decoder), strict=True)):
+            found = [self._mask(product) for product in pair if product.mask is not None]
+            if found:
+                masks[i] = np.logical_and.reduce(found)
+                kernels[i] = kernels[i] * masks[i]
+        count = len(kernels)
+        halves = (biases[:count], biases[count:]) if any(map(_has_bias, products)) else (None, None)
+        return Weights(kernels, *halves, masks)
+
+    def _matrix(self, product: Product) -> np.ndarray:
+        values = self._read(product, product.kernel, "kernel", product.kernel.shape)
+        return values.T if product.transposed else values
+
+    def _mask(self, product: Product) -> np.ndarray:
+        """The mask of a pair's kernel as the encoder has it."""
+        assert product.mask is not None
+        values = self._read(product, product.mask, "mask", product.kernel.shape) != 0
+        encoder = product if product in self.encoder else self.encoder[len(self.decoder) - 1 - self.decoder.index(product)]
+        return values.T if encoder.transposed else values
+
+    def _bias(self, product: Product) -> np.ndarray:
+        """The bias [units]; what is subtracted before the product is constant behind it: (x − b)·W + c = x·W + (c − b·W)."""
+        inputs, units = product.widths
+        bias = np.zeros(units)
+        if product.bias is not None:
+            bias = bias + self._read(product, product.bias, "bias", (units,))
+        if product.before is not None:
+            before = self._read(product, product.before, "what is subtracted", (inputs,))
+            bias = bias - before.astype(np.float64) @ product.matrix().astype(np.float64)
+        return bias.astype(np.float32)
+
+    def _read(self, product: Product, array: Stored, name: str, shape: Shape) -> np.ndarray:
+        where = f"{self.chain.source}: {product.title}: {name}"
+        values = array.read()
+        if values.shape != shape:
+            raise InputError(f"{where}: got shape {list(values.shape)}, must be {list(shape)}")
+        with np.errstate(over="ignore"):
+            reals = values.astype(np.float32)
+        if not np.isfinite(reals).all():
+            raise InputError(
+                f"{where}: holds a value that is not finite in float32; save a model whose training did not diverge"
+            )
+        return reals
+
+
+def _has_bias(product: Product) -> bool:
+    return product.bias is not None or product.before is not None
+
+
+def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror:
+    """The tied autoencoder that a chain is; `replaced`: supported activations by the classes or names that they stand in for.
+
+    Raises InputError, one line with source, layer and class, for a chain that is none.
+    """
+    chain.require_readable()
+    require_flat(chain)
+    names = replaced or {}
+    changed = tuple(_replaced(layer, names) for layer in chain.layers)
+    scaling, restores, layers = _without_scaling(chain, changed)
+    products, functions = _split(chain, layers)
+    half = _require_mirrored(chain, products)
+    encoder, decoder = products[:half], products[half:]
+    _require_tied(chain, encoder, decoder)
+    activations = functions[:half]
+    for i, (product, function) in enumerate(zip(decoder[:-1], functions[half:], strict=False)):
+        wanted, of = activations[half - 2 - i], encoder[half - 2 - i]
+        if function != wanted:
+            right = f"must be {wanted}, as of {of.title} whose output it gives back: a tied autoencoder mirrors its activations"
+            raise InputError(f"{chain.source}: {product.title}: activation {function}, {right}; change it and train again")
+    changes = {
+        old.title: new.function
+        for old, new in zip(chain.layers, changed, strict=True)
+        if isinstance(new, Function) and new is not old
+    }
+    unused = [name for name in names if not any(_is_called(layer, name) for layer in chain.layers)]
+    if unused:
+        classes = sorted({layer.class_name for layer in chain.layers if isinstance(layer, Function)})
+        raise InputError(f"{chain.source}: replace: has no {unused[0]}, must be one of {', '.join(classes) or 'none'}")
+    return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes)
+
+
+def _is_called(layer: Layer, name: str) -> bool:
+    return isinstance(layer, Function) and name in (layer.class_name, layer.function)
+
+
+def _replaced(layer: Layer, names: Mapping[str, str]) -> Layer:
+    if not isinstance(layer, Function):
+        return layer
+    function = names.get(layer.class_name, names.get(layer.function))
+    return layer if function is None else replace(layer, function=function)
+
+
+def require_flat(chain: Chain) -> None:
+    """Raise InputError for a product over the last of several axes, which is many products of a small kernel."""
+    shape = chain.shape
+    for layer in chain.layers:
+        if isinstance(layer, Reshape):
+            shape = layer.shape
+        if isinstance(layer, Product):
+            if len(shape) > 1:
+                got = f"multiplies the last axis of {list(shape)}"
+                raise InputError(f"{chain.source}: {layer.title}: {got}, must be behind Flatten: one row a sample")
+            shape = (layer.widths[1],)
+
+
+def _split(chain: Chain, layers: Sequence[Layer]) -> tuple[tuple[Product, ...], tuple[Activation, ...]]:
+    """The products, and the activation behind each."""
+    products: list[Product] = []
+    functions: list[Activation] = []
+    for layer in layers:
+        match layer:
+            case Product():
+                products.append(layer)
+                functions.append("linear")
+            case Function(function="linear") | Reshape():
+                pass
+            case Function():
+                _require_activation(chain, layer, functions)
+                functions[-1] = cast(Activation, layer.function)
+            case BatchNorm():
+                right = "until the next version a run takes none; train it without, or fold it into a kernel that is not tied"
+                raise InputError(f"{chain.source}: {layer.title}: is read, but {right}")
+            case _:
+                right = "must be at the input, or at the output as its inverse; leave it out and train again"
+                raise InputError(f"{chain.source}: {layer.title}: scales what is no sample, {right}")
+    return tuple(products), tuple(functions)
+
+
+def _require_activation(chain: Chain, layer: Function, functions: Sequence[str]) -> None:
+    """Raise InputError for an activation that is not supported, or not alone behind a product."""
+    where, known = f"{chain.source}: {layer.title}", ", ".join(ACTIVATIONS)
+    if layer.function not in ACTIVATIONS:
+        name = layer.class_name if layer.class_name not in ("Activation", "Dense") else layer.function
+        do = f'[model] replace = {{{name} = "relu"}} in a recipe, with [train] epochs ≥ 1, takes relu in its place'
+        raise InputError(f"{where}: activation {layer.function}, must be one of {known}; {do}")
+    if not functions:
+        raise InputError(f"{where}: activation {layer.function} of the sample, must be behind a product")
+    if functions[-1] != "linear":
+        raise InputError(f"{where}: activation {layer.function} behind {functions[-1]}, must be one activation a layer")
+
+
+def _require_mirrored(chain: Chain, products: Sequence[Product]) -> int:
+    """The number of encoder layers; InputError for widths that do not come back."""
+    source = chain.source
+    if not products:
+        raise InputError(f"{source}: has no Dense layer, must be an encoder and its mirrored decoder")
+    widths = [products[0].widths[0], *(product.widths[1] for product in products)]
+    shown = "-".join(map(str, widths))
+    if widths != widths[::-1] or len(products) % 2:
+        last = products[-1].title
+        if widths[-1] != widths[0]:
+            right = f"must give the {widths[0]:,} values of a sample back: a classifier or an encoder alone has no mirror"
+            raise InputError(f"{source}: {last}: gives {widths[-1]:,} values ({shown}), {right}")
+        right = "must be mirrored, as 784-128-32-128-784 is: each decoder layer the transpose of an encoder layer"
+        raise InputError(f"{source}: {last}: widths {shown}, {right}")
+    return len(products) // 2
+
+
+def _require_tied(chain: Chain, encoder: Sequence[Product], decoder: Sequence[Product]) -> None:
+    """Raise InputError, naming the pairs, where encoder and decoder have kernels of their own."""
+    pairs = [
+        (first, second)
+        for first, second in zip(encoder, reversed(decoder), strict=True)
+        if first.kernel.variable != second.kernel.variable
+    ]
+    if pairs:
+        shown = "; ".join(f"{first.title} and {second.title} ({relation(first, second)})" for first, second in pairs)
+        do = "train it tied, and `assert_tied` in your tests keeps it so (docs/ci.md); a later version can tie it"
+        raise InputError(f"{chain.source}: not tied: {shown}; {do}")
+    used: dict[str, Product] = {}
+    for first, second in zip(encoder, reversed(decoder), strict=True):
+        if first.kernel.variable in used:
+            before = used[first.kernel.variable].title
+            raise InputError(f"{chain.source}: {first.title}: uses the kernel of {before} again, must have one of its own")
+        used[first.kernel.variable] = first
+        if first.transposed == second.transposed:
+            right = "must be its transpose"
+            raise InputError(f"{chain.source}: {second.title}: multiplies by the kernel of {first.title} itself, {right}")
+
+
+def relation(first: Product, second: Product) -> str:
+    """How similar the kernels of two products are that do not share one."""
+    a, b = first.matrix().astype(np.float64), second.matrix().T.astype(np.float64)
+    if np.array_equal(a, b):
+        return "equal copies, which training moves apart"
+    norms = math.sqrt(float(np.square(a).sum()) * float(np.square(b).sum()))
+    return f"untied, cosine {float((a * b).sum()) / norms if norms else 0.0:.3g}"
+
+
+def _without_scaling(chain: Chain, layers: Sequence[Layer]) -> tuple[Scaling | None, bool, Sequence[Layer]]:
+    """The scaling at the input, whether its inverse is at the output, and the layers between them."""
+    computing = [i for i, layer in enumerate(layers) if isinstance(layer, Product | Function | BatchNorm)]
+    if not computing:
+        return None, False, layers
+    first, last = computing[0], computing[-1] + 1
+    head = _affine(chain, layers[:first], chain.shape)
+    tail = _affine(chain, layers[last:], _shape_behind(chain, layers[:last]))
+    rest = [layer for i, layer in enumerate(layers) if first <= i < last or not isinstance(layer, Affine)]
+    if tail is not None:
+        layer = next(layer for layer in layers[last:] if isinstance(layer, Affine))
+        _require_inverse(chain, layer, head, tail)
+    return None if head is None else _scaling(chain, layers, *head), tail is not None, rest
+
+
+def _require_inverse(chain: Chain, layer: Layer, head: Any, tail: tuple[np.ndarray, np.ndarray]) -> None:
+    """Raise InputError unless `tail` undoes `head`: (scale, offset) of values each."""
+    if head is not None:
+        scale, offset = tail[0] * head[0], tail[0] * head[1] + tail[1]
+        size = 1 + np.abs(tail[1]).max()
+        if np.abs(scale - 1).max() <= SAME and np.abs(offset).max() <= SAME * size:
+            return
+    right = "must be the inverse of the scaling at the input, which the files do; leave it out and train again"
+    raise InputError(f"{chain.source}: {layer.title}: scales the output, {right}")
+
+
+def _shape_behind(chain: Chain, layers: Sequence[Layer]) -> Shape:
+    shape = chain.shape
+    for layer in layers:
+        shape = layer.shape if isinstance(layer, Reshape) else (layer.widths[1],) if isinstance(layer, Product) else shape
+    return shape
+
+
+def _affine(chain: Chain, layers: Sequence[Layer], shape: Shape) -> tuple[np.ndarray, np.ndarray] | None:
+    """The (scale, offset) that the affine layers among these amount to, float64, of one value or of all; None without one."""
+    found = None
+    for layer in layers:
+        if isinstance(layer, Reshape):
+            shape = layer.shape
+        if isinstance(layer, Affine):
+            scale, offset = (_spread(np.asarray(each, np.float64), shape) for each in (layer.scale, layer.offset))
+            before = (np.ones(1), np.zeros(1)) if found is None else found
+            found = before[0] * scale, before[1] * scale + offset
+    return found
+
+
+def _spread(values: np.ndarray, shape: Shape) -> np.ndarray:
+    """One number, or one for each value of a sample of `shape`."""
+    return values.reshape(1) if values.size == 1 else np.broadcast_to(values, shape).reshape(-1)
+
+
+def _scaling(chain: Chain, layers: Sequence[Layer], scale: np.ndarray, offset: np.ndarray) -> Scaling:
+    """x · scale + offset as a scaling: (x − middle) / size."""
+    layer = next(layer for layer in layers if isinstance(layer, Affine))
+    if not (np.isfinite(scale).all() and np.isfinite(offset).all() and scale.min() > 0):
+        raise InputError(f"{chain.source}: {layer.title}: multiplies by {scale.min():g}, must be finite and above 0")
+    inputs = math.prod(chain.shape)
+    size, middle = 1 / scale, -offset / scale
+    if all(np.ptp(values) == 0 for values in (size, middle)):
+        size, middle = float(size[0]), float(middle[0])
+        if middle == 0 and math.isclose(size, 255, rel_tol=SAME):
+            return Scaling("byte", 0.0, 255.0)
+        return Scaling("minmax", middle, size)
+    size, middle = (np.broadcast_to(values, inputs) for values in (size, middle))
+    return Scaling("standard", tuple(middle.tolist()), tuple(size.tolist()))

@@ -1,0 +1,310 @@
+"""Chains of layers as tied autoencoders: what a tied network computes they compute, and what is none is refused by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tiedae.compress import InputError
+from tiedae.compress.imports.chain import (
+    Affine,
+    BatchNorm,
+    Chain,
+    Function,
+    Layer,
+    Product,
+    Refused,
+    Reshape,
+    Stored,
+    chain_of,
+    stored,
+)
+from tiedae.compress.imports.mirrored import Mirror, mirror
+from tiedae.compress.network import TiedNetwork
+from tiedae.compress.scaling import Scaling
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0, 1, (17, 12))
+
+
+def array(name: str, *shape: int) -> Stored:
+    return stored(name, RNG.normal(0, 0.5, shape).astype(np.float32))
+
+
+K0, K1 = array("dense/kernel", 12, 8), array("dense_1/kernel", 8, 3)
+BIASES = {name: array(name, size) for name, size in (("b0", 8), ("b1", 3), ("c1", 8), ("c0", 12))}
+
+
+def relu(name: str) -> Function:
+    return Function(name, "Dense", "relu")
+
+
+def layers(**changes: Any) -> list[Layer]:
+    """A tied chain 12-8-3-8-12, relu and sigmoid; `changes` in place of its layers, None for none of them."""
+    named: dict[str, Layer | None] = {
+        "head": None,
+        "dense": Product("dense", "Dense", K0, BIASES["b0"]),
+        "relu": relu("dense"),
+        "dense_1": Product("dense_1", "Dense", K1, BIASES["b1"]),
+        "code": None,
+        "tied_1": Product("tied_1", "DenseTied", K1, BIASES["c1"], transposed=True),
+        "relu_1": relu("tied_1"),
+        "tied": Product("tied", "DenseTied", K0, BIASES["c0"], transposed=True),
+        "sigmoid": Function("tied", "DenseTied", "sigmoid"),
+        "tail": None,
+    }
+    return [layer for layer in (named | changes).values() if layer is not None]
+
+
+def chain(shape: tuple[int, ...] = (12,), **changes: Any) -> Chain:
+    return chain_of(layers(**changes), shape, source="model.keras")
+
+
+def network(found: Mirror) -> TiedNetwork:
+    weights = found.weights()
+    halves = (weights.encoder_biases, weights.decoder_biases)
+    options: Any = {"activations": found.activations, "output_activation": found.output_activation}
+    model = TiedNetwork.from_weights(weights.kernels, *halves, **options)
+    for i, mask in weights.masks.items():
+        model.kernels[i].set_mask(mask)
+    return model
+
+
+def computed(found: Mirror, x: np.ndarray) -> np.ndarray:
+    """What the tied network gives for samples, in the unit of the chain's output."""
+    flat = x.reshape(len(x), -1)
+    scaling = found.scaling or Scaling()
+    y = network(found)(scaling.apply(flat)).numpy()
+    return scaling.invert(y, np.float64) if found.restores else y
+
+
+BYTES = Affine("rescaling", "Rescaling", np.array(1 / 255), np.array(0.0))
+BACK = Affine("rescaling_1", "Rescaling", np.array(255.0), np.array(0.0))
+MEANS, DEVIATIONS = RNG.normal(3, 2, 12), RNG.uniform(0.5, 4, 12)
+NORMAL = Affine("normalization", "Normalization", 1 / DEVIATIONS, -MEANS / DEVIATIONS)
+INVERSE = Affine("denormalization", "Normalization", DEVIATIONS, MEANS)
+MASK = stored("mask", (RNG.uniform(size=(12, 8)) < 0.5).astype(np.float32))
+SUBTRACTED = {
+    "tied_1": Product("tied_1", "DenseTied", K1, None, transposed=True, before=BIASES["b1"]),
+    "tied": Product("tied", "DenseTied", K0, BIASES["c0"], transposed=True, before=BIASES["b0"]),
+}
+NO_BIAS = {
+    name: Product(name, "Dense", kernel, transposed=name[0] == "t")
+    for name, kernel in (("dense", K0), ("dense_1", K1), ("tied_1", K1), ("tied", K0))
+}
+TRANSPOSED = {
+    "dense": Product("dense", "Gemm", stored("w", K0.read().T.copy()), BIASES["b0"], transposed=True),
+    "tied": Product("tied", "Gemm", stored("w", K0.read().T.copy()), BIASES["c0"]),
+}
+RIGHT: dict[str, tuple[Chain, np.ndarray]] = {
+    "plain": (chain(), X),
+    "no bias": (chain(**NO_BIAS), X),
+    "a bias of the encoder alone": (chain(**{k: v for k, v in NO_BIAS.items() if k[0] == "t"}), X),
+    "the encoder's bias subtracted": (chain(**SUBTRACTED), X),
+    "kernels stored as [units, inputs]": (chain(**TRANSPOSED), X),
+    "masked": (chain(dense=replace(layers()[0], mask=MASK), tied=replace(layers()[-2], mask=MASK)), X),
+    "an activation of the code": (chain(code=Function("a", "Activation", "tanh")), X),
+    "pictures": (
+        chain((3, 4), head=Reshape("flatten", "Flatten", (12,)), tail=Reshape("reshape", "Reshape", (3, 4))),
+        X.reshape(-1, 3, 4),
+    ),
+    "bytes": (chain(head=BYTES), np.rint(255 * X)),
+    "bytes, and back": (chain(head=BYTES, tail=BACK), np.rint(255 * X)),
+    "columns": (chain(head=NORMAL, sigmoid=None), MEANS + DEVIATIONS * X),
+    "columns, and back": (chain(head=NORMAL, sigmoid=None, tail=INVERSE), MEANS + DEVIATIONS * X),
+}
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_the_tied_network_computes_what_the_chain_computes(case: str) -> None:
+    given, x = RIGHT[case]
+    found = mirror(given)
+    y = given(x)
+    np.testing.assert_allclose(computed(found, x), y.reshape(len(x), -1), atol=1e-5 * np.abs(y).max())
+    assert found.widths == (12, 8, 3) and found.tie == "stored" and found.notes == []
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "scaling"),
+    [
+        ([BYTES], (12,), Scaling("byte", 0.0, 255.0)),
+        ([Affine("r", "Rescaling", np.array(1 / 127.5), np.array(-1.0))], (12,), Scaling("minmax", 127.5, 127.5)),
+        ([BYTES, Affine("n", "Normalization", np.array(2.0), np.array(-1.0))], (12,), Scaling("minmax", 127.5, 127.5)),
+        (
+            [Affine("n", "Normalization", np.array([1.0, 2.0]), np.array([0.0, -2.0])), Reshape("f", "Flatten", (12,))],
+            (6, 2),
+            Scaling("standard", (0.0, 1.0) * 6, (1.0, 0.5) * 6),
+        ),
+    ],
+)
+def test_scaling_at_the_input_is_that_of_the_data(layers, shape, scaling) -> None:
+    tail = [layer for layer in chain().layers]
+    found = mirror(chain_of([*layers, *tail], shape)).scaling
+    assert found is not None and found.rule == scaling.rule
+    np.testing.assert_allclose([found.offset, found.scale], [scaling.offset, scaling.scale], rtol=1e-12, atol=1e-12)
+
+
+def test_a_mask_is_the_kernels_in_both_directions() -> None:
+    masked, _ = RIGHT["masked"]
+    weights = mirror(masked).weights()
+    kept = MASK.read() != 0
+    assert list(weights.masks) == [0] and np.array_equal(weights.masks[0], kept)
+    assert not weights.kernels[0][~kept].any() and weights.kernels[0][kept].all()
+
+
+def other(name: str, of: Stored, values: np.ndarray | None = None) -> Stored:
+    return stored(name, RNG.normal(size=of.shape).astype(np.float32) if values is None else values)
+
+
+def tied(**changes: Any) -> Product:
+    return replace(Product("tied", "DenseTied", K0, BIASES["c0"], transposed=True), **changes)
+
+
+REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
+    "a refused layer": (
+        lambda: chain(head=Refused("lstm", "LSTM", "recurrent; tiedae has dense layers")),
+        "model.keras: lstm (LSTM): recurrent; tiedae has dense layers",
+    ),
+    "a classifier": (
+        lambda: chain_of(layers()[:3], (12,), source="model.keras"),
+        "model.keras: dense_1 (Dense): gives 3 values (12-8-3), must give the 12 values of a sample back",
+    ),
+    "no mirror": (
+        lambda: chain_of(
+            [
+                Product("a", "Dense", array("a", 12, 8)),
+                Product("b", "Dense", array("b", 8, 3)),
+                Product("c", "Dense", array("c", 3, 12)),
+            ],
+            (12,),
+            source="model.keras",
+        ),
+        "model.keras: c (Dense): widths 12-8-3-12, must be mirrored, as 784-128-32-128-784 is",
+    ),
+    "no layer": (
+        lambda: chain_of([Reshape("a", "Flatten", (12,))], (12,), source="model.keras"),
+        "model.keras: has no Dense layer, must be",
+    ),
+    "another activation": (
+        lambda: chain(relu_1=Function("tied_1", "DenseTied", "tanh")),
+        "model.keras: tied_1 (DenseTied): activation tanh, must be relu, as of dense (Dense) whose output it gives back",
+    ),
+    "LeakyReLU": (
+        lambda: chain(relu=Function("leaky", "LeakyReLU", "leaky_relu")),
+        "model.keras: leaky (LeakyReLU): activation leaky_relu, must be one of linear, relu, relu6, tanh, sigmoid; [model] "
+        'replace = {LeakyReLU = "relu"} in a recipe, with [train] epochs ≥ 1, takes relu in its place',
+    ),
+    "selu of a Dense": (
+        lambda: chain(relu=Function("dense", "Dense", "selu")),
+        'dense (Dense): activation selu, must be one of linear, relu, relu6, tanh, sigmoid; [model] replace = {selu = "relu"}',
+    ),
+    "an activation first": (
+        lambda: chain(head=relu("a")),
+        "a (Dense): activation relu of the sample, must be behind a product",
+    ),
+    "two activations": (
+        lambda: chain(code=relu("a"), dense_1=layers()[2], sigmoid=Function("s", "Activation", "sigmoid"), tail=relu("r")),
+        "r (Dense): activation relu behind sigmoid, must be one activation a layer",
+    ),
+    "BatchNormalization": (
+        lambda: chain(code=BatchNorm("batch", "BatchNormalization", None, None, array("m", 3), array("v", 3), 1e-3)),
+        "batch (BatchNormalization): is read, but until the next version a run takes none",
+    ),
+    "untied": (
+        lambda: chain(tied=tied(kernel=other("w", K0))),
+        "model.keras: not tied: dense (Dense) and tied (DenseTied) (untied, cosine ",
+    ),
+    "a snapshot": (
+        lambda: chain(tied=tied(kernel=other("w", K0, K0.read()))),
+        "model.keras: not tied: dense (Dense) and tied (DenseTied) (equal copies, which training moves apart); train it tied, "
+        "and `assert_tied` in your tests keeps it so (docs/ci.md); a later version can tie it",
+    ),
+    "the kernel itself": (
+        lambda: chain_of(
+            [Product("a", "Dense", square := array("s", 12, 12)), Product("b", "Dense", square)], (12,), source="model.keras"
+        ),
+        "model.keras: b (Dense): multiplies by the kernel of a (Dense) itself, must be its transpose",
+    ),
+    "a kernel twice": (
+        lambda: chain_of(
+            [
+                Product(name, "Dense", square, transposed=name > "b")
+                for square in [array("s", 12, 12)]
+                for name in ("a", "b", "c", "d")
+            ],
+            (12,),
+            source="model.keras",
+        ),
+        "model.keras: b (Dense): uses the kernel of a (Dense) again, must have one of its own",
+    ),
+    "rows": (
+        lambda: chain_of([Product("dense", "Dense", array("w", 4, 2))], (3, 4), source="model.keras"),
+        "model.keras: dense (Dense): multiplies the last axis of [3, 4], must be behind Flatten: one row a sample",
+    ),
+    "scaling between layers": (
+        lambda: chain(code=replace(BACK, name="scale")),
+        "model.keras: scale (Rescaling): scales what is no sample, must be at the input, or at the output as its inverse",
+    ),
+    "another scaling of the output": (
+        lambda: chain(head=BYTES, tail=replace(BACK, scale=np.array(128.0))),
+        "model.keras: rescaling_1 (Rescaling): scales the output, must be the inverse of the scaling at the input",
+    ),
+    "scaling of the output alone": (
+        lambda: chain(tail=BACK),
+        "model.keras: rescaling_1 (Rescaling): scales the output, must be",
+    ),
+    "scaling before the last activation": (
+        lambda: chain(head=BYTES, sigmoid=BACK, tail=Function("s", "Activation", "sigmoid")),
+        "model.keras: rescaling_1 (Rescaling): scales what is no sample",
+    ),
+    "a negative scale": (
+        lambda: chain(head=replace(BYTES, scale=np.array(-1.0))),
+        "model.keras: rescaling (Rescaling): multiplies by -1, must be finite and above 0",
+    ),
+    "a bias of another shape": (
+        lambda: chain(tied=tied(bias=BIASES["b0"])),
+        "model.keras: tied (DenseTied): bias: got shape [8], must be [12]",
+    ),
+    "a mask of another shape": (
+        lambda: chain(dense=replace(layers()[0], mask=array("m", 3, 3))),
+        "model.keras: dense (Dense): mask: got shape [3, 3], must be [12, 8]",
+    ),
+    "NaN": (
+        lambda: chain(tied=tied(bias=stored("c", np.full(12, np.nan, np.float32)))),
+        "model.keras: tied (DenseTied): bias: holds a value that is not finite in float32; save a model whose training",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_no_tied_autoencoder_is_refused_in_one_line(case: str) -> None:
+    make, message = REFUSED[case]
+    with pytest.raises(InputError) as error:
+        mirror(make()).weights()
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith("model.keras: ")
+
+
+def test_activations_are_replaced_by_class_or_name() -> None:
+    leaky = {name: Function(name, "LeakyReLU", "leaky_relu") for name in ("relu", "relu_1")}
+    found = mirror(chain(**leaky, code=Function("dense_1", "Dense", "selu")), replaced={"LeakyReLU": "relu", "selu": "tanh"})
+    assert found.activations == ("relu", "tanh")
+    assert found.replaced == {"relu (LeakyReLU)": "relu", "relu_1 (LeakyReLU)": "relu", "dense_1 (Dense)": "tanh"}
+    assert "replaced relu (LeakyReLU) by relu" in found.notes[0]
+    with pytest.raises(InputError, match=r"model.keras: replace: has no ELU, must be one of Dense, DenseTied"):
+        mirror(chain(), replaced={"ELU": "relu"})
+
+
+def test_assumed_ties_wide_codes_and_layers_left_out_are_said() -> None:
+    assumed = mirror(chain(tied=tied(tie="assumed")))
+    assert assumed.tie == "assumed" and assumed.assumed == ("tied (DenseTied)",)
+    assert "tied (DenseTied) stores no kernel: assumed to use the encoder's (tie: assumed)" in assumed.notes[0]
+    kernel = array("w", 12, 20)
+    wide = [Product("a", "Dense", kernel), Product("b", "Tied", kernel, transposed=True)]
+    (note,) = mirror(chain_of(wide, (12,), source="m")).notes
+    assert note == "m: the code of 20 values is wider than a sample of 12: it compresses nothing"
+    (note,) = mirror(replace(chain(), left_out=("dropout (Dropout)",))).notes
+    assert note == "model.keras: left out, since only training has them: dropout (Dropout)"
