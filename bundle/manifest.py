@@ -18,6 +18,7 @@ from tiedae.compress.archive import sha256_of
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import ExportError, FormatError, RecipeError
 from tiedae.compress.files import read_regular
+from tiedae.compress.imports.origin import ImportOrigin
 from tiedae.compress.keys import Count, FileName, Identifier, Line, Name, Positive, Sha256, Sha256OrNone
 from tiedae.compress.records import Record, checked, decode, encode, load_json, plain, require, within
 from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType, Signal, channels_of
@@ -240,6 +241,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     `kernels` and `tensors` are those of the int8 files, `integer_maps` lead from integer samples to `x` and from `y` back,
     `operations` are the integer programs, `files` every file but the manifest. `detector` is that of an anomaly
     bundle. `scores` are those of training samples.
+    `imported`: where the weights are from, if the run started from a model that somebody else trained.
     `derived`: where the bundle was made from another one, and that from another, oldest first; `recipe` and `calibration` are
     then those of the first bundle, and the scale of the codes is theirs times each factor.
     """
@@ -262,6 +264,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     golden: Golden = Golden({}, {})
     scores: TrainingScores | None = None
     derived: tuple[Derivation, ...] = ()
+    imported: ImportOrigin | None = None
 
     def __post_init__(self) -> None:
         with within("recipe.export."):

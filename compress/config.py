@@ -411,6 +411,11 @@ class Recipe(Checked, frozen=True):
     search: SearchConfig | None = None
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source that is read, of data and of the model."""
+        return (*self.data.sources, *filter(None, (self.model.source,)))
+
+    @property
     def is_noisy(self) -> bool:
         """Whether the model is given noisy samples, for which it gives clean ones."""
         return self.train.noise is not None or self.data.clean is not None

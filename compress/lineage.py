@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .imports.origin import ImportOrigin
 from .model_config import ModelConfig
 from .records import Checked
 
@@ -29,6 +30,7 @@ class Lineage:
 
     `stage`: the last one; None if the model comes from an archive, or no stage of ours has trained it. `calibration`: the
     ranges that quantization started from (`calibration.Calibration`). `model`: as its training began, where units left since.
+    `origin`: where its weights are from, if somebody else trained them.
     """
 
     stage: str | None = None
@@ -37,6 +39,7 @@ class Lineage:
     earlier: Mapping[str, Snapshot] = field(default_factory=dict, repr=False)
     calibration: Any = field(default=None, repr=False)
     model: ModelConfig | None = None
+    origin: ImportOrigin | None = None
 
     def trained(self, stage: str, config: Checked | None, history: Sequence[Mapping[str, Any]]) -> Lineage:
         """After more training in a stage."""

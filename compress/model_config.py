@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
 from msgspec.structs import replace
 
-from .keys import Count, Positive, means
+from .keys import Count, Line, Positive, means
 from .layer_kinds import Activation, AnyLayer, Shape
 from .records import Checked, require, within
 
@@ -18,6 +19,7 @@ class ModelConfig(Checked, frozen=True):
 
     Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
     `interleave` is what an N:M pattern wants where neighbouring inputs are similar; samples keep their order.
+    `source`: where the weights of a recipe's model are from, which then has its layers.
     """
 
     layers: Annotated[
@@ -33,6 +35,13 @@ class ModelConfig(Checked, frozen=True):
     interleave: Annotated[
         Positive, means("n: n neighbouring rows of the first kernel are inputs from n equal parts of a sample")
     ] = 1
+    source: Annotated[
+        Line, means('a trained model in place of layers: .h5, .keras, .onnx or a SavedModel, beside the recipe; "": none')
+    ] = ""
+    replace: Annotated[
+        Mapping[str, Activation],
+        means('with source: activations for others, by class, such as { LeakyReLU = "relu" }; needs train.epochs ≥ 1'),
+    ] = {}
 
     def check(self) -> None:
         divisor = f"a divisor of the {self.size} inputs"

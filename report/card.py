@@ -90,6 +90,7 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
         ("multiply-adds of a sample", f"{encoded:,} to encode, {decoded:,} to decode"),
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),
         ("precision", _precision(manifest)),
+        *((key, value) for key, value in (manifest.imported.facts.items() if manifest.imported else ()) if value),
         *(("derived", _derivation(each, manifest.data)) for each in manifest.derived),
         ("made by", manifest.created_by),
         ("licence of the model", f"{UNKNOWN}: to be stated by the publisher"),

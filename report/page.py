@@ -275,6 +275,7 @@ def row_order(model: Model) -> str:
 
 def model_and_data(report: Report) -> Rows:
     model, data, config = report.manifest.model, report.manifest.data, report.manifest.recipe.data
+    imported = report.manifest.imported
     rule, offset, scale = data.scaling.rule, data.scaling.offset, data.scaling.scale
     if isinstance(offset, tuple) or isinstance(scale, tuple):
         rule += ": one offset and scale per feature"
@@ -296,6 +297,7 @@ def model_and_data(report: Report) -> Rows:
         "a sample": f"{data.spec.text}, {data.dtype}",
         "scaling": rule,
         "sha256 of the data": data.sha256,
+        **({} if imported is None else imported.facts),
     }
     return [(key, value) for key, value in facts.items() if value]
 

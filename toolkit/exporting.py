@@ -134,7 +134,8 @@ def export_bundle(
         stages = {stage: rebuilt(lineage.earlier[stage]) for stage in STAGES if stage in lineage.earlier}
         trained = TrainedModels({**stages, "quantize": model}, lineage.calibration, lineage.history)
         source = provenance(recipe.data.source)
-        assemble(Trained(trained, data, recipe, partial.with_name("stock"), source), partial, announce)
+        stock = partial.with_name("stock")
+        assemble(Trained(trained, data, recipe, stock, source, lineage.origin), partial, announce)
     return ExportedBundle.open(path)
 
 

@@ -2,6 +2,7 @@
 
 OUT/run.json                 the recipe and the data's sha256: who this folder belongs to
 OUT/model/STAGE.safetensors       the model after a stage (train, prune, cluster, quantize), STAGE.json its history
+OUT/model/import.json             where the weights are from, of a recipe with model.source
 OUT/model/calibration.json        what the ranges of quantization start from
 OUT/model/checkpoint.safetensors  the stage that is being trained
 OUT/stock/                        what the stock converters make of the same model
@@ -32,13 +33,15 @@ from tiedae.compress.archive import archive_path
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.records import checked, plain, require
+from tiedae.compress.imports.origin import ImportOrigin
+from tiedae.compress.records import checked, decode, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
 from tiedae.compress.tasks import task_kind
 from tiedae.export.targets import decoder_layout, require_targets
 from tiedae.tasks.table import TASKS
 
 from .console import Console, Progress
+from .importing import Start, start_of
 from .recipe import check_inputs, recipe_digest
 from .run_directory import alone_in, claim, read_json, write_json
 from .sources import data_text, provenance, recipe_data, split_text
@@ -50,10 +53,12 @@ if TYPE_CHECKING:
     from tiedae.compress.train import AfterEpoch, History, Training
 
 CALIBRATION = "calibration.json"
+IMPORT = "import.json"
 OWNERS = {
     "recipe_sha256": "another recipe's run",
     "data_sha256": "a run on other data",
     "calibration_sha256": "a run with another calibration",
+    "source_sha256": "a run from another model",
 }
 """What distinguishes runs in OUT/run.json, and what a run is that differs in it."""
 
@@ -76,12 +81,14 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
         if method in recipe.verify.better_than:
             raise error
         console.note(f"{method} will not be measured beside the model: {error}")
-    run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base))
+    run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base), start_of(recipe, base))
     bundle = out / "bundle"
     with alone_in(out):
         run.claim(force=force, resume=resume)
         console.note(data_text(recipe.data, splits))
         console.note(split_text(recipe.data, splits))
+        for text in run.import_notes:
+            console.note(text)
         if looks_like_signal(splits):
             text = 'columns that are next to each other are similar, as time steps of a signal are; `kind = "record"` in [data]'
             console.note(f'{recipe.data.source}: {text} takes them for that, `kind = "table"` leaves this note out')
@@ -155,6 +162,15 @@ class _PipelineRun:
     out: Path
     console: Console
     calibration: Calibration | None
+    start: Start | None
+
+    @property
+    def import_notes(self) -> list[str]:
+        """What a user has to know of the model that the run starts from."""
+        start = self.start
+        return (
+            [] if start is None else [*filter(None, (start.scaling_text(self.recipe.data, self.splits), *start.mirror.notes))]
+        )
 
     def claim(self, *, force: bool, resume: bool) -> None:
         """Make `out` this recipe's, or refuse."""
@@ -162,6 +178,7 @@ class _PipelineRun:
             "recipe_sha256": recipe_digest(self.recipe),
             "data_sha256": data_digest(self.splits),
             "calibration_sha256": None if self.calibration is None else self.calibration.sha256,
+            "source_sha256": None if self.start is None else self.start.sha256,
             "recipe": plain(self.recipe),
         }
         ours = [self.out / name for name in ("bundle", "model", "stock")]
@@ -176,12 +193,18 @@ class _PipelineRun:
         from .trained import Trained, TrainedModels
 
         folder = self.out / "model"
-        stages = Stages(self.recipe, self.splits, lambda _: folder, self.console.progress, calibration=self.calibration)
+        imported = self.compared(folder / IMPORT)
+        progress = self.console.progress
+        stages = Stages(self.recipe, self.splits, lambda _: folder, progress, calibration=self.calibration, start=self.start)
         models = stages.run()
         history = [record for path in models.values() for record in read_json(path.with_suffix(".json"))]
         for kept in (record["kept"] for record in history if record.get("kept")):
             self.console.note(f"quantize: {checked(StartOrEnd, kept).text}")
         loaded = {name: load_model(path) for name, path in models.items()}
+        if self.start is not None and imported is not None:
+            imported = self.start.with_cost(imported, loaded["train"], self.splits)
+            for text in filter(None, (imported.cost, *imported.notes[len(self.start.mirror.notes) :])):
+                self.console.note(text)
         if self.recipe.train.for_rate:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]
             left = f"{float_model.config.layers[-1].units} of {code.units} units of the code are worth their bits"
@@ -190,8 +213,22 @@ class _PipelineRun:
         shutil.rmtree(partial, ignore_errors=True)
         trained = TrainedModels(loaded, read_calibration(folder / CALIBRATION), history)
         source = provenance(self.recipe.data.source)
-        assemble(Trained(trained, self.splits, self.recipe, self.out / "stock", source), partial, self.console.note)
+        origin = Trained(trained, self.splits, self.recipe, self.out / "stock", source, imported)
+        assemble(origin, partial, self.console.note)
         partial.rename(bundle)
+
+    def compared(self, path: Path) -> ImportOrigin | None:
+        """Where the weights are from, compared with the original once in a run."""
+        if self.start is None:
+            return None
+        if not path.exists():
+            self.console.note(f"{self.start.source}: compared with the original")
+            model = self.start.model(self.recipe.train.seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, self.start.compared(model, self.splits))
+        origin = decode(ImportOrigin, read_json(path), path)
+        self.console.note(f"{self.start.source}: {origin.compared}")
+        return origin
 
 
 @dataclass(frozen=True)
@@ -199,6 +236,7 @@ class Stages:
     """The training of a recipe, stage by stage; `folder` of a stage is where its model and its checkpoint are left.
 
     `calibration` is where quantization starts, where the recipe names one; else it is made, and left beside the model.
+    `start`: the model that training starts from, where the recipe names one.
     """
 
     recipe: Recipe
@@ -207,6 +245,7 @@ class Stages:
     progress: Progress
     after_epoch: AfterEpoch | None = None
     calibration: Calibration | None = None
+    start: Start | None = None
 
     def run(self) -> dict[str, Path]:
         """The archive of the model after each stage that the recipe has, by its name and in their order."""
@@ -254,10 +293,16 @@ def load_model(path: Path) -> TiedAutoencoder:
 
 def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.train import train_float
+    from tiedae.compress.train import fit, train_float
 
-    model = TiedAutoencoder(run.recipe.model, seed=training.config.seed)
-    return model, train_float(model, run.splits, training)
+    if run.start is None:
+        model = TiedAutoencoder(run.recipe.model, seed=training.config.seed)
+        return model, train_float(model, run.splits, training)
+    model = run.start.model(training.config.seed)
+    if not training.config.epochs:  # its codes stay what they are, too
+        return model, []
+    masked = any(kernel.mask is not None for kernel in model.kernels)
+    return model, (fit if masked else train_float)(model, run.splits, training)
 
 
 def _prune(run: Stages, model: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:

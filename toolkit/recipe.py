@@ -17,11 +17,13 @@ from tiedae.compress.combinations import require_combination
 from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Positive
-from tiedae.compress.layer_kinds import LAYER_KINDS, layer_tables
+from tiedae.compress.keys import Line, Positive
+from tiedae.compress.layer_kinds import LAYER_KINDS, Activation, layer_tables
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
 from tiedae.export.targets import require_targets
+
+from .importing import Start
 
 OPTIONAL = {"data": DataConfig, "train": TrainConfig, "quantize": QuantizeConfig}
 """Tables with keys that may be `false`."""
@@ -41,13 +43,44 @@ def load_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     with within(f"{path}: "):
-        return parse_recipe(mapping, slug(path.stem))
+        return parse_recipe(with_source(mapping, path.parent), slug(path.stem))
 
 
 def slug(stem: str) -> str:
     """A name for a recipe file: `my recipe` is my-recipe, `a.b` a-b."""
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_") or "recipe"
+
+
+OF_SOURCE = ("layers", "output_activation", "inputs", "interleave")
+"""Keys of [model] that a source has in place of the recipe."""
+
+
+def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
+    """The tables of a recipe in the folder `base`, with the layers of its `model.source`, and by default no float training.
+
+    Raises RecipeError where [model] has both layers and source, or neither, and where replaced activations are not trained;
+    InputError, naming the source, for a model that is no tied autoencoder.
+    """
+    model, train = tables.get("model"), tables.get("train", {})
+    if not isinstance(model, Mapping) or not isinstance(train, Mapping):
+        return tables
+    source = checked(Line, model.get("source", ""), "model.source")
+    replaced = checked(Mapping[str, Activation], model.get("replace", {}), "model.replace")
+    if not source:
+        if "layers" not in model:
+            raise RecipeError("model.layers: is missing, must be a list, such as [256, 16]; or `source`, a trained model")
+        require(not replaced, "model.replace", dict(replaced), "left out, or beside `source`")
+        return tables
+    if stated := [key for key in OF_SOURCE if key in model]:
+        raise RecipeError(
+            f"model.{stated[0]}: got {model[stated[0]]!r:.60}, must be left out beside `source`, which has its own"
+        )
+    train = {"epochs": 0, **train}
+    tuned = train["epochs"] != 0 or not replaced
+    require(tuned, "train.epochs", 0, "1 or more with model.replace: other activations need fine-tuning")
+    start = Start.read(base / Path(source).expanduser(), replaced)
+    return {**tables, "model": {**model, **start.model_table}, "train": train}
 
 
 def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
@@ -83,6 +116,7 @@ def recipe_schema() -> dict[str, Any]:
     schema = msgspec.json.schema(Recipe, schema_hook=lambda _: {"type": "object"})
     schema["$defs"] = tables = schema["$defs"] | of_layers
     tables["Recipe"]["required"].remove("name")
+    tables["ModelConfig"]["required"].remove("layers")
     layers = tables["ModelConfig"]["properties"]["layers"]
     layers["items"] = {"anyOf": [msgspec.json.schema(Positive), *kinds]}
     for table in tables.values():
@@ -93,7 +127,7 @@ def recipe_schema() -> dict[str, Any]:
 
 HEADER = """\
 # A recipe of tiedae: every key with its default, below what it means | what it may be.
-# Only data.source and model.layers are required. What is behind # is left out by default;
+# Only data.source and model.layers (or model.source) are required. What is behind # is left out by default;
 # to set a key of such a table, remove the # before the table's [name] too.
 """
 
@@ -176,6 +210,8 @@ def _kinds_text(kinds: Mapping[str, type[msgspec.Struct]]) -> str:
 def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
     """A recipe file that reads as this recipe: every value that is not the default; `comment` lines come first."""
     changed = _changed(recipe)
+    if recipe.model.source:
+        changed["model"] = {key: value for key, value in changed["model"].items() if key not in OF_SOURCE}
     tables = {key: value for key, value in changed.items() if isinstance(value, dict)}
     values = {key: value for key, value in changed.items() if key not in tables}
     parts = ["".join(f"# {line}\n" for line in comment.splitlines()) + _keys(values)]
@@ -201,6 +237,8 @@ def toml_value(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(toml_value, value))}]"
     value = _changed(value) if isinstance(value, msgspec.Struct) else value
+    if isinstance(value, Mapping) and not value:
+        return "{}"
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -27,6 +27,7 @@ from tiedae.compress.scaling import Rule, Scaling
 from .arrays import Arrays, Interval
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
+from .importing import start_of
 from .intervals import file_names, read_intervals, require_files, with_intervals
 from .readers import keys_of, read, require_keys
 from .recordings import FILE, cut, is_long, is_rate, place_in, shortest
@@ -101,8 +102,13 @@ def load_data(
 
 
 def recipe_data(recipe: Recipe, base: Path) -> Dataset:
-    """The data of a recipe, as its task trains on them; raises as `load_dataset`, and where a task needs more of them."""
+    """The data of a recipe, as its task trains on them; raises as `load_dataset`, and where a task needs more of them.
+
+    They are scaled as the model of `model.source` takes them, if the recipe starts from one.
+    """
     splits = load_dataset(recipe.data, recipe.model.output_activation, base=base, normal=normal_of(recipe.task))
+    if (start := start_of(recipe, base)) is not None:
+        splits = start.scaled(splits)
     require_detectable(splits, recipe.task, recipe.data.source)
     return splits
 

@@ -22,6 +22,7 @@ from tiedae.codec.backends import ProgramBackend
 from tiedae.compress.affine import Quantization
 from tiedae.compress.config import Recipe
 from tiedae.compress.data import Dataset
+from tiedae.compress.imports.origin import ImportOrigin
 from tiedae.compress.normal import measured_rows, normal_rows
 from tiedae.compress.records import checked, plain
 from tiedae.compress.sample_spec import SampleType
@@ -73,13 +74,15 @@ class TrainedModels:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """An `Origin`. `stock`: the folder for the stock converters' files. `provenance`: licence and origin of the data."""
+    """An `Origin`. `stock`: the folder for the stock converters' files. `provenance`: licence and origin of the data.
+    `imported`: where the weights are from, if somebody else trained them."""
 
     models: TrainedModels
     data: Dataset
     recipe: Recipe
     stock: Path
     provenance: Mapping[str, str] = field(default_factory=dict)
+    imported: ImportOrigin | None = None
 
     @cached_property
     def device(self) -> Device:
@@ -155,6 +158,7 @@ class Trained:
             ),
             kernels=manifests.describe_kernels(integer, masks, lowered.programs["f32"].reference.constants),
             integer_maps=fitted.backend.maps,
+            imported=self.imported,
             **fitted.stated(),
         )
 

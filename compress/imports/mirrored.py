@@ -27,7 +27,7 @@ SAME = 1e-6
 
 @dataclass(frozen=True)
 class Weights:
-    """What `TiedAutoencoder.from_weights` takes, float32, and `masks`: which weights are kept, bool [inputs, units], by index."""
+    """What `TiedAutoencoder.from_weights` takes, float32; `masks`: which weights are kept, bool [inputs, units], by index."""
 
     kernels: Sequence[np.ndarray]
     encoder_biases: Sequence[np.ndarray] | None

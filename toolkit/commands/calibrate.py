@@ -24,7 +24,7 @@ def run(call: Call) -> None:
     stated = load_recipe(call.recipe)
     model = call.model or RUNS / stated.name / "model"
     call.out = call.out or model.parent / "calibration.json"
-    call.check_outputs(*(call.recipe.parent / source for source in stated.data.sources))
+    call.check_outputs(*(call.recipe.parent / source for source in stated.sources))
     from tiedae.report.calibration_page import render_page
 
     from ..calibrating import calibrate, recipe_for, table_rows

@@ -27,6 +27,8 @@ def add_arguments(parser: Parser) -> None:
     which.add_argument(
         "--schema", action="store_true", help="the JSON Schema of recipes, by which an editor completes and checks"
     )
+    text = "start from a trained model: .h5, .keras, .onnx or the folder of a SavedModel; with --data it fits both"
+    parser.add_path("--from", "MODEL", text, dest="model")
     parser.add_value("--task", "KIND", "beside --data: compression (default), anomaly, denoising or reduction")
     text = "beside --data: the fraction of the variance that the code keeps (default: by the task, 0.8 to 0.95)"
     parser.add_value("--keep", "FRACTION", text, type=float)
@@ -47,6 +49,8 @@ def run(call: Call) -> None:
     if call.data is not None:
         return suggested(call)
     require_unused(call)
+    if call.model is not None:
+        return of_model(call)
     if call.schema:
         text = as_json(recipe_schema())
     elif call.kind:
@@ -64,8 +68,23 @@ def suggested(call: Call) -> None:
     if call.data not in DATA_SETS:
         call.check_outputs(Path(call.data))
     to = Path() if call.out is None else call.out.parent  # that of - is the working directory as well
-    suggestion = suggest(Wish.of(call.data, call.task or "compression", call.keep, call.set), to=to)
+    model = "" if call.model is None else str(call.model)
+    wish = Wish.of(call.data, call.task or "compression", call.keep, call.set, model)
+    suggestion = suggest(wish, to=to)
     call.write(suggestion, {"out": lambda suggestion: suggestion.text})
+
+
+def of_model(call: Call) -> None:
+    """Write the recipe for --from alone."""
+    from tiedae.compress.errors import InputError
+
+    from ..suggesting import model_recipe
+
+    for option, given in {"--for": call.kind, "--schema": call.schema}.items():
+        if given:
+            raise InputError(f"{option}: got it beside --from, must be one of them")
+    to = Path() if call.out is None else call.out.parent
+    call.write(model_recipe(str(call.model), to=to), {"out": str})
 
 
 def require_unused(call: Call) -> None:

@@ -20,7 +20,7 @@ def run(call: Call) -> None:
     from ..recipe import load_recipe
 
     recipe = load_recipe(call.recipe)
-    call.check_outputs(*(call.recipe.parent / source for source in recipe.data.sources))
+    call.check_outputs(*(call.recipe.parent / source for source in recipe.sources))
     from tiedae.bundle.results import Kind, to_json
     from tiedae.report.summary import HEADER, table_rows
     from tiedae.report.verdict import HEADER as VERDICT_HEADER

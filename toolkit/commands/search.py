@@ -36,7 +36,7 @@ def run(call: Call) -> None:
     }
     limits = SearchLimits(**{name: parse(text) for name, (text, parse) in parsers.items() if text is not None})
     recipe = load_recipe(call.recipe)
-    call.check_outputs(*(call.recipe.parent / source for source in recipe.data.sources))
+    call.check_outputs(*(call.recipe.parent / source for source in recipe.sources))
     out = call.out or RUNS / f"{recipe.name}-search"
     options = {"trials": call.trials, "timeout": call.timeout, "resume": call.resume, "force": call.force}
     front = search(recipe, base=call.recipe.parent, out=out, limits=limits, **options, console=call.console)

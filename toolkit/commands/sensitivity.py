@@ -22,7 +22,7 @@ def run(call: Call) -> None:
     from ..sources import recipe_data
 
     recipe = load_recipe(call.recipe)
-    call.check_outputs(*(call.recipe.parent / source for source in recipe.data.sources))
+    call.check_outputs(*(call.recipe.parent / source for source in recipe.sources))
     samples = recipe.quantize.samples if call.samples is None else call.samples
     require(samples >= 1, "--samples", samples, "at least 1")
     archive = archive_path(call.model or RUNS / recipe.name / "model", "train")

@@ -27,6 +27,7 @@ from tiedae.report.search.front import COUNTED, point_text
 from tiedae.report.search.page import render
 
 from ..console import Console, Progress
+from ..importing import start_of
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_toml
 from ..run_directory import alone_in, claim, write_json
@@ -68,13 +69,14 @@ def search(
     if recipe.quantize.calibration is not None:
         raise RecipeError("quantize.calibration: must be left out: each model of a search needs its own calibration")
     recipe = with_validation(recipe)
-    splits = recipe_data(recipe, base)
+    splits, start = recipe_data(recipe, base), start_of(recipe, base)
     space = space_of(check_inputs(recipe, splits.train.shape, splits.spec.dtype))
     data_sha256 = data_digest(splits)
     with alone_in(out), resources():
-        _claim(out, space, limits, data_sha256, resume=resume, force=force, console=console)
+        mine = {"data_sha256": data_sha256, "source_sha256": None if start is None else start.sha256}
+        _claim(out, space, limits, mine, resume=resume, force=force, console=console)
         console.note(data_text(recipe.data, splits))
-        builder = TrialBuilder(splits, out / "models", data_sha256)
+        builder = TrialBuilder(splits, out / "models", data_sha256, start)
         archive = builder.stages(space.recipe, _live_progress(console, "float")).floating()
         float_file, quality = builder.build(space.recipe, archive)
         reference = FloatBaseline(quality.error, len(float_file.data), fidelity=quality.fidelity)
@@ -83,13 +85,21 @@ def search(
 
 
 def _claim(
-    out: Path, space: Space, limits: SearchLimits, data_sha256: str, *, resume: bool, force: bool, console: Console
+    out: Path,
+    space: Space,
+    limits: SearchLimits,
+    digests: Mapping[str, str | None],
+    *,
+    resume: bool,
+    force: bool,
+    console: Console,
 ) -> None:
-    mine = {"recipe_sha256": recipe_digest(space.recipe), "data_sha256": data_sha256}
+    mine: dict[str, Any] = {"recipe_sha256": recipe_digest(space.recipe), **digests}
     mine |= {"space": space.values, "limits": limits.to_json(), "recipe": plain(space.recipe)}
     words = {
         "recipe_sha256": "a search of another recipe",
         "data_sha256": "a search on other data",
+        "source_sha256": "a search from another model",
         "space": "a search over another space",
         "limits": "a search for other limits",
     }
@@ -225,7 +235,11 @@ class _Search:
             old.unlink()
         for point, row in zip(points, front["front"], strict=True):
             recipe, name = self.space.recipe_of(point.point), f"{self.space.recipe.name}-{row['name']}"
-            recipe = structs.replace(recipe, name=name, data=with_absolute_paths(recipe.data, self.base), search=None)
+            model = recipe.model
+            if model.source:
+                model = structs.replace(model, source=str((self.base / Path(model.source).expanduser()).resolve()))
+            data = with_absolute_paths(recipe.data, self.base)
+            recipe = structs.replace(recipe, name=name, data=data, model=model, search=None)
             text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
             write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", files[point.number].data)

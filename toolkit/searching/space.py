@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tiedae.compress.config import PruneConfig, Recipe, SearchConfig
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.records import within
+from tiedae.compress.records import require, within
 
 Value = int | float | str
 Point = Mapping[str, Value]
@@ -126,12 +126,18 @@ def _with_units(recipe: Recipe, index: int, units: int) -> Recipe:
     return replace(recipe, model=replace(recipe.model, layers=tuple(layers)))
 
 
+_KEPT = "left out: a model from model.source keeps its layers"
+
+
 def _scaled(units: int, factors: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(units * factor)) for factor in factors}))
 
 
 def _code(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
     own = recipe.model.layers[-1].units
+    if recipe.model.source:
+        require(not config.code, "search.code", list(config.code), _KEPT)
+        return [SearchAxis("code", (own,), own, lambda recipe, _: recipe)]
     values = tuple(sorted(config.code)) or _scaled(own, CODE_FACTORS)
     return [SearchAxis("code", values, own, lambda recipe, units: _with_units(recipe, -1, units))]
 
@@ -141,6 +147,9 @@ def _hidden(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
         values = _scaled(own, config.hidden or (1.0,))
         return SearchAxis(f"hidden_{index}", values, own, lambda recipe, units: _with_units(recipe, index, units))
 
+    if recipe.model.source:
+        require(config.hidden in (SearchConfig().hidden, ()), "search.hidden", list(config.hidden), _KEPT)
+        return []
     return [axis(index, layer.units) for index, layer in enumerate(recipe.model.layers[:-1])]
 
 

@@ -37,6 +37,7 @@ from tiedae.runtimes.table import RUNTIMES, usual
 from tiedae.verify.bench.latency import Timed, TimedGroup, time_groups
 
 from ..console import Progress
+from ..importing import Start
 from ..pipeline import Stages, load_model
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class TrialBuilder:
     splits: Dataset
     folder: Path
     data_sha256: str
+    start: Start | None = None
 
     def samples(self, train: TrainConfig) -> tuple[np.ndarray, np.ndarray]:
         """The measured validation samples with the noise of training, and what the model shall give for them: the clean ones.
@@ -101,14 +103,16 @@ class TrialBuilder:
         return Fidelity.of_splits(self.splits)
 
     def stages(self, recipe: Recipe, progress: Progress, after_epoch: AfterEpoch | None = None) -> Stages:
-        return Stages(recipe, self.splits, lambda stage: self.folder / self._key(recipe, stage), progress, after_epoch)
+        folder = lambda stage: self.folder / self._key(recipe, stage)  # noqa: E731
+        return Stages(recipe, self.splits, folder, progress, after_epoch, start=self.start)
 
     def _key(self, recipe: Recipe, stage: str) -> str:
         """A digest of the dependencies of a stage: the data, and the recipe's tables up to its own."""
         names = list(Recipe.__struct_fields__)
         tables = names[1 : names.index(stage) + 1] + (["export"] if stage == "quantize" else [])
         whole = plain(recipe)
-        parts = [self.data_sha256, recipe.quantize.code_scale, *(whole[name] for name in tables)]
+        source = "" if self.start is None else self.start.sha256
+        parts = [self.data_sha256, source, recipe.quantize.code_scale, *(whole[name] for name in tables)]
         text = json.dumps(parts, sort_keys=True)
         return f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 

@@ -1,5 +1,5 @@
 """`tiedae recipe --data`: a recipe for data that nobody has seen, with its reasons."""
 
-from .suggestion import Suggestion, Wish, suggest
+from .suggestion import Suggestion, Wish, model_recipe, suggest
 
-__all__ = ["Suggestion", "Wish", "suggest"]
+__all__ = ["Suggestion", "Wish", "model_recipe", "suggest"]

@@ -100,18 +100,19 @@ class SourceSize:
 @dataclass(frozen=True)
 class RecipePlan:
     """What a row chooses by: the kind of task, `[data]`, the labels of normal samples, the fraction of the variance that the
-    code keeps, and the facts."""
+    code keeps, the facts, and the units of the code of the trained model that the run starts from (0: there is none)."""
 
     task: str
     data: DataConfig
     normal: tuple[int | str, ...]
     kept: float
     facts: Facts
+    given_units: int = 0
 
     @property
     def for_rate(self) -> bool:
         """Whether the code is trained for its bits: not with tails so heavy that a unit needs more than 8 bits."""
-        return self.task == "compression" and self.level > 0 and self.most_lsb < MOST_LSB
+        return self.task == "compression" and self.level > 0 and self.most_lsb < MOST_LSB and not self.given_units
 
     @property
     def most_lsb(self) -> float:
@@ -144,6 +145,8 @@ class RecipePlan:
     @property
     def units(self) -> int:
         """Units of the code."""
+        if self.given_units:
+            return self.given_units
         if self.task == "reduction":
             return min(REDUCED, max(2, self.components), self.facts.inputs)
         beyond = max(0, self.components - LINEAR)
@@ -379,6 +382,11 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "task.neighbours": _neighbours,
 }
 """The other keys; None: the key is left out."""
+
+
+OF_TRAINING = ("data.scaling", "model.layers", "model.output_activation", "train.epochs", "train.learning_rate")
+OF_TRAINING += ("train.weight_decay",)
+"""Keys that a trained model decides."""
 
 
 def default_normal(labels: np.ndarray) -> tuple[int | str, ...]:

@@ -24,9 +24,22 @@ from tiedae.tasks.compression import LEAST_SAMPLES, no_pca
 from tiedae.tasks.neighbourhoods import Pca
 
 from ..data_sets import DATA_SETS
-from ..recipe import check_inputs, parse_recipe, slug, toml_value
+from ..importing import Start
+from ..recipe import check_inputs, parse_recipe, slug, toml_value, with_source
 from ..sources import load_dataset, source_size
-from .choices import CHOICES, EARLY, KEPT, WINDOWS, Chosen, RecipePlan, SourceSize, default_normal, kept_by_default, window_of
+from .choices import (
+    CHOICES,
+    EARLY,
+    KEPT,
+    OF_TRAINING,
+    WINDOWS,
+    Chosen,
+    RecipePlan,
+    SourceSize,
+    default_normal,
+    kept_by_default,
+    window_of,
+)
 from .facts import Facts, looks_like_signal, measure
 
 WIDTH = 118
@@ -43,19 +56,30 @@ DECIDED = {"data.source": "--data", "task.kind": "--task"}
 @dataclass(frozen=True)
 class Wish:
     """What a user says: the source, the kind of task, the fraction of the variance that the code keeps (None: by task and kind
-    of data), and keys of the recipe (`data.window`) with values that are fixed."""
+    of data), keys of the recipe (`data.window`) with values that are fixed, and the trained model to start from, if any."""
 
     source: str
     task: str
     kept: float | None
     stated: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
 
     @classmethod
-    def of(cls, source: str, task: str = "compression", kept: float | None = None, settings: Sequence[str] = ()) -> Wish:
+    def of(
+        cls,
+        source: str,
+        task: str = "compression",
+        kept: float | None = None,
+        settings: Sequence[str] = (),
+        model: str = "",
+    ) -> Wish:
         """The wish of a command line; `settings`: KEY=VALUE each. RecipeError for what is not known."""
         require(task in KEPT, "--task", task, f"one of {', '.join(KEPT)}")
         require(kept is None or 0 < kept < 1, "--keep", kept, "a fraction of the variance, in (0, 1)")
-        return cls(source, task, kept, dict(map(_setting, settings)))
+        stated = dict(map(_setting, settings))
+        wrong = [key for key in OF_TRAINING if model and key.startswith("model.") and key in stated]
+        require(not wrong, "--set", wrong[:1], "left out beside --from, which has it")
+        return cls(source, task, kept, stated, model)
 
     def table(self, name: str) -> dict[str, Any]:
         """The stated keys of a table."""
@@ -100,7 +124,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     `base`: folder of a relative source; `to`: folder of the recipe, from which it names a relative source.
     Raises DataError or FormatError for a source that cannot be used, RecipeError for a stated key that is wrong.
     """
-    config, chosen = _data(wish, base)
+    start = Start.read(base / wish.model) if wish.model else None
+    config, chosen = _data(wish, base, start)
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
     if "data.kind" not in wish.stated and looks_like_signal(splits):
@@ -110,24 +135,55 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
         config = replace(config, kind="record")
         splits = load_dataset(config, "linear", base=base, normal=normal)
     _require_enough(splits)
-    facts = measure(splits, wish.stated)
-    plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts), facts)
-    chosen |= {key: choice for key, choose_value in CHOICES.items() if (choice := choose_value(plan)) is not None}
+    facts = measure(splits, wish.stated if start is None else _of_model(start, splits, wish.stated))
+    given = 0 if start is None else start.mirror.widths[-1]
+    plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts), facts, given)
+    rows = {key: row for key, row in CHOICES.items() if start is None or key not in OF_TRAINING}
+    chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
+    if start is not None:
+        chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start))
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
     chosen["data.source"] = Chosen(wish.source, _about(facts))
     for key in ("data.source", "data.test", "data.clean"):
         if key in chosen and isinstance(chosen[key].value, str):
             chosen[key] = Chosen(_named_from(chosen[key].value, base, to), chosen[key].reason)
     name = slug(Path(wish.source).stem)
-    tables = tables_of(chosen)
+    tables = with_source(tables_of(chosen), to)
     recipe = check_inputs(parse_recipe(tables, name), facts.shape, facts.dtype)
     require_detectable(splits, recipe.task, wish.source)
     baseline = baseline_text(splits, plan)
     text = recipe_with_reasons(wish, chosen, baseline)
-    if parse_recipe(tomllib.loads(text), name) != parse_recipe(tables, name):
+    if parse_recipe(with_source(tomllib.loads(text), to), name) != parse_recipe(tables, name):
         raise RecipeError(f"{wish.source}: the recipe reads back as another, which is a defect of tiedae")
     choices = tuple(KeyChoice(key, choice.value, choice.reason) for key, choice in ordered(chosen).items())
     return Suggestion(facts, choices, baseline, text)
+
+
+def _of_model(start: Start, splits: Dataset, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Stated keys with what the facts depend on where a trained model is given; DataError for samples that it does not take."""
+    rule = start.scaled(splits).scaling.rule
+    known = {"data.scaling": rule} if rule in ("none", "byte") else {}
+    return known | {"model.output_activation": start.mirror.output_activation} | dict(stated)
+
+
+def model_text(start: Start) -> str:
+    """A trained model in a sentence, with its notes."""
+    found = start.mirror
+    kind = f"{found.chain.format}: {'-'.join(map(str, found.widths))} and back, tied"
+    return ". ".join([f"{kind}; no float training ([train] epochs is 0)", *found.notes])
+
+
+def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:
+    """A recipe that starts from a trained model, for data that are to be named; raises as `Start.read`."""
+    start = Start.read(base / model)
+    shape, scaling = " × ".join(map(str, start.mirror.chain.shape)), start.mirror.scaling
+    of = "as its own scaling takes them" if scaling is not None else "of the scale that it was trained on"
+    parts = [
+        _comment(f"A recipe for {model}, by `tiedae recipe --from`; with --data SOURCE the rest of it fits the data."),
+        f"\n[data]\n{_comment(f'your samples: {shape} values each, {of}')}source = {toml_value('samples.npy')}\n",
+        f"\n[model]\n{_comment(model_text(start))}source = {toml_value(_named_from(model, base, to))}\n",
+    ]
+    return "".join(parts)
 
 
 def tables_of(chosen: Mapping[str, Chosen]) -> dict[str, Any]:
@@ -148,7 +204,7 @@ def ordered(chosen: Mapping[str, Chosen]) -> dict[str, Chosen]:
     return {key: chosen[key] for key in sorted(chosen, key=place)}
 
 
-def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
+def _data(wish: Wish, base: Path, start: Start | None) -> tuple[DataConfig, dict[str, Chosen]]:
     """The keys of `[data]` that decide which samples are trained on, and why."""
     with within("data."):
         config = checked(DataConfig, {"source": wish.source, **wish.table("data")})
@@ -156,7 +212,8 @@ def _data(wish: Wish, base: Path) -> tuple[DataConfig, dict[str, Chosen]]:
     chosen: dict[str, Chosen] = {}
     if shortest and not (config.window or window):
         _require_windows(wish.source, rows)
-        chosen["data.window"] = window_of(rows, shortest)
+        inputs = 0 if start is None else start.mirror.widths[0]
+        chosen["data.window"] = Chosen(inputs, "values that the model takes") if inputs else window_of(rows, shortest)
         config = replace(config, window=chosen["data.window"].value)
     window = (config.window or window) if shortest else 0
     source = SourceSize(rows // window if window else rows, window, own_test)

@@ -274,7 +274,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "NaN": (
         lambda: chain(tied=tied(bias=stored("c", np.full(12, np.nan, np.float32)))),
-        "model.keras: tied (DenseTied): bias: holds a value that is not finite in float32; save a model whose training",
+        "model.keras: tied (DenseTied): bias: holds a value that is not finite in float32; its training has diverged",
     ),
 }
 

@@ -1,0 +1,263 @@
+"""A model that somebody else trained, as the start of a run: read, mirrored, and compared with the original."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from msgspec.structs import replace
+from tiedae.bundle.fidelity import squared_error
+from tiedae.compress.config import DataConfig, Recipe
+from tiedae.compress.data import Dataset, mean_input
+from tiedae.compress.errors import DataError, InputError, RecipeError, UnavailableError
+from tiedae.compress.imports.mirrored import Mirror, mirror
+from tiedae.compress.imports.origin import ORIGINAL, REPLACED, TUNED, ImportOrigin
+from tiedae.compress.numbers import number
+from tiedae.compress.samples import Samples
+from tiedae.compress.scaling import Scaling, require_reachable
+from tiedae.verify.original import SAMPLES, Answer, require_equal, run_original
+
+if TYPE_CHECKING:
+    from tiedae.compress.autoencoder import TiedAutoencoder
+
+HELD_OUT = 1_000
+"""Samples that an import's error is measured on, at most."""
+
+Original = Callable[[np.ndarray], Answer]
+"""The original model's answer for samples, float32 [n, *shape]; UnavailableError where nothing can load it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """The model that a run starts from. `path`: its file or folder; None: it is live."""
+
+    mirror: Mirror
+    path: Path | None = None
+
+    @classmethod
+    def read(cls, path: Path, replaced: Mapping[str, str] | None = None) -> Start:
+        """The model of a file; raises what `read_model` and `mirror` raise."""
+        from tiedae.compress.imports.formats import read_model
+
+        return cls(mirror(read_model(path), replaced=replaced), path)
+
+    @property
+    def source(self) -> str:
+        return self.mirror.chain.source
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file; of a folder over the names and sha256 of its files. "" for a live model."""
+        if self.path is None:
+            return ""
+        if self.path.is_file():
+            return _sha256(self.path)
+        files = sorted(path for path in self.path.rglob("*") if path.is_file())
+        lines = (f"{path.relative_to(self.path).as_posix()} {_sha256(path)}\n" for path in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def model_table(self) -> dict[str, Any]:
+        """The keys of `[model]` that follow from it."""
+        found = self.mirror
+        biased = any(product.bias or product.before for product in (*found.encoder, *found.decoder))
+        layers = [
+            {"units": units, "activation": activation, "use_bias": biased}
+            for units, activation in zip(found.widths[1:], found.activations, strict=True)
+        ]
+        return {"layers": layers, "output_activation": found.output_activation, "inputs": found.widths[0]}
+
+    def model(self, seed: int = 0) -> TiedAutoencoder:
+        """The tied autoencoder of its weights, with their masks; InputError as `Mirror.weights`."""
+        from tiedae.compress.autoencoder import TiedAutoencoder
+
+        found = self.mirror.weights()
+        model = TiedAutoencoder.from_weights(
+            found.kernels,
+            found.encoder_biases,
+            found.decoder_biases,
+            activations=self.mirror.activations,
+            output_activation=self.mirror.output_activation,
+            seed=seed,
+        )
+        for i, mask in found.masks.items():
+            model.kernels[i].set_mask(mask)
+        return model
+
+    def scaled(self, splits: Dataset) -> Dataset:
+        """The data, scaled as the model takes them: by its own scaling, as `[data]` states, or where neither says so as they
+        are, bytes by 255. Raises RecipeError where both say, DataError for values that its output cannot give."""
+        config, own, inputs = splits.config, self.mirror.scaling, self.mirror.widths[0]
+        if splits.inputs != inputs:
+            raise DataError(f"{config.source}: has {splits.inputs:,} values per sample, {self.source} takes {inputs:,}")
+        if own is not None:
+            if config.scaling != "auto":
+                right = f"left out: {self.source} scales its input itself"
+                raise RecipeError(f"data.scaling: got {config.scaling!r}, must be {right}")
+            return splits.with_scaling(own)
+        splits = splits if config.scaling != "auto" else splits.with_scaling(as_they_are(splits))
+        try:
+            require_reachable(splits.scaling.apply(np.stack(splits.train.wanted.extent)), self.mirror.output_activation)
+        except DataError as error:
+            got = str(error).partition(";")[0]
+            right = "the model was trained on values in another scale; state that by `scaling` in [data]"
+            raise DataError(f"{config.source}: {got}: {right}") from None
+        return splits
+
+    def scaling_text(self, config: DataConfig, splits: Dataset) -> str:
+        """How samples are scaled where `[data]` does not say; else empty."""
+        if self.mirror.scaling is not None:
+            return f"{self.source}: scales its input, which the data's scaling does from now on ({splits.scaling.rule})"
+        if config.scaling != "auto":
+            return ""
+        taken = "taken as they are" if splits.scaling.rule == "none" else "divided by 255"
+        right = "it must have been trained on values of that scale; else state `scaling` in [data]"
+        return f"{config.source}: values are {taken}, since neither {self.source} nor [data] states a scaling: {right}"
+
+    def samples(self, splits: Dataset | None, count: int = SAMPLES) -> np.ndarray:
+        """What the original takes, float32 [n, *shape]: random samples, then training samples."""
+        inputs, own = self.mirror.widths[0], self.mirror.scaling or Scaling()
+        x = own.invert(np.random.default_rng(0).uniform(-1, 1, (SAMPLES, inputs)), np.float32)
+        if splits is not None:
+            x = np.concatenate([x, self.given(splits.train, count)])
+        return x.reshape(len(x), *self.mirror.chain.shape)
+
+    def given(self, samples: Samples, count: int) -> np.ndarray:
+        """The first samples as the original takes them, float32 [n, inputs]."""
+        x = samples.take(np.arange(min(len(samples), count)))
+        return x.astype(np.float32) if self.mirror.scaling is not None else samples.scaling.apply(x)
+
+    def scaled_output(self, y: np.ndarray) -> np.ndarray:
+        """The original's output in scaled values, [n, inputs]."""
+        flat = y.reshape(len(y), -1)
+        return self.mirror.scaling.apply(flat) if self.mirror.scaling is not None and self.mirror.restores else flat
+
+    def output(self, model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
+        """What the import gives for samples of `samples`, [n, inputs], in the unit of the original's output."""
+        own = self.mirror.scaling or Scaling()
+        y = reconstructed(model, own.apply(x.reshape(len(x), -1)))
+        return own.invert(y, np.float64) if self.mirror.restores else y
+
+    def compared(self, model: TiedAutoencoder, splits: Dataset | None, original: Original | None = None) -> ImportOrigin:
+        """Where the weights are from, with the import compared on random samples and on those of the data.
+
+        `original`: by default what can load the file. Raises InputError, naming the layer, where the two differ.
+        """
+        found = self.mirror
+        origin = ImportOrigin(
+            source=Path(self.source).name,
+            format=found.chain.format,
+            sha256=self.sha256,
+            tie=found.tie,
+            replaced=found.replaced,
+            notes=tuple(found.notes) + self._badness(model, splits),
+        )
+        x = self.samples(splits)
+        try:
+            answer = self.answer(x) if original is None else original(x)
+        except UnavailableError as error:
+            return replace(origin, reason=" ".join(str(error).split()))
+        if found.replaced:
+            return replace(origin, witness=answer.witness, reason="its activations are replaced")
+        largest = require_equal(self.output(model, x), answer.y, found.chain, x, self.path, answer.witness)
+        return replace(origin, witness=answer.witness, difference=largest)
+
+    def answer(self, x: np.ndarray) -> Answer:
+        """The original's answer; UnavailableError where nothing can load its file."""
+        assert self.path is not None
+        return run_original(self.path, x)
+
+    def _badness(self, model: TiedAutoencoder, splits: Dataset | None) -> tuple[str, ...]:
+        """A line where the model's error on training samples is no better than that of their mean."""
+        if splits is None or self.mirror.replaced:
+            return ()
+        wanted, error = self._error(model, splits.train)
+        mean = squared_error(wanted, np.broadcast_to(mean_input(splits.train.wanted), wanted.shape))
+        if error < mean:
+            return ()
+        text = f"its error on {splits.config.source} is {number(error)}, that of the mean sample {number(mean)}"
+        return (f"{self.source}: {text}: were the data scaled otherwise for its training? State `scaling` in [data]",)
+
+    def _error(self, model: TiedAutoencoder, samples: Samples) -> tuple[np.ndarray, float]:
+        """(what the model shall give for the first samples, in scaled values; its squared error of a sample)."""
+        first = np.arange(min(len(samples), HELD_OUT))
+        wanted = samples.scaling.apply(samples.wanted.take(first))
+        return wanted, squared_error(wanted, reconstructed(model, samples.scaling.apply(samples.take(first))))
+
+    def with_cost(self, origin: ImportOrigin, trained: TiedAutoencoder, splits: Dataset) -> ImportOrigin:
+        """What replaced activations cost: the errors on held-out samples, else on training samples."""
+        if not self.mirror.replaced:
+            return origin
+        held = splits.validation or splits.train
+        wanted, before = self._error(self.model(), held)
+        errors = {REPLACED: before, TUNED: self._error(trained, held)[1]}
+        if origin.witness:
+            x = self.given(held, HELD_OUT)
+            answer = self.answer(x.reshape(len(x), *self.mirror.chain.shape))
+            errors = {ORIGINAL: squared_error(wanted, self.scaled_output(answer.y).astype(np.float32)), **errors}
+        return replace(origin, errors=errors)
+
+
+def reconstructed(model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
+    """What a model gives for scaled values, float32 [n, inputs], without TensorFloat-32."""
+    from tiedae.verify.parity.keras_device import coding_function
+
+    return coding_function(model)(x)[1]
+
+
+def as_they_are(splits: Dataset) -> Scaling:
+    """No scaling, of bytes by 255."""
+    return Scaling("byte", 0.0, 255.0) if splits.train.dtype == np.uint8 else Scaling()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def start_of(recipe: Recipe, base: Path) -> Start | None:
+    """The model that a recipe starts from; None where it states layers. `base`: folder of a relative path."""
+    if not recipe.model.source:
+        return None
+    return Start.read(base / Path(recipe.model.source).expanduser(), recipe.model.replace)
+
+
+def from_keras(model: Any, data: Dataset | None = None) -> TiedAutoencoder:
+    """The tied autoencoder that a trained model is: a Keras model, or the path of an .h5, .keras or .onnx file or a SavedModel.
+
+    It is compared with the original on random samples, and on those of `data`, within 1e-5 of full scale; where nothing that
+    is installed can load a file, `lineage.origin` says so. A model that scales its input (Rescaling, Normalization) states that
+    as `spec.scaling`: `data.with_scaling(model.spec.scaling)`.
+
+    Raises InputError, naming the layer, for a model that is not a tied autoencoder or computes something else.
+    """
+    from dataclasses import replace as evolve
+
+    from tiedae.compress.sample_spec import SampleSpec
+
+    original: Original | None = None
+    if isinstance(model, str | Path):
+        start = Start.read(Path(model))
+    else:
+        from tiedae.compress.imports.live import chain_of_model
+
+        start, original = Start(mirror(chain_of_model(model))), _live(model)
+    found, own = start.model(), start.mirror.scaling
+    if data is not None and data.inputs != start.mirror.widths[0]:
+        raise InputError(f"data: has {data.inputs} values per sample, {start.source} takes {start.mirror.widths[0]}")
+    if own is not None:
+        found.spec = SampleSpec(start.mirror.chain.shape, "uint8" if own.rule == "byte" else "float32", own)
+        data = None if data is None else data.with_scaling(own)
+    origin = start.compared(found, data, original)
+    found.lineage = evolve(found.lineage, origin=origin)
+    return found
+
+
+def _live(model: Any) -> Original:
+    package = type(model).__mro__[-2].__module__.partition(".")[0]
+    return lambda x: Answer(f"the live model ({package})", np.asarray(model.predict(x, verbose=0)))
