@@ -39,9 +39,9 @@ class ModelConfig(Checked, frozen=True):
         Line, means('a trained model in place of layers: .h5, .keras, .onnx or a SavedModel, beside the recipe; "": none')
     ] = ""
     replace: Annotated[
-        Mapping[str, Activation],
-        means('with source: activations for others, by class, such as { LeakyReLU = "relu" }; needs train.epochs ≥ 1'),
-    ] = {}
+        Mapping[str, Activation] | None,
+        means('with source: for activations by their class, such as { LeakyReLU = "relu" }; train.epochs ≥ 1; false: none'),
+    ] = None
 
     def check(self) -> None:
         divisor = f"a divisor of the {self.size} inputs"

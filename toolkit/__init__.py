@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tiedae.verify.ties import assert_tied
 
     from .exporting import ExportedBundle, export_bundle
+    from .importing import from_keras
     from .sources import load_data
     from .stages import cluster, prune, quantize
     from .transformer import TiedAutoencoderTransformer
@@ -40,6 +41,7 @@ _NAMES = {
     "compress.errors": ("CheckError", "TiedaeError"),
     "compress.tasks": ("Anomaly", "Compression", "Denoising", "Reduction"),
     "exporting": ("ExportedBundle", "export_bundle"),
+    "importing": ("from_keras",),
     "sources": ("load_data",),
     "stages": ("cluster", "prune", "quantize"),
     "transformer": ("TiedAutoencoderTransformer",),
@@ -63,6 +65,7 @@ __all__ = [
     "assert_tied",
     "cluster",
     "export_bundle",
+    "from_keras",
     "load",
     "load_data",
     "prune",

@@ -20,7 +20,7 @@ from tiedae.compress.imports.origin import ORIGINAL, REPLACED, TUNED, ImportOrig
 from tiedae.compress.numbers import number
 from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Scaling, require_reachable
-from tiedae.verify.original import SAMPLES, Answer, require_equal, run_original
+from tiedae.verify.original import SAMPLES, OriginalAnswer, require_equal, run_original
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HELD_OUT = 1_000
 """Samples that an import's error is measured on, at most."""
 
-Original = Callable[[np.ndarray], Answer]
+Original = Callable[[np.ndarray], OriginalAnswer]
 """The original model's answer for samples, float32 [n, *shape]; UnavailableError where nothing can load it."""
 
 
@@ -167,7 +167,7 @@ class Start:
         largest = require_equal(self.output(model, x), answer.y, found.chain, x, self.path, answer.witness)
         return replace(origin, witness=answer.witness, difference=largest)
 
-    def answer(self, x: np.ndarray) -> Answer:
+    def answer(self, x: np.ndarray) -> OriginalAnswer:
         """The original's answer; UnavailableError where nothing can load its file."""
         assert self.path is not None
         return run_original(self.path, x)
@@ -260,4 +260,4 @@ def from_keras(model: Any, data: Dataset | None = None) -> TiedAutoencoder:
 
 def _live(model: Any) -> Original:
     package = type(model).__mro__[-2].__module__.partition(".")[0]
-    return lambda x: Answer(f"the live model ({package})", np.asarray(model.predict(x, verbose=0)))
+    return lambda x: OriginalAnswer(f"the live model ({package})", np.asarray(model.predict(x, verbose=0)))

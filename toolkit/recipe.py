@@ -19,13 +19,14 @@ from tiedae.compress.errors import RecipeError
 from tiedae.compress.files import read_regular
 from tiedae.compress.keys import Line, Positive
 from tiedae.compress.layer_kinds import LAYER_KINDS, Activation, layer_tables
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
 from tiedae.export.targets import require_targets
 
 from .importing import Start
 
-OPTIONAL = {"data": DataConfig, "train": TrainConfig, "quantize": QuantizeConfig}
+OPTIONAL = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig, "quantize": QuantizeConfig}
 """Tables with keys that may be `false`."""
 
 
@@ -66,7 +67,7 @@ def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
     if not isinstance(model, Mapping) or not isinstance(train, Mapping):
         return tables
     source = checked(Line, model.get("source", ""), "model.source")
-    replaced = checked(Mapping[str, Activation], model.get("replace", {}), "model.replace")
+    replaced = checked(Mapping[str, Activation], model.get("replace") or {}, "model.replace")
     if not source:
         if "layers" not in model:
             raise RecipeError("model.layers: is missing, must be a list, such as [256, 16]; or `source`, a trained model")
@@ -79,6 +80,8 @@ def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
     train = {"epochs": 0, **train}
     tuned = train["epochs"] != 0 or not replaced
     require(tuned, "train.epochs", 0, "1 or more with model.replace: other activations need fine-tuning")
+    rate = train.get("rate", 0)
+    require(train["epochs"] != 0 or not rate, "train.rate", rate, "0, or beside train.epochs: it is trained")
     start = Start.read(base / Path(source).expanduser(), replaced)
     return {**tables, "model": {**model, **start.model_table}, "train": train}
 
@@ -237,8 +240,6 @@ def toml_value(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(toml_value, value))}]"
     value = _changed(value) if isinstance(value, msgspec.Struct) else value
-    if isinstance(value, Mapping) and not value:
-        return "{}"
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")

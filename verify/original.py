@@ -25,7 +25,7 @@ WORDS = 160
 
 
 @dataclass(frozen=True)
-class Answer:
+class OriginalAnswer:
     """The original's output for samples, float [n, …]; `witness`: what ran it. `layers`: those of its layers by name."""
 
     witness: str
@@ -33,7 +33,7 @@ class Answer:
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def run_original(path: Path, x: np.ndarray, *, layers: bool = False) -> Answer:
+def run_original(path: Path, x: np.ndarray, *, layers: bool = False) -> OriginalAnswer:
     """What the model of a file or folder gives for samples, float32 [n, *shape]; with `layers` what each of its layers does.
 
     Raises UnavailableError, with the reasons, where nothing that is installed can load it.
@@ -49,7 +49,7 @@ def run_original(path: Path, x: np.ndarray, *, layers: bool = False) -> Answer:
         try:
             return _run_package(package, path, x, layers=layers)
         except Ended as error:
-            reasons.append(f"{package} {error.how}"[:WORDS])
+            reasons.append(f"{package} {error.how.partition('. ')[0]}"[:WORDS])
     raise UnavailableError("; ".join(reasons))
 
 
@@ -61,7 +61,7 @@ def _packages(path: Path) -> tuple[str, ...]:
         return ("keras", "tf_keras") if file.read(2) == b"PK" else ("tf_keras", "keras")
 
 
-def _run_package(package: str, path: Path, x: np.ndarray, *, layers: bool) -> Answer:
+def _run_package(package: str, path: Path, x: np.ndarray, *, layers: bool) -> OriginalAnswer:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         suffix = "" if path.is_dir() else ".keras" if _packages(path)[0] == "keras" else ".h5"
@@ -72,10 +72,10 @@ def _run_package(package: str, path: Path, x: np.ndarray, *, layers: bool) -> An
         (version,) = lines_of("tiedae.verify.original_process", {"package": package, "layers": layers, **files}, SECONDS)
         with np.load(folder / "outputs.npz") as outputs:
             found = {key.removeprefix("layer "): outputs[key] for key in outputs}
-    return Answer(f"{package} {version}", found.pop("y"), found)
+    return OriginalAnswer(f"{package} {version}", found.pop("y"), found)
 
 
-def _run_onnx(path: Path, x: np.ndarray) -> Answer:
+def _run_onnx(path: Path, x: np.ndarray) -> OriginalAnswer:
     from tiedae.export.targets import read_model
     from tiedae.runtimes.session import load
     from tiedae.runtimes.table import usual
@@ -86,7 +86,7 @@ def _run_onnx(path: Path, x: np.ndarray) -> Answer:
     signature = choose_signature(path, contents, None)
     stored = {name: to_stored(signature.inputs[0], values) for name, values in name_inputs(signature, x).items()}
     provider, outputs = run_file(path, signature, usual("onnx"), stored)
-    return Answer(f"onnxruntime {load('onnxruntime').__version__} ({provider})", next(iter(outputs.values())))
+    return OriginalAnswer(f"onnxruntime {load('onnxruntime').__version__} ({provider})", next(iter(outputs.values())))
 
 
 def difference(y: np.ndarray, expected: np.ndarray) -> float:

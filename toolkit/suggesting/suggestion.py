@@ -142,6 +142,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
         chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start))
+        if start.mirror.scaling is None:
+            chosen["data.scaling"] = Chosen(facts.scaling, f"{wish.model} states none: the scale of these values as they are")
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
     chosen["data.source"] = Chosen(wish.source, _about(facts))
     for key in ("data.source", "data.test", "data.clean"):

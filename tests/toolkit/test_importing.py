@@ -1,0 +1,288 @@
+"""Runs that start from a model which somebody else trained: its weights, its scaling, what is said of it, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tf_keras
+import tiedae as ta
+from tiedae.bundle.manifest import read
+from tiedae.cli import main
+from tiedae.compress.archive import FORMAT, unpack
+from tiedae.compress.errors import InputError, TiedaeError, UnavailableError
+from tiedae.importing import Start
+from tiedae.recipe import load_recipe, recipe_to_toml
+from tiedae.sources import recipe_data
+from tiedae.verify.original import require_equal, run_original
+
+from .imported_models import samples, save, tied_model
+
+QUICK = """
+[quantize]
+method = "ptq"
+samples = 64
+[export]
+stock = false
+targets = [{targets}]
+[verify]
+max_quality_loss = 20.0
+"""
+
+
+@pytest.fixture(scope="session")
+def models(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A folder of models and samples: tied.h5, bytes.h5 (it divides by 255), leaky.h5, untied.h5; bytes.npy, floats.npy."""
+
+    def fill(folder: Path) -> None:
+        save(tied_model(), folder / "tied.h5")
+        save(tied_model([tf_keras.layers.Rescaling(1 / 255)]), folder / "bytes.h5")
+        save(tied_model(hidden="selu"), folder / "selu.h5")
+        save(tied_model(tied=False, epochs=1), folder / "untied.h5")
+        np.save(folder / "floats.npy", samples())
+        np.save(folder / "bytes.npy", np.rint(255 * samples()).astype(np.uint8))
+        np.save(folder / "wide.npy", 100 * samples())
+        np.save(folder / "narrow.npy", samples()[:, :20])
+
+    return make_once("imported", fill)
+
+
+def recipe(folder: Path, model: str, *, data: str = 'source = "bytes.npy"', more: str = "", targets: str = '"tflite"') -> Path:
+    path = folder / f"r{abs(hash((model, data, more, targets)))}.toml"
+    text = f'name = "r"\n[data]\n{data}\n[model]\n{model}\n{more}'
+    path.write_text(text + ("" if "[quantize]" in more else QUICK.format(targets=targets)))
+    return path
+
+
+@pytest.fixture
+def folder(models: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(models, tmp_path / "models"))
+
+
+def test_a_run_starts_from_the_file_and_its_bundle_needs_it_no_more(folder: Path, capsys) -> None:
+    path, out = recipe(folder, 'source = "tied.h5"', targets='"tflite", "onnx", "c"'), folder / "out"
+    assert main(["run", str(path), "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "bytes.npy: values are divided by 255, since neither" in printed.err
+    _, arrays = unpack(out / "model" / "train.safetensors", FORMAT)
+    kept = {name: values for name, values in arrays.items() if name != "spec"}
+    expected = Start.read(folder / "tied.h5").model().arrays()
+    assert kept.keys() == expected.keys() and all(np.array_equal(kept[name], expected[name]) for name in kept)
+    imported = read(out / "bundle").imported
+    assert imported is not None and (imported.source, imported.tie) == ("tied.h5", Start.read(folder / "tied.h5").mirror.tie)
+    assert imported.difference is None and "Tied" in imported.reason
+    assert imported.sha256 in (out / "bundle" / "MODEL_CARD.md").read_text() and imported.sha256 in (
+        (out / "bundle" / "report.html").read_text()
+    )
+    assert main(["run", str(path), "--out", str(out), "--resume", "-q"]) == 0
+    with (folder / "tied.h5").open("ab") as file:
+        file.write(b" ")
+    capsys.readouterr()
+    assert main(["run", str(path), "--out", str(out), "--resume", "-q"]) == 2
+    assert "holds a run from another model" in capsys.readouterr().err
+    (folder / "tied.h5").unlink()
+    assert main(["verify", str(out / "bundle"), "-q"]) == 0
+    codec = ta.load(out / "bundle")
+    assert np.abs(codec.decode(codec.encode(np.load(folder / "bytes.npy"))).astype(int) - np.load(folder / "bytes.npy")).mean() < 20
+
+
+WRONG = {
+    "both": ('source = "tied.h5"\nlayers = [4]', "", "model.layers: got [4], must be left out beside `source`, which has its own"),
+    "an output": ('source = "tied.h5"\noutput_activation = "tanh"', "", "model.output_activation: got 'tanh', must be left out"),
+    "neither": ("", "", "model.layers: is missing, must be a list, such as [256, 16]; or `source`, a trained model"),
+    "no text": ("source = 3", "", "model.source: got 3, must be"),
+    "missing": ('source = "nope.h5"', "", "nope.h5: No such file or directory"),
+    "another file": ('source = "floats.npy"', "", "floats.npy: is no model that can be read"),
+    "untied": ('source = "untied.h5"', "", "untied.h5: not tied: dense"),
+    "selu": ('source = "selu.h5"', "", 'activation selu, must be one of linear, relu, relu6, tanh, sigmoid; [model] replace ='),
+    "replaced, not trained": (
+        'source = "selu.h5"\nreplace = { selu = "relu" }',
+        "",
+        "train.epochs: got 0, must be 1 or more with model.replace: other activations need fine-tuning",
+    ),
+    "replaced by what": ('source = "selu.h5"\nreplace = { selu = "elu" }', "", "model.replace.selu: got 'elu', must be one of"),
+    "nothing to replace": (
+        'source = "tied.h5"\nreplace = { ELU = "relu" }',
+        "[train]\nepochs = 1\n",
+        "tied.h5: replace: has no ELU, must be one of",
+    ),
+    "replaced layers": ('layers = [4]\nreplace = { selu = "relu" }', "", "model.replace: got {'selu': 'relu'}, must be left out"),
+    "a rate": ('source = "tied.h5"', "[train]\nrate = 0.1\n", "train.rate: got 0.1, must be 0, or beside train.epochs"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_source_is_one_line_before_any_work(models: Path, tmp_path: Path, capsys, case: str) -> None:
+    model, more, message = WRONG[case]
+    for name in ("tied.h5", "selu.h5", "untied.h5", "bytes.npy", "floats.npy"):
+        (tmp_path / name).symlink_to(models / name)
+    assert main(["run", str(recipe(tmp_path, model, more=more)), "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line and not (tmp_path / "out").exists()
+
+
+WRONG_DATA = {
+    "values": ('source = "narrow.npy"', "tied.h5", "narrow.npy: has 20 values per sample, {folder}/tied.h5 takes 24"),
+    "another scale": (
+        'source = "wide.npy"',
+        "tied.h5",
+        "wide.npy: scaled values lie in 0.15…99.8, output_activation sigmoid gives 0…1: the model was trained on values in",
+    ),
+    "a scaling beside its own": (
+        'source = "bytes.npy"\nscaling = "minmax"',
+        "bytes.h5",
+        "data.scaling: got 'minmax', must be left out: {folder}/bytes.h5 scales its input itself",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_DATA)
+def test_data_that_the_model_does_not_take_are_refused(folder: Path, case: str) -> None:
+    data, model, message = WRONG_DATA[case]
+    found = load_recipe(recipe(folder, f'source = "{model}"', data=data))
+    with pytest.raises(InputError) as error:
+        recipe_data(found, folder)
+    shown = str(error.value).replace(str(samples().min().round(2) * 100), "0.15")
+    assert message.format(folder=folder).split("lie in")[0] in shown and message.rpartition("…")[2] in shown
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "rule"),
+    [
+        ('source = "bytes.npy"', "tied.h5", "byte"),
+        ('source = "floats.npy"', "tied.h5", "none"),
+        ('source = "wide.npy"\nscaling = "minmax"\nper_feature = false', "tied.h5", "minmax"),
+        ('source = "bytes.npy"', "bytes.h5", "byte"),
+    ],
+)
+def test_data_are_scaled_as_the_model_or_the_recipe_says(folder: Path, data: str, model: str, rule: str) -> None:
+    found = load_recipe(recipe(folder, f'source = "{model}"', data=data))
+    splits = recipe_data(found, folder)
+    assert splits.scaling.rule == rule
+    text = Start.read(folder / model).scaling_text(found.data, splits)
+    assert ("scaling" in data) == (text == "")
+    assert model != "bytes.h5" or "scales its input, which the data's scaling does from now on (byte)" in text
+
+
+def test_a_scale_that_it_was_not_trained_on_is_said(folder: Path) -> None:
+    np.save(folder / "dark.npy", 0.02 * samples())
+    splits = recipe_data(load_recipe(recipe(folder, 'source = "tied.h5"', data='source = "dark.npy"')), folder)
+    start = Start.read(folder / "tied.h5")
+    (note,) = [note for note in start.compared(start.model(), splits, _unavailable).notes if "mean sample" in note]
+    assert "were the data scaled otherwise for its training? State `scaling` in [data]" in note
+    right = recipe_data(load_recipe(recipe(folder, 'source = "tied.h5"')), folder)
+    assert not any("mean sample" in note for note in start.compared(start.model(), right, _unavailable).notes)
+
+
+def _unavailable(_: np.ndarray) -> Any:
+    raise UnavailableError("nothing")
+
+
+def test_a_recipe_of_a_source_is_written_without_its_layers(folder: Path) -> None:
+    path = recipe(folder, 'source = "selu.h5"\nreplace = { selu = "relu" }', more="[train]\nepochs = 2\n")
+    found = load_recipe(path)
+    (folder / "again.toml").write_text(text := recipe_to_toml(found))
+    assert load_recipe(folder / "again.toml") == found and "layers" not in text and "inputs" not in text
+    assert [layer.activation for layer in found.model.layers] == ["relu", "linear"]
+
+
+@pytest.mark.ci
+def test_replaced_activations_are_trained_and_their_cost_is_reported(folder: Path, capsys) -> None:
+    more = "[train]\nepochs = 4\nlearning_rate = 1e-3\n"
+    path = recipe(folder, 'source = "selu.h5"\nreplace = { selu = "relu" }', more=more)
+    assert main(["run", str(path), "--out", str(folder / "out")]) == 0
+    imported = read(folder / "out" / "bundle").imported
+    assert imported is not None and imported.replaced == {"dense_4 (Dense)": "relu", "tied_1 (Tied)": "relu"} or imported.replaced
+    assert imported.errors["trained on"] < imported.errors["activations replaced"]
+    assert "replaced activations (" in capsys.readouterr().err
+    assert imported.cost in (folder / "out" / "bundle" / "report.html").read_text().replace("&#39;", "'")
+
+
+def test_an_original_is_run_by_what_can_load_it(models: Path) -> None:
+    path = models / "untied.h5"
+    x = samples(5)
+    answer = run_original(path, x, layers=True)
+    expected = tf_keras.models.load_model(path, compile=False)(x).numpy()
+    np.testing.assert_allclose(answer.y, expected, atol=1e-6)
+    assert answer.witness == f"tf_keras {tf_keras.__version__}"
+    from dataclasses import replace
+
+    from tiedae.compress.imports.chain import stored
+    from tiedae.compress.imports.formats import read_model
+
+    chain = read_model(path)
+    assert require_equal(chain(x), answer.y, chain, x, path, answer.witness) < 1e-6
+    second = [i for i, layer in enumerate(chain.layers) if layer in chain.products][1]
+    changed = replace(chain.products[1], bias=stored("b", np.ones(4, np.float32)))
+    wrong = replace(chain, layers=(*chain.layers[:second], changed, *chain.layers[second + 1 :]))
+    with pytest.raises(InputError) as error:
+        require_equal(wrong(x), answer.y, wrong, x, path, answer.witness)
+    assert f"untied.h5: the output of {changed.title} differs from tf_keras" in str(error.value)
+
+
+def test_what_nothing_can_load_is_said(models: Path) -> None:
+    with pytest.raises(UnavailableError, match="tf_keras failed: .*Tied.*; keras failed"):
+        run_original(models / "tied.h5", samples(2))
+
+
+@pytest.mark.parametrize("options", [["--from", "tied.h5"], ["--from", "tied.h5", "--data", "bytes.npy"]])
+def test_a_recipe_for_a_model_is_one_that_it_runs_by(folder: Path, monkeypatch, capsys, options: list[str]) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "deep").mkdir()
+    shutil.copy("bytes.npy", "deep/samples.npy")
+    assert main(["recipe", *options, "-o", "deep/r.toml"]) == 0
+    found = load_recipe(Path("deep/r.toml"))
+    assert found.model.source == "../tied.h5" and found.model.widths == (24, 12, 4) and found.train.epochs == 0
+    assert recipe_data(found, Path("deep")).scaling.rule == "byte"
+    assert ("--data" in options) == (found.quantize.method == "ptq") and not found.train.for_rate
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--from", "tied.h5", "--schema"], "--schema: got it beside --from, must be one of them"),
+        (["--from", "tied.h5", "--task", "anomaly"], "--task: goes with --data"),
+        (["--from", "tied.h5", "--data", "bytes.npy", "--set", "model.layers=[3]"], "--set: got ['model.layers'], must be left out"),
+        (["--from", "untied.h5"], "untied.h5: not tied"),
+        (["--from", "tied.h5", "--data", "narrow.npy"], "narrow.npy: has 20 values per sample, tied.h5 takes 24"),
+    ],
+)
+def test_a_wrong_recipe_for_a_model_is_one_line(models: Path, monkeypatch, capsys, options: list[str], text: str) -> None:
+    monkeypatch.chdir(models)
+    assert main(["recipe", *options]) == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.ci
+def test_calibrate_sensitivity_and_search_take_a_source(folder: Path, capsys) -> None:
+    path, out = recipe(folder, 'source = "tied.h5"', data='source = "bytes.npy"\nvalidation = 0.2'), folder / "out"
+    assert main(["run", str(path), "--out", str(out), "-q"]) == 0
+    assert main(["calibrate", str(path), "--model", str(out / "model"), "-q"]) == 0
+    assert main(["sensitivity", str(path), "--model", str(out / "model"), "-q"]) == 0
+    searched = folder / "searched"
+    assert main(["search", str(path), "--out", str(searched), "--trials", "2", "-q", "--json", str(folder / "front.json")]) == 0
+    front = json.loads((folder / "front.json").read_text())
+    names = [row["name"] for row in front["front"]]
+    assert names and load_recipe(searched / f"{names[0]}.toml").model.widths == (24, 12, 4)
+    (folder / "kept.toml").write_text(path.read_text() + "[search]\ncode = [2]\n")
+    capsys.readouterr()
+    assert main(["search", str(folder / "kept.toml"), "--out", str(folder / "no")]) == 2
+    assert "search.code: got [2], must be left out: a model from model.source keeps its layers" in capsys.readouterr().err
+
+
+def test_from_keras_gives_the_model_of_a_file(models: Path) -> None:
+    x = samples(9)
+    model = ta.from_keras(models / "tied.h5")
+    with tf_keras.utils.custom_object_scope({}):
+        start = Start.read(models / "tied.h5")
+    np.testing.assert_allclose(model(x), start.mirror.chain(x), atol=1e-6)
+    assert model.lineage.origin is not None and "Tied" in model.lineage.origin.reason
+    scaled = ta.from_keras(models / "bytes.h5", ta.Dataset.from_array(np.load(models / "bytes.npy")))
+    assert scaled.spec is not None and scaled.spec.scaling.rule == "byte"
+    with pytest.raises(TiedaeError, match="data: has 20 values per sample, .*tied.h5 takes 24"):
+        ta.from_keras(models / "tied.h5", ta.Dataset.from_array(samples()[:, :20]))
