@@ -224,6 +224,8 @@ def _fits(node: Any, value: object) -> bool:
         )
     if isinstance(node, inspect.Metadata):
         node = node.type
+    if isinstance(node, inspect.LiteralType):
+        return value in node.values
     if isinstance(node, inspect.StrType) and node.pattern is not None:
         return isinstance(value, str) and re.search(node.pattern, value) is not None
     plain = {inspect.StrType: str, inspect.IntType: int, inspect.FloatType: float, inspect.BoolType: bool}

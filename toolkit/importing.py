@@ -170,6 +170,11 @@ class Start:
     def answer(self, x: np.ndarray) -> OriginalAnswer:
         """The original's answer; UnavailableError where nothing can load its file."""
         assert self.path is not None
+        chain = self.mirror.chain
+        classes = dict.fromkeys(product.class_name for product in chain.products if product.class_name != "Dense")
+        if chain.format.startswith("Keras") and classes:
+            do = "ta.from_keras(model) compares the live model"
+            raise UnavailableError(f"no package has its class {', '.join(classes)}; {do}")
         return run_original(self.path, x)
 
     def _badness(self, model: TiedAutoencoder, splits: Dataset | None) -> tuple[str, ...]:
@@ -196,7 +201,7 @@ class Start:
         held = splits.validation or splits.train
         wanted, before = self._error(self.model(), held)
         errors = {REPLACED: before, TUNED: self._error(trained, held)[1]}
-        if origin.witness:
+        if origin.witness:  # else nothing that is installed loads it
             x = self.given(held, HELD_OUT)
             answer = self.answer(x.reshape(len(x), *self.mirror.chain.shape))
             errors = {ORIGINAL: squared_error(wanted, self.scaled_output(answer.y).astype(np.float32)), **errors}
@@ -244,7 +249,7 @@ def from_keras(model: Any, data: Dataset | None = None) -> TiedAutoencoder:
     if isinstance(model, str | Path):
         start = Start.read(Path(model))
     else:
-        from tiedae.compress.imports.live import chain_of_model
+        from tiedae.compress.imports.live_chain import chain_of_model
 
         start, original = Start(mirror(chain_of_model(model))), _live(model)
     found, own = start.model(), start.mirror.scaling

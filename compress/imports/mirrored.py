@@ -18,7 +18,9 @@ import numpy as np
 from ..errors import InputError
 from ..layer_kinds import Activation, Shape
 from ..scaling import Scaling
-from .chain import Affine, BatchNorm, Chain, Function, Layer, Product, Reshape, Stored, Tie
+from .chain import Affine, BatchNorm, Chain, Function, Layer, Product, Refused, Reshape, Stored, Tie
+from .keras_layers import ACTIVATION_LAYERS
+from .pairs import TIES, pairs
 
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 SAME = 1e-6
@@ -146,10 +148,10 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
 
     Raises InputError, one line with source, layer and class, for a chain that is none.
     """
-    chain.require_readable()
-    require_flat(chain)
     names = replaced or {}
     changed = tuple(_replaced(layer, names) for layer in chain.layers)
+    replace(chain, layers=changed).require_readable()
+    require_flat(chain)
     scaling, restores, layers = _without_scaling(chain, changed)
     products, functions = _split(chain, layers)
     half = _require_mirrored(chain, products)
@@ -168,24 +170,30 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
     }
     unused = [name for name in names if not any(_is_called(layer, name) for layer in chain.layers)]
     if unused:
-        classes = sorted({layer.class_name for layer in chain.layers if isinstance(layer, Function)})
+        classes = sorted({layer.class_name for layer in chain.layers if _is_activation(layer)})
         raise InputError(f"{chain.source}: replace: has no {unused[0]}, must be one of {', '.join(classes) or 'none'}")
     return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes)
 
 
+def _is_activation(layer: Layer) -> bool:
+    """Whether a layer is an activation, one that no chain has among them: by its class, or as Keras calls a function."""
+    known = {name.casefold() for name in ACTIVATION_LAYERS}
+    of_class = layer.class_name.casefold() in known or layer.class_name.islower()
+    return isinstance(layer, Function) or (isinstance(layer, Refused) and of_class)
+
+
 def _is_called(layer: Layer, name: str) -> bool:
-    return isinstance(layer, Function) and name in (layer.class_name, layer.function)
+    return _is_activation(layer) and name in (layer.class_name, getattr(layer, "function", ""))
 
 
 def _replaced(layer: Layer, names: Mapping[str, str]) -> Layer:
-    if not isinstance(layer, Function):
-        return layer
-    function = names.get(layer.class_name, names.get(layer.function))
-    return layer if function is None else replace(layer, function=function)
+    function = next((function for name, function in names.items() if _is_called(layer, name)), None)
+    return layer if function is None else Function(layer.name, layer.class_name, function)
 
 
 def require_flat(chain: Chain) -> None:
-    """Raise InputError for a product over the last of several axes, which is many products of a small kernel."""
+    """Raise InputError for a product over the last of several axes, which is many products of a small kernel, or of another
+    number of inputs."""
     shape = chain.shape
     for layer in chain.layers:
         if isinstance(layer, Reshape):
@@ -194,6 +202,8 @@ def require_flat(chain: Chain) -> None:
             if len(shape) > 1:
                 got = f"multiplies the last axis of {list(shape)}"
                 raise InputError(f"{chain.source}: {layer.title}: {got}, must be behind Flatten: one row a sample")
+            if layer.widths[0] != shape[0]:
+                raise InputError(f"{chain.source}: {layer.title}: kernel of {layer.widths[0]} inputs behind {shape[0]} values")
             shape = (layer.widths[1],)
 
 
@@ -252,13 +262,8 @@ def _require_mirrored(chain: Chain, products: Sequence[Product]) -> int:
 
 def _require_tied(chain: Chain, encoder: Sequence[Product], decoder: Sequence[Product]) -> None:
     """Raise InputError, naming the pairs, where encoder and decoder have kernels of their own."""
-    pairs = [
-        (first, second)
-        for first, second in zip(encoder, reversed(decoder), strict=True)
-        if first.kernel.variable != second.kernel.variable
-    ]
-    if pairs:
-        shown = "; ".join(f"{first.title} and {second.title} ({relation(first, second)})" for first, second in pairs)
+    if any(first.kernel.variable != second.kernel.variable for first, second in zip(encoder, reversed(decoder), strict=True)):
+        shown = "; ".join(pair.text for pair in pairs(chain) if pair.status not in TIES)
         do = "train it tied, and `assert_tied` in your tests keeps it so (docs/ci.md); a later version can tie it"
         raise InputError(f"{chain.source}: not tied: {shown}; {do}")
     used: dict[str, Product] = {}
@@ -270,15 +275,6 @@ def _require_tied(chain: Chain, encoder: Sequence[Product], decoder: Sequence[Pr
         if first.transposed == second.transposed:
             right = "must be its transpose"
             raise InputError(f"{chain.source}: {second.title}: multiplies by the kernel of {first.title} itself, {right}")
-
-
-def relation(first: Product, second: Product) -> str:
-    """How similar the kernels of two products are that do not share one."""
-    a, b = first.matrix().astype(np.float64), second.matrix().T.astype(np.float64)
-    if np.array_equal(a, b):
-        return "equal copies, which training moves apart"
-    norms = math.sqrt(float(np.square(a).sum()) * float(np.square(b).sum()))
-    return f"untied, cosine {float((a * b).sum()) / norms if norms else 0.0:.3g}"
 
 
 def _without_scaling(chain: Chain, layers: Sequence[Layer]) -> tuple[Scaling | None, bool, Sequence[Layer]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tf_keras
 import tiedae as ta
@@ -16,10 +18,12 @@ from tiedae.bundle.manifest import read
 from tiedae.cli import main
 from tiedae.compress.archive import FORMAT, unpack
 from tiedae.compress.errors import InputError, TiedaeError, UnavailableError
+from tiedae.compress.imports.chain import stored
+from tiedae.compress.imports.formats import read_model
 from tiedae.importing import Start
 from tiedae.recipe import load_recipe, recipe_to_toml
 from tiedae.sources import recipe_data
-from tiedae.verify.original import require_equal, run_original
+from tiedae.verify.original import OriginalAnswer, require_equal, run_original
 
 from .imported_models import samples, save, tied_model
 
@@ -88,30 +92,53 @@ def test_a_run_starts_from_the_file_and_its_bundle_needs_it_no_more(folder: Path
     (folder / "tied.h5").unlink()
     assert main(["verify", str(out / "bundle"), "-q"]) == 0
     codec = ta.load(out / "bundle")
-    assert np.abs(codec.decode(codec.encode(np.load(folder / "bytes.npy"))).astype(int) - np.load(folder / "bytes.npy")).mean() < 20
+    assert (
+        np.abs(codec.decode(codec.encode(np.load(folder / "bytes.npy"))).astype(int) - np.load(folder / "bytes.npy")).mean()
+        < 20
+    )
 
 
 WRONG = {
-    "both": ('source = "tied.h5"\nlayers = [4]', "", "model.layers: got [4], must be left out beside `source`, which has its own"),
-    "an output": ('source = "tied.h5"\noutput_activation = "tanh"', "", "model.output_activation: got 'tanh', must be left out"),
+    "both": (
+        'source = "tied.h5"\nlayers = [4]',
+        "",
+        "model.layers: got [4], must be left out beside `source`, which has its own",
+    ),
+    "an output": (
+        'source = "tied.h5"\noutput_activation = "tanh"',
+        "",
+        "model.output_activation: got 'tanh', must be left out",
+    ),
     "neither": ("", "", "model.layers: is missing, must be a list, such as [256, 16]; or `source`, a trained model"),
     "no text": ("source = 3", "", "model.source: got 3, must be"),
-    "missing": ('source = "nope.h5"', "", "nope.h5: No such file or directory"),
+    "missing": ('source = "nope.h5"', "", "nope.h5: no such file or folder"),
     "another file": ('source = "floats.npy"', "", "floats.npy: is no model that can be read"),
     "untied": ('source = "untied.h5"', "", "untied.h5: not tied: dense"),
-    "selu": ('source = "selu.h5"', "", 'activation selu, must be one of linear, relu, relu6, tanh, sigmoid; [model] replace ='),
+    "selu": (
+        'source = "selu.h5"',
+        "",
+        "(selu): is no activation of a chain (linear, relu, relu6, tanh, sigmoid); replace = {selu",
+    ),
     "replaced, not trained": (
         'source = "selu.h5"\nreplace = { selu = "relu" }',
         "",
         "train.epochs: got 0, must be 1 or more with model.replace: other activations need fine-tuning",
     ),
-    "replaced by what": ('source = "selu.h5"\nreplace = { selu = "elu" }', "", "model.replace.selu: got 'elu', must be one of"),
+    "replaced by what": (
+        'source = "selu.h5"\nreplace = { selu = "elu" }',
+        "",
+        "model.replace.selu: got 'elu', must be one of linear",
+    ),
     "nothing to replace": (
         'source = "tied.h5"\nreplace = { ELU = "relu" }',
         "[train]\nepochs = 1\n",
         "tied.h5: replace: has no ELU, must be one of",
     ),
-    "replaced layers": ('layers = [4]\nreplace = { selu = "relu" }', "", "model.replace: got {'selu': 'relu'}, must be left out"),
+    "replaced layers": (
+        'layers = [4]\nreplace = { selu = "relu" }',
+        "",
+        "model.replace: got {'selu': 'relu'}, must be left out",
+    ),
     "a rate": ('source = "tied.h5"', "[train]\nrate = 0.1\n", "train.rate: got 0.1, must be 0, or beside train.epochs"),
 }
 
@@ -127,16 +154,16 @@ def test_a_wrong_source_is_one_line_before_any_work(models: Path, tmp_path: Path
 
 
 WRONG_DATA = {
-    "values": ('source = "narrow.npy"', "tied.h5", "narrow.npy: has 20 values per sample, {folder}/tied.h5 takes 24"),
+    "values": ('source = "narrow.npy"', "tied.h5", "narrow.npy: has 20 values per sample, .*tied.h5 takes 24"),
     "another scale": (
         'source = "wide.npy"',
         "tied.h5",
-        "wide.npy: scaled values lie in 0.15…99.8, output_activation sigmoid gives 0…1: the model was trained on values in",
+        "wide.npy: scaled values lie in .*, output_activation sigmoid gives 0…1: the model was trained on values in another sc",
     ),
     "a scaling beside its own": (
         'source = "bytes.npy"\nscaling = "minmax"',
         "bytes.h5",
-        "data.scaling: got 'minmax', must be left out: {folder}/bytes.h5 scales its input itself",
+        "data.scaling: got 'minmax', must be left out: .*bytes.h5 scales its input itself",
     ),
 }
 
@@ -145,10 +172,8 @@ WRONG_DATA = {
 def test_data_that_the_model_does_not_take_are_refused(folder: Path, case: str) -> None:
     data, model, message = WRONG_DATA[case]
     found = load_recipe(recipe(folder, f'source = "{model}"', data=data))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=message):
         recipe_data(found, folder)
-    shown = str(error.value).replace(str(samples().min().round(2) * 100), "0.15")
-    assert message.format(folder=folder).split("lie in")[0] in shown and message.rpartition("…")[2] in shown
 
 
 @pytest.mark.parametrize(
@@ -197,12 +222,14 @@ def test_replaced_activations_are_trained_and_their_cost_is_reported(folder: Pat
     path = recipe(folder, 'source = "selu.h5"\nreplace = { selu = "relu" }', more=more)
     assert main(["run", str(path), "--out", str(folder / "out")]) == 0
     imported = read(folder / "out" / "bundle").imported
-    assert imported is not None and imported.replaced == {"dense_4 (Dense)": "relu", "tied_1 (Tied)": "relu"} or imported.replaced
+    assert imported is not None and [*imported.replaced.values()] == ["relu", "relu"]
+    assert [*imported.errors] == ["activations replaced", "trained on"]
     assert imported.errors["trained on"] < imported.errors["activations replaced"]
     assert "replaced activations (" in capsys.readouterr().err
     assert imported.cost in (folder / "out" / "bundle" / "report.html").read_text().replace("&#39;", "'")
 
 
+@pytest.mark.ci
 def test_an_original_is_run_by_what_can_load_it(models: Path) -> None:
     path = models / "untied.h5"
     x = samples(5)
@@ -210,11 +237,6 @@ def test_an_original_is_run_by_what_can_load_it(models: Path) -> None:
     expected = tf_keras.models.load_model(path, compile=False)(x).numpy()
     np.testing.assert_allclose(answer.y, expected, atol=1e-6)
     assert answer.witness == f"tf_keras {tf_keras.__version__}"
-    from dataclasses import replace
-
-    from tiedae.compress.imports.chain import stored
-    from tiedae.compress.imports.formats import read_model
-
     chain = read_model(path)
     assert require_equal(chain(x), answer.y, chain, x, path, answer.witness) < 1e-6
     second = [i for i, layer in enumerate(chain.layers) if layer in chain.products][1]
@@ -225,9 +247,18 @@ def test_an_original_is_run_by_what_can_load_it(models: Path) -> None:
     assert f"untied.h5: the output of {changed.title} differs from tf_keras" in str(error.value)
 
 
+@pytest.mark.ci
 def test_what_nothing_can_load_is_said(models: Path) -> None:
-    with pytest.raises(UnavailableError, match="tf_keras failed: .*Tied.*; keras failed"):
+    with pytest.raises(UnavailableError, match=r"tf_keras failed: .*Tied.*; keras failed"):
         run_original(models / "tied.h5", samples(2))
+
+
+def test_a_class_that_no_package_has_is_said(models: Path) -> None:
+    start = Start.read(models / "tied.h5")
+    origin = start.compared(start.model(), None)
+    assert origin.compared == (
+        "not compared with the original: no package has its class Tied; ta.from_keras(model) compares the live model"
+    )
 
 
 @pytest.mark.parametrize("options", [["--from", "tied.h5"], ["--from", "tied.h5", "--data", "bytes.npy"]])
@@ -247,7 +278,10 @@ def test_a_recipe_for_a_model_is_one_that_it_runs_by(folder: Path, monkeypatch, 
     [
         (["--from", "tied.h5", "--schema"], "--schema: got it beside --from, must be one of them"),
         (["--from", "tied.h5", "--task", "anomaly"], "--task: goes with --data"),
-        (["--from", "tied.h5", "--data", "bytes.npy", "--set", "model.layers=[3]"], "--set: got ['model.layers'], must be left out"),
+        (
+            ["--from", "tied.h5", "--data", "bytes.npy", "--set", "model.layers=[3]"],
+            "--set: got ['model.layers'], must be left out",
+        ),
         (["--from", "untied.h5"], "untied.h5: not tied"),
         (["--from", "tied.h5", "--data", "narrow.npy"], "narrow.npy: has 20 values per sample, tied.h5 takes 24"),
     ],
@@ -264,25 +298,83 @@ def test_calibrate_sensitivity_and_search_take_a_source(folder: Path, capsys) ->
     assert main(["run", str(path), "--out", str(out), "-q"]) == 0
     assert main(["calibrate", str(path), "--model", str(out / "model"), "-q"]) == 0
     assert main(["sensitivity", str(path), "--model", str(out / "model"), "-q"]) == 0
-    searched = folder / "searched"
-    assert main(["search", str(path), "--out", str(searched), "--trials", "2", "-q", "--json", str(folder / "front.json")]) == 0
+    searched, limit = folder / "searched", ["--max-bytes", "100k"]
+    assert (
+        main(["search", str(path), "--out", str(searched), "--trials", "2", "-q", *limit, "--json", str(folder / "front.json")])
+        == 0
+    )
     front = json.loads((folder / "front.json").read_text())
     names = [row["name"] for row in front["front"]]
     assert names and load_recipe(searched / f"{names[0]}.toml").model.widths == (24, 12, 4)
     (folder / "kept.toml").write_text(path.read_text() + "[search]\ncode = [2]\n")
     capsys.readouterr()
-    assert main(["search", str(folder / "kept.toml"), "--out", str(folder / "no")]) == 2
+    assert main(["search", str(folder / "kept.toml"), "--out", str(folder / "no"), *limit]) == 2
     assert "search.code: got [2], must be left out: a model from model.source keeps its layers" in capsys.readouterr().err
 
 
 def test_from_keras_gives_the_model_of_a_file(models: Path) -> None:
     x = samples(9)
     model = ta.from_keras(models / "tied.h5")
-    with tf_keras.utils.custom_object_scope({}):
-        start = Start.read(models / "tied.h5")
+    start = Start.read(models / "tied.h5")
     np.testing.assert_allclose(model(x), start.mirror.chain(x), atol=1e-6)
     assert model.lineage.origin is not None and "Tied" in model.lineage.origin.reason
     scaled = ta.from_keras(models / "bytes.h5", ta.Dataset.from_array(np.load(models / "bytes.npy")))
     assert scaled.spec is not None and scaled.spec.scaling.rule == "byte"
-    with pytest.raises(TiedaeError, match="data: has 20 values per sample, .*tied.h5 takes 24"):
+    with pytest.raises(TiedaeError, match=r"data: has 20 values per sample, .*tied.h5 takes 24"):
         ta.from_keras(models / "tied.h5", ta.Dataset.from_array(samples()[:, :20]))
+
+
+def tied_onnx(path: Path) -> Path:
+    """A 24-12-4-12-24 of two initializers, each of which two Gemm nodes use."""
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(0, 0.4, shape) for name, shape in (("w0", (24, 12)), ("w1", (12, 4)))}
+    arrays |= {name: rng.normal(0, 0.2, size) for name, size in (("b0", 12), ("b1", 4), ("c1", 12), ("c0", 24))}
+    steps = [("w0", "b0", 0, "Relu"), ("w1", "b1", 0, ""), ("w1", "c1", 1, "Relu"), ("w0", "c0", 1, "Sigmoid")]
+    nodes, x = [], "x"
+    for i, (kernel, bias, transposed, function) in enumerate(steps):
+        nodes.append(onnx.helper.make_node("Gemm", [x, kernel, bias], [f"h{i}"], f"gemm_{i}", transB=transposed))
+        x = f"h{i}"
+        if function:
+            nodes.append(onnx.helper.make_node(function, [x], [f"a{i}"], f"act_{i}"))
+            x = f"a{i}"
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 24]) for name in ("x", x)]
+    initializers = [onnx.numpy_helper.from_array(value.astype(np.float32), name) for name, value in arrays.items()]
+    graph = onnx.helper.make_graph(nodes, "tied", values[:1], values[1:], initializers)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_an_onnx_file_is_compared_with_onnx_runtime(tmp_path: Path) -> None:
+    data = ta.Dataset.from_array(samples(), scaling="none")
+    origin = ta.from_keras(tied_onnx(tmp_path / "tied.onnx"), data).lineage.origin
+    assert origin is not None and origin.witness.startswith("onnxruntime ") and origin.tie == "stored"
+    assert origin.difference is not None and origin.difference < 1e-6
+    assert origin.compared.startswith("as onnxruntime ") and origin.compared.endswith(" of full scale")
+
+
+def test_an_import_that_computes_something_else_is_refused(tmp_path: Path) -> None:
+    start = Start.read(tied_onnx(tmp_path / "tied.onnx"))
+    with pytest.raises(
+        InputError, match=r"tied.onnx: the output differs from another by 0.02\d* of full scale, must be 1e-05 at"
+    ):
+        start.compared(start.model(), None, lambda x: OriginalAnswer("another", start.mirror.chain(x) * 1.02))
+
+
+@pytest.mark.parametrize("before", [(), (tf_keras.layers.Rescaling(1 / 255),)])
+def test_a_live_model_is_compared_with_itself(before) -> None:
+    live = tied_model(before, epochs=0)
+    model = ta.from_keras(live)
+    x = samples(9)
+    np.testing.assert_allclose(model(x), live(255 * x if before else x), atol=1e-6)
+    origin = model.lineage.origin
+    assert origin is not None and origin.witness == "the live model (tf_keras)" and origin.tie == "stored"
+    assert origin.difference is not None and origin.difference < 1e-5 and not origin.sha256
+
+
+def test_what_comes_from_keras_is_said_in_a_bundle_of_the_python_api(tmp_path: Path) -> None:
+    data = ta.Dataset.from_array(samples(), scaling="none")
+    model = ta.from_keras(tied_onnx(tmp_path / "tied.onnx"), data)
+    small = ta.quantize(model, data, epochs=0)
+    export = ta.export_bundle(small, tmp_path / "bundle", data=data, targets=["tflite"], verbose=False)
+    assert export.manifest.imported == model.lineage.origin
+    assert "onnxruntime" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()

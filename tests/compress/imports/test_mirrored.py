@@ -215,11 +215,12 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "untied": (
         lambda: chain(tied=tied(kernel=other("w", K0))),
-        "model.keras: not tied: dense (Dense) and tied (DenseTied) (untied, cosine ",
+        "model.keras: not tied: dense (Dense) and tied (DenseTied), 12×8: untied (cosine ",
     ),
     "a snapshot": (
         lambda: chain(tied=tied(kernel=other("w", K0, K0.read()))),
-        "model.keras: not tied: dense (Dense) and tied (DenseTied) (equal copies, which training moves apart); train it tied, "
+        "model.keras: not tied: dense (Dense) and tied (DenseTied), 12×8: equal copy: equal now, two variables: training changes "
+        "one; train it tied, "
         "and `assert_tied` in your tests keeps it so (docs/ci.md); a later version can tie it",
     ),
     "the kernel itself": (
@@ -274,7 +275,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "NaN": (
         lambda: chain(tied=tied(bias=stored("c", np.full(12, np.nan, np.float32)))),
-        "model.keras: tied (DenseTied): bias: holds a value that is not finite in float32; its training has diverged",
+        "model.keras: tied (DenseTied): bias: holds a value that is not finite in float32; save a model whose training",
     ),
 }
 
@@ -294,6 +295,11 @@ def test_activations_are_replaced_by_class_or_name() -> None:
     assert found.activations == ("relu", "tanh")
     assert found.replaced == {"relu (LeakyReLU)": "relu", "relu_1 (LeakyReLU)": "relu", "dense_1 (Dense)": "tanh"}
     assert "replaced relu (LeakyReLU) by relu" in found.notes[0]
+    refused = [layer if layer is not leaky["relu"] else Refused("relu", "LeakyReLU", "no") for layer in layers(**leaky)]
+    other = mirror(chain_of(refused, (12,), source="m"), replaced={"LeakyReLU": "relu"})
+    assert other.replaced == {"relu (LeakyReLU)": "relu", "relu_1 (LeakyReLU)": "relu"}
+    with pytest.raises(InputError, match=r"m: pool \(MaxPooling2D\): no; .*"):
+        mirror(chain_of([*layers()[:2], Refused("pool", "MaxPooling2D", "no; do"), *layers()[2:]], (12,), source="m"))
     with pytest.raises(InputError, match=r"model.keras: replace: has no ELU, must be one of Dense, DenseTied"):
         mirror(chain(), replaced={"ELU": "relu"})
 
