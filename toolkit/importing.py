@@ -186,7 +186,7 @@ class Start:
         if error < mean:
             return ()
         text = f"its error on {splits.config.source} is {number(error)}, that of the mean sample {number(mean)}"
-        return (f"{self.source}: {text}: were the data scaled otherwise for its training? State `scaling` in [data]",)
+        return (f"{text}: were the data scaled otherwise for its training? State `scaling` in [data]",)
 
     def _error(self, model: TiedAutoencoder, samples: Samples) -> tuple[np.ndarray, float]:
         """(what the model shall give for the first samples, in scaled values; its squared error of a sample)."""

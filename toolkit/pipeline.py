@@ -167,10 +167,10 @@ class _PipelineRun:
     @property
     def import_notes(self) -> list[str]:
         """What a user has to know of the model that the run starts from."""
-        start = self.start
-        return (
-            [] if start is None else [*filter(None, (start.scaling_text(self.recipe.data, self.splits), *start.mirror.notes))]
-        )
+        if (start := self.start) is None:
+            return []
+        notes = [f"{start.source}: {note}" for note in start.mirror.notes]
+        return [*filter(None, (start.scaling_text(self.recipe.data, self.splits), *notes))]
 
     def claim(self, *, force: bool, resume: bool) -> None:
         """Make `out` this recipe's, or refuse."""
@@ -204,7 +204,7 @@ class _PipelineRun:
         if self.start is not None and imported is not None:
             imported = self.start.with_cost(imported, loaded["train"], self.splits)
             for text in filter(None, (imported.cost, *imported.notes[len(self.start.mirror.notes) :])):
-                self.console.note(text)
+                self.console.note(f"{self.start.source}: {text}")
         if self.recipe.train.for_rate:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]
             left = f"{float_model.config.layers[-1].units} of {code.units} units of the code are worth their bits"

@@ -73,19 +73,19 @@ class Mirror:
     @property
     def notes(self) -> list[str]:
         """What a user has to know, a line each."""
-        source, inputs, units = self.chain.source, self.widths[0], self.widths[-1]
+        inputs, units = self.widths[0], self.widths[-1]
         notes = []
         if self.assumed:
             stores = "stores no kernel" if len(self.assumed) == 1 else "store no kernels"
             text = f"{', '.join(self.assumed)} {stores}: assumed to use the encoder's (tie: assumed); its code is not read"
-            notes.append(f"{source}: {text}; `assert_tied` on the live model proves it")
+            notes.append(f"{text}; `assert_tied` on the live model proves it")
         if self.replaced:
             pairs = ", ".join(f"{name} by {function}" for name, function in self.replaced.items())
-            notes.append(f"{source}: replaced {pairs}; fine-tuning has to make up for it")
+            notes.append(f"replaced {pairs}; fine-tuning has to make up for it")
         if units > inputs:
-            notes.append(f"{source}: the code of {units:,} values is wider than a sample of {inputs:,}: it compresses nothing")
+            notes.append(f"the code of {units:,} values is wider than a sample of {inputs:,}: it compresses nothing")
         if self.chain.left_out:
-            notes.append(f"{source}: left out, since only training has them: {', '.join(self.chain.left_out)}")
+            notes.append(f"left out, since only training has them: {', '.join(self.chain.left_out)}")
         return notes
 
     def weights(self) -> Weights:

@@ -378,3 +378,22 @@ def test_what_comes_from_keras_is_said_in_a_bundle_of_the_python_api(tmp_path: P
     export = ta.export_bundle(small, tmp_path / "bundle", data=data, targets=["tflite"], verbose=False)
     assert export.manifest.imported == model.lineage.origin
     assert "onnxruntime" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.ci
+def test_a_saved_model_is_compared_with_tensorflow(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    module = tf.Module()
+    module.w, module.b = (tf.Variable(rng.normal(0, 0.4, size).astype(np.float32)) for size in ((24, 6), (24,)))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 24], tf.float32)])
+    def run(x: Any) -> dict[str, Any]:
+        return {"y": tf.sigmoid(tf.matmul(tf.matmul(x, module.w), module.w, transpose_b=True) + module.b)}
+
+    module.run = run
+    tf.saved_model.save(module, tmp_path / "saved", signatures={"serving_default": run})
+    origin = ta.from_keras(tmp_path / "saved").lineage.origin
+    assert origin is not None and origin.witness == f"tensorflow {tf.__version__}" and origin.tie == "stored"
+    assert origin.difference is not None and origin.difference < 1e-6 and len(origin.sha256) == 64

@@ -219,9 +219,9 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "a snapshot": (
         lambda: chain(tied=tied(kernel=other("w", K0, K0.read()))),
-        "model.keras: not tied: dense (Dense) and tied (DenseTied), 12×8: equal copy: equal now, two variables: training changes "
-        "one; train it tied, "
-        "and `assert_tied` in your tests keeps it so (docs/ci.md); a later version can tie it",
+        "model.keras: not tied: dense (Dense) and tied (DenseTied), 12×8: equal copy: equal now, two variables: "
+        "training changes one; train it tied, and `assert_tied` in your tests keeps it so "
+        "(docs/ci.md); a later version can tie it",
     ),
     "the kernel itself": (
         lambda: chain_of(
@@ -311,6 +311,6 @@ def test_assumed_ties_wide_codes_and_layers_left_out_are_said() -> None:
     kernel = array("w", 12, 20)
     wide = [Product("a", "Dense", kernel), Product("b", "Tied", kernel, transposed=True)]
     (note,) = mirror(chain_of(wide, (12,), source="m")).notes
-    assert note == "m: the code of 20 values is wider than a sample of 12: it compresses nothing"
+    assert note == "the code of 20 values is wider than a sample of 12: it compresses nothing"
     (note,) = mirror(replace(chain(), left_out=("dropout (Dropout)",))).notes
-    assert note == "model.keras: left out, since only training has them: dropout (Dropout)"
+    assert note == "left out, since only training has them: dropout (Dropout)"
