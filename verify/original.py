@@ -116,7 +116,8 @@ def _first_differing(chain: Chain, x: np.ndarray, path: Path | None) -> str:
     for i, layer in enumerate(chain.layers):
         values = layer.apply(values)
         expected = layers.get(layer.name)
-        known = last[layer.name] == i and expected is not None and expected.size == values.size
-        if known and difference(values, expected) > TOLERANCE:
+        if last[layer.name] != i or expected is None or expected.size != values.size:
+            continue
+        if difference(values, expected) > TOLERANCE:
             return f"the output of {layer.title}"
     return "the output"

@@ -20,7 +20,7 @@ def answer(plan: Mapping[str, Any]) -> Iterator[str]:
     package = import_module(plan["package"])
     x = np.load(plan["x"])
     run = _saved_model if plan["package"] == "tensorflow" else _keras
-    np.savez(plan["outputs"], **run(package, plan, x))
+    np.savez(plan["outputs"], **run(package, plan, x))  # pyright: ignore[reportArgumentType]
     yield package.__version__
 
 

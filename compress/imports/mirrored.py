@@ -202,8 +202,9 @@ def require_flat(chain: Chain) -> None:
             if len(shape) > 1:
                 got = f"multiplies the last axis of {list(shape)}"
                 raise InputError(f"{chain.source}: {layer.title}: {got}, must be behind Flatten: one row a sample")
-            if layer.widths[0] != shape[0]:
-                raise InputError(f"{chain.source}: {layer.title}: kernel of {layer.widths[0]} inputs behind {shape[0]} values")
+            inputs, before = layer.widths[0], math.prod(shape)
+            if inputs != before:
+                raise InputError(f"{chain.source}: {layer.title}: kernel of {inputs} inputs behind {before} values")
             shape = (layer.widths[1],)
 
 
