@@ -85,8 +85,11 @@ def functional(keras: str) -> Any:
 
 
 def square(keras: str) -> Any:
+    """Its largest weights are on the diagonal, where a kernel and its transpose are the same."""
     dense = library(keras).layers.Dense(24, activation="tanh", name="dense")
-    return chain(library(keras), [dense, layers(keras).DenseTied(dense, "relu")])
+    model = chain(library(keras), [dense, layers(keras).DenseTied(dense, "relu")])
+    dense.kernel.assign(array_of(dense.kernel) + 3 * np.eye(24, dtype=np.float32))
+    return model
 
 
 def pruned(keras: str) -> Any:
