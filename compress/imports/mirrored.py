@@ -98,10 +98,19 @@ class Mirror:
             found = [self._mask(product) for product in pair if product.mask is not None]
             if found:
                 masks[i] = np.logical_and.reduce(found)
+                if len(found) < len(pair) or not np.array_equal(*found):
+                    self._require_zero(pair, kernels[i][~masks[i]])
                 kernels[i] = kernels[i] * masks[i]
         count = len(kernels)
         halves = (biases[:count], biases[count:]) if any(map(_has_bias, products)) else (None, None)
         return Weights(kernels, *halves, masks)
+
+    def _require_zero(self, pair: tuple[Product, Product], pruned: np.ndarray) -> None:
+        """Raise InputError for weights that a mask of one direction alone takes out."""
+        if pruned.any():
+            first, second = (product.title for product in pair)
+            got = f"takes out {np.count_nonzero(pruned):,} weights that {first} uses, or the other way round"
+            raise InputError(f"{self.chain.source}: {second}: its mask {got}; must be one mask for both directions")
 
     def _matrix(self, product: Product) -> np.ndarray:
         values = self._read(product, product.kernel, "kernel", product.kernel.shape)

@@ -106,6 +106,10 @@ RIGHT: dict[str, tuple[Chain, np.ndarray]] = {
     "the encoder's bias subtracted": (chain(**SUBTRACTED), X),
     "kernels stored as [units, inputs]": (chain(**TRANSPOSED), X),
     "masked": (chain(dense=replace(layers()[0], mask=MASK), tied=replace(layers()[-2], mask=MASK)), X),
+    "masked, stored as [units, inputs]": (
+        chain(**{name: replace(layer, mask=stored("m", MASK.read().T.copy())) for name, layer in TRANSPOSED.items()}),
+        X,
+    ),
     "an activation of the code": (chain(code=Function("a", "Activation", "tanh")), X),
     "pictures": (
         chain((3, 4), head=Reshape("flatten", "Flatten", (12,)), tail=Reshape("reshape", "Reshape", (3, 4))),
@@ -268,6 +272,10 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     "a bias of another shape": (
         lambda: chain(tied=tied(bias=BIASES["b0"])),
         "model.keras: tied (DenseTied): bias: got shape [8], must be [12]",
+    ),
+    "a mask of the decoder alone": (
+        lambda: chain(tied=tied(mask=MASK)),
+        "model.keras: tied (DenseTied): its mask takes out ",
     ),
     "a mask of another shape": (
         lambda: chain(dense=replace(layers()[0], mask=array("m", 3, 3))),
