@@ -137,6 +137,7 @@ def test_the_tied_network_computes_what_the_chain_computes(case: str) -> None:
         ([BYTES], (12,), Scaling("byte", 0.0, 255.0)),
         ([Affine("r", "Rescaling", np.array(1 / 127.5), np.array(-1.0))], (12,), Scaling("minmax", 127.5, 127.5)),
         ([BYTES, Affine("n", "Normalization", np.array(2.0), np.array(-1.0))], (12,), Scaling("minmax", 127.5, 127.5)),
+        ([Affine(name, "Rescaling", np.array(0.5), np.array(-1.0)) for name in "ab"], (12,), Scaling("minmax", 6.0, 4.0)),
         (
             [Affine("n", "Normalization", np.array([1.0, 2.0]), np.array([0.0, -2.0])), Reshape("f", "Flatten", (12,))],
             (6, 2),
@@ -187,6 +188,18 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
             source="model.keras",
         ),
         "model.keras: c (Dense): widths 12-8-3-12, must be mirrored, as 784-128-32-128-784 is",
+    ),
+    "no kernel in the middle": (
+        lambda: chain_of(
+            [Product(name, "Dense", array(name, *shape)) for name, shape in (("a", (12, 8)), ("b", (8, 8)), ("c", (8, 12)))],
+            (12,),
+            source="model.keras",
+        ),
+        "model.keras: c (Dense): widths 12-8-8-12, must be mirrored",
+    ),
+    "kernels that do not fit": (
+        lambda: Chain("model.keras", "arrays", (12,), (layers()[0], Product("b", "Dense", array("b", 4, 3)))),
+        "model.keras: b (Dense): kernel of 4 inputs behind 8 values",
     ),
     "no layer": (
         lambda: chain_of([Reshape("a", "Flatten", (12,))], (12,), source="model.keras"),
