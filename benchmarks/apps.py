@@ -109,7 +109,8 @@ def run(page: Path, samples: Path, onnx: Path, modules: Path) -> dict[str, Any]:
     command_line = [shutil.which("node"), SCRIPT, page, samples, onnx, modules, shutil.which("chromium")]
     done = subprocess.run([str(each) for each in command_line], capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
-        raise CheckError(f"{SCRIPT.name}: {next(iter(done.stderr.strip().splitlines()[-1:]), done.returncode)}")
+        problem = next((line for line in done.stderr.splitlines() if "Error: " in line), done.returncode)
+        raise CheckError(f"{SCRIPT.name}: {problem}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -89,7 +89,7 @@ def test_results_of_windows_are_those_of_python(of_records: Driver, tmp_path: Pa
 
 
 def test_a_stream_is_as_before_a_push_that_fails(of_records: Driver, tmp_path: Path) -> None:
-    """In Java and Swift a result fails, and of floats NaN does before it. JavaScript, whose results do not fail, gets no typed array."""
+    """In Java and Swift a result fails, and NaN in floats; JavaScript, whose results do not fail, gets no typed array."""
     spec = of_records.made.model.spec
     steps, each = record_of(of_records.made, 4 * spec.window), spec.inputs // spec.window
     steps.tofile(tmp_path / "record")

@@ -192,6 +192,26 @@ REFUSED: list[tuple[str, str, tuple[Any, ...], str]] = [
 ]
 
 
+CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
+    ("encoder", {"lossless": True, "maxError": 3}, "Error: maxError: got 3 with lossless, must be left out"),
+    ("encoder", {"maxerror": 3}, "Error: options: got maxerror, must be samplesPerFrame, maxError or lossless"),
+    ("stream", {"lossless": True}, "Error: stream: got lossless for result 'code', must be hop alone"),
+    ("stream", {"result": "score", "maxError": 3}, "Error: stream: got maxError for result 'score', must be hop alone"),
+    ("stream", {"result": "frame", "samplesPerFrame": 4}, "RangeError: samplesPerFrame: got 4, must be 1 in a stream"),
+    ("stream", {"result": "frame", "maxError": 0}, "RangeError: maxError: got 0, must be 1 to 65535"),
+    ("stream", {"result": "frame", "hops": 3}, "Error: options: got hops, must be samplesPerFrame, maxError or lossless"),
+    ("stream", {"result": "codes"}, "Error: stream: got codes, must be one of code, reconstruction, score, anomaly, frame"),
+    ("stream", {"hop": 34}, "RangeError: hop: got 34, must be 1 to 33"),
+]
+
+
+def test_options_that_contradict_each_other_are_refused(packages: dict[str, Path]) -> None:
+    errors = call([(packages["record"], {}, method, options) for method, options, _ in CONTRADICTIONS])
+    assert errors == [text for *_, text in CONTRADICTIONS]
+    fine = [{}, {"result": "frame", "lossless": True, "hop": 3}, {"result": "frame", "samplesPerFrame": 1}]
+    assert [found["hop"] for found in call([(packages["record"], {}, "stream", each) for each in fine])] == [33, 3, 33]
+
+
 def test_wrong_input_is_named_and_does_no_harm(packages: dict[str, Path], made: dict[str, Made]) -> None:
     calls = [(packages[name], {}, method, *values) for name, method, values, _ in REFUSED]
     good = [(packages["images"], {}, "encode", made["images"].golden.data.ravel())]
