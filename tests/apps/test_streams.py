@@ -208,7 +208,9 @@ def test_less_than_a_window_behind_an_end_is_refused_and_the_index_is_written(of
     answers = of_records.run(f"write {file} 0 0 2 {tmp_path / 'x'} {2 * spec.inputs} end {2 * each} close close")
     assert answers == [f"record: got 2 time steps, must be {spec.window} or more, a window"]
     encoder = encoder_of(made, FileKind.LOSSY, 0, 2)
-    assert file.read_bytes() == b"".join([*encoder.push(x[:2], [(2, 0)]), *encoder.finish()])
+    right = b"".join([*encoder.push(x[:2], [(2, 0)]), *encoder.finish()])
+    assert file.read_bytes() == right
+    assert of_records.run(f"append {file} {tmp_path / 'x'} {2 * each} close close") == answers and file.read_bytes() == right
 
 
 def test_a_range_reads_no_other_frame(program: Driver, tmp_path: Path) -> None:

@@ -221,10 +221,12 @@ export class Reader {
 
   /** `source`: a Blob, or its `size` and `read(offset, size)`, which gives bytes or a promise of them. */
   static async open(call, source) {
-    const reader = new Reader();
+    const [reader, isBlob] = [new Reader(), source instanceof Blob];
+    if (!isBlob && !(Number.isInteger(source?.size) && typeof source.read === 'function')) {
+      throw new TypeError(`source: got ${kindOf(source)}, must be a Blob, or its size and read(offset, size)`);
+    }
     reader.#call = call;
     reader.#read = async (at, size) => {
-      const isBlob = source instanceof Blob;
       const bytes = isBlob ? new Uint8Array(await source.slice(at, at + size).arrayBuffer()) : await source.read(at, size);
       if (!(bytes instanceof Uint8Array)) throw new TypeError(`file: got ${kindOf(bytes)}, must be Uint8Array`);
       if (bytes.length !== size) throw new Error(say('shrunk', { got: bytes.length, at, size }));

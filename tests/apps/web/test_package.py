@@ -188,7 +188,7 @@ REFUSED: list[tuple[str, str, tuple[Any, ...], str]] = [
         "RangeError: maxError: got 0.5, must be 1 to 65535",
     ),
     ("table", "compress", (np.zeros(25, np.float32), {"lossless": True}), "Error: lossless .tae files: this package was made"),
-    ("images", "decompress", (b"no file at all, just some text",), "Error: file: is damaged or cut off"),
+    ("images", "decompress", (b"no file at all, just some text",), "Error: file: is damaged or cut off; decompress gives"),
 ]
 
 
@@ -219,6 +219,15 @@ def test_wrong_input_is_named_and_does_no_harm(packages: dict[str, Path], made: 
     assert np.array_equal(code, made["images"].golden.code.ravel())
     for error, (*_, right) in zip(errors, REFUSED, strict=True):
         assert str(error).startswith(right)
+
+
+SOURCES = {"x.tae": "String", 3: "Number", None: "null"}
+
+
+def test_a_source_that_cannot_be_read_is_refused(packages: dict[str, Path]) -> None:
+    errors = call([(packages["record"], {}, "reader", source) for source in SOURCES])
+    text = "TypeError: source: got {}, must be a Blob, or its size and read(offset, size)"
+    assert errors == [text.format(kind) for kind in SOURCES.values()]
 
 
 def test_files_of_another_model_are_refused(packages: dict[str, Path], made: dict[str, Made]) -> None:
