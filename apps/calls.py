@@ -118,9 +118,9 @@ CALLS = (
     AppCall(
         "read_parts",
         "decompresses",
-        "The parts that lie one behind the other: 1 frame, 2 end, 3 index; its bytes; samples; padding. The last one\n"
-        "   may be 0, no part, or 4, cut off, with the bytes that it takes at least.",
-        (*FORMAT, Values("bytes", "bytes"), Values("out", "numbers", out=True)),
+        "The parts that lie one behind the other, the first one `behind` a frame (1) or not (0): 1 frame, 2 end, 3 index;\n"
+        "   its bytes; samples; padding. The last one may be 0, no part, or 4, cut off, with the bytes that it takes at least.",
+        (*FORMAT, "behind", Values("bytes", "bytes"), Values("out", "numbers", out=True)),
     ),
     AppCall(
         "read_frame",
@@ -179,6 +179,7 @@ MESSAGES = {
     "finite": "{what}: got a value that is not finite",
     "code": "codes: got one above {top}",
     "samples": "samples {start}:{stop}: must be a range in 0:{total}",
+    "shrunk": "file: got {got} bytes at {at}, must be {size}: it became shorter while it was read",
     "record": "record: got {got} time steps, must be {window} or more, a window",
     "closed": "writer: is closed",
     "failed": "writer: an earlier write failed; append continues behind the whole frames of the file",

@@ -20,7 +20,7 @@ from tiedae.export.c.text import named
 from tiedae.native import native_model
 
 HERE = Path(__file__).parent
-HOST = HERE.parent / "tests" / "export" / "apps" / "onnx_host.c"
+HOST = HERE.parent / "tests" / "apps" / "onnx" / "onnx_host.c"
 ONNX_HEADER = Path("/usr/include/onnxruntime/onnxruntime_c_api.h")
 OPTIONS = ("-std=c99", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
@@ -53,7 +53,7 @@ def bench_times(folder: Path, bundle: Bundle, bench: str, argument: Path) -> tup
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     sources, name = folder / "src" / "main" / "cpp", model.name
-    text = (HERE / "jni_bench.c").read_text().replace("NAMED", name).replace("BENCH", bench)
+    text = (HERE / "jni_bench.c").read_text().replace("NAMED", name)
     (sources / "bench.c").write_text(named(text, name))
     text = (HERE / f"{bench}.java").read_text().replace("PACKAGE", model.word)
     (folder / f"{bench}.java").write_text(text.replace("CAMEL", model.camel))
@@ -61,7 +61,7 @@ def bench_times(folder: Path, bundle: Bundle, bench: str, argument: Path) -> tup
     module = [f"{name}.c", f"{name}_app.c", f"{name}_check.c", f"{name}_jni.c"]
     for library, files in ((f"{name}_jni", module), ("bench", [f"{name}.c", "bench.c"])):
         run(["cc", *OPTIONS, *includes, *(sources / each for each in files), "-o", folder / f"lib{library}.so"])
-    run(["javac", "-d", folder, *folder.glob("src/main/java/**/*.java"), folder / f"{bench}.java"])
+    run(["javac", "-d", folder, *folder.glob("src/main/java/**/*.java"), HERE / "Turns.java", folder / f"{bench}.java"])
     java, c = np.array(json.loads(run(["java", f"-Djava.library.path={folder}", "-cp", folder, bench, argument])))
     return java, c
 

@@ -1,4 +1,4 @@
-/* The calls in C that BENCH compares with. */
+/* The calls in C that Turns compares with. */
 #define _POSIX_C_SOURCE 199309L
 #include <jni.h>
 #include <stdint.h>
@@ -6,7 +6,7 @@
 
 #include "NAMED.h"
 
-JNIEXPORT jdouble JNICALL Java_BENCH_encodeInC(JNIEnv *env, jclass owner, jbyteArray samples, jint calls)
+JNIEXPORT jdouble JNICALL Java_Turns_encodeInC(JNIEnv *env, jclass owner, jbyteArray samples, jint calls)
 {
   static tae_value sample[TAE_INPUTS];
   static uint8_t code[TAE_UNITS];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .model import HERE, NativeModel, c_files, rendered
+from .model import HERE, NativeModel, c_files, rendered, stream_files
 
 BUILD = ("build.gradle.kts", "consumer-rules.pro", "README.md")
 """Templates of the module's root."""
@@ -20,13 +20,6 @@ def android_module(model: NativeModel) -> dict[str, bytes]:
         f"{java}.java": rendered(folder / "Model.java.j2", model),
         f"{java}Exception.java": rendered(folder / "ModelException.java.j2", model),
     }
-    classes = {
-        "Format": values["compresses"] or values["decompresses"],
-        "Stream": values["window"],
-        "Writer": values["compresses"],
-        "Reader": values["decompresses"],
-    }
-    path = java.removesuffix("Model")
-    texts |= {f"{path}{name}.java": rendered(folder / f"{name}.java.j2", model) for name, there in classes.items() if there}
+    texts |= stream_files(model, folder, java.removesuffix("Model"), ".java")
     texts |= {name: rendered(folder / f"{name}.j2", model) for name in BUILD}
     return {path: text.encode() for path, text in texts.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .model import HERE, NativeModel, c_files, rendered
+from .model import HERE, NativeModel, c_files, rendered, stream_files
 
 WIDTH = 120
 
@@ -22,17 +22,10 @@ def swift_package(model: NativeModel) -> dict[str, bytes]:
         "Package.swift": rendered(folder / "Package.swift.j2", model),
         "README.md": rendered(folder / "README.md.j2", model),
         f"Sources/{module}/{module}.swift": rendered(folder / "Model.swift.j2", model),
-        **_streams(model),
+        **stream_files(model, folder, f"Sources/{module}/{module}", ".swift"),
         f"Tests/{module}Tests/{module}Tests.swift": rendered(folder / "Tests.swift.j2", model, arrays=_arrays(model)),
     }
     return {path: text.encode() for path, text in texts.items()}
-
-
-def _streams(model: NativeModel) -> dict[str, str]:
-    """What comes and goes in pieces, where there is anything."""
-    if not (model.values["compresses"] or model.values["decompresses"] or model.values["window"]):
-        return {}
-    return {f"Sources/{model.camel}/Streams.swift": rendered(HERE / "ios" / "Streams.swift.j2", model)}
 
 
 def _arrays(model: NativeModel) -> list[tuple[str, str, list[str]]]:

@@ -90,6 +90,18 @@ def rendered(template: Path, model: NativeModel, **more: Any) -> str:
     return named(text, model.name) if template.name.endswith((".c.j2", ".h.j2")) else text
 
 
+def stream_files(model: NativeModel, folder: Path, path: str, suffix: str) -> dict[str, str]:
+    """The texts of what comes and goes in pieces: each at `path`, its name and `suffix`, of a template in a folder."""
+    values = model.values
+    there = {
+        "Format": values["compresses"] or values["decompresses"],
+        "Stream": values["window"],
+        "Writer": values["compresses"],
+        "Reader": values["decompresses"],
+    }
+    return {f"{path}{name}{suffix}": rendered(folder / f"{name}{suffix}.j2", model) for name in there if there[name]}
+
+
 def c_files(model: NativeModel) -> dict[str, str]:
     """The C texts by file name: the model, whole arrays and files around it, and the check of golden samples."""
     values, name = model.values, model.name

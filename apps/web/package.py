@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tiedae.export.c.text import named
 
-from ..calls import MESSAGES, REASONS, app_files, app_values
+from ..calls import MESSAGES, REASONS, Refusal, app_files, app_values
 from ..model import AppModel
 from .wasm import FEATURES, Build, Toolchain, compile_wasm
 
@@ -91,8 +91,13 @@ def _facts(model: WebModel) -> dict[str, object]:
         "perFrame": model.per_frame,
         "mostPerFrame": model.most_per_frame,
         "messages": MESSAGES,
-        "reasons": {reason.status: reason.message.replace("{name}", model.source.name) for reason in REASONS},
+        "reasons": {reason.status: _reason(reason, model.source.name) for reason in REASONS},
     }
+
+
+def _reason(reason: Refusal, name: str) -> str:
+    """What an error says. Java and Swift have `recover`; here `decompress` gives what is whole."""
+    return reason.message.replace("recover", "decompress").replace("{name}", name)
 
 
 def _weights(model: WebModel) -> list[float] | float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
+from tiedae.apps.native.model import NativeModel
 
 from ..export.c.compiled import tool, write_project
 from ..export.c.models import Made
@@ -39,6 +40,14 @@ class Driver:
         return answers
 
 
+def chosen(text: str, model: NativeModel) -> str:
+    """The lines of a program that are for a model."""
+    values = model.values
+    for name, there in (("EXACT", values["exact"]), ("RECORD", values["window"]), ("NAN", values["floats"])):
+        text = text.replace(f"//{name} ", "" if there else "// ")
+    return text
+
+
 def java(made: Made, folder: Path) -> Sequence[str]:
     for name in ("javac", "java", "cc"):
         tool(name)
@@ -46,8 +55,7 @@ def java(made: Made, folder: Path) -> Sequence[str]:
     built(android_module(model), folder)
     (value, view), values = VIEWS[made.model.spec.dtype], model.values
     text = (HERE / "native" / "Streams.java").read_text()
-    for name, there in (("EXACT", values["exact"]), ("RECORD", values["window"])):
-        text = text.replace(f"//{name} ", "" if there else "// ")
+    text = chosen(text, model)
     names = {"PACKAGE": values["package"], "CAMEL": model.camel, "VALUE": value, "VIEW": view}
     names["SIZE"] = str(np.dtype(made.model.spec.dtype).itemsize)
     for name, right in names.items():
@@ -66,12 +74,9 @@ def javascript(made: Made, folder: Path) -> Sequence[str]:
 def swift(made: Made, folder: Path) -> Sequence[str]:
     swift_build = tool("swift-build")
     model = native_of(made)
-    values = model.values
     write_project(swift_package(model), folder)
     text = (HERE / "native" / "Streams.swift").read_text()
-    for name, there in (("EXACT", values["exact"]), ("RECORD", values["window"])):
-        text = text.replace(f"//{name} ", "" if there else "// ")
-    text = text.replace("CAMEL", model.camel).replace("VALUE", model.value.swift)
+    text = chosen(text, model).replace("CAMEL", model.camel).replace("VALUE", model.value.swift)
     (folder / "Sources" / "Streams").mkdir()
     (folder / "Sources" / "Streams" / "main.swift").write_text(text)
     package = (folder / "Package.swift").read_text()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import subprocess
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae.codec.container import Gap, read, scan
+from tiedae.codec.container import FrameSpan, Gap, is_index, pack_end, pack_frame, pack_index, read, scan
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader, last_whole
+from tiedae.codec.windows import Stream
 
 from ..export.c.models import Case, Made, samples_of
 from .stream_drivers import LANGUAGES, Driver, driver
@@ -21,6 +27,7 @@ from .stream_expected import (
     encoder_of,
     kinds_of,
     record_files,
+    record_of,
     sample_files,
     window_results,
 )
@@ -81,6 +88,22 @@ def test_results_of_windows_are_those_of_python(of_records: Driver, tmp_path: Pa
     follow(of_records, window_results(of_records.made, tmp_path))
 
 
+def test_a_stream_is_as_before_a_push_that_fails(of_records: Driver, tmp_path: Path) -> None:
+    """In Java and Swift a result fails, and NaN in floats; JavaScript, whose results do not fail, gets no typed array."""
+    spec = of_records.made.model.spec
+    steps, each = record_of(of_records.made, 4 * spec.window), spec.inputs // spec.window
+    steps.tofile(tmp_path / "record")
+    right = Stream(spec, 3, of_records.made.model.program.encode).push(steps)
+    whole = spec.window * each
+    pushes = f"!{whole} {each} !{whole} {whole} !{2 * whole} 99999"
+    (answer,) = of_records.run(f"stream code {3} {tmp_path / 'record'} {tmp_path / 'codes'} {pushes}")
+    value = {"int16": "Int16Array", "float32": "Float32Array"}[spec.dtype]
+    message = "the result fails" if of_records.language != "javascript" else f"steps: got Array, must be {value}"
+    message = "steps: got a value that is not finite" if steps.dtype.kind == "f" else message
+    assert answer == "ok" + 3 * f" | {message}"
+    assert (tmp_path / "codes").read_bytes() == right.tobytes()
+
+
 def test_files_of_records_are_those_of_python(of_records: Driver, tmp_path: Path) -> None:
     """And the time steps of ranges of their windows are."""
     made, files = of_records.made, record_files(of_records.made, tmp_path)
@@ -100,36 +123,49 @@ def python_append(made: Made, data: bytes, x: np.ndarray) -> bytes | None:
         return None
     contents = read(data, "file")
     kept = list(scan(data, contents.header.size, contents.header))
-    while kept and isinstance(kept[-1], Gap) and not contents.indexed:
+    if kept and isinstance(kept[-1], Gap) and not is_index(data, kept[-1], contents.header):
         kept.pop()
     stop = kept[-1].stop if kept else contents.header.size
-    whole = last_whole(data[:stop], read(data[:stop], "file")) if contents.indexed else None
-    written = [part for part in kept if not isinstance(part, Gap)] if whole is None else ()
+    whole = last_whole(data[:stop], read(data[:stop], "file"))
+    before = 0 if whole is None else whole.stop
+    written = [part for part in kept if part.offset >= before and not isinstance(part, Gap)]
     encoder = encoder_of(
         made, contents.header.kind, int(contents.header.bound), contents.header.samples_per_frame, after=whole, written=written
     )
     return b"".join([data[:stop] if kept else b"", *encoder.push(x), *encoder.finish()])
 
 
+def require_appends(program: Driver, whole: bytes, x: np.ndarray, folder: Path) -> None:
+    """Cut off at every byte: in the header it is damaged, elsewhere the bytes are those of Python for the whole parts."""
+    x.tofile(folder / "more")
+    for size in range(len(whole) + 1):
+        (folder / f"{size}.tae").write_bytes(whole[:size])
+    answers = program.run(
+        *(f"append {folder / f'{size}.tae'} {folder / 'more'} {x.size} close" for size in range(len(whole) + 1))
+    )
+    for size, answer in enumerate(answers):
+        right = python_append(program.made, whole[:size], x)
+        if right is None:
+            assert answer.startswith("file: is damaged or cut off"), size
+        else:
+            assert (answer, (folder / f"{size}.tae").read_bytes()) == ("ok", right), size
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_a_new_writer_goes_on_where_a_file_was_cut_off(program: Driver, tmp_path: Path, most: int) -> None:
-    """At 60 places: in the header it is damaged, elsewhere the bytes are those of Python for the whole frames."""
-    made = program.made
-    x = samples_of(made.model.spec, 9)
-    x[7:].tofile(tmp_path / "more")
-    whole = encoder_of(made, FileKind.LOSSY, 0, most).whole(x[:7])
-    frames = [frame.stop for frame in read(whole, "file").frames]
-    cuts = [0, 5, *range(24, len(whole) + 1, max(1, len(whole) // 60)), *frames, len(whole) - 1, len(whole)]
-    for i, size in enumerate(cuts):
-        (tmp_path / f"{i}.tae").write_bytes(whole[:size])
-    inputs = made.model.spec.inputs
-    answers = program.run(*(f"append {tmp_path / f'{i}.tae'} {tmp_path / 'more'} {2 * inputs} close" for i in range(len(cuts))))
-    for i, size in enumerate(cuts):
-        right = python_append(made, whole[:size], x[7:])
-        if right is None:
-            assert answers[i].startswith("file: is damaged or cut off"), size
-        else:
-            assert (answers[i], (tmp_path / f"{i}.tae").read_bytes()) == ("ok", right), size
+    x = samples_of(program.made.model.spec, 7)
+    require_appends(program, encoder_of(program.made, FileKind.LOSSY, 0, most).whole(x[:5]), x[5:], tmp_path)
+
+
+def test_a_new_writer_goes_on_where_a_file_of_records_was_cut_off(of_records: Driver, tmp_path: Path) -> None:
+    """With ends of two records, and an index behind each."""
+    made = of_records.made
+    x, file = samples_of(made.model.spec, 6), b""
+    for start, stop in ((0, 3), (3, 4)):
+        after = last_whole(file, read(file, "file")) if file else None
+        encoder = encoder_of(made, FileKind.LOSSY, 0, 2, after=after)
+        file += b"".join([*encoder.push(x[start:stop], [(stop - start, 1)]), *encoder.finish()])
+    require_appends(of_records, file, x[4:], tmp_path)
 
 
 def test_appends_are_those_of_python(program: Driver, tmp_path: Path) -> None:
@@ -163,6 +199,18 @@ def test_records_are_appended_behind_an_end_and_its_index(of_records: Driver, tm
     assert of_records.run(f"append {file.path} {tmp_path / 'more'} {x.size} end close") == ["ok"]
     encoder = encoder_of(made, FileKind.LOSSY, 0, 1, after=last_whole(file.right, read(file.right, "file")))
     assert file.path.read_bytes() == file.right + b"".join([*encoder.push(x, [(2, 0)]), *encoder.finish()])
+
+
+def test_less_than_a_window_behind_an_end_is_refused_and_the_index_is_written(of_records: Driver, tmp_path: Path) -> None:
+    made, spec = of_records.made, of_records.made.model.spec
+    x, each, file = samples_of(spec, 3), spec.inputs // spec.window, tmp_path / "x.tae"
+    x.tofile(tmp_path / "x")
+    answers = of_records.run(f"write {file} 0 0 2 {tmp_path / 'x'} {2 * spec.inputs} end {2 * each} close close")
+    assert answers == [f"record: got 2 time steps, must be {spec.window} or more, a window"]
+    encoder = encoder_of(made, FileKind.LOSSY, 0, 2)
+    right = b"".join([*encoder.push(x[:2], [(2, 0)]), *encoder.finish()])
+    assert file.read_bytes() == right
+    assert of_records.run(f"append {file} {tmp_path / 'x'} {2 * each} close close") == answers and file.read_bytes() == right
 
 
 def test_a_range_reads_no_other_frame(program: Driver, tmp_path: Path) -> None:
@@ -241,6 +289,108 @@ def test_crafted_bytes_are_read_within_the_time_limit_of_the_driver(program: Dri
     header = encoder.whole(samples_of(made.model.spec, 1))[: encoder.header.size]
     (tmp_path / "x.tae").write_bytes(header + CRAFTED[crafted])
     assert program.run(f"read {tmp_path / 'x.tae'} all 0 0 {tmp_path / 'y'}") == ["ok 0 false"]
+
+
+NUMBERS = {"a needless byte": b"\x81\x00", "more than 32 bits": b"\x81\x80\x80\x80\x10", "no end": b"\x81\x80\x80\x80\x80\x00"}
+"""What a lenient reader takes for 1."""
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_are_as_strict_as_in_python(program: Driver, number: str, tmp_path: Path) -> None:
+    """In an index, which is none then, and in a frame that seems cut off: it is damaged, and nothing is appended."""
+    made = program.made
+    x = samples_of(made.model.spec, 1)
+    x.tofile(tmp_path / "x")
+    encoder = encoder_of(made, FileKind.LOSSY, 0, 2)
+    whole, header = encoder.whole(x), encoder.header
+    (frame,) = read(whole, "file").frames
+    entries = b"\xa7\xef" + NUMBERS[number] + bytes((frame.size,))
+    index = entries + (len(entries) + 8).to_bytes(4, "little")
+    index += zlib.crc32(index, header.checksum).to_bytes(4, "little")
+    cut = b"\xa7\xe0" + NUMBERS[number] + bytes((100, *range(9)))
+    files = {name: whole[: frame.stop] + tail for name, tail in {"index": index, "cut": cut}.items()}
+    assert frame.size < 128 and not read(files["index"], "file").indexed
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    answers = program.run(
+        *(f"read {tmp_path / name} all 0 0 {tmp_path / 'y'}" for name in files),
+        f"append {tmp_path / 'cut'} {tmp_path / 'x'} {x.size} close",
+    )
+    assert answers[:2] == ["ok 1 false"] * 2 and answers[2].startswith("file: is damaged")
+    assert (tmp_path / "cut").read_bytes() == files["cut"]
+
+
+BORDER = 1 << 16
+"""Bytes behind the header that a reader scans at once."""
+
+
+def test_a_part_at_the_border_of_what_is_read_at_once_is_that_of_python(of_records: Driver, tmp_path: Path) -> None:
+    """An end that is not right behind a frame is damage, also where a reader begins with it, or had it cut off."""
+    made = of_records.made
+    encoder = encoder_of(made, FileKind.LOSSY, 0, 1)
+    one, header, end = encoder.whole(samples_of(made.model.spec, 1)), encoder.header, pack_end(encoder.header, 0)
+    (frame,) = read(one, "file").frames
+    first, index = one[: frame.stop], pack_index(header, [(0, 7)])
+    files = {"at once": one[: header.size] + end + one[header.size :]}
+    for name, before in {"frame": b"", "end": end, "index": index}.items():
+        for cut in range(len(end)):
+            rest = header.size + BORDER - cut - len(before) - len(first)
+            filler = pack_frame(header, 0, 1, bytes(rest - 9))  # 9: its head
+            assert len(filler) == rest
+            files[f"{name} {cut}"] = first + filler + before + end + one[header.size :]
+    for name, data in files.items():
+        (tmp_path / name.replace(" ", "-")).write_bytes(data)
+    answers = of_records.run(*(f"read {tmp_path / name.replace(' ', '-')} samples 0 1 {tmp_path / 'y'}" for name in files))
+    right = {}
+    for name, data in files.items():
+        parts = list(scan(data, header.size, header))
+        damage = next((part for part in parts if isinstance(part, Gap) and not is_index(data, part, header)), None)
+        found = parts if damage is None else parts[: parts.index(damage)]
+        right[name] = f"ok {sum(isinstance(part, FrameSpan) for part in found)} false"
+    right["at once"] = "samples 0:1: must be a range in 0:0"
+    assert right["frame 3"] == "ok 3 false" and right["end 3"] == "ok 2 false"
+    assert dict(zip(files, answers, strict=True)) == right
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error(
+    language: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is cut when a reader has scanned part of it."""
+    program = driver_of(language, "record", tmp_path_factory.getbasetemp() / f"{language}-record")
+    encoder, file = encoder_of(program.made, FileKind.LOSSY, 0, 1), tmp_path / "x.tae"
+    one = encoder.whole(samples_of(program.made.model.spec, 1))
+    (frame,) = read(one, "file").frames
+    file.write_bytes(one[: frame.offset] + one[frame.offset : frame.stop] * (30_000_000 // frame.size))
+    with subprocess.Popen(program.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin and process.stdout
+        process.stdin.write(f"read {file} all 0 0 {tmp_path / 'y'}\n")
+        process.stdin.close()
+        before = bytes_read_at_open(process.pid, file)
+        while bytes_read(process.pid) < before + 4 * BORDER:
+            assert process.poll() is None
+        os.truncate(file, BORDER)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+        assert re.fullmatch(
+            r"file: got 0 bytes at \d+, must be 65536: it became shorter while it was read\n", process.stdout.read()
+        )
+
+
+def bytes_read(pid: int) -> int:
+    """What a process has read, of all files."""
+    return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+
+
+def bytes_read_at_open(pid: int, file: Path) -> int:
+    """What it has read as soon as it has opened a file."""
+    while True:
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if each.readlink() == file:
+                    return bytes_read(pid)
 
 
 def test_what_cannot_be_is_refused(program: Driver, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ export interface CompressOptions {
   samplesPerFrame?: number;
   /** The largest error of every value, in the data's unit of measure; for packages with bounded files. */
   maxError?: number;
-  /** For packages with lossless files. */
+  /** For packages with lossless files; not with `maxError`. */
   lossless?: boolean;
 }
 
@@ -31,7 +31,7 @@ export interface Decompressed {
 }
 
 export interface StreamOptions extends CompressOptions {
-  /** What each window becomes; a frame holds one window, as the options of `compress` say. 'code' by default. */
+  /** What each window becomes, 'code' by default. Options of `compress` are for frames alone, which hold one window. */
   result?: 'code' | 'reconstruction' | 'score' | 'anomaly' | 'frame';
   /** Time steps from a window to the next one, 1 to the window, which it is by default. */
   hop?: number;
@@ -51,7 +51,10 @@ export interface Encoder {
   push(values: Samples): Uint8Array;
   /** The bytes that end a record; its last window is filled up with the last time step. RangeError for less than a window. */
   endRecord(): Uint8Array;
-  /** The last frame and the index; a record whose last window is not full ends. Error for a second call, and a push behind it. */
+  /**
+   * The last frame and the index; a record whose last window is not full ends. RangeError for a record of less than a window, which
+   * is left out: the next call gives the index. Error for a call behind the index, and a push.
+   */
   finish(): Uint8Array;
   /** `push` and `finish`: `samples.pipeThrough(encoder.transform()).pipeTo(file)`. */
   transform(): TransformStream<Samples, Uint8Array>;
@@ -112,10 +115,10 @@ export interface Model {
   compress(samples: Samples, options?: CompressOptions): Uint8Array;
   /** Error for a file of another model, or without a whole header. */
   decompress(bytes: Uint8Array): Decompressed;
-  /** Error where the samples are no windows of a record. */
+  /** Error where the samples are no windows of a record, and for options that contradict each other. */
   stream(options?: StreamOptions): Stream;
   encoder(options?: CompressOptions): Encoder;
-  /** Error for a file of another model, or without a whole header. */
+  /** Error for a file of another model, without a whole header, or that became shorter while it was read. */
   reader(source: Source): Promise<Reader>;
   /**
    * An encoder that continues after the whole frames of a file, in its format: keep `size` bytes of it and write those of `encoder` behind. Error

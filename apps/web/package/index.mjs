@@ -92,7 +92,7 @@ class Model {
   }
 
   score(samples) {
-    if (this.threshold === null) throw new Error(`score: ${this.name} is no anomaly model`);
+    this.#requireScores();
     const [totals, anomalies] = this.#map('score', this.#samples(samples), this.inputs, [BigInt64Array, 1], [Uint8Array, 1]);
     const scores = Float64Array.from(totals, (total) => (total < 0n ? NaN : Number(total) * facts.score.factor));
     return { scores, totals, anomalies };
@@ -134,9 +134,11 @@ class Model {
       reconstruction: (windows) => this.reconstruct(windows),
       score: (windows) => this.score(windows).scores,
       anomaly: (windows) => this.score(windows).anomalies,
-      frame: (windows) => this.frames(windows, { ...format, samplesPerFrame: 1 }),
+      frame: (windows) => this.frames(windows, packets),
     };
     if (!(result in results)) throw new Error(`stream: got ${result}, must be one of ${Object.keys(results).join(', ')}`);
+    if (['score', 'anomaly'].includes(result)) this.#requireScores();
+    const packets = packetsOf(result, format);
     return new Stream(results[result], hop);
   }
 
@@ -166,6 +168,10 @@ class Model {
     const reader = await this.reader(source);
     await reader.requireFrames();
     return { encoder: new Encoder(this.#call, reader.format, reader.entries), size: reader.stop };
+  }
+
+  #requireScores() {
+    if (this.threshold === null) throw new Error(`score: ${this.name} is no anomaly model`);
   }
 
   #samples(samples) {
@@ -223,6 +229,17 @@ class Model {
     const got = at < 0 ? 'beyond float32' : samples[at];
     throw new RangeError(`samples: ${place} is ${got}, must be finite in float32 and scaled values`);
   }
+}
+
+/** The options of a stream's frames, a window each. */
+function packetsOf(result, format) {
+  const option = Object.keys(format).find((name) => format[name] !== undefined);
+  if (result !== 'frame' && option) throw new Error(`stream: got ${option} for result '${result}', must be hop alone`);
+  const { samplesPerFrame = 1 } = format;
+  if (samplesPerFrame !== 1) throw new RangeError(`samplesPerFrame: got ${samplesPerFrame}, must be 1 in a stream`);
+  const packets = { ...format, samplesPerFrame };
+  if (result === 'frame') formatOf(packets);
+  return packets;
 }
 
 /** That of a Buffer of Node.js is Uint8Array. */

@@ -51,7 +51,10 @@ function requireFinite(values, what) {
 }
 
 /** The numbers that C takes of a file, from options. */
-export function formatOf({ samplesPerFrame = facts.perFrame, maxError, lossless = false } = {}) {
+export function formatOf({ samplesPerFrame = facts.perFrame, maxError, lossless = false, ...others } = {}) {
+  const other = Object.keys(others).find((name) => others[name] !== undefined);
+  if (other) throw new Error(`options: got ${other}, must be samplesPerFrame, maxError or lossless`);
+  if (lossless && maxError !== undefined) throw new Error(`maxError: got ${maxError} with lossless, must be left out`);
   const kind = lossless ? 2 : maxError === undefined ? 0 : 1;
   requireKind(kind);
   const bound = kind === 1 ? whole(maxError, 1, 65535, 'maxError') : 0;
@@ -145,7 +148,12 @@ export class Encoder {
   finish() {
     this.#requireOpen();
     const parts = [];
-    if (this.#filled % facts.inputs) parts.push(this.endRecord());
+    try {
+      if (this.#filled % facts.inputs) parts.push(this.endRecord());
+    } catch (error) {
+      [this.#waiting, this.#filled] = [[], 0]; // the next call gives the index
+      throw error;
+    }
     if (this.#filled) parts.push(this.#frame());
     this.#done = true;
     const { numbers, endInIndex } = this.#entries;
@@ -213,11 +221,16 @@ export class Reader {
 
   /** `source`: a Blob, or its `size` and `read(offset, size)`, which gives bytes or a promise of them. */
   static async open(call, source) {
-    const reader = new Reader();
+    const [reader, isBlob] = [new Reader(), source instanceof Blob];
+    if (!isBlob && !(Number.isInteger(source?.size) && typeof source.read === 'function')) {
+      throw new TypeError(`source: got ${kindOf(source)}, must be a Blob, or its size and read(offset, size)`);
+    }
     reader.#call = call;
     reader.#read = async (at, size) => {
-      if (source instanceof Blob) return new Uint8Array(await source.slice(at, at + size).arrayBuffer());
-      return source.read(at, size);
+      const bytes = isBlob ? new Uint8Array(await source.slice(at, at + size).arrayBuffer()) : await source.read(at, size);
+      if (!(bytes instanceof Uint8Array)) throw new TypeError(`file: got ${kindOf(bytes)}, must be Uint8Array`);
+      if (bytes.length !== size) throw new Error(say('shrunk', { got: bytes.length, at, size }));
+      return bytes;
     };
     const start = await reader.#read(0, Math.min(32, source.size));
     const [header] = call('read_header', start, [Uint32Array, 4]);
@@ -275,7 +288,7 @@ export class Reader {
   async #padding(at, i) {
     const { numbers } = this.entries;
     if (!(numbers[i] === 0)) return 0;
-    const [part] = this.#call('read_parts', ...this.format, await this.#read(at, Math.min(11, numbers[i + 1])), [Uint32Array, 4]);
+    const [part] = this.#call('read_parts', ...this.format, 1, await this.#read(at, Math.min(11, numbers[i + 1])), [Uint32Array, 4]);
     return part[0] === PART.end ? part[3] : 0;
   }
 
@@ -306,7 +319,7 @@ export class Reader {
     const { numbers } = this.entries;
     for (let i = 0, at = this.begin; whole && this.isWhole && i < numbers.length; at += numbers[i + 1], i += 2) {
       if (!numbers[i]) continue;
-      const [part] = this.#call('read_parts', ...this.format, await this.#read(at, numbers[i + 1]), [Uint32Array, 4]);
+      const [part] = this.#call('read_parts', ...this.format, 0, await this.#read(at, numbers[i + 1]), [Uint32Array, 4]);
       whole = part[0] === PART.frame && part[1] === numbers[i + 1] && part[2] === numbers[i];
     }
     if (!whole) throw new Error(facts.reasons[5]);
@@ -317,7 +330,7 @@ export class Reader {
     let wanted = AT_ONCE;
     for (let cut = false; this.stop < size && !this.isDamaged && !cut;) {
       const bytes = await this.#read(this.stop, Math.min(wanted, size - this.stop));
-      const [parts] = this.#call('read_parts', ...this.format, bytes, [Uint32Array, AT_ONCE]);
+      const [parts] = this.#call('read_parts', ...this.format, Number(this.entries.endInFrame), bytes, [Uint32Array, AT_ONCE]);
       wanted = AT_ONCE;
       for (let i = 0; i < parts.length; i += 4) {
         const [part, taken, samples] = parts.subarray(i, i + 3);

@@ -169,6 +169,7 @@ async function hear() {
     $('microphone').className = 'live';
     say(`Recording at ${short(rate)} Hz …`);
   } catch (error) {
+    if (recording !== asked) return undefined;
     recording = null;
     problems([`Microphone: ${error.message}.`]);
     say('Nothing was recorded; the sample before is still there.');

@@ -58,11 +58,11 @@ const WIDTHS = {
 export function readWav(buffer) {
   const view = new DataView(buffer);
   const chunks = chunksOf(view);
-  if (!chunks['fmt '] || !chunks.data) throw new Error('is damaged, or no .wav file');
-  const [start] = chunks['fmt '];
+  const [start, long] = chunks['fmt '] ?? [0, 0];
+  if (long < 16 || start + 16 > view.byteLength || !chunks.data) throw new Error('is damaged, or no .wav file');
   const [form, channels, rate] = [view.getUint16(start, true), view.getUint16(start + 2, true), view.getUint32(start + 4, true)];
   const width = view.getUint16(start + 14, true) / 8;
-  if (form !== 1 || !WIDTHS[width]) throw new Error('must hold plain PCM of 8, 16, 24 or 32 bits; convert it');
+  if (form !== 1 || !WIDTHS[width] || !channels) throw new Error('must hold plain PCM of 8, 16, 24 or 32 bits; convert it');
   const [place, size] = chunks.data;
   if (place + size > buffer.byteLength) throw new Error(`ends early: got ${buffer.byteLength - place} bytes of values, must be ${size}`);
   const [read, dtype] = WIDTHS[width];

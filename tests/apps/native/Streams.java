@@ -114,22 +114,39 @@ final class Streams {
 
     private static String stream(String[] words) throws IOException {
         Output found = new Output();
+        String failures = "";
         //RECORD int hop = Integer.parseInt(words[2]);
         //RECORD CAMELStream<?> stream = of(words[1], hop);
         VALUE[] values = values(words[3]);
         int used = 0;
         for (int i = 5; i < words.length; i++) {
-            int stop = Math.min(values.length, used + Integer.parseInt(words[i]));
-            //RECORD found.any(stream.push(Arrays.copyOfRange(values, used, stop)));
-            used = stop;
+            failing = words[i].startsWith("!"); // a push that has to fail, and takes nothing
+            int count = Integer.parseInt(failing ? words[i].substring(1) : words[i]);
+            VALUE[] piece = Arrays.copyOfRange(values, used, Math.min(values.length, used + count));
+            //NAN if (failing) piece[count - 1] = (VALUE) Double.NaN;
+            try {
+                //RECORD found.any(stream.push(piece));
+                used += piece.length;
+            } catch (IllegalArgumentException | IllegalStateException error) {
+                failures += " | " + error.getMessage();
+            }
         }
         found.write(words[4]);
-        return "";
+        return failures;
+    }
+
+    private static boolean failing;
+
+    private static byte[] encoded(VALUE[] windows) {
+        if (failing) {
+            throw new IllegalStateException("the result fails");
+        }
+        return CAMELModel.encode(windows);
     }
 
     //RECORD private static CAMELStream<?> of(String result, int hop) {
     //RECORD     switch (result) {
-    //RECORD         case "code": return new CAMELStream<>(hop, CAMELModel::encode);
+    //RECORD         case "code": return new CAMELStream<>(hop, Streams::encoded);
     //RECORD         case "reconstruction": return new CAMELStream<>(hop, CAMELModel::reconstruct);
     //RECORD         case "score": return new CAMELStream<>(hop, CAMELModel::score);
     //RECORD         case "anomaly": return new CAMELStream<>(hop, CAMELModel::isAnomaly);

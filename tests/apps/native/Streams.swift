@@ -33,7 +33,7 @@ func write(_ writer: CAMELWriter, _ input: String, _ operations: [String]) throw
             } catch {
                 failures += " | \(error)"
             }
-        case "flush": break
+        case "flush": try writer.flush()
         case "end":
             //RECORD try writer.endRecord()
             break
@@ -48,19 +48,38 @@ func write(_ writer: CAMELWriter, _ input: String, _ operations: [String]) throw
 
 func pieces<T>(_ words: [String], _ push: ([VALUE]) throws -> [T]) throws -> String {
     var (given, found) = (try values(words[3]), [T]())
+    var failures = ""
     for word in words[5...] {
-        let count = min(given.count, Int(word)!)
-        found += try push(Array(given[..<count]))
-        given.removeFirst(count)
+        failing = word.hasPrefix("!") // a push that has to fail, and takes nothing
+        let count = min(given.count, Int(word.drop { $0 == "!" })!)
+        var piece = Array(given[..<count])
+        //NAN if failing { piece[count - 1] = .nan }
+        do {
+            found += try push(piece)
+            given.removeFirst(count)
+        } catch {
+            failures += " | \(error)"
+        }
     }
     try save(found, words[4])
-    return ""
+    return failures
 }
+
+var failing = false
+
+struct ResultFails: Error, CustomStringConvertible {
+    let description = "the result fails"
+}
+
+//RECORD func encoded(_ windows: [VALUE]) throws -> [UInt8] {
+//RECORD     if failing { throw ResultFails() }
+//RECORD     return try CAMELModel.encode(windows)
+//RECORD }
 
 func stream(_ words: [String]) throws -> String {
     //RECORD let hop = Int(words[2])!
     switch words[1] {
-    //RECORD case "code": return try pieces(words, CAMELStream(hop: hop, CAMELModel.encode).push)
+    //RECORD case "code": return try pieces(words, CAMELStream(hop: hop, encoded).push)
     //RECORD case "reconstruction": return try pieces(words, CAMELStream(hop: hop, CAMELModel.reconstruct).push)
     //RECORD case "score": return try pieces(words, CAMELStream(hop: hop) { try CAMELModel.score($0).map { $0.score } }.push)
     //RECORD case "anomaly": return try pieces(words, CAMELStream(hop: hop) { try CAMELModel.score($0).map { $0.isAnomaly } }.push)
@@ -108,6 +127,6 @@ while let line = readLine() {
     do {
         print("ok" + (try await run(line.split(separator: " ").map(String.init))))
     } catch {
-        print("\(error)")
+        print(error.localizedDescription)
     }
 }

@@ -20,7 +20,7 @@ static int parts_of(const uint32_t *format, const uint8_t *bytes, size_t size)
   static uint32_t parts[4096];
   static tae_sample samples[64 * INPUTS];
   uint8_t *copy = copied(bytes, size);
-  const ptrdiff_t count = tae_app_read_parts(format[0], format[1], format[2], copy, size, parts, 4096);
+  const ptrdiff_t count = tae_app_read_parts(format[0], format[1], format[2], 1, copy, size, parts, 4096);
   size_t at = 0;
   ptrdiff_t i;
   for (i = 0; i < count; i += 4) {

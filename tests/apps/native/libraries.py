@@ -14,6 +14,8 @@ from tiedae.apps.native.android import android_module
 from tiedae.apps.native.model import NativeModel
 from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
+from tiedae.export.c.samples import DataUnit
+from tiedae.export.c.source import to_c
 
 from ...export.c.compiled import STRICT, tool, write_project
 from ...export.c.models import CASES, Case, Made, training_of
@@ -30,6 +32,22 @@ def made_of(case: Case) -> Made:
 
 def native_of(made: Made) -> NativeModel:
     return NativeModel(made.program, made.source, made.golden, made.model.program.spec, made.detector)
+
+
+def half_of(made: Made, signature: str) -> NativeModel:
+    """The library of one signature."""
+    backend = made.model.program
+    unit = DataUnit(backend.spec, backend.maps, backend.io)
+    source = to_c(made.program, signatures=[signature], unit=unit, detector=made.detector, codec=made.codec)
+    return NativeModel(made.program, source, made.golden, backend.spec, made.detector)
+
+
+def packet(made: Made) -> tuple[bytes, np.ndarray]:
+    """A lossless frame of one sample, as for a radio, and that sample."""
+    options = {"samples_per_frame": 1, "kind": FileKind.LOSSLESS, "frame_only": True}
+    x = samples_of(made)[:1]
+    (frame,) = StreamEncoder(made.model, made.model.program, **options).push(x)
+    return frame, x
 
 
 def samples_of(made: Made) -> np.ndarray:

@@ -5,21 +5,33 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from tiedae.apps.native.android import android_module
-from tiedae.apps.native.model import NativeModel
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.errors import TiedaeError
-from tiedae.export.c.samples import DataUnit
-from tiedae.export.c.source import to_c
 
 from ...export.c.compiled import tool
 from ...export.c.models import CASES, Made
-from .libraries import CASES_OF_DATA, Call, Library, built, built_module, made_of, native_of, packed, samples_of, unpacked
+from .libraries import (
+    CASES_OF_DATA,
+    Call,
+    Library,
+    built,
+    built_module,
+    half_of,
+    javac,
+    made_of,
+    native_of,
+    packed,
+    packet,
+    samples_of,
+    unpacked,
+)
 
 pytestmark = pytest.mark.ci
 
@@ -182,10 +194,7 @@ def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Pa
     tool("javac")
     whole = made_of(CASES[0])
     backend, x = whole.model.program, samples_of(whole)
-    unit = DataUnit(backend.spec, backend.maps, backend.io)
-    source = to_c(whole.program, signatures=[signature], unit=unit, detector=whole.detector, codec=whole.codec)
-    model = NativeModel(whole.program, source, whole.golden, backend.spec, whole.detector)
-    library, codes = built(android_module(model), tmp_path), backend.encode(x)
+    library, codes = built(android_module(half_of(whole, signature)), tmp_path), backend.encode(x)
     restored, lossless = backend.samples(backend.decode(codes)), packed(whole, x, "lossless")
     calls, right = {
         "encode": ([Call("encode", x), Call("compress", x)], [codes.tobytes(), packed(whole, x)]),
@@ -200,6 +209,76 @@ def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Pa
         "score": ("encode(", "decode(", "compress("),
     }[signature]
     assert not any(f" {each}" in text for each in others)
+
+
+def test_a_module_that_decodes_alone_decodes_packets(tmp_path: Path) -> None:
+    tool("javac")
+    made = made_of(CASES[0])
+    built(android_module(half_of(made, "decode")), tmp_path)
+    frame, samples = packet(made)
+    (tmp_path / "frame").write_bytes(frame)
+    command = [tool("java"), f"-Djava.library.path={tmp_path}", "-cp", tmp_path, Path(__file__).with_name("Packets.java")]
+    subprocess.run([*command, tmp_path / "frame", tmp_path / "samples"], check=True, timeout=120)
+    assert (tmp_path / "samples").read_bytes() == samples.tobytes()
+
+
+APP = """
+import java.nio.file.*;
+import tiedae.record.*;
+
+public final class App {
+    public static void main(String[] paths) throws Exception {
+        short[] steps = new short[3 * RecordModel.WINDOW];
+        RecordWriter writer = new RecordWriter(Files.newOutputStream(Paths.get(paths[0])), RecordFormat.lossless());
+        writer.write(steps);
+        writer.close();
+        System.out.println(new RecordStream<>(RecordModel.WINDOW, RecordModel::encode).push(steps).length);
+        try {
+            RecordModel.decompress(new byte[3]);
+        } catch (RecordModelException error) {
+            System.out.println(error.reason());
+        }
+    }
+}
+"""
+
+
+def java_8(jar: Path) -> Path:
+    """The classes of Java 8 without their code, of which `javac --release 8` knows; ProGuard reads no newer ones."""
+    with ZipFile(Path(tool("java")).resolve().parents[1] / "lib" / "ct.sym") as known, ZipFile(jar, "w") as classes:
+        for name in known.namelist():
+            releases, module, *path = name.split("/")
+            if "8" in releases and module == "java.base" and name.endswith(".sig"):
+                data = known.read(name)
+                classes.writestr("/".join(path).replace(".sig", ".class"), data[:6] + b"\0\x34" + data[8:])
+    return jar
+
+
+@pytest.mark.parametrize("module", [CASES[1]], indirect=True, ids=lambda case: case.dtype)
+def test_an_app_that_is_shrunk_by_the_modules_rules_runs(module: tuple[Made, Library], tmp_path: Path) -> None:
+    """ProGuard reads the rules as R8 does: it removes what the app does not call, and renames all but what JNI looks for."""
+    proguard, made, folder = tool("proguard"), module[0], module[1].folder
+    (tmp_path / "App.java").write_text(APP)
+    classes = ["-d", tmp_path / "in", "--release", "8", *folder.glob("src/main/java/**/*.java"), tmp_path / "App.java"]
+    subprocess.run(list(map(str, [*javac(), "-Xlint:-options", *classes])), check=True, timeout=120)
+    options = [
+        f"-injars {tmp_path / 'in'}",
+        f"-outjars {tmp_path / 'app.jar'}",
+        f"-libraryjars {java_8(tmp_path / 'java.jar')}",
+        "-keep class App { public static void main(java.lang.String[]); }",
+        f"-printmapping {tmp_path / 'map'}",
+        f"-include {folder / 'consumer-rules.pro'}",
+    ]
+    (tmp_path / "app.pro").write_text("\n".join(options))
+    subprocess.run([proguard, f"@{tmp_path}/app.pro"], check=True, capture_output=True, timeout=120)
+    command = [tool("java"), f"-Djava.library.path={folder}", "-cp", tmp_path / "app.jar", "App", tmp_path / "x.tae"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout == f"{3 * made.golden.code.shape[1]}\nDAMAGED\n"
+    mapping = (tmp_path / "map").read_text()
+    assert "tiedae.record.RecordModel -> tiedae.record.RecordModel:" in mapping
+    assert "tiedae.record.RecordWriter -> tiedae.record.RecordWriter:" not in mapping and "RecordReader" not in mapping
+    x = np.zeros((3, made.golden.data.shape[1]), np.int16)
+    assert (tmp_path / "x.tae").read_bytes() == packed(made, x, "lossless")
 
 
 @pytest.mark.parametrize("module", [CASES[1]], indirect=True, ids=lambda case: case.dtype)

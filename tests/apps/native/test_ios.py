@@ -16,7 +16,7 @@ from tiedae.codec.streams import StreamEncoder
 
 from ...export.c.compiled import STRICT, tool, write_project
 from ...export.c.models import Made
-from .libraries import CASES_OF_DATA, made_of, native_of, samples_of
+from .libraries import CASES_OF_DATA, half_of, made_of, native_of, packet, samples_of
 
 APPLE = ("arm64-apple-ios13", "armv7k-apple-watchos6")
 HEADERS = {
@@ -89,6 +89,31 @@ def test_swift_builds_the_package_and_its_tests_hold(package: tuple[Made, Path])
     shutil.rmtree(folder / ".build")
     assert not done.returncode, done.stdout[-3000:] + done.stderr[-3000:]
     assert "Executed 7 tests, with 0 failures" in done.stdout + done.stderr
+
+
+PACKETS = """import XCTest
+import Images
+
+final class PacketTests: XCTestCase {
+    func testPackets() throws {
+        XCTAssertEqual(try ImagesFormat.lossless.frames(of: 1).samples(FRAME), SAMPLES)
+        XCTAssertThrowsError(try ImagesFormat.lossless.samples([])) {
+            XCTAssertTrue($0.localizedDescription.hasPrefix("file: is damaged"))
+        }
+    }
+}
+"""
+
+
+def test_a_package_that_decodes_alone_decodes_packets(tmp_path: Path) -> None:
+    swift, made = tool("swift"), made_of(CASES_OF_DATA[0])
+    write_project(swift_package(half_of(made, "decode")), tmp_path)
+    frame, samples = packet(made)
+    text = PACKETS.replace("FRAME", str([*frame])).replace("SAMPLES", str(samples.ravel().tolist()))
+    (tmp_path / "Tests" / "ImagesTests" / "Packets.swift").write_text(text)
+    done = subprocess.run([swift, "test"], cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False)
+    assert not done.returncode, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Executed 3 tests, with 0 failures" in done.stdout + done.stderr
 
 
 def test_the_swift_file_says_that_swift_was_not_run(package: tuple[Made, Path]) -> None:

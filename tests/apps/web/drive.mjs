@@ -26,7 +26,7 @@ for (const [folder, options, method, ...values] of JSON.parse(readFileSync(0), r
     const { load } = await import(pathToFileURL(`${folder}/index.mjs`));
     if (!models.has(key)) models.set(key, await load(options));
     const model = models.get(key);
-    results.push({ value: plain(typeof model[method] === 'function' ? model[method](...values) : model[method]) });
+    results.push({ value: plain(typeof model[method] === 'function' ? await model[method](...values) : model[method]) });
   } catch (error) {
     results.push({ error: `${error.name}: ${error.message}` });
   }

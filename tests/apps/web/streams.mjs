@@ -30,19 +30,31 @@ function source(file) {
 
 function write(file, encoder, at, input, ops) {
   let given = values(input);
-  let place = at;
+  let [place, failure] = [at, null];
   const put = (bytes) => {
     const written = writeSync(file, bytes, 0, bytes.length, place);
     if (place !== null) place += written;
   };
   for (const op of ops) {
-    if (op === 'close') put(encoder.finish());
-    else if (op === 'end') put(encoder.endRecord());
+    if (op === 'close') {
+      try {
+        put(encoder.finish());
+      } catch (error) {
+        failure = error; // the next call may give the index
+        if (!error.message.startsWith('record:')) throw error;
+      }
+    } else if (op === 'end') put(encoder.endRecord());
     else if (op !== 'flush') {
       put(encoder.push(given.subarray(0, Number(op))));
       given = given.subarray(Number(op));
     }
   }
+  if (failure) throw failure;
+}
+
+/** What a stream refuses: floats with NaN, or no typed array. */
+function wrong(piece) {
+  return Number.isNaN(Value.of(NaN)[0]) ? Value.of(...piece.subarray(1), NaN) : [...piece];
 }
 
 function bytesOf(parts) {
@@ -84,13 +96,21 @@ const commands = {
   },
   stream(result, hop, input, to, ...ops) {
     const stream = model.stream({ result, hop: Number(hop) });
-    let given = values(input);
+    let [given, failures] = [values(input), ''];
     const parts = [];
     for (const op of ops) {
-      parts.push(stream.push(given.subarray(0, Number(op))));
-      given = given.subarray(Number(op));
+      const fails = op.startsWith('!'); // a push that has to fail, and takes nothing
+      const count = Number(op.replace('!', ''));
+      const piece = given.subarray(0, count);
+      try {
+        parts.push(stream.push(fails ? wrong(piece) : piece));
+        given = given.subarray(count);
+      } catch (error) {
+        failures += ` | ${error.message}`;
+      }
     }
     writeFileSync(to, bytesOf(parts.flat()));
+    return failures;
   },
 };
 

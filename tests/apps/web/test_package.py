@@ -188,8 +188,28 @@ REFUSED: list[tuple[str, str, tuple[Any, ...], str]] = [
         "RangeError: maxError: got 0.5, must be 1 to 65535",
     ),
     ("table", "compress", (np.zeros(25, np.float32), {"lossless": True}), "Error: lossless .tae files: this package was made"),
-    ("image", "decompress", (b"no file at all, just some text",), "Error: file: is damaged or cut off"),
+    ("image", "decompress", (b"no file at all, just some text",), "Error: file: is damaged or cut off; decompress gives"),
 ]
+
+
+CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
+    ("encoder", {"lossless": True, "maxError": 3}, "Error: maxError: got 3 with lossless, must be left out"),
+    ("encoder", {"maxerror": 3}, "Error: options: got maxerror, must be samplesPerFrame, maxError or lossless"),
+    ("stream", {"lossless": True}, "Error: stream: got lossless for result 'code', must be hop alone"),
+    ("stream", {"result": "score", "maxError": 3}, "Error: stream: got maxError for result 'score', must be hop alone"),
+    ("stream", {"result": "frame", "samplesPerFrame": 4}, "RangeError: samplesPerFrame: got 4, must be 1 in a stream"),
+    ("stream", {"result": "frame", "maxError": 0}, "RangeError: maxError: got 0, must be 1 to 65535"),
+    ("stream", {"result": "frame", "hops": 3}, "Error: options: got hops, must be samplesPerFrame, maxError or lossless"),
+    ("stream", {"result": "codes"}, "Error: stream: got codes, must be one of code, reconstruction, score, anomaly, frame"),
+    ("stream", {"hop": 34}, "RangeError: hop: got 34, must be 1 to 33"),
+]
+
+
+def test_options_that_contradict_each_other_are_refused(packages: dict[str, Path]) -> None:
+    errors = call([(packages["record"], {}, method, options) for method, options, _ in CONTRADICTIONS])
+    assert errors == [text for *_, text in CONTRADICTIONS]
+    fine = [{}, {"result": "frame", "lossless": True, "hop": 3}, {"result": "frame", "samplesPerFrame": 1}]
+    assert [found["hop"] for found in call([(packages["record"], {}, "stream", each) for each in fine])] == [33, 3, 33]
 
 
 def test_wrong_input_is_named_and_does_no_harm(packages: dict[str, Path], made: dict[str, Made]) -> None:
@@ -199,6 +219,15 @@ def test_wrong_input_is_named_and_does_no_harm(packages: dict[str, Path], made: 
     assert np.array_equal(code, made["image"].golden.code.ravel())
     for error, (*_, right) in zip(errors, REFUSED, strict=True):
         assert str(error).startswith(right)
+
+
+SOURCES = {"x.tae": "String", 3: "Number", None: "null"}
+
+
+def test_a_source_that_cannot_be_read_is_refused(packages: dict[str, Path]) -> None:
+    errors = call([(packages["record"], {}, "reader", source) for source in SOURCES])
+    text = "TypeError: source: got {}, must be a Blob, or its size and read(offset, size)"
+    assert errors == [text.format(kind) for kind in SOURCES.values()]
 
 
 def test_files_of_another_model_are_refused(packages: dict[str, Path], made: dict[str, Made]) -> None:

@@ -67,6 +67,21 @@ CODES = """(async simd => {
 })"""
 
 
+def test_the_page_preloads_every_module_that_it_needs_first(pages: Path) -> None:
+    """Those that app.mjs imports, and those that they import: else a browser finds them one after the other."""
+    folder = pages / "images"
+    wanted, todo = set(), [folder / "page" / "app.mjs"]
+    while todo:
+        script = todo.pop()
+        for path in re.findall(r"^(?:import\b.*|\}) from '(.+)';$", script.read_text(), re.MULTILINE):
+            found = (script.parent / path).resolve()
+            if found not in wanted:
+                wanted.add(found)
+                todo.append(found)
+    loaded = re.findall(r'<link rel="modulepreload" href="(.+)">', (folder / "index.html").read_text())
+    assert len(wanted) > 8 and {(folder / path).resolve() for path in loaded} == wanted
+
+
 @pytest.mark.parametrize("simd", [True, False], ids=["simd", "scalar"])
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_golden_codes_and_samples_in_the_browser(page: Page, made: dict[str, Made], name: str, simd: bool) -> None:

@@ -148,6 +148,10 @@ def test_other_recordings_are_one_sentence_and_break_nothing(page: Page, tmp_pat
     floats = bytearray((tmp_path / "whole.wav").read_bytes())
     floats[20] = 3
     (tmp_path / "floats.wav").write_bytes(floats)
+    whole = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "late.wav").write_bytes(whole[:12] + whole[36:] + whole[12:28])
+    (tmp_path / "thin.wav").write_bytes(whole[:16] + bytes((14, 0, 0, 0)) + whole[20:34] + whole[36:])
+    (tmp_path / "silent.wav").write_bytes(whole[:22] + bytes(2) + whole[24:])
     texts = {"columns": "ax,az\n1,2\n", "times": "t,ax,ay\n0,1,2\n1,3,4\n", "short": "1,2\n3,4\n", "three": "1,2,3\n4,5,6\n"}
     for name, text in texts.items():
         (tmp_path / f"{name}.csv").write_text(text)
@@ -157,6 +161,9 @@ def test_other_recordings_are_one_sentence_and_break_nothing(page: Page, tmp_pat
         save_wav(tmp_path / "brief.wav", x[:100], 100, 2): "got 50 time steps, must be 85 or more: a window",
         tmp_path / "cut.wav": "ends early: got 331 bytes of values, must be 340",
         tmp_path / "text.wav": "is damaged, or no .wav file",
+        tmp_path / "late.wav": "is damaged, or no .wav file",
+        tmp_path / "thin.wav": "is damaged, or no .wav file",
+        tmp_path / "silent.wav": "must hold plain PCM of 8, 16, 24 or 32 bits; convert it",
         tmp_path / "floats.wav": "must hold plain PCM of 8, 16, 24 or 32 bits; convert it",
         tmp_path / "columns.csv": "no column ay; the columns must be ax, ay",
         tmp_path / "times.csv": "got a rate of 1 Hz, must be 100 Hz; resample it",
@@ -231,6 +238,32 @@ def test_a_microphone_that_is_not_there_is_one_sentence(page: Page) -> None:
     page.click("#microphone")
     page.until("document.querySelector('#problems li')")
     assert page.problems() == ["Microphone: it needs a page over https, or from localhost."] and page.troubles() == []
+
+
+ASK = """(() => {
+  const { mediaDevices } = navigator;
+  const start = mediaDevices.getUserMedia.bind(mediaDevices);
+  window.asked = [];
+  mediaDevices.getUserMedia = (options) => new Promise((yes, no) => {
+    window.asked.push({ allow: () => start(options).then(yes), refuse: () => no(new DOMException('', 'NotAllowedError')) });
+  });
+})() ?? null"""
+
+
+def test_a_refusal_that_comes_late_does_not_end_the_next_recording(page: Page) -> None:
+    """The browser asks; the person clicks twice more, and refuses the first question after that."""
+    page.open("tone", 390, "light", HEAR)
+    page.look(ASK)
+    for asked in (1, 1, 2):
+        page.click("#microphone")
+        page.until(f"window.asked.length === {asked}")
+    page.look("window.asked[0].refuse() ?? null")
+    page.look("window.asked[1].allow().then(() => null)")
+    page.until("document.getElementById('status').textContent.startsWith('Recording at')")
+    assert page.problems() == [] and page.text("microphone") == "Stop"
+    page.until("document.getElementById('count').textContent === 'of 1'")
+    page.click("#microphone")
+    assert page.text("microphone") == "Microphone" and page.troubles() == []
 
 
 def test_a_file_ends_the_recording(page: Page, tmp_path: Path) -> None:
