@@ -69,7 +69,7 @@ CODES = """(async simd => {
 
 def test_the_page_preloads_every_module_that_it_needs_first(pages: Path) -> None:
     """Those that app.mjs imports, and those that they import: else a browser finds them one after the other."""
-    folder = pages / "images"
+    folder = pages / "image"
     wanted, todo = set(), [folder / "page" / "app.mjs"]
     while todo:
         script = todo.pop()
