@@ -131,7 +131,7 @@ def test_a_stack_that_is_not_stated_is_unknown() -> None:
 
 
 def test_a_compiler_whose_functions_are_not_found_says_so() -> None:
-    with pytest.raises(UnavailableError, match=r"nm lists no function images_… of images\.o"):
+    with pytest.raises(UnavailableError, match=r"nm lists no function image_… of image\.o"):
         stated(OPTION_SETS[1], (tool("gcc"), "-fleading-underscore"))
 
 
