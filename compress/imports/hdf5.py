@@ -59,7 +59,7 @@ def text(source: str, group: h5py.Group, name: str) -> str | None:
 def texts(source: str, group: h5py.Group, name: str) -> list[str]:
     """An attribute that is a list of texts, or the parts name0, name1, … that Keras writes of a long one."""
     with damage(source):
-        parts = [group.attrs[name]] if name in group.attrs else []
+        parts: list[Any] = [group.attrs[name]] if name in group.attrs else []
         while name not in group.attrs and f"{name}{len(parts)}" in group.attrs:
             parts.append(group.attrs[f"{name}{len(parts)}"])
         return [str(item, "utf-8") if isinstance(item, bytes) else str(item) for part in parts for item in np.ravel(part)]
@@ -72,7 +72,7 @@ def arrays(source: str, file: h5py.Group) -> Iterator[tuple[str, Stored]]:
     an array raises InputError unless it is finite.
     """
     h5py = import_h5py()
-    waiting = [("", file, 0)]
+    waiting: list[tuple[str, Any, int]] = [("", file, 0)]
     seen = 0
     while waiting:
         path, group, depth = waiting.pop()
@@ -91,7 +91,7 @@ def arrays(source: str, file: h5py.Group) -> Iterator[tuple[str, Stored]]:
                 link = group.get(name, getlink=True)
                 if not isinstance(link, h5py.HardLink):
                     raise FormatError(f"{source}: {inner}: is a link to {_target(link)}, which is not followed")
-                value = group[name]
+                value: Any = group[name]
             if isinstance(value, h5py.Group):
                 waiting.append((inner, value, depth + 1))
             elif isinstance(value, h5py.Dataset):

@@ -27,9 +27,9 @@ def read_hdf5(path: Path) -> Chain:
     source = str(path)
     with damage(source):
         file = import_h5py().File(open_whole(path), "r")
+        weights = "layer_names" in file.attrs or "layers" in file
     config = text(source, file, "model_config")
     if config is None:
-        weights = "layer_names" in file.attrs or "layers" in file
         raise FormatError(f"{source}: {SAVE_WHOLE if weights else 'holds no Keras model'}")
     with damage(source):
         root = file["model_weights"]
@@ -54,7 +54,8 @@ def read_archive(path: Path) -> Chain:
     with damage(source):
         file = import_h5py().File(open_member(path, WEIGHTS), "r")
     by_path = dict(arrays(source, file))
-    names = dict(_names(source, file, by_path))
+    with damage(source):
+        names = dict(_names(source, file, by_path))
     return _chain(source, f"Keras {version} (.keras)", config, ArchiveGroup(by_path, names))
 
 
@@ -123,7 +124,7 @@ class _Read:
             return replace(inner, sample=read.sample or inner.sample, layers=(*self.layers, *inner.layers), left_out=left_out)
         place = replace(place, shape=shape)
         layers = read_layer(place)
-        if isinstance(layers[0] if layers else None, Refused) and layers[0].custom:
+        if any(isinstance(layer, Refused) and layer.custom for layer in layers):
             layers = read_holder(place, self.held, layers)
         return read.then(layers, config)
 

@@ -52,7 +52,7 @@ class Window(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:
         view = memoryview(buffer).cast("B")[: max(self._size - self._at, 0)]
-        count = os.preadv(self._descriptor, [view], self._start + self._at)
+        count = os.preadv(self._descriptor, [view], self._start + self._at) if len(view) else 0
         self._at += count
         return count
 

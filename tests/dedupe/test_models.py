@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -154,7 +155,7 @@ def test_a_file_of_a_gigabyte(tmp_path, where: str) -> None:
     widths = (12, 6, 12) if where.startswith("optimizer") else (16_384, 8_192, 16_384)
     path = tmp_path / "m.h5"
     with h5py.File(write_h5(path, sequential(dense_layers(widths)), {}), "a") as file:
-        root = file["model_weights"]
+        root: Any = file["model_weights"]
         root.attrs["layer_names"] = [b"dense", b"dense_1"]
         for name, pair in (("dense", widths[:2]), ("dense_1", widths[1:])):
             group = root.create_group(name)

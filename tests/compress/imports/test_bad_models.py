@@ -68,7 +68,7 @@ def replaced(path: Path, value: Callable[[h5py.Group], object]) -> Path:
     """With something else in the place of the first kernel."""
 
     def change(file: h5py.File) -> None:
-        group = file["model_weights/dense/dense"]
+        group: Any = file["model_weights/dense/dense"]
         del group["kernel:0"]
         value(group)
 
@@ -410,7 +410,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return [place for key, inner in items for place in [(value, key), *places(inner)]]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_changed_configuration_is_read_or_refused(data: st.DataObject, tmp_path: Path) -> None:
     config = copy.deepcopy(data.draw(st.sampled_from(CONFIGS)))
@@ -424,7 +424,7 @@ def test_a_changed_configuration_is_read_or_refused(data: st.DataObject, tmp_pat
         assert str(path) in str(error)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("make", [h5, archive])
 def test_a_changed_byte_is_read_or_refused(data: st.DataObject, make: Callable[[Path], Path], tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_a_long_list_of_names_is_in_parts(tmp_path: Path) -> None:
     path = write_h5(tmp_path / "m.h5", sequential(LAYERS), dense_weights(ARRAYS))
     with h5py.File(path, "a") as file:
         for group, name in ((file["model_weights"], "layer_names"), (file["model_weights/dense"], "weight_names")):
-            names = group.attrs[name]
+            names: Any = group.attrs[name]
             del group.attrs[name]
             group.attrs[f"{name}0"], group.attrs[f"{name}1"] = names[:1], names[1:]
     np.testing.assert_array_equal(read_model(path).products[3].matrix(), ARRAYS[6])
