@@ -16,6 +16,7 @@ from statistics import median
 
 import numpy as np
 from imports_audit import audit_row
+from imports_bits import bits_row
 from imports_files import DATA, files_row
 from rows import Row, arguments_of, report
 from tiedae.compress.imports.formats import read_model
@@ -80,6 +81,7 @@ PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "score": lambda _: [score_row()],
     "cost": lambda _: cost_rows(),
     "audit": lambda _: [audit_row()],
+    "bits": lambda _: [bits_row()],
 }
 
 

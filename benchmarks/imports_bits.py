@@ -44,6 +44,7 @@ def bits_row() -> Row:
     different = sum(bits_different(found[name], expected[name]) for name in found)
     count = sum(8 * len(part) for part in expected.values())
     origin = imported.lineage.origin
+    assert origin is not None
     return Row("tied_import_bits_different", different, "bits", "== 0", "", f"of {count:,}; {origin.format}; tie {origin.tie}")
 
 

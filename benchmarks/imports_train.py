@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     decoder = [DenseTied(encoder[1], "relu"), DenseTied(encoder[0], "sigmoid")]
     model = keras.Sequential([keras.Input((784,)), *encoder, *decoder])
     model.compile("adam", "mse")
-    model.fit(x, x, batch_size=128, epochs=EPOCHS, verbose=0)
+    model.fit(x, x, batch_size=128, epochs=EPOCHS, verbose=0)  # pyright: ignore[reportArgumentType]  # Keras takes 0
     model.save(folder / "model.keras")
     kernels = {f"kernel_{i}": dense.kernel for i, dense in enumerate(encoder)}
     biases = {f"bias_{i}": layer.bias for i, layer in enumerate((*encoder, *decoder))}

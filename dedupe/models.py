@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import InputError, listed
-from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Layer, Product, Refused, Reshape, Stored
+from tiedae.compress.imports.chain import (
+    Affine,
+    BatchNorm,
+    Chain,
+    ChainArray,
+    ChainFunction,
+    ChainLayer,
+    ChainProduct,
+    Refused,
+    Reshape,
+)
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import TIES, Pair, pairs
 
@@ -74,37 +84,37 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _arrays(layer: Layer) -> list[Stored]:
+def _arrays(layer: ChainLayer) -> list[ChainArray]:
     """The arrays of a layer."""
     if isinstance(layer, Refused):
         return list(layer.weights.values())
-    return [value for value in vars(layer).values() if isinstance(value, Stored)]
+    return [value for value in vars(layer).values() if isinstance(value, ChainArray)]
 
 
-def _bytes(array: Stored) -> int:
+def _bytes(array: ChainArray) -> int:
     import numpy as np
 
     return array.size * np.dtype(array.dtype).itemsize
 
 
-def _constant(array: Stored) -> dict[str, Any]:
+def _constant(array: ChainArray) -> dict[str, Any]:
     return {"name": array.variable, "dtype": array.dtype, "shape": list(array.shape), "bytes": _bytes(array)}
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
+def _layer(layer: ChainLayer) -> dict[str, Any]:
     refused = layer.reason if isinstance(layer, Refused) else None
     return {"name": layer.name, "class": layer.class_name, "computes": _computes(layer), "refused": refused}
 
 
-def _computes(layer: Layer) -> str:
+def _computes(layer: ChainLayer) -> str:
     """What a layer computes, in some words."""
     match layer:
-        case Product():
+        case ChainProduct():
             inputs, units = layer.widths
             extras = {"bias": layer.bias, "mask": layer.mask, "subtracts a vector first": layer.before}
             parts = [f"product {inputs} → {units}", *(name for name, array in extras.items() if array is not None)]
             return ", ".join([*parts, f"the transposed kernel {layer.kernel.variable}"] if layer.transposed else parts)
-        case Function():
+        case ChainFunction():
             return layer.function
         case Affine():
             return "scale and offset"

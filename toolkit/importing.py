@@ -15,6 +15,7 @@ from tiedae.bundle.fidelity import squared_error
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, mean_input
 from tiedae.compress.errors import DataError, InputError, RecipeError, UnavailableError
+from tiedae.compress.imports.chain import FUNCTIONS
 from tiedae.compress.imports.mirrored import Mirror, mirror
 from tiedae.compress.imports.origin import ORIGINAL, REPLACED, TUNED, ImportOrigin
 from tiedae.compress.numbers import number
@@ -137,11 +138,13 @@ class Start:
         flat = y.reshape(len(y), -1)
         return self.mirror.scaling.apply(flat) if self.mirror.scaling is not None and self.mirror.restores else flat
 
-    def output(self, model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
-        """What the import gives for samples of `samples`, [n, inputs], in the unit of the original's output."""
+    def outputs(self, model: TiedAutoencoder, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the import gives for samples of `samples`, [n, inputs], in the unit of the original's output: computed in
+        float64, and in float32."""
         own = self.mirror.scaling or Scaling()
-        y = reconstructed(model, own.apply(x.reshape(len(x), -1)))
-        return own.invert(y, np.float64) if self.mirror.restores else y
+        scaled = own.apply(x.reshape(len(x), -1))
+        wide, narrow = exactly(model, scaled), reconstructed(model, scaled)
+        return (own.invert(wide, np.float64), own.invert(narrow, np.float64)) if self.mirror.restores else (wide, narrow)
 
     def compared(self, model: TiedAutoencoder, splits: Dataset | None, original: Original | None = None) -> ImportOrigin:
         """Where the weights are from, with the import compared on random samples and on those of the data.
@@ -164,7 +167,7 @@ class Start:
             return replace(origin, reason=" ".join(str(error).split()))
         if found.replaced:
             return replace(origin, witness=answer.witness, reason="its activations are replaced")
-        largest = require_equal(self.output(model, x), answer.y, found.chain, x, self.path, answer.witness)
+        largest = require_equal(*self.outputs(model, x), answer, found.chain, x, self.path)
         return replace(origin, witness=answer.witness, difference=largest)
 
     def answer(self, x: np.ndarray) -> OriginalAnswer:
@@ -173,8 +176,8 @@ class Start:
         chain = self.mirror.chain
         classes = dict.fromkeys(product.class_name for product in chain.products if product.class_name != "Dense")
         if chain.format.startswith("Keras") and classes:
-            do = "ta.from_keras(model) compares the live model"
-            raise UnavailableError(f"no package has its class {', '.join(classes)}; {do}")
+            taken = "its code is not read and taken for x·Wᵀ + b; ta.from_keras(model) compares the live model"
+            raise UnavailableError(f"no package has the class {', '.join(classes)}: {taken}")
         return run_original(self.path, x)
 
     def _badness(self, model: TiedAutoencoder, splits: Dataset | None) -> tuple[str, ...]:
@@ -213,6 +216,15 @@ def reconstructed(model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
     from tiedae.verify.parity.keras_device import coding_function
 
     return coding_function(model)(x)[1]
+
+
+def exactly(model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
+    """What a float model gives for scaled values, [n, inputs], computed in float64."""
+    kernels = [kernel.unquantized().numpy().astype(np.float64) for kernel in model.kernels]
+    y = x.astype(np.float64)
+    for layer, kernel in zip(model.stack, [*kernels, *(kernel.T for kernel in reversed(kernels))], strict=True):
+        y = FUNCTIONS[layer.activation](y @ kernel + (0.0 if layer.bias is None else layer.bias.numpy()))
+    return y
 
 
 def as_they_are(splits: Dataset) -> Scaling:

@@ -16,6 +16,8 @@ from tiedae.runtimes.child_process import Ended, lines_of
 
 TOLERANCE = 1e-5
 """Largest difference of an import's output to the original's, as a fraction of full scale."""
+ROUNDINGS = 4.0
+"""What it may be beyond that where the original computes in float32: this many times what float32 changes in the import."""
 SAMPLES = 64
 """Random samples that they are compared on."""
 SECONDS = 300.0
@@ -95,14 +97,20 @@ def difference(y: np.ndarray, expected: np.ndarray) -> float:
     return found if np.isfinite(found) else np.inf
 
 
-def require_equal(y: np.ndarray, expected: np.ndarray, chain: Chain, x: np.ndarray, path: Path | None, witness: str) -> float:
-    """The `difference` of an import's output `y` to the original's, for samples; InputError, with the layer, if it is large."""
-    found = difference(y, expected)
-    if found <= TOLERANCE:
+def require_equal(
+    wide: np.ndarray, narrow: np.ndarray, answer: OriginalAnswer, chain: Chain, x: np.ndarray, path: Path | None
+) -> float:
+    """The `difference` of an import's output to the original's answer for samples; InputError, with the layer, if it is large.
+
+    `wide`, `narrow`: the import's output, computed in float64 and in float32.
+    """
+    found = difference(wide, answer.y)
+    limit = TOLERANCE if answer.y.dtype == np.float64 else TOLERANCE + ROUNDINGS * difference(narrow, wide)
+    if found <= limit:
         return found
     where = _first_differing(chain, x, path)
-    right = f"must be {TOLERANCE:g} at most; it computes what its file does not state"
-    raise InputError(f"{chain.source}: {where} differs from {witness} by {found:.2g} of full scale, {right}")
+    right = f"must be {limit:.2g} at most; it computes what its file does not state"
+    raise InputError(f"{chain.source}: {where} differs from {answer.witness} by {found:.2g} of full scale, {right}")
 
 
 def _first_differing(chain: Chain, x: np.ndarray, path: Path | None) -> str:

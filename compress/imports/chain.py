@@ -30,7 +30,7 @@ FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @dataclass(frozen=True)
-class Stored:
+class ChainArray:
     """An array of a model, read when it is asked for.
 
     `variable`: equal for arrays that are one variable in the model, and different for different ones, equal values or not.
@@ -47,13 +47,13 @@ class Stored:
         return math.prod(self.shape)
 
 
-def stored(variable: str, values: np.ndarray) -> Stored:
+def stored(variable: str, values: np.ndarray) -> ChainArray:
     """An array that is in memory already, as `variable`."""
-    return Stored(variable, values.shape, lambda: values, values.dtype.name)
+    return ChainArray(variable, values.shape, lambda: values, values.dtype.name)
 
 
 @dataclass(frozen=True)
-class Layer:
+class ChainLayer:
     """A layer of a chain. `name` and `class_name`: those of the model, such as dense_1 and Dense."""
 
     name: str
@@ -70,18 +70,18 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Product(Layer):
+class ChainProduct(ChainLayer):
     """x · kernel + bias over the last axis. `kernel`: [inputs, units], or [units, inputs] where it is `transposed`.
 
     `mask`: of a pruned kernel, as `kernel`. `before`: what is subtracted from x first, as some hand-made decoders do.
     """
 
-    kernel: Stored
-    bias: Stored | None = None
+    kernel: ChainArray
+    bias: ChainArray | None = None
     transposed: bool = False
     tie: Tie = "stored"
-    mask: Stored | None = None
-    before: Stored | None = None
+    mask: ChainArray | None = None
+    before: ChainArray | None = None
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -101,7 +101,7 @@ class Product(Layer):
 
 
 @dataclass(frozen=True)
-class Function(Layer):
+class ChainFunction(ChainLayer):
     """An activation by Keras' name, such as relu; one that is not in `FUNCTIONS` cannot be computed."""
 
     function: str
@@ -113,7 +113,7 @@ class Function(Layer):
 
 
 @dataclass(frozen=True)
-class Affine(Layer):
+class Affine(ChainLayer):
     """x · scale + offset, each one number or [last axis]: Rescaling and Normalization."""
 
     scale: np.ndarray
@@ -124,13 +124,13 @@ class Affine(Layer):
 
 
 @dataclass(frozen=True)
-class BatchNorm(Layer):
+class BatchNorm(ChainLayer):
     """gamma · (x − mean) / √(variance + epsilon) + beta over the last axis; None: without gamma or beta."""
 
-    gamma: Stored | None
-    beta: Stored | None
-    mean: Stored
-    variance: Stored
+    gamma: ChainArray | None
+    beta: ChainArray | None
+    mean: ChainArray
+    variance: ChainArray
     epsilon: float
 
     def apply(self, x: np.ndarray) -> np.ndarray:
@@ -142,7 +142,7 @@ class BatchNorm(Layer):
 
 
 @dataclass(frozen=True)
-class Reshape(Layer):
+class Reshape(ChainLayer):
     """A new shape [n, *shape] of the same values in the same order: Flatten and Reshape."""
 
     shape: Shape
@@ -152,7 +152,7 @@ class Reshape(Layer):
 
 
 @dataclass(frozen=True)
-class Refused(Layer):
+class Refused(ChainLayer):
     """A layer that no tied autoencoder has, such as an LSTM or, until there is one, a convolution.
 
     `reason`: what it is, and what would do. `weights`: its arrays by name. `custom`: it is of a class of the
@@ -160,7 +160,7 @@ class Refused(Layer):
     """
 
     reason: str
-    weights: Mapping[str, Stored] = field(default_factory=dict)
+    weights: Mapping[str, ChainArray] = field(default_factory=dict)
     custom: bool = False
 
     def apply(self, x: np.ndarray) -> np.ndarray:
@@ -178,14 +178,14 @@ class Chain:
     source: str
     format: str
     shape: Shape
-    layers: tuple[Layer, ...]
+    layers: tuple[ChainLayer, ...]
     left_out: tuple[str, ...] = ()
     whole: bool = True
 
     @property
-    def products(self) -> tuple[Product, ...]:
+    def products(self) -> tuple[ChainProduct, ...]:
         """Its products, in order."""
-        return tuple(layer for layer in self.layers if isinstance(layer, Product))
+        return tuple(layer for layer in self.layers if isinstance(layer, ChainProduct))
 
     def require_readable(self) -> None:
         """Raise InputError, naming source, layer and class, for the first layer that is refused."""
@@ -194,20 +194,20 @@ class Chain:
                 raise InputError(f"{self.source}: {layer.title}: {layer.reason}")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """What the model gives for samples [n, *shape]: float64, computed in float64; InputError as `Layer.apply`."""
+        """What the model gives for samples [n, *shape]: float64, computed in float64; InputError as `ChainLayer.apply`."""
         y = np.asarray(x, np.float64)
         for layer in self.layers:
             y = layer.apply(y)
         return y
 
 
-def chain_of(layers: Sequence[Layer], shape: Shape, *, source: str = "model", format: str = "arrays") -> Chain:
+def chain_of(layers: Sequence[ChainLayer], shape: Shape, *, source: str = "model", format: str = "arrays") -> Chain:
     """A chain of layers that are at hand, whose products' shapes fit; InputError, naming the layer, where they do not."""
     width = shape[-1]
     for layer in layers:
         if isinstance(layer, Reshape):
             width = layer.shape[-1]
-        if isinstance(layer, Product):
+        if isinstance(layer, ChainProduct):
             inputs, units = layer.widths
             if inputs != width:
                 raise InputError(f"{source}: {layer.title}: kernel of {inputs} inputs behind {width} values")

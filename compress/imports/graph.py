@@ -3,7 +3,7 @@
 A format gives nodes in the order in which they compute and a table of its operations (`Operations`). `trace` gives every value
 of the graph: a `GraphConstant`, the `Flow` of the samples, or, where a constant cannot be computed, `Unread`.
 
-    x: Flow([784]) ─ MatMul ─→ Flow([64]; Product) ─ Add ─→ Flow([64]; Product with bias) ─ MatMul ─→ …
+    x: Flow([784]) ─ MatMul ─→ Flow([64]; ChainProduct) ─ Add ─→ Flow([64]; ChainProduct with bias) ─ MatMul ─→ …
                        │                               │                                      │
           W: GraphConstant(W, [784, 64])           b: GraphConstant(b, [64])          Transpose(W): GraphConstant(W, flipped)
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import FormatError, InputError, listed
 from ..layer_kinds import Shape
-from .chain import Chain, Layer, Refused, Stored, stored
+from .chain import Chain, ChainArray, ChainLayer, Refused, stored
 
 BATCH = 2**31 - 1
 """Samples of a batch, where the graph takes any number: a prime."""
@@ -47,7 +47,7 @@ class Node:
 class GraphConstant:
     """An array of the graph; `flipped`: its transpose. `by`, `operands`: the function of other constants that it is."""
 
-    stored: Stored
+    stored: ChainArray
     flipped: bool = False
     by: Callable[..., np.ndarray] | None = None
     operands: tuple[GraphConstant, ...] = ()
@@ -68,15 +68,17 @@ class Flow:
     source: str
     shape: Shape
     batch: int = BATCH
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[ChainLayer, ...] = ()
     left_out: tuple[str, ...] = ()
     operand: GraphConstant | None = None
 
     @property
-    def last(self) -> Layer | None:
+    def last(self) -> ChainLayer | None:
         return self.layers[-1] if self.layers else None
 
-    def then(self, *layers: Layer, shape: Shape | None = None, operand: GraphConstant | None = None, without: int = 0) -> Flow:
+    def then(
+        self, *layers: ChainLayer, shape: Shape | None = None, operand: GraphConstant | None = None, without: int = 0
+    ) -> Flow:
         """The flow behind these layers too, in place of the last `without` ones."""
         kept = self.layers[: len(self.layers) - without]
         return replace(self, shape=self.shape if shape is None else shape, layers=(*kept, *layers), operand=operand)
@@ -120,7 +122,7 @@ class GraphStep:
         operand = self.operands[place] if place < len(self.operands) else None
         return operand if isinstance(operand, GraphConstant) and operand.stored.dtype in NUMBERS else None
 
-    def vector(self, constant: GraphConstant | None) -> Stored | None:
+    def vector(self, constant: GraphConstant | None) -> ChainArray | None:
         """A constant that holds a number or one a value of the last axis; None for another."""
         if constant is None or len(constant.shape) > len(self.flow.shape) + 1:
             return None
@@ -130,7 +132,7 @@ class GraphStep:
         shape = (width,) if size == width else ()
         return replace(constant.stored, shape=shape, read=lambda: self._finite(constant).reshape(shape))
 
-    def weight(self, constant: GraphConstant) -> Stored:
+    def weight(self, constant: GraphConstant) -> ChainArray:
         """A constant as its variable stores it, not transposed; reading it raises InputError unless it is finite."""
         return replace(constant.stored, read=lambda: self._finite(replace(constant, flipped=False)))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..layer_kinds import Shape
-from .chain import Affine, BatchNorm, Function, Product, Reshape, Stored, stored
+from .chain import Affine, BatchNorm, ChainArray, ChainFunction, ChainProduct, Reshape, stored
 from .graph import MAX_FOLDED, Flow, GraphConstant, GraphStep, Row, Value, resolved
 
 
@@ -36,7 +36,7 @@ def refusal(reason: str) -> Row:
 
 def activation(function: str) -> Row:
     """A row of an activation, by Keras' name."""
-    return lambda step: step.flow.then(Function(*step.names, function))
+    return lambda step: step.flow.then(ChainFunction(*step.names, function))
 
 
 def product(step: GraphStep, *, transposed: bool = False) -> Flow:
@@ -45,7 +45,7 @@ def product(step: GraphStep, *, transposed: bool = False) -> Flow:
     if kernel is None or len(kernel.shape) != 2:
         return step.refuse("must multiply the samples by a kernel [inputs, units]")
     transposed ^= kernel.flipped
-    layer = Product(*step.names, step.weight(kernel), transposed=transposed)
+    layer = ChainProduct(*step.names, step.weight(kernel), transposed=transposed)
     inputs, units = layer.widths
     if inputs != flow.shape[-1]:
         return step.refuse(f"kernel of {inputs} inputs behind {flow.shape[-1]} values")
@@ -55,12 +55,12 @@ def product(step: GraphStep, *, transposed: bool = False) -> Flow:
     return flow.then(layer, shape=(*flow.shape[:-1], units), without=before is not None)
 
 
-def _subtracted(step: GraphStep) -> Stored | None:
+def _subtracted(step: GraphStep) -> ChainArray | None:
     """The bias of an earlier layer that has just been subtracted, as some hand-made decoders do."""
     last, vector = step.flow.last, step.vector(step.flow.operand)
     if vector is None or not isinstance(last, Affine) or not np.array_equal(last.scale, 1):
         return None
-    biases = {layer.bias for layer in step.flow.layers if isinstance(layer, Product)}
+    biases = {layer.bias for layer in step.flow.layers if isinstance(layer, ChainProduct)}
     return vector if vector in biases and np.array_equal(last.offset, -vector.read().astype(np.float64)) else None
 
 
@@ -70,7 +70,7 @@ def add(step: GraphStep) -> Flow:
     bias, last = step.vector(constant), step.flow.last
     if constant is None or bias is None:
         return step.refuse("must add a number or one a value of the last axis")
-    if isinstance(last, Product) and last.bias is None:
+    if isinstance(last, ChainProduct) and last.bias is None:
         width = step.flow.shape[-1]
         whole = replace(bias, shape=(width,), read=lambda: np.broadcast_to(bias.read(), (width,)))
         return step.flow.then(replace(last, bias=whole), without=1)
@@ -195,7 +195,7 @@ def clip(step: GraphStep, low: float, high: float) -> Flow:
     last = step.flow.last
     if (low, high) == (-math.inf, math.inf):
         return step.flow
-    if isinstance(last, Function) and last.function in ("relu", "relu6") and low <= 0:
+    if isinstance(last, ChainFunction) and last.function in ("relu", "relu6") and low <= 0:
         if high == 6:
             return step.flow.then(replace(last, function="relu6"), without=1)
         if high == math.inf:
@@ -203,7 +203,7 @@ def clip(step: GraphStep, low: float, high: float) -> Flow:
     functions = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}
     if (low, high) not in functions:
         return step.refuse(f"clips to {low:g} … {high:g}, must be from 0, to 6 or without an end (relu6, relu)")
-    return step.flow.then(Function(*step.names, functions[low, high]))
+    return step.flow.then(ChainFunction(*step.names, functions[low, high]))
 
 
 def at_least(step: GraphStep) -> Flow:

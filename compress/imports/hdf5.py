@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import FormatError, InputError
 from ..packages import missing
-from .chain import Stored
+from .chain import ChainArray
 
 if TYPE_CHECKING:
     import h5py
@@ -65,7 +65,7 @@ def texts(source: str, group: h5py.Group, name: str) -> list[str]:
         return [str(item, "utf-8") if isinstance(item, bytes) else str(item) for part in parts for item in np.ravel(part)]
 
 
-def arrays(source: str, file: h5py.Group) -> Iterator[tuple[str, Stored]]:
+def arrays(source: str, file: h5py.Group) -> Iterator[tuple[str, ChainArray]]:
     """Path and array of everything in a file but its optimizer; a backslash of a path is a slash, as Windows wrote it.
 
     Raises FormatError for a link, for references to objects, for values outside the file, and for one that is damaged. Reading
@@ -102,7 +102,7 @@ def _target(link: Any) -> str:
     return f"{getattr(link, 'filename', 'this file')}:{getattr(link, 'path', '?')}"
 
 
-def _stored(source: str, path: str, dataset: h5py.Dataset) -> Stored:
+def _stored(source: str, path: str, dataset: h5py.Dataset) -> ChainArray:
     title = f"{source}: {path}"
     with damage(source):
         dtype, shape = _dtype(dataset), dataset.shape
@@ -124,7 +124,7 @@ def _stored(source: str, path: str, dataset: h5py.Dataset) -> Stored:
             raise InputError(f"{title}: got NaN or infinity, weights must be finite")
         return values
 
-    return Stored(path, shape, read, dtype.name)
+    return ChainArray(path, shape, read, dtype.name)
 
 
 def _dtype(dataset: h5py.Dataset) -> np.dtype | None:

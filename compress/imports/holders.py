@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .chain import Layer, Product, Stored, Tie
+from .chain import ChainArray, ChainLayer, ChainProduct, Tie
 from .keras_config import KerasLayer
 from .keras_layers import PlacedLayer, activation
 
@@ -22,10 +22,10 @@ class Held:
     """A product that was read before, and its layer."""
 
     config: KerasLayer
-    product: Product
+    product: ChainProduct
 
 
-def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[Layer, ...]) -> tuple[Layer, ...]:
+def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[ChainLayer, ...]) -> tuple[ChainLayer, ...]:
     """A layer of a class that is not known as a product, or `refused` where its arrays are not those of one."""
     arrays = place.group.all
     kernels = {name: array for name, array in arrays.items() if len(array.shape) == 2}
@@ -42,13 +42,13 @@ def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[Layer, 
     return replace(product, bias=rest[0] if rest else None), *activation(place, place.config.values.get("activation"))
 
 
-def _fits(place: PlacedLayer, product: Product) -> bool:
+def _fits(place: PlacedLayer, product: ChainProduct) -> bool:
     """Whether a product fits between the layers before and behind it, and what its configuration calls its units."""
     inputs, units = product.widths
     return inputs == (place.width or inputs) and {units} >= {place.following or units, place.config.values.get("units", units)}
 
 
-def _tied(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, Stored]) -> Product | None:
+def _tied(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
     """The product with the kernel of an earlier one."""
     numbers = set(_shared_numbers(place.config.values))
     for each in reversed(held):
@@ -62,18 +62,18 @@ def _tied(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, Stored
     return None
 
 
-def _transposed(place: PlacedLayer, product: Product, tie: Tie) -> Product:
+def _transposed(place: PlacedLayer, product: ChainProduct, tie: Tie) -> ChainProduct:
     config = place.config
-    return Product(config.name, config.class_name, product.kernel, None, not product.transposed, tie, product.mask)
+    return ChainProduct(config.name, config.class_name, product.kernel, None, not product.transposed, tie, product.mask)
 
 
-def _own(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, Stored]) -> Product | None:
+def _own(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
     """The product with a kernel of its own, in the direction that fits; None where it holds another layer, which it may use."""
     if {each.config.shared for each in held} & set(_shared_numbers(place.config.values)):
         return None
     for kernel in kernels.values():
         transposed = place.width is not None and kernel.shape[0] != place.width
-        return Product(place.config.name, place.config.class_name, kernel, transposed=transposed)
+        return ChainProduct(place.config.name, place.config.class_name, kernel, transposed=transposed)
     return None
 
 
@@ -99,15 +99,15 @@ def _mirrored(held: Sequence[Held]) -> Held | None:
     return open_products[-1] if open_products else None
 
 
-def _equal(array: Stored, other: Stored) -> bool:
+def _equal(array: ChainArray, other: ChainArray) -> bool:
     return array.shape == other.shape and np.array_equal(array.read(), other.read())
 
 
-def _repeats(place: PlacedLayer, name: str, array: Stored, bias: Stored | None) -> bool:
+def _repeats(place: PlacedLayer, name: str, array: ChainArray, bias: ChainArray | None) -> bool:
     """Whether a vector is the bias of an earlier layer: by name, or by value where the file has no names."""
     return bias is not None and (_is_named(place, name, bias) or (not place.group.named and _equal(array, bias)))
 
 
-def _is_named(place: PlacedLayer, name: str, array: Stored) -> bool:
+def _is_named(place: PlacedLayer, name: str, array: ChainArray) -> bool:
     """Whether the file gives an array the name of another one's variable: dense/kernel:0, the end of dense/dense/kernel:0."""
     return place.group.named and array.variable.endswith(f"/{name}")

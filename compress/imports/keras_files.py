@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
-from .chain import Chain, Layer, Product, Refused, Reshape
+from .chain import Chain, ChainLayer, ChainProduct, Refused, Reshape
 from .hdf5 import arrays, damage, import_h5py, text, texts
 from .holders import Held, read_holder
 from .keras_config import TOO_DEEP, KerasLayer, layer_config, layer_configs, order, parsed
@@ -86,7 +86,7 @@ class _Read:
 
     sample: Shape | None
     shape: Shape | None
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[ChainLayer, ...] = ()
     left_out: tuple[str, ...] = ()
     held: tuple[Held, ...] = ()
 
@@ -128,10 +128,10 @@ class _Read:
             layers = read_holder(place, self.held, layers)
         return read.then(layers, config)
 
-    def then(self, layers: tuple[Layer, ...], config: KerasLayer) -> _Read:
+    def then(self, layers: tuple[ChainLayer, ...], config: KerasLayer) -> _Read:
         shape, held = self.shape, self.held
         for layer in layers:
-            if isinstance(layer, Product):
+            if isinstance(layer, ChainProduct):
                 shape, held = (*(shape or (0,))[:-1], layer.widths[1]), (*held, Held(config, layer))
             elif isinstance(layer, Reshape):
                 shape = layer.shape

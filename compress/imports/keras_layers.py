@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
-from .chain import FUNCTIONS, Affine, BatchNorm, Function, Layer, Product, Refused, Reshape, Stored
+from .chain import FUNCTIONS, Affine, BatchNorm, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, Reshape
 from .keras_config import KerasLayer, layer_config
 from .keras_weights import Group
 
@@ -37,7 +37,7 @@ class PlacedLayer:
         """The last axis of its input."""
         return self.shape[-1] if self.shape else None
 
-    def take(self, **shapes: Sequence[int | None]) -> list[Stored]:
+    def take(self, **shapes: Sequence[int | None]) -> list[ChainArray]:
         """Its arrays by name, or in Keras' order without names; FormatError where one is missing or of another shape."""
         own = self.group.own
         named = {name.rpartition("/")[2].partition(":")[0]: array for name, array in own.items()}
@@ -53,7 +53,7 @@ class PlacedLayer:
             taken.append(array)
         return taken
 
-    def refused(self, reason: str, *, custom: bool = False) -> tuple[Layer, ...]:
+    def refused(self, reason: str, *, custom: bool = False) -> tuple[ChainLayer, ...]:
         """This layer, which no chain has."""
         return (Refused(self.config.name, self.config.class_name, reason, self.group.all, custom),)
 
@@ -62,10 +62,10 @@ def _sizes(shape: Sequence[int | None]) -> str:
     return f"[{', '.join('any' if size is None else str(size) for size in shape)}]"
 
 
-Reader = Callable[[PlacedLayer], tuple[Layer, ...]]
+Reader = Callable[[PlacedLayer], tuple[ChainLayer, ...]]
 
 
-def _dense(place: PlacedLayer) -> tuple[Layer, ...]:
+def _dense(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     config = place.config
     if config.values.get("quantization_config") or "quantiz" in repr(config.values.get("dtype")).lower():
         return place.refused("is quantized; the float model that it was made of would do")
@@ -74,11 +74,11 @@ def _dense(place: PlacedLayer) -> tuple[Layer, ...]:
     units = config.value("units", int)
     bias = {"bias": (units,)} if config.value("use_bias", bool, default=True) else {}
     kernel, *rest = place.take(kernel=(place.width, units), **bias)
-    product = Product(config.name, config.class_name, kernel, rest[0] if rest else None)
+    product = ChainProduct(config.name, config.class_name, kernel, rest[0] if rest else None)
     return product, *activation(place, config.values.get("activation"))
 
 
-def activation(place: PlacedLayer, value: Any) -> tuple[Layer, ...]:
+def activation(place: PlacedLayer, value: Any) -> tuple[ChainLayer, ...]:
     """The layer of an activation as the configuration names it: a text, or the object of a function or a layer."""
     config = place.config
     if isinstance(value, dict):
@@ -91,7 +91,7 @@ def activation(place: PlacedLayer, value: Any) -> tuple[Layer, ...]:
     if not isinstance(value, str):
         raise FormatError(f"{config.title}: activation: got {repr(value)[:60]}, must be a name")
     if value in FUNCTIONS:
-        return (Function(config.name, config.class_name, value),)
+        return (ChainFunction(config.name, config.class_name, value),)
     return replace(place, config=replace(config, class_name=str(value))).refused(_other_activation(value))
 
 
@@ -99,19 +99,19 @@ def _other_activation(name: object) -> str:
     return f'is no activation of a chain ({", ".join(FUNCTIONS)}); replace = {{{name} = "relu"}} would do, with fine-tuning'
 
 
-def _activation(place: PlacedLayer) -> tuple[Layer, ...]:
+def _activation(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     return activation(place, place.config.values.get("activation"))
 
 
-def _relu(place: PlacedLayer) -> tuple[Layer, ...]:
+def _relu(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     values = place.config.values
     limit = values.get("max_value")
     if any(values.get(key) for key in ("negative_slope", "threshold")) or limit not in (None, 6):
         return place.refused(_other_activation("ReLU"))
-    return (Function(place.config.name, place.config.class_name, "relu" if limit is None else "relu6"),)
+    return (ChainFunction(place.config.name, place.config.class_name, "relu" if limit is None else "relu6"),)
 
 
-def _other(place: PlacedLayer) -> tuple[Layer, ...]:
+def _other(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     return place.refused(_other_activation(place.config.class_name))
 
 
@@ -126,7 +126,7 @@ ACTIVATION_LAYERS: Mapping[str, Reader] = {
 }
 
 
-def _flatten(place: PlacedLayer) -> tuple[Layer, ...]:
+def _flatten(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     if place.shape is None:
         return place.refused(UNKNOWN_INPUT)
     if place.config.values.get("data_format") == "channels_first" and len(place.shape) > 1:
@@ -134,7 +134,7 @@ def _flatten(place: PlacedLayer) -> tuple[Layer, ...]:
     return (Reshape(place.config.name, place.config.class_name, (math.prod(place.shape),)),)
 
 
-def _reshape(place: PlacedLayer) -> tuple[Layer, ...]:
+def _reshape(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     target = place.config.value("target_shape", list)
     if place.shape is None:
         return place.refused(UNKNOWN_INPUT)
@@ -154,18 +154,18 @@ def _numbers(place: PlacedLayer, key: str, default: float) -> np.ndarray:
         raise FormatError(f"{place.config.title}: {key}: got {repr(values)[:60]}, must be a number or numbers") from None
 
 
-def _rescaling(place: PlacedLayer) -> tuple[Layer, ...]:
+def _rescaling(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     return _affine(place, _numbers(place, "scale", 1.0), _numbers(place, "offset", 0.0))
 
 
-def _affine(place: PlacedLayer, scale: np.ndarray, offset: np.ndarray) -> tuple[Layer, ...]:
+def _affine(place: PlacedLayer, scale: np.ndarray, offset: np.ndarray) -> tuple[ChainLayer, ...]:
     for values in (scale, offset):
         if values.size != 1 and values.shape != (place.width,):
             return place.refused(f"scales by {list(values.shape)} numbers, must be by one or one per value of the last axis")
     return (Affine(place.config.name, place.config.class_name, scale.squeeze(), offset.squeeze()),)
 
 
-def _normalization(place: PlacedLayer) -> tuple[Layer, ...]:
+def _normalization(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     values = place.config.values
     if values.get("mean") is None:
         mean, variance = (np.ravel(array.read()).astype(np.float64) for array in list(place.group.own.values())[:2])
@@ -177,7 +177,7 @@ def _normalization(place: PlacedLayer) -> tuple[Layer, ...]:
     return _affine(place, 1 / deviation, -mean / deviation)
 
 
-def _batch_normalization(place: PlacedLayer) -> tuple[Layer, ...]:
+def _batch_normalization(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     config = place.config
     axes = config.values.get("axis", -1)
     axis = axes[0] if isinstance(axes, list) and len(axes) == 1 else axes
@@ -199,13 +199,13 @@ def _batch_normalization(place: PlacedLayer) -> tuple[Layer, ...]:
     )
 
 
-def _pruned(place: PlacedLayer) -> tuple[Layer, ...]:
+def _pruned(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     """TensorFlow Model Optimization's wrapper: kernel · mask, its mask the last of its own arrays of the kernel's shape."""
     inner = place.config.inner
     if inner is None or inner.class_name != "Dense":
         return place.refused("wraps a layer that is not Dense; tfmot.sparsity.keras.strip_pruning(model) may do")
     product, *rest = _dense(PlacedLayer(inner, place.group.wrapped(inner), place.shape))
-    if not isinstance(product, Product):
+    if not isinstance(product, ChainProduct):
         return product, *rest
     masks = [array for array in place.group.own.values() if array.shape == product.kernel.shape]
     if not masks:
@@ -259,7 +259,7 @@ REASONS: Mapping[str, str] = {
 """Why a layer of Keras is in no chain, and what would do, by class."""
 
 
-def read_layer(place: PlacedLayer) -> tuple[Layer, ...]:
+def read_layer(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     """What a layer of Keras computes: no, one or two layers of a chain, a refused one where no chain has it."""
     config = place.config
     reader = READERS.get(config.class_name)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from .chain import Stored
+from .chain import ChainArray
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """Where an archive keeps the layers of a model: the second by Keras 2.13 and 2.14."""
@@ -41,12 +41,12 @@ class Group(Protocol):
     named: ClassVar[bool]
 
     @property
-    def own(self) -> Mapping[str, Stored]:
+    def own(self) -> Mapping[str, ChainArray]:
         """Those of the layer itself by name, in Keras' order."""
         ...
 
     @property
-    def all(self) -> Mapping[str, Stored]:
+    def all(self) -> Mapping[str, ChainArray]:
         """These, and those of layers inside it."""
         ...
 
@@ -64,15 +64,15 @@ class NamedGroup:
     """A group of a .h5 file: arrays by the names of their variables."""
 
     named: ClassVar[bool] = True
-    own: Mapping[str, Stored]
+    own: Mapping[str, ChainArray]
 
     @property
-    def all(self) -> Mapping[str, Stored]:
+    def all(self) -> Mapping[str, ChainArray]:
         return self.own
 
     def layers(self, layers: Sequence[Named]) -> list[Group]:
         """By the layer's name, the last but one of a variable's; layers of one name in the order of their variables."""
-        left: dict[str, dict[str, Stored]] = defaultdict(dict)
+        left: dict[str, dict[str, ChainArray]] = defaultdict(dict)
         for name, array in self.own.items():
             left[name.rpartition("/")[0]][name] = array
         return [NamedGroup(_taken(left, layer)) for layer in layers]
@@ -81,7 +81,7 @@ class NamedGroup:
         return NamedGroup({name: array for name, array in self.own.items() if _within(name.rpartition("/")[0], layer.name)})
 
 
-def _taken(left: dict[str, dict[str, Stored]], layer: Named) -> Mapping[str, Stored]:
+def _taken(left: dict[str, dict[str, ChainArray]], layer: Named) -> Mapping[str, ChainArray]:
     """The arrays of a layer, taken out of those that are left; a model's where no name says it are all of them, and stay."""
     if layer.is_model:
         inner = [prefix for prefix in left if _within(prefix, layer.name)]
@@ -101,14 +101,14 @@ class TopGroup:
     """All layers of a .h5 file, by name."""
 
     named: ClassVar[bool] = True
-    by_layer: Mapping[str, Mapping[str, Stored]]
+    by_layer: Mapping[str, Mapping[str, ChainArray]]
 
     @property
-    def own(self) -> Mapping[str, Stored]:
+    def own(self) -> Mapping[str, ChainArray]:
         return {f"{layer}/{name}": array for layer, arrays in self.by_layer.items() for name, array in arrays.items()}
 
     @property
-    def all(self) -> Mapping[str, Stored]:
+    def all(self) -> Mapping[str, ChainArray]:
         return self.own
 
     def layers(self, layers: Sequence[Named]) -> list[Group]:
@@ -123,19 +123,19 @@ class ArchiveGroup:
     """A group of an archive. `arrays`: all of the file by path. `names`: of layers, by the path of their group."""
 
     named: ClassVar[bool] = False
-    arrays: Mapping[str, Stored]
+    arrays: Mapping[str, ChainArray]
     names: Mapping[str, str]
     path: str = ""
 
     @property
-    def own(self) -> Mapping[str, Stored]:
+    def own(self) -> Mapping[str, ChainArray]:
         return {
             str(i): self.arrays[path]
             for i, path in sorted((int(path.rpartition("/")[2]), path) for path in self.arrays if self._is_own(path))
         }
 
     @property
-    def all(self) -> Mapping[str, Stored]:
+    def all(self) -> Mapping[str, ChainArray]:
         start = self._join("")
         return {path.removeprefix(start): array for path, array in self.arrays.items() if path.startswith(start)}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .chain import Chain, Layer, Product, Refused
+from .chain import Chain, ChainLayer, ChainProduct, Refused
 from .live_calls import with_shape
 from .live_chain import LiveModel, LiveStep
 from .live_whole import directions
@@ -46,9 +46,9 @@ def _with_reason(pair: Pair, reasons: dict[str, str]) -> Pair:
     return replace(pair, reason=f"{title} {reasons[title]}") if title in reasons else pair
 
 
-def _uses(live: LiveModel, step: LiveStep) -> tuple[Layer, ...]:
+def _uses(live: LiveModel, step: LiveStep) -> tuple[ChainLayer, ...]:
     """The products of a step, in order; a refused layer where it may have some that are not proven."""
-    products = tuple(layer for layer in step.layers if isinstance(layer, Product))
+    products = tuple(layer for layer in step.layers if isinstance(layer, ChainProduct))
     if step.reaction == "unreached":
         return (_unknown(live, step, UNREACHED),)
     if products or not any(isinstance(layer, Refused) and layer.custom for layer in step.layers):
@@ -65,7 +65,7 @@ def _unknown(live: LiveModel, step: LiveStep, reason: str, kernels: Sequence[Any
     return Refused(step.call.layer.name, type(step.call.layer).__name__, reason, weights, custom=True)
 
 
-def _hidden(live: LiveModel, step: LiveStep) -> tuple[Layer, ...]:
+def _hidden(live: LiveModel, step: LiveStep) -> tuple[ChainLayer, ...]:
     """The products of a layer that holds several, in the order in which one takes what another gives."""
     assert step.call.x is not None and step.call.y is not None
     matrices = [each for each in live.variables if len(each.shape) == 2 and "float" in str(each.dtype)]
@@ -78,14 +78,14 @@ def _hidden(live: LiveModel, step: LiveStep) -> tuple[Layer, ...]:
     return products
 
 
-def _product(live: LiveModel, step: LiveStep, kernel: Any, *, transposed: bool) -> Product:
+def _product(live: LiveModel, step: LiveStep, kernel: Any, *, transposed: bool) -> ChainProduct:
     """A product by a kernel that the layer holds, named after both."""
     name = kernel.name.rpartition("/")[2].partition(":")[0]
     layer = step.call.layer
-    return Product(f"{layer.name}/{name}", type(layer).__name__, live.stored(kernel), transposed=transposed)
+    return ChainProduct(f"{layer.name}/{name}", type(layer).__name__, live.stored(kernel), transposed=transposed)
 
 
-def _ordered(products: tuple[Product, ...], inputs: int, units: int) -> tuple[Product, ...] | None:
+def _ordered(products: tuple[ChainProduct, ...], inputs: int, units: int) -> tuple[ChainProduct, ...] | None:
     """The products in an order in which each takes what the one before gives, from inputs to units; None: there is none."""
     if not products:
         return () if inputs == units else None

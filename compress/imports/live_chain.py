@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, InputError, NotBuiltError
-from .chain import FUNCTIONS, Chain, Function, Layer, Product, Refused, Stored, stored
+from .chain import FUNCTIONS, Chain, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, stored
 from .keras_config import PACKAGES, KerasLayer, layer_config
 from .keras_layers import LEFT_OUT, PlacedLayer, read_layer
 from .keras_weights import NamedGroup
@@ -44,7 +44,7 @@ class LiveStep:
     """A call of a layer as layers of a chain. `reaction`: to the kernels of the model; "acts" where it multiplies by one."""
 
     call: LiveCall
-    layers: tuple[Layer, ...]
+    layers: tuple[ChainLayer, ...]
     reaction: Reaction
 
 
@@ -70,12 +70,12 @@ class LiveModel:
         package = "Keras 2" if any(each.__module__.startswith("tf_keras.") for each in type(model).__mro__) else "Keras 3"
         return cls(model.name, f"{package} (live)", x, calls, tuple(variables_of([model, *(call.layer for call in calls)])))
 
-    def stored(self, variable: Any) -> Stored:
+    def stored(self, variable: Any) -> ChainArray:
         """A variable as an array of a chain, which is read when it is asked for."""
         place = next(i for i, other in enumerate(self.variables) if other is variable)
         name = getattr(variable, "path", variable.name).removesuffix(":0")
         dtype = getattr(variable.dtype, "name", str(variable.dtype))
-        return Stored(f"{name} (variable {place})", tuple(variable.shape), lambda: array_of(variable), dtype)
+        return ChainArray(f"{name} (variable {place})", tuple(variable.shape), lambda: array_of(variable), dtype)
 
     def steps(self) -> Iterator[LiveStep]:
         """What each step computes."""
@@ -83,7 +83,7 @@ class LiveModel:
             kernel, reaction = kernel_of(call, self.variables)
             yield LiveStep(call, self._product(call, kernel) if kernel else self._without_kernel(call), reaction)
 
-    def _without_kernel(self, call: LiveCall) -> tuple[Layer, ...]:
+    def _without_kernel(self, call: LiveCall) -> tuple[ChainLayer, ...]:
         """By its configuration, and where that does not do by what it computes."""
         known = self._by_configuration(call) if _is_own(call) else (_refused(call, NO_PRODUCT, self._own(call)),)
         if call.x is None or call.y is None or not any(isinstance(layer, Refused) for layer in known):
@@ -91,28 +91,28 @@ class LiveModel:
         computed = next((layers for layers in self._computing(call) if _gives(call, layers)), None)
         return known if computed is None else computed
 
-    def _product(self, call: LiveCall, kernel: LiveKernel) -> tuple[Layer, ...]:
+    def _product(self, call: LiveCall, kernel: LiveKernel) -> tuple[ChainLayer, ...]:
         before = None if kernel.before is None else self.stored(kernel.before)
-        product = Product(*_names(call), self.stored(kernel.variable), None, kernel.transposed, before=before)
+        product = ChainProduct(*_names(call), self.stored(kernel.variable), None, kernel.transposed, before=before)
         if layers := self._finished(call, product):
             return layers
         return self._by_configuration(call) if _is_own(call) else (product, _refused(call, f"is a product and {NO_PRODUCT}"))
 
-    def _finished(self, call: LiveCall, product: Product) -> tuple[Layer, ...]:
+    def _finished(self, call: LiveCall, product: ChainProduct) -> tuple[ChainLayer, ...]:
         """A product with the bias and the activation with which it gives what the layer gave; () where none does."""
         for bias in (*self._acting(call, product.widths[1]), None):
             whole = replace(product, bias=bias)
             for function in FUNCTIONS:
-                layers = (whole,) if function == "linear" else (whole, Function(*_names(call), function))
+                layers = (whole,) if function == "linear" else (whole, ChainFunction(*_names(call), function))
                 if _gives(call, layers):
                     return layers
         return ()
 
-    def _acting(self, call: LiveCall, size: int) -> list[Stored]:
+    def _acting(self, call: LiveCall, size: int) -> list[ChainArray]:
         """The vectors of a size on which the layer's result depends."""
         return [self.stored(each) for each in acting(call, with_shape(self.variables, [(size,)]))]
 
-    def _by_configuration(self, call: LiveCall) -> tuple[Layer, ...]:
+    def _by_configuration(self, call: LiveCall) -> tuple[ChainLayer, ...]:
         """A layer of Keras by its configuration, refused where it does not compute what that says."""
         config = _config(call.layer)
         if config.class_name in LEFT_OUT:
@@ -128,16 +128,16 @@ class LiveModel:
             return layers
         return (_refused(call, f"computes something else than its configuration says of a {config.class_name}", named),)
 
-    def _computing(self, call: LiveCall) -> Iterator[tuple[Layer, ...]]:
+    def _computing(self, call: LiveCall) -> Iterator[tuple[ChainLayer, ...]]:
         """What a layer may compute that multiplies by no variable: nothing, an activation, a product by a constant."""
         yield ()
-        yield from ((Function(*_names(call), function),) for function in FUNCTIONS)
+        yield from ((ChainFunction(*_names(call), function),) for function in FUNCTIONS)
         yield from (layers for product in self._of_constants(call) if (layers := self._finished(call, product)))
 
-    def _own(self, call: LiveCall) -> dict[str, Stored]:
+    def _own(self, call: LiveCall) -> dict[str, ChainArray]:
         return {each.name: self.stored(each) for each in variables_of([call.layer])}
 
-    def _of_constants(self, call: LiveCall) -> Iterator[Product]:
+    def _of_constants(self, call: LiveCall) -> Iterator[ChainProduct]:
         """The products with matrices that the layer has and that are no variables, such as a kernel transposed in `build`."""
         assert call.x is not None and call.y is not None
         inputs, units = call.x.shape[-1], call.y.shape[-1]
@@ -146,7 +146,7 @@ class LiveModel:
             kernel = stored(f"{name} of {call.title}", values)
             for transposed in (False, True):
                 if values.shape == ((units, inputs) if transposed else (inputs, units)):
-                    yield from (Product(*_names(call), kernel, None, transposed, before=before) for before in befores)
+                    yield from (ChainProduct(*_names(call), kernel, None, transposed, before=before) for before in befores)
 
 
 def _is_own(call: LiveCall) -> bool:
@@ -165,16 +165,16 @@ def _names(call: LiveCall) -> tuple[str, str]:
     return call.layer.name, type(call.layer).__name__
 
 
-def _refused(call: LiveCall, reason: str, weights: Mapping[str, Stored] | None = None) -> Refused:
+def _refused(call: LiveCall, reason: str, weights: Mapping[str, ChainArray] | None = None) -> Refused:
     return Refused(*_names(call), reason, weights or {}, custom=not _is_own(call))
 
 
-def _gives(call: LiveCall, layers: tuple[Layer, ...]) -> bool:
+def _gives(call: LiveCall, layers: tuple[ChainLayer, ...]) -> bool:
     """Whether the layers give what the layer gave, as exactly as its dtype allows for the terms of a product."""
     assert call.x is not None and call.y is not None
     y, eps, terms = call.x.astype(np.float64), float(np.finfo(call.y.dtype).eps), 0.0
     for layer in layers:
-        if isinstance(layer, Product):
+        if isinstance(layer, ChainProduct):
             terms = max(terms, float((np.abs(y) @ np.abs(layer.matrix().astype(np.float64))).max()))
         y = layer.apply(y)
     allowed = max(TOLERANCE, 4 * eps) * np.abs(call.y).max() + 4 * eps * terms

@@ -25,7 +25,8 @@ Reaction = Literal["acts", "silent", "other", "unreached"]
 
 @dataclass(frozen=True)
 class LiveKernel:
-    """The variable that a layer multiplies by: [inputs, units], or [units, inputs] where `transposed`. `before`: as Product."""
+    """The variable that a layer multiplies by: [inputs, units], or [units, inputs] where `transposed`. `before`: as in a
+    `ChainProduct`."""
 
     variable: Any
     transposed: bool

@@ -1,6 +1,6 @@
 """A chain whose pairs are tied, as the weights of a tied autoencoder:
 
-    Rescaling ─→ Product 0 ─→ … ─→ Product k−1 ─→ code ─→ Product k ─→ … ─→ Product 2k−1 ─→ its inverse
+    Rescaling ─→ ChainProduct 0 ─→ … ─→ ChainProduct k−1 ─→ code ─→ ChainProduct k ─→ … ─→ ChainProduct 2k−1 ─→ its inverse
      scaling       kernel 0          kernel k−1           kernel k−1ᵀ           kernel 0ᵀ     left out
 
 `mirror` reads no kernel, so that recipes are checked quickly; `Mirror.weights` does.
@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..layer_kinds import Activation, Shape
 from ..scaling import Scaling
-from .chain import Affine, BatchNorm, Chain, Function, Layer, Product, Refused, Reshape, Stored, Tie
+from .chain import Affine, BatchNorm, Chain, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, Reshape, Tie
 from .keras_layers import ACTIVATION_LAYERS
 from .pairs import TIES, pairs
 
@@ -47,8 +47,8 @@ class Mirror:
     """
 
     chain: Chain
-    encoder: tuple[Product, ...]
-    decoder: tuple[Product, ...]
+    encoder: tuple[ChainProduct, ...]
+    decoder: tuple[ChainProduct, ...]
     activations: tuple[Activation, ...]
     output_activation: Activation
     scaling: Scaling | None = None
@@ -98,32 +98,32 @@ class Mirror:
             found = [self._mask(product) for product in pair if product.mask is not None]
             if found:
                 masks[i] = np.logical_and.reduce(found)
-                if len(found) < len(pair) or not np.array_equal(*found):
+                if len(found) < len(pair) or not np.array_equal(found[0], found[1]):
                     self._require_zero(pair, kernels[i][~masks[i]])
                 kernels[i] = kernels[i] * masks[i]
         count = len(kernels)
         halves = (biases[:count], biases[count:]) if any(map(_has_bias, products)) else (None, None)
         return Weights(kernels, *halves, masks)
 
-    def _require_zero(self, pair: tuple[Product, Product], pruned: np.ndarray) -> None:
+    def _require_zero(self, pair: tuple[ChainProduct, ChainProduct], pruned: np.ndarray) -> None:
         """Raise InputError for weights that a mask of one direction alone takes out."""
         if pruned.any():
             first, second = (product.title for product in pair)
             got = f"takes out {np.count_nonzero(pruned):,} weights that {first} uses, or the other way round"
             raise InputError(f"{self.chain.source}: {second}: its mask {got}; must be one mask for both directions")
 
-    def _matrix(self, product: Product) -> np.ndarray:
+    def _matrix(self, product: ChainProduct) -> np.ndarray:
         values = self._read(product, product.kernel, "kernel", product.kernel.shape)
         return values.T if product.transposed else values
 
-    def _mask(self, product: Product) -> np.ndarray:
+    def _mask(self, product: ChainProduct) -> np.ndarray:
         """The mask of a pair's kernel as the encoder has it."""
         assert product.mask is not None
         values = self._read(product, product.mask, "mask", product.kernel.shape) != 0
         encoder = product if product in self.encoder else self.encoder[len(self.decoder) - 1 - self.decoder.index(product)]
         return values.T if encoder.transposed else values
 
-    def _bias(self, product: Product) -> np.ndarray:
+    def _bias(self, product: ChainProduct) -> np.ndarray:
         """The bias [units]; what is subtracted before the product is constant behind it: (x − b)·W + c = x·W + (c − b·W)."""
         inputs, units = product.widths
         bias = np.zeros(units)
@@ -134,7 +134,7 @@ class Mirror:
             bias = bias - before.astype(np.float64) @ product.matrix().astype(np.float64)
         return bias.astype(np.float32)
 
-    def _read(self, product: Product, array: Stored, name: str, shape: Shape) -> np.ndarray:
+    def _read(self, product: ChainProduct, array: ChainArray, name: str, shape: Shape) -> np.ndarray:
         where = f"{self.chain.source}: {product.title}: {name}"
         values = array.read()
         if values.shape != shape:
@@ -148,7 +148,7 @@ class Mirror:
         return reals
 
 
-def _has_bias(product: Product) -> bool:
+def _has_bias(product: ChainProduct) -> bool:
     return product.bias is not None or product.before is not None
 
 
@@ -175,7 +175,7 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
     changes = {
         old.title: new.function
         for old, new in zip(chain.layers, changed, strict=True)
-        if isinstance(new, Function) and new is not old
+        if isinstance(new, ChainFunction) and new is not old
     }
     unused = [name for name in names if not any(_is_called(layer, name) for layer in chain.layers)]
     if unused:
@@ -184,20 +184,20 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
     return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes)
 
 
-def _is_activation(layer: Layer) -> bool:
+def _is_activation(layer: ChainLayer) -> bool:
     """Whether a layer is an activation, one that no chain has among them: by its class, or as Keras calls a function."""
     known = {name.casefold() for name in ACTIVATION_LAYERS}
     of_class = layer.class_name.casefold() in known or layer.class_name.islower()
-    return isinstance(layer, Function) or (isinstance(layer, Refused) and of_class)
+    return isinstance(layer, ChainFunction) or (isinstance(layer, Refused) and of_class)
 
 
-def _is_called(layer: Layer, name: str) -> bool:
+def _is_called(layer: ChainLayer, name: str) -> bool:
     return _is_activation(layer) and name in (layer.class_name, getattr(layer, "function", ""))
 
 
-def _replaced(layer: Layer, names: Mapping[str, str]) -> Layer:
+def _replaced(layer: ChainLayer, names: Mapping[str, str]) -> ChainLayer:
     function = next((function for name, function in names.items() if _is_called(layer, name)), None)
-    return layer if function is None else Function(layer.name, layer.class_name, function)
+    return layer if function is None else ChainFunction(layer.name, layer.class_name, function)
 
 
 def require_flat(chain: Chain) -> None:
@@ -207,7 +207,7 @@ def require_flat(chain: Chain) -> None:
     for layer in chain.layers:
         if isinstance(layer, Reshape):
             shape = layer.shape
-        if isinstance(layer, Product):
+        if isinstance(layer, ChainProduct):
             if len(shape) > 1:
                 got = f"multiplies the last axis of {list(shape)}"
                 raise InputError(f"{chain.source}: {layer.title}: {got}, must be behind Flatten: one row a sample")
@@ -217,18 +217,18 @@ def require_flat(chain: Chain) -> None:
             shape = (layer.widths[1],)
 
 
-def _split(chain: Chain, layers: Sequence[Layer]) -> tuple[tuple[Product, ...], tuple[Activation, ...]]:
+def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[ChainProduct, ...], tuple[Activation, ...]]:
     """The products, and the activation behind each."""
-    products: list[Product] = []
+    products: list[ChainProduct] = []
     functions: list[Activation] = []
     for layer in layers:
         match layer:
-            case Product():
+            case ChainProduct():
                 products.append(layer)
                 functions.append("linear")
-            case Function(function="linear") | Reshape():
+            case ChainFunction(function="linear") | Reshape():
                 pass
-            case Function():
+            case ChainFunction():
                 _require_activation(chain, layer, functions)
                 functions[-1] = cast(Activation, layer.function)
             case BatchNorm():
@@ -240,7 +240,7 @@ def _split(chain: Chain, layers: Sequence[Layer]) -> tuple[tuple[Product, ...], 
     return tuple(products), tuple(functions)
 
 
-def _require_activation(chain: Chain, layer: Function, functions: Sequence[str]) -> None:
+def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[str]) -> None:
     """Raise InputError for an activation that is not supported, or not alone behind a product."""
     where, known = f"{chain.source}: {layer.title}", ", ".join(ACTIVATIONS)
     if layer.function not in ACTIVATIONS:
@@ -253,7 +253,7 @@ def _require_activation(chain: Chain, layer: Function, functions: Sequence[str])
         raise InputError(f"{where}: activation {layer.function} behind {functions[-1]}, must be one activation a layer")
 
 
-def _require_mirrored(chain: Chain, products: Sequence[Product]) -> int:
+def _require_mirrored(chain: Chain, products: Sequence[ChainProduct]) -> int:
     """The number of encoder layers; InputError for widths that do not come back."""
     source = chain.source
     if not products:
@@ -270,13 +270,13 @@ def _require_mirrored(chain: Chain, products: Sequence[Product]) -> int:
     return len(products) // 2
 
 
-def _require_tied(chain: Chain, encoder: Sequence[Product], decoder: Sequence[Product]) -> None:
+def _require_tied(chain: Chain, encoder: Sequence[ChainProduct], decoder: Sequence[ChainProduct]) -> None:
     """Raise InputError, naming the pairs, where encoder and decoder have kernels of their own."""
     if any(first.kernel.variable != second.kernel.variable for first, second in zip(encoder, reversed(decoder), strict=True)):
         shown = "; ".join(pair.text for pair in pairs(chain) if pair.status not in TIES)
         do = "train it tied, and `assert_tied` in your tests keeps it so (docs/ci.md); a later version can tie it"
         raise InputError(f"{chain.source}: not tied: {shown}; {do}")
-    used: dict[str, Product] = {}
+    used: dict[str, ChainProduct] = {}
     for first, second in zip(encoder, reversed(decoder), strict=True):
         if first.kernel.variable in used:
             before = used[first.kernel.variable].title
@@ -287,9 +287,9 @@ def _require_tied(chain: Chain, encoder: Sequence[Product], decoder: Sequence[Pr
             raise InputError(f"{chain.source}: {second.title}: multiplies by the kernel of {first.title} itself, {right}")
 
 
-def _without_scaling(chain: Chain, layers: Sequence[Layer]) -> tuple[Scaling | None, bool, Sequence[Layer]]:
+def _without_scaling(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[Scaling | None, bool, Sequence[ChainLayer]]:
     """The scaling at the input, whether its inverse is at the output, and the layers between them."""
-    computing = [i for i, layer in enumerate(layers) if isinstance(layer, Product | Function | BatchNorm)]
+    computing = [i for i, layer in enumerate(layers) if isinstance(layer, ChainProduct | ChainFunction | BatchNorm)]
     if not computing:
         return None, False, layers
     first, last = computing[0], computing[-1] + 1
@@ -302,7 +302,7 @@ def _without_scaling(chain: Chain, layers: Sequence[Layer]) -> tuple[Scaling | N
     return None if head is None else _scaling(chain, layers, *head), tail is not None, rest
 
 
-def _require_inverse(chain: Chain, layer: Layer, head: Any, tail: tuple[np.ndarray, np.ndarray]) -> None:
+def _require_inverse(chain: Chain, layer: ChainLayer, head: Any, tail: tuple[np.ndarray, np.ndarray]) -> None:
     """Raise InputError unless `tail` undoes `head`: (scale, offset) of values each."""
     if head is not None:
         scale, offset = tail[0] * head[0], tail[0] * head[1] + tail[1]
@@ -313,14 +313,14 @@ def _require_inverse(chain: Chain, layer: Layer, head: Any, tail: tuple[np.ndarr
     raise InputError(f"{chain.source}: {layer.title}: scales the output, {right}")
 
 
-def _shape_behind(chain: Chain, layers: Sequence[Layer]) -> Shape:
+def _shape_behind(chain: Chain, layers: Sequence[ChainLayer]) -> Shape:
     shape = chain.shape
     for layer in layers:
-        shape = layer.shape if isinstance(layer, Reshape) else (layer.widths[1],) if isinstance(layer, Product) else shape
+        shape = layer.shape if isinstance(layer, Reshape) else (layer.widths[1],) if isinstance(layer, ChainProduct) else shape
     return shape
 
 
-def _affine(chain: Chain, layers: Sequence[Layer], shape: Shape) -> tuple[np.ndarray, np.ndarray] | None:
+def _affine(chain: Chain, layers: Sequence[ChainLayer], shape: Shape) -> tuple[np.ndarray, np.ndarray] | None:
     """The (scale, offset) that the affine layers among these amount to, float64, of one value or of all; None without one."""
     found = None
     for layer in layers:
@@ -338,7 +338,7 @@ def _spread(values: np.ndarray, shape: Shape) -> np.ndarray:
     return values.reshape(1) if values.size == 1 else np.broadcast_to(values, shape).reshape(-1)
 
 
-def _scaling(chain: Chain, layers: Sequence[Layer], scale: np.ndarray, offset: np.ndarray) -> Scaling:
+def _scaling(chain: Chain, layers: Sequence[ChainLayer], scale: np.ndarray, offset: np.ndarray) -> Scaling:
     """x · scale + offset as a scaling: (x − middle) / size."""
     layer = next(layer for layer in layers if isinstance(layer, Affine))
     if not (np.isfinite(scale).all() and np.isfinite(offset).all() and scale.min() > 0):

@@ -20,7 +20,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_
 from ..errors import FormatError, InputError
 from . import graph
 from . import graph_rows as rows
-from .chain import Chain, Refused, Stored, stored
+from .chain import Chain, ChainArray, Refused, stored
 from .graph import Flow, GraphConstant, GraphStep, Node, Operations, Unread, Value
 
 MIN_OPSET = 7
@@ -96,7 +96,7 @@ def _constant(path: Path, tensor: TensorProto, name: str) -> GraphConstant:
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).name
     except KeyError:
         raise FormatError(f"{path}: constant {name!r} is damaged: dtype {tensor.data_type}") from None
-    return GraphConstant(Stored(name, tuple(tensor.dims), partial(_array, path, tensor), dtype))
+    return GraphConstant(ChainArray(name, tuple(tensor.dims), partial(_array, path, tensor), dtype))
 
 
 def _array(path: Path, tensor: TensorProto) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError
-from .chain import Chain, Layer, Product, Refused
+from .chain import Chain, ChainLayer, ChainProduct, Refused
 
 Status = Literal["tied", "assumed", "equal copy", "near", "untied", "unknown"]
 
@@ -72,16 +72,16 @@ def pairs(chain: Chain) -> tuple[Pair, ...]:
     return tuple(_pairs([layer for layer in chain.layers if _has_kernel(layer)])) if chain.whole else ()
 
 
-def _has_kernel(layer: Layer) -> bool:
+def _has_kernel(layer: ChainLayer) -> bool:
     if isinstance(layer, Refused):
         return layer.custom and any(len(array.shape) > 1 for array in layer.weights.values())
-    return isinstance(layer, Product)
+    return isinstance(layer, ChainProduct)
 
 
-def _pairs(layers: list[Layer]) -> Iterator[Pair]:
+def _pairs(layers: list[ChainLayer]) -> Iterator[Pair]:
     for i in range((len(layers) + 1) // 2):
         encoder, decoder = layers[i], layers[-1 - i]
-        if isinstance(encoder, Product) and isinstance(decoder, Product):
+        if isinstance(encoder, ChainProduct) and isinstance(decoder, ChainProduct):
             if encoder is not decoder and encoder.widths == decoder.widths[::-1]:
                 yield _compared(encoder, decoder)
         else:
@@ -89,7 +89,7 @@ def _pairs(layers: list[Layer]) -> Iterator[Pair]:
             yield Pair(encoder.title, decoder.title, "unknown", reason=f"the code of {unread.class_name} is not read")
 
 
-def _compared(encoder: Product, decoder: Product) -> Pair:
+def _compared(encoder: ChainProduct, decoder: ChainProduct) -> Pair:
     titles = encoder.title, decoder.title
     same = encoder.kernel.variable == decoder.kernel.variable and encoder.mask == decoder.mask
     if same and encoder.transposed != decoder.transposed:

@@ -21,7 +21,7 @@ from ..errors import FormatError, InputError, listed
 from ..packages import require_installed
 from . import graph
 from . import graph_rows as rows
-from .chain import Chain, Stored
+from .chain import Chain, ChainArray
 from .graph import GraphConstant, GraphStep, Node, Operations, Unread, Value
 
 PROTOBUF = "saved_model.pb"
@@ -204,13 +204,13 @@ class _Checkpoint:
         except DecodeError:
             raise FormatError(f"{self._path}: {CHECKPOINT}: {_OBJECTS} is damaged") from None
 
-    def stored(self, name: str, key: str) -> Stored:
+    def stored(self, name: str, key: str) -> ChainArray:
         """A variable as an array that is read when it is asked for; FormatError if the checkpoint lacks it."""
         shape = tuple(self._shapes.get(key, (-1,)))
         if key not in self._shapes or math.prod(shape) > self._bytes:
             raise FormatError(f"{self._path}: variable {name} is not in {CHECKPOINT}, or not all of it")
         dtype = np.dtype(self._dtypes[key].as_numpy_dtype).name
-        return Stored(key.removesuffix(_SUFFIX), shape, partial(self._called, self._reader.get_tensor, key), dtype)
+        return ChainArray(key.removesuffix(_SUFFIX), shape, partial(self._called, self._reader.get_tensor, key), dtype)
 
     def _called(self, function: Callable[..., Any], *values: Any) -> Any:
         try:
@@ -234,7 +234,7 @@ def _constant(path: Path, name: str, tensor: Any) -> GraphConstant:
     shape = tuple(axis.size for axis in tensor.tensor_shape.dim)
     if min(shape, default=0) < 0 or math.prod(shape) > max(MAX_REPEATED, tensor.ByteSize()):
         raise FormatError(f"{path}: constant {name} is damaged: its shape is {list(shape)}")
-    return GraphConstant(Stored(name, shape, partial(_array, path, name, tensor)))
+    return GraphConstant(ChainArray(name, shape, partial(_array, path, name, tensor)))
 
 
 def _array(path: Path, name: str, tensor: Any) -> np.ndarray:

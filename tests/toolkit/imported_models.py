@@ -26,7 +26,8 @@ class Tied(tf_keras.layers.Layer):
     def call(self, x: Any) -> Any:
         import tensorflow as tf
 
-        return self.function(tf.matmul(x, self.dense.kernel, transpose_b=True) + self.bias)
+        function: Any = self.function
+        return function(tf.matmul(x, self.dense.kernel, transpose_b=True) + self.bias)
 
     def get_config(self) -> dict[str, Any]:
         function = tf_keras.activations.serialize(self.function)

@@ -18,7 +18,7 @@ from tiedae.bundle.manifest import read
 from tiedae.cli import main
 from tiedae.compress.archive import FORMAT, unpack
 from tiedae.compress.errors import InputError, TiedaeError, UnavailableError
-from tiedae.compress.imports.chain import stored
+from tiedae.compress.imports.chain import chain_of, stored
 from tiedae.compress.imports.formats import read_model
 from tiedae.importing import Start
 from tiedae.recipe import load_recipe, recipe_to_toml
@@ -234,17 +234,33 @@ def test_an_original_is_run_by_what_can_load_it(models: Path) -> None:
     path = models / "untied.h5"
     x = samples(5)
     answer = run_original(path, x, layers=True)
-    expected = tf_keras.models.load_model(path, compile=False)(x).numpy()
+    original: Any = tf_keras.models.load_model(path, compile=False)
+    expected = original(x).numpy()
     np.testing.assert_allclose(answer.y, expected, atol=1e-6)
+    assert answer.y.dtype == np.float64
     assert answer.witness == f"tf_keras {tf_keras.__version__}"
     chain = read_model(path)
-    assert require_equal(chain(x), answer.y, chain, x, path, answer.witness) < 1e-6
+    assert require_equal(chain(x), chain(x), answer, chain, x, path) < 1e-12
     second = [i for i, layer in enumerate(chain.layers) if layer in chain.products][1]
     changed = replace(chain.products[1], bias=stored("b", np.ones(4, np.float32)))
     wrong = replace(chain, layers=(*chain.layers[:second], changed, *chain.layers[second + 1 :]))
     with pytest.raises(InputError) as error:
-        require_equal(wrong(x), answer.y, wrong, x, path, answer.witness)
+        require_equal(wrong(x), wrong(x), answer, wrong, x, path)
     assert f"untied.h5: the output of {changed.title} differs from tf_keras" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rounding", "fits"), [("float64", 1.0, False), ("float32", 1.0, True), ("float32", 0.1, False)]
+)
+def test_an_original_in_float32_may_differ_by_its_rounding(dtype: str, rounding: float, fits: bool) -> None:
+    chain = chain_of([], (2,), source="m.onnx")
+    wide = np.array([[1.0, 2.0]])
+    narrow, answer = wide + 4e-5 * rounding, OriginalAnswer("a runtime", (wide + 1e-4).astype(dtype))
+    if fits:
+        assert require_equal(wide, narrow, answer, chain, wide, None) == pytest.approx(5e-5, rel=1e-2)
+        return
+    with pytest.raises(InputError, match=r"m\.onnx: the output differs from a runtime by 5e-05 of full scale, must be .*e-05"):
+        require_equal(wide, narrow, answer, chain, wide, None)
 
 
 @pytest.mark.ci
@@ -257,7 +273,8 @@ def test_a_class_that_no_package_has_is_said(models: Path) -> None:
     start = Start.read(models / "tied.h5")
     origin = start.compared(start.model(), None)
     assert origin.compared == (
-        "not compared with the original: no package has its class Tied; ta.from_keras(model) compares the live model"
+        "not compared with the original: no package has the class Tied: its code is not read and taken for x·Wᵀ + b; "
+        "ta.from_keras(model) compares the live model"
     )
 
 

@@ -11,7 +11,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
-from tiedae.compress.imports.chain import Chain, Product
+from tiedae.compress.imports.chain import Chain, ChainProduct
 from tiedae.compress.imports.formats import read_model
 
 from .model_files import (
@@ -171,7 +171,7 @@ def test_images_are_flattened_and_given_their_shape_again(tmp_path: Path) -> Non
 
 
 def products(chain: Chain) -> list[tuple[str, bool]]:
-    return [(layer.kernel.variable, layer.transposed) for layer in chain.layers if isinstance(layer, Product)]
+    return [(layer.kernel.variable, layer.transposed) for layer in chain.layers if isinstance(layer, ChainProduct)]
 
 
 def test_a_layer_that_is_called_twice_is_twice_in_the_chain(tmp_path: Path) -> None:

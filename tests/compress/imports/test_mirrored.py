@@ -13,12 +13,12 @@ from tiedae.compress.imports.chain import (
     Affine,
     BatchNorm,
     Chain,
-    Function,
-    Layer,
-    Product,
+    ChainArray,
+    ChainFunction,
+    ChainLayer,
+    ChainProduct,
     Refused,
     Reshape,
-    Stored,
     chain_of,
     stored,
 )
@@ -30,7 +30,7 @@ RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (17, 12))
 
 
-def array(name: str, *shape: int) -> Stored:
+def array(name: str, *shape: int) -> ChainArray:
     return stored(name, RNG.normal(0, 0.5, shape).astype(np.float32))
 
 
@@ -38,22 +38,22 @@ K0, K1 = array("dense/kernel", 12, 8), array("dense_1/kernel", 8, 3)
 BIASES = {name: array(name, size) for name, size in (("b0", 8), ("b1", 3), ("c1", 8), ("c0", 12))}
 
 
-def relu(name: str) -> Function:
-    return Function(name, "Dense", "relu")
+def relu(name: str) -> ChainFunction:
+    return ChainFunction(name, "Dense", "relu")
 
 
-def layers(**changes: Any) -> list[Layer]:
+def layers(**changes: Any) -> list[ChainLayer]:
     """A tied chain 12-8-3-8-12, relu and sigmoid; `changes` in place of its layers, None for none of them."""
-    named: dict[str, Layer | None] = {
+    named: dict[str, ChainLayer | None] = {
         "head": None,
-        "dense": Product("dense", "Dense", K0, BIASES["b0"]),
+        "dense": ChainProduct("dense", "Dense", K0, BIASES["b0"]),
         "relu": relu("dense"),
-        "dense_1": Product("dense_1", "Dense", K1, BIASES["b1"]),
+        "dense_1": ChainProduct("dense_1", "Dense", K1, BIASES["b1"]),
         "code": None,
-        "tied_1": Product("tied_1", "DenseTied", K1, BIASES["c1"], transposed=True),
+        "tied_1": ChainProduct("tied_1", "DenseTied", K1, BIASES["c1"], transposed=True),
         "relu_1": relu("tied_1"),
-        "tied": Product("tied", "DenseTied", K0, BIASES["c0"], transposed=True),
-        "sigmoid": Function("tied", "DenseTied", "sigmoid"),
+        "tied": ChainProduct("tied", "DenseTied", K0, BIASES["c0"], transposed=True),
+        "sigmoid": ChainFunction("tied", "DenseTied", "sigmoid"),
         "tail": None,
     }
     return [layer for layer in (named | changes).values() if layer is not None]
@@ -88,16 +88,16 @@ NORMAL = Affine("normalization", "Normalization", 1 / DEVIATIONS, -MEANS / DEVIA
 INVERSE = Affine("denormalization", "Normalization", DEVIATIONS, MEANS)
 MASK = stored("mask", (RNG.uniform(size=(12, 8)) < 0.5).astype(np.float32))
 SUBTRACTED = {
-    "tied_1": Product("tied_1", "DenseTied", K1, None, transposed=True, before=BIASES["b1"]),
-    "tied": Product("tied", "DenseTied", K0, BIASES["c0"], transposed=True, before=BIASES["b0"]),
+    "tied_1": ChainProduct("tied_1", "DenseTied", K1, None, transposed=True, before=BIASES["b1"]),
+    "tied": ChainProduct("tied", "DenseTied", K0, BIASES["c0"], transposed=True, before=BIASES["b0"]),
 }
 NO_BIAS = {
-    name: Product(name, "Dense", kernel, transposed=name[0] == "t")
+    name: ChainProduct(name, "Dense", kernel, transposed=name[0] == "t")
     for name, kernel in (("dense", K0), ("dense_1", K1), ("tied_1", K1), ("tied", K0))
 }
 TRANSPOSED = {
-    "dense": Product("dense", "Gemm", stored("w", K0.read().T.copy()), BIASES["b0"], transposed=True),
-    "tied": Product("tied", "Gemm", stored("w", K0.read().T.copy()), BIASES["c0"]),
+    "dense": ChainProduct("dense", "Gemm", stored("w", K0.read().T.copy()), BIASES["b0"], transposed=True),
+    "tied": ChainProduct("tied", "Gemm", stored("w", K0.read().T.copy()), BIASES["c0"]),
 }
 RIGHT: dict[str, tuple[Chain, np.ndarray]] = {
     "plain": (chain(), X),
@@ -110,7 +110,7 @@ RIGHT: dict[str, tuple[Chain, np.ndarray]] = {
         chain(**{name: replace(layer, mask=stored("m", MASK.read().T.copy())) for name, layer in TRANSPOSED.items()}),
         X,
     ),
-    "an activation of the code": (chain(code=Function("a", "Activation", "tanh")), X),
+    "an activation of the code": (chain(code=ChainFunction("a", "Activation", "tanh")), X),
     "pictures": (
         chain((3, 4), head=Reshape("flatten", "Flatten", (12,)), tail=Reshape("reshape", "Reshape", (3, 4))),
         X.reshape(-1, 3, 4),
@@ -160,12 +160,12 @@ def test_a_mask_is_the_kernels_in_both_directions() -> None:
     assert not weights.kernels[0][~kept].any() and weights.kernels[0][kept].all()
 
 
-def other(name: str, of: Stored, values: np.ndarray | None = None) -> Stored:
+def other(name: str, of: ChainArray, values: np.ndarray | None = None) -> ChainArray:
     return stored(name, RNG.normal(size=of.shape).astype(np.float32) if values is None else values)
 
 
-def tied(**changes: Any) -> Product:
-    return replace(Product("tied", "DenseTied", K0, BIASES["c0"], transposed=True), **changes)
+def tied(**changes: Any) -> ChainProduct:
+    return replace(ChainProduct("tied", "DenseTied", K0, BIASES["c0"], transposed=True), **changes)
 
 
 REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
@@ -180,9 +180,9 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     "no mirror": (
         lambda: chain_of(
             [
-                Product("a", "Dense", array("a", 12, 8)),
-                Product("b", "Dense", array("b", 8, 3)),
-                Product("c", "Dense", array("c", 3, 12)),
+                ChainProduct("a", "Dense", array("a", 12, 8)),
+                ChainProduct("b", "Dense", array("b", 8, 3)),
+                ChainProduct("c", "Dense", array("c", 3, 12)),
             ],
             (12,),
             source="model.keras",
@@ -191,14 +191,17 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "no kernel in the middle": (
         lambda: chain_of(
-            [Product(name, "Dense", array(name, *shape)) for name, shape in (("a", (12, 8)), ("b", (8, 8)), ("c", (8, 12)))],
+            [
+                ChainProduct(name, "Dense", array(name, *shape))
+                for name, shape in (("a", (12, 8)), ("b", (8, 8)), ("c", (8, 12)))
+            ],
             (12,),
             source="model.keras",
         ),
         "model.keras: c (Dense): widths 12-8-8-12, must be mirrored",
     ),
     "kernels that do not fit": (
-        lambda: Chain("model.keras", "arrays", (12,), (layers()[0], Product("b", "Dense", array("b", 4, 3)))),
+        lambda: Chain("model.keras", "arrays", (12,), (layers()[0], ChainProduct("b", "Dense", array("b", 4, 3)))),
         "model.keras: b (Dense): kernel of 4 inputs behind 8 values",
     ),
     "no layer": (
@@ -206,16 +209,16 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
         "model.keras: has no Dense layer, must be",
     ),
     "another activation": (
-        lambda: chain(relu_1=Function("tied_1", "DenseTied", "tanh")),
+        lambda: chain(relu_1=ChainFunction("tied_1", "DenseTied", "tanh")),
         "model.keras: tied_1 (DenseTied): activation tanh, must be relu, as of dense (Dense) whose output it gives back",
     ),
     "LeakyReLU": (
-        lambda: chain(relu=Function("leaky", "LeakyReLU", "leaky_relu")),
+        lambda: chain(relu=ChainFunction("leaky", "LeakyReLU", "leaky_relu")),
         "model.keras: leaky (LeakyReLU): activation leaky_relu, must be one of linear, relu, relu6, tanh, sigmoid; [model] "
         'replace = {LeakyReLU = "relu"} in a recipe, with [train] epochs ≥ 1, takes relu in its place',
     ),
     "selu of a Dense": (
-        lambda: chain(relu=Function("dense", "Dense", "selu")),
+        lambda: chain(relu=ChainFunction("dense", "Dense", "selu")),
         'dense (Dense): activation selu, must be one of linear, relu, relu6, tanh, sigmoid; [model] replace = {selu = "relu"}',
     ),
     "an activation first": (
@@ -223,7 +226,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
         "a (Dense): activation relu of the sample, must be behind a product",
     ),
     "two activations": (
-        lambda: chain(code=relu("a"), dense_1=layers()[2], sigmoid=Function("s", "Activation", "sigmoid"), tail=relu("r")),
+        lambda: chain(code=relu("a"), dense_1=layers()[2], sigmoid=ChainFunction("s", "Activation", "sigmoid"), tail=relu("r")),
         "r (Dense): activation relu behind sigmoid, must be one activation a layer",
     ),
     "BatchNormalization": (
@@ -242,14 +245,16 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "the kernel itself": (
         lambda: chain_of(
-            [Product("a", "Dense", square := array("s", 12, 12)), Product("b", "Dense", square)], (12,), source="model.keras"
+            [ChainProduct("a", "Dense", square := array("s", 12, 12)), ChainProduct("b", "Dense", square)],
+            (12,),
+            source="model.keras",
         ),
         "model.keras: b (Dense): multiplies by the kernel of a (Dense) itself, must be its transpose",
     ),
     "a kernel twice": (
         lambda: chain_of(
             [
-                Product(name, "Dense", square, transposed=name > "b")
+                ChainProduct(name, "Dense", square, transposed=name > "b")
                 for square in [array("s", 12, 12)]
                 for name in ("a", "b", "c", "d")
             ],
@@ -259,7 +264,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
         "model.keras: b (Dense): uses the kernel of a (Dense) again, must have one of its own",
     ),
     "rows": (
-        lambda: chain_of([Product("dense", "Dense", array("w", 4, 2))], (3, 4), source="model.keras"),
+        lambda: chain_of([ChainProduct("dense", "Dense", array("w", 4, 2))], (3, 4), source="model.keras"),
         "model.keras: dense (Dense): multiplies the last axis of [3, 4], must be behind Flatten: one row a sample",
     ),
     "scaling between layers": (
@@ -275,7 +280,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
         "model.keras: rescaling_1 (Rescaling): scales the output, must be",
     ),
     "scaling before the last activation": (
-        lambda: chain(head=BYTES, sigmoid=BACK, tail=Function("s", "Activation", "sigmoid")),
+        lambda: chain(head=BYTES, sigmoid=BACK, tail=ChainFunction("s", "Activation", "sigmoid")),
         "model.keras: rescaling_1 (Rescaling): scales what is no sample",
     ),
     "a negative scale": (
@@ -311,8 +316,10 @@ def test_what_is_no_tied_autoencoder_is_refused_in_one_line(case: str) -> None:
 
 
 def test_activations_are_replaced_by_class_or_name() -> None:
-    leaky = {name: Function(name, "LeakyReLU", "leaky_relu") for name in ("relu", "relu_1")}
-    found = mirror(chain(**leaky, code=Function("dense_1", "Dense", "selu")), replaced={"LeakyReLU": "relu", "selu": "tanh"})
+    leaky = {name: ChainFunction(name, "LeakyReLU", "leaky_relu") for name in ("relu", "relu_1")}
+    found = mirror(
+        chain(**leaky, code=ChainFunction("dense_1", "Dense", "selu")), replaced={"LeakyReLU": "relu", "selu": "tanh"}
+    )
     assert found.activations == ("relu", "tanh")
     assert found.replaced == {"relu (LeakyReLU)": "relu", "relu_1 (LeakyReLU)": "relu", "dense_1 (Dense)": "tanh"}
     assert "replaced relu (LeakyReLU) by relu" in found.notes[0]
@@ -330,7 +337,7 @@ def test_assumed_ties_wide_codes_and_layers_left_out_are_said() -> None:
     assert assumed.tie == "assumed" and assumed.assumed == ("tied (DenseTied)",)
     assert "tied (DenseTied) stores no kernel: assumed to use the encoder's (tie: assumed)" in assumed.notes[0]
     kernel = array("w", 12, 20)
-    wide = [Product("a", "Dense", kernel), Product("b", "Tied", kernel, transposed=True)]
+    wide = [ChainProduct("a", "Dense", kernel), ChainProduct("b", "Tied", kernel, transposed=True)]
     (note,) = mirror(chain_of(wide, (12,), source="m")).notes
     assert note == "the code of 20 values is wider than a sample of 12: it compresses nothing"
     (note,) = mirror(replace(chain(), left_out=("dropout (Dropout)",))).notes

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.cli import main
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Product, Refused, Reshape
+from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, ChainFunction, ChainProduct, Refused, Reshape
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs
 
@@ -215,7 +215,7 @@ def test_layers_are_of_their_kinds(tmp_path: Path) -> None:
     reshape(graph, 4)
     scaled(graph, 4)
     chain = graph.read(tmp_path)
-    assert [type(layer) for layer in chain.layers] == [Product, Function, BatchNorm, Reshape, Reshape, Affine]
+    assert [type(layer) for layer in chain.layers] == [ChainProduct, ChainFunction, BatchNorm, Reshape, Reshape, Affine]
     assert chain.format == "ONNX" and chain.shape == (8,)
     assert chain.left_out == ("n3 (Dropout)",)
 
@@ -276,7 +276,7 @@ def test_a_decoder_that_subtracts_the_encoders_bias_first(tmp_path: Path) -> Non
     graph.add("Gemm", kernel, bias, transB=1).add("Tanh").add("Sub", bias).add("MatMul", kernel)
     path = graph.save(tmp_path)
     chain = read_model(path)
-    assert [type(layer) for layer in chain.layers] == [Product, Function, Product]
+    assert [type(layer) for layer in chain.layers] == [ChainProduct, ChainFunction, ChainProduct]
     assert chain.products[1].before is not None and chain.products[1].before.variable == bias
     assert close(path, chain)
 
@@ -299,7 +299,7 @@ def test_constants_may_be_nodes(tmp_path: Path) -> None:
 
 def test_other_activations_have_keras_names_and_are_not_computed(tmp_path: Path) -> None:
     chain = Graph().add("LeakyRelu", alpha=0.2).add("Softmax").read(tmp_path)
-    assert [layer.function for layer in chain.layers if isinstance(layer, Function)] == ["leaky_relu", "softmax"]
+    assert [layer.function for layer in chain.layers if isinstance(layer, ChainFunction)] == ["leaky_relu", "softmax"]
     with pytest.raises(InputError, match=r"n0 \(LeakyRelu\): activation leaky_relu, must be one of"):
         chain(np.zeros((1, 8)))
 
@@ -351,7 +351,14 @@ def test_keras_models_by_tf2onnx(library: str, kernel_of: Any, status: str, tmp_
     path = tmp_path / "net.onnx"
     path.write_bytes(exported(importlib.import_module(library), kernel_of).SerializeToString())
     chain = read_model(path)
-    assert [type(layer) for layer in chain.layers] == [Reshape, Product, Function, Affine, Product, Function]
+    assert [type(layer) for layer in chain.layers] == [
+        Reshape,
+        ChainProduct,
+        ChainFunction,
+        Affine,
+        ChainProduct,
+        ChainFunction,
+    ]
     assert close(path, chain)
     assert [pair.status for pair in pairs(chain)] == [status]
 

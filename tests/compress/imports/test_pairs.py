@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiedae.compress.imports.chain import Function, Product, Refused, chain_of, stored
+from tiedae.compress.imports.chain import ChainFunction, ChainProduct, Refused, chain_of, stored
 from tiedae.compress.imports.pairs import NEAR, TILE, pairs
 
 RNG = np.random.default_rng(0)
 
 
-def product(name: str, kernel: np.ndarray, variable: str | None = None, **more) -> Product:
-    return Product(name, "Dense", stored(variable or name, kernel), **more)
+def product(name: str, kernel: np.ndarray, variable: str | None = None, **more) -> ChainProduct:
+    return ChainProduct(name, "Dense", stored(variable or name, kernel), **more)
 
 
 E, F = RNG.normal(size=(700, 6)), RNG.normal(size=(6, 3))
@@ -36,9 +36,11 @@ NOISE = RNG.normal(size=E.shape) * np.linalg.norm(E) / np.linalg.norm(RNG.normal
         (product("d", E, "e", transposed=True, mask=stored("m", (E > 0) * 1.0)), "untied"),
     ],
 )
-def test_the_status_of_a_pair(decoder: Product, status: str) -> None:
+def test_the_status_of_a_pair(decoder: ChainProduct, status: str) -> None:
     assert len(E) > TILE
-    chain = chain_of([product("e", E), product("f", F), Function("f", "Dense", "relu"), product("g", F.T), decoder], (700,))
+    chain = chain_of(
+        [product("e", E), product("f", F), ChainFunction("f", "Dense", "relu"), product("g", F.T), decoder], (700,)
+    )
     outer, inner = pairs(chain)
     assert (outer.encoder, outer.decoder, outer.shape) == ("e (Dense)", "d (Dense)", (700, 6))
     assert (outer.status, inner.status) == (status, "equal copy")
@@ -49,7 +51,7 @@ def test_the_values_of_a_tied_pair_are_not_read() -> None:
         raise AssertionError
 
     kernel = replace(stored("e", E), read=read)
-    chain = chain_of([Product("e", "Dense", kernel), Product("d", "Dense", kernel, transposed=True)], (700,))
+    chain = chain_of([ChainProduct("e", "Dense", kernel), ChainProduct("d", "Dense", kernel, transposed=True)], (700,))
     assert [pair.status for pair in pairs(chain)] == ["tied"]
 
 

@@ -14,7 +14,7 @@ import pytest
 from tiedae.cli import main
 from tiedae.compress.errors import FormatError, InputError, NotInstalledError
 from tiedae.compress.imports import saved_model
-from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, Function, Product, Refused, Reshape
+from tiedae.compress.imports.chain import Affine, BatchNorm, Chain, ChainFunction, ChainProduct, Refused, Reshape
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs
 
@@ -168,7 +168,7 @@ def tied(*, transpose: bool) -> Layer:
 def test_one_resource_in_both_directions_is_one_variable(transpose: bool, tmp_path: Path) -> None:
     path = Net(tied(transpose=transpose)).save(tmp_path)
     chain = read_model(path)
-    assert [type(layer) for layer in chain.layers] == [Product, Function, Product]
+    assert [type(layer) for layer in chain.layers] == [ChainProduct, ChainFunction, ChainProduct]
     encoder, decoder = chain.products
     assert encoder.kernel == decoder.kernel
     assert (encoder.transposed, decoder.transposed) == (False, True)
@@ -227,7 +227,15 @@ def keras2(folder: Path) -> Path:
 def test_keras_models(save: Callable[[Path], Path], tmp_path: Path) -> None:
     path = save(tmp_path)
     chain = read_model(path)
-    assert [type(layer) for layer in chain.layers] == [Reshape, Product, Function, BatchNorm, Product, Function, Reshape]
+    assert [type(layer) for layer in chain.layers] == [
+        Reshape,
+        ChainProduct,
+        ChainFunction,
+        BatchNorm,
+        ChainProduct,
+        ChainFunction,
+        Reshape,
+    ]
     assert chain.shape == (2, 4) and chain.format == "SavedModel"
     assert close(path, chain)
 
