@@ -177,14 +177,14 @@ def test_a_build_of_other_values_says_so_in_every_call(tmp_path: Path) -> None:
     tool("javac")
     made = made_of(CASES[0])
     files = android_module(native_of(made))
-    path = "src/main/cpp/images_golden.h"
+    path = "src/main/cpp/image_golden.h"
     head, array, values = files[path].decode().partition(" golden_lossy[")
     size, brace, values = values.partition("= {\n")
     first, comma, rest = values.partition(",")
     files[path] = f"{head}{array}{size}{brace}{int(first) ^ 1}{comma}{rest}".encode()
     library, x = built(files, tmp_path), made.golden.data
-    what = "images: lossy file differs at 0"
-    text = f"ImagesModelException WRONG_BUILD: {what}, this build does not compute what Python does"
+    what = "image: lossy file differs at 0"
+    text = f"ImageModelException WRONG_BUILD: {what}, this build does not compute what Python does"
     calls = [Call("encode", x), Call("encode", x[:0]), Call("decompress", b"")]
     assert [answer for answer, _, _ in library.run(*calls)] == [text] * 3
 
@@ -202,7 +202,7 @@ def test_a_module_of_one_half_has_its_methods_alone(signature: str, tmp_path: Pa
         "score": ([Call("score", x), Call("isAnomaly", x)], [each.tobytes() for each in scores(whole, x)]),
     }[signature]
     assert [(answer, result) for answer, result, _ in library.run(*calls)] == [("ok", result) for result in right]
-    text = next(tmp_path.glob("src/main/java/**/ImagesModel.java")).read_text()
+    text = next(tmp_path.glob("src/main/java/**/ImageModel.java")).read_text()
     others = {
         "encode": ("decode(", "recover(", "score("),
         "decode": ("encode(", "compress(", "reconstruct("),

@@ -92,12 +92,12 @@ def test_swift_builds_the_package_and_its_tests_hold(package: tuple[Made, Path])
 
 
 PACKETS = """import XCTest
-import Images
+import Image
 
 final class PacketTests: XCTestCase {
     func testPackets() throws {
-        XCTAssertEqual(try ImagesFormat.lossless.frames(of: 1).samples(FRAME), SAMPLES)
-        XCTAssertThrowsError(try ImagesFormat.lossless.samples([])) {
+        XCTAssertEqual(try ImageFormat.lossless.frames(of: 1).samples(FRAME), SAMPLES)
+        XCTAssertThrowsError(try ImageFormat.lossless.samples([])) {
             XCTAssertTrue($0.localizedDescription.hasPrefix("file: is damaged"))
         }
     }

@@ -233,7 +233,7 @@ def test_a_source_that_cannot_be_read_is_refused(packages: dict[str, Path]) -> N
 def test_files_of_another_model_are_refused(packages: dict[str, Path], made: dict[str, Made]) -> None:
     other = made["record"].golden.files[0].content
     (error,) = call([(packages["image"], {}, "decompress", other)])
-    assert error == "Error: file: is of another model, must be of images"
+    assert error == "Error: file: is of another model, must be of image"
 
 
 def test_a_sample_that_is_not_finite_is_an_anomaly(packages: dict[str, Path]) -> None:
@@ -264,7 +264,7 @@ def test_the_first_start_finds_one_other_bit(
     (copy / "model.mjs").write_text(f"export default {json.dumps(facts)};\n")
     (error,) = call([(copy, {}, "name")])
     word = {"code": "code", "decoded": "decoded sample", "scores": "score"}[what]
-    assert re.match(rf"Error: images: {word} of golden sample 8 differs: value \d+ is \S+, must be \S+$", error), error
+    assert re.match(rf"Error: image: {word} of golden sample 8 differs: value \d+ is \S+, must be \S+$", error), error
 
 
 def test_vectors_are_used_where_there_are_any(packages: dict[str, Path]) -> None:
