@@ -6,6 +6,7 @@ No code of the file runs: `compile=False`, `safe_mode=True`, and no class but th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -27,7 +28,7 @@ def answer(plan: Mapping[str, Any]) -> Iterator[str]:
 def _keras(package: Any, plan: Mapping[str, Any], x: np.ndarray) -> dict[str, np.ndarray]:
     """Computed in float64: float32 rounds a deep model's output by more than an import may differ."""
     narrow = package.models.load_model(plan["path"], compile=False, safe_mode=True)
-    model = package.models.model_from_json(narrow.to_json().replace('"float32"', '"float64"'))
+    model = package.models.model_from_json(re.sub(r'"(mixed_)?b?float(16|32)"', '"float64"', narrow.to_json()))
     model.set_weights(narrow.get_weights())
     values = x.astype(np.float64)
     outputs = {"y": np.asarray(model(values))}

@@ -172,7 +172,8 @@ class Chain:
     """The layers of a model in the order in which they compute. `format`: of the file, such as "Keras 2 (.h5)".
 
     `shape`: of a sample. `left_out`: layers that only training has, such as Dropout, by title. `whole`: whether every layer is
-    there; the graph of an .onnx file or SavedModel is read up to the first operation that is refused.
+    there; the graph of an .onnx file or SavedModel is read up to the first operation that is refused. `notes`: what is
+    taken for granted, since the file does not state it.
     """
 
     source: str
@@ -181,6 +182,7 @@ class Chain:
     layers: tuple[ChainLayer, ...]
     left_out: tuple[str, ...] = ()
     whole: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def products(self) -> tuple[ChainProduct, ...]:

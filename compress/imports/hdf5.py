@@ -44,6 +44,19 @@ def damage(source: str) -> Iterator[None]:
         raise FormatError(f"{source}: is damaged: {error}") from error
 
 
+def require_heap(data: memoryview) -> None:
+    """Raise OSError where bytes that begin with a whole collection of texts hold objects that do not fill it: libhdf5 would
+    search one of 0 bytes for ever (HDF5 File Format Specification 3.0, "Global Heap"; object 0 is free space)."""
+    size = int.from_bytes(data[8:16], "little") if data[:4] == b"GCOL" else 0
+    at = 16
+    while at + 16 <= size <= len(data):
+        index, length = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
+        step = 16 + (length + 7) // 8 * 8 if index else length
+        if not 16 <= step <= size - at:
+            raise OSError(f"a collection of texts of {size:,} bytes has {length:,} for one of them at byte {at:,}")
+        at += step
+
+
 def text(source: str, group: h5py.Group, name: str) -> str | None:
     """An attribute that is a text; None where it is missing."""
     with damage(source):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .chain import ChainArray, ChainLayer, ChainProduct, Tie
+from .chain import FUNCTIONS, ChainArray, ChainLayer, ChainProduct, Tie
 from .keras_config import KerasLayer
 from .keras_layers import PlacedLayer, activation
 
@@ -39,7 +39,18 @@ def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[ChainLa
     rest = [array for name, array in biases.items() if name not in repeated]
     if len(rest) > 1 or any(array.shape != product.widths[1:] for array in rest):
         return refused
-    return replace(product, bias=rest[0] if rest else None), *activation(place, place.config.values.get("activation"))
+    values = place.config.values
+    named = [key for key, value in values.items() if _name(value) in FUNCTIONS and _name(value) != "linear"]
+    if named and "activation" not in values:
+        text = f"its `{named[0]}` may be its activation; a key `activation` would say so, and ta.from_keras(model) computes it"
+        return place.refused(text)
+    return replace(product, bias=rest[0] if rest else None), *activation(place, values.get("activation"))
+
+
+def _name(value: Any) -> str:
+    """The name of a function, as Keras writes it: a text, or an object with it."""
+    value = value.get("config") if isinstance(value, dict) else value
+    return value if isinstance(value, str) else ""
 
 
 def _fits(place: PlacedLayer, product: ChainProduct) -> bool:
@@ -92,11 +103,17 @@ def _mirrored(held: Sequence[Held]) -> Held | None:
     """The last product that no later one mirrors."""
     open_products: list[Held] = []
     for each in held:
-        if open_products and each.product.widths == open_products[-1].product.widths[::-1]:
+        if open_products and _closes(each.product, open_products[-1].product):
             open_products.pop()
         else:
             open_products.append(each)
     return open_products[-1] if open_products else None
+
+
+def _closes(product: ChainProduct, before: ChainProduct) -> bool:
+    """Whether a product mirrors an earlier one; of two square ones, which fit in any order, only by one kernel."""
+    square = product.widths[0] == product.widths[1]
+    return product.widths == before.widths[::-1] and (not square or product.kernel == before.kernel)
 
 
 def _equal(array: ChainArray, other: ChainArray) -> bool:

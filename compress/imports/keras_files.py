@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,7 +79,30 @@ def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) ->
     layers = read.layers
     if not read.sample and not any(isinstance(layer, Refused) for layer in layers):
         layers = (Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]"), *layers)
-    return Chain(source, format, read.sample or (), layers, read.left_out)
+    return Chain(source, format, read.sample or (), layers, read.left_out, notes=_taken(config, layers))
+
+
+def _taken(config: Mapping[str, Any], layers: Sequence[ChainLayer]) -> tuple[str, ...]:
+    """What a chain takes for granted of a model: no activation of layers of one's own that name none, and float32."""
+    named = set(_with_activation(config))
+    own = [layer for layer in layers if isinstance(layer, ChainProduct) and layer.class_name != "Dense"]
+    linear = ", ".join(layer.title for layer in own if layer.name not in named)
+    narrow = ", ".join(sorted(set(re.findall(r'"((?:mixed_)?b?float16)"', json.dumps(config)))))
+    return (
+        *([f"{linear}: the file names no activation; taken as linear, its code is not read"] if linear else []),
+        *([f"it computes in {narrow}; taken in float32"] if narrow else []),
+    )
+
+
+def _with_activation(value: Any) -> Iterator[str]:
+    """The names of configurations that state an activation."""
+    if isinstance(value, dict):
+        if "activation" in value:
+            yield str(value.get("name"))
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _with_activation(item)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,8 @@ def _dense(place: PlacedLayer) -> tuple[ChainLayer, ...]:
 def activation(place: PlacedLayer, value: Any) -> tuple[ChainLayer, ...]:
     """The layer of an activation as the configuration names it: a text, or the object of a function or a layer."""
     config = place.config
+    if isinstance(value, dict) and not isinstance(value.get("class_name"), str):  # what Keras 3 writes of a lambda
+        return place.refused(_CODE)
     if isinstance(value, dict):
         inner = layer_config(value | {"config": value["config"] if isinstance(value.get("config"), dict) else {}}, config.title)
         if inner.class_name in ACTIVATION_LAYERS:
@@ -148,6 +150,8 @@ def _reshape(place: PlacedLayer) -> tuple[ChainLayer, ...]:
 
 def _numbers(place: PlacedLayer, key: str, default: float) -> np.ndarray:
     values = place.config.values.get(key, default)
+    if isinstance(values, dict) and values.get("class_name") == "__numpy__":
+        values = (values.get("config") or {}).get("value")
     try:
         return np.array(values, np.float64)
     except (ValueError, TypeError):
@@ -167,8 +171,15 @@ def _affine(place: PlacedLayer, scale: np.ndarray, offset: np.ndarray) -> tuple[
 
 def _normalization(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     values = place.config.values
+    axis = values.get("axis", -1)
+    axes = {axis} if isinstance(axis, int) else set(axis or ())
+    if not axes <= {-1, len(place.shape or ())}:
+        return place.refused(f"normalizes axis {axis}, must be the last one or none")
     if values.get("mean") is None:
-        mean, variance = (np.ravel(array.read()).astype(np.float64) for array in list(place.group.own.values())[:2])
+        arrays = list(place.group.own.values())[:2]
+        if len(arrays) < 2:
+            raise FormatError(f"{place.config.title}: mean and variance are missing")
+        mean, variance = (np.ravel(array.read()).astype(np.float64) for array in arrays)
     else:
         mean, variance = np.ravel(_numbers(place, "mean", 0.0)), np.ravel(_numbers(place, "variance", 1.0))
     deviation = np.maximum(np.sqrt(variance), EPSILON)

@@ -16,7 +16,7 @@ from .chain import FUNCTIONS, Chain, ChainArray, ChainFunction, ChainLayer, Chai
 from .keras_config import PACKAGES, KerasLayer, layer_config
 from .keras_layers import LEFT_OUT, PlacedLayer, read_layer
 from .keras_weights import NamedGroup
-from .live_calls import LiveCall, acting, array_of, calls_of, is_keras, random_samples, variables_of, with_shape
+from .live_calls import LiveCall, acting, array_of, calls_of, epsilon, is_keras, random_samples, variables_of, with_shape
 from .live_kernels import LiveKernel, Reaction, kernel_of
 
 TOLERANCE = 1e-5
@@ -172,7 +172,7 @@ def _refused(call: LiveCall, reason: str, weights: Mapping[str, ChainArray] | No
 def _gives(call: LiveCall, layers: tuple[ChainLayer, ...]) -> bool:
     """Whether the layers give what the layer gave, as exactly as its dtype allows for the terms of a product."""
     assert call.x is not None and call.y is not None
-    y, eps, terms = call.x.astype(np.float64), float(np.finfo(call.y.dtype).eps), 0.0
+    y, eps, terms = call.x.astype(np.float64), epsilon(call.y.dtype), 0.0
     for layer in layers:
         if isinstance(layer, ChainProduct):
             terms = max(terms, float((np.abs(y) @ np.abs(layer.matrix().astype(np.float64))).max()))
@@ -185,5 +185,7 @@ def _constants(call: LiveCall) -> Iterator[tuple[str, np.ndarray]]:
     """The matrices among the attributes and arguments of a layer, lists of them too, that are no variables."""
     for name, value in [*vars(call.layer).items(), ("argument", call.arguments), *call.options.items()]:
         for each in value if isinstance(value, list | tuple) else [value]:
-            if len(getattr(each, "shape", None) or ()) == 2 and not hasattr(each, "assign"):
+            shape = getattr(each, "shape", None)  # a method of a module such as Normalization's backend
+            is_value = not callable(shape) and not hasattr(each, "_keras_history") and not hasattr(each, "assign")
+            if is_value and len(shape or ()) == 2:
                 yield name, array_of(each)

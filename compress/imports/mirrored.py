@@ -74,7 +74,7 @@ class Mirror:
     def notes(self) -> list[str]:
         """What a user has to know, a line each."""
         inputs, units = self.widths[0], self.widths[-1]
-        notes = []
+        notes = [*self.chain.notes]
         if self.assumed:
             stores = "stores no kernel" if len(self.assumed) == 1 else "store no kernels"
             text = f"{', '.join(self.assumed)} {stores}: assumed to use the encoder's (tie: assumed); its code is not read"

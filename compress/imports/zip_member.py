@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import FormatError
 from ..files import open_regular
+from .hdf5 import require_heap
 
 MAX_TEXT = 64 << 20
 """Bytes of a member that is a text, at most."""
@@ -54,6 +55,7 @@ class Window(io.RawIOBase):
         view = memoryview(buffer).cast("B")[: max(self._size - self._at, 0)]
         count = os.preadv(self._descriptor, [view], self._start + self._at) if len(view) else 0
         self._at += count
+        require_heap(view[:count])
         return count
 
     def close(self) -> None:

@@ -56,8 +56,11 @@ def tables(name: str, rounding: IntegerRounding) -> tuple[ConstantTable, Constan
 def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]") -> list[str]:
     """Lines that round `count` accumulators, `source`, to outputs, `target`."""
     low, span = rounding.steps.low, rounding.steps.high - rounding.steps.low
-    single = len(rounding.steps.least) == 1
+    listed = rounding.exceptions if len(rounding.steps.least) == 1 else ()
     lines, bits, shifted = [f"for (j = 0; j < {count}; j++) {{"], rounding.bits, rounding.shifted_bits
+    if listed and source != "sums[j]":  # the output may take the place of the input
+        lines.append(f"  const int32_t acc = {source};")
+        source = "acc"
     if rounding.form == "emulation":
         lines += _emulated(name, rounding, source, target)
     else:
@@ -68,7 +71,7 @@ def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j
             f"  const int{shifted}_t u = (int{shifted}_t)((uint{bits}_t)t >> {rounding.shift});",
             f"  {target} = (uint8_t)({low} + (u < {span} ? u : {span}));",
         ]
-        lines += [f"  if ({source} == {a}) {target} = {value};" for _, a, value in rounding.exceptions if single]
+        lines += [f"  if ({source} == {a}) {target} = {value};" for _, a, value in listed]
     lines.append("}")
     return lines
 

@@ -17,6 +17,7 @@ from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError, RecipeError, listed
 from tiedae.compress.labels import label_text
+from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import require_detectable
 from tiedae.compress.records import Record, checked, require, within
 from tiedae.tasks.coders import PcaChoice
@@ -124,7 +125,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     `base`: folder of a relative source; `to`: folder of the recipe, from which it names a relative source.
     Raises DataError or FormatError for a source that cannot be used, RecipeError for a stated key that is wrong.
     """
-    start = Start.read(base / wish.model) if wish.model else None
+    replaced = checked(Mapping[str, Activation], wish.stated.get("model.replace", {}), "model.replace")
+    start = Start.read(base / wish.model, replaced) if wish.model else None
     config, chosen = _data(wish, base, start)
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
@@ -172,7 +174,7 @@ def model_text(start: Start) -> str:
     """A trained model in a sentence, with its notes."""
     found = start.mirror
     kind = f"{found.chain.format}: {'-'.join(map(str, found.widths))} and back, tied"
-    return ". ".join([f"{kind}; no float training ([train] epochs is 0)", *found.notes])
+    return ". ".join([f"{kind}; {'fine-tuned' if found.replaced else 'no float training ([train] epochs is 0)'}", *found.notes])
 
 
 def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:

@@ -305,6 +305,10 @@ REFUSED = {
         {"class_name": "BatchNormalization", "config": {"name": "l", "axis": [2]}},
         "normalizes axis 2, must be the last one",
     ),
+    "Normalization of another axis": (
+        {"class_name": "Normalization", "config": {"name": "l", "axis": [2], "mean": 0.0, "variance": 1.0}},
+        "normalizes axis [2], must be the last one or none",
+    ),
     "quantized": (
         {"class_name": "Dense", "config": {"name": "l", "units": 4, "quantization_config": {"class_name": "Int8"}}},
         "is quantized; the float model that it was made of would do",

@@ -11,6 +11,7 @@ from tiedae.compress.errors import InputError
 from tiedae.compress.imports.chain import BatchNorm, ChainFunction, ChainProduct, Refused, Reshape
 from tiedae.compress.imports.live_calls import array_of
 from tiedae.compress.imports.live_chain import chain_of_model
+from tiedae.verify.ties import assert_tied
 
 from ...variants import every
 from .hand_made import KERAS, VARIANTS, Variant, chain, encoder, layers, library, mirrored
@@ -129,3 +130,28 @@ def test_a_layer_of_keras_whose_kernel_was_replaced_is_what_it_computes() -> Non
     got = chain_of_model(chain(keras, [Dense(5, name="dense")]))
     assert isinstance(got.layers[0], Refused)
     assert got.layers[0].reason == "computes something else than its configuration says of a Dense"
+
+
+@pytest.mark.parametrize("policy", [None, "mixed_float16"])
+def test_ties_of_a_model_that_adds_or_casts_between_layers_are_tested(policy: str | None) -> None:
+    import keras
+
+    options = {"dtype": policy} if policy else {}
+    wide, code = keras.layers.Dense(6, "relu", **options), keras.layers.Dense(6, **options)
+    x = keras.Input((12,))
+    hidden = wide(x)
+    joined = keras.layers.Add()([code(hidden), hidden]) if policy is None else code(hidden)
+    tied = [layers("keras").DenseTied(each, **options) for each in (code, wide)]
+    model = keras.Model(x, tied[1](tied[0](joined)))
+    assert_tied(model)
+
+
+def test_a_scale_that_no_chain_has_is_refused_of_a_live_model() -> None:
+    import keras
+
+    scaled = keras.layers.Normalization(axis=1, mean=[0.0, 1.0, 2.0, 3.0], variance=[1.0, 2.0, 3.0, 4.0])
+    model = keras.Sequential(
+        [keras.Input((4, 4)), scaled, keras.layers.Flatten(), keras.layers.Dense(5), keras.layers.Dense(16)]
+    )
+    with pytest.raises(InputError, match=r"normalizes axis \[1\], must be the last one or none"):
+        chain_of_model(model).require_readable()

@@ -125,6 +125,18 @@ def test_c_rounds_as_the_program(multiplier: float, span: int, forms: tuple[Form
     np.testing.assert_array_equal(y, steps.values(sums[None])[0])
 
 
+def test_a_listed_sum_is_that_of_the_input_whose_place_the_output_takes(tmp_path: Path) -> None:
+    """156 becomes 128, of which the sum would be the listed one."""
+    steps = Steps(np.array([-128]), np.array([127]), np.float32([1.0]), 100, 0, 255)
+    listed = replace(fit_rounding(steps), exceptions=((0, 0, 77),))
+    body = "\n".join(loop("tae", listed, 256, "((int32_t)y[j] - 128)"))
+    header = "#include <stdint.h>\nvoid tae_test(uint8_t *y);\n"
+    text = f'#include "tae.h"\n#include <stddef.h>\nvoid tae_test(uint8_t *y)\n{{\nsize_t j;\n{body}\n}}\n'
+    y = np.arange(256, dtype=np.uint8)
+    shared(CSource("tae", text, header, "", 4, {}), tmp_path).tae_test(pointer(y))
+    np.testing.assert_array_equal(y, [77 if x == 128 else min(max(x - 28, 0), 255) for x in range(256)])
+
+
 @pytest.mark.parametrize(("signature", "other"), [("encode", "decode"), ("decode", "encode")])
 def test_a_file_of_one_half_leaves_the_other_out(signature: str, other: str, tmp_path: Path) -> None:
     program = random_program(0)
