@@ -140,7 +140,10 @@ def _refused(chain: Chain, untied: Sequence[Pair]) -> list[str]:
 def _warnings(chain: Chain) -> list[str]:
     """What a user should know of a model that can be read."""
     products, size = chain.products, math.prod(chain.shape)
-    warnings = [*chain.notes, *([f"left out, only training has it: {', '.join(chain.left_out)}"] if chain.left_out else [])]
+    warnings = [
+        *chain.notes,
+        *([f"left out, without effect outside training: {', '.join(chain.left_out)}"] if chain.left_out else []),
+    ]
     if products and chain.shape and (code := products[(len(products) - 1) // 2].widths[1]) >= size:
         warnings.append(f"its code of {code} values is no smaller than a sample of {size}")
     return warnings

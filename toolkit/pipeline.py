@@ -222,7 +222,7 @@ class _PipelineRun:
         if self.start is None:
             return None
         if not path.exists():
-            self.console.note(f"{self.start.source}: compared with the original")
+            self.console.note(f"{self.start.source}: is compared with the original")
             model = self.start.model(self.recipe.train.seed)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, self.start.compared(model, self.splits))

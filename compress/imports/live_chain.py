@@ -185,7 +185,7 @@ def _constants(call: LiveCall) -> Iterator[tuple[str, np.ndarray]]:
     """The matrices among the attributes and arguments of a layer, lists of them too, that are no variables."""
     for name, value in [*vars(call.layer).items(), ("argument", call.arguments), *call.options.items()]:
         for each in value if isinstance(value, list | tuple) else [value]:
-            shape = getattr(each, "shape", None)  # a method of a module such as Normalization's backend
-            is_value = not callable(shape) and not hasattr(each, "_keras_history") and not hasattr(each, "assign")
-            if is_value and len(shape or ()) == 2:
+            shape: Any = getattr(each, "shape", None)  # a method of a module such as Normalization's backend
+            shape = () if callable(shape) or shape is None else shape
+            if len(shape) == 2 and not hasattr(each, "_keras_history") and not hasattr(each, "assign"):
                 yield name, array_of(each)

@@ -85,7 +85,7 @@ class Mirror:
         if units > inputs:
             notes.append(f"the code of {units:,} values is wider than a sample of {inputs:,}: it compresses nothing")
         if self.chain.left_out:
-            notes.append(f"left out, since only training has them: {', '.join(self.chain.left_out)}")
+            notes.append(f"left out, without effect outside training: {', '.join(self.chain.left_out)}")
         return notes
 
     def weights(self) -> Weights:

@@ -115,7 +115,7 @@ def test_what_a_user_should_know_is_said(tmp_path, capsys) -> None:
     assert main(["inspect", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "leaky, leaky_1 (LeakyReLU): is no activation" in shown
-    assert "left out, only training has it: dropout (Dropout)" in shown
+    assert "left out, without effect outside training: dropout (Dropout)" in shown
     assert "its code of 9 values is no smaller than a sample of 6" in shown
 
 

@@ -341,4 +341,4 @@ def test_assumed_ties_wide_codes_and_layers_left_out_are_said() -> None:
     (note,) = mirror(chain_of(wide, (12,), source="m")).notes
     assert note == "the code of 20 values is wider than a sample of 12: it compresses nothing"
     (note,) = mirror(replace(chain(), left_out=("dropout (Dropout)",))).notes
-    assert note == "left out, since only training has them: dropout (Dropout)"
+    assert note == "left out, without effect outside training: dropout (Dropout)"

@@ -21,7 +21,7 @@ OWN = Mapping[str, Any]
 
 def own(path: Path, values: OWN) -> Path:
     """Two Dense layers, and two of one's own class that hold their kernels and have a bias, with these configured values."""
-    layers = [*dense_layers()[:2], *({"class_name": "Tied", "config": {"name": name} | values} for name in ("tied", "tied_1"))]
+    layers = [*dense_layers()[:2], *({"class_name": "Tied", "config": {"name": name, **values}} for name in ("tied", "tied_1"))]
     held = {"tied": ("dense_1/kernel:0", ARRAYS[2]), "tied_1": ("dense/kernel:0", ARRAYS[0])}
     weights = {name: {kernel: array, f"{name}/b:0": np.ones(len(array), np.float32)} for name, (kernel, array) in held.items()}
     return write_h5(path, sequential(layers), dense_weights(ARRAYS[:4]) | weights)
