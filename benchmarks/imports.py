@@ -18,7 +18,7 @@ import numpy as np
 from imports_audit import audit_row
 from imports_bits import bits_row
 from imports_files import DATA, files_row
-from rows import Row, arguments_of, report
+from rows import Row, report_parts
 from tiedae.compress.imports.formats import read_model
 from tiedae.console import Console
 
@@ -28,14 +28,7 @@ TURNS = 9
 
 
 def main() -> int:
-    parser = arguments_of(__doc__ or "")
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part (can be repeated)")
-    arguments = parser.parse_args()
-
-    def measure(console: Console) -> Sequence[Row]:
-        return [row for name in arguments.only or PARTS for row in PARTS[name](console)]
-
-    return report("Imports", measure, arguments.json)
+    return report_parts(__doc__ or "", "Imports", PARTS)
 
 
 def score_row() -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tiedae.compress import CheckError, TiedaeError
@@ -37,6 +37,18 @@ def arguments_of(text: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
     return parser
+
+
+def report_parts(text: str, title: str, parts: Mapping[str, Callable[[Console], Sequence[Row]]]) -> int:
+    """The whole of a benchmark whose `parts` can be measured one by one with --only; `text` is its docstring."""
+    parser = arguments_of(text)
+    parser.add_argument("--only", choices=parts, action="append", help="measure only this part (can be repeated)")
+    arguments = parser.parse_args()
+
+    def measure(console: Console) -> Sequence[Row]:
+        return [row for name in arguments.only or parts for row in parts[name](console)]
+
+    return report(title, measure, arguments.json)
 
 
 def report(title: str, measure: Callable[[Console], Sequence[Row]], json_file: Path | None) -> int:

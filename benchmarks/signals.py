@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rows import Row, arguments_of, report
+from rows import Row, report_parts
 from signals_channels import channels_row
 from signals_intervals import interval_rows
 from signals_splits import groups_leaked_row
@@ -43,14 +43,7 @@ TURNS = 400
 
 
 def main() -> int:
-    parser = arguments_of(__doc__ or "")
-    parser.add_argument("--only", choices=PARTS, action="append", help="measure only this part (can be repeated)")
-    arguments = parser.parse_args()
-
-    def measure(console: Console) -> Sequence[Row]:
-        return [row for name in arguments.only or PARTS for row in PARTS[name](console)]
-
-    return report("Signals", measure, arguments.json)
+    return report_parts(__doc__ or "", "Signals", PARTS)
 
 
 def stream_rows(console: Console) -> Sequence[Row]:

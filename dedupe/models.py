@@ -47,9 +47,13 @@ def inspect_model(path: Path) -> dict[str, Any]:
 
 
 def graph_pairs(path: Path) -> dict[str, Any]:
-    """Pairs, refusals and warnings of a graph that `inspect_file` describes; none where it is no chain, with the reason."""
+    """Pairs, refusals and warnings of an .onnx file that `inspect_file` describes; no pairs, and why, where it is no chain."""
+    from tiedae.compress.imports.onnx_chain import chain_of_proto
+    from tiedae.export.onnx.reader import open_onnx
+
+    opened = open_onnx(path)
     try:
-        return _findings(read_model(path))
+        return _findings(chain_of_proto(path, opened.model, lambda tensor: opened.data.load(tensor, tensor.name)[0]))
     except InputError as error:
         return {"pairs": [], "refused": [str(error)], "warnings": []}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as evolve
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,11 +174,9 @@ class Start:
     def answer(self, x: np.ndarray) -> OriginalAnswer:
         """The original's answer; UnavailableError where nothing can load its file."""
         assert self.path is not None
-        chain = self.mirror.chain
-        classes = dict.fromkeys(product.class_name for product in chain.products if product.class_name != "Dense")
-        if chain.format.startswith("Keras") and classes:
+        if custom := self.mirror.chain.custom:
             taken = "its code is not read and taken for x·Wᵀ + b; ta.from_keras(model) compares the live model"
-            raise UnavailableError(f"no package has the class {', '.join(classes)}: {taken}")
+            raise UnavailableError(f"no package has the class {', '.join(custom)}: {taken}")
         return run_original(self.path, x)
 
     def _badness(self, model: TiedAutoencoder, splits: Dataset | None) -> tuple[str, ...]:
@@ -253,8 +252,6 @@ def from_keras(model: Any, data: Dataset | None = None) -> TiedAutoencoder:
 
     Raises InputError, naming the layer, for a model that is not a tied autoencoder or computes something else.
     """
-    from dataclasses import replace as evolve
-
     from tiedae.compress.sample_spec import SampleSpec
 
     original: Original | None = None

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.compress.errors import InputError, UnavailableError
-from tiedae.compress.imports.chain import Chain
+from tiedae.compress.imports.chain import TOLERANCE, Chain
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.runtimes.child_process import Ended, lines_of
 
-TOLERANCE = 1e-5
-"""Largest difference of an import's output to the original's, as a fraction of full scale."""
 ROUNDINGS = 4.0
-"""What it may be beyond that where the original computes in float32: this many times what float32 changes in the import."""
+"""An import may differ by this many times what float32 changes in it, beyond `TOLERANCE`, where the original is in float32."""
 SAMPLES = 64
 """Random samples that they are compared on."""
 SECONDS = 300.0

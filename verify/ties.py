@@ -9,7 +9,7 @@ import numpy as np
 from tiedae.compress.errors import CheckError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.live import audit
-from tiedae.compress.imports.pairs import Pair, pairs
+from tiedae.compress.imports.pairs import TIES, Pair, pairs
 
 
 class UntiedError(CheckError, AssertionError):
@@ -31,7 +31,7 @@ def assert_tied(model: Any, *, inputs: np.ndarray | None = None, assumed: bool =
     name = str(model) if is_file else model.name
     if not found:
         raise UntiedError(f"{name}: no kernels mirror each other")
-    allowed = {"tied", "assumed"} if assumed else {"tied"}
+    allowed = TIES if assumed else ("tied",)
     problems = [f"  {pair.text}" for pair in found if pair.status not in allowed]
     if problems:
         raise UntiedError("\n".join([f"{name}: {len(problems)} of {len(found)} pairs are not tied", *problems]))

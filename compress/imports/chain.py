@@ -6,7 +6,7 @@ A reader of a format gives a `Chain`; `pairs` says what of it is tied, and `mirr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +27,8 @@ FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "sigmoid": lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
 }
 """The activations that a tied autoencoder can have, of float64 arrays; a chain may name others, which it cannot compute."""
+TOLERANCE = 1e-5
+"""Largest difference, as a fraction of full scale, of what is read of a model to what the model itself gives."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ class Chain:
 
     `shape`: of a sample. `left_out`: layers that only training has, such as Dropout, by title. `whole`: whether every layer is
     there; the graph of an .onnx file or SavedModel is read up to the first operation that is refused. `notes`: what is
-    taken for granted, since the file does not state it.
+    taken for granted, since the file does not state it. `custom`: classes of the model's own that are
+    taken for products.
     """
 
     source: str
@@ -183,6 +186,7 @@ class Chain:
     left_out: tuple[str, ...] = ()
     whole: bool = True
     notes: tuple[str, ...] = ()
+    custom: tuple[str, ...] = ()
 
     @property
     def products(self) -> tuple[ChainProduct, ...]:
@@ -201,17 +205,3 @@ class Chain:
         for layer in self.layers:
             y = layer.apply(y)
         return y
-
-
-def chain_of(layers: Sequence[ChainLayer], shape: Shape, *, source: str = "model", format: str = "arrays") -> Chain:
-    """A chain of layers that are at hand, whose products' shapes fit; InputError, naming the layer, where they do not."""
-    width = shape[-1]
-    for layer in layers:
-        if isinstance(layer, Reshape):
-            width = layer.shape[-1]
-        if isinstance(layer, ChainProduct):
-            inputs, units = layer.widths
-            if inputs != width:
-                raise InputError(f"{source}: {layer.title}: kernel of {inputs} inputs behind {width} values")
-            width = units
-    return Chain(source, format, shape, tuple(layers))

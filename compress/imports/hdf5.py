@@ -20,7 +20,7 @@ MAX_OBJECTS = 100_000
 MAX_DEPTH = 64
 """Groups inside groups at most."""
 MAX_INFLATION = 100
-"""Bytes of an array at most, as a multiple of the bytes that the file stores for it, from `FREE_BYTES` on."""
+"""Bytes of an array, or of an archive's member, at most: a multiple of those that are stored for it, from `FREE_BYTES` on."""
 FREE_BYTES = 1 << 20
 OPTIMIZER = ("optimizer", "optimizer_weights")
 """Groups of a file that only training needs."""

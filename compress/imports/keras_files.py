@@ -79,13 +79,14 @@ def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) ->
     layers = read.layers
     if not read.sample and not any(isinstance(layer, Refused) for layer in layers):
         layers = (Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]"), *layers)
-    return Chain(source, format, read.sample or (), layers, read.left_out, notes=_taken(config, layers))
+    own = [each for each in layers if isinstance(each, ChainProduct) and each.class_name != "Dense"]
+    custom = tuple(dict.fromkeys(each.class_name for each in own))
+    return Chain(source, format, read.sample or (), layers, read.left_out, notes=_taken(config, own), custom=custom)
 
 
-def _taken(config: Mapping[str, Any], layers: Sequence[ChainLayer]) -> tuple[str, ...]:
+def _taken(config: Mapping[str, Any], own: Sequence[ChainProduct]) -> tuple[str, ...]:
     """What a chain takes for granted of a model: no activation of layers of one's own that name none, and float32."""
     named = set(_with_activation(config))
-    own = [layer for layer in layers if isinstance(layer, ChainProduct) and layer.class_name != "Dense"]
     linear = ", ".join(layer.title for layer in own if layer.name not in named)
     narrow = ", ".join(sorted(set(re.findall(r'"((?:mixed_)?b?float16)"', json.dumps(config)))))
     return (
@@ -107,7 +108,7 @@ def _with_activation(value: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Read:
-    """The layers of a model as far as they are read. `sample`, `shape`: of the input and of the last output, None unknown."""
+    """The layers of a model that are read so far. `sample`, `shape`: of the input and of the last output; None: unknown."""
 
     sample: Shape | None
     shape: Shape | None
@@ -166,7 +167,7 @@ class _Read:
 
 
 def _width(following: Sequence[tuple[KerasLayer, Group]]) -> int | None:
-    """The last axis that the layers behind one take, as far as the file states it."""
+    """The last axis that the layers behind one take; None where the file does not state it."""
     for config, group in following:
         if shape := _static(config.built_for):
             return shape[-1]

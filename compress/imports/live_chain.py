@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, InputError, NotBuiltError
-from .chain import FUNCTIONS, Chain, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, stored
+from .chain import FUNCTIONS, TOLERANCE, Chain, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, stored
 from .keras_config import PACKAGES, KerasLayer, layer_config
 from .keras_layers import LEFT_OUT, PlacedLayer, read_layer
 from .keras_weights import NamedGroup
 from .live_calls import LiveCall, acting, array_of, calls_of, epsilon, is_keras, random_samples, variables_of, with_shape
 from .live_kernels import LiveKernel, Reaction, kernel_of
 
-TOLERANCE = 1e-5
-"""Of full scale: how far what a layer gives may be from what its chain computes in float64."""
 NO_PRODUCT = (
     f"computes more than x · kernel + bias and an activation ({', '.join(FUNCTIONS)}); a layer for each product would do"
 )

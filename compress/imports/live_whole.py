@@ -76,7 +76,7 @@ def _derivative(call: LiveCall, variable: Any, index: tuple[int, ...], step: flo
 
 
 def _independent(ratios: np.ndarray) -> bool | None:
-    """Whether the derivatives of many samples are independent; False: multiples of one vector; None: that cannot be told."""
+    """Whether the derivatives of many samples are independent; False: multiples of one vector; None: unknown."""
     if len(ratios) < LEAST:
         return None
     second, last = (ratios > INDEPENDENT).mean(axis=0)

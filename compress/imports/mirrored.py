@@ -9,20 +9,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import InputError
 from ..layer_kinds import Activation, Shape
 from ..scaling import Scaling
-from .chain import Affine, BatchNorm, Chain, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, Reshape, Tie
+from .chain import (
+    FUNCTIONS,
+    Affine,
+    BatchNorm,
+    Chain,
+    ChainArray,
+    ChainFunction,
+    ChainLayer,
+    ChainProduct,
+    Refused,
+    Reshape,
+    Tie,
+)
 from .keras_layers import ACTIVATION_LAYERS
 from .pairs import TIES, pairs
 
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 SAME = 1e-6
 """Largest relative difference of the output's scaling from the inverse of the input's: float32."""
 
@@ -203,10 +214,7 @@ def _replaced(layer: ChainLayer, names: Mapping[str, str]) -> ChainLayer:
 def require_flat(chain: Chain) -> None:
     """Raise InputError for a product over the last of several axes, which is many products of a small kernel, or of another
     number of inputs."""
-    shape = chain.shape
-    for layer in chain.layers:
-        if isinstance(layer, Reshape):
-            shape = layer.shape
+    for layer, shape in _with_shapes(chain.layers, chain.shape):
         if isinstance(layer, ChainProduct):
             if len(shape) > 1:
                 got = f"multiplies the last axis of {list(shape)}"
@@ -214,6 +222,15 @@ def require_flat(chain: Chain) -> None:
             inputs, before = layer.widths[0], math.prod(shape)
             if inputs != before:
                 raise InputError(f"{chain.source}: {layer.title}: kernel of {inputs} inputs behind {before} values")
+
+
+def _with_shapes(layers: Sequence[ChainLayer], shape: Shape) -> Iterator[tuple[ChainLayer, Shape]]:
+    """Each layer with the shape of its input, the first one's `shape`."""
+    for layer in layers:
+        yield layer, shape
+        if isinstance(layer, Reshape):
+            shape = layer.shape
+        elif isinstance(layer, ChainProduct):
             shape = (layer.widths[1],)
 
 
@@ -232,7 +249,7 @@ def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[ChainProdu
                 _require_activation(chain, layer, functions)
                 functions[-1] = cast(Activation, layer.function)
             case BatchNorm():
-                right = "until the next version a run takes none; train it without, or fold it into a kernel that is not tied"
+                right = "no run takes it yet; train the model without"
                 raise InputError(f"{chain.source}: {layer.title}: is read, but {right}")
             case _:
                 right = "must be at the input, or at the output as its inverse; leave it out and train again"
@@ -242,8 +259,8 @@ def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[ChainProdu
 
 def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[str]) -> None:
     """Raise InputError for an activation that is not supported, or not alone behind a product."""
-    where, known = f"{chain.source}: {layer.title}", ", ".join(ACTIVATIONS)
-    if layer.function not in ACTIVATIONS:
+    where, known = f"{chain.source}: {layer.title}", ", ".join(FUNCTIONS)
+    if layer.function not in FUNCTIONS:
         name = layer.class_name if layer.class_name not in ("Activation", "Dense") else layer.function
         do = f'[model] replace = {{{name} = "relu"}} in a recipe, with [train] epochs ≥ 1, takes relu in its place'
         raise InputError(f"{where}: activation {layer.function}, must be one of {known}; {do}")
@@ -293,8 +310,8 @@ def _without_scaling(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[Scalin
     if not computing:
         return None, False, layers
     first, last = computing[0], computing[-1] + 1
-    head = _affine(chain, layers[:first], chain.shape)
-    tail = _affine(chain, layers[last:], _shape_behind(chain, layers[:last]))
+    placed = list(_with_shapes(layers, chain.shape))
+    head, tail = _affine(placed[:first]), _affine(placed[last:])
     rest = [layer for i, layer in enumerate(layers) if first <= i < last or not isinstance(layer, Affine)]
     if tail is not None:
         layer = next(layer for layer in layers[last:] if isinstance(layer, Affine))
@@ -313,19 +330,10 @@ def _require_inverse(chain: Chain, layer: ChainLayer, head: Any, tail: tuple[np.
     raise InputError(f"{chain.source}: {layer.title}: scales the output, {right}")
 
 
-def _shape_behind(chain: Chain, layers: Sequence[ChainLayer]) -> Shape:
-    shape = chain.shape
-    for layer in layers:
-        shape = layer.shape if isinstance(layer, Reshape) else (layer.widths[1],) if isinstance(layer, ChainProduct) else shape
-    return shape
-
-
-def _affine(chain: Chain, layers: Sequence[ChainLayer], shape: Shape) -> tuple[np.ndarray, np.ndarray] | None:
+def _affine(placed: Sequence[tuple[ChainLayer, Shape]]) -> tuple[np.ndarray, np.ndarray] | None:
     """The (scale, offset) that the affine layers among these amount to, float64, of one value or of all; None without one."""
     found = None
-    for layer in layers:
-        if isinstance(layer, Reshape):
-            shape = layer.shape
+    for layer, shape in placed:
         if isinstance(layer, Affine):
             scale, offset = (_spread(np.asarray(each, np.float64), shape) for each in (layer.scale, layer.offset))
             before = (np.ones(1), np.zeros(1)) if found is None else found

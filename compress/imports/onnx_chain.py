@@ -7,7 +7,7 @@ of equal values are different variables. Specification: https://onnx.ai/onnx/ope
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,29 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8)
 
 
+Read = Callable[[TensorProto], np.ndarray]
+"""The values of a tensor, of its dtype and shape."""
+
+
 def read_onnx(path: Path) -> Chain:
     """The chain of an .onnx file with one input [batch, …]; its operations that no chain has are `Refused` layers.
 
     Raises FormatError for a damaged file and for external data that is missing, too short or outside the file's folder;
     InputError for an opset before 7, several inputs, float16, and an input of unknown shape.
     """
-    model = _parsed(path)
+    return chain_of_proto(path, _parsed(path), partial(_array, path))
+
+
+def chain_of_proto(path: Path, model: onnx.ModelProto, read: Read) -> Chain:
+    """The chain of a parsed file; `read`: the values of a tensor, which may be none in `model`. Raises as `read_onnx`."""
+    _require_readable(path, model)
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    values: dict[str, Value] = {name: _constant(path, tensor, name) for name, tensor in initializers.items()}
+    values: dict[str, Value] = {name: _constant(path, tensor, name, read) for name, tensor in initializers.items()}
     inputs = {each.name: each for each in model.graph.input if each.name not in initializers}
     name = graph.one_input(str(path), list(inputs))
     values[name] = samples = _start(path, inputs[name])
     nodes = [_node(path, node, _opset(model)) for node in model.graph.node]
-    values.update((node.outputs[0], _constant_node(path, node)) for node in nodes if node.op == "Constant")
+    values.update((node.outputs[0], _constant_node(path, node, read)) for node in nodes if node.op == "Constant")
     graph.trace((node for node in nodes if node.op != "Constant"), values, OPERATIONS)
     return graph.chain_to(samples, {each.name: values.get(each.name) for each in model.graph.output}, "ONNX")
 
@@ -58,15 +67,17 @@ def _parsed(path: Path) -> onnx.ModelProto:
     if (size := path.stat().st_size) >= MAX_BYTES:
         raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {MAX_BYTES:,}")
     try:
-        model = onnx.load_model(path, load_external_data=False)
+        return onnx.load_model(path, load_external_data=False)
     except (DecodeError, ValueError):
         raise FormatError(f"{path}: not an ONNX file, or a truncated one") from None
+
+
+def _require_readable(path: Path, model: onnx.ModelProto) -> None:
     if not model.graph.output or not model.opset_import:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
     if (opset := _opset(model)) < MIN_OPSET:
         raise InputError(f"{path}: opset {opset}, must be {MIN_OPSET} or newer: onnx.version_converter converts it")
     _require_text(path, model.graph)
-    return model
 
 
 def _opset(model: onnx.ModelProto) -> int:
@@ -91,12 +102,12 @@ def _start(path: Path, value: ValueInfoProto) -> Flow:
     return graph.start(str(path), value.name, axes if tensor.HasField("shape") else None)
 
 
-def _constant(path: Path, tensor: TensorProto, name: str) -> GraphConstant:
+def _constant(path: Path, tensor: TensorProto, name: str, read: Read) -> GraphConstant:
     try:
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type).name
     except KeyError:
         raise FormatError(f"{path}: constant {name!r} is damaged: dtype {tensor.data_type}") from None
-    return GraphConstant(ChainArray(name, tuple(tensor.dims), partial(_array, path, tensor), dtype))
+    return GraphConstant(ChainArray(name, tuple(tensor.dims), partial(read, tensor), dtype))
 
 
 def _array(path: Path, tensor: TensorProto) -> np.ndarray:
@@ -114,7 +125,7 @@ def _node(path: Path, node: NodeProto, opset: int) -> Node:
     name = node.name or next(iter(node.output), "")
     if not node.output or not node.output[0]:
         raise FormatError(f"{path}: damaged: a node ({op}) has no output")
-    if op in _READ:
+    if op in _READ and op != "Constant":  # whose values may be elsewhere
         context = type(checker.DEFAULT_CONTEXT)()
         context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": opset}
         try:
@@ -129,11 +140,11 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _constant_node(path: Path, node: Node) -> Value:
+def _constant_node(path: Path, node: Node, read: Read) -> Value:
     """What a Constant is: its only attribute, an array or numbers."""
     value = next(iter(node.attributes.values()), None)
     if isinstance(value, TensorProto):
-        return _constant(path, value, node.outputs[0])
+        return _constant(path, value, node.outputs[0], read)
     return _computed(node.outputs[0], np.asarray(value)) if isinstance(value, (int, float, list)) else Unread(node)
 
 

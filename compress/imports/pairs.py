@@ -27,7 +27,7 @@ TILE = 256
 """Rows and columns of a kernel that are compared at a time, in float64."""
 
 TIES: tuple[Status, ...] = ("tied", "assumed")
-"""What a pair has where one kernel is used twice, as far as the model shows it."""
+"""The statuses of a pair that uses one kernel twice: proven, or assumed."""
 
 
 @dataclass(frozen=True)

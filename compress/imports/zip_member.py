@@ -15,13 +15,10 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import FormatError
 from ..files import open_regular
-from .hdf5 import require_heap
+from .hdf5 import FREE_BYTES, MAX_INFLATION, require_heap
 
 MAX_TEXT = 64 << 20
 """Bytes of a member that is a text, at most."""
-MAX_INFLATION = 100
-"""Bytes of a member at most, as a multiple of what the archive stores of it, from `FREE_BYTES` on."""
-FREE_BYTES = 1 << 20
 DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,

@@ -35,6 +35,7 @@ from tiedae.trained import coarse_text
 from tiedae.verify.parity.assertion import assert_parity
 
 from ..earlier_models import models_of
+from ..variants import every
 from ..without_openvino import without_openvino
 from .test_golden import run_onnx, run_tflite, same, ties
 
@@ -149,7 +150,7 @@ def test_a_column_too_coarse_for_float32_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["table.int8.tflite", "table.f32.tflite", "table.int8.onnx", "table.encoder.f32.onnx"])
-@pytest.mark.parametrize("constant", [OFFSET, SCALE])
+@pytest.mark.parametrize("constant", every(2, [OFFSET, SCALE]))
 def test_one_bit_of_the_scaling_is_found_and_named(
     name: str, constant: str, float_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from tiedae.report.inspection import SHOWN, render
 
 from ..conftest import build_program
 from ..export.tflite.test_writer import split
+from ..variants import every
 from .tflite_files import int8_pair, tied_pair
 
 
@@ -240,7 +241,7 @@ TIED = {
 }
 
 
-@pytest.mark.parametrize("name", TIED)
+@pytest.mark.parametrize("name", every(2, TIED))
 @pytest.mark.parametrize("minimum", [64, 2000])
 def test_the_estimate_is_the_size_that_share_writes_and_both_list_the_same(name, minimum, tmp_path):
     path = tmp_path / name

@@ -54,7 +54,7 @@ def cases(gate: Any) -> dict[str, tuple[Any, str]]:
 NAMES = ("a column lost", "constant output", "few bits", "a target dropped", "a threshold", "a quantile")
 
 
-@pytest.mark.parametrize("name", every(2, NAMES))
+@pytest.mark.parametrize("name", every(3, NAMES))
 def test_a_bundle_that_was_made_worse_fails(gate: Any, table: Any, name: str, tmp_path: Path) -> None:
     write, text = cases(gate)[name]
     write(table, tmp_path / "bundle")

@@ -45,7 +45,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("seed", "widest"), every(3, [*((seed, 40) for seed in range(12)), *((seed, 200) for seed in (2, 4, 12, 22))])
+    ("seed", "widest"), every(5, [*((seed, 40) for seed in range(12)), *((seed, 200) for seed in (2, 4, 12, 22))])
 )
 def test_codes_and_y_of_random_programs_are_the_programs(seed: int, widest: int) -> None:
     compiler()

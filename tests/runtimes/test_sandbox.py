@@ -19,6 +19,7 @@ from tiedae.runtimes.sandbox import LINE, Job, TrialRun, run_apart
 
 from ..dedupe.onnx_models import graph, node
 from ..dedupe.tflite_files import File, tied_pair
+from ..variants import every
 from .opening import open_tflite
 
 X = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
@@ -214,7 +215,7 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes as /proc shows them")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), every(2, [(signal.SIGTERM, 130), (signal.SIGKILL, -9)]))
 def test_an_interrupted_share_leaves_no_output(save, tmp_path, number, code):
     path, out = save(endless()), tmp_path / "out.tflite"
     command = [sys.executable, "-m", "tiedae", "dedupe", str(path), "--out", str(out)]

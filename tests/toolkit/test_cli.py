@@ -265,7 +265,7 @@ def test_inspect_counts_copies_and_fails_on_them_where_asked(tmp_path, capsys, n
         ("x.tflite", b"not a model", "x.tflite"),
         ("x.onnx", weights("a")[:-9], "x.onnx"),
         ("x.onnx", b"\x89PNG\r\n", "x.onnx"),
-        ("x.txt", b"text", "x.txt"),
+        ("x.txt", b"text", "x.txt: is no model that can be read: SavedModel, HDF5, .keras, .onnx, .tflite, .c"),
     ],
 )
 def test_inspect_names_a_file_that_it_cannot_read(tmp_path, capsys, name, data, text):

@@ -18,7 +18,7 @@ from tiedae.bundle.manifest import read
 from tiedae.cli import main
 from tiedae.compress.archive import FORMAT, unpack
 from tiedae.compress.errors import InputError, TiedaeError, UnavailableError
-from tiedae.compress.imports.chain import chain_of, stored
+from tiedae.compress.imports.chain import Chain, stored
 from tiedae.compress.imports.formats import read_model
 from tiedae.importing import Start
 from tiedae.recipe import load_recipe, recipe_to_toml
@@ -253,7 +253,7 @@ def test_an_original_is_run_by_what_can_load_it(models: Path) -> None:
     ("dtype", "rounding", "fits"), [("float64", 1.0, False), ("float32", 1.0, True), ("float32", 0.1, False)]
 )
 def test_an_original_in_float32_may_differ_by_its_rounding(dtype: str, rounding: float, fits: bool) -> None:
-    chain = chain_of([], (2,), source="m.onnx")
+    chain = Chain("m.onnx", "ONNX", (2,), ())
     wide = np.array([[1.0, 2.0]])
     narrow, answer = wide + 4e-5 * rounding, OriginalAnswer("a runtime", (wide + 1e-4).astype(dtype))
     if fits:
@@ -388,6 +388,7 @@ def test_a_live_model_is_compared_with_itself(before) -> None:
     assert origin.difference is not None and origin.difference < 1e-5 and not origin.sha256
 
 
+@pytest.mark.ci
 def test_what_comes_from_keras_is_said_in_a_bundle_of_the_python_api(tmp_path: Path) -> None:
     data = ta.Dataset.from_array(samples(), scaling="none")
     model = ta.from_keras(tied_onnx(tmp_path / "tied.onnx"), data)

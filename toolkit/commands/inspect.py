@@ -50,10 +50,15 @@ def _inspected(path: Path, minimum: int | None) -> tuple[dict[str, Any], str]:
         from tiedae.report.models import render
 
         return (model := inspect_model(path)), render(model)
+    from tiedae.compress.errors import FormatError
     from tiedae.dedupe.inspection import inspect_file
     from tiedae.export.duplicates import MINIMUM
+    from tiedae.export.targets import TARGETS, is_model
     from tiedae.report.inspection import render as render_file
 
+    if path.is_file() and not is_model(path.name):
+        formats = dict.fromkeys([*FORMATS, *(target.suffix for target in TARGETS.values())])
+        raise FormatError(f"{path}: is no model that can be read: {', '.join(formats)}")
     row = inspect_file(path, minimum=MINIMUM if minimum is None else minimum)
     text = render_file(row)
     if format_of(path) is FORMATS[ONNX]:
@@ -61,7 +66,7 @@ def _inspected(path: Path, minimum: int | None) -> tuple[dict[str, Any], str]:
         from tiedae.report.models import findings
 
         row |= graph_pairs(path)
-        text = "\n".join([text, "", *findings(row)])
+        text = "\n".join([text, "", *findings(row)]) if row["pairs"] else text
     return row, text
 
 
@@ -78,7 +83,9 @@ def _failures(call: Call, row: dict[str, Any]) -> list[str]:
 
 def _files(path: Path) -> list[Path]:
     """The file or SavedModel itself, or the model files of a bundle or of OUT of a run."""
-    if not path.is_dir() or (path / "saved_model.pb").is_file():
+    from tiedae.compress.imports.formats import SAVED_MODEL
+
+    if not path.is_dir() or (path / SAVED_MODEL).is_file():
         return [path]
     from tiedae.codec.opening import bundle_of
 

@@ -97,7 +97,7 @@ RUNS = {"bytes": "finished_run", "a table in its own unit of measure": "float_ru
 @pytest.mark.parametrize(
     ("run", "targets", "storage"),
     [
-        ("finished_run", ("c",), "sparse"),
+        pytest.param("finished_run", ("c",), "sparse", marks=pytest.mark.ci),
         ("finished_run", ("tflite", "onnx", "c"), "dense"),
         pytest.param("float_run", ("tflite", "onnx", "c"), "sparse", marks=pytest.mark.ci),
     ],

@@ -12,8 +12,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+from tiedae.compress.imports.chain import Chain, ChainLayer
 
 WIDTHS = (12, 6, 3, 6, 12)
+
+
+def chain_of(layers: Sequence[ChainLayer], shape: tuple[int, ...], *, source: str = "model") -> Chain:
+    """A chain of layers that are at hand."""
+    return Chain(source, "arrays", shape, tuple(layers))
 
 
 def kernels(widths: Sequence[int] = WIDTHS, seed: int = 0) -> list[np.ndarray]:

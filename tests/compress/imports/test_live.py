@@ -32,7 +32,7 @@ def title(value: Any) -> str | None:
     return value.name if isinstance(value, Variant) else None
 
 
-@pytest.mark.parametrize(("variant", "keras"), every(3, [(v, keras) for v in VARIANTS for keras in KERAS]), ids=title)
+@pytest.mark.parametrize(("variant", "keras"), every(5, [(v, keras) for v in VARIANTS for keras in KERAS]), ids=title)
 def test_a_live_model_proves_what_it_does(variant: Variant, keras: str) -> None:
     model = variant.model(keras)
     before = bits(model)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from tiedae.compress import InputError
 from tiedae.compress.imports.chain import (
+    FUNCTIONS,
     Affine,
     BatchNorm,
     Chain,
@@ -19,12 +20,14 @@ from tiedae.compress.imports.chain import (
     ChainProduct,
     Refused,
     Reshape,
-    chain_of,
     stored,
 )
 from tiedae.compress.imports.mirrored import Mirror, mirror
+from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.network import TiedNetwork
 from tiedae.compress.scaling import Scaling
+
+from .model_files import chain_of
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (17, 12))
@@ -231,7 +234,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "BatchNormalization": (
         lambda: chain(code=BatchNorm("batch", "BatchNormalization", None, None, array("m", 3), array("v", 3), 1e-3)),
-        "batch (BatchNormalization): is read, but until the next version a run takes none",
+        "batch (BatchNormalization): is read, but no run takes it yet",
     ),
     "untied": (
         lambda: chain(tied=tied(kernel=other("w", K0))),
@@ -342,3 +345,7 @@ def test_assumed_ties_wide_codes_and_layers_left_out_are_said() -> None:
     assert note == "the code of 20 values is wider than a sample of 12: it compresses nothing"
     (note,) = mirror(replace(chain(), left_out=("dropout (Dropout)",))).notes
     assert note == "left out, without effect outside training: dropout (Dropout)"
+
+
+def test_a_chain_computes_every_activation_of_a_tied_autoencoder() -> None:
+    assert set(FUNCTIONS) == set(get_args(Activation))

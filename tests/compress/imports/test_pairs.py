@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiedae.compress.imports.chain import ChainFunction, ChainProduct, Refused, chain_of, stored
+from tiedae.compress.imports.chain import ChainFunction, ChainProduct, Refused, stored
 from tiedae.compress.imports.pairs import NEAR, TILE, pairs
+
+from .model_files import chain_of
 
 RNG = np.random.default_rng(0)
 

@@ -123,7 +123,7 @@ def test_codes_of_more_bits_are_refused(folder: Folder) -> None:
 CASES = [(kind, dtype, shape) for kind in SHAPES for dtype in INTEGERS for shape in SHAPES[kind]]
 
 
-@pytest.mark.parametrize(("kind", "dtype", "shape"), every(3, CASES))
+@pytest.mark.parametrize(("kind", "dtype", "shape"), every(5, CASES))
 def test_files_are_pythons(folder: Folder, kind: Kind, dtype: Integer, shape: tuple[int, ...]) -> None:
     spec = SampleSpec(shape, dtype, kind=kind)
     network, model = Copying(spec, 4, 6), model_of(spec)
@@ -261,7 +261,7 @@ def test_residuals_are_those_of_samples(folder: Folder, kind: Kind) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "shape", "dtype"),
-    [("image", (3, 4), "int16"), ("record", (12,), "uint16"), ("record", (4, 3), "int16"), ("table", (5,), "uint8")],
+    every(2, [("image", (3, 4), "int16"), ("record", (12,), "uint16"), ("record", (4, 3), "int16"), ("table", (5,), "uint8")]),
 )
 def test_damaged_payloads_are_pythons(folder: Folder, kind: Kind, shape: tuple[int, ...], dtype: Integer) -> None:
     spec, rng = SampleSpec(shape, dtype, kind=kind), np.random.default_rng(0)

@@ -18,6 +18,7 @@ from tiedae.compress.sample_spec import SampleSpec
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
 
+from ...variants import every
 from .compiled import STRICT, compiler
 from .models import Made, samples_of
 from .stream_library import ARGUMENT, OK, RECORDS, CStream, StreamResults, cut, stream_source, windows_of
@@ -60,7 +61,7 @@ def same(parts: list[StreamResults | int], wanted: StreamResults) -> None:
     assert tuple(frame for part in parts if isinstance(part, StreamResults) for frame in part.frames) == wanted.frames
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(2, NAMES))
 @settings(max_examples=20)
 @given(st.data())
 def test_pieces_of_any_size_give_what_python_does(
