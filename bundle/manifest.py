@@ -77,7 +77,7 @@ class ProgramText(Record, frozen=True):
     @classmethod
     def of(cls, program: Program) -> ProgramText:
         encoder, decoder = (
-            tuple({"op": type(operation).__name__, **dataclasses.asdict(operation)} for operation in part)
+            tuple({"op": type(operation).__name__, **_stated(operation)} for operation in part)
             for part in (program.encoder, program.decoder)
         )
         return cls(
@@ -112,6 +112,12 @@ class ProgramText(Record, frozen=True):
         """The program with its constants by name. Raises ExportError where operations, tensors and constants do not fit."""
         tensors = {key: tensor.tensor(key) for key, tensor in self.tensors.items()}
         return Program(name, tensors, self.kernels, *self.operations, {key: constants[key] for key in self.constants})
+
+
+def _stated(operation: Operation) -> dict[str, Any]:
+    """The fields of an operation that are not as by default."""
+    default = {field.name: field.default for field in dataclasses.fields(operation)}
+    return {name: value for name, value in dataclasses.asdict(operation).items() if value != default[name]}
 
 
 def _operation(written: Mapping[str, Any], key: str) -> Operation:

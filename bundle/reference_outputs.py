@@ -15,7 +15,7 @@ from tiedae.compress.archive import sha256_of
 from tiedae.export.model_file import Contents, oriented
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.interpreter import Conversion, execute, program_input
-from tiedae.program.operations import Operation
+from tiedae.program.operations import Dense, Operation
 from tiedae.program.program import Program, Tensor
 
 TRACED_SAMPLES = 256
@@ -142,7 +142,8 @@ class Disagreement:
 def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Program:
     """Convert an integer program in the fused layout to the float program of the same layers.
 
-    `constants`: float32 kernels [inputs, units] and biases [size] by the program's names. Raises KeyError for a missing one.
+    `constants`: float32 kernels [inputs, units], biases and gains [size] by the program's names. Raises KeyError for a missing
+    one.
     """
     renamed: dict[str, str] = {}
 
@@ -162,14 +163,14 @@ def float_program(integer: Program, constants: Mapping[str, np.ndarray]) -> Prog
     names = {"x", *(operation.y for operation in (*encoder, *decoder))}
     tensors = {name: replace(tensor, quantization=None) for name, tensor in integer.tensors.items() if name in names}
     kernels = {name: replace(kernel, scales=()) for name, kernel in integer.kernels.items()}
-    used = {name: constants[name] for name in (*kernels, *_biases(integer))}
+    used = {name: constants[name] for name in (*kernels, *_vectors(integer))}
     return Program(integer.name, tensors, kernels, encoder, decoder, used)
 
 
-def _biases(program: Program) -> dict[str, str]:
-    """Output tensor of each bias, by the bias' name."""
-    biases = ((getattr(operation, "bias", None), operation.y) for operation in program.operations)
-    return {bias: y for bias, y in biases if bias is not None}
+def _vectors(program: Program) -> dict[str, str]:
+    """Output tensor of each bias and of each layer's gains, by their names."""
+    held = ((getattr(each, key, None), each.y) for each in program.operations for key in ("bias", "gains"))
+    return {name: y for name, y in held if name is not None}
 
 
 def read_float_program(
@@ -189,7 +190,7 @@ def read_float_program(
     together = {key: values for biases in held.values() for key, values in biases.items()}
     for biases in held.values():
         constants = found | together | biases
-        if not {*integer.kernels, *_biases(integer)} <= constants.keys():
+        if not {*integer.kernels, *_vectors(integer)} <= constants.keys():
             continue
         program = float_program(integer, constants)
         if _gives(program, golden, tolerance):
@@ -198,9 +199,18 @@ def read_float_program(
 
 
 def _named(program: Program, contents: Contents) -> dict[str, np.ndarray]:
-    """The biases in a float file by the program's names."""
-    names = {f"{name}{end}": name for name in _biases(program) for end in ("", BIAS8)}
-    return {names[each.name]: each.values for each in contents.constants if each.name in names}
+    """The biases and gains in a float file by the program's names.
+
+    A bias that is added separately is added to what the gains have multiplied, that of the program before.
+    """
+    names = {f"{name}{end}": name for name in _vectors(program) for end in ("", BIAS8)}
+    held = {names[each.name]: each.values for each in contents.constants if each.name in names}
+    after = {each.name.removesuffix(BIAS8) for each in contents.constants if each.name.endswith(BIAS8)}
+    for operation in (each for each in program.operations if isinstance(each, Dense) and each.gains):
+        if operation.bias in held and operation.bias in after and held[operation.bias].shape == held[operation.gains].shape:
+            with np.errstate(all="ignore"):
+                held[operation.bias] = held[operation.bias] / held[operation.gains]
+    return held
 
 
 def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Mapping[str, str]) -> dict[str, np.ndarray]:
@@ -214,7 +224,7 @@ def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Mappin
 
 
 def _gives(program: Program, golden: Mapping[str, np.ndarray], tolerance: float) -> bool:
-    if any(program.constants[name].shape != program.tensors[y].shape[-1:] for name, y in _biases(program).items()):
+    if any(program.constants[name].shape != program.tensors[y].shape[-1:] for name, y in _vectors(program).items()):
         return False
     with np.errstate(invalid="ignore", over="ignore"):
         values = execute(program, "reconstruct", program.tensors["x"].shaped(golden["x"]))

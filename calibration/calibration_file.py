@@ -56,7 +56,7 @@ class Fingerprint(Record, frozen=True):
             model.kernels[0].granularity,
             tuple(kernel.bits for kernel in model.kernels),
             {kernel.name: sha256_of(kernel.masked().numpy()) for kernel in model.kernels},
-            {layer.tensor_name: sha256_of(layer.bias.numpy()) for layer in layers if layer.bias is not None},
+            {name.removesuffix(".bias"): sha256_of(each.numpy()) for layer in layers for name, each in layer.channels.items()},
             model.config.interleave,
         )
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.layers import RULES, TiedLayer
 
 PROBES = 8
@@ -81,7 +82,7 @@ def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influe
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(inputs := tf.convert_to_tensor(x))
         tensors = tensors_of(model, inputs, [kernel.unquantized() for kernel in model.kernels])
-    names = [name for name in tensors if name != "x" and not name.endswith(".bias")]
+    names = [name for name in tensors if name != "x" and not name.endswith(OF_WEIGHTS)]
     rng = np.random.default_rng(seed)
     probed: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for _ in range(PROBES):
@@ -95,6 +96,7 @@ def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influe
     for layer, source, mirrored, z in pairs(model):
         g, h = gradients[_product(layer)], gradients[_product(mirrored)]
         x, h = (np.asarray(layer.rows(each)) for each in (values[source], h.reshape(-1, *h.shape[2:])))
+        g, h = (each if gains is None else each * gains for each, gains in ((g, layer.gains), (h, mirrored.gains)))
         places = np.float32(math.prod(x.shape[1:-1]))
         encoder = _moment(x), places * _moment(g)
         decoder = _moment(h), places * _moment(values[z])

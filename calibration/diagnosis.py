@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.keys import NonNegative, ProperFraction
+from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
 from tiedae.compress.records import Checked
 
@@ -128,7 +129,7 @@ def compare_halves(
         for name, values in batch.items():
             histograms[name] = histograms.get(name, Histogram.empty()).merged(Histogram.of(values))
     few, many = ranges
-    spans = {name: (few[name], many[name]) for name in histograms if not name.endswith(".bias")}
+    spans = {name: (few[name], many[name]) for name in histograms if not name.endswith(OF_WEIGHTS)}
     error = simulated_error(model, test, few, spec), simulated_error(model, test, many, spec)
     tensors: dict[str, tuple[float, float]] = {}
     for name, (first, second) in spans.items():

@@ -4,6 +4,9 @@ After a linear or relu activation, the encoder may scale hidden unit j by a: col
 of the next kernel times 1/a (Nagel et al. 2019). Through the tie, the decoder scales unit j by 1/a and its next product by a,
 so the function of both directions is preserved. The code is not scaled: it would be by a², since its kernel acts twice.
 
+With batch normalization both directions of a unit have a gain. So column j of its kernel may have another scale c: the decoder
+then scales unit j by 1/c, and the gains of both by a/c, see `symmetries.rescale_units`.
+
 Unit scales are optimized jointly with the step size of every kernel and activation for the least predicted loss: each rounded
 value adds its influence times step²/12, each clipped value its influence times the squared clipping error.
 """
@@ -36,30 +39,39 @@ Term = tuple[Callable[..., tuple[float, tuple[np.ndarray, ...]]], tuple[int, ...
 def unit_scales(
     model: TiedAutoencoder, influence: Influence, levels: Sequence[int], *, per_unit: bool = False
 ) -> list[np.ndarray]:
-    """The scale of every hidden unit, float32 [units] per hidden layer.
+    """The scale of every hidden unit, float32 [units] per hidden layer; [2, units] where gains allow two, see `rescale_units`.
 
     1 if the activation or a clustered kernel on either side forbids scaling, or nothing reaches the output. `levels`: the
     largest integer of each kernel; `per_unit`: one step size per unit. Deterministic, and invariant to a previous scaling of
     the hidden units.
     """
+    hidden = model.config.layers[:-1]
     own = [kernel.clusters is None for kernel in model.kernels]
-    free = [layer.activation in HOMOGENEOUS and own[i] and own[i + 1] for i, layer in enumerate(model.config.layers[:-1])]
+    free = [layer.activation in HOMOGENEOUS and own[i] and own[i + 1] for i, layer in enumerate(hidden)]
     magnitudes = [np.abs(kernel.matrix) for kernel in model.kernels]
-    variables = [np.zeros(1), *_initial_scales(magnitudes, free), np.zeros(1)]
+    encoded = [influence.activations[f"encoder_{i}"].values if each.batch_norm else None for i, each in enumerate(hidden)]
+    rows, columns = _initial_scales(magnitudes, free, encoded)
+    variables = [np.zeros(1), *columns, np.zeros(1)]
     held = [i for i, is_free in enumerate([False, *free, False]) if not is_free]
+    of_encoder = list(range(len(variables)))
+    for i, (own_scale, is_free) in enumerate(zip(rows, free, strict=True)):
+        if own_scale is not None and is_free:
+            of_encoder[i + 1] = len(variables)
+            variables.append(own_scale)
     terms: list[Term] = []
     for i, (kernel, each, level) in enumerate(zip(model.kernels, magnitudes, levels, strict=True)):
-        scaled = each * np.exp(variables[i + 1] - of_rows(variables[i], len(each))[:, None])
+        scaled = each * np.exp(variables[i + 1] - of_rows(variables[of_encoder[i]], len(each))[:, None])
         weights = np.multiply(influence.kernels[kernel.name].diagonal(), each != 0, dtype=np.float64)
-        terms.append((partial(kernel_loss, each, weights, level), (i, i + 1, len(variables))))
+        terms.append((partial(kernel_loss, each, weights, level), (of_encoder[i], i + 1, len(variables))))
         variables.append(np.log(_largest(scaled, 0 if per_unit else None) / level))
     for name, each in influence.activations.items():
-        for sign, i in _scaled_by(name):
+        for sign, i in _scaled_by(name, of_encoder):
             terms.append((partial(activation_loss, each.values, each.gains, sign), (i, len(variables))))
             variables.append(_ends(each.values * np.exp(sign * of_rows(variables[i], each.values.shape[1]))))
     reached = predicted_loss(terms, variables)[0] > 0
     found = _descended(terms, variables, held) if reached else [np.zeros_like(each) for each in variables]
-    return [np.exp(log).astype(np.float32) for log in found[1 : len(magnitudes)]]
+    pairs = [(found[of_encoder[i]], found[i]) if of_encoder[i] != i else found[i] for i in range(1, len(magnitudes))]
+    return [np.exp(log).astype(np.float32) for log in pairs]
 
 
 def _descended(terms: Sequence[Term], start: Sequence[np.ndarray], held: Sequence[int]) -> list[np.ndarray]:
@@ -136,25 +148,41 @@ def _clipping(
     return float(pull @ excess), np.bincount(row, slopes, len(rows)), np.bincount(column, slopes, len(columns))
 
 
-def _initial_scales(magnitudes: Sequence[np.ndarray], free: Sequence[bool]) -> list[np.ndarray]:
-    """Logarithms of the scales that give all units of a kernel the same largest magnitude, from the first kernel on."""
+def _initial_scales(
+    magnitudes: Sequence[np.ndarray], free: Sequence[bool], encoded: Sequence[np.ndarray | None]
+) -> tuple[list[np.ndarray | None], list[np.ndarray]]:
+    """Logarithms of the scales that give all units of a kernel the same largest magnitude, from the first kernel on.
+
+    Before them those of the `encoded` values [rows, units] of a layer that has scales of its own for these, else None.
+    """
+    own = [None if values is None else _evening(np.abs(values).max(0, initial=0), free=True) for values in encoded]
     logs: list[np.ndarray] = []
-    for kernel, is_free in zip(magnitudes[:-1], free, strict=True):
-        rows = kernel * of_rows(np.exp(-logs[-1]), len(kernel))[:, None] if logs else kernel
-        largest = rows.max(0)
-        live = (largest > 0) & is_free
-        logs.append(
-            np.where(live, np.log(_largest(largest) / np.where(live, largest, 1)), 0).clip(-MAX_LOG_SCALE, MAX_LOG_SCALE)
-        )
-    return logs
+    before: np.ndarray | None = None
+    for kernel, is_free, of_encoder in zip(magnitudes[:-1], free, own, strict=True):
+        rows = kernel if before is None else kernel * of_rows(np.exp(-before), len(kernel))[:, None]
+        logs.append(_evening(rows.max(0), free=is_free))
+        before = of_encoder if of_encoder is not None and is_free else logs[-1]
+    return own, logs
 
 
-def _scaled_by(tensor: str) -> list[tuple[float, int]]:
-    """[(exponent 1 or −1, 1 + hidden layer)] of the scales that apply to an activation; [] for the code and y."""
-    layer, _, index = tensor.split(".")[0].partition("_")
+def _evening(largest: np.ndarray, *, free: bool) -> np.ndarray:
+    """Logarithms of the factors by which all units have the same largest magnitude; 0 for units without any."""
+    live = (largest > 0) & free
+    return np.where(live, np.log(_largest(largest) / np.where(live, largest, 1)), 0).clip(-MAX_LOG_SCALE, MAX_LOG_SCALE)
+
+
+def _scaled_by(tensor: str, of_encoder: Sequence[int]) -> list[tuple[float, int]]:
+    """[(exponent 1 or −1, variable)] of the scales that apply to an activation; [] for the code and y.
+
+    `of_encoder`: the variables of what the encoder gives, by 1 + hidden layer; the products of the decoder have them too.
+    """
+    name, _, part = tensor.partition(".")
+    layer, _, index = name.partition("_")
     if not index:
         return []
-    return [(1.0, int(index) + 1) if layer == "encoder" else (-1.0, int(index))]
+    if layer == "encoder":
+        return [(1.0, of_encoder[int(index) + 1])]
+    return [(-1.0, of_encoder[int(index)] if part == "product" else int(index))]
 
 
 def _ends(values: np.ndarray) -> np.ndarray:

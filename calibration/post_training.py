@@ -13,6 +13,7 @@ from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import QuantizeConfig
 from tiedae.compress.errors import InputError
 from tiedae.compress.integers import kernel_bounds
+from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import DecoderLayout, QuantizationSpec
 from tiedae.compress.symmetries import rescale_units
 
@@ -103,13 +104,14 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
     for layer in model.stack:
         if layer.bias is None:
             continue
-        before = layer.bias.numpy()
+        before = {name: variable.numpy() for name, variable in layer.channels.items()}
         found = product_means(model, tensors_of(model, reference.x, kernels), kernels)
-        layer.bias.assign_add(reference.products[layer.tensor_name] - found[layer.tensor_name])
+        layer.add_to_product(reference.products[layer.tensor_name] - found[layer.tensor_name])
         model.update_bias_ranges()
         shifted = reference.error(model, kernels)
         if shifted >= least:
-            layer.bias.assign(before)
+            for name, variable in layer.channels.items():
+                variable.assign(before[name])
             model.update_bias_ranges()
         least = min(least, shifted)
 
@@ -125,7 +127,7 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
         return reference.errors(model, kernels)
 
     for name, variables in quantizers.range_variables.items():
-        if quantizers.is_free(name) and not name.endswith(".bias") and not _widened(variables, reference, errors):
+        if quantizers.is_free(name) and not name.endswith(OF_WEIGHTS) and not _widened(variables, reference, errors):
             for end in variables.values():
                 _shrink(end, errors)
 

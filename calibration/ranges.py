@@ -9,6 +9,7 @@ import numpy as np
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import QuantizeConfig, require
 from tiedae.compress.errors import DataError
+from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import linear_windows
 
 from .calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
@@ -39,7 +40,7 @@ def calibrate(
     for batch in tensors_by_batch(model, data.inputs):
         for name, values in batch.items():
             if name not in observed:
-                method = "minmax" if name.endswith(".bias") else observer
+                method = "minmax" if name.endswith(OF_WEIGHTS) else observer
                 observed[name] = _ObservedTensor(OBSERVERS[method](), values.shape[-1])
             try:
                 observed[name].update(values)
@@ -53,7 +54,7 @@ def calibrate(
         seed=data.seed,
         data=CalibrationData(data.sha256, data.scaling),
         model=Fingerprint.of(model),
-        tensors={name: each.calibrated(grids[name], varies=not name.endswith(".bias")) for name, each in observed.items()},
+        tensors={name: each.calibrated(grids[name], varies=not name.endswith(OF_WEIGHTS)) for name, each in observed.items()},
     )
 
 

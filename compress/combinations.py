@@ -57,6 +57,8 @@ FEATURES: Mapping[str, Has] = {
     "sigmoid": _hidden("sigmoid"),
     "tanh or sigmoid code": lambda recipe, _: recipe.model.layers[-1].activation in FIXED_SCALES,
     "output other than sigmoid": lambda recipe, _: recipe.model.output_activation != "sigmoid",
+    "batch normalization": lambda recipe, _: any(layer.batch_norm for layer in recipe.model.layers),
+    "batches of one sample": lambda recipe, _: recipe.train.batch_size == 1,
     "no bias": lambda recipe, _: not all(layer.use_bias for layer in recipe.model.layers),
     "standard scaling": lambda recipe, _: recipe.data.scaling == "standard",
     "loss bce": lambda recipe, _: recipe.train.loss == "bce",
@@ -105,6 +107,12 @@ FORBIDDEN: tuple[Forbidden, ...] = (
     ),
     Forbidden("loss bce", "output other than sigmoid", "train.loss", _UNIT_RANGE),
     Forbidden("loss bce", "standard scaling", "train.loss", _UNIT_RANGE),
+    Forbidden(
+        "batch normalization",
+        "batches of one sample",
+        "train.batch_size",
+        "2 or more with batch_norm, whose training needs the variance of a batch",
+    ),
     Forbidden("clean samples", "noise", "data.clean", "left out beside train.noise, which needs clean samples alone"),
     Forbidden(
         "denoising",

@@ -21,6 +21,8 @@ from .records import Checked, OfKind
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
 Shape = tuple[int, ...]
+OF_WEIGHTS = (".bias", ".gains")
+"""Endings of the quantized tensors that weights alone determine: their ranges follow the weights."""
 
 
 class LayerConfig(Checked, frozen=True):
@@ -29,6 +31,7 @@ class LayerConfig(Checked, frozen=True):
     units: Annotated[Positive, means("outputs of the encoder layer, inputs of its decoder layer", 256)]
     activation: Annotated[Activation, means("of these units, where they are encoded and where they are decoded")] = "linear"
     use_bias: Annotated[bool, means("a bias in both layers")] = True
+    batch_norm: Annotated[bool, means("batch normalization before this activation, with a bias, encoded and decoded apart")] = False
     dropout: Annotated[ProperFraction, means("fraction of the layer's outputs that training drops")] = 0.0
     l1: Annotated[NonNegative, means("L1 penalty on the kernel, once, although two layers use it")] = 0.0
     l2: Annotated[NonNegative, means("L2 penalty on the kernel, once")] = 0.0

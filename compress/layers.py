@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from .batch_norm import BatchNorm
 from .kernel import TiedKernel
 from .layer_kinds import LayerConfig, Shape
 from .model_config import ModelConfig
@@ -68,18 +69,23 @@ RULES: Mapping[str, ActivationRule] = {
 class TiedLayer(tf_keras.layers.Layer):
     """y = activation(product(x, kernel) + bias); the layer owns its bias, not the kernel. Subclasses define the product.
 
-    `shape`: of the encoder's input, per sample; an encoder layer takes [batch, *shape], a decoder layer gives it. `tap` is
-    called with each tensor that a target quantizes, named as in the program: NAME (the output), NAME.linear (before sigmoid or
-    tanh) and, in a `TiedDecoderLayer`, NAME.rescaled, NAME.product and NAME.bias.
+    With `norm` it is activation(product · gain + bias), see `batch_norm`. `shape`: of the encoder's input, per sample; an encoder
+    layer takes [batch, *shape], a decoder layer gives it. `tap` is called with each tensor that a target quantizes, named as in
+    the program: NAME (the output), NAME.linear (before sigmoid or tanh) and, in a `TiedDecoderLayer`, NAME.rescaled,
+    NAME.product, NAME.gains, NAME.gained and NAME.bias.
     """
 
-    def __init__(self, config: LayerConfig, kernel: TiedKernel, *, activation: str, name: str, shape: Shape) -> None:
+    def __init__(
+        self, config: LayerConfig, kernel: TiedKernel, *, activation: str, name: str, shape: Shape, batch_norm: bool = False
+    ) -> None:
         super().__init__(name=name.replace(".", "_"))
         self.config, self.shape, self.tensor_name = config, shape, name
         self.kernel = kernel
         self.activation = activation
         size = self.size(kernel)
-        self.bias = self.add_weight(name="bias", shape=(size,), initializer="zeros") if config.use_bias else None
+        biased = config.use_bias or batch_norm
+        self.bias = self.add_weight(name="bias", shape=(size,), initializer="zeros") if biased else None
+        self.norm = BatchNorm(size, name=f"{self.name}_norm") if batch_norm else None
         self.tap: Tap = identity_tap
         self.built = True
 
@@ -107,7 +113,46 @@ class TiedLayer(tf_keras.layers.Layer):
 
     def affine(self, x: tf.Tensor, kernel: tf.Tensor, training: bool) -> tf.Tensor:
         y = self.product(x, kernel)
-        return y if self.bias is None else tf.nn.bias_add(y, self.bias)
+        gain, bias = self.gain_and_bias(y if training else None)
+        y = y if gain is None else y * gain
+        return y if bias is None else tf.nn.bias_add(y, bias)
+
+    def gain_and_bias(self, product: tf.Tensor | None = None) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """What is done to the product: (gain or None, bias or None), float32 [channels]; to `product`, a batch of training, by
+        its own statistics."""
+        if self.norm is None:
+            return None, self.bias
+        gain, shift = self.norm.gain_and_shift(None if self.norm.frozen else product)
+        return gain, shift + self.bias
+
+    @property
+    def gains(self) -> np.ndarray | None:
+        """float32 [channels], by moving averages; None without batch normalization."""
+        gain, _ = self.gain_and_bias()
+        return None if gain is None else gain.numpy()
+
+    @property
+    def offset(self) -> np.ndarray | None:
+        """What is added to product · gain, float32 [channels]; None without a bias."""
+        _, bias = self.gain_and_bias()
+        return None if bias is None else bias.numpy()
+
+    @property
+    def channels(self) -> dict[str, tf.Variable]:
+        """Every variable of one value per channel, by name."""
+        found = {} if self.bias is None else {f"{self.tensor_name}.bias": self.bias}
+        if self.norm is not None:
+            parts = {"gamma": self.norm.gamma, "mean": self.norm.mean, "variance": self.norm.variance}
+            found |= {f"{self.tensor_name}.{name}": variable for name, variable in parts.items()}
+        return found
+
+    def add_to_product(self, change: np.ndarray) -> None:
+        """Add to every product, float32 [channels], in the bias or in the mean that training would subtract again."""
+        if self.norm is not None:
+            self.norm.mean.assign_sub(change)
+        else:
+            assert self.bias is not None
+            self.bias.assign_add(change)
 
     def activate(self, y: tf.Tensor, training: bool) -> tf.Tensor:
         rule = RULES[self.activation]
@@ -127,13 +172,22 @@ class TiedDecoderLayer(TiedLayer):
             x = self.tap(f"{self.tensor_name}.rescaled", x * coarse, training)
             kernel = kernel / factors
         y = self.product(x, kernel)
-        if self.bias is None:
+        gain, bias = self.gain_and_bias(y if training else None)
+        if bias is None:
             return y
-        if self.tap is not identity_tap:
-            low, high = RULES[self.activation].window
-            y = tf.clip_by_value(y, low - tf.reduce_max(self.bias), high - tf.reduce_min(self.bias))
-            y = self.tap(f"{self.tensor_name}.product", y, training)
-        return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(self.bias), training)
+        low, high = (end - bias for end in RULES[self.activation].window)
+        if gain is not None:
+            by = tf.stop_gradient(gain)  # infinite limits have no gradient
+            y = self.tapped("product", y, low / by, high / by, training)
+            y = y * self.tap(f"{self.tensor_name}.gains", gain, training)
+        y = self.tapped("product" if gain is None else "gained", y, low, high, training)
+        return y + self.tap(f"{self.tensor_name}.bias", tf.convert_to_tensor(bias), training)
+
+    def tapped(self, part: str, y: tf.Tensor, low: tf.Tensor, high: tf.Tensor, training: bool) -> tf.Tensor:
+        """The tensor NAME.PART behind its tap: within the limits [channels] beyond which the activation does not change."""
+        if self.tap is identity_tap:
+            return y
+        return self.tap(f"{self.tensor_name}.{part}", tf.clip_by_value(y, tf.reduce_min(low), tf.reduce_max(high)), training)
 
 
 def matmul(rows: tf.Tensor, matrix: tf.Tensor, *, transpose_b: bool = False) -> tf.Tensor:
@@ -191,10 +245,14 @@ def outputs_of(config: ModelConfig) -> tuple[dict[str, str], dict[str, str]]:
 
 def layers_of(config: ModelConfig, kernels: Sequence[TiedKernel], direction: Literal["encode", "decode"]) -> list[TiedLayer]:
     """The layers of one direction, in the order of the kernels."""
-    outputs = outputs_of(config)[direction == "decode"].items()
+    decode = direction == "decode"
+    norms = [config.decoder_batch_norm(i) if decode else layer.batch_norm for i, layer in enumerate(config.layers)]
+    rows = zip(config.layers, kernels, outputs_of(config)[decode].items(), config.shapes[:-1], norms, strict=True)
     return [
-        getattr(DIRECTIONS[layer.kind], direction)(layer, kernel, activation=activation, name=name, shape=shape)
-        for layer, kernel, (name, activation), shape in zip(config.layers, kernels, outputs, config.shapes[:-1], strict=True)
+        getattr(DIRECTIONS[layer.kind], direction)(
+            layer, kernel, activation=activation, name=name, shape=shape, batch_norm=batch_norm
+        )
+        for layer, kernel, (name, activation), shape, batch_norm in rows
     ]
 
 

@@ -97,3 +97,7 @@ class ModelConfig(Checked, frozen=True):
     def decoder_activation(self, index: int) -> str:
         """The activation of the decoder layer that uses kernel `index`."""
         return self.output_activation if index == 0 else self.layers[index - 1].activation
+
+    def decoder_batch_norm(self, index: int) -> bool:
+        """Whether the decoder layer that uses kernel `index` is normalized: where it gives units that are. The output never is."""
+        return index > 0 and self.layers[index - 1].batch_norm

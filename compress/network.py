@@ -14,11 +14,12 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from . import archive
+from .batch_norm import MOMENTUM, BatchNorm
 from .config import Granularity, require
 from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
 from .kernel import TiedKernel
-from .layer_kinds import Activation, LayerConfig, Shape, layer_tables
+from .layer_kinds import OF_WEIGHTS, Activation, LayerConfig, Shape, layer_tables
 from .layers import Decoder, Encoder, Tap, TiedLayer
 from .lineage import Lineage
 from .model_config import ModelConfig
@@ -160,6 +161,30 @@ class TiedNetwork(tf_keras.Model):
         for layer in self.stack:
             layer.tap = tap
 
+    @property
+    def norms(self) -> tuple[BatchNorm, ...]:
+        """Those of all layers, in forward order."""
+        return tuple(layer.norm for layer in self.stack if layer.norm is not None)
+
+    def start_statistics(self, x: np.ndarray) -> None:
+        """Begin new moving averages with the statistics of samples, float32 [n, inputs]; others go on. A short training would
+        else end before they are of the products' size."""
+        if self.norms and all(norm.is_new for norm in self.norms):
+            for norm in self.norms:
+                norm.momentum = 0.0
+            self(x, training=True)
+            for norm in self.norms:
+                norm.momentum = MOMENTUM
+
+    def freeze_statistics(self, frozen: bool) -> None:
+        """Whether training normalizes by the moving averages, which then stay as they are, see `batch_norm`."""
+        for norm in self.norms:
+            norm.frozen = frozen
+
+    @property
+    def frozen_statistics(self) -> bool:
+        return any(norm.frozen for norm in self.norms)
+
     @contextmanager
     def tapped(self, tap: Tap) -> Iterator[None]:
         """Set `tap` inside a `with` block, then restore the previous one."""
@@ -213,12 +238,12 @@ class TiedNetwork(tf_keras.Model):
         self.update_bias_ranges()
 
     def update_bias_ranges(self) -> None:
-        """Compute the ranges of quantized biases from their current values."""
+        """Compute the ranges of quantized biases and gains from their current values."""
         if self.quantizers is not None:
             for layer in self.stack:
-                name = f"{layer.tensor_name}.bias"
-                if name in self.quantizers.tracked:
-                    self.quantizers(name, tf.convert_to_tensor(layer.bias), True)
+                for part, values in zip(OF_WEIGHTS, (layer.offset, layer.gains), strict=True):
+                    if f"{layer.tensor_name}{part}" in self.quantizers.tracked:
+                        self.quantizers(f"{layer.tensor_name}{part}", tf.convert_to_tensor(values), True)
 
     def state(self) -> dict[str, tf.Variable]:
         """Every variable by a name that does not depend on Keras, as archives and checkpoints store them."""
@@ -227,8 +252,7 @@ class TiedNetwork(tf_keras.Model):
             parts = {"": kernel.variable, ".mask": kernel.mask, ".clusters": kernel.clusters, ".largest": kernel.largest}
             variables |= {f"{kernel.name}{part}": variable for part, variable in parts.items() if variable is not None}
         for layer in self.stack:
-            if layer.bias is not None:
-                variables[f"{layer.tensor_name}.bias"] = layer.bias
+            variables |= layer.channels
         for dropout in self.encoder.dropout:
             if dropout is not None:
                 variables[f"{dropout.name}.counter"] = dropout.counter

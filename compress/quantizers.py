@@ -13,6 +13,7 @@ import tf_keras
 
 from .config import Granularity, QuantizeConfig, require
 from .errors import RecipeError
+from .layer_kinds import OF_WEIGHTS
 from .layers import RULES, ActivationRule, outputs_of
 from .model_config import ModelConfig
 from .records import Record, checked
@@ -109,7 +110,7 @@ def _rules(config: ModelConfig) -> dict[str, ActivationRule]:
 class ActivationQuantizers(tf_keras.layers.Layer):
     """The tap of a quantized model: fake quantization of every tensor that the integer program quantizes.
 
-    `ranges`, by tensor name, are those of calibration; weights adapt to them. Those of biases are the extremes of the bias.
+    `ranges`, by tensor name, are those of calibration; weights adapt to them. Those of biases and gains are their extremes.
     """
 
     def __init__(self, config: ModelConfig, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
@@ -152,8 +153,8 @@ class ActivationQuantizers(tf_keras.layers.Layer):
             return x
         if name in self.windows:
             x = tf.clip_by_value(x, *self.windows[name])
-        quantized = self.tracked[name](x, training and name.endswith(".bias"), self.range_variables[name])
-        simulated = self.spec.layout == "split" or not name.endswith((".product", ".bias"))
+        quantized = self.tracked[name](x, training and name.endswith(OF_WEIGHTS), self.range_variables[name])
+        simulated = self.spec.layout == "split" or not name.endswith((".product", ".gained", *OF_WEIGHTS))
         return quantized if simulated else x
 
     def ranges(self) -> dict[str, Range]:

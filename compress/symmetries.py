@@ -57,10 +57,11 @@ def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     and bias b may be rotated, W → WR, b → bR: the code becomes zR, and the tied decoder computes zR·(WR)ᵀ = zWᵀ. Distances
     between codes are preserved.
     Returns False, without changes, for a code of one unit or with an activation other than linear, `l1` on its kernel,
-    `activity_l1` or `dropout`, which are not invariant under rotation as `l2` and `activity_l2` are.
+    `activity_l1`, `dropout` or `batch_norm`, which are not invariant under rotation as `l2` and `activity_l2` are.
     """
     layer = model.config.layers[-1]
-    if layer.activation != "linear" or layer.l1 or layer.activity_l1 or layer.dropout or layer.units == 1:
+    varies = layer.l1 or layer.activity_l1 or layer.dropout or layer.batch_norm
+    if layer.activation != "linear" or varies or layer.units == 1:
         return False
     codes = model.encoder(x).numpy().reshape(-1, layer.units).astype(np.float64)
     rotation = equalizing_rotation(codes.T @ codes / len(codes))
@@ -84,7 +85,7 @@ def centre_code(model: TiedNetwork, x: np.ndarray, step: float) -> np.ndarray:
     medians = np.median(model.encoder(x).numpy().reshape(-1, encode.kernel.units), axis=0) / np.float32(step)
     shift = (medians - np.rint(medians)).astype(np.float32)
     encode.bias.assign_sub(shift * step)
-    decode.bias.assign_add(encode.kernel.masked().numpy() @ (shift * np.float32(step)))
+    decode.add_to_product(encode.kernel.masked().numpy() @ (shift * np.float32(step)))
     return shift
 
 
@@ -132,9 +133,9 @@ def permute_units(model: TiedNetwork, layer: int, order: np.ndarray) -> None:
         each.variable.assign(each.variable.numpy().take(places, axis))
         if each.mask is not None:
             each.set_mask(each.mask.numpy().take(places, axis))
-    for bias, places in ((model.pairs[layer][0].bias, order), (model.pairs[layer + 1][1].bias, rows)):
-        if bias is not None:
-            bias.assign(bias.numpy()[places])
+    for each, places in ((model.pairs[layer][0], order), (model.pairs[layer + 1][1], rows)):
+        for variable in each.channels.values():
+            variable.assign(variable.numpy()[places])
 
 
 def _row_order(order: np.ndarray, inputs: int) -> np.ndarray:
@@ -143,15 +144,23 @@ def _row_order(order: np.ndarray, inputs: int) -> np.ndarray:
 
 
 def rescale_units(model: TiedNetwork, scales: Sequence[np.ndarray]) -> None:
-    """Scale the hidden units of a model in place, in both directions, by `scales` [units] per hidden layer."""
+    """Scale the hidden units of a model in place, in both directions, by `scales` [units] per hidden layer.
+
+    Units with batch normalization may have two scales, [2, units], which their gains make up for: of what the encoder gives, by
+    which the rows of the next kernel are divided, and of the columns of the kernel, by which what the decoder gives is divided.
+    """
     for i, scale in enumerate(scales):
         kernel, following = model.kernels[i], model.kernels[i + 1]
-        kernel.variable.assign(kernel.variable * scale)
-        rows = of_rows(scale, following.inputs)
+        encoded, columns = np.broadcast_to(scale, (2, kernel.units))
+        rows, decoded = of_rows(encoded, following.inputs), of_rows(columns, following.inputs)
+        kernel.variable.assign(kernel.variable * columns)
         following.variable.assign(following.variable / rows[:, None])
-        for bias, factor in ((model.pairs[i][0].bias, scale), (model.pairs[i + 1][1].bias, 1 / rows)):
-            if bias is not None:
-                bias.assign(bias * factor)
+        sides = (model.pairs[i][0], columns, encoded), (model.pairs[i + 1][1], 1 / rows, 1 / decoded)
+        for layer, product, output in sides:
+            if layer.bias is not None:
+                layer.bias.assign(layer.bias * output)
+            if layer.norm is not None:
+                layer.norm.scale(product, output / product)
 
 
 def input_order(inputs: int, groups: int) -> np.ndarray:
@@ -203,10 +212,9 @@ def without_unused_code(model: TiedNetwork, x: np.ndarray) -> TiedNetwork | None
     if not used.any():
         return None
     smaller = _with_units(model, [*(np.ones(layer.units, bool) for layer in model.config.layers[:-1]), used])
-    bias = smaller.pairs[-1][1].bias
-    if bias is not None and smaller is not model:
+    if decode.bias is not None and smaller is not model:
         constant = np.where(used, 0.0, steps[0] * np.float32(model.code_scale))
-        bias.assign_add(encode.kernel.masked().numpy() @ constant.astype(np.float32))
+        smaller.pairs[-1][1].add_to_product(encode.kernel.masked().numpy() @ constant.astype(np.float32))
     return smaller
 
 
@@ -226,7 +234,7 @@ def _with_units(model: TiedNetwork, live: Sequence[np.ndarray]) -> TiedNetwork:
             kernel.set_mask(whole.live[rest])
         kept_indices |= {kernel.name: rest, f"{kernel.name}.mask": rest}
     for i, (encode, decode) in enumerate(smaller.pairs):
-        kept_indices |= {f"{encode.tensor_name}.bias": (live[i],), f"{decode.tensor_name}.bias": (along[i],)}
+        kept_indices |= {name: (live[i],) for name in encode.channels} | {name: (along[i],) for name in decode.channels}
     arrays = model.arrays()
     smaller.restore({name: arrays[name][kept_indices.get(name, ())] for name in smaller.state()})
     return smaller

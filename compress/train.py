@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from . import archive
+from .batch_norm import FROZEN_FROM
 from .combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
 from .config import FineTuning, TrainConfig, fine_tuning, require
 from .data import Dataset, choose, mean_input
@@ -162,7 +163,8 @@ def fit(
     before_step: Callable[[int], None] | None = None,
     ramp_epochs: int = 0,
 ) -> History:
-    """Train `model` in place on `splits.train` and return the history. Initializes the output bias, see `init_output_bias`.
+    """Train `model` in place on `splits.train` and return the history. Initializes the output bias, see `init_output_bias`,
+    and statistics of batch normalization that are as new; quantization-aware training freezes them late, see `batch_norm`.
 
     `before_step(step)` runs before each update. With a validation set, the weights of the best epoch after the first
     `ramp_epochs` are kept, and training stops after `patience` epochs without a better one.
@@ -175,6 +177,8 @@ def fit(
     steps = -(-len(splits.train) // config.batch_size)
     noise = training.noise(splits)
     init_output_bias(model, splits)
+    if stage == "train":
+        model.start_statistics(training.code_inputs(splits))
     rate = training.rate_term(model, splits)
     noisy_epochs = 0
     if rate is not None and rate.noisy:
@@ -189,6 +193,7 @@ def fit(
             rate.noisy = epoch < noisy_epochs
             if epoch == noisy_epochs > 0:
                 rate.shift(centre_code(model, training.code_inputs(splits), rate.step))
+        model.freeze_statistics(stage == "quantize" and epoch >= FROZEN_FROM * config.epochs)
         order = epoch_order(len(splits.train), seed=config.seed, epoch=epoch, block=splits.train.block)
         total = 0.0
         step_function = run.step_function()
@@ -339,7 +344,7 @@ class _StageTraining:
     rate: RateTerm | None
     history: History = field(default_factory=list)
     best: dict[str, np.ndarray] | None = None
-    _compiled: dict[bool, Callable[[np.ndarray, np.ndarray], tf.Tensor]] = field(default_factory=dict)
+    _compiled: dict[tuple[bool, bool], Callable[[np.ndarray, np.ndarray], tf.Tensor]] = field(default_factory=dict)
 
     @property
     def _beside(self) -> dict[str, tf.Variable]:
@@ -363,13 +368,13 @@ class _StageTraining:
         return len(self.history) >= config.epochs or 0 < config.patience <= waited
 
     def step_function(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
-        """One update as a graph, compiled again once the code is rounded."""
-        noisy = self.rate is not None and self.rate.noisy
-        if noisy not in self._compiled:
+        """One update as a graph, compiled again once the code is rounded or statistics are frozen."""
+        state = (self.rate is not None and self.rate.noisy, self.model.frozen_statistics)
+        if state not in self._compiled:
             inputs = self.model.config.size
             step = training_step(self.model, self.optimizer.apply, inputs, self.training.objective, self.rate)
-            self._compiled[noisy] = step
-        return self._compiled[noisy]
+            self._compiled[state] = step
+        return self._compiled[state]
 
     def record(self, loss: float, validation: float | None, bits: float | None) -> None:
         entry: dict[str, Any] = {"stage": self.stage, "epoch": len(self.history) + 1, "loss": loss}

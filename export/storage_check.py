@@ -13,6 +13,7 @@ from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs
 from tiedae.compress.patterns import HELD
 from tiedae.program.differences import mismatch
 from tiedae.program.file_io import OFFSET, SCALE
+from tiedae.program.operations import Dense
 from tiedae.program.program import Kernel, Program
 from tiedae.program.score_graph import CONSTANTS, SCORE
 
@@ -75,7 +76,7 @@ def prove(
         assert values is not None
         views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
         findings.append(_same_values(name, found, values, expected))
-        findings.append(_sha256(name, found, expected) if contents.format == SOURCE else _scales(kernel, views))
+        findings.append(_sha256(name, found, expected) if contents.format == SOURCE else _scales(kernel, views, program))
         if kernel.scales and kernel.bits == 8:
             findings.append(_pairs(name, found, values, contents.format))
         if masks is not None and name in masks:
@@ -203,9 +204,10 @@ def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
     return f"first at {list(at)}: got {values[at]}, expected {expected[at]}"
 
 
-def _scales(kernel: Kernel, views: Sequence[Constant]) -> StorageFinding:
-    """Every view has the kernel's scales or the decoder's, and the right zero point."""
-    allowed = {kernel.encode_scales, kernel.decode_scales}
+def _scales(kernel: Kernel, views: Sequence[Constant], program: Program) -> StorageFinding:
+    """Every view has the kernel's scales, the decoder's, or those of a product with gains, and the right zero point."""
+    gained = (each for each in program.operations if isinstance(each, Dense) and each.gains and each.kernel == kernel.name)
+    allowed = {kernel.encode_scales, kernel.decode_scales, *(tuple(each.scales(program).tolist()) for each in gained)}
     for view in views:
         if view.scales not in allowed:
             got, right = _brief(view.scales), " or ".join(sorted(map(_brief, allowed)))

@@ -1,6 +1,7 @@
 """Elementwise functions, and the arithmetic of the integer interpreter with one defined rounding per operation.
 
-Dense, Product, Rescale, Requantize   an exact accumulator, then `requantize`: rounded to binary32, times a binary32
+Dense, Product, Rescale, Gain,
+Requantize                            an exact accumulator, then `requantize`: rounded to binary32, times a binary32
                                       multiplier, rounded to an integer, ties to even; so round XNNPACK and MLAS
 AddBias                               each term times a multiplier of at most 21 bits, summed, shifted; ties upwards, as in
                                       XNNPACK

@@ -13,7 +13,7 @@ from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import exceeding_pairs
 
 from .arithmetic import FUNCTIONS
-from .operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
+from .operations import Activate, AddBias, Dense, Gain, Interleave, Operation, Product, Requantize, Rescale
 from .program import Kernel, Program, Tensor
 
 if TYPE_CHECKING:
@@ -153,12 +153,13 @@ class Lowering:
             else:
                 rest = [Activate(linear, name, layer.activation)]
         self.tensor(name, shape, chain[-1] if chain else None)
-        self.coarsen(linear, self.accumulator_step(layer, x))
+        self.coarsen(linear, self.accumulator_step(layer, x, layer.gains))
         return linear, rest
 
-    def accumulator_step(self, layer: TiedLayer, x: str) -> float:
-        """The largest scale of the accumulator, over all units; 0 in a float program."""
-        return self.scale(x) * self.kernels[layer.kernel.name].decode_scales[0] if self.quantized else 0.0
+    def accumulator_step(self, layer: TiedLayer, x: str, gains: np.ndarray | None = None) -> float:
+        """The largest scale of the accumulator, over all units and `gains`; 0 in a float program."""
+        step = self.scale(x) * self.kernels[layer.kernel.name].decode_scales[0] if self.quantized else 0.0
+        return step if gains is None else step * float(gains.max())
 
     def rescaled(self, layer: TiedLayer, x: str) -> tuple[str, list[Operation]]:
         """The input of a decoder product; for a kernel with a scale per unit, `x` times one factor per unit by a `Rescale`."""
@@ -171,19 +172,52 @@ class Lowering:
         rescaled = self.tensor(f"{layer.tensor_name}.rescaled", self.tensors[x].shape)
         return rescaled, [Rescale(x, rescaled, factors, BYTE)]
 
-    def bias(self, layer: TiedLayer, x: str, scales: tuple[float, ...], terms: int) -> str | None:
-        """Add the bias of a sum of `terms` products and return its name: float32, or int32 with scale of x · `scales`."""
-        if layer.bias is None:
+    def bias(self, layer: TiedLayer, x: str, scales: tuple[float, ...], terms: int) -> tuple[str | None, str | None]:
+        """Add the bias of a sum of `terms` products, and the gains of both, and return their names.
+
+        The bias is float32, or int32 with scale of x · `scales` · gains.
+        """
+        real, bias = layer.offset, f"{layer.tensor_name}.bias"
+        if real is None:
+            return None, None
+        if not self.quantized:
+            gains = self.gains(layer)
+            self.constants[bias] = real if gains is None else real / self.constants[gains]
+            return bias, gains
+        room, source, units = 2**31 - 1 - terms * 255 * 127, np.float32(self.scale(x)), np.array(scales, np.float32)
+        gains = self.gains(layer, np.abs(real) / (source * units * room))
+        if gains is not None:
+            units = units * self.constants[gains]
+        integers = np.rint(real.astype(np.float64) / (source * units))
+        if np.abs(integers).max(initial=0) > room:
+            text = f"{terms} products and the bias can overflow a 32-bit accumulator"
+            raise ExportError(f"layer {layer.tensor_name}: {text}")
+        self.constants[bias] = integers.astype(np.int32)
+        return bias, gains
+
+    def gains(self, layer: TiedLayer, least: np.ndarray | float = 0.0) -> str | None:
+        """Add the gains of a layer and return their name: float32, a little above `least`, for a channel that is next to constant
+        would else have a bias beyond its accumulator; None without batch normalization."""
+        found = layer.gains
+        if found is None:
             return None
-        bias, real = f"{layer.tensor_name}.bias", layer.bias.numpy()
-        self.constants[bias] = real
-        if self.quantized:
-            integers = np.rint(real.astype(np.float64) / (np.float32(self.scale(x)) * np.array(scales, np.float32)))
-            if np.abs(integers).max(initial=0) > 2**31 - 1 - terms * 255 * 127:
-                text = f"{terms} products and the bias can overflow a 32-bit accumulator"
-                raise ExportError(f"layer {layer.tensor_name}: {text}")
-            self.constants[bias] = integers.astype(np.int32)
-        return bias
+        if found.min() <= 0:
+            channel = int(np.argmin(found))
+            raise ExportError(f"layer {layer.tensor_name}: the gain of channel {channel} is {found[channel]:g}, must be positive")
+        name = f"{layer.tensor_name}.gains"
+        self.constants[name] = np.maximum(found, np.multiply(least, 1.001, dtype=np.float32))
+        return name
+
+    def gained(self, layer: TiedLayer, product: str) -> tuple[str, list[Operation]]:
+        """A decoder's product times its gains, by a `Gain` in the split layout, and the operation; without gains the product."""
+        real = self.gains(layer)
+        if real is None:
+            return product, []
+        found = self.constants.pop(real)
+        gained, gains = self.tensor(f"{layer.tensor_name}.gained", self.tensors[product].shape), f"{real}8"
+        quantization = Quantization.from_range(*self.ranges[real]) if self.quantized else None
+        self.constants[gains] = found if quantization is None else quantization.quantize(found)
+        return gained, [Gain(product, gained, gains, quantization)]
 
     def bias8(self, layer: TiedLayer, product: str, y: str) -> Quantization:
         """The quantization of an 8-bit bias. Keeps the scales of the sum and its terms within `RATIOS`."""
@@ -198,29 +232,30 @@ def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation
     """activation(x · W + b)."""
     kernel = lowering.kernels[layer.kernel.name]
     y, rest = lowering.output(layer, x, kernel.units)
-    bias = lowering.bias(layer, x, kernel.encode_scales, kernel.inputs)
-    return [Dense(x, y, kernel.name, False, bias, _fused(layer)), *rest]
+    bias, gains = lowering.bias(layer, x, kernel.encode_scales, kernel.inputs)
+    return [Dense(x, y, kernel.name, False, bias, _fused(layer), gains), *rest]
 
 
 def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
-    """activation(x · Wᵀ + b): one `Dense` in the fused layout, a `Product` and an `AddBias` in the split one."""
+    """activation(x · Wᵀ + b): one `Dense` in the fused layout, in the split one a `Product`, perhaps a `Gain`, an `AddBias`."""
     kernel, activation = lowering.kernels[layer.kernel.name], _fused(layer)
     x, rescale = lowering.rescaled(layer, x)
     y, rest = lowering.output(layer, x, kernel.inputs)
     if lowering.layout == "fused":
-        bias = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
-        return [*rescale, Dense(x, y, kernel.name, True, bias, activation), *rest]
+        bias, gains = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
+        return [*rescale, Dense(x, y, kernel.name, True, bias, activation, gains), *rest]
     if layer.bias is None and (lowering.quantized or activation == "linear"):
         return [*rescale, Product(x, y, kernel.name), *rest]  # saturation computes relu and relu6: y's range ends there
     product = lowering.tensor(f"{layer.tensor_name}.product", lowering.rows(x, kernel.inputs))
     lowering.coarsen(product, lowering.accumulator_step(layer, x))
     multiply = Product(x, product, kernel.name)
-    if layer.bias is None:
+    if layer.offset is None:
         return [*rescale, multiply, Activate(product, y, activation), *rest]
-    name, bias = f"{layer.tensor_name}.bias8", layer.bias.numpy()
+    product, gain = lowering.gained(layer, product)
+    name, bias = f"{layer.tensor_name}.bias8", layer.offset
     quantization = lowering.bias8(layer, product, y) if lowering.quantized else None
     lowering.constants[name] = bias if quantization is None else quantization.quantize(bias)
-    return [*rescale, multiply, AddBias(product, y, name, quantization, activation), *rest]
+    return [*rescale, multiply, *gain, AddBias(product, y, name, quantization, activation), *rest]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tiedae.calibration.calibration_file import CalibratedTensor, Calibration
 from tiedae.calibration.diagnosis import Diagnosis
+from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.numbers import number
 
 from .pages import render
@@ -59,7 +60,7 @@ def render_page(name: str, calibration: Calibration, diagnosis: Diagnosis) -> st
         header=HEADER,
         rows=rows,
         frame=(WIDTH, HEIGHT),
-        histograms=[_drawing(each, tensor, each in diagnosis.fixed) for each, tensor in tensors if not each.endswith(".bias")],
+        histograms=[_drawing(each, tensor, each in diagnosis.fixed) for each, tensor in tensors if not each.endswith(OF_WEIGHTS)],
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tiedae.compress.errors import ExportError
 from tiedae.program.arithmetic import add_parameters, clamp, product_multiplier
-from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
+from tiedae.program.operations import Activate, AddBias, Dense, Gain, Interleave, Operation, Product, Requantize, Rescale
+from tiedae.program.operations.elementwise import Times
 
 from ..operation_table import OperationTable
 from .builder import CBuilder
@@ -62,14 +63,15 @@ def _add_bias(graph: CBuilder, operation: AddBias) -> None:
     graph.step(operation, title, graph.rows(operation, body), in_place=True)
 
 
-def _rescale(graph: CBuilder, operation: Rescale) -> None:
+def _times(graph: CBuilder, operation: Times) -> None:
     source, target = graph.program.quantization(operation.x), graph.program.quantization(operation.y)
-    factors, own = graph.program.constants[operation.factors], operation.quantization
+    factors, own = graph.program.constants[operation.constant], operation.quantization
+    assert own is not None
     ends = np.outer((-source.zero_point, source.top - source.zero_point), factors.astype(np.int64) - own.zero_point)
     multiplier = product_multiplier(source, own.scale, target)
     reach = np.array([ends.min()]), np.array([ends.max()])
     rounding = graph.rounding(operation, *reach, multiplier, (0, target.top))
-    name, count = graph.constant(operation.factors, factors), graph.program.tensors[operation.x].shape[-1]
+    name, count = graph.constant(operation.constant, factors), graph.program.tensors[operation.x].shape[-1]
     factor = f"((int32_t){name}[j] - {own.zero_point})"
     lines = loop(symbol(operation.y), rounding, count, f"(((int32_t)x[j] - {source.zero_point}) * {factor})")
     title = f"{operation.x} to {operation.y}: times factors per unit"
@@ -98,7 +100,8 @@ C_OPERATIONS: OperationTable[CBuilder] = OperationTable(
         Dense: _dense,
         Product: lambda graph, operation: _dense(graph, operation.dense),
         AddBias: _add_bias,
-        Rescale: _rescale,
+        Rescale: _times,
+        Gain: _times,
         Activate: lambda graph, operation: _table(graph, operation, operation.function),
         Requantize: lambda graph, operation: _table(graph, operation, "in another quantization"),
         Interleave: _interleave,

@@ -130,7 +130,8 @@ def _decoder(
             lines += [
                 f"for (first = {start}; first < {stop}; first += {count}) {{",
                 indented(_dots(kernel, biases, inputs, count)),
-                indented(loop(name, rounding, count, target="y[first + j]")),
+                indented(loop(name, rounding, count, target="y[first + j]", unit="first + j")),
+                *(f"  {line}" for line in unit_exceptions(rounding, CHUNK)),
                 "}",
             ]
     return lines

@@ -53,8 +53,10 @@ def tables(name: str, rounding: IntegerRounding) -> tuple[ConstantTable, Constan
     return ConstantTable(f"{name}_multipliers", rounding.multiplier), ConstantTable(f"{name}_addends", rounding.addend)
 
 
-def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]") -> list[str]:
-    """Lines that round `count` accumulators, `source`, to outputs, `target`."""
+def loop(
+    name: str, rounding: IntegerRounding, count: int, source: str = "sums[j]", target: str = "y[j]", unit: str = "j"
+) -> list[str]:
+    """Lines that round `count` accumulators, `source`, to outputs, `target`; `unit`: the number of each."""
     low, span = rounding.steps.low, rounding.steps.high - rounding.steps.low
     listed = rounding.exceptions if len(rounding.steps.least) == 1 else ()
     lines, bits, shifted = [f"for (j = 0; j < {count}; j++) {{"], rounding.bits, rounding.shifted_bits
@@ -62,9 +64,9 @@ def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j
         lines.append(f"  const int32_t acc = {source};")
         source = "acc"
     if rounding.form == "emulation":
-        lines += _emulated(name, rounding, source, target)
+        lines += _emulated(name, rounding, source, target, unit)
     else:
-        multiplier, addend = (table.at("j", bits) for table in tables(name, rounding))
+        multiplier, addend = (table.at(unit, bits) for table in tables(name, rounding))
         wide = source if bits == 32 else f"(int64_t){source}"
         lines += [
             f"  const int{bits}_t sum = {wide} * {multiplier} + {addend}, t = sum < 0 ? 0 : sum;",
@@ -76,11 +78,16 @@ def loop(name: str, rounding: IntegerRounding, count: int, source: str = "sums[j
     return lines
 
 
-def unit_exceptions(rounding: IntegerRounding) -> list[str]:
-    """Lines for the exceptions of a rounding with a multiplier per unit."""
+def unit_exceptions(rounding: IntegerRounding, chunk: int = 0) -> list[str]:
+    """Lines for the exceptions of a rounding with a multiplier per unit; of `chunk` units from `first` on, if it is not 0."""
     if len(rounding.steps.least) == 1:
         return []
-    return [f"if (sums[{unit}] == {a}) y[{unit}] = {value};" for unit, a, value in rounding.exceptions]
+    lines = []
+    for unit, a, value in rounding.exceptions:
+        start = unit // chunk * chunk if chunk else 0
+        here = f"first == {start} && " if chunk else ""
+        lines.append(f"if ({here}sums[{unit - start}] == {a}) y[{unit}] = {value};")
+    return lines
 
 
 def described(rounding: IntegerRounding) -> str:
@@ -93,9 +100,9 @@ def described(rounding: IntegerRounding) -> str:
     }[rounding.form]
 
 
-def _emulated(name: str, rounding: IntegerRounding, source: str, target: str) -> Sequence[str]:
+def _emulated(name: str, rounding: IntegerRounding, source: str, target: str, unit: str) -> Sequence[str]:
     steps = rounding.steps
-    mantissa, exponent = (table.at("j") for table in tables(name, rounding))
+    mantissa, exponent = (table.at(unit) for table in tables(name, rounding))
     return [
         f"  int32_t t = tae_round({source}, (uint32_t){mantissa}, {exponent}) + {steps.zero_point};",
         f"  t = t < {steps.low} ? {steps.low} : t;",

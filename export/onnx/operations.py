@@ -27,8 +27,11 @@ def _float_dense(graph: OnnxGraphBuilder, operation: Dense, x: str, y: str) -> N
     operands = [x, graph.kernel(operation.kernel)]
     if operation.bias is not None:
         operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
-    linear = operation.activation == "linear"
-    total = graph.node("Gemm", operands, y if linear else f"{operation.y}.sum", transB=int(not operation.transposed))
+    linear, gains = operation.activation == "linear", operation.gains
+    affine = y if linear else f"{operation.y}.sum"
+    total = graph.node("Gemm", operands, affine if gains is None else f"{operation.y}.products", transB=int(not operation.transposed))
+    if gains is not None:
+        total = graph.node("Mul", [total, graph.constant(gains, graph.program.constants[gains], np.float32)], affine)
     if not linear:
         graph.function(operation.activation, total, y)
 
@@ -36,9 +39,11 @@ def _float_dense(graph: OnnxGraphBuilder, operation: Dense, x: str, y: str) -> N
 def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense, rows: str, output: str) -> None:
     program, kernel, y = graph.program, operation.kernel, operation.y
     scales, units = operation.scales(program), operation.bias_scales(program)
-    suffix, axis = ".unit", {"axis": 0}
+    suffix, axis, bias_axis = ".unit", {"axis": int(operation.transposed)}, {"axis": 0}
+    if operation.gains is not None:
+        suffix = ".decode" if operation.transposed else ".encode"
     if len(scales) == 1:
-        scales, units, suffix, axis = scales[0], units[0], "", {}
+        scales, units, suffix, axis, bias_axis = scales[0], units[0], "", {}, {}
     zero = np.full_like(scales, graph.zero_point(kernel))
     inputs = [graph.kernel(kernel)]
     inputs += graph.affine(f"{kernel}{suffix}", scales, zero, np.uint8 if zero.any() else np.int8)
@@ -46,7 +51,7 @@ def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense, rows: str, outpu
     if operation.bias is not None:
         bias = graph.constant(operation.bias, program.constants[operation.bias], np.int32)
         unit = graph.constant(f"{bias}.scale", units, np.float32)
-        operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **axis))
+        operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **bias_axis))
     real = graph.node("Gemm", operands, f"{y}.sum", transB=int(not operation.transposed))
     low, high = clamp(operation.activation, program.quantization(y))
     if (low, high) == (0, 255):

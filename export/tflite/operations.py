@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tiedae.compress.errors import ExportError
 from tiedae.program.arithmetic import FUNCTIONS
-from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Product, Requantize, Rescale
+from tiedae.program.operations import Activate, AddBias, Dense, Gain, Interleave, Product, Requantize, Rescale
+from tiedae.program.operations.elementwise import Times
 
 from ..operation_table import OperationTable
 from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
@@ -24,6 +25,11 @@ def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
     options = {"keepNumDims": True} if len(program.tensors[operation.x].shape) > 1 else {}
     version = 10 if graph.is_packed(inputs[1]) else 5 if options else 4 if program.quantized else 1
     output = graph.unclamped(operation.y)
+    if operation.gains is not None and not program.quantized:
+        total = graph.between(f"{operation.y}.sum", operation.y, program.tensors[operation.y].shape)
+        graph.add("FULLY_CONNECTED", version, [*inputs, bias], total, **options)
+        graph.add("MUL", 1, [total, graph.operand(operation.gains, None)], output, operation.activation)
+        return
     graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, operation.activation, **options)
     if output != graph.inner(operation.y):
         graph.add("QUANTIZE", 1, [output], graph.inner(operation.y))
@@ -41,10 +47,12 @@ def _add_bias(graph: TfliteGraphBuilder, operation: AddBias) -> None:
     graph.add("ADD", graph.version, [graph.inner(operation.x), bias], graph.inner(operation.y), operation.activation)
 
 
-def _rescale(graph: TfliteGraphBuilder, operation: Rescale) -> None:
-    source, target = (graph.program.quantization(name) for name in (operation.x, operation.y))
-    factors = graph.operand(operation.factors, operation.quantization)
-    version = 3 if source.scale * operation.quantization.scale / target.scale >= 1 else 2
+def _times(graph: TfliteGraphBuilder, operation: Times) -> None:
+    own, version = operation.quantization, graph.version
+    if own is not None:
+        source, target = (graph.program.quantization(name) for name in (operation.x, operation.y))
+        version = 3 if source.scale * own.scale / target.scale >= 1 else 2
+    factors = graph.operand(operation.constant, own)
     graph.add("MUL", version, [graph.inner(operation.x), factors], graph.inner(operation.y))
 
 
@@ -84,7 +92,8 @@ TFLITE_OPERATIONS: OperationTable[TfliteGraphBuilder] = OperationTable(
         Dense: _dense,
         Product: _product,
         AddBias: _add_bias,
-        Rescale: _rescale,
+        Rescale: _times,
+        Gain: _times,
         Activate: _activate,
         Requantize: _requantize,
         Interleave: _interleave,

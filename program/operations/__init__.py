@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .dense import AddBias, Dense, Product
-from .elementwise import Activate, Requantize, Rescale
+from .elementwise import Activate, Gain, Requantize, Rescale
 from .interleave import Interleave
 from .operation import Operation
 
 OPERATIONS: Mapping[str, type[Operation]] = {
-    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Activate, Requantize, Interleave)
+    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Gain, Activate, Requantize, Interleave)
 }
 """Operations by name, as in the manifest."""
 
-__all__ = ["OPERATIONS", "Activate", "AddBias", "Dense", "Interleave", "Operation", "Product", "Requantize", "Rescale"]
+__all__ = ["OPERATIONS", "Activate", "AddBias", "Dense", "Gain", "Interleave", "Operation", "Product", "Requantize", "Rescale"]

@@ -23,19 +23,33 @@ from ..arithmetic import (
     steps,
 )
 from ..tensors import Operands, Tensor
-from .operation import Elementwise, Operation
+from .operation import Operation, WithConstant
 
 
 @dataclass(frozen=True)
 class Dense(Operation):
-    """y = activation(x · W + bias), or x · Wᵀ where `transposed`, over the last axis. Activations: linear, relu, relu6."""
+    """y = activation((x · W + bias) · gains), or x · Wᵀ where `transposed`, over the last axis.
+
+    Activations: linear, relu, relu6. `gains`: float32 and positive, of batch normalization; in an integer program they are
+    factors on the kernel's scale, one per output.
+    """
 
     kernel: str
     transposed: bool
     bias: str | None
     activation: str
+    gains: str | None = None
 
     constant_dtype: ClassVar[str] = "int32"
+
+    def dtype_of(self, name: str) -> str:
+        return "float32" if name == self.gains else self.constant_dtype
+
+    def check(self, program: Operands) -> None:
+        super().check(program)
+        if self.gains is not None and not (0 < program.constants[self.gains]).all():
+            least = program.constants[self.gains].min()
+            raise ExportError(f"{self.gains}: the least gain is {least:g}, must be positive")
 
     def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         kernel = program.kernels[self.kernel]
@@ -47,9 +61,10 @@ class Dense(Operation):
         return x.size * y.shape[-1]
 
     def scales(self, program: Operands) -> np.ndarray:
-        """The kernel's scales in this direction, float32 [1] or [units]."""
+        """The scales of the product in this direction, float32 [1] or [outputs]: the kernel's, times the gains."""
         kernel = program.kernels[self.kernel]
-        return np.array(kernel.decode_scales if self.transposed else kernel.encode_scales, np.float32)
+        scales = np.array(kernel.decode_scales if self.transposed else kernel.encode_scales, np.float32)
+        return scales if self.gains is None or not scales.size else scales * program.constants[self.gains]
 
     def bias_scales(self, program: Operands) -> np.ndarray:
         """The scales of the int32 bias: scale of x · scales of the kernel."""
@@ -86,6 +101,8 @@ class Dense(Operation):
         y = x @ self.matrix(program)
         if self.bias is not None:
             y = y + program.constants[self.bias]
+        if self.gains is not None:
+            y = y * program.constants[self.gains]
         return FUNCTIONS[self.activation].real(y).astype(np.float32)
 
 
@@ -116,7 +133,7 @@ class Product(Operation):
 
 
 @dataclass(frozen=True)
-class AddBias(Elementwise):
+class AddBias(WithConstant):
     """y = activation(x + bias): the second operation. `quantization` is that of the uint8 bias; None in a float program."""
 
     bias: str
@@ -125,11 +142,9 @@ class AddBias(Elementwise):
 
     caption: ClassVar[str] = "Add bias"
 
-    def check(self, program: Operands) -> None:
-        super().check(program)
-        if (self.quantization is None) == program.quantized:
-            right = "a quantization in an integer program, none in a float program"
-            raise ExportError(f"{self.bias}: got {self.quantization}, must have {right}")
+    @property
+    def constant(self) -> str:
+        return self.bias
 
     def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
@@ -146,9 +161,7 @@ class AddBias(Elementwise):
         return np.clip(total, *clamp(self.activation, target), out=total).astype(np.uint8)
 
     def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
-        assert self.quantization is not None
-        bias = program.constants[self.bias].astype(np.float64) - self.quantization.zero_point
-        return x + bias * self.quantization.scale
+        return x + self.real_constant(program)
 
     def saturation(self, program: Operands) -> tuple[int, int]:
         return clamp(self.activation, program.quantization(self.y))

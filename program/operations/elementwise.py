@@ -10,25 +10,49 @@ from tiedae.compress.affine import Quantization
 
 from ..arithmetic import FUNCTIONS, activation_table, product_multiplier, requantize, steps
 from ..tensors import Operands
-from .operation import Elementwise
+from .operation import Elementwise, WithConstant
+
+
+class Times(WithConstant):
+    """y = x · a constant per unit."""
+
+    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
+        source, target = program.quantization(self.x), program.quantization(self.y)
+        assert self.quantization is not None
+        product = steps(x, source) * self.constant_steps(program)  # exact: at most 255²
+        multiplier = product_multiplier(source, self.quantization.scale, target)
+        return requantize(product, multiplier, target.zero_point, 0, target.top)
+
+    def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
+        return x * self.real_constant(program)
+
+    def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
+        return x * program.constants[self.constant]
 
 
 @dataclass(frozen=True)
-class Rescale(Elementwise):
-    """y = x · factors, one uint8 factor per unit: s_j / max(s) before a decoder product with a scale per unit."""
+class Rescale(Times):
+    """One uint8 factor per unit, s_j / max(s), before a decoder product with a scale per unit."""
 
     integer_only: ClassVar[bool] = True
     factors: str
     quantization: Quantization
 
-    def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
-        source, target = program.quantization(self.x), program.quantization(self.y)
-        product = steps(x, source) * steps(program.constants[self.factors], self.quantization)  # exact: at most 255²
-        multiplier = product_multiplier(source, self.quantization.scale, target)
-        return requantize(product, multiplier, target.zero_point, 0, target.top)
+    @property
+    def constant(self) -> str:
+        return self.factors
 
-    def exact(self, program: Operands, x: np.ndarray) -> np.ndarray:
-        return x * (program.constants[self.factors].astype(np.float64) - self.quantization.zero_point) * self.quantization.scale
+
+@dataclass(frozen=True)
+class Gain(Times):
+    """The gain of batch normalization, one per unit, behind a `Product`; a `Dense` has its own."""
+
+    gains: str
+    quantization: Quantization | None
+
+    @property
+    def constant(self) -> str:
+        return self.gains
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
 
-from ..arithmetic import FUNCTIONS, IDENTITY, TIE, Interval, outwards
+from ..arithmetic import FUNCTIONS, IDENTITY, TIE, Interval, outwards, steps
 from ..tensors import Operands, Tensor
 
 
@@ -29,11 +30,11 @@ class Operation(ABC):
     integer_only: ClassVar[bool] = False
     """Whether it changes only the quantization: a float program has no such operation."""
     constant_dtype: ClassVar[str] = "uint8"
-    """dtype of the bias or factors in an integer program: one value per unit, which is an entry of the last axis of y."""
+    """dtype of the bias, factors or gains in an integer program: one value per unit, which is an entry of the last axis of y."""
 
     def check(self, program: Operands) -> None:
         """Raise ExportError if a constant is missing or of the wrong type, a function is unknown, or the shapes do not fit."""
-        for key in ("kernel", "bias", "factors"):
+        for key in ("kernel", "bias", "factors", "gains"):
             name = getattr(self, key, None)
             if name is not None and (name not in program.constants or (key == "kernel" and name not in program.kernels)):
                 raise ExportError(f"program {program.name}: there is no {key} {name!r}")
@@ -45,10 +46,14 @@ class Operation(ABC):
         got, right = tuple(program.tensors[name].shape for name in (self.x, self.y)), self.shapes(program)
         if got != right:
             raise ExportError(f"{self.y}: the shapes of x and y are {got}, must be {right}")
-        for name in filter(None, (getattr(self, key, None) for key in ("bias", "factors"))):
-            values, dtype = program.constants[name], self.constant_dtype if program.quantized else "float32"
+        for name in filter(None, (getattr(self, key, None) for key in ("bias", "factors", "gains"))):
+            values, dtype = program.constants[name], self.dtype_of(name) if program.quantized else "float32"
             if (values.shape, values.dtype) != (right[1][-1:], dtype):
                 raise ExportError(f"{name}: got {values.dtype} {list(values.shape)}, must be {dtype} {list(right[1][-1:])}")
+
+    def dtype_of(self, name: str) -> str:
+        """That of a bias, of factors or gains in an integer program."""
+        return self.constant_dtype
 
     def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The required shapes of x and y per sample; unconstrained by default."""
@@ -94,3 +99,30 @@ class Elementwise(Operation):
     def shapes(self, program: Operands) -> tuple[tuple[int, ...], tuple[int, ...]]:
         shape = program.tensors[self.y].shape
         return shape, shape
+
+
+class WithConstant(Elementwise):
+    """One with a constant per unit, in an integer program uint8 with a `quantization` of its own, which is None in a float one."""
+
+    quantization: Quantization | None
+
+    @property
+    @abstractmethod
+    def constant(self) -> str:
+        """Its name."""
+
+    def check(self, program: Operands) -> None:
+        super().check(program)
+        if (self.quantization is None) == program.quantized:
+            right = "a quantization in an integer program, none in a float program"
+            raise ExportError(f"{self.constant}: got {self.quantization}, must have {right}")
+
+    def constant_steps(self, program: Operands) -> np.ndarray:
+        """The constant of an integer program less its zero point, float32 [units]."""
+        assert self.quantization is not None
+        return steps(program.constants[self.constant], self.quantization)
+
+    def real_constant(self, program: Operands) -> np.ndarray:
+        """What the constant of an integer program stands for, float64 [units]."""
+        assert self.quantization is not None
+        return self.constant_steps(program).astype(np.float64) * self.quantization.scale
