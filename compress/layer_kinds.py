@@ -31,12 +31,12 @@ class LayerConfig(Checked, frozen=True):
     units: Annotated[Positive, means("outputs of the encoder layer, inputs of its decoder layer", 256)]
     activation: Annotated[Activation, means("of these units, where they are encoded and where they are decoded")] = "linear"
     use_bias: Annotated[bool, means("a bias in both layers")] = True
-    batch_norm: Annotated[bool, means("batch normalization before this activation, with a bias, encoded and decoded apart")] = False
     dropout: Annotated[ProperFraction, means("fraction of the layer's outputs that training drops")] = 0.0
     l1: Annotated[NonNegative, means("L1 penalty on the kernel, once, although two layers use it")] = 0.0
     l2: Annotated[NonNegative, means("L2 penalty on the kernel, once")] = 0.0
     activity_l1: Annotated[NonNegative, means("L1 penalty on the layer's output: summed over units, mean over the batch")] = 0.0
     activity_l2: Annotated[NonNegative, means("L2 penalty on the layer's output, as activity_l1")] = 0.0
+    batch_norm: Annotated[bool, means("before this activation, with a bias; statistics of each direction")] = False
 
     @property
     def kind(self) -> str:

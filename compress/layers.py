@@ -69,10 +69,10 @@ RULES: Mapping[str, ActivationRule] = {
 class TiedLayer(tf_keras.layers.Layer):
     """y = activation(product(x, kernel) + bias); the layer owns its bias, not the kernel. Subclasses define the product.
 
-    With `norm` it is activation(product · gain + bias), see `batch_norm`. `shape`: of the encoder's input, per sample; an encoder
-    layer takes [batch, *shape], a decoder layer gives it. `tap` is called with each tensor that a target quantizes, named as in
-    the program: NAME (the output), NAME.linear (before sigmoid or tanh) and, in a `TiedDecoderLayer`, NAME.rescaled,
-    NAME.product, NAME.gains, NAME.gained and NAME.bias.
+    With `norm` it is activation(product · gain + bias), see `batch_norm`. `shape`: of the encoder's input, per sample; an
+    encoder layer takes [batch, *shape], a decoder layer gives it. `tap` is called with each tensor that a target quantizes,
+    named as in the program: NAME (the output), NAME.linear (before sigmoid or tanh) and, in a `TiedDecoderLayer`,
+    NAME.rescaled, NAME.product, NAME.gains, NAME.gained and NAME.bias.
     """
 
     def __init__(

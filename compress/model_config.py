@@ -99,5 +99,5 @@ class ModelConfig(Checked, frozen=True):
         return self.output_activation if index == 0 else self.layers[index - 1].activation
 
     def decoder_batch_norm(self, index: int) -> bool:
-        """Whether the decoder layer that uses kernel `index` is normalized: where it gives units that are. The output never is."""
+        """Whether the decoder layer of kernel `index` is normalized: if the units that it gives are. The output never is."""
         return index > 0 and self.layers[index - 1].batch_norm

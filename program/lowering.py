@@ -196,20 +196,22 @@ class Lowering:
         return bias, gains
 
     def gains(self, layer: TiedLayer, least: np.ndarray | float = 0.0) -> str | None:
-        """Add the gains of a layer and return their name: float32, a little above `least`, for a channel that is next to constant
-        would else have a bias beyond its accumulator; None without batch normalization."""
+        """Add the gains of a layer and return their name: float32, a little above `least`, since a channel that is next to
+        constant would else have a bias beyond its accumulator; None without batch normalization."""
         found = layer.gains
         if found is None:
             return None
         if found.min() <= 0:
             channel = int(np.argmin(found))
-            raise ExportError(f"layer {layer.tensor_name}: the gain of channel {channel} is {found[channel]:g}, must be positive")
+            raise ExportError(
+                f"layer {layer.tensor_name}: the gain of channel {channel} is {found[channel]:g}, must be positive"
+            )
         name = f"{layer.tensor_name}.gains"
         self.constants[name] = np.maximum(found, np.multiply(least, 1.001, dtype=np.float32))
         return name
 
     def gained(self, layer: TiedLayer, product: str) -> tuple[str, list[Operation]]:
-        """A decoder's product times its gains, by a `Gain` in the split layout, and the operation; without gains the product."""
+        """A decoder's product times its gains in the split layout, and the `Gain`; without gains the product."""
         real = self.gains(layer)
         if real is None:
             return product, []

@@ -60,7 +60,9 @@ def render_page(name: str, calibration: Calibration, diagnosis: Diagnosis) -> st
         header=HEADER,
         rows=rows,
         frame=(WIDTH, HEIGHT),
-        histograms=[_drawing(each, tensor, each in diagnosis.fixed) for each, tensor in tensors if not each.endswith(OF_WEIGHTS)],
+        histograms=[
+            _drawing(each, tensor, each in diagnosis.fixed) for each, tensor in tensors if not each.endswith(OF_WEIGHTS)
+        ],
     )
 
 

@@ -19,7 +19,7 @@ from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, TANH_OUTPUT, Quantizati
 from tiedae.compress.integers import kernel_bounds, within_pairs
 from tiedae.program.interpreter import execute
 from tiedae.program.lowering import interleave as interleave_program
-from tiedae.program.operations import Activate, AddBias, Dense, Product, Requantize, Rescale
+from tiedae.program.operations import Activate, AddBias, Dense, Gain, Product, Requantize, Rescale
 from tiedae.program.program import Kernel, Program, Tensor
 
 from .variants import in_part
@@ -67,14 +67,17 @@ def build_program(
     code_bits: int = 8,
     interleave: int = 1,
     pairs: bool = True,
+    gains: bool = False,
     seed: int = 0,
 ) -> Program:
     """A program of random kernels whose ranges come from running it in float on random samples.
 
+    `gains`: of batch normalization in every layer, with biases.
     Without `pairs` kernels of 8 bits take any integers, as before there was a pair rule.
     """
     options = {"form": form, "quantized": quantized, "granularity": granularity, "bias": bias, "byte_data": byte_data}
-    program = _plain_program(widths, activations, output_activation, **options, bits=bits, code_bits=code_bits, seed=seed)
+    options |= {"bits": bits, "code_bits": code_bits, "gains": gains, "seed": seed}
+    program = _plain_program(widths, activations, output_activation, **options)
     if pairs and quantized and bits == 8:
         held = {name: within_pairs(program.constants[name]) for name in program.kernels}
         program = dataclasses.replace(program, constants={**program.constants, **held})
@@ -82,7 +85,7 @@ def build_program(
 
 
 def _plain_program(
-    widths, activations, output_activation, *, form, quantized, granularity, bias, byte_data, bits, code_bits, seed
+    widths, activations, output_activation, *, form, quantized, granularity, bias, byte_data, bits, code_bits, gains, seed
 ) -> Program:
     rng = np.random.default_rng(seed)
     tensors = {"x": Tensor("x", (widths[0],))}
@@ -105,38 +108,54 @@ def _plain_program(
         if bias:
             constants[f"encoder_{i}.bias"] = rng.normal(0, 0.1, units).astype(np.float32)
             constants[f"decoder_{i}.bias"] = rng.normal(0, 0.1, inputs).astype(np.float32)
+        if gains:
+            constants[f"encoder_{i}.gains"] = np.exp(rng.normal(0, 0.7, units)).astype(np.float32)
+            constants[f"decoder_{i}.gains"] = np.exp(rng.normal(0, 0.7, inputs)).astype(np.float32)
         name = "code" if i == len(widths) - 2 else f"encoder_{i}"
-        bias_name = f"encoder_{i}.bias" if bias else None
+        bias_name, gain_name = (f"encoder_{i}.{part}" if held else None for part, held in (("bias", bias), ("gains", gains)))
         finish(
             encoder,
             source,
             name,
             activation,
             units,
-            lambda x, y, act, i=i, b=bias_name: encoder.append(Dense(x, y, f"kernel_{i}", False, b, act)),
+            lambda x, y, act, i=i, b=bias_name, g=gain_name: encoder.append(Dense(x, y, f"kernel_{i}", False, b, act, g)),
         )
         source = name
     for i in reversed(range(len(kernels))):
         kernel, name = kernels[f"kernel_{i}"], "y" if i == 0 else f"decoder_{i}"
         activation = output_activation if i == 0 else activations[i - 1]
-        bias_name = f"decoder_{i}.bias" if bias else None
+        bias_name, gain_name = (f"decoder_{i}.{part}" if held else None for part, held in (("bias", bias), ("gains", gains)))
         if quantized and granularity == "unit":
             tensors[f"decoder_{i}.rescaled"] = Tensor(f"decoder_{i}.rescaled", (kernel.units,))
             decoder.append(Rescale(source, f"decoder_{i}.rescaled", f"decoder_{i}.factors", BYTE))
             source = f"decoder_{i}.rescaled"
 
-        def layer(x: str, y: str, act: str, i: int = i, size: int = kernel.inputs, b: str | None = bias_name) -> None:
+        def layer(
+            x: str,
+            y: str,
+            act: str,
+            i: int = i,
+            size: int = kernel.inputs,
+            b: str | None = bias_name,
+            g: str | None = gain_name,
+        ) -> None:
             if form == "fused":
-                decoder.append(Dense(x, y, f"kernel_{i}", True, b, act))
+                decoder.append(Dense(x, y, f"kernel_{i}", True, b, act, g))
             elif b is None and act == "linear":
                 decoder.append(Product(x, y, f"kernel_{i}"))
             else:
-                tensors[f"decoder_{i}.product"] = Tensor(f"decoder_{i}.product", (size,))
-                decoder.append(Product(x, f"decoder_{i}.product", f"kernel_{i}"))
+                product = f"decoder_{i}.product"
+                tensors[product] = Tensor(product, (size,))
+                decoder.append(Product(x, product, f"kernel_{i}"))
+                if g is not None:
+                    decoder.append(Gain(product, f"decoder_{i}.gained", g, None))
+                    product = f"decoder_{i}.gained"
+                    tensors[product] = Tensor(product, (size,))
                 if b is None:
-                    decoder.append(Activate(f"decoder_{i}.product", y, act))
+                    decoder.append(Activate(product, y, act))
                 else:
-                    decoder.append(AddBias(f"decoder_{i}.product", y, b, None, act))
+                    decoder.append(AddBias(product, y, b, None, act))
 
         finish(decoder, source, name, activation, kernel.inputs, layer)
         source = name
@@ -177,9 +196,15 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
                 constants[op.factors] = BYTE.quantize(scales / scales.max())
                 quantization[op.y] = quantization[op.x]
             elif isinstance(op, Dense) and op.bias is not None:
-                scales = kernels[op.kernel].decode_scales if op.transposed else kernels[op.kernel].encode_scales
+                scales = np.array(kernels[op.kernel].decode_scales if op.transposed else kernels[op.kernel].encode_scales)
+                if op.gains is not None:
+                    constants[op.gains] = program.constants[op.gains]
                 unit = np.float32(quantization[op.x].scale) * np.asarray(scales, np.float32)
                 constants[op.bias] = np.rint(program.constants[op.bias] / unit).astype(np.int32)
+            elif isinstance(op, Gain):
+                gain = program.constants[op.gains]
+                op = dataclasses.replace(op, quantization=Quantization.from_range(0.0, gain.max()))
+                constants[op.gains] = op.quantization.quantize(gain)
             elif isinstance(op, AddBias):
                 bias = program.constants[op.bias]
                 op = dataclasses.replace(op, quantization=Quantization.from_range(bias.min(), bias.max()))

@@ -29,7 +29,9 @@ def _float_dense(graph: OnnxGraphBuilder, operation: Dense, x: str, y: str) -> N
         operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
     linear, gains = operation.activation == "linear", operation.gains
     affine = y if linear else f"{operation.y}.sum"
-    total = graph.node("Gemm", operands, affine if gains is None else f"{operation.y}.products", transB=int(not operation.transposed))
+    total = graph.node(
+        "Gemm", operands, affine if gains is None else f"{operation.y}.products", transB=int(not operation.transposed)
+    )
     if gains is not None:
         total = graph.node("Mul", [total, graph.constant(gains, graph.program.constants[gains], np.float32)], affine)
     if not linear:

@@ -47,7 +47,7 @@ class Dense(Operation):
 
     def check(self, program: Operands) -> None:
         super().check(program)
-        if self.gains is not None and not (0 < program.constants[self.gains]).all():
+        if self.gains is not None and not (program.constants[self.gains] > 0).all():
             least = program.constants[self.gains].min()
             raise ExportError(f"{self.gains}: the least gain is {least:g}, must be positive")
 

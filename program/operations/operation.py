@@ -30,7 +30,7 @@ class Operation(ABC):
     integer_only: ClassVar[bool] = False
     """Whether it changes only the quantization: a float program has no such operation."""
     constant_dtype: ClassVar[str] = "uint8"
-    """dtype of the bias, factors or gains in an integer program: one value per unit, which is an entry of the last axis of y."""
+    """dtype of bias, factors or gains in an integer program: one value per unit, which is an entry of the last axis of y."""
 
     def check(self, program: Operands) -> None:
         """Raise ExportError if a constant is missing or of the wrong type, a function is unknown, or the shapes do not fit."""
@@ -102,7 +102,7 @@ class Elementwise(Operation):
 
 
 class WithConstant(Elementwise):
-    """One with a constant per unit, in an integer program uint8 with a `quantization` of its own, which is None in a float one."""
+    """One with a constant per unit: in an integer program uint8 of its own `quantization`, which is None in a float program."""
 
     quantization: Quantization | None
 

@@ -47,6 +47,24 @@ def test_neither_direction_changes(activations: tuple[str, str], use_bias: bool)
     assert np.array_equal(model.kernels[0].variable, kernels[0]) == (activations[0] not in ("relu", "linear"))
 
 
+def test_gains_give_a_unit_a_scale_in_each_direction() -> None:
+    """Columns and what the encoder gives are of one size each, where one scale could make only their sum so."""
+    layers = (LayerConfig(9, "relu", batch_norm=True), LayerConfig(7, "tanh", batch_norm=True), LayerConfig(3))
+    model, rng = TiedAutoencoder(ModelConfig(layers, "sigmoid", 6), seed=3), np.random.default_rng(0)
+    x = rng.uniform(size=(64, 6)).astype(np.float32)
+    model.start_statistics(x)
+    loud = np.stack([np.geomspace(1, 40, 9), np.geomspace(20, 1, 9)]).astype(np.float32)
+    quiet = [each.numpy() for each in model.encode_decode(x)]
+    rescale_units(model, [loud, np.ones(7, np.float32)])
+    scales = unit_scales(model, influence(model, x), LEVELS)
+    assert [each.shape for each in scales] == [(2, 9), (7,)] and (scales[1] == 1).all()
+    for found, spoiled in zip(scales[0], loud, strict=True):
+        assert np.ptp(np.log(found * spoiled)) < 0.7 * np.ptp(np.log(spoiled))
+    rescale_units(model, scales)
+    for got, wanted in zip(model.encode_decode(x), quiet, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_a_loud_unit_no_longer_sets_the_step_of_all(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
     def least_predicted_noise(model: TiedAutoencoder) -> float:
         found = influence(model, samples.inputs)

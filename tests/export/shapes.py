@@ -172,6 +172,8 @@ def grid() -> Iterator[Program]:
         for bits, code_bits in BITS if options["quantized"] else BITS[:1]:
             options |= {"bits": bits, "code_bits": code_bits, "byte_data": options["output_activation"] == "sigmoid"}
             yield build_program(**options)
+            if options["bias"] and options["interleave"] == 1:
+                yield build_program(**options, gains=True)
 
 
 def programs(count: int, seed: int) -> Iterator[Program]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from tiedae.program.arithmetic import activation_table, add_parameters, clamp, product_multiplier
-from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
+from tiedae.program.operations import Activate, AddBias, Dense, Gain, Interleave, Operation, Product, Requantize, Rescale
 from tiedae.program.program import Program
 
 
@@ -72,9 +72,11 @@ def _add_bias(program: Program, operation: AddBias, x: np.ndarray) -> np.ndarray
     return np.clip(total + target.zero_point, *clamp(operation.activation, target)).astype(np.uint8)
 
 
-def _rescale(program: Program, operation: Rescale, x: np.ndarray) -> np.ndarray:
+def _times(program: Program, operation: Rescale | Gain, x: np.ndarray) -> np.ndarray:
     source, target = program.quantization(operation.x), program.quantization(operation.y)
-    factors = program.constants[operation.factors].astype(np.int64) - operation.quantization.zero_point
+    assert operation.quantization is not None
+    name = operation.factors if isinstance(operation, Rescale) else operation.gains
+    factors = program.constants[name].astype(np.int64) - operation.quantization.zero_point
     product = (x.astype(np.int64) - source.zero_point) * factors
     multiplier = product_multiplier(source, operation.quantization.scale, target)
     return requantize(product, multiplier, target.zero_point, 0, target.top)
@@ -100,7 +102,8 @@ RULES: Mapping[type[Operation], Callable[..., np.ndarray]] = {
     Dense: _dense,
     Product: _product,
     AddBias: _add_bias,
-    Rescale: _rescale,
+    Rescale: _times,
+    Gain: _times,
     Requantize: _requantize,
     Activate: _activate,
     Interleave: _interleave,

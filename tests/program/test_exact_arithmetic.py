@@ -129,6 +129,7 @@ def test_programs_give_the_bits_of_the_emulation(form: str, granularity: str, bi
             code_bits=code_bits,
             interleave=4 if bits % 2 else 1,
             pairs=code_bits != 8,
+            gains=(bits + code_bits) % 3 > 0 and code_bits % 2 == 1,
             seed=10 * bits + code_bits,
         )
         require_equal(program, np.random.default_rng(bits))

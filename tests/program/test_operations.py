@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -25,8 +26,19 @@ from tiedae.export.tflite.builder import TfliteGraphBuilder
 from tiedae.export.tflite.operations import TFLITE_OPERATIONS
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program import operations
-from tiedae.program.interpreter import execute
-from tiedae.program.operations import OPERATIONS, Activate, AddBias, Dense, Interleave, Operation, Product, Requantize, Rescale
+from tiedae.program.interpreter import bounds, execute
+from tiedae.program.operations import (
+    OPERATIONS,
+    Activate,
+    AddBias,
+    Dense,
+    Gain,
+    Interleave,
+    Operation,
+    Product,
+    Requantize,
+    Rescale,
+)
 from tiedae.program.operations.operation import Elementwise
 from tiedae.program.program import Kernel, Program, Tensor
 from tiedae.runtimes.ort import OrtSession
@@ -129,7 +141,7 @@ def test_a_format_without_an_operation_names_both(label: str, monkeypatch: pytes
 @pytest.mark.parametrize("label", FORMATS)
 def test_each_format_has_the_operations_of_its_layout(label: str) -> None:
     lacking = {OPERATIONS[name] for name in OPERATIONS} - set(FORMATS[label][0])
-    assert lacking == ({Product, AddBias} if label == "ONNX" else set())
+    assert lacking == ({Product, Gain, AddBias} if label == "ONNX" else set())
 
 
 def test_the_table_has_every_operation_by_its_name() -> None:
@@ -193,6 +205,35 @@ def test_factors_of_any_grid_are_exact() -> None:
     program = rows_program(f=np.array([2, 3, 4, 5], np.uint8))
     got = Rescale("x", "y", "f", Quantization(0.5, 2)).exact(program, np.array([1.0, 1.0, 2.0, -1.0]))
     assert got.tolist() == [0.0, 0.5, 2.0, -1.5]
+
+
+def test_gains_scale_products_and_their_biases() -> None:
+    gains = np.array([1, 2, 4, 0.5, 1], np.float32)
+    program, plain = rows_program(g=gains, b=np.arange(5, dtype=np.int32)), rows_program(b=np.arange(5, dtype=np.int32))
+    dense = dataclasses.replace(program.encoder[0], gains="g")
+    program = dataclasses.replace(program, encoder=(dense,))
+    assert dense.scales(program).tolist() == (0.25 * gains).tolist()
+    assert dense.bias_scales(program).tolist() == (0.125 * gains).tolist()
+    x = np.full((1, 2, 3, 4), 3, np.uint8)
+    sums = 12 + np.arange(5)
+    for held, factors in ((plain, np.ones(5)), (program, gains)):
+        expected = np.broadcast_to(np.rint(sums * 0.25 * factors), (1, 2, 3, 5))
+        np.testing.assert_array_equal(execute(held, "encode", x)["code"], expected)
+        low, high = bounds(held, "encode", x, x)["code"]
+        assert ((low <= expected) & (expected <= high)).all()
+    for wrong in (np.zeros(5, np.float32), -gains):
+        with pytest.raises(ExportError, match=r"^g: the least gain is -?[04], must be positive$"):
+            dataclasses.replace(program, constants={**program.constants, "g": wrong})
+    with pytest.raises(ExportError, match=r"^g: got int32 \[5\], must be float32 \[5\]$"):
+        dataclasses.replace(program, constants={**program.constants, "g": np.ones(5, np.int32)})
+
+
+def test_a_gain_has_a_grid_in_an_integer_program_alone() -> None:
+    program = rows_program(g=np.array([2, 3, 4, 5], np.uint8))
+    own = Quantization(0.5, 2)
+    assert Gain("x", "y", "g", own).exact(program, np.ones(4)).tolist() == [0.0, 0.5, 1.0, 1.5]
+    with pytest.raises(ExportError, match=r"^g: got None, must have a quantization in an integer program"):
+        Gain("x", "y", "g", None).check(program)
 
 
 def test_a_sample_is_interleaved_from_equal_parts_alone() -> None:

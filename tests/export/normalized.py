@@ -1,0 +1,109 @@
+"""Random models with batch normalization, and where their files differ from Keras and from their programs.
+
+`benchmarks/batchnorm.py` counts both over many models, the tests here over a few.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tiedae.calibration import Representative, quantize_post_training
+from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, TiedAutoencoder
+from tiedae.compress.scaling import Scaling
+from tiedae.export import execute, lower, to_onnx, to_tflite
+from tiedae.export.c.source import to_c
+from tiedae.program.interpreter import bounds, program_input
+from tiedae.program.program import Program
+from tiedae.runtimes.table import RUNTIMES
+
+ACTIVATIONS = ("relu", "linear", "relu6", "sigmoid", "tanh")
+SAMPLES = 64
+OPERATION_LSB = 1
+"""`operation_max_lsb` of [verify]."""
+
+
+def random_model(seed: int) -> tuple[TiedAutoencoder, np.ndarray]:
+    """A float model with gains and statistics that differ by orders of magnitude, and samples, float32 [SAMPLES, inputs]."""
+    rng = np.random.default_rng(seed)
+    inputs, count = int(rng.integers(5, 200)), int(rng.integers(1, 4))
+    normalized = rng.random(count) < 0.7
+    normalized[rng.integers(count)] = True
+    layers = [
+        LayerConfig(int(rng.integers(3, 100)), str(rng.choice(ACTIVATIONS)), bool(rng.random() < 0.8), batch_norm=bool(norm))
+        for norm in normalized
+    ]
+    model = TiedAutoencoder(ModelConfig(tuple(layers), str(rng.choice(ACTIVATIONS)), inputs), seed=seed)
+    x = rng.random((SAMPLES, inputs)).astype(np.float32)
+    model.start_statistics(x)
+    for layer in model.stack:
+        for name, variable in layer.channels.items():
+            if name.endswith((".gamma", ".variance")):
+                variable.assign(variable * np.exp(rng.normal(0, 0.7, variable.shape)))
+            else:
+                variable.assign_add(rng.normal(0, 0.3, variable.shape))
+    return model, x
+
+
+def quantized(model: TiedAutoencoder, x: np.ndarray, seed: int) -> TiedAutoencoder:
+    """A copy, quantized without refinements, by settings that the seed chooses."""
+    rng, other = np.random.default_rng(seed), model.copy()
+    byte = model.config.output_activation in ("sigmoid", "relu", "relu6", "linear") and rng.random() < 0.5
+    scaling = Scaling("byte", 0.0, 255.0) if byte else Scaling()
+    config = QuantizeConfig(
+        "ptq",
+        ("tensor", "unit")[int(rng.integers(2))],
+        (int(rng.choice((4, 8), p=(0.2, 0.8))),),
+        refinements=("equalize",) if rng.random() < 0.5 else (),
+    )
+    quantize_post_training(other, Representative(np.arange(len(x)), x, 0, scaling), config)
+    return other
+
+
+def written(program: Program, folder: Path, layout: str) -> dict[str, Path]:
+    """The files of a program in the formats of its layout, by runtime, for those that are here and run its precision."""
+    io, found = "uint8" if program.quantized else "float32", {}
+    if layout == "split":
+        found = dict.fromkeys(("litert-xnnpack", "litert-builtin", "litert-reference"), folder / "p.tflite")
+        found["litert-xnnpack"].write_bytes(to_tflite(program, io=io))
+    else:
+        found = {"ort-cpu": folder / "p.onnx", "c": folder / "p.c"}
+        found["ort-cpu"].write_bytes(to_onnx(program, io=io))
+        for name, text in to_c(program).files.items() if program.quantized else ():
+            (folder / name).write_text(text)
+    precision = "int8" if program.quantized else "f32"
+    return {name: path for name, path in found.items() if precision in RUNTIMES[name].precisions}
+
+
+def float_difference(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> float:
+    """The largest difference of a float file from Keras, as a fraction of full scale."""
+    code, y = (each.numpy() for each in model.encode_decode(x))
+    worst = 0.0
+    for layout in ("split", "fused"):
+        for name, path in written(lower(model, "p", layout=layout), folder, layout).items():
+            got = RUNTIMES[name].open({"reconstruct": path}).run("reconstruct", x)
+            for right, values in ((code, got["code"]), (y, got["y"])):
+                worst = max(worst, float(np.abs(values - right).max() / max(np.abs(right).max(), 0.1)))
+    return worst
+
+
+def values_different(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> int:
+    """Values of files of a quantized model that are not those of its program.
+
+    Codes are equal everywhere; y is in ONNX Runtime and C, and in XNNPACK within what operations off by 1 LSB allow.
+    """
+    wrong = 0
+    for layout in ("split", "fused"):
+        program = lower(model, "p", layout=layout)
+        q = program_input(program, x)
+        right = execute(program, "reconstruct", q)
+        low, high = bounds(program, "reconstruct", q, q, OPERATION_LSB)["y"]
+        for name, path in written(program, folder, layout).items():
+            got = RUNTIMES[name].open({"reconstruct": path}).run("reconstruct", q)
+            if RUNTIMES[name].rounding == "program":
+                wrong += int((got["code"] != right["code"]).sum())
+            if layout == "fused":
+                wrong += int((got["y"] != right["y"]).sum())
+            elif name == "litert-xnnpack":
+                wrong += int(((got["y"] < low) | (got["y"] > high)).sum())
+    return wrong
