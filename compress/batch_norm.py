@@ -19,7 +19,7 @@ FROZEN_FROM = 0.5
 """Fraction of the epochs of quantization-aware training after which statistics are frozen."""
 
 
-class BatchNorm(tf_keras.layers.Layer):
+class Normalization(tf_keras.layers.Layer):
     """What a layer adds to its product and bias: y = (product − mean) · gain + bias, with gain = gamma / √(variance + ε).
 
     `gamma`, `mean`, `variance`: float32 [channels]. The bias, beta, is the layer's own.

@@ -36,7 +36,9 @@ class LayerConfig(Checked, frozen=True):
     l2: Annotated[NonNegative, means("L2 penalty on the kernel, once")] = 0.0
     activity_l1: Annotated[NonNegative, means("L1 penalty on the layer's output: summed over units, mean over the batch")] = 0.0
     activity_l2: Annotated[NonNegative, means("L2 penalty on the layer's output, as activity_l1")] = 0.0
-    batch_norm: Annotated[bool, means("before this activation, with a bias; statistics of each direction")] = False
+    batch_norm: Annotated[
+        bool, means("batch normalization of these units before the activation, encoded and decoded, each by its own statistics")
+    ] = False
 
     @property
     def kind(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from .batch_norm import BatchNorm
+from .batch_norm import Normalization
 from .kernel import TiedKernel
 from .layer_kinds import LayerConfig, Shape
 from .model_config import ModelConfig
@@ -85,7 +85,7 @@ class TiedLayer(tf_keras.layers.Layer):
         size = self.size(kernel)
         biased = config.use_bias or batch_norm
         self.bias = self.add_weight(name="bias", shape=(size,), initializer="zeros") if biased else None
-        self.norm = BatchNorm(size, name=f"{self.name}_norm") if batch_norm else None
+        self.norm = Normalization(size, name=f"{self.name}_norm") if batch_norm else None
         self.tap: Tap = identity_tap
         self.built = True
 

@@ -14,7 +14,7 @@ import tf_keras
 from numpy.typing import ArrayLike
 
 from . import archive
-from .batch_norm import MOMENTUM, BatchNorm
+from .batch_norm import MOMENTUM, Normalization
 from .config import Granularity, require
 from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
@@ -162,7 +162,7 @@ class TiedNetwork(tf_keras.Model):
             layer.tap = tap
 
     @property
-    def norms(self) -> tuple[BatchNorm, ...]:
+    def norms(self) -> tuple[Normalization, ...]:
         """Those of all layers, in forward order."""
         return tuple(layer.norm for layer in self.stack if layer.norm is not None)
 

@@ -23,6 +23,8 @@ ON: dict[str, dict[str, Any]] = {
     "code below 8 bits": {"quantize": {"code_bits": 5}},
     "stated code scale": {"quantize": {"code_scale": 0.1}},
     "block or N:M pruning of the code": {"prune": {"pattern": "2:4"}},
+    "batch normalization": {"model": {"layers": [{"units": 4, "activation": "relu", "batch_norm": True}, {"units": 2}]}},
+    "batches of one sample": {"train": {"batch_size": 1}},
     "clusters": {"cluster": {}},
     "training for rate": {"train": {"rate": 0.1}},
     "tanh or sigmoid code": {"model": {"layers": CODE}},

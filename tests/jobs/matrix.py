@@ -38,6 +38,7 @@ FACTORS: Mapping[str, Sequence[Level]] = {
     "code": ("no rate", "training for rate"),
     "tables": ("one class", "classes"),
     "bias": ("bias", "no bias"),
+    "norm": ("no normalization", "batch normalization"),
 }
 """Levels by factor; the names of features are those of `compress.combinations.FEATURES`."""
 
@@ -139,6 +140,8 @@ def recipe_of(case: Case, number: int, source: str, *, trained: bool) -> dict[st
     output = activation if activation != "relu" else "sigmoid" if case["data"] == "images" else "linear"
     layers = [{"units": units, "activation": activation, "use_bias": case["bias"] == "bias"} for units in sizes]
     layers[-1]["activation"] = "linear"
+    for layer in layers if case["norm"] == "batch normalization" else ():
+        layer["batch_norm"] = True
     tables: dict[str, Any] = {
         "data": {"source": source, "validation": 0.1, "test": 0.2},
         "model": {"layers": layers, "output_activation": output},
