@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "code of 5 bits": {"code_bits": 5},
     "kernels of 4 bits": {"bits": 4},
     "interleaved": {"interleave": 4},
+    "gains": {"gains": True},
     "floats": {"byte_data": False, "output_activation": "linear"},
 }
 

@@ -1,4 +1,4 @@
-"""A net with batch normalization as a whole job at real size: trained, pruned, quantized, exported for every target, verified."""
+"""A net with batch normalization as a whole job at real size: trained, pruned, quantized, exported and verified."""
 
 from __future__ import annotations
 

@@ -32,9 +32,11 @@ def quantized(
     byte_data: bool = True,
     interleave: int = 1,
     code: int = 5,
+    batch_norm: bool = False,
     **bits: object,
 ) -> TiedAutoencoder:
-    layers = (LayerConfig(12, activation, use_bias), LayerConfig(code, "linear", use_bias))
+    sizes = ((12, activation), (code, "linear"))
+    layers = tuple(LayerConfig(units, function, use_bias, batch_norm=batch_norm) for units, function in sizes)
     model = TiedAutoencoder(ModelConfig(layers, output, 24, interleave), seed=1)
     rng = np.random.default_rng(2)
     for kernel in model.kernels:  # with few large weights, as trained ones
@@ -42,6 +44,9 @@ def quantized(
     for layer in model.stack:
         if layer.bias is not None:
             layer.bias.assign(rng.normal(0, 0.2, layer.bias.shape))
+        if layer.norm is not None:
+            layer.norm.gamma.assign(np.exp(rng.normal(0, 0.5, layer.bias.shape)))
+            layer.norm.mean.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)
     data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255 if byte_data else Scaling())
     config = QuantizeConfig(method="ptq", refinements=(), granularity=granularity, **bits)  # type: ignore[arg-type]
@@ -60,6 +65,9 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"interleave": 4},
     {"interleave": 3, "form": "fused"},
     {"interleave": 24},
+    {"batch_norm": True},
+    {"batch_norm": True, "form": "fused"},
+    {"batch_norm": True, "granularity": "unit"},
 )
 
 
@@ -137,6 +145,23 @@ def test_an_accumulator_that_could_overflow_is_refused() -> None:
     model.encoder.stack[0].bias.assign(np.full(12, 1e6, np.float32))
     with pytest.raises(ExportError, match="layer encoder_0: 24 products and the bias can overflow a 32-bit accumulator"):
         lower(model, "p", layout="split")
+
+
+def test_a_channel_of_next_to_no_gain_is_its_bias() -> None:
+    model = quantized("relu", "sigmoid", form="fused", batch_norm=True)
+    norm = model.encoder.stack[0].norm
+    gamma = norm.gamma.numpy()
+    gamma[3] = 1e-12
+    norm.gamma.assign(gamma)
+    program = lower(model, "p", layout="fused")
+    dense = program.encoder[0]
+    room = 2**31 - 1 - 24 * 255 * 127
+    assert 0.99 * room < abs(program.constants[dense.bias][3]) <= room and (np.abs(program.constants[dense.bias]) <= room).all()
+    np.testing.assert_array_equal(np.delete(program.constants[dense.gains], 3), np.delete(model.encoder.stack[0].gains, 3))
+    code, _ = model.encode_decode((BYTES / np.float32(255)).astype(np.float32))
+    quantization = program.tensors["code"].quantization
+    got = quantization.dequantize(execute(program, "encode", BYTES)["code"])
+    assert np.abs(got - code.numpy()).mean() < 0.02 * quantization.scale
 
 
 @pytest.mark.parametrize(("part", "index", "name", "terms"), [("encoder", 0, "encoder_0", 24), ("decoder", 1, "y", 12)])
