@@ -12,7 +12,7 @@ from tiedae.program.program import Program
 
 from .kernels import PLACES, Storage, StoredKernel, stored
 from .rounding import FORMS, INT32, Form, IntegerRounding, Steps, fit_rounding
-from .rounding_text import EMULATION, tables
+from .rounding_text import EMULATION, exception_tables, tables
 from .text import ConstantTable, array, comment, indented, part, symbol
 
 
@@ -97,7 +97,7 @@ class CBuilder:
         if found.form == "emulation" and all(each.form != "emulation" for each in self.roundings.values()):
             self.text.append(EMULATION)
         self.roundings[operation.y] = found
-        self._define(*tables(symbol(operation.y), found))
+        self._define(*tables(symbol(operation.y), found), *exception_tables(symbol(operation.y), found))
         return found
 
     def rows(self, operation: Operation, lines: Sequence[str]) -> list[str]:

@@ -53,7 +53,7 @@ def _encoder(
         f"for (j = 0; j < {outputs}; j++) sums[j] = {biases.at('j')};",
         *_ADD[kernel.layout](kernel, inputs, outputs),
         *loop(name, rounding, outputs),
-        *unit_exceptions(rounding),
+        *unit_exceptions(name, rounding),
     ]
 
 
@@ -131,7 +131,7 @@ def _decoder(
                 f"for (first = {start}; first < {stop}; first += {count}) {{",
                 indented(_dots(kernel, biases, inputs, count)),
                 indented(loop(name, rounding, count, target="y[first + j]", unit="first + j")),
-                *(f"  {line}" for line in unit_exceptions(rounding, CHUNK)),
+                *(f"  {line}" for line in unit_exceptions(name, rounding, count)),
                 "}",
             ]
     return lines

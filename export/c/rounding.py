@@ -189,7 +189,10 @@ def _rounded(least: np.ndarray, most: np.ndarray, shift: int) -> np.ndarray:
 
 
 def _with_exceptions(steps: Steps, lower: Constraint, upper: Constraint, slope: np.ndarray) -> IntegerRounding | None:
-    """The formula whose wrong accumulators are fewest, with a list of them; None where they are too many."""
+    """The formula that takes the fewest bytes with a list of its wrong accumulators; None where they are too many.
+
+    Beside the addends that fit each unit best, one is tried for all units: that of the exact product, rounded to nearest.
+    """
     shift = min(LARGEST_SHIFT, int(np.floor(np.log2((LARGEST_MULTIPLIER - 1) / slope.max()))))
     if shift < 1:
         return None
@@ -197,13 +200,18 @@ def _with_exceptions(steps: Steps, lower: Constraint, upper: Constraint, slope: 
     if (multiplier == 0).any():
         return None
     least, most = _addends(lower, upper, multiplier, shift)
-    best: IntegerRounding | None = None
-    for part in np.linspace(0, 1, 17):
-        addend = least + ((most - least) * part).astype(np.int64)
-        found = _wrong(steps, multiplier, addend, shift)
-        if found is not None and (best is None or len(found) < len(best.exceptions)):
-            best = IntegerRounding(steps, "exceptions", multiplier, addend, shift, found)
-    return best
+    tried = [(multiplier, least + ((most - least) * part).astype(np.int64)) for part in np.linspace(0, 1, 17)]
+    if len(slope) > 1:
+        exact = np.maximum(np.rint(steps.multiplier.astype(np.float64) * float(1 << shift)).astype(np.int64), 1)
+        tried.append((exact, np.full(len(exact), (2 * (steps.zero_point - steps.low) + 1) << (shift - 1), np.int64)))
+    listed = ((*each, _wrong(steps, *each, shift)) for each in tried)
+    found = [IntegerRounding(steps, "exceptions", m, addend, shift, wrong) for m, addend, wrong in listed if wrong is not None]
+    return min(found, key=_bytes, default=None)
+
+
+def _bytes(rounding: IntegerRounding) -> int:
+    """Of the addends and the list in C, about."""
+    return 6 * len(rounding.exceptions) + (4 * len(rounding.addend) if np.ptp(rounding.addend) else 0)
 
 
 def _wrong(steps: Steps, multiplier: np.ndarray, addend: np.ndarray, shift: int) -> tuple[tuple[int, int, int], ...] | None:

@@ -78,16 +78,28 @@ def loop(
     return lines
 
 
-def unit_exceptions(rounding: IntegerRounding, chunk: int = 0) -> list[str]:
-    """Lines for the exceptions of a rounding with a multiplier per unit; of `chunk` units from `first` on, if it is not 0."""
-    if len(rounding.steps.least) == 1:
+def exception_tables(name: str, rounding: IntegerRounding) -> tuple[ConstantTable, ...]:
+    """The sums that a rounding with a multiplier per unit lists, and of each 256 · unit + output; none without any."""
+    if len(rounding.steps.least) == 1 or not rounding.exceptions:
+        return ()
+    units, sums, outputs = np.array(rounding.exceptions, np.int64).T
+    return ConstantTable(f"{name}_sums", sums), ConstantTable(f"{name}_outputs", 256 * units + outputs)
+
+
+def unit_exceptions(name: str, rounding: IntegerRounding, count: int = 0) -> list[str]:
+    """Lines for the exceptions of a rounding with a multiplier per unit; of `count` units from `first` on, if it is not 0."""
+    listed = exception_tables(name, rounding)
+    if not listed:
         return []
-    lines = []
-    for unit, a, value in rounding.exceptions:
-        start = unit // chunk * chunk if chunk else 0
-        here = f"first == {start} && " if chunk else ""
-        lines.append(f"if ({here}sums[{unit - start}] == {a}) y[{unit}] = {value};")
-    return lines
+    sums, outputs = (table.at("j") for table in listed)
+    first, within, unit = (" - first", f"unit < {count} && ", "first + unit") if count else ("", "", "unit")
+    return [
+        f"for (j = 0; j < {len(rounding.exceptions)}; j++) {{",
+        f"  const uint32_t place = (uint32_t){outputs};",
+        f"  const size_t unit = (size_t)(place >> 8){first};",
+        f"  if ({within}sums[unit] == {sums}) y[{unit}] = (uint8_t)(place & 255);",
+        "}",
+    ]
 
 
 def described(rounding: IntegerRounding) -> str:

@@ -11,7 +11,7 @@ from tiedae.compress.integers import within_pairs
 from tiedae.program.lowering import interleave
 from tiedae.program.operations import Operation
 from tiedae.program.operations.dense import AddBias, Dense, Product
-from tiedae.program.operations.elementwise import Activate, Requantize, Rescale
+from tiedae.program.operations.elementwise import Activate, Gain, Requantize, Rescale
 from tiedae.program.program import Kernel, Program, Tensor
 
 FUSED = ("linear", "relu", "relu6")
@@ -23,6 +23,7 @@ class Draft:
 
     def __init__(self, seed: int, layout: Literal["fused", "split"]) -> None:
         self.rng, self.layout = np.random.default_rng(seed), layout
+        self.gaining = np.random.default_rng((seed, 1))
         self.tensors: dict[str, Tensor] = {}
         self.kernels: dict[str, Kernel] = {}
         self.constants: dict[str, np.ndarray] = {}
@@ -75,6 +76,14 @@ class Draft:
         self.constants[name] = np.rint(self.rng.normal(0, spread, size)).astype(np.int32)
         return name
 
+    def gains(self, y: str, size: int) -> str | None:
+        """Of two layers in five, between 1/5 and 5; in a split decoder their own 8 bits."""
+        if self.gaining.random() < 0.6:
+            return None
+        name, real = f"{y}.gains", np.exp(self.gaining.uniform(-1.6, 1.6, size)).astype(np.float32)
+        self.constants[name] = real
+        return name
+
     def encoded(self, i: int, x: str, y: str) -> list[Operation]:
         kernel = self.kernels[f"kernel_{i}"]
         quantization = self.ranged(x, max(kernel.scales), kernel.inputs)
@@ -83,7 +92,7 @@ class Draft:
             quantization = Quantization(quantization.scale, quantization.zero_point >> 8 - bits, bits)
         bias = self.bias(f"{y}.bias", kernel.units, 300 * np.sqrt(kernel.inputs))
         self.tensor(y, kernel.units, quantization)
-        return [Dense(x, y, kernel.name, False, bias, str(self.rng.choice(FUSED)))]
+        return [Dense(x, y, kernel.name, False, bias, str(self.rng.choice(FUSED)), self.gains(y, kernel.units))]
 
     def decoded(self, i: int, x: str, y: str) -> list[Operation]:
         rng, kernel, operations = self.rng, self.kernels[f"kernel_{i}"], []
@@ -107,15 +116,21 @@ class Draft:
         activation = str(rng.choice(FUSED))
         if self.layout == "fused":
             bias = self.bias(f"{y}.bias", kernel.inputs, 300 * np.sqrt(kernel.units))
-            return [*operations, Dense(x, linear, kernel.name, True, bias, activation), *rest]
+            return [*operations, Dense(x, linear, kernel.name, True, bias, activation, self.gains(y, kernel.inputs)), *rest]
         scale = self.tensors[product].quantization.scale
         self.tensor(
             linear, kernel.inputs, Quantization(float(np.float32(scale * rng.uniform(0.5, 4))), int(rng.integers(0, 256)))
         )
         self.constants[f"{y}.bias8"] = rng.integers(0, 256, kernel.inputs).astype(np.uint8)
         bias8 = Quantization(float(np.float32(scale * rng.uniform(0.1, 2))), int(rng.integers(0, 256)))
-        add = AddBias(product, linear, f"{y}.bias8", bias8, activation)
-        return [*operations, Product(x, product, kernel.name), add, *rest]
+        operations.append(Product(x, product, kernel.name))
+        if (gains := self.gains(y, kernel.inputs)) is not None:
+            own = Quantization.from_range(0.0, float(self.constants[gains].max()))
+            self.constants[gains] = own.quantize(self.constants[gains])
+            gained = self.tensor(f"{y}.gained", kernel.inputs, self.tensors[product].quantization)
+            operations.append(Gain(product, gained, gains, own))
+            product = gained
+        return [*operations, AddBias(product, linear, f"{y}.bias8", bias8, activation), *rest]
 
 
 def random_program(seed: int, widest: int = 40) -> Program:
