@@ -67,7 +67,7 @@ def written(program: Program, folder: Path, layout: str) -> dict[str, Path]:
         found = dict.fromkeys(("litert-xnnpack", "litert-builtin", "litert-reference"), folder / "p.tflite")
         found["litert-xnnpack"].write_bytes(to_tflite(program, io=io))
     else:
-        found = {"ort-cpu": folder / "p.onnx", "c": folder / "p.c"}
+        found = {"ort-cpu": folder / "p.onnx", "c": folder / f"{program.name}.c"}
         found["ort-cpu"].write_bytes(to_onnx(program, io=io))
         for name, text in to_c(program).files.items() if program.quantized else ():
             (folder / name).write_text(text)

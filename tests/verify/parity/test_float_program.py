@@ -14,7 +14,7 @@ from tiedae.bundle.reference_outputs import layer_outputs, read_float_program
 from tiedae.compress import ExportConfig
 from tiedae.export.targets import read_model
 from tiedae.program.interpreter import execute
-from tiedae.program.operations import AddBias
+from tiedae.program.operations import AddBias, Gain
 from tiedae.program.program import Program
 
 VARIANTS = {
@@ -24,6 +24,7 @@ VARIANTS = {
     "no biases, linear": {"bias": False, "activations": ("linear", "linear"), "output_activation": "linear"},
     "activations that are not fused": {"activations": ("tanh", "sigmoid"), "output_activation": "tanh"},
     "relu6 and floats": {"activations": ("relu6", "relu"), "output_activation": "linear", "byte_data": False},
+    "gains": {"gains": True},
     "one layer": {"widths": (7, 3), "activations": ("linear",)},
     "square kernels": {"widths": (6, 6, 6), "granularity": "unit"},
 }
@@ -36,11 +37,21 @@ EXPORTS = {
 
 
 def as_lowered(split: Program) -> Program:
-    """With the names that a lowered program has: a bias that is added on its own ends in 8."""
-    added = {op.bias: f"{op.bias}8" for op in split.decoder if isinstance(op, AddBias)}
-    decoder = tuple(replace(op, bias=added[op.bias]) if isinstance(op, AddBias) else op for op in split.decoder)
+    """With the names that a lowered program has: bias and gains of operations of their own end in 8."""
+    own = {AddBias: "bias", Gain: "gains"}
+    keys = [own.get(type(op)) for op in split.decoder]
+    added = {getattr(op, key): f"{getattr(op, key)}8" for op, key in zip(split.decoder, keys, strict=True) if key}
+    decoder = tuple(
+        replace(op, **{key: added[getattr(op, key)]}) if key else op for op, key in zip(split.decoder, keys, strict=True)
+    )
     constants = {added.get(name, name): values for name, values in split.constants.items()}
     return replace(split, decoder=decoder, constants=constants)
+
+
+def before_gains(fused: Program) -> Program:
+    """With the biases of the decoder in units of the sums that its gains multiply."""
+    held = {op.bias: fused.constants[op.bias] / fused.constants[op.gains] for op in fused.decoder if getattr(op, "gains", None)}
+    return replace(fused, constants={**fused.constants, **held})
 
 
 @pytest.mark.parametrize("export", EXPORTS)
@@ -50,6 +61,7 @@ def test_it_is_read_back_from_any_float_files(
 ) -> None:
     options = VARIANTS[variant]
     split, fused = (make_program(form=form, quantized=False, **options) for form in ("split", "fused"))
+    fused = before_gains(fused)
     integer = make_program(**options)
     x = np.random.default_rng(1).uniform(0, 1, (16, *fused.tensors["x"].shape)).astype(np.float32)
     values = execute(fused, "reconstruct", x)
