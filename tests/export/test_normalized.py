@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, TiedAutoencoder
+from tiedae.export import to_onnx
 from tiedae.export.model_file import oriented
 from tiedae.export.storage_check import prove
 from tiedae.export.targets import read_model
@@ -43,8 +44,8 @@ def test_each_output_of_a_wide_decoder_has_its_gain(tmp_path: Path) -> None:
         got = RUNTIMES[name].open({"reconstruct": path}).run("reconstruct", x)
         for output in ("code", "y"):
             np.testing.assert_array_equal(got[output], right[output], name)
-    found = dict(zip(("code", "y"), ReferenceEvaluator(str(files["ort-cpu"])).run(None, {"x": x}), strict=True))
-    for output, values in found.items():
+    evaluator = ReferenceEvaluator(to_onnx(program, io="uint8", opset=21))  # it has no older DequantizeLinear
+    for output, values in zip(("code", "y"), evaluator.run(None, {"x": x}), strict=True):
         gap = np.abs(values.astype(int) - right[output])
         assert gap.max() <= 1 and gap.mean() < 1e-3
 
