@@ -14,6 +14,7 @@ from tiedae.compress.scaling import Scaling
 from tiedae.export import execute, lower, to_onnx, to_tflite
 from tiedae.export.c.source import to_c
 from tiedae.program.interpreter import bounds, program_input
+from tiedae.program.operations import Rescale
 from tiedae.program.program import Program
 from tiedae.runtimes.table import RUNTIMES
 
@@ -24,29 +25,37 @@ OPERATION_LSB = 1
 
 
 def random_model(seed: int) -> tuple[TiedAutoencoder, np.ndarray]:
-    """A float model with gains and statistics that differ by orders of magnitude, and samples, float32 [SAMPLES, inputs]."""
+    """A float model with gains that differ by an order of magnitude, statistics near those of samples as training leaves them,
+    and the samples, float32 [SAMPLES, inputs].
+
+    Units of a sigmoid are normalized: what random others give hardly differs, and sums of it cancel in any float32.
+    """
     rng = np.random.default_rng(seed)
     inputs, count = int(rng.integers(5, 200)), int(rng.integers(1, 4))
     normalized = rng.random(count) < 0.7
     normalized[rng.integers(count)] = True
+    activations = rng.choice(ACTIVATIONS, count)
+    normalized |= activations == "sigmoid"
     layers = [
-        LayerConfig(int(rng.integers(3, 100)), str(rng.choice(ACTIVATIONS)), bool(rng.random() < 0.8), batch_norm=bool(norm))
-        for norm in normalized
+        LayerConfig(int(rng.integers(3, 100)), str(activation), bool(rng.random() < 0.8), batch_norm=bool(norm))
+        for activation, norm in zip(activations, normalized, strict=True)
     ]
     model = TiedAutoencoder(ModelConfig(tuple(layers), str(rng.choice(ACTIVATIONS)), inputs), seed=seed)
     x = rng.random((SAMPLES, inputs)).astype(np.float32)
     model.start_statistics(x)
     for layer in model.stack:
-        for name, variable in layer.channels.items():
-            if name.endswith((".gamma", ".variance")):
-                variable.assign(variable * np.exp(rng.normal(0, 0.7, variable.shape)))
-            else:
-                variable.assign_add(rng.normal(0, 0.3, variable.shape))
+        if layer.bias is not None:
+            layer.bias.assign(rng.normal(0, 0.3, layer.bias.shape))
+        if layer.norm is not None:
+            size, deviation = layer.bias.shape, np.sqrt(layer.norm.variance.numpy())
+            layer.norm.gamma.assign(np.exp(rng.normal(0, 0.5, size)))
+            layer.norm.mean.assign_add(0.2 * deviation * rng.normal(0, 1, size))
+            layer.norm.variance.assign((deviation * np.exp(rng.normal(0, 0.1, size))) ** 2)
     return model, x
 
 
 def quantized(model: TiedAutoencoder, x: np.ndarray, seed: int) -> TiedAutoencoder:
-    """A copy, quantized without refinements, by settings that the seed chooses."""
+    """A copy, quantized by settings that the seed chooses."""
     rng, other = np.random.default_rng(seed), model.copy()
     byte = model.config.output_activation in ("sigmoid", "relu", "relu6", "linear") and rng.random() < 0.5
     scaling = Scaling("byte", 0.0, 255.0) if byte else Scaling()
@@ -90,8 +99,9 @@ def float_difference(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> flo
 def values_different(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> int:
     """Values of files of a quantized model that are not those of its program.
 
-    Codes are equal in every runtime that rounds as the program does, y in ONNX Runtime and C; the others, and y of XNNPACK, lie
-    within what operations that are off by 1 LSB allow.
+    Codes are equal in every runtime that rounds as the program does, y in C and, without scales per unit, in ONNX Runtime: its
+    product with their factors rounds otherwise near ties, with or without gains. All else is within what operations allow that
+    are off by 1 LSB.
     """
     wrong = 0
     for layout in ("split", "fused"):
@@ -101,7 +111,8 @@ def values_different(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> int
         limits = bounds(program, "reconstruct", q, q, OPERATION_LSB)
         for name, path in written(program, folder, layout).items():
             got = RUNTIMES[name].open({"reconstruct": path}).run("reconstruct", q)
-            same = {"code": RUNTIMES[name].rounding == "program", "y": layout == "fused"}
+            factors = name == "ort-cpu" and any(isinstance(each, Rescale) for each in program.operations)
+            same = {"code": RUNTIMES[name].rounding == "program", "y": layout == "fused" and not factors}
             for output, values in got.items():
                 low, high = (right[output], right[output]) if same[output] else limits[output]
                 wrong += int(((values < low) | (values > high)).sum())

@@ -27,7 +27,7 @@ def seeds(count: int, few: int = 1) -> list:
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C compiler")
-@pytest.mark.parametrize("seed", seeds(6))
+@pytest.mark.parametrize("seed", seeds(8))
 def test_files_give_what_keras_and_their_programs_give(seed: int, tmp_path: Path) -> None:
     model, x = random_model(seed)
     assert float_difference(model, x, tmp_path) < 1e-5
