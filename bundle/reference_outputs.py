@@ -206,10 +206,11 @@ def _named(program: Program, contents: Contents) -> dict[str, np.ndarray]:
     names = {f"{name}{end}": name for name in _vectors(program) for end in ("", BIAS8)}
     held = {names[each.name]: each.values for each in contents.constants if each.name in names}
     after = {each.name.removesuffix(BIAS8) for each in contents.constants if each.name.endswith(BIAS8)}
-    for operation in (each for each in program.operations if isinstance(each, Dense) and each.gains):
-        if operation.bias in held and operation.bias in after and held[operation.bias].shape == held[operation.gains].shape:
+    pairs = [(each.bias, each.gains) for each in program.operations if isinstance(each, Dense)]
+    for bias, gains in ((bias, gains) for bias, gains in pairs if bias is not None and gains is not None):
+        if bias in after and {bias, gains} <= held.keys() and held[bias].shape == held[gains].shape:
             with np.errstate(all="ignore"):
-                held[operation.bias] = held[operation.bias] / held[operation.gains]
+                held[bias] = held[bias] / held[gains]
     return held
 
 

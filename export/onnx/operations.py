@@ -66,6 +66,7 @@ def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense, rows: str, outpu
 
 def _rescale(graph: OnnxGraphBuilder, operation: Rescale) -> None:
     name, quantization = operation.factors, operation.quantization
+    assert quantization is not None
     inputs = [graph.constant(name, graph.program.constants[name], np.uint8)]
     inputs += graph.affine(name, quantization.scale, quantization.zero_point)
     factors = graph.node("DequantizeLinear", inputs, f"{name}.real")

@@ -27,7 +27,7 @@ def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
     output = graph.unclamped(operation.y)
     if operation.gains is not None and not program.quantized:
         total = graph.between(f"{operation.y}.sum", operation.y, program.tensors[operation.y].shape)
-        graph.add("FULLY_CONNECTED", version, [*inputs, bias], total, **options)
+        graph.add("FULLY_CONNECTED", version, [*inputs, bias], total, "linear", **options)
         graph.add("MUL", 1, [total, graph.operand(operation.gains, None)], output, operation.activation)
         return
     graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, operation.activation, **options)

@@ -36,7 +36,7 @@ class Rescale(Times):
 
     integer_only: ClassVar[bool] = True
     factors: str
-    quantization: Quantization
+    quantization: Quantization | None
 
     @property
     def constant(self) -> str:

@@ -78,7 +78,7 @@ class Twin(tf_keras.Model):
             y = tf.matmul(x, layer.kernel(), transpose_b=layer in self.tied.decoder.stack)
             norm = self.norms.get(layer.tensor_name)
             y = y + layer.bias if norm is None else norm(y, training=training)
-            x = tf_keras.activations.get(layer.activation)(y)
+            x = getattr(tf_keras.activations, layer.activation)(y)
         return x
 
 

@@ -46,7 +46,7 @@ def test_each_output_of_a_wide_decoder_has_its_gain(tmp_path: Path) -> None:
             np.testing.assert_array_equal(got[output], right[output], name)
     evaluator = ReferenceEvaluator(to_onnx(program, io="uint8", opset=21))  # it has no older DequantizeLinear
     for output, values in zip(("code", "y"), evaluator.run(None, {"x": x}), strict=True):
-        gap = np.abs(values.astype(int) - right[output])
+        gap = np.abs(np.asarray(values, int) - right[output])
         assert gap.max() <= 1 and gap.mean() < 1e-3
 
 

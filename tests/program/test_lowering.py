@@ -155,6 +155,7 @@ def test_a_channel_of_next_to_no_gain_is_its_bias() -> None:
     norm.gamma.assign(gamma)
     program = lower(model, "p", layout="fused")
     dense = program.encoder[0]
+    assert isinstance(dense, Dense)
     room = 2**31 - 1 - 24 * 255 * 127
     assert 0.99 * room < abs(program.constants[dense.bias][3]) <= room and (np.abs(program.constants[dense.bias]) <= room).all()
     np.testing.assert_array_equal(np.delete(program.constants[dense.gains], 3), np.delete(model.encoder.stack[0].gains, 3))

@@ -210,7 +210,9 @@ def test_factors_of_any_grid_are_exact() -> None:
 def test_gains_scale_products_and_their_biases() -> None:
     gains = np.array([1, 2, 4, 0.5, 1], np.float32)
     program, plain = rows_program(g=gains, b=np.arange(5, dtype=np.int32)), rows_program(b=np.arange(5, dtype=np.int32))
-    dense = dataclasses.replace(program.encoder[0], gains="g")
+    first = program.encoder[0]
+    assert isinstance(first, Dense)
+    dense = dataclasses.replace(first, gains="g")
     program = dataclasses.replace(program, encoder=(dense,))
     assert dense.scales(program).tolist() == (0.25 * gains).tolist()
     assert dense.bias_scales(program).tolist() == (0.125 * gains).tolist()

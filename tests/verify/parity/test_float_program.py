@@ -14,7 +14,7 @@ from tiedae.bundle.reference_outputs import layer_outputs, read_float_program
 from tiedae.compress import ExportConfig
 from tiedae.export.targets import read_model
 from tiedae.program.interpreter import execute
-from tiedae.program.operations import AddBias, Gain
+from tiedae.program.operations import AddBias, Dense, Gain
 from tiedae.program.program import Program
 
 VARIANTS = {
@@ -50,7 +50,8 @@ def as_lowered(split: Program) -> Program:
 
 def before_gains(fused: Program) -> Program:
     """With the biases of the decoder in units of the sums that its gains multiply."""
-    held = {op.bias: fused.constants[op.bias] / fused.constants[op.gains] for op in fused.decoder if getattr(op, "gains", None)}
+    dense = (op for op in fused.decoder if isinstance(op, Dense))
+    held = {op.bias: fused.constants[op.bias] / fused.constants[op.gains] for op in dense if op.bias and op.gains}
     return replace(fused, constants={**fused.constants, **held})
 
 
