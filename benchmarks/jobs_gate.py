@@ -127,7 +127,7 @@ class Subject:
         shown = representative(
             (calibrated or self.splits).train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise
         )
-        layout = decoder_layout(recipe.export.targets)
+        layout = decoder_layout(recipe.export.targets, recipe.export.decoder)
         calibration = quantize_post_training(model, shown, recipe.quantize, layout=layout)
         source = self.floating if floating is None else floating
         models = TrainedModels({"train": source, "quantize": model}, calibration)

@@ -191,7 +191,8 @@ class Bundle:
         stated = {**texts.split.constants, **texts.fused.constants}
         constants = {name: self._constant(name, each, arrays, contents) for name, each in stated.items()}
         try:
-            return Programs(*(text.program(self.manifest.name, constants) for text in (texts.split, texts.fused)))
+            both = (text.program(self.manifest.name, constants) for text in (texts.split, texts.fused))
+            return Programs(*both, decoder=self.manifest.recipe.export.decoder)
         except ExportError as error:
             raise FormatError(f"{self.path / manifests.FILE}: operations are damaged: {error}") from error
 

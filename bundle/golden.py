@@ -3,7 +3,7 @@
 x.npy            samples in the data's dtype and unit of measure, [samples, inputs]; the others are [samples, *shape]
 code.npy         codes of the int8 files, uint8
 y.npy            output of the fused program, as in the int8 .onnx files: uint8, int8, or float32 as the files give it
-y.tflite.npy     output of the split program, as in the int8 .tflite file
+y.tflite.npy     output of the split program, as in the int8 .tflite file, where its decoder is no view
 y.c.npy          output of the fused program in integers, uint8, as in the .c file, where y.npy is of another dtype
 code.tflite.npy  TFLite's codes if they differ: it rounds ties of float inputs differently, see `interpreter.program_input`
 score.npy, anomaly.npy   where there is a detector: outputs of the signature `score`, float32 and bool [samples]; those of
@@ -73,7 +73,7 @@ def answers(expected: Mapping[str, Expected], io: FileIO | str) -> dict[str, np.
         y = TARGETS[target].file_io(io).output(each.y, each.program.quantization("y"))
         if not same_code:
             found[f"code.{target}"] = each.code
-        if not same_code or TARGETS[target].layout != "fused" or y.dtype != found["y"].dtype:
+        if not same_code or each.program.layout != "fused" or y.dtype != found["y"].dtype:
             found[f"y.{target}"] = y
     return found
 
@@ -88,9 +88,9 @@ def scores(
     own = answers(expected, io)
     found: dict[str, np.ndarray] = {}
     for target, each in expected.items():
-        layout, end = (TARGETS[target].layout, f".{target}") if target != REFERENCE else ("fused", "")
+        end = f".{target}" if target != REFERENCE else ""
         if f"y{end}" in own and (target == REFERENCE or TARGETS[target].scores):
-            given = (detector, layout, each.program, io, samples, scaled, each.x)
+            given = (detector, each.program.layout, each.program, io, samples, scaled, each.x)
             scored, _ = Scored.between(*given, (each.y, each.y))
             found |= {f"{name}{end}": values for name, values in scored.outputs.items()}
     return found

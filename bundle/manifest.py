@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import numpy as np
@@ -25,7 +25,7 @@ from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType, 
 from tiedae.compress.scaling import Scaling
 from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.kinds import Precision
-from tiedae.export.targets import is_model, require_targets
+from tiedae.export.targets import is_model, layout_of, require_targets
 from tiedae.program.drift import TrainingScores
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import IntegerMaps
@@ -34,6 +34,9 @@ from tiedae.program.program import Kernel, Program, Tensor
 from tiedae.program.scoring import Detector
 
 from .results import Model
+
+if TYPE_CHECKING:
+    from tiedae.compress.quantizers import DecoderLayout
 
 SCHEMA = 1
 FILE = "manifest.json"
@@ -305,6 +308,10 @@ class Manifest(Record, frozen=True, kw_only=True):
     def models(self) -> dict[str, ModelFileInfo]:
         """The model files by name."""
         return {name: file for name, file in self.files.items() if isinstance(file, ModelFileInfo)}
+
+    def layout(self, target: str) -> DecoderLayout:
+        """That of the decoder in a target's int8 files."""
+        return layout_of(target, self.recipe.export.decoder)
 
     @property
     def io(self) -> FileIO:

@@ -74,15 +74,12 @@ class FileBackend:
     x: Tensor
     code: Tensor
     y: Quantization
+    layout: DecoderLayout
     whole: bool = True
 
     @property
     def runtime(self) -> str:
         return self.session.runtime
-
-    @property
-    def layout(self) -> DecoderLayout:
-        return TARGETS[RUNTIMES[self.runtime].format].layout
 
     @property
     def conversion(self) -> Conversion:

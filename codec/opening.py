@@ -68,7 +68,8 @@ def codec_of(model: TiedAutoencoder, spec: SampleSpec, name: str) -> Codec:
     """The codec of a model in memory, which runs as its program: it needs no TensorFlow from then on."""
     from tiedae.program.lowering import lower
 
-    program, maps = lower(model, name, layout="fused"), None
+    simulated = None if model.quantizers is None else model.quantizers.spec.layout
+    program, maps = lower(model, name, layout="view" if simulated == "view" else "fused"), None
     if program.quantized:
         maps, scaling = fit(spec, program.quantization("x"), program.quantization("y"))
         spec = structs.replace(spec, scaling=scaling)
@@ -90,7 +91,8 @@ def open_bundle(bundle: Bundle, runtime: str = AUTO) -> Codec:
     session = _session(bundle, runtime)
     target = RUNTIMES[session.runtime].format
     io, whole = bundle.file_io(target, PRECISION), "reconstruct" in bundle.files_of(target, PRECISION)
-    return Codec(manifest.name, spec, code, FileBackend(session, spec, io, x, code, manifest.tensors.y, whole), bundle)
+    backend = FileBackend(session, spec, io, x, code, manifest.tensors.y, manifest.layout(target), whole)
+    return Codec(manifest.name, spec, code, backend, bundle)
 
 
 def open_files(bundle: Bundle) -> Backend | None:
@@ -101,7 +103,8 @@ def open_files(bundle: Bundle) -> Backend | None:
     NotInstalledError where none is installed.
     """
     errors: list[UnavailableError] = []
-    for target in sorted(TARGETS, key=lambda name: (TARGETS[name].source, TARGETS[name].layout != "fused")):
+    manifest = bundle.manifest
+    for target in sorted(TARGETS, key=lambda name: (TARGETS[name].source, manifest.layout(name) != "fused")):
         signatures = bundle.files_of(target, PRECISION).keys()
         if "reconstruct" in signatures or {"encode", "decode"} <= signatures:
             try:

@@ -26,6 +26,7 @@ Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"
 Refinement = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
 CSignature = Literal[Signature, "score"]
+Decoder = Literal["auto", "split", "view"]
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -336,6 +337,10 @@ class ExportConfig(Checked, frozen=True):
     ] = False
     opset: Annotated[int, Meta(ge=13, le=23), means("of .onnx files; at least 21 where kernels are packed")] = 17
     int4: Annotated[Literal["packed", "bytes"], means("kernels of 4 bits or fewer: packed, two values a byte")] = "packed"
+    decoder: Annotated[
+        Decoder,
+        means("of int8 .tflite files; view: y as in other formats, not for TFLM and OpenVINO; auto: split"),
+    ] = "auto"
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")
     ] = "dense"

@@ -20,15 +20,16 @@ from .records import Record, checked
 from .scaling import Scaling
 
 Range = tuple[float, float]
-DecoderLayout = Literal["split", "fused"]
+DecoderLayout = Literal["split", "fused", "view"]
 
 
 class QuantizationSpec(Record, frozen=True):
     """The quantization that a model and its archive hold; `of` derives it from the configuration, the data and the targets.
 
     `layout`: the decoder layout that training simulates. split: requantized product plus 8-bit bias (TFLite); fused: 32-bit
-    bias inside the product (ONNX). Ranges for both are kept. `byte_data`: inputs and outputs are bytes of scale 1/255.
-    `bits`: of the kernels, one width or one per kernel. `code_bits`: of the code. `code_scale`: its scale, where it is fixed.
+    bias inside the product (ONNX); view: the same in every target, with `y` as TFLite's sigmoid and tanh give it. Ranges
+    for all are kept. `byte_data`: inputs and outputs are bytes of scale 1/255. `bits`: of the kernels, one width or one per
+    kernel. `code_bits`: of the code. `code_scale`: its scale, where it is fixed.
     """
 
     granularity: Granularity = "tensor"
@@ -94,7 +95,7 @@ def fixed_ranges(config: ModelConfig, spec: QuantizationSpec) -> dict[str, tuple
     if spec.byte_data:
         byte = (0.0, 1.0)
         fixed["x"] = (byte,)
-        fixed["y"] = (*fixed.get("y", ()), byte) if spec.layout == "split" else (byte,)
+        fixed["y"] = (*fixed.get("y", ()), byte) if spec.layout != "fused" else (byte,)
     return fixed
 
 

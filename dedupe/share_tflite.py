@@ -35,6 +35,7 @@ from .equivalence import Kept, Merged, Shared
 from .tflite_rewrite import Replacement, Rewrite, plan_use
 
 VIEWED = "others are views of it"
+LAST_BITS = "the unused bits of its last byte are others"
 
 
 def share_tflite(data: bytes | mmap.mmap, *, tolerance: float | None = None, minimum: int = MINIMUM) -> Shared:
@@ -140,7 +141,7 @@ class _Sharing:
             return Kept(duplicate.name, duplicate.original, "a variable, which keeps a state of its own")
         if not first.buffer or not second.buffer:
             return Kept(duplicate.name, duplicate.original, "one of both is in buffer 0, which LiteRT takes for empty")
-        if _rank(duplicate) == 0:
+        if _rank(duplicate) == 0 or np.array_equal(self.data(first), self.data(second)):
             return self._merge_equal(duplicate, first, second)
         if duplicate.by == "values" and (self.tolerance is None or duplicate.largest > self.tolerance):
             return Kept(duplicate.name, duplicate.original, "")
@@ -148,7 +149,9 @@ class _Sharing:
 
     def _merge_equal(self, duplicate: Duplicate, first: _SharedBuffer, second: _SharedBuffer) -> Merged | Kept:
         if not np.array_equal(self.data(first), self.data(second)):
-            return Kept(duplicate.name, duplicate.original, "the unused bits of its last byte are others")
+            viewed = any(tensor.sparsity is not None for tensor in (*first.tensors, *second.tensors))
+            reason = "one of both is a view, in another order than its bytes" if viewed else LAST_BITS
+            return Kept(duplicate.name, duplicate.original, reason)
         self._move(second, first)
         first.views.extend(second.views)
         return Merged(duplicate.name, duplicate.original, duplicate.relation, "a second view of one buffer", duplicate.size)

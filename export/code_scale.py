@@ -46,7 +46,7 @@ def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
         middle = (int(spread.min()) + int(spread.max())) / 2
         zero_point = int(np.clip(np.rint(code.top / 2 - middle / factor), 0, code.top))
     scaled = Quantization(float(np.float32(code.scale * factor)), zero_point, code.bits)
-    found = Programs(*(with_code(program, scaled) for program in (programs.split, programs.fused)))
+    found = replace(programs, split=with_code(programs.split, scaled), fused=with_code(programs.fused, scaled))
     codes, spread = (each.reshape(-1, each.shape[-1]) for each in (execute(found.reference, "encode", x)["code"], spread))
     constant = (np.ptp(codes, axis=0) == 0) & (np.ptp(spread, axis=0) > 0)
     if constant.any():

@@ -76,6 +76,7 @@ def prove(
         assert values is not None
         views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
         findings.append(_same_values(name, found, values, expected))
+        findings += [_in_order(name, view, expected) for view in views if view.values.ndim > 2]
         findings.append(_sha256(name, found, expected) if contents.format == SOURCE else _scales(kernel, views, program))
         if kernel.scales and kernel.bits == 8:
             findings.append(_pairs(name, found, values, contents.format))
@@ -197,6 +198,12 @@ def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None)
 def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> StorageFinding:
     wrong = _differing(values, expected, f"{found.name} differ from the program's")
     return _finding(name, "values", not wrong, wrong or f"all {expected.size:,} values equal the program's")
+
+
+def _in_order(name: str, view: Constant, expected: np.ndarray) -> StorageFinding:
+    """A tensor over a kernel's buffer that has more axes reads it as [inputs, …, units]."""
+    wrong = _differing(view.integers.reshape(expected.shape), expected, f"{view.name} differ from the program's")
+    return _finding(name, "order", not wrong, wrong or f"{view.name} reads the buffer as [inputs, units]")
 
 
 def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
-from tiedae.compress.config import ExportConfig, VerifyConfig
+from tiedae.compress.config import Decoder, ExportConfig, VerifyConfig
 from tiedae.compress.errors import FormatError, RecipeError
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.program.file_io import FileIO
@@ -48,13 +48,14 @@ class ModelCodec:
 class Target:
     """One row of the table.
 
-    `label` is the display name of the format, `suffix` that of its model files, `others` those of other makers' files, `layout`
-    that of the decoder. `write` returns
-    the files of a program, `read` parses a model file. `package` is the display name of the usual runtime, `snippet` writes an
-    example program for the model card. `names`: the written files by stem and signatures, one file by default. `companions`:
-    files without a model that files with these signatures need. `tolerances` replace the defaults of `VerifyConfig`. `scores`:
-    the int8 files of a bundle with a detector have the signature `score`. `precisions` that are written. `source`: the files
-    are source text of the whole codec, whose `x` and `y` are the program's integers; to run them is to run their code.
+    `label` is the display name of the format, `suffix` that of its model files, `others` those of other makers' files,
+    `layout` that of the decoder. `write` returns the files of a program, `read` parses a model file. `package` is the
+    display name of the usual runtime, `snippet` writes an example program for the model card. `names`: the written files by
+    stem and signatures, one file by default. `companions`: files without a model that files with these signatures need.
+    `tolerances` replace the defaults of `VerifyConfig`. `scores`: the int8 files of a bundle with a detector have the
+    signature `score`. `precisions` that are written. `source`: the files are source text of the whole codec, whose `x` and
+    `y` are the program's integers; to run them is to run their code. `views`: its decoder may be a view
+    (`ExportConfig.decoder`), in the fused layout.
     """
 
     label: str
@@ -71,6 +72,7 @@ class Target:
     precisions: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
     source: bool = False
     others: tuple[str, ...] = ()
+    views: bool = False
 
     def file_io(self, io: FileIO) -> FileIO:
         """`x` and `y` of this target's files, where those of its recipe are `io`."""
@@ -221,7 +223,7 @@ def _shapes(values: Sequence[ValueInfo]) -> str:
 
 TARGETS: dict[str, Target] = {
     "tflite": Target(
-        "TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert, scores=True, others=(".lite",)
+        "TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert, scores=True, others=(".lite",), views=True
     ),
     "onnx": Target(
         "ONNX", ".onnx", "fused", _onnx_files, _read_onnx, "ONNX Runtime", _onnxruntime, _onnx_names, _onnx_kernels, scores=True
@@ -245,10 +247,11 @@ TARGETS: dict[str, Target] = {
 
 @dataclass(frozen=True)
 class Programs:
-    """One model in both layouts of the decoder."""
+    """One model in both layouts of the decoder. `decoder`: of TFLite, as in `ExportConfig`."""
 
     split: Program
     fused: Program
+    decoder: Decoder = field(default="auto", kw_only=True)
 
     @property
     def reference(self) -> Program:
@@ -257,7 +260,7 @@ class Programs:
 
     def of(self, target: str) -> Program:
         """The program in the layout of a target."""
-        return getattr(self, TARGETS[target].layout)
+        return getattr(self, layout_of(target, self.decoder))
 
 
 def require_targets(names: Sequence[str]) -> None:
@@ -267,10 +270,21 @@ def require_targets(names: Sequence[str]) -> None:
             raise RecipeError(f"targets[{i}]: got {name!r}, must be one of {', '.join(TARGETS)}")
 
 
-def decoder_layout(names: Sequence[str]) -> DecoderLayout:
-    """The decoder layout that training simulates: split if any target has it, since it rounds once more per layer."""
+def layout_of(target: str, decoder: Decoder) -> DecoderLayout:
+    """The layout of a target's decoder: fused by view."""
+    row = TARGETS[target]
+    return "fused" if row.views and decoder == "view" else row.layout
+
+
+def decoder_layout(names: Sequence[str], decoder: Decoder = "auto") -> DecoderLayout:
+    """The decoder layout that training simulates: split if any target has it, since it rounds once more per layer; or view."""
     require_targets(names)
-    return "split" if any(TARGETS[name].layout == "split" for name in names) else "fused"
+    return "split" if any(layout_of(name, decoder) == "split" for name in names) else reference_layout(names, decoder)
+
+
+def reference_layout(names: Sequence[str], decoder: Decoder = "auto") -> DecoderLayout:
+    """The layout that the program is lowered to which defines `y`: view where a target has one, else fused."""
+    return "view" if decoder == "view" and any(TARGETS[name].views for name in names) else "fused"
 
 
 def tolerances_of(target: str, stated: VerifyConfig) -> VerifyConfig:

@@ -239,11 +239,11 @@ def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation
 
 
 def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
-    """activation(x · Wᵀ + b): one `Dense` in the fused layout, in the split one a `Product`, perhaps a `Gain`, an `AddBias`."""
+    """activation(x · Wᵀ + b): in the split layout a `Product`, perhaps a `Gain`, an `AddBias`, else one `Dense`."""
     kernel, activation = lowering.kernels[layer.kernel.name], _fused(layer)
     x, rescale = lowering.rescaled(layer, x)
     y, rest = lowering.output(layer, x, kernel.inputs)
-    if lowering.layout == "fused":
+    if lowering.layout != "split":
         bias, gains = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
         return [*rescale, Dense(x, y, kernel.name, True, bias, activation, gains), *rest]
     if layer.bias is None and (lowering.quantized or activation == "linear"):

@@ -12,8 +12,8 @@ Conventions
     real value    (q − zero_point) · scale
 Scales are float32 values, bit for bit the same in the program, the manifest and every file.
 
-The decoder has two layouts: `fused` has the bias inside `Dense` (ONNX Gemm), `split` is a `Product` followed by `AddBias`
-(TFLite BATCH_MATMUL and ADD). Kernels, encoder and codes are the same in both.
+The decoder has two layouts: `fused` has the bias inside `Dense` (ONNX Gemm, C, TFLite's view), `split` is a `Product` followed
+by `AddBias` (TFLite BATCH_MATMUL and ADD). Kernels, encoder and codes are the same in both.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tiedae.compress.affine import BYTE, Quantization, io_dtype
@@ -29,8 +30,11 @@ from tiedae.compress.integers import exceeding_pairs
 
 from .arithmetic import FloatKernel
 from .file_io import FileIO
-from .operations import Operation
+from .operations import Operation, Product
 from .tensors import Kernel, Tensor
+
+if TYPE_CHECKING:
+    from tiedae.compress.quantizers import DecoderLayout
 
 SIGNATURES = ("encode", "decode", "reconstruct")
 
@@ -87,6 +91,11 @@ class Program:
     def operations(self) -> Iterator[Operation]:
         yield from self.encoder
         yield from self.decoder
+
+    @property
+    def layout(self) -> DecoderLayout:
+        """That of the decoder."""
+        return "split" if any(isinstance(operation, Product) for operation in self.decoder) else "fused"
 
     @property
     def quantized(self) -> bool:

@@ -271,7 +271,7 @@ def render_programs(manifest: Manifest) -> str:
     for format_, target in TARGETS.items():
         shown = _shown(manifest, format_)
         if manifest.detector is not None and shown and shown[0][0] != SCORE:
-            parts.append(_by_codec(format_, target.package, manifest.detector.threshold(target.layout)))
+            parts.append(_by_codec(format_, target.package, manifest.detector.threshold(manifest.layout(format_))))
             continue
         for signature, file in shown:
             info = manifest.models[file].signatures[signature]
@@ -283,7 +283,7 @@ def render_programs(manifest: Manifest) -> str:
             first, *rest = target.snippet(file, signature, info, x)
             code = "\n".join([*imports, first, *load, *rest])
             if signature == SCORE and manifest.detector is not None:
-                code += f"\n# anomaly: score above {manifest.detector.threshold(target.layout):.6g}"
+                code += f"\n# anomaly: score above {manifest.detector.threshold(manifest.layout(format_)):.6g}"
             parts.append(f"{target.package}, `{signature}`, from the folder of the bundle:\n\n```python\n{code}\n```")
     parts += filter(None, (_meaning(manifest),))
     return "\n\n".join(parts)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 from tiedae.bundle.results import LayerError, Parity
+from tiedae.compress.config import Decoder
 from tiedae.compress.numbers import fraction, number
 from tiedae.export.kinds import Kind, Lost, Precision
-from tiedae.export.targets import TARGETS, label_of
+from tiedae.export.targets import TARGETS, label_of, layout_of
 
 from .pages import fragment
 
@@ -81,12 +82,15 @@ def parity_maps(parity: Iterable[Parity], order: Sequence[str]) -> Markup:
     return _drawn(maps, order)
 
 
-def error_maps(errors: Iterable[LayerError], order: Sequence[str]) -> Markup:
-    """Maps of `Metrics.errors`: signal-to-noise ratio of quantization and conversion; empty without rows."""
+def error_maps(errors: Iterable[LayerError], order: Sequence[str], decoder: Decoder = "auto") -> Markup:
+    """Maps of `Metrics.errors`: signal-to-noise ratio of quantization and conversion; empty without rows.
+
+    `decoder`: that of `ExportConfig`.
+    """
     maps: dict[str, list[tuple[str, Column, HeatCell]]] = {}
     for row in errors:
         if row.error is not Lost.TOTAL:
-            column = (row.error, _of_layout(row.layout)) if row.error is Lost.QUANTIZATION else _column(row)
+            column = (row.error, _of_layout(row.layout, decoder)) if row.error is Lost.QUANTIZATION else _column(row)
             maps.setdefault(ERROR_TITLES[row.precision], []).append((row.layer, column, error_cell(row)))
     return _drawn(maps, order)
 
@@ -102,9 +106,9 @@ def _column(row: Parity | LayerError) -> Column:
     return row.runtime, label_of(row.file)
 
 
-def _of_layout(layout: str) -> str:
+def _of_layout(layout: str, decoder: Decoder) -> str:
     """The formats whose decoder has this layout."""
-    return ", ".join(target.label for target in TARGETS.values() if target.layout == layout)
+    return ", ".join(target.label for name, target in TARGETS.items() if layout_of(name, decoder) == layout)
 
 
 def parity_cell(row: Parity) -> HeatCell:

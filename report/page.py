@@ -102,7 +102,7 @@ def graph(report: Report) -> Values:
     manifest, drawn = report.manifest, []
     pruned = {kernel.name: f"{fraction(kernel.pruned, kernel.size)} pruned" for kernel in manifest.kernels if kernel.pruned}
     for format_, target in TARGETS.items():
-        program = getattr(manifest.operations, target.layout)
+        program = getattr(manifest.operations, manifest.layout(format_))
         files = [
             (name, info.signatures)
             for name, info in manifest.models.items()
@@ -179,7 +179,7 @@ def parity(report: Report) -> Values:
     layouts = (texts.split, texts.fused)
     order = list(dict.fromkeys(["x", *(operation.y for text in layouts for part in text.operations for operation in part)]))
     ours = {file.file for file in metrics.files if file.maker is Maker.TIEDAE}
-    errors = error_maps(metrics.errors, order)
+    errors = error_maps(metrics.errors, order, report.manifest.recipe.export.decoder)
     shown = [row for row in metrics.parity if row.file in ours and (row.precision is Precision.INT8 or not errors)]
     return {
         "maps": parity_maps(shown, order) + errors,

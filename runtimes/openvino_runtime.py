@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from tiedae.compress.errors import FormatError
+from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.onnx.writer import to_onnx
-from tiedae.export.tflite.reader import read_entries, with_primary
+from tiedae.export.tflite.reader import has_views, read_entries, with_primary
 from tiedae.program.operations.dense import Dense
 from tiedae.program.program import Kernel, Program, Tensor
 
@@ -102,7 +102,7 @@ def confuses_square(size: int) -> bool:
 class OpenVinoSession(Session):
     """Model files in OpenVINO, one compiled model per signature; see `Session`. Inner tensors are fused away.
 
-    Raises UnavailableError if OpenVINO is missing, FormatError if it rejects a file.
+    Raises UnavailableError if OpenVINO is missing or a .tflite file has views, FormatError if it rejects a file.
     """
 
     def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
@@ -144,6 +144,8 @@ def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) 
         names = tuple(min(output.get_names()) for output in model.outputs)
         return model.create_infer_request(), names, (np.dtype(source.get_element_type().to_dtype()), size)
     data = path.read_bytes()
+    if has_views(data):
+        raise UnavailableError('openvino-tflite reads a view in the order of its buffer; decoder = "split" makes a file for it')
     entry = served("openvino-tflite", signature, read_entries(data))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name

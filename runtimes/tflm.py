@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.packing import is_packed
-from tiedae.export.tflite.reader import Entry, named_activations, read_entries, read_tflite, with_primary
+from tiedae.export.tflite.reader import Entry, has_views, named_activations, read_entries, read_tflite, with_primary
 
 from .native_output import quiet
 from .session import Session, first_line, in_batches, load, one_file, served
@@ -27,8 +27,8 @@ class TflmSession(Session):
 
     `read_tflite` checks the file first: TFLM itself does not, and could crash. It has one thread.
 
-    Raises UnavailableError if TFLM is missing or the decoder reads packed kernels, FormatError if the file is damaged or TFLM
-    lacks one of its operations.
+    Raises UnavailableError if TFLM is missing or the decoder reads views or packed kernels, FormatError if the file is damaged
+    or TFLM lacks one of its operations.
     """
 
     provider = "reference kernels, one sample per call"
@@ -36,6 +36,8 @@ class TflmSession(Session):
     def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
         self.runtime, self._data = runtime, one_file(runtime, files).read_bytes()
         data, self._entries = self._data, read_entries(self._data)
+        if has_views(data):
+            raise UnavailableError(f'{runtime} has no DENSIFY; decoder = "split" makes a file for it')
         if _unpacks(data):
             raise UnavailableError(f'{runtime} has no DEQUANTIZE of 4-bit kernels; int4 = "bytes" makes a file for it')
         self._interpreters = {name: _load(data, entry, "kAllocationRecording") for name, entry in self._entries.items()}

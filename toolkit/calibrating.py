@@ -93,7 +93,7 @@ def calibrate(recipe: Recipe, *, base: Path, model: Path, clipping: float = 0.01
     tested = splits.test if noise is None else noisy_test(splits.test, noise, recipe.data.seed, MAX_TEST)
     taken = np.arange(min(len(tested), MAX_TEST))
     test, wanted = (splits.scaling.apply(each.take(taken)) for each in (tested, tested.wanted))
-    layout = decoder_layout(recipe.export.targets)
+    layout = decoder_layout(recipe.export.targets, recipe.export.decoder)
     spec = QuantizationSpec.of(recipe.quantize, data.scaling, layout, trained_scale=keras.code_scale)
     floating = reconstruction_error(keras, test, wanted)
     keras.prepare_kernels(spec.bits)

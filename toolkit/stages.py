@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiedae.calibration.calibration_file import read_calibration
 from tiedae.calibration.representative import representative
-from tiedae.compress.config import ClusterConfig, Granularity, PruneConfig, QuantizeConfig, TrainConfig
+from tiedae.compress.config import ClusterConfig, Decoder, Granularity, PruneConfig, QuantizeConfig, TrainConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import InputError
 from tiedae.compress.lineage import Snapshot
@@ -87,14 +87,15 @@ def quantize(
     epochs: int | None = None,
     config: QuantizeConfig = QuantizeConfig(),
     targets: Sequence[str] = tuple(TARGETS),
+    decoder: Decoder = "auto",
     train: TrainConfig | None = None,
     verbose: Verbosity = "auto",
 ) -> TiedAutoencoder:
     """A quantized copy of a float model: post-training quantization, then `epochs` of quantization-aware training.
 
     `bits` of the kernels: 2 to 8, one width or one per kernel. `granularity`: a scale per tensor or per unit. `epochs` 0 is
-    post-training quantization alone. They replace those of `config`. `targets`: what it will be exported to. Raises what
-    `quantize_post_training` and `train_quantized` raise, InputError for a model that is quantized already.
+    post-training quantization alone. They replace those of `config`. `targets` and `decoder`: what it will be exported to.
+    Raises what `quantize_post_training` and `train_quantized` raise, InputError for a model that is quantized already.
     """
     from tiedae.calibration.post_training import quantize_post_training
     from tiedae.compress.autoencoder import with_given
@@ -112,7 +113,7 @@ def quantize(
     if config.calibration is not None:
         given = read_calibration(Path(config.calibration))
         given.require_scaling(data.scaling, source=config.calibration)
-    calibration = quantize_post_training(other, chosen, config, layout=decoder_layout(targets), calibration=given)
+    calibration = quantize_post_training(other, chosen, config, layout=decoder_layout(targets, decoder), calibration=given)
     history = [] if config.method == "ptq" else train_quantized(other, data, config, training)
     return _end(model, other, data, "quantize", config, history, calibration)
 

@@ -28,7 +28,7 @@ from tiedae.compress.records import checked, plain
 from tiedae.compress.sample_spec import SampleType
 from tiedae.compress.samples import Samples
 from tiedae.export.kinds import Stage
-from tiedae.export.targets import Programs
+from tiedae.export.targets import Programs, reference_layout
 from tiedae.program import integer_maps
 from tiedae.program.file_io import FileIO
 from tiedae.program.lowering import interleaved_parts, lower
@@ -102,11 +102,13 @@ class Trained:
 
     def programs(self, announce: Announce) -> dict[str, Programs]:
         announce(export_text(self.recipe.export.targets))
-        models, name = {"int8": self.models.quantized, "f32": self.models.floating}, self.recipe.name
-        return {
-            precision: Programs(lower(model, name, layout="split"), lower(model, name, layout="fused"))
-            for precision, model in models.items()
-        }
+        name, export = self.recipe.name, self.recipe.export
+        fused = reference_layout(export.targets, export.decoder)
+        int8, f32 = (
+            (lower(model, name, layout="split"), lower(model, name, layout=fused))
+            for model in (self.models.quantized, self.models.floating)
+        )
+        return {"int8": Programs(*int8, decoder=export.decoder), "f32": Programs(*f32)}
 
     def masks(self) -> Mapping[str, np.ndarray]:
         return self.models.quantized.masks()

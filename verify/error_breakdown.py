@@ -17,7 +17,6 @@ import numpy as np
 from tiedae.bundle.reference_outputs import TRACED_SAMPLES, Expected, Floats, layer_outputs
 from tiedae.bundle.results import LayerError
 from tiedae.export.kinds import Lost, Precision
-from tiedae.export.targets import TARGETS
 
 from .findings import Outputs
 from .parity.comparison import similarity
@@ -28,8 +27,8 @@ def attribute(measured: Sequence[Outputs], expected: Mapping[str, Expected], flo
     real = {} if floats is None else {"code": floats.code, "y": floats.y} | dict(floats.layers)
     reference = "" if floats is None else floats.layers_reference or floats.reference
     rows = []
-    for target, each in expected.items():
-        of = {"runtime": "program", "layout": TARGETS[target].layout, "reference": reference}
+    for each in expected.values():
+        of = {"runtime": "program", "layout": each.program.layout, "reference": reference}
         for layer in layer_outputs(each.program):
             if layer in real:
                 got = _equalized_back(layer, _real(each, layer, each.traced[layer]), real[layer])

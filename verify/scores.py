@@ -35,7 +35,7 @@ def score_constants(manifest: Manifest, file: str) -> Mapping[str, np.ndarray] |
     info, detector = manifest.models[file], manifest.detector
     if detector is None or info.precision is not Precision.INT8 or SCORE not in info.signatures:
         return None
-    return constants(detector, TARGETS[info.format].layout)
+    return constants(detector, manifest.layout(info.format))
 
 
 def measure_scores(subject: Subject, detector: Detector, evidence: Evidence, expected: Expected, samples: str) -> None:
@@ -78,7 +78,7 @@ def _compare_integers(subject: Subject, detector: Detector, evidence: Evidence, 
     if got is None:
         return False
     given = (subject.program, FileIO("float32"), flat(evidence.x), evidence.scaled, expected.x, (expected.y, expected.y))
-    right, _ = Scored.between(detector, TARGETS[subject.format].layout, *given)
+    right, _ = Scored.between(detector, subject.program.layout, *given)
     limit = 0.0 if detector.scoring.multiplier else TOLERANCE
     worst = abs(float(right.relative(got[0] * detector.scoring.factor).max(initial=0)))
     wrong = int(np.count_nonzero((got[1] != right.anomaly) & ~(right.near & (limit > 0))))
@@ -120,7 +120,7 @@ class _ScoredSamples:
     def _between(self, rows: slice | np.ndarray, y: Interval) -> tuple[Scored, Scored]:
         subject, evidence = self.subject, self.evidence
         given = (evidence.x[rows], evidence.scaled[rows], self.x[rows])
-        return Scored.between(self.detector, TARGETS[subject.format].layout, subject.program, subject.io, *given, y)
+        return Scored.between(self.detector, subject.program.layout, subject.program, subject.io, *given, y)
 
 
 def _own_y(subject: Subject, evidence: Evidence) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.affine import SIGNED_SHIFT, Quantization, signed
 from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO
+from tiedae.program.operations import Dense
 from tiedae.program.program import Program
 
 from ..packing import stored_bytes, stored_kernel
@@ -78,8 +79,31 @@ class TfliteGraphBuilder:
 
     def kernel(self, name: str, label: str, scales: Sequence[float] | np.ndarray) -> int:
         """A view of a kernel, [units, inputs]."""
+        return self.constant(label, self.stored(name), scales)
+
+    def densified(self, view: int) -> int:
+        """Read a view into a tensor in its own order, by DENSIFY."""
+        tensor = self._tensors[view]
+        dense = self._tensor(f"{tensor.name}.dense", tensor.shape, self.dtype, tensor.quantization)
+        self.add("DENSIFY", 1, [view], dense)
+        return dense
+
+    def bias(self, operation: Dense) -> int:
+        """The bias of a product, float32 or int32. Without one −1, for FULLY_CONNECTED, or zeros, which CONV_2D needs."""
+        program = self.program
+        if operation.bias is None and not operation.transposed:
+            return -1
+        scales = operation.bias_scales(program) if program.quantized else ()
+        zeros = np.zeros(program.tensors[operation.y].shape[-1], np.int32 if program.quantized else np.float32)
+        name = operation.bias
+        return self.constant(
+            f"{operation.y}.zeros" if name is None else name, zeros if name is None else program.constants[name], scales
+        )
+
+    def stored(self, name: str) -> np.ndarray:
+        """A kernel as its buffer holds it, [units, inputs]."""
         whole_rows = self.program.kernels[name].inputs % 2 == 0
-        return self.constant(label, stored_kernel(self.program, name, self.int4 if whole_rows else "bytes"), scales)
+        return stored_kernel(self.program, name, self.int4 if whole_rows else "bytes")
 
     def between(self, label: str, name: str, shape: tuple[int, ...]) -> int:
         """An intermediate tensor: a program tensor in another shape."""
@@ -89,11 +113,20 @@ class TfliteGraphBuilder:
         sizes = self.constant(f"shape.{'x'.join(map(str, shape))}", int32((-1, *shape)))
         self.add("RESHAPE", 1, [source, sizes], target)
 
-    def constant(self, label: str, values: np.ndarray, scales: Sequence[float] | np.ndarray = (), zero_point: int = 0) -> int:
-        """A tensor over the one buffer with these bytes; not quantized without `scales`."""
+    def constant(
+        self,
+        label: str,
+        values: np.ndarray,
+        scales: Sequence[float] | np.ndarray = (),
+        zero_point: int = 0,
+        *,
+        shape: tuple[int, ...] = (),
+        sparsity: Any = None,
+    ) -> int:
+        """A tensor over the one buffer with these bytes; not quantized without `scales`. `shape` and `sparsity`: of a view."""
         buffer = buffer_of(self._model, stored_bytes(values))
         table = quantization(scales, zero_point) if len(scales) else None
-        return self._tensor(label, values.shape, values.dtype.name, table, buffer=buffer)
+        return self._tensor(label, shape or values.shape, values.dtype.name, table, buffer=buffer, sparsity=sparsity)
 
     def operand(self, name: str, own: Quantization | None) -> int:
         """A constant of an elementwise operation: int8 (the program's uint8 − 128), or float32."""
@@ -166,6 +199,7 @@ class TfliteGraphBuilder:
         *,
         signature: tuple[int, ...] | None = None,
         buffer: int = 0,
+        sparsity: Any = None,
     ) -> int:
         if label not in self._indices:
             self._indices[label] = len(self._tensors)
@@ -177,6 +211,7 @@ class TfliteGraphBuilder:
                     name=label,
                     quantization=table,
                     shapeSignature=None if signature is None else int32(signature),
+                    sparsity=sparsity,
                     hasRank=True,
                 )
             )

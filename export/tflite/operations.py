@@ -10,18 +10,16 @@ from tiedae.program.operations.elementwise import Times
 
 from ..operation_table import OperationTable
 from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
+from .views import write_view
 
 
 def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
     program = graph.program
     if operation.transposed:
-        right = "TFLite needs the decoder in the split layout (Product and AddBias)"
-        raise ExportError(f"{operation.y}: {right}, got a transposed Dense")
+        write_view(graph, operation)
+        return
     inputs = [graph.inner(operation.x), graph.kernel(operation.kernel, operation.kernel, operation.scales(program))]
-    bias = -1
-    if operation.bias is not None:
-        scales = operation.bias_scales(program) if program.quantized else ()
-        bias = graph.constant(operation.bias, program.constants[operation.bias], scales)
+    bias = graph.bias(operation)
     options = {"keepNumDims": True} if len(program.tensors[operation.x].shape) > 1 else {}
     version = 10 if graph.is_packed(inputs[1]) else 5 if options else 4 if program.quantized else 1
     output = graph.unclamped(operation.y)

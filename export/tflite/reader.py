@@ -26,6 +26,7 @@ from ..model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, pr
 from .builder import INNER
 from .flatbuffer import Flatbuffer, Table
 from .schema import OPERATORS, Op, Type
+from .views import in_order, stored_order, without_pixels
 
 T = TypeVar("T")
 _SUBGRAPHS, _SIGNATURES = 2, 7
@@ -64,11 +65,12 @@ def read_tflite_file(path: Path) -> Contents:
 def read_tflite(data: bytes | mmap.mmap) -> Contents:
     """Parse a .tflite file.
 
-    Returns one `Constant` per tensor with data; tensors of equal name, shape, buffer and quantization in several subgraphs are
-    one. `storage` is the buffer's index. Values have the file's dtype and shape; 2- and 4-bit values are unpacked (int4, uint4,
-    int2 of ml_dtypes); sparse tensors and strings are returned as their stored bytes. A file without signatures gets one for
-    its first subgraph. Constants in other files (`Tensor.external_buffer`) are not read but named in `details`. Raises
-    FormatError for a truncated, empty, damaged or foreign file.
+    Returns one `Constant` per tensor with data; tensors of equal name, shape, buffer and quantization in several subgraphs
+    are one. `storage` is the buffer's index. Values have the file's dtype and shape; 2- and 4-bit values are unpacked
+    (int4, uint4, int2 of ml_dtypes); a view has the axes of its tensor; sparse tensors and strings are returned as their
+    stored bytes. A file without signatures gets one for its first subgraph. Constants in other files
+    (`Tensor.external_buffer`) are not read but named in `details`. Raises FormatError for a truncated, empty, damaged or
+    foreign file.
     """
     model = _TfliteModel.parse(Flatbuffer(data, ".tflite"))
     metadata = {entry.text(0): _at(model.buffers, entry.integer(1, "I"), "buffer") for entry in model.root.tables(6)}
@@ -175,18 +177,21 @@ class _TensorEncoding:
     shape: tuple[int, ...]
     kind: str
     sparse: bool
+    order: tuple[int, ...] | None
+    """The axes in the order of the bytes, of a view alone (see `views`)."""
 
     @property
     def encoded(self) -> tuple[str, tuple[int, ...]] | None:
         """See `Constant.encoded`; None if the bytes are the values."""
-        if self.sparse:
+        if self.sparse and (self.order is None or self.kind not in _DTYPES):
             return f"sparse {self.kind.lower() or 'unknown'}", self.shape
         return None if self.kind in _DTYPES or self.kind in _PACKED else (self.kind.lower() or "unknown", self.shape)
 
     @classmethod
     def of(cls, tensor: Table) -> _TensorEncoding:
         kind = _TYPES.get(tensor.integer(1, "b"), "")
-        return cls(_shape(tensor, 0), kind, tensor.place(6) is not None)
+        shape, sparsity = _shape(tensor, 0), tensor.table(6)
+        return cls(shape, kind, sparsity is not None, None if sparsity is None else stored_order(sparsity, shape))
 
     def values(self, data: np.ndarray, what: str) -> np.ndarray:
         if self.encoded:
@@ -197,7 +202,7 @@ class _TensorEncoding:
             shape = list(self.shape)
             raise FormatError(f"damaged .tflite file: {what} of shape {shape} and type {self.kind} has {data.size} bytes")
         values = _unpack(data, bits, dtype, count) if self.kind in _PACKED else data.view(dtype)
-        values = values.reshape(self.shape)
+        values = values.reshape(self.shape) if self.order is None else in_order(values, self.shape, self.order)
         values.flags.writeable = False
         return values
 
@@ -308,6 +313,11 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
     return entries
 
 
+def has_views(data: bytes) -> bool:
+    """Whether a kernel is read as a view, see `views`."""
+    return any("DENSIFY" in signature.operations for signature in read_tflite(data).signatures)
+
+
 def with_primary(data: bytes, index: int, *, alone: bool = False) -> bytes:
     """Copy of a file with subgraph `index` first, the only one that some runtimes list or run; without signatures.
 
@@ -330,4 +340,4 @@ def named_activations(values: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.
     An input or output of another unit or dtype is replaced by the tensor in scaled values, then by the int8 tensor behind it.
     """
     kept = {name: unsigned(each) for name, each in values if each.ndim >= 2 and each.dtype in (np.int8, np.uint8, np.float32)}
-    return program_names(kept, MODEL, INNER)
+    return program_names(without_pixels(kept), MODEL, INNER)

@@ -43,6 +43,8 @@ RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
     Op.ABS: {1: "1.13.0"},
     Op.ADD: {1: "1.5.0", 2: "1.14.0"},
     Op.BATCH_MATMUL: {1: "2.3.0", 2: "2.3.0", 4: "2.5.0"},
+    Op.CONV_2D: {1: "1.5.0", 3: "1.14.0"},
+    Op.DENSIFY: {1: "2.2.0"},
     Op.DEQUANTIZE: {1: "1.13.1", 2: "1.14.0", 6: "2.17.0"},
     Op.DIV: {1: "1.6.0"},
     Op.FULLY_CONNECTED: {1: "1.5.0", 4: "1.14.0", 5: "2.0.0", 10: "2.11.0"},
@@ -66,6 +68,8 @@ RUNTIME_VERSIONS: Mapping[int, Mapping[int, str]] = {
 OPTIONS: Mapping[int, type] = {
     Op.ADD: schema.AddOptionsT,
     Op.BATCH_MATMUL: schema.BatchMatMulOptionsT,
+    Op.CONV_2D: schema.Conv2DOptionsT,
+    Op.DENSIFY: schema.DensifyOptionsT,
     Op.DIV: schema.DivOptionsT,
     Op.FULLY_CONNECTED: schema.FullyConnectedOptionsT,
     Op.MEAN: schema.ReducerOptionsT,

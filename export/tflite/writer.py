@@ -110,7 +110,7 @@ def _write_score(graph: TfliteGraphBuilder, detector: Detector) -> None:
     last, dtype = (graph.outer("y"), "uint8") if inner is None else (inner, "int8")
     tensors = {X: x, Y: graph.real(last, dtype, "y", Y)}
     tensors |= {} if centred is None else {GIVEN: graph.outer("x"), CENTRED: centred}
-    tensors |= {name: graph.constant(name, values) for name, values in constants(detector, "split").items()}
+    tensors |= {name: graph.constant(name, values) for name, values in constants(detector, graph.program.layout).items()}
     for step in steps(detector, graph.program.tensors["x"].shape, real=real):
         tensors[step.output] = _score_step(graph, step, [tensors[name] for name in step.inputs])
     graph.outputs.update((name, tensors[name]) for name in (SCORE, ANOMALY))

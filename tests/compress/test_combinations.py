@@ -18,6 +18,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text(encoding="ut
 CODE = [{"units": 4, "activation": "relu"}, {"units": 2, "activation": "tanh"}]
 ON: dict[str, dict[str, Any]] = {
     "C": {"export": {"targets": ["c"]}},
+    "decoder by view": {"export": {"decoder": "view"}},
+    "packed kernels": {"quantize": {"bits": [4]}},
     "score of C files": {"export": {"c_signatures": ["score"]}},
     "scales per unit": {"quantize": {"granularity": "unit"}},
     "code below 8 bits": {"quantize": {"code_bits": 5}},

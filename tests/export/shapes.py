@@ -197,10 +197,9 @@ def samples(program: Program, signature: str, count: int = 5) -> np.ndarray:
 def write(program: Program, folder: Path) -> dict[Path, tuple[str, ...]]:
     """The files of a program in the formats of its layout, and their signatures."""
     io, split = "uint8" if program.quantized else "float32", any(isinstance(each, Product) for each in program.decoder)
-    if split:
-        files = {"p.tflite": to_tflite(program, io=io)}
-    else:
-        files = {f"{signature}.onnx": to_onnx(program, signature=signature, io=io) for signature in SIGNATURES}
+    files: dict[str, bytes] = {"p.tflite": to_tflite(program, io=io, int4="packed" if split else "bytes")}
+    if not split:
+        files |= {f"{signature}.onnx": to_onnx(program, signature=signature, io=io) for signature in SIGNATURES}
     if program.quantized and not split:
         files |= {name: text.encode() for name, text in to_c(replace(program, name="p")).files.items()}
     for name, data in files.items():

@@ -18,7 +18,7 @@ from tiedae.compress import ExportConfig, FormatError, RecipeError, VerifyConfig
 from tiedae.dedupe.share import share_file
 from tiedae.export.random_inputs import Ranges, ranges_of
 from tiedae.export.storage_check import prove
-from tiedae.export.targets import TARGETS, decoder_layout, label_of, read_model, tolerances_of
+from tiedae.export.targets import TARGETS, decoder_layout, label_of, layout_of, read_model, reference_layout, tolerances_of
 from tiedae.program.file_io import FileIO
 from tiedae.program.interpreter import execute
 from tiedae.program.operations import OPERATIONS
@@ -174,6 +174,21 @@ def test_without_its_row_it_is_no_target(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "a.steps").write_bytes(b"")
     with pytest.raises(FormatError, match=r"must end in \.tflite or \.lite or \.onnx or \.c"):
         read_model(tmp_path / "a.steps")
+
+
+@pytest.mark.parametrize(
+    ("decoder", "targets", "layouts", "simulated", "reference"),
+    [
+        ("auto", ("tflite", "onnx"), ("split", "fused"), "split", "fused"),
+        ("split", ("tflite", "c"), ("split", "fused"), "split", "fused"),
+        ("view", ("tflite", "onnx", "c"), ("fused", "fused", "fused"), "view", "view"),
+        ("view", ("onnx", "c"), ("fused", "fused"), "fused", "fused"),
+        ("view", (STEPS, "tflite"), ("split", "fused"), "split", "view"),
+    ],
+)
+def test_the_layout_of_a_decoder(decoder, targets, layouts, simulated, reference) -> None:
+    assert tuple(layout_of(each, decoder) for each in targets) == layouts
+    assert (decoder_layout(targets, decoder), reference_layout(targets, decoder)) == (simulated, reference)
 
 
 def test_its_own_tolerances_hold_where_the_recipe_keeps_the_default(run: Path) -> None:

@@ -223,7 +223,8 @@ def hashes(name: str, kinds: Sequence[str] = tuple(APPS)) -> dict[str, str]:
     """Of the programs of a model, of every file that the writers make of them, and of its bundle and its `kinds` of folders."""
     model = TiedAutoencoder.load(FOLDER / f"{name}.safetensors")
     programs = Programs(lower(model, name, layout="split"), lower(model, name, layout="fused"))
-    found = {layout: sha256("\n".join(described(program)).encode()) for layout, program in vars(programs).items()}
+    layouts = {"split": programs.split, "fused": programs.fused}
+    found = {layout: sha256("\n".join(described(program)).encode()) for layout, program in layouts.items()}
     precision = "int8" if model.quantized else "f32"
     for config, (export, io) in CONFIGS.items():
         found |= hashes_of(config, model_files({precision: programs}, export, io))

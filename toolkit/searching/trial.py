@@ -28,7 +28,7 @@ from tiedae.compress.config import Recipe, TrainConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.records import Record, plain
-from tiedae.export.targets import TARGETS
+from tiedae.export.targets import TARGETS, decoder_layout
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import fit as fit_maps
 from tiedae.program.interpreter import execute, program_input
@@ -125,7 +125,7 @@ class TrialBuilder:
         """The .tflite file of a model and its quality by the integer program, which XNNPACK matches."""
         from tiedae.program.lowering import lower
 
-        program = lower(load_model(archive), recipe.name, layout=TARGETS[TARGET].layout)
+        program = lower(load_model(archive), recipe.name, layout=decoder_layout([TARGET], recipe.export.decoder))
         train = self.splits.train
         io = FileIO.of(recipe.export, train.scaling, train.dtype.name)
         io = io if program.quantized else io.floats

@@ -195,11 +195,6 @@ def test_the_same_program_gives_the_same_bytes():
     assert to_tflite(split(granularity="unit")) == to_tflite(split(granularity="unit"))
 
 
-def test_fused_decoder_is_refused():
-    with pytest.raises(ExportError, match="split layout"):
-        to_tflite(build_program(form="fused"))
-
-
 @pytest.mark.parametrize(
     ("keywords", "text"),
     [
