@@ -145,7 +145,7 @@ def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) 
         return model.create_infer_request(), names, (np.dtype(source.get_element_type().to_dtype()), size)
     data = path.read_bytes()
     if has_views(data):
-        raise UnavailableError('openvino-tflite reads a view in the order of its buffer; decoder = "split" makes a file for it')
+        raise UnavailableError('openvino-tflite has no DENSIFY of dense dimensions; decoder = "split" makes a file for it')
     entry = served("openvino-tflite", signature, read_entries(data))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
