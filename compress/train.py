@@ -177,7 +177,7 @@ def fit(
     steps = -(-len(splits.train) // config.batch_size)
     noise = training.noise(splits)
     init_output_bias(model, splits)
-    if stage == "train":
+    if stage == "train" and model.norms:
         model.start_statistics(training.code_inputs(splits))
     rate = training.rate_term(model, splits)
     noisy_epochs = 0

@@ -59,7 +59,7 @@ def test_shapes_survive_manifest_and_files(options, bits, widths, rows, views) -
 
 def test_the_benchmark_takes_every_program_of_the_grid_and_some_of_each_rank() -> None:
     found = list(programs(40, 0))
-    assert len(found) == 40 + 3 * 2**6
+    assert len(found) == 40 + 3 * 2**6 + 3 * 2**4
     assert {len(program.tensors[name].shape) for program in found for name in ("x", "code", "encoder_0")} == {1, 2, 3}
 
 

@@ -65,7 +65,9 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "integers": {"granularity": "unit", "byte_data": False, "activations": ("sigmoid", "relu6"), "output_activation": "tanh"},
     "wide": {"widths": (600, 40, 8), "bits": 4, "code_bits": 5},
     "no biases": {"bias": False, "activations": ("relu", "tanh"), "output_activation": "relu"},
+    "gains": {"gains": True, "activations": ("relu", "tanh")},
     "floats": {"quantized": False, "activations": ("relu6", "tanh")},
+    "floats with gains": {"quantized": False, "gains": True},
     "floats without biases": {
         "quantized": False,
         "bias": False,
