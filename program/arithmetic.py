@@ -73,13 +73,14 @@ class FloatKernel:
         columns, rows = (np.abs(values).sum(axis, dtype=np.float64) for axis in (0, 1))
         return cls(values, (int(columns.max(initial=0)), int(rows.max(initial=0))))
 
-    def product(self, x: np.ndarray, transposed: bool) -> np.ndarray:
+    def product(self, x: np.ndarray, transposed: bool, *, added: int = 1) -> np.ndarray:
         """The exact x · W, or x · Wᵀ where `transposed`: float32 if its magnitude is at most 2²⁴ for every x, else float64.
 
-        `x`: integers of at most `LARGEST_STEPS` in magnitude, float32 [batch, …, terms].
+        `x`: integers of at most `LARGEST_STEPS` in magnitude, float32 [batch, …, terms]. `added`: as many values of the result
+        are added later, exactly too.
         """
         matrix = self.values.T if transposed else self.values
-        if LARGEST_STEPS * self.norms[transposed] <= EXACT:
+        if added * LARGEST_STEPS * self.norms[transposed] <= EXACT:
             return x @ matrix
         total = np.zeros((*x.shape[:-1], matrix.shape[1]))
         for start in range(0, len(matrix), TERMS):

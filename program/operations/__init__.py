@@ -8,14 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .convolution import Convolution, MaxPool, Patches, Reshape, Unpatch, Upsample
 from .dense import AddBias, Dense, Product
 from .elementwise import Activate, Gain, Requantize, Rescale
 from .interleave import Interleave
 from .operation import Operation
 
-OPERATIONS: Mapping[str, type[Operation]] = {
-    operation.__name__: operation for operation in (Dense, Product, AddBias, Rescale, Gain, Activate, Requantize, Interleave)
-}
+_ROWS = (
+    *(Dense, Product, AddBias, Rescale, Gain, Activate, Requantize, Interleave),
+    *(Convolution, Reshape, Patches, Unpatch, MaxPool, Upsample),
+)
+OPERATIONS: Mapping[str, type[Operation]] = {operation.__name__: operation for operation in _ROWS}
 """Operations by name, as in the manifest."""
 
-__all__ = ["OPERATIONS", "Activate", "AddBias", "Dense", "Gain", "Interleave", "Operation", "Product", "Requantize", "Rescale"]
+__all__ = [
+    "OPERATIONS",
+    "Activate",
+    "AddBias",
+    "Convolution",
+    "Dense",
+    "Gain",
+    "Interleave",
+    "MaxPool",
+    "Operation",
+    "Patches",
+    "Product",
+    "Requantize",
+    "Rescale",
+    "Reshape",
+    "Unpatch",
+    "Upsample",
+]

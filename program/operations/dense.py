@@ -75,9 +75,21 @@ class Dense(Operation):
         values = program.constants[self.kernel]
         return values.T if self.transposed else values
 
+    def terms(self, program: Operands) -> int:
+        """The most products that one output adds."""
+        return len(self.matrix(program))
+
+    def applied(self, program: Operands, x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """The linear map of x by a matrix of the shape of `matrix`."""
+        return x @ matrix
+
+    def sums(self, program: Operands, x: np.ndarray) -> np.ndarray:
+        """The exact linear map in an integer program: `x` float32, integers of at most `LARGEST_STEPS` in magnitude."""
+        return program.float_kernel(self.kernel).product(x, self.transposed)
+
     def integers(self, program: Operands, x: np.ndarray) -> np.ndarray:
         source, target = program.quantization(self.x), program.quantization(self.y)
-        accumulator = program.float_kernel(self.kernel).product(steps(x, source), self.transposed)
+        accumulator = self.sums(program, steps(x, source))
         if self.bias is not None:
             accumulator = add_bias(accumulator, program.constants[self.bias])
         multiplier = product_multiplier(source, self.scales(program), target)
@@ -91,14 +103,15 @@ class Dense(Operation):
         ends = [q.astype(np.float64) - source.zero_point for q in (low, high)]
         middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
         bias = 0 if self.bias is None else program.constants[self.bias]
-        sums, spread = middle @ matrix + bias, half @ np.abs(matrix)
-        terms = (np.abs(middle) + half) @ np.abs(matrix) + np.abs(bias)
-        slack = TIE + np.sqrt(len(matrix)) * UNIT_ROUNDOFF * terms * multiplier
+        magnitudes = np.abs(matrix)
+        sums, spread = self.applied(program, middle, matrix) + bias, self.applied(program, half, magnitudes)
+        terms = self.applied(program, np.abs(middle) + half, magnitudes) + np.abs(bias)
+        slack = TIE + np.sqrt(self.terms(program)) * UNIT_ROUNDOFF * terms * multiplier
         least, most = clamp(self.activation, target)
         return outwards((sums - spread) * multiplier, (sums + spread) * multiplier, slack, target.zero_point, least, most)
 
     def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
-        y = x @ self.matrix(program)
+        y = self.applied(program, x, self.matrix(program))
         if self.bias is not None:
             y = y + program.constants[self.bias]
         if self.gains is not None:
