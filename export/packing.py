@@ -1,15 +1,31 @@
-"""Storage of a kernel in a file: float32, int8, or packed 4-bit integers."""
+"""Storage of a kernel in a file: its axes; float32, int8, or packed 4-bit integers."""
 
 from __future__ import annotations
+
+import math
 
 import ml_dtypes
 import numpy as np
 from tiedae.compress.errors import ExportError
+from tiedae.program.operations import Convolution, Dense, Product
 from tiedae.program.program import Program
 
 INT4 = ("packed", "bytes")
 """Storage of kernels of 4 bits or fewer: two values per byte, or one."""
 INT4_BITS = 4
+
+
+def kernel_axes(program: Program, name: str) -> tuple[int, ...]:
+    """The axes of a kernel: [*sizes, channels, units] of convolutions, else [inputs, units].
+
+    Raises ExportError for a kernel that operations read with different windows.
+    """
+    kernel, products = program.kernels[name], (each for each in program.operations if isinstance(each, Dense | Product))
+    windows = {each.sizes if isinstance(each, Convolution) else () for each in products if each.kernel == name} or {()}
+    if len(windows) > 1:
+        raise ExportError(f"{name}: got windows of {' and '.join(map(str, sorted(windows)))}, must be one in all operations")
+    (sizes,) = windows
+    return (*sizes, kernel.inputs // math.prod(sizes), kernel.units)
 
 
 def stored_kernel(program: Program, name: str, int4: str) -> np.ndarray:

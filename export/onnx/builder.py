@@ -14,9 +14,12 @@ from tiedae.program.program import Program
 
 from ..packing import is_packed
 from .kernels import places, stored
+from .scopes import annotation
 
 EDGE = ".quantized"
 """Suffix of the uint8 tensor behind an input or output of another dtype."""
+PLANES = ".planes"
+"""Suffix of a tensor with channels before its other axes, as convolutions, pooling and upsampling take it."""
 ONNX_FUNCTIONS = {"relu": "Relu", "relu6": "Clip", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 """The operator of each elementwise function."""
 
@@ -31,7 +34,9 @@ class OnnxGraphBuilder:
         self.program, self.io, self.int4 = program, io, int4
         self.edges = program.io_dtypes(io)
         self.nodes: list[onnx.NodeProto] = []
+        self.outputs: set[str] = set()
         self.constants: dict[str, np.ndarray] = {}
+        self.annotated: dict[str, tuple[str, str]] = {}
 
     def constant(self, name: str, values: Any, dtype: Any) -> str:
         self.constants[name] = np.asarray(values, dtype)
@@ -39,6 +44,7 @@ class OnnxGraphBuilder:
 
     def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        self.outputs.add(output)
         return output
 
     def value_info(self, name: str) -> onnx.ValueInfoProto:
@@ -60,9 +66,41 @@ class OnnxGraphBuilder:
         return self.node("Mul", [shifted, self.constant(f"{label}.scale", quantization.scale, np.float32)], label)
 
     def inner(self, name: str) -> str:
-        """Name, in the file, of a program tensor in the program's dtype."""
+        """Name, in the file, of a program tensor in the program's dtype; transposes one that is there as planes alone."""
+        label = self._label(name)
+        if label not in self.outputs and label + PLANES in self.outputs:
+            self._transpose(name, label + PLANES, label, to_planes=False)
+        return label
+
+    def planes(self, name: str) -> str:
+        """The name of a program tensor as [batch, channels, *lengths]; transposes it where it was written otherwise."""
+        label = self._label(name) + PLANES
+        if label not in self.outputs:
+            self._transpose(name, self._label(name), label, to_planes=True)
+        return label
+
+    def new_planes(self, name: str) -> str:
+        """The name of a program tensor that a node is about to write as planes."""
+        return self._label(name) + PLANES
+
+    def in_place(self, x: str, y: str) -> tuple[str, str]:
+        """Names of x, as it was written, and of y in the same order of axes: for elementwise operations."""
+        suffix = PLANES if self.in_planes(x) else ""
+        return self._label(x) + suffix, self._label(y) + suffix
+
+    def in_planes(self, name: str) -> bool:
+        """Whether a tensor was written as planes, not channels last."""
+        return self._label(name) not in self.outputs and self._label(name) + PLANES in self.outputs
+
+    def _label(self, name: str) -> str:
         converted = self.program.quantized and self.edges.get(name, "uint8") != "uint8"
         return name + EDGE if converted else self.scaled_values(name)
+
+    def _transpose(self, name: str, source: str, target: str, *, to_planes: bool) -> None:
+        """Between channels last and planes."""
+        last = len(self.program.tensors[name].shape)
+        perm = (0, last, *range(1, last)) if to_planes else (0, *range(2, last + 1), 1)
+        self.node("Transpose", [source], target, perm=perm)
 
     def scaled_values(self, name: str) -> str:
         """Name of an input or output in the file's dtype, and in scaled values if it is float32."""
@@ -92,6 +130,11 @@ class OnnxGraphBuilder:
     def reshape(self, x: str, y: str, label: str, shape: tuple[int, ...]) -> str:
         """A tensor in another shape, stored as `label`: a 0 keeps a dimension."""
         return self.node("Reshape", [x, self.constant(label, shape, np.int64)], y)
+
+    def per_plane(self, y: str, constant: str) -> str:
+        """A constant of one value per channel, for the planes of y: [channels, 1, …]."""
+        axes = len(self.program.tensors[y].shape) - 1
+        return self.reshape(constant, f"{constant}{PLANES}", f"channels.{axes}", (-1, *(1,) * axes))
 
     def enter(self, name: str) -> None:
         """Convert the model's input to the program's unit and dtype, if they differ."""
@@ -139,7 +182,21 @@ class OnnxGraphBuilder:
         bounds = [self.constant(label, value, np.float32) for label, value in ends.items()]
         return self.node(ONNX_FUNCTIONS[name], [x, *bounds], y)
 
-    def initializers(self, external: str | None) -> list[TensorProto]:
+    def annotate(self, name: str, scale: str, zero_point: str) -> None:
+        """State the constants of a tensor's scale and zero point where no QuantizeLinear or DequantizeLinear shows them."""
+        self.annotated[name] = scale, zero_point
+
+    def proto(
+        self, name: str, source: onnx.ValueInfoProto, results: Sequence[onnx.ValueInfoProto], external: str | None
+    ) -> onnx.GraphProto:
+        """The graph, with annotations of kernels and of inputs and outputs that are the program's integers."""
+        graph = helper.make_graph(self.nodes, name, [source], results, self._initializers(external))
+        ends = {each.name for each in (source, *results) if self.edges.get(each.name) == "uint8"}
+        shown = (each for each in self.annotated.items() if each[0] in ends | set(self.program.kernels))
+        graph.quantization_annotation.extend(annotation(each, *constants) for each, constants in shown)
+        return graph
+
+    def _initializers(self, external: str | None) -> list[TensorProto]:
         offsets = {} if external is None else places(self.program, self.int4)
         tensors = []
         for name, values in self.constants.items():

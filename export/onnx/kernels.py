@@ -9,20 +9,24 @@ import numpy as np
 from tiedae.compress.affine import unsigned
 from tiedae.program.program import Program
 
-from ..packing import stored_bytes, stored_kernel
+from ..packing import kernel_axes, stored_bytes, stored_kernel
 
 PAGE = 4096
 """Alignment of kernels in external data, in bytes, for memory-mapping."""
 
 
 def stored(program: Program, name: str, int4: str) -> np.ndarray:
-    """A kernel as stored, [units, inputs]: float32, int8, int4, or uint8 with zero point 128."""
+    """A kernel as stored, [units, inputs], of convolutions [units, channels, *sizes]: float32, int8, int4, or uint8 with zero
+    point 128."""
     values = stored_kernel(program, name, int4)
+    *sizes, channels, units = kernel_axes(program, name)
+    if sizes:
+        values = np.ascontiguousarray(np.moveaxis(values.reshape(units, *sizes, channels), -1, 1))
     return unsigned(values) if name in program.exceeding_pairs else values
 
 
 def external_kernels(program: Program, *, int4: str = "packed") -> bytes:
-    """Serialize all kernels, [units, inputs] each: little-endian, in the program's order, aligned to `PAGE`."""
+    """Serialize all kernels as they are `stored`: little-endian, in the program's order, aligned to `PAGE`."""
     data = bytearray()
     for name, (offset, _) in places(program, int4).items():
         data += bytes(offset - len(data)) + stored_bytes(stored(program, name, int4))

@@ -2,66 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from tiedae.program.arithmetic import clamp
-from tiedae.program.operations import Activate, Dense, Interleave, Requantize, Rescale
+from tiedae.program.operations import (
+    Activate,
+    Convolution,
+    Dense,
+    Interleave,
+    MaxPool,
+    Operation,
+    Patches,
+    Requantize,
+    Rescale,
+    Reshape,
+    Unpatch,
+    Upsample,
+)
 
 from ..operation_table import OperationTable
 from .builder import OnnxGraphBuilder
+from .convolution import convolution
+from .moving import max_pool, patches, reshape, unpatch, upsample
+from .products import write_product
 
 
 def _dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
     """Gemm takes a matrix: tensors of several axes are one of rows."""
-    write = _quantized_dense if graph.program.quantized else _float_dense
     x, y, tensors = graph.inner(operation.x), graph.inner(operation.y), graph.program.tensors
+    flag = int(not operation.transposed)
     if len(tensors[operation.x].shape) == 1:
-        write(graph, operation, x, y)
+        write_product(graph, operation, x, y, "Gemm", transB=flag)
         return
     inputs, shape = tensors[operation.x].shape[-1], tensors[operation.y].shape
-    rows = graph.reshape(x, f"{operation.y}.x.rows", f"rows.{inputs}", (-1, inputs))
-    write(graph, operation, rows, f"{operation.y}.rows")
-    graph.reshape(f"{operation.y}.rows", y, f"{operation.y}.shape", (-1, *shape))
-
-
-def _float_dense(graph: OnnxGraphBuilder, operation: Dense, x: str, y: str) -> None:
-    operands = [x, graph.kernel(operation.kernel)]
-    if operation.bias is not None:
-        operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
-    linear, gains = operation.activation == "linear", operation.gains
-    affine = y if linear else f"{operation.y}.sum"
-    total = graph.node(
-        "Gemm", operands, affine if gains is None else f"{operation.y}.products", transB=int(not operation.transposed)
-    )
-    if gains is not None:
-        total = graph.node("Mul", [total, graph.constant(gains, graph.program.constants[gains], np.float32)], affine)
-    if not linear:
-        graph.function(operation.activation, total, y)
-
-
-def _quantized_dense(graph: OnnxGraphBuilder, operation: Dense, rows: str, output: str) -> None:
-    program, kernel, y = graph.program, operation.kernel, operation.y
-    scales, units = operation.scales(program), operation.bias_scales(program)
-    suffix, axis, bias_axis = ".unit", {"axis": int(operation.transposed)}, {"axis": 0}
-    if operation.gains is not None:
-        suffix = ".decode" if operation.transposed else ".encode"
-    if len(scales) == 1:
-        scales, units, suffix, axis, bias_axis = scales[0], units[0], "", {}, {}
-    zero = np.full_like(scales, graph.zero_point(kernel))
-    inputs = [graph.kernel(kernel)]
-    inputs += graph.affine(f"{kernel}{suffix}", scales, zero, np.uint8 if zero.any() else np.int8)
-    operands = [graph.dequantize(operation.x, rows), graph.node("DequantizeLinear", inputs, f"{y}.kernel", **axis)]
-    if operation.bias is not None:
-        bias = graph.constant(operation.bias, program.constants[operation.bias], np.int32)
-        unit = graph.constant(f"{bias}.scale", units, np.float32)
-        operands.append(graph.node("DequantizeLinear", [bias, unit], f"{bias}.real", **bias_axis))
-    real = graph.node("Gemm", operands, f"{y}.sum", transB=int(not operation.transposed))
-    low, high = clamp(operation.activation, program.quantization(y))
-    if (low, high) == (0, 255):
-        graph.quantize(real, y, output)
-        return
-    bounds = [graph.constant(f"{y}.{bound}", value, np.uint8) for bound, value in (("low", low), ("high", high))]
-    free = graph.quantize(real, y, f"{y}.free")
-    graph.node("Clip", [free, *bounds], output)
+    rows = graph.reshape(x, f"{operation.y}.x.matrix", f"matrix.{inputs}", (-1, inputs))
+    write_product(graph, operation, rows, f"{operation.y}.matrix", "Gemm", transB=flag)
+    graph.reshape(f"{operation.y}.matrix", y, f"{operation.y}.shape", (-1, *shape))
 
 
 def _rescale(graph: OnnxGraphBuilder, operation: Rescale) -> None:
@@ -69,20 +45,27 @@ def _rescale(graph: OnnxGraphBuilder, operation: Rescale) -> None:
     assert quantization is not None
     inputs = [graph.constant(name, graph.program.constants[name], np.uint8)]
     inputs += graph.affine(name, quantization.scale, quantization.zero_point)
+    if graph.in_planes(operation.x):
+        inputs[0] = graph.per_plane(operation.y, inputs[0])
     factors = graph.node("DequantizeLinear", inputs, f"{name}.real")
-    graph.quantize(graph.node("Mul", [graph.dequantize(operation.x), factors], f"{operation.y}.product"), operation.y)
+    _elementwise(graph, operation, lambda real: graph.node("Mul", [real, factors], f"{operation.y}.product"))
 
 
 def _activate(graph: OnnxGraphBuilder, operation: Activate) -> None:
-    x, y = operation.x, operation.y
     if graph.program.quantized:
-        graph.quantize(graph.function(operation.function, graph.dequantize(x), f"{y}.function"), y)
+        _elementwise(graph, operation, lambda real: graph.function(operation.function, real, f"{operation.y}.function"))
     else:
-        graph.function(operation.function, graph.inner(x), graph.inner(y))
+        graph.function(operation.function, *graph.in_place(operation.x, operation.y))
 
 
 def _requantize(graph: OnnxGraphBuilder, operation: Requantize) -> None:
-    graph.quantize(graph.dequantize(operation.x), operation.y)
+    _elementwise(graph, operation, lambda real: real)
+
+
+def _elementwise(graph: OnnxGraphBuilder, operation: Operation, function: Callable[[str], str]) -> None:
+    """Append a function of real values between DequantizeLinear and QuantizeLinear, in the order of axes of x."""
+    x, y = graph.in_place(operation.x, operation.y)
+    graph.quantize(function(graph.dequantize(operation.x, x)), operation.y, y)
 
 
 def _interleave(graph: OnnxGraphBuilder, operation: Interleave) -> None:
@@ -95,7 +78,19 @@ def _interleave(graph: OnnxGraphBuilder, operation: Interleave) -> None:
 
 ONNX_OPERATIONS: OperationTable[OnnxGraphBuilder] = OperationTable(
     "ONNX",
-    {Dense: _dense, Rescale: _rescale, Activate: _activate, Requantize: _requantize, Interleave: _interleave},
+    {
+        Dense: _dense,
+        Rescale: _rescale,
+        Activate: _activate,
+        Requantize: _requantize,
+        Interleave: _interleave,
+        Convolution: convolution,
+        Reshape: reshape,
+        Patches: patches,
+        Unpatch: unpatch,
+        MaxPool: max_pool,
+        Upsample: upsample,
+    },
     advice="the decoder needs the fused layout",
 )
 """The functions that append an operation to a graph."""

@@ -38,6 +38,8 @@ def quantizations(scopes: Sequence[ReadScope]) -> Mapping[tuple[str, str], Mappi
     """The quantizations of each constant, by (prefix of its scope, name)."""
     found: dict[tuple[str, str], dict[Steps, None]] = {}
     for scope in scopes:
+        for name, constants in scope.annotated.items():
+            _add_annotated(found, scope, name, constants)
         for node in scope.nodes:
             operation = kind(node)
             for data, scale, zero_point in QUANTIZED_INPUTS.get(operation, ()):
@@ -61,6 +63,19 @@ def _add(
         zero_points = tuple(int(value) for value in scope.value(node, zero_point)) or (0,) * len(scales)
         axis = _axis(node, owner.stored[name][0].ndim) if len(scales) > 1 else 0
         found.setdefault((owner.prefix, name), {})[scales, zero_points, axis] = None
+
+
+def _add_annotated(
+    found: dict[tuple[str, str], dict[Steps, None]], scope: ReadScope, name: str, constants: Sequence[str]
+) -> None:
+    """An annotation names no axis: scales of channels are those of the last axis of their number, before axes of windows."""
+    scales, zero_points = map(scope.values, constants)
+    if name not in scope.stored or not scales:
+        return
+    shape = scope.stored[name][0].shape
+    axis = max((axis for axis, length in enumerate(shape[:2]) if length == len(scales)), default=0) if len(scales) > 1 else 0
+    whole = tuple(int(value) for value in zero_points) or (0,)
+    found.setdefault((scope.prefix, name), {})[scales, whole * (len(scales) // len(whole)), axis] = None
 
 
 def _constant(scope: ReadScope, name: str, *, each: bool) -> tuple[ReadScope, str] | None:

@@ -18,7 +18,7 @@ from tiedae.compress.errors import FormatError
 
 from ..model_file import Constant, Contents, Signature, TensorInfo
 from .quantization import quantizations
-from .scopes import ReadScope, bodies, kind
+from .scopes import ReadScope, annotations, bodies, kind
 from .tensors import TensorData, bytes_in_file, content, dtype_of
 from .wire import split
 
@@ -85,7 +85,8 @@ def open_onnx(path: Path) -> Opened:
     scopes: list[ReadScope] = []
     for proto, prefix, parent, _ in bodies(model):
         around = None if parent is None else scopes[parent]
-        scopes.append(ReadScope(prefix, proto.node, _stored_in(proto, prefix, data), around, _sparse_shapes(proto)))
+        stored = _stored_in(proto, prefix, data)
+        scopes.append(ReadScope(prefix, proto.node, stored, around, _sparse_shapes(proto), annotations(proto)))
     return Opened(path, model, data, scopes, path.stat().st_size + data.size)
 
 
@@ -208,7 +209,10 @@ def _tensor_info(path: Path, value: onnx.ValueInfoProto, scope: ReadScope) -> Te
 
 
 def _value_quantization(name: str, scope: ReadScope) -> tuple[float | None, int | None]:
-    """Scale and zero point of an integer input or output, from the node that dequantizes or quantizes it."""
+    """Scale and zero point of an integer input or output, from its annotation, or the node that dequantizes or quantizes it."""
+    scales, zero_points = map(scope.values, scope.annotated.get(name, ("", "")))
+    if len(scales) == 1:
+        return float(scales[0]), int(zero_points[0]) if zero_points else 0
     producers = {output: node for node in scope.nodes for output in node.output}
     seen, same = {name}, {name}
     for node in scope.nodes:

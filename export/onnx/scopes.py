@@ -11,7 +11,10 @@ from functools import cached_property
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, StringStringEntryProto, TensorAnnotation
+
+ANNOTATED = ("SCALE_TENSOR", "ZERO_POINT_TENSOR")
+"""Keys of an annotation: the constants of a tensor's scale and zero point."""
 
 Body = tuple[GraphProto | FunctionProto, str, int | None, int]
 """(graph or function, prefix of its constants' names, index of its parent, opset)."""
@@ -20,13 +23,14 @@ Body = tuple[GraphProto | FunctionProto, str, int | None, int]
 @dataclass(frozen=True, eq=False)
 class ReadScope:
     """The nodes of a graph or function; `stored`: its constants by local name, (values, storage); `sparse`: shape of the sparse
-    ones, of which `stored` has the nonzero values."""
+    ones, of which `stored` has the nonzero values; `annotated`: names of the constants of a tensor's scale and zero point."""
 
     prefix: str
     nodes: Sequence[NodeProto]
     stored: Mapping[str, tuple[np.ndarray, str]]
     parent: ReadScope | None
     sparse: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    annotated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, name: str) -> tuple[ReadScope, str] | None:
         """Resolve a constant's name to (defining scope, name)."""
@@ -36,7 +40,11 @@ class ReadScope:
 
     def value(self, node: NodeProto, index: int) -> tuple[float, ...]:
         """Flat values of a node's constant input; empty if it has none."""
-        found = self.find(node.input[index]) if index < len(node.input) else None
+        return self.values(node.input[index]) if index < len(node.input) else ()
+
+    def values(self, name: str) -> tuple[float, ...]:
+        """Flat values of a constant; empty if there is none of this name."""
+        found = self.find(name)
         return tuple(found[0].stored[found[1]][0].ravel().tolist()) if found else ()
 
     @cached_property
@@ -94,3 +102,18 @@ def kind(node: NodeProto) -> str:
 def attribute(node: NodeProto, name: str, default: int) -> int:
     """An integer attribute of a node."""
     return next((each.i for each in node.attribute if each.name == name), default)
+
+
+def annotation(name: str, scale: str, zero_point: str) -> TensorAnnotation:
+    """The annotation of a tensor with the constants of its scale and of its zero point, which may be empty."""
+    entries = [StringStringEntryProto(key=key, value=each) for key, each in zip(ANNOTATED, (scale, zero_point), strict=True)]
+    return TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=[each for each in entries if each.value])
+
+
+def annotations(proto: GraphProto | FunctionProto) -> dict[str, tuple[str, ...]]:
+    """The names of the constants of scale and zero point, by the tensor that a graph annotates with them."""
+    found = {}
+    for each in proto.quantization_annotation if isinstance(proto, GraphProto) else ():
+        entries = {entry.key: entry.value for entry in each.quant_parameter_tensor_names}
+        found[each.tensor_name] = tuple(entries.get(key, "") for key in ANNOTATED)
+    return found

@@ -97,13 +97,7 @@ def to_onnx(
     else:
         source, results = _write(graph, signature)
     model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            signature,
-            [source],
-            results,
-            graph.initializers(external),
-        ),
+        graph.proto(signature, source, results, external),
         producer_name="tiedae",
         producer_version=version("tiedae"),
         opset_imports=[helper.make_opsetid("", opset)],
