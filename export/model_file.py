@@ -17,10 +17,13 @@ MAX_AXES = 32
 
 
 def oriented(values: np.ndarray, shape: Sequence[int]) -> Iterator[np.ndarray]:
-    """Yield stored values as a kernel of `shape`, for each of `AXIS_ORDERS`; nothing if the sizes differ."""
+    """Yield stored values as a kernel of `shape`, for each of `AXIS_ORDERS`, and of convolutions [units, channels, *sizes];
+    nothing if the sizes differ."""
     if values.size == math.prod(shape):
         for order in AXIS_ORDERS:
             yield values.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
+        if values.ndim > 2 and values.shape[0] == shape[1]:
+            yield np.moveaxis(values, 1, -1).reshape(shape[::-1]).T
 
 
 def program_names(values: Mapping[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:

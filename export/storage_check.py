@@ -19,6 +19,7 @@ from tiedae.program.score_graph import CONSTANTS, SCORE
 
 from .hidden_copies import repeats
 from .model_file import Constant, Contents, oriented
+from .packing import kernel_axes
 from .reals import as_bits
 
 SOURCE = "c"
@@ -49,8 +50,8 @@ def prove(
 ) -> list[StorageFinding]:
     """Check a file against the program that it was written from.
 
-    Each kernel is stored once, equals the program's bit for bit in one of `AXIS_ORDERS`, is used with its own scales and is
-    zero where its mask is; the file holds no other weights. Int8 kernels of an .onnx file obey the pair rule.
+    Each kernel is stored once, equals the program's bit for bit in one order of its axes (`oriented`), is used with its own
+    scales and is zero where its mask is; the file holds no other weights. Int8 kernels of an .onnx file obey the pair rule.
 
     A C file states the sha256 of a kernel in place of scales. Its other arrays are tables; they are no weights unless they are
     int8 or repeat a kernel, see `repeats`.
@@ -76,7 +77,8 @@ def prove(
         assert values is not None
         views = [constant for constant in contents.constants if constant.storage in {m.storage for m in matches or [found]}]
         findings.append(_same_values(name, found, values, expected))
-        findings += [_in_order(name, view, expected) for view in views if view.values.ndim > 2]
+        in_order = _channels_first if contents.format == "onnx" else _in_order
+        findings += [in_order(program, name, view) for view in views if view.values.ndim > 2]
         findings.append(_sha256(name, found, expected) if contents.format == SOURCE else _scales(kernel, views, program))
         if kernel.scales and kernel.bits == 8:
             findings.append(_pairs(name, found, values, contents.format))
@@ -200,8 +202,20 @@ def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.nd
     return _finding(name, "values", not wrong, wrong or f"all {expected.size:,} values equal the program's")
 
 
-def _in_order(name: str, view: Constant, expected: np.ndarray) -> StorageFinding:
+def _channels_first(program: Program, name: str, view: Constant) -> StorageFinding:
+    """A constant with more axes is the kernel of convolutions, [units, channels, *sizes]."""
+    *sizes, channels, units = kernel_axes(program, name)
+    got, right = list(view.values.shape), [units, channels, *sizes]
+    if got != right:
+        return _finding(name, "order", False, f"{view.name} has shape {got}, expected {right}")
+    expected = np.moveaxis(program.constants[name].T.reshape(units, *sizes, channels), -1, 1)
+    wrong = _differing(view.integers, expected, f"{view.name} differ from the program's")
+    return _finding(name, "order", not wrong, wrong or f"{view.name} is stored as [units, channels, sizes]")
+
+
+def _in_order(program: Program, name: str, view: Constant) -> StorageFinding:
     """A tensor over a kernel's buffer that has more axes reads it as [inputs, …, units]."""
+    expected = program.constants[name]
     wrong = _differing(view.integers.reshape(expected.shape), expected, f"{view.name} differ from the program's")
     return _finding(name, "order", not wrong, wrong or f"{view.name} reads the buffer as [inputs, units]")
 

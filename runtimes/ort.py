@@ -172,10 +172,10 @@ def _call(runtime: str, session: Any, inputs: Values) -> Values:
 def inner_names(values: Values) -> dict[str, np.ndarray]:
     """Rename traced values to the program's names; an input or output becomes the one in scaled values, or the uint8 one."""
     from tiedae.export.model_file import program_names
-    from tiedae.export.onnx.builder import EDGE
+    from tiedae.export.onnx.builder import EDGE, channels_last
     from tiedae.program.file_io import MODEL
 
-    return program_names(values, MODEL, EDGE)
+    return program_names(channels_last(values), MODEL, EDGE)
 
 
 def instrumented(path: Path, held: HeldFile) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tiedae.compress.affine import SIGNED_SHIFT
 from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO
+from tiedae.program.operations.convolution import Moving
 from tiedae.program.program import Program
 
 from ..packing import is_packed
@@ -183,8 +184,13 @@ class OnnxGraphBuilder:
         return self.node(ONNX_FUNCTIONS[name], [x, *bounds], y)
 
     def annotate(self, name: str, scale: str, zero_point: str) -> None:
-        """State the constants of a tensor's scale and zero point where no QuantizeLinear or DequantizeLinear shows them."""
-        self.annotated[name] = scale, zero_point
+        """State the constants of the scale and zero point of a kernel, or of a tensor and all that values of it are moved to
+        or from, where no QuantizeLinear or DequantizeLinear shows them."""
+        names, operations = {name}, tuple(self.program.operations)
+        for each in (*operations, *reversed(operations)):
+            if isinstance(each, Moving) and not names.isdisjoint((each.x, each.y)):
+                names |= {each.x, each.y}
+        self.annotated |= dict.fromkeys(sorted(names), (scale, zero_point))
 
     def proto(
         self, name: str, source: onnx.ValueInfoProto, results: Sequence[onnx.ValueInfoProto], external: str | None
@@ -209,3 +215,11 @@ class OnnxGraphBuilder:
                     tensor.external_data.add(key=key, value=str(value))
             tensors.append(tensor)
         return tensors
+
+
+def channels_last(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values of a file's tensors by name; one that is there as planes alone, channels last."""
+    planes = {name: each for name, each in values.items() if name.endswith(PLANES)}
+    return {name.removesuffix(PLANES): np.moveaxis(each, 1, -1) for name, each in planes.items()} | {
+        name: each for name, each in values.items() if name not in planes
+    }

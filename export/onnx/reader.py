@@ -28,7 +28,7 @@ MAX_BYTES = 2**31
 _NUMBERS = {"value_float": "f", "value_floats": "floats", "value_int": "i", "value_ints": "ints"}
 """Fields of a `Constant` node's number attributes."""
 
-_KEPT = ("Clip", "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
+_KEPT = ("Clip", "Identity", "MaxPool", "Resize", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operations whose output has the quantization of their first input."""
 
 
