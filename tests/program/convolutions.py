@@ -89,7 +89,7 @@ def random_program(seed: int, *, quantized: bool = True, tiles: bool | None = No
     x = rng.random((16, *building.tensors["x"].shape)).astype(np.float32)
     if not quantized:
         return program, x
-    program = _integer(program, x, rng)
+    program = integer_program(program, x, rng)
     return program, program.quantization("x").quantize(x)
 
 
@@ -167,7 +167,7 @@ def _mirror(index: int) -> str:
     return "y" if index == 0 else f"decoder_{index}"
 
 
-def _integer(program: Program, x: np.ndarray, rng: np.random.Generator) -> Program:
+def integer_program(program: Program, x: np.ndarray, rng: np.random.Generator) -> Program:
     """The integer program of a float one, over the ranges of its tensors for `x`."""
     values = execute(program, "reconstruct", x)
     tensors, kernels, constants = {}, {}, dict(program.constants)
