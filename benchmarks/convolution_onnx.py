@@ -2,8 +2,9 @@
 
     python benchmarks/convolution_onnx.py --json convolution_onnx.json
 
-Stock is tf2onnx and ONNX Runtime's quantizer on the same net, whose inputs and outputs are float32: x and y of ours are too
-where files are timed and counted. Nets have random weights, which cost as much as trained ones. It runs from a checkout, since it takes the random programs of the tests.
+Stock is tf2onnx and ONNX Runtime's quantizer on the same net. Inputs and outputs of its file are float32, so x and y of ours
+are too where bytes and times are measured. Nets have random weights, which cost as much as trained ones. It runs from a
+checkout, since it takes the random programs of the tests.
 """
 
 from __future__ import annotations
