@@ -5,6 +5,10 @@ layout of the TFLite file (ONNX Runtime is equally fast with either). Integer pr
 DequantizeLinear pairs around float operations, which ONNX Runtime fuses to QGemm, QLinearSigmoid and QLinearMul. The fusion
 needs uint8 activations and an explicit zero point for every kernel.
 
+A kernel of convolutions is one initializer [units, channels, *sizes], which Conv and ConvTranspose both read (`convolution`).
+Between convolutions, pooling and upsampling tensors stay planes, [batch, channels, *lengths], which a file calls NAME.planes;
+ONNX Runtime moves the transposes to where none is left in the encoder, and one at each end of the decoder.
+
 Kernels are int8. On x86-64 without VNNI, ONNX Runtime adds uint8 × int8 products in pairs that saturate at int16; kernels that
 obey the pair rule (`compress.integers`) stay below that. An 8-bit kernel that breaks the rule is stored as uint8 (+ 128): exact
 everywhere, slower with VNNI. Kernels of 4 bits or fewer are packed and cast to int8, which ONNX Runtime folds at load.
