@@ -137,6 +137,8 @@ def _write_operations(graph: OnnxGraphBuilder, signature: str) -> tuple[str, tup
     graph.enter(source)
     for operation in operations:
         ONNX_OPERATIONS.write(graph, operation)
+    for name in results:
+        graph.inner(name)
     return source, results
 
 

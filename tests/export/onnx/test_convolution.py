@@ -21,6 +21,7 @@ from tiedae.program.arithmetic import EXACT
 from tiedae.program.interpreter import execute
 from tiedae.program.operations import Convolution, Dense, MaxPool, Rescale, Reshape, Upsample
 from tiedae.program.program import Program
+from tiedae.program.scoring import Detector, Scoring, Thresholds
 from tiedae.program.tensors import Kernel, Tensor
 from tiedae.runtimes.ort import OrtSession
 
@@ -241,6 +242,18 @@ def test_a_pair_shares_one_kernel_in_each_file(seed: int, quantized: bool, tmp_p
         traced = opened.trace("reconstruct", x)
         for name in program.tensors.keys() - {"x"}:
             np.testing.assert_array_equal(traced[name], expected[name], name)
+
+
+@pytest.mark.parametrize("window", [Window((3, 3), (2, 2), "same"), Window((2, 2), (2, 2))])
+def test_a_score_compares_x_and_y_in_one_order(window: Window) -> None:
+    program = conv_program((8, 6), window, channels=2)
+    y = program.quantization("y")
+    detector = Detector(Scoring("mse", 96, y.scale, y.zero_point), Thresholds(1, 1), 0.9, 8)
+    x = bytes_for(program, 9)
+    got = run(to_onnx(program, signature="score", io="uint8", detector=detector), x)["score"]
+    expected = execute(program, "reconstruct", x)["y"]
+    errors = y.dequantize(expected).astype(np.float64) - program.quantization("x").dequantize(x)
+    np.testing.assert_allclose(got, np.square(errors).mean((1, 2, 3)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("opset", [13, 17, 21, 23])
