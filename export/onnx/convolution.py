@@ -120,8 +120,5 @@ def largest_sums(program: Program, operation: Convolution) -> np.ndarray:
 def _parts(sums: np.ndarray) -> list[tuple[int, int]]:
     """The units in as few parts of one size as add to at most 2²⁴ each."""
     units = sums.shape[-1]
-    for size in range(units, 0, -1):
-        parts = [(start, min(start + size, units)) for start in range(0, units, size)]
-        if max(sums[..., start:stop].sum(-1).max() for start, stop in parts) <= EXACT:
-            break
-    return parts
+    splits = ([(start, min(start + size, units)) for start in range(0, units, size)] for size in range(units, 0, -1))
+    return next(parts for parts in splits if all(sums[..., start:stop].sum(-1).max() <= EXACT for start, stop in parts))

@@ -18,7 +18,7 @@ from tiedae.compress.errors import FormatError
 
 from ..model_file import Constant, Contents, Signature, TensorInfo
 from .quantization import quantizations
-from .scopes import ReadScope, annotations, bodies, kind
+from .scopes import ReadScope, annotated_in, bodies, kind
 from .tensors import TensorData, bytes_in_file, content, dtype_of
 from .wire import split
 
@@ -86,7 +86,7 @@ def open_onnx(path: Path) -> Opened:
     for proto, prefix, parent, _ in bodies(model):
         around = None if parent is None else scopes[parent]
         stored = _stored_in(proto, prefix, data)
-        scopes.append(ReadScope(prefix, proto.node, stored, around, _sparse_shapes(proto), annotations(proto)))
+        scopes.append(ReadScope(prefix, proto.node, stored, around, _sparse_shapes(proto), annotated_in(proto)))
     return Opened(path, model, data, scopes, path.stat().st_size + data.size)
 
 

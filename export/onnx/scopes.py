@@ -110,7 +110,7 @@ def annotation(name: str, scale: str, zero_point: str) -> TensorAnnotation:
     return TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=[each for each in entries if each.value])
 
 
-def annotations(proto: GraphProto | FunctionProto) -> dict[str, tuple[str, ...]]:
+def annotated_in(proto: GraphProto | FunctionProto) -> dict[str, tuple[str, ...]]:
     """The names of the constants of scale and zero point, by the tensor that a graph annotates with them."""
     found = {}
     for each in proto.quantization_annotation if isinstance(proto, GraphProto) else ():
