@@ -117,8 +117,14 @@ class CBuilder:
 
     def step(self, operation: Operation, title: str, body: Sequence[str], *, scratch: int = 0, in_place: bool = False) -> None:
         """Append the function of an operation, whose body reads `x` and writes `y`; `scratch` bytes at `sums`."""
-        function, pointer = f"tae_step_{len(self.steps)}", "*" if in_place else "*restrict "
+        pointer = "*" if in_place else "*restrict "
         parameters = [f"const uint8_t {pointer}x", f"uint8_t {pointer}y"] + ([f"int32_t {pointer}sums"] if scratch else [])
-        head = f"{comment(title)}static void {function}({', '.join(parameters)})"
-        self.text.append(f"{head}\n{{\n{indented(body)}\n}}\n")
+        function = self.function("", ", ".join(parameters), body, title)
         self.steps.append(CStep(function, operation.x, operation.y, scratch, in_place))
+
+    def function(self, ending: str, parameters: str, body: Sequence[str], title: str = "") -> str:
+        """Append a function of the step that comes next; its name."""
+        name = f"tae_step_{len(self.steps)}{ending}"
+        head = f"{comment(title) if title else ''}static void {name}({parameters})"
+        self.text.append(f"{head}\n{{\n{indented(body)}\n}}\n")
+        return name

@@ -5,37 +5,48 @@ from __future__ import annotations
 import numpy as np
 from tiedae.compress.errors import ExportError
 from tiedae.program.arithmetic import add_parameters, clamp, product_multiplier
-from tiedae.program.operations import Activate, AddBias, Dense, Gain, Interleave, Operation, Product, Requantize, Rescale
+from tiedae.program.operations import (
+    Activate,
+    AddBias,
+    Convolution,
+    Dense,
+    Gain,
+    Interleave,
+    MaxPool,
+    Operation,
+    Patches,
+    Product,
+    Requantize,
+    Rescale,
+    Reshape,
+    Unpatch,
+    Upsample,
+)
 from tiedae.program.operations.elementwise import Times
 
 from ..operation_table import OperationTable
 from .builder import CBuilder
-from .products import product_lines, product_scratch
-from .rounding_text import described, loop
+from .convolutions import convolution, max_pool, patches, upsample
+from .products import biases_of, layer_title, product_lines, product_rounding, product_scratch
+from .rounding_text import loop
 from .text import literal, symbol
 
 
 def _dense(graph: CBuilder, dense: Dense) -> None:
-    source, target = graph.program.quantization(dense.x), graph.program.quantization(dense.y)
+    source = graph.program.quantization(dense.x)
     kernel, matrix = graph.kernel(dense.kernel), dense.matrix(graph.program).astype(np.int64)
-    bias = -source.zero_point * matrix.sum(axis=0)
-    if dense.bias is not None:
-        bias += graph.program.constants[dense.bias]
+    bias = biases_of(graph, dense) - source.zero_point * matrix.sum(axis=0)
     products = [source.top * f(matrix, 0).sum(axis=0) for f in (np.minimum, np.maximum)]
     graph.require_int32(dense, *products)  # some orders of additions have the bias last
-    least, most = (bias + each for each in products)
-    multiplier = product_multiplier(source, dense.scales(graph.program), target)
-    rounding = graph.rounding(dense, least, most, multiplier, clamp(dense.activation, target))
+    rounding = product_rounding(graph, dense, biases_of(graph, dense))
     biases = graph.table(f"{dense.y}.bias", bias)
     if kernel.layout == "dense":
         graph.part("rows.c")
         graph.part("dot_rows.c" if dense.transposed else "add_rows.c")
-    shape, name = (len(matrix), len(matrix.T)), symbol(dense.y)
-    lines = graph.rows(dense, product_lines(kernel, name, biases, rounding, shape, transposed=dense.transposed))
-    arrow = f"{dense.x} [{shape[0]}] to {dense.y} [{shape[1]}], {dense.kernel}{' transposed' if dense.transposed else ''}"
-    title = f"{arrow}, {dense.activation}: {described(rounding)}"
+    shape = (len(matrix), len(matrix.T))
+    lines = product_lines(kernel, symbol(dense.y), biases, rounding, shape, transposed=dense.transposed)
     scratch = product_scratch(kernel, shape, transposed=dense.transposed)
-    graph.step(dense, title, lines, scratch=scratch)
+    graph.step(dense, layer_title(graph, dense, rounding), graph.rows(dense, lines), scratch=scratch)
 
 
 def _add_bias(graph: CBuilder, operation: AddBias) -> None:
@@ -105,6 +116,12 @@ C_OPERATIONS: OperationTable[CBuilder] = OperationTable(
         Activate: lambda graph, operation: _table(graph, operation, operation.function),
         Requantize: lambda graph, operation: _table(graph, operation, "in another quantization"),
         Interleave: _interleave,
+        Convolution: convolution,
+        Reshape: lambda graph, operation: None,  # the same bytes
+        Patches: patches,
+        Unpatch: patches,
+        MaxPool: max_pool,
+        Upsample: upsample,
     },
 )
 """The functions that append a C function for an operation."""

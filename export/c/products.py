@@ -6,15 +6,45 @@ products with rows. Zero points are folded into the biases.
 
 from __future__ import annotations
 
+import numpy as np
+from tiedae.program.arithmetic import clamp, product_multiplier
+from tiedae.program.operations import Dense
+
+from .builder import CBuilder
 from .kernels import GROUP, PLACED, StoredKernel
 from .rounding import IntegerRounding
-from .rounding_text import loop, unit_exceptions
+from .rounding_text import described, loop, unit_exceptions
 from .text import ConstantTable, indented
 
 LEAST_BLOCK = 64
 """Units or inputs from which vectors are worth their code, see parts/x86.c and parts/wasm.c."""
 CHUNK = 128
 """Sums that the decoder holds at once."""
+_ADDED = "sums[i]"
+"""What dot products are added to where their sums have values already."""
+
+
+def product_rounding(graph: CBuilder, dense: Dense, bias: np.ndarray) -> IntegerRounding:
+    """The rounding of a product's sums with a `bias`, int64 [outputs], over all that integers at `x` can give."""
+    program, source, target = graph.program, graph.program.quantization(dense.x), graph.program.quantization(dense.y)
+    matrix, ones = dense.matrix(program).astype(np.float64), np.ones((1, *program.tensors[dense.x].shape))
+    ends = [source.top * f(matrix, 0) - source.zero_point * matrix for f in (np.minimum, np.maximum)]
+    low, high = (dense.applied(program, ones, each).astype(np.int64).reshape(-1, len(bias)) for each in ends)
+    multiplier = product_multiplier(source, dense.scales(program), target)
+    return graph.rounding(dense, bias + low.min(0), bias + high.max(0), multiplier, clamp(dense.activation, target))
+
+
+def biases_of(graph: CBuilder, dense: Dense) -> np.ndarray:
+    """int64 [outputs]; zeros where there are none."""
+    if dense.bias is None:
+        return np.zeros(graph.program.tensors[dense.y].shape[-1], np.int64)
+    return graph.program.constants[dense.bias].astype(np.int64)
+
+
+def layer_title(graph: CBuilder, dense: Dense, rounding: IntegerRounding) -> str:
+    """What a layer does, in words."""
+    x, y = (f"{name} {list(graph.program.tensors[name].shape)}" for name in (dense.x, dense.y))
+    return f"{x} to {y}, {dense.kernel}{' transposed' if dense.transposed else ''}, {dense.activation}: {described(rounding)}"
 
 
 def product_lines(
@@ -129,7 +159,7 @@ def _decoder(
             count = min(CHUNK, stop - start)
             lines += [
                 f"for (first = {start}; first < {stop}; first += {count}) {{",
-                indented(_dots(kernel, biases, inputs, count)),
+                indented(_dots(kernel, biases.at("first + i"), inputs, count)),
                 indented(loop(name, rounding, count, target="y[first + j]", unit="first + j")),
                 *(f"  {line}" for line in unit_exceptions(name, rounding, count)),
                 "}",
@@ -137,12 +167,35 @@ def _decoder(
     return lines
 
 
-def _dots(kernel: StoredKernel, biases: ConstantTable, inputs: int, count: int) -> list[str]:
-    """The sums of `count` rows from `first` on."""
+def added_dots(kernel: StoredKernel, addends: ConstantTable, inputs: int, count: int, held: int) -> list[str]:
+    """The body that adds, to `count` sums, dot products of `x` with the rows from `first` on, and the rows' `addends`.
+
+    An unpacked row, or the places of its values, lies behind `held` sums.
+    """
+    lines = ["size_t i = 0, j = 0;"]
+    if kernel.layout == "dense":
+        lines.append("(void)i, (void)j;")
+    if kernel.layout == "packed":
+        lines.append(f"int8_t *row = (int8_t *)(sums + {held});")
+    if kernel.layout == "sparse":
+        lines += [
+            "size_t count;",
+            f"uint8_t *places = (uint8_t *)(sums + {held});",
+            f"const uint8_t *mask = {kernel.name}_mask + first * {kernel.groups};",
+            f"const int8_t *q = {kernel.name}_values;",
+            f"for (i = 0; i < first; i++) q += {kernel.fewest} + {kernel.name}_counts[i];",
+        ]
+    if addends.values.any():
+        lines.append(f"for (i = 0; i < {count}; i++) sums[i] += {addends.at('first + i')};")
+    return [*lines, *_dots(kernel, _ADDED, inputs, count)]
+
+
+def _dots(kernel: StoredKernel, start: str, inputs: int, count: int) -> list[str]:
+    """The sums of `count` rows from `first` on; `start`: the C expression of what is added to."""
     if kernel.layout != "dense":
-        return _dots_by_row(kernel, biases, inputs, count)
+        return _dots_by_row(kernel, start, inputs, count)
     arguments = f"(x, {kernel.name} + first * {inputs}, {inputs}, {count}, sums);"
-    lines = [f"for (i = 0; i < {count}; i++) sums[i] = {biases.at('first + i')};"]
+    lines = [] if start == _ADDED else [f"for (i = 0; i < {count}; i++) sums[i] = {start};"]
     if inputs < LEAST_BLOCK or count % 4:
         return [*lines, f"tae_dot_rows{arguments}"]
     return [
@@ -150,17 +203,17 @@ def _dots(kernel: StoredKernel, biases: ConstantTable, inputs: int, count: int) 
         f"#if {'TAE_LANES == 2 || ' if kernel.pairs[1] else ''}TAE_LANES == 1",
         f"tae_dot_vectors{arguments}",
         "#elif TAE_LANES > 0",
-        *_dots_by_row(kernel, biases, inputs, count),
+        *_dots_by_row(kernel, start, inputs, count),
         "#else",
         f"tae_dot_rows{arguments}",
         "#endif",
     ]
 
 
-def _dots_by_row(kernel: StoredKernel, biases: ConstantTable, inputs: int, count: int) -> list[str]:
+def _dots_by_row(kernel: StoredKernel, start: str, inputs: int, count: int) -> list[str]:
     return [
         f"for (i = 0; i < {count}; i++) {{",
-        f"  int32_t sum = {biases.at('first + i')};",
+        f"  int32_t sum = {start};",
         indented(_DOT[kernel.layout](kernel, inputs)),
         "  sums[i] = sum;",
         "}",
