@@ -1,10 +1,10 @@
 """Convolutions and what moves values around them, as C text.
 
-Both directions walk the rows of the one kernel, [inputs, units], inputs in the order (line, column, channel) of a window. The
-encoder copies each window as a row, and is a product with it. The decoder goes along a line of its output with the sums of the
-columns under one window: each place that reaches the line adds its dot products with the rows of one line of the kernel, columns
-that no further place reaches are rounded, and the sums move on. Zero points are folded into the encoder's bias, and in the
-decoder into an addend per row of the kernel, since an edge has fewer places.
+Both directions walk the rows of the one kernel, [inputs, units], inputs in the order (line, column, channel) of a window.
+Encoder: each window is copied as a row, which a product takes as a dense layer's. Decoder: along a line of its output it holds
+the sums of the columns under one window. Each place that reaches the line adds its dot products with the rows of one line of
+the kernel; columns that no further place reaches are rounded, and the sums move on. Zero points are folded into the encoder's
+bias, and in the decoder into an addend per row of the kernel, since fewer places reach an edge.
 
 Signals are images of one line.
 """

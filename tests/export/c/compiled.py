@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.export.c.source import CSource
+from tiedae.program.program import Program
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 
@@ -91,3 +92,35 @@ def run(
         status = call(arena, pointer(x[i]), *(pointer(each[i]) for each in found.values()))
         assert status == 0, (function, i, status)
     return found
+
+
+def sanitized(source: CSource, x: np.ndarray, program: Program, folder: Path) -> bytes:
+    """Code and y of each sample, from a program under AddressSanitizer and UBSan whose blocks have their exact sizes."""
+    sizes = ", ".join(str(program.tensors[name].size) for name in ("x", "code", "y"))
+    (folder / "main.c").write_text(MAIN.replace("NAME", source.name).replace("SIZES", sizes), encoding="utf-8")
+    (folder / "x.bin").write_bytes(x.tobytes())
+    options = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    files = [str(write(source, folder)), str(folder / "main.c"), "-o", str(folder / "main")]
+    subprocess.run([compiler(), "-std=c99", *options, *files], check=True, timeout=300)
+    return subprocess.run([folder / "main", folder / "x.bin"], capture_output=True, check=True, timeout=60).stdout
+
+
+MAIN = """#include <stdio.h>
+#include <stdlib.h>
+#include "NAME.h"
+int main(int count, char **arguments)
+{
+  const size_t sizes[] = {SIZES};
+  uint8_t *x = malloc(sizes[0]), *code = malloc(sizes[1]), *y = malloc(sizes[2]);
+  NAME_arena *arena = malloc(sizeof(NAME_arena));
+  FILE *file = count == 2 ? fopen(arguments[1], "rb") : NULL;
+  if (file == NULL) return 2;
+  while (fread(x, 1, sizes[0], file) == sizes[0]) {
+    if (NAME_reconstruct(arena, x, code, y) != 0) return 1;
+    fwrite(code, 1, sizes[1], stdout);
+    fwrite(y, 1, sizes[2], stdout);
+  }
+  free(x); free(code); free(y); free(arena);
+  return fclose(file);
+}
+"""

@@ -27,6 +27,7 @@ from tiedae.program.file_io import FileIO
 from tiedae.program.program import Program
 from tiedae.program.scoring import Detector, Thresholds, scoring_of
 
+from ...program import convolutions
 from .programs import random_program
 
 SPREAD = {"uint8": 255, "int16": 900, "uint16": 5000, "float32": 3.7, "float64": 3.7}
@@ -39,7 +40,7 @@ def backend_of(program: Program, dtype: str, per_feature: bool, scaled: bool = F
 
     With `per_feature`, the scales repeat after so many `channels`, if there are any.
     """
-    rng, (inputs,) = np.random.default_rng(3), program.tensors["x"].shape
+    rng, inputs = np.random.default_rng(3), program.tensors["x"].size
     x = program.quantization("x")
     spread = SPREAD[dtype] * (rng.uniform(0.5, 2, inputs) if per_feature else np.ones(1))
     scale = spread / (255 * x.scale)
@@ -92,7 +93,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Case:
-    """What a model is made of."""
+    """What a model is made of; `convolved`: of convolutions, and `shape` is that of the program."""
 
     name: str
     seed: int
@@ -104,9 +105,13 @@ class Case:
     forms: tuple[Form, ...]
     classes: int = 1
     widest: int = 40
+    convolved: bool = False
+
+    def program(self) -> Program:
+        return convolutions.random_program(self.seed)[0] if self.convolved else random_program(self.seed, self.widest)
 
     def made(self) -> Made:
-        backend = backend_of(random_program(self.seed, self.widest), self.dtype, per_feature=self.kind == "table")
+        backend = backend_of(self.program(), self.dtype, per_feature=self.kind == "table")
         spec = structs.replace(backend.spec, kind=self.kind, shape=self.shape)
         backend = replace(backend, program=replace(backend.program, name=self.name), spec=spec)
         x = training_of(backend)
@@ -126,7 +131,10 @@ class Case:
 CASES = (
     Case("image", 52, "uint8", "image", (5, 5), "mse", "dense", ("exceptions", "emulation"), 4),
     Case("record", 17, "int16", "record", (33,), "standardized", "sparse", FORMS),
-    Case("table", 0, "float32", "table", (25,), "max", "dense", ("emulation",)),
+    Case("table", 7, "float32", "table", (25,), "max", "dense", ("emulation",)),
+    Case("picture", 127, "uint8", "image", (14, 17, 1), "mse", "dense", FORMS, convolved=True),
+    Case("signal", 74, "int16", "record", (18, 3), "mse", "sparse", FORMS, convolved=True),
+    Case("map", 55, "uint8", "image", (23, 14, 1), "max", "dense", FORMS, 4, convolved=True),
 )
 """Data of each kind; between them every operation, both layouts and storages, every form of rounding."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +24,9 @@ from tiedae.program.operations import OPERATIONS
 from tiedae.program.operations.dense import Dense
 from tiedae.program.program import Program
 
+from ...program import convolutions
 from ...variants import every
-from .compiled import compiler, pointer, run, shared, write
+from .compiled import pointer, run, sanitized, shared
 from .programs import random_input, random_program
 
 SAMPLES = 24
@@ -71,7 +71,8 @@ def test_wide_programs_too_with_vectors(seed: int, storage: Storage, flags: tupl
 
 def test_random_programs_have_every_operation_and_layout() -> None:
     programs = [random_program(seed) for seed in range(10)]
-    assert {type(each).__name__ for program in programs for each in program.operations} == set(OPERATIONS)
+    convolved = [convolutions.random_program(seed)[0] for seed in range(10)]
+    assert {type(each).__name__ for program in programs + convolved for each in program.operations} == set(OPERATIONS)
     assert {kernel.bits for program in programs for kernel in program.kernels.values()} == set(range(2, 9))
     texts = [to_c(program).source for program in programs]
     assert any("packed" in text for text in texts)
@@ -200,39 +201,10 @@ def test_the_file_can_hold_the_arena(tmp_path: Path) -> None:
 def test_no_byte_outside_of_arena_and_buffers_is_touched(storage: Storage, tmp_path: Path) -> None:
     """All blocks have their exact sizes on the heap, under AddressSanitizer and UBSan."""
     program = random_program(8)
-    source = to_c(program, storage=storage)
     x = random_input(program, 3, 8)
-    sizes = {name: program.tensors[name].shape[0] for name in ("x", "code", "y")}
-    main = MAIN.replace("NAME", source.name).replace("SIZES", ", ".join(map(str, sizes.values())))
-    (tmp_path / "main.c").write_text(main, encoding="utf-8")
-    (tmp_path / "x.bin").write_bytes(x.tobytes())
-    options = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    files = [str(write(source, tmp_path)), str(tmp_path / "main.c"), "-o", str(tmp_path / "main")]
-    subprocess.run([compiler(), "-std=c99", *options, *files], check=True, timeout=300)
-    done = subprocess.run([tmp_path / "main", tmp_path / "x.bin"], capture_output=True, check=True, timeout=60)
     right = execute(program, "reconstruct", x)
-    assert done.stdout == b"".join(right["code"][i].tobytes() + right["y"][i].tobytes() for i in range(len(x)))
-
-
-MAIN = """#include <stdio.h>
-#include <stdlib.h>
-#include "NAME.h"
-int main(int count, char **arguments)
-{
-  const size_t sizes[] = {SIZES};
-  uint8_t *x = malloc(sizes[0]), *code = malloc(sizes[1]), *y = malloc(sizes[2]);
-  NAME_arena *arena = malloc(sizeof(NAME_arena));
-  FILE *file = count == 2 ? fopen(arguments[1], "rb") : NULL;
-  if (file == NULL) return 2;
-  while (fread(x, 1, sizes[0], file) == sizes[0]) {
-    if (NAME_reconstruct(arena, x, code, y) != 0) return 1;
-    fwrite(code, 1, sizes[1], stdout);
-    fwrite(y, 1, sizes[2], stdout);
-  }
-  free(x); free(code); free(y); free(arena);
-  return fclose(file);
-}
-"""
+    found = sanitized(to_c(program, storage=storage), x, program, tmp_path)
+    assert found == b"".join(right["code"][i].tobytes() + right["y"][i].tobytes() for i in range(len(x)))
 
 
 def test_wrong_calls_are_errors() -> None:
