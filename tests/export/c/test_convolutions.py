@@ -62,7 +62,7 @@ def test_wide_layers_too_with_vectors(storage: Storage, sample: tuple[int, ...],
     agrees(program, x, storage, tmp_path, *flags.split())
 
 
-@pytest.mark.parametrize("seed", every(3, [0, 3, 13]))
+@pytest.mark.parametrize("seed", every(3, [6, 9, 13]))
 def test_no_byte_outside_of_arena_and_buffers_is_touched(seed: int, tmp_path: Path) -> None:
     program, x, storage = of_seed(seed)
     assert any(isinstance(each, Convolution) for each in program.operations)
@@ -82,20 +82,23 @@ def test_each_kernel_is_stored_once(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sample", [(28, 28, 1), (1024, 2)])
 def test_memory_is_two_activations_and_the_sums_of_a_window(sample: tuple[int, ...]) -> None:
+    """The sums of the layer before may leave a gap of their size."""
     program, _ = net_program("net", sample, (Layer(16, 3, 2), Layer(8, 3, 1, 2)))
     source = to_c(program)
 
-    def needs(operation: Operation) -> int:
+    def needs(operation: Operation) -> tuple[int, int]:
+        """Bytes of activations, and of sums with the row of a window."""
         x, y = (program.tensors[name] for name in (operation.x, operation.y))
         tensors = sum(each.size for each in (x, y) if each.name not in ("x", "code", "y"))
         if not isinstance(operation, Convolution):
-            return tensors
-        inner, outer = (x, y) if operation.transposed else (y, x)
-        sums = 3 * outer.shape[-1] if operation.transposed else inner.shape[-1]
-        return tensors + 4 * sums + (0 if operation.transposed else program.kernels[operation.kernel].inputs)
+            return tensors, 0
+        inputs = program.kernels[operation.kernel].inputs
+        return tensors, 4 * 3 * y.shape[-1] if operation.transposed else 4 * y.shape[-1] + inputs
 
-    most = max(map(needs, program.operations))
-    assert most <= source.arena <= most + 8
+    found = list(map(needs, program.operations))
+    most, gap = max(map(sum, found)), max(sums for _, sums in found)
+    assert most <= source.arena <= most + gap + 8
+    assert gap <= 0.1 * most
     assert f"_ARENA_BYTES {source.arena}\n" in source.header
 
 
