@@ -53,9 +53,9 @@ def main() -> int:
 
 
 def measure(folder: Path, console: Console) -> Sequence[Row]:
-    require(packages=("tensorflow", "tflite_micro"), programs=("gcc", "size", CORE[0]))
+    require(packages=("tensorflow", "tflite_micro"), programs=("gcc", CORE[0]))
     nets = {name: net_program(name, SHAPE, *net)[0] for name, net in NETS.items()}
-    return [*equality_rows(folder, console), time_row(nets, folder), *core_rows(nets, folder)]
+    return [*equality_rows(folder, console), time_row(nets, folder), core_row(nets, folder)]
 
 
 def equality_rows(folder: Path, console: Console) -> list[Row]:
@@ -108,8 +108,7 @@ def time_row(nets: dict[str, Program], folder: Path) -> Row:
     ratios = {name: ratio(timings[f"{name} C"], timings[f"{name} TFLM"]) for name in nets}
     us = {name: timing.median_us / IMAGES for name, timing in timings.items()}
     detail = "; ".join(
-        f"{name}: {us[f'{name} C']:.1f} / {us[f'{name} TFLM']:.1f} µs, {value.value:.3f} ({value.text})"
-        for name, value in ratios.items()
+        f"{name}: {us[f'{name} C']:.1f} / {us[f'{name} TFLM']:.1f} µs, {value.text}" for name, value in ratios.items()
     )
     return Row("c_conv_vs_tflm", max(value.value for value in ratios.values()), "x", "<= 0.25", "<= 0.15", detail)
 
@@ -153,19 +152,22 @@ def two_copies(layers: Sequence[Layer], units: int) -> bytes:
     return converter.convert()
 
 
-def core_rows(nets: dict[str, Program], folder: Path) -> list[Row]:
-    """What the objects for a Cortex-M4 hold beside the kernels, and the arena."""
-    parts = []
+def core_row(nets: dict[str, Program], folder: Path) -> Row:
+    """Bytes of functions of an object for a Cortex-M4, of the net where they are more."""
+    code, details = [], []
     for name, program in nets.items():
         source, place = to_c(program), folder / f"{name} core"
         tool(*CORE, "-std=c99", "-c", written(source, place), "-o", "core.o", folder=place)
-        size = int(tool("size", "core.o", folder=place).splitlines()[1].split()[0])
-        parts.append((name, size - source.kernel_bytes, source.kernel_bytes, source.arena))
-    detail = "; ".join(f"{name}: kernels {kernels:,}, arena {arena:,} B" for name, _, kernels, arena in parts)
-    code = ", ".join(f"{name} {size:,} B" for name, size, *_ in parts)
-    return [
-        Row("m4_conv_overhead_kb", max(size for _, size, *_ in parts) / 1000, "kB", "", "", f"{code}; {detail}"),
-    ]
+        listed = tool("arm-none-eabi-nm", "-S", "core.o", folder=place)
+        sizes = [(kind.lower(), int(size, 16)) for size, kind in re.findall(r"^\w+ (\w+) ([tTrR]) ", listed, re.MULTILINE)]
+        functions, constants = (sum(size for kind, size in sizes if kind == wanted) for wanted in "tr")
+        kernels = source.kernel_bytes
+        code.append(functions)
+        details.append(
+            f"{name}: code {functions:,} B, biases and tables {constants - kernels:,} B, kernels {kernels:,} B, "
+            f"arena {source.arena:,} B"
+        )
+    return Row("m4_conv_code_kb", max(code) / 1000, "kB", "", "", "; ".join(details))
 
 
 if __name__ == "__main__":

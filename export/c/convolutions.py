@@ -25,7 +25,7 @@ from .text import ConstantTable, indented, symbol
 
 
 @dataclass(frozen=True)
-class Axis:
+class WindowAxis:
     """Windows on an axis of `length`: `count` of `size`, `stride` apart, the first of them `before` the start."""
 
     length: int = 1
@@ -44,16 +44,16 @@ class Axis:
 class Plane:
     """Windows over an image [lines, columns, channels]."""
 
-    lines: Axis
-    columns: Axis
+    lines: WindowAxis
+    columns: WindowAxis
     channels: int
 
     @classmethod
     def of(cls, window: Window, shape: tuple[int, ...]) -> Plane:
         lengths = shape[:-1]
         before = (first for first, _ in window.pads(lengths))
-        axes = list(map(Axis, lengths, window.sizes, window.strides, window.places(lengths), before))
-        return cls(*([Axis()] if len(axes) == 1 else []), *axes, shape[-1])
+        axes = list(map(WindowAxis, lengths, window.sizes, window.strides, window.places(lengths), before))
+        return cls(*([WindowAxis()] if len(axes) == 1 else []), *axes, shape[-1])
 
     @property
     def width(self) -> int:
