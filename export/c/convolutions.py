@@ -53,7 +53,7 @@ class Plane:
         lengths = shape[:-1]
         before = (first for first, _ in window.pads(lengths))
         axes = list(map(WindowAxis, lengths, window.sizes, window.strides, window.places(lengths), before))
-        return cls(*([WindowAxis()] if len(axes) == 1 else []), *axes, shape[-1])
+        return cls(axes[0] if len(axes) > 1 else WindowAxis(), axes[-1], shape[-1])
 
     @property
     def width(self) -> int:
