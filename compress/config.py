@@ -27,6 +27,7 @@ Refinement = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
 CSignature = Literal[Signature, "score"]
 Decoder = Literal["auto", "split", "view"]
+Kernels = Literal["view", "portable", "copies"]
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -341,6 +342,10 @@ class ExportConfig(Checked, frozen=True):
         Decoder,
         means("of int8 .tflite files; view: y as in other formats, not for TFLM and OpenVINO; auto: split"),
     ] = "auto"
+    kernels: Annotated[
+        Kernels,
+        means("in .tflite decoders by convolution; view: one buffer in two orders; portable: for TFLM, OpenVINO; copies: twice"),
+    ] = "view"
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")
     ] = "dense"

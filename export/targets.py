@@ -88,7 +88,8 @@ def _tflite_files(
 ) -> dict[str, bytes]:
     from .tflite.writer import to_tflite
 
-    data = to_tflite(program, signatures=config.signatures, io=io, int4=config.int4, detector=detector)
+    options: dict[str, Any] = {"int4": config.int4, "kernels": config.kernels, "detector": detector}
+    data = to_tflite(program, signatures=config.signatures, io=io, **options)
     return {f"{stem}.tflite": data}
 
 

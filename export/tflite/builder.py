@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.affine import SIGNED_SHIFT, Quantization, signed
+from tiedae.compress.config import Kernels
 from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO
-from tiedae.program.operations import Dense
+from tiedae.program.operations import Convolution, Dense
 from tiedae.program.program import Program
 
 from ..packing import stored_bytes, stored_kernel
@@ -27,8 +28,8 @@ TFLITE_FUNCTIONS = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6", "tanh": 
 class TfliteGraphBuilder:
     """Builds a subgraph. `version` is the version of most operators."""
 
-    def __init__(self, program: Program, io: FileIO, int4: str, model: Any) -> None:
-        self.program, self.io, self.int4 = program, io, int4
+    def __init__(self, program: Program, io: FileIO, int4: str, model: Any, kernels: Kernels = "view") -> None:
+        self.program, self.io, self.int4, self.kernels = program, io, int4, kernels
         self.edges = program.io_dtypes(io)
         self.dtype, self.version = ("int8", 2) if program.quantized else ("float32", 1)
         self.inputs: dict[str, int] = {}
@@ -61,25 +62,36 @@ class TfliteGraphBuilder:
             table = quantization([tensor.quantization.scale], zero_point)
         return self._tensor(label, (1, *shape), dtype, table, signature=(-1, *shape))
 
-    def unclamped(self, name: str) -> int:
-        """The tensor that an operation writes for `name`: `inner`, or with fewer than 8 bits a shifted one.
+    def unclamped(self, name: str, target: int) -> int:
+        """The tensor that an operation writes for `name`: `target`, or with fewer than 8 bits a shifted one.
 
         The shift maps the largest integer to 127, so that saturation clamps.
         """
-        tensor = self.program.tensors[name]
-        own = tensor.quantization
+        own, shape = self.program.tensors[name].quantization, self.shape(target)
         if own is None or own.bits == 8:
-            return self.inner(name)
+            return target
         shifted = quantization([own.scale], own.zero_point + 127 - own.top)
-        return self._tensor(name + SHIFTED, (1, *tensor.shape), self.dtype, shifted, signature=(-1, *tensor.shape))
+        return self._tensor(name + SHIFTED, (1, *shape), self.dtype, shifted, signature=(-1, *shape))
 
     def requantized(self, name: str) -> int:
         """The tensor that a QUANTIZE writes for `name`: the output `y` if it is uint8, else `inner`."""
         return self.outer(name) if name == "y" and self.edges["y"] == "uint8" else self.inner(name)
 
-    def kernel(self, name: str, label: str, scales: Sequence[float] | np.ndarray) -> int:
-        """A view of a kernel, [units, inputs]."""
-        return self.constant(label, self.stored(name), scales)
+    def kernel(self, name: str, label: str, scales: Sequence[float] | np.ndarray, shape: tuple[int, ...] = ()) -> int:
+        """A view of a kernel, [units, inputs] or the same order in another `shape`."""
+        return self.constant(label, self.stored(name), scales, shape=shape)
+
+    def product(self, kind: str, version: int, inputs: Sequence[int], operation: Dense, target: int, **options: Any) -> None:
+        """Append a product with its gains and activation, and clamp a tensor of fewer than 8 bits."""
+        output = self.unclamped(operation.y, target)
+        if operation.gains is not None and not self.program.quantized:
+            total = self.between(f"{operation.y}.sum", operation.y, self.shape(target))
+            self.add(kind, version, inputs, total, **options)
+            self.add("MUL", 1, [total, self.operand(operation.gains, None)], output, operation.activation)
+        else:
+            self.add(kind, version, inputs, output, operation.activation, **options)
+        if output != target:
+            self.add("QUANTIZE", 1, [output], target)
 
     def densified(self, view: int) -> int:
         """Read a view into a tensor in its own order, by DENSIFY."""
@@ -88,10 +100,31 @@ class TfliteGraphBuilder:
         self.add("DENSIFY", 1, [view], dense)
         return dense
 
+    def transposed(self, label: str, constant: int, axes: Sequence[int]) -> int:
+        """A constant in another order of axes, which the runtime computes; scales are along its first one."""
+        tensor = self._tensors[constant]
+        table = None if tensor.quantization is None else quantization(tensor.quantization.scale)
+        target = self._tensor(label, [tensor.shape[axis] for axis in axes], self.dtype, table)
+        order = self.constant(f"axes.{''.join(map(str, axes))}", int32(axes))
+        self.add("TRANSPOSE", self.version, [constant, order], target)
+        return target
+
+    def shape_like(self, source: int, shape: tuple[int, ...]) -> int:
+        """int32 [batch of `source`, *shape]. A constant of batch 1 unless the kernels are portable: XNNPACK reads no other, and
+        takes the batch from the input; the builtin kernels run it one sample at a time."""
+        text = "x".join(map(str, shape))
+        if self.kernels != "portable":
+            return self.constant(f"shape.1x{text}", int32((1, *shape)))
+        numbers = [self._tensor(f"{self._tensors[source].name}.{text}.{i}", (4,), "int32", None) for i in range(3)]
+        self.add("SHAPE", 1, [source], numbers[0], outType=schema.TensorType.INT32)
+        self.add("MUL", 1, [numbers[0], self.constant("shape.batch", int32((1, 0, 0, 0)))], numbers[1])
+        self.add("ADD", 1, [numbers[1], self.constant(f"shape.0x{text}", int32((0, *shape)))], numbers[2])
+        return numbers[2]
+
     def bias(self, operation: Dense) -> int:
-        """The bias of a product, float32 or int32. Without one −1, for FULLY_CONNECTED, or zeros, which CONV_2D needs."""
+        """The bias of a product, float32 or int32. Without one −1, for FULLY_CONNECTED, or zeros, which convolutions need."""
         program = self.program
-        if operation.bias is None and not operation.transposed:
+        if operation.bias is None and not (operation.transposed or isinstance(operation, Convolution)):
             return -1
         scales = operation.bias_scales(program) if program.quantized else ()
         zeros = np.zeros(program.tensors[operation.y].shape[-1], np.int32 if program.quantized else np.float32)
@@ -101,9 +134,10 @@ class TfliteGraphBuilder:
         )
 
     def stored(self, name: str) -> np.ndarray:
-        """A kernel as its buffer holds it, [units, inputs]."""
+        """A kernel as its buffer holds it, [units, inputs]. Those of convolutions are bytes."""
         whole_rows = self.program.kernels[name].inputs % 2 == 0
-        return stored_kernel(self.program, name, self.int4 if whole_rows else "bytes")
+        convolves = any(isinstance(each, Convolution) and each.kernel == name for each in self.program.operations)
+        return stored_kernel(self.program, name, self.int4 if whole_rows and not convolves else "bytes")
 
     def between(self, label: str, name: str, shape: tuple[int, ...]) -> int:
         """An intermediate tensor: a program tensor in another shape."""
@@ -120,12 +154,14 @@ class TfliteGraphBuilder:
         scales: Sequence[float] | np.ndarray = (),
         zero_point: int = 0,
         *,
+        axis: int = 0,
         shape: tuple[int, ...] = (),
         sparsity: Any = None,
     ) -> int:
-        """A tensor over the one buffer with these bytes; not quantized without `scales`. `shape` and `sparsity`: of a view."""
+        """A tensor over the one buffer with these bytes; not quantized without `scales`, which are along `axis`. `shape` and
+        `sparsity`: of a view."""
         buffer = buffer_of(self._model, stored_bytes(values))
-        table = quantization(scales, zero_point) if len(scales) else None
+        table = quantization(scales, zero_point, axis if len(scales) > 1 else 0) if len(scales) else None
         return self._tensor(label, shape or values.shape, values.dtype.name, table, buffer=buffer, sparsity=sparsity)
 
     def operand(self, name: str, own: Quantization | None) -> int:

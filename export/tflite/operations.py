@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from tiedae.compress.errors import ExportError
 from tiedae.program.arithmetic import FUNCTIONS
-from tiedae.program.operations import Activate, AddBias, Dense, Gain, Interleave, Product, Requantize, Rescale
+from tiedae.program.operations import Activate, AddBias, Convolution, Dense, Gain, Interleave, Product, Requantize, Rescale
 from tiedae.program.operations.elementwise import Times
 
 from ..operation_table import OperationTable
 from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
+from .convolution import MOVES, write_convolution
 from .views import write_view
 
 
@@ -22,15 +23,7 @@ def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
     bias = graph.bias(operation)
     options = {"keepNumDims": True} if len(program.tensors[operation.x].shape) > 1 else {}
     version = 10 if graph.is_packed(inputs[1]) else 5 if options else 4 if program.quantized else 1
-    output = graph.unclamped(operation.y)
-    if operation.gains is not None and not program.quantized:
-        total = graph.between(f"{operation.y}.sum", operation.y, program.tensors[operation.y].shape)
-        graph.add("FULLY_CONNECTED", version, [*inputs, bias], total, "linear", **options)
-        graph.add("MUL", 1, [total, graph.operand(operation.gains, None)], output, operation.activation)
-        return
-    graph.add("FULLY_CONNECTED", version, [*inputs, bias], output, operation.activation, **options)
-    if output != graph.inner(operation.y):
-        graph.add("QUANTIZE", 1, [output], graph.inner(operation.y))
+    graph.product("FULLY_CONNECTED", version, [*inputs, bias], operation, graph.inner(operation.y), **options)
 
 
 def _product(graph: TfliteGraphBuilder, operation: Product) -> None:
@@ -87,6 +80,8 @@ def _interleave(graph: TfliteGraphBuilder, operation: Interleave) -> None:
 TFLITE_OPERATIONS: OperationTable[TfliteGraphBuilder] = OperationTable(
     "TFLite",
     {
+        **MOVES,
+        Convolution: write_convolution,
         Dense: _dense,
         Product: _product,
         AddBias: _add_bias,

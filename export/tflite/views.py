@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
-from tiedae.program.operations import Dense
+from tiedae.program.operations import Convolution, Dense, Operation
+from tiedae.program.operations.convolution import Moving
 
 from ..packing import is_packed
 from .flatbuffer import Table
@@ -26,8 +27,8 @@ from .schema import int32
 if TYPE_CHECKING:
     from .builder import TfliteGraphBuilder
 
-PIXELS = {1: ".pixel", 2: ".column", 3: ".pixels"}
-"""Suffix of a program tensor as pixels, by its axes."""
+PIXELS = {1: ".pixel", 2: ".column", 4: ".pixels"}
+"""Suffix of a program tensor as pixels, by its axes; a tensor of three axes is one as it is."""
 STORED = (1, 2, 3, 0)
 """The axes of [inputs, 1, 1, units] in the order of the buffer; axes of length 1 first, which is the fastest to read."""
 DENSE = 0
@@ -59,38 +60,73 @@ def write_view(graph: TfliteGraphBuilder, operation: Dense) -> None:
     Raises ExportError for a kernel of packed integers.
     """
     program, name = graph.program, operation.y
-    weights = graph.densified(_view(graph, operation))
-    inputs, target = [_pixels_read(graph, operation.x), weights, graph.bias(operation)], _pixels(graph, name)
-    graph.add("CONV_2D", 3 if program.quantized else 1, inputs, target, operation.activation, strideW=1, strideH=1)
-    readers = [each for each in program.decoder if each.x == name]
-    if not readers or not all(isinstance(each, Dense) for each in readers):
-        graph.reshape(target, graph.inner(name), program.tensors[name].shape)
+    kernel = program.kernels[operation.kernel]
+    weights = reordered(graph, operation, (kernel.inputs, 1, 1, kernel.units), STORED)
+    inputs, target = [pixels_read(graph, operation.x), weights, graph.bias(operation)], pixels(graph, name)
+    graph.product("CONV_2D", 3 if program.quantized else 1, inputs, operation, target, strideW=1, strideH=1)
+    leave_pixels(graph, name)
 
 
-def _view(graph: TfliteGraphBuilder, operation: Dense) -> int:
-    name, kernel, stored = operation.kernel, graph.program.kernels[operation.kernel], graph.stored(operation.kernel)
+def reordered(graph: TfliteGraphBuilder, operation: Dense, shape: Sequence[int], order: Sequence[int]) -> int:
+    """The kernel as a tensor of `shape`, whose axes the buffer has in `order`, in the way that `graph.kernels` says."""
+    name, stored = operation.kernel, graph.stored(operation.kernel)
     if is_packed(stored):
         raise ExportError(f'{name}: decoder "view" reads no packed integers, got int4 {graph.int4}, must be bytes')
-    shape, scales = (kernel.inputs, 1, 1, kernel.units), operation.scales(graph.program) if kernel.scales else ()
-    return graph.constant(f"{name}.decode", stored, scales, shape=shape, sparsity=view_of(shape, STORED))
+    label, scales = f"{name}.decode", operation.scales(graph.program) if graph.program.quantized else ()
+    if graph.kernels == "copies":
+        return graph.constant(label, np.ascontiguousarray(in_order(stored, shape, order)), scales)
+    if graph.kernels == "view":
+        return graph.densified(graph.constant(label, stored, scales, shape=tuple(shape), sparsity=view_of(shape, order)))
+    sizes = tuple(shape[axis] for axis in order)
+    constant = graph.constant(f"{name}.stored", stored, scales, shape=sizes, axis=tuple(order).index(0))
+    return graph.transposed(label, constant, np.argsort(order).tolist())
 
 
-def _pixels_read(graph: TfliteGraphBuilder, name: str) -> int:
-    known = graph.find(_label(graph, name)) is not None
-    target = _pixels(graph, name)
+def pixels_read(graph: TfliteGraphBuilder, name: str) -> int:
+    """A tensor as pixels, after a RESHAPE unless an operator wrote it so."""
+    known = _is_pixels(graph, name) or graph.find(_label(graph, name)) is not None
+    target = pixels(graph, name)
     if not known:
         graph.reshape(graph.inner(name), target, graph.shape(target))
     return target
 
 
-def _pixels(graph: TfliteGraphBuilder, name: str) -> int:
+def pixels(graph: TfliteGraphBuilder, name: str) -> int:
+    """A tensor as pixels: [height, width, channels]; a signal is a column."""
     *rows, channels = graph.program.tensors[name].shape
-    height, width = (*rows, 1, 1)[:2] if len(rows) <= 2 else (math.prod(rows), 1)
+    if _is_pixels(graph, name):
+        return graph.inner(name)
+    height, width = (*rows, 1, 1)[:2] if len(rows) < 2 else (math.prod(rows), 1)
     return graph.between(_label(graph, name), name, (height, width, channels))
 
 
+def either(graph: TfliteGraphBuilder, name: str) -> int:
+    """A tensor as an operator wrote it: as pixels or not."""
+    return pixels(graph, name) if graph.find(_label(graph, name)) is not None else graph.inner(name)
+
+
+def only_pixels(graph: TfliteGraphBuilder, name: str) -> bool:
+    """Whether all that reads a tensor reads it as pixels, or in either way."""
+    readers = [each for each in graph.program.operations if each.x == name]
+    return bool(readers) and name != "code" and all(_reads_pixels(each) for each in readers)
+
+
+def leave_pixels(graph: TfliteGraphBuilder, name: str) -> None:
+    """RESHAPE pixels into the tensor's own shape where something reads that."""
+    if not _is_pixels(graph, name) and not only_pixels(graph, name):
+        graph.reshape(pixels(graph, name), graph.inner(name), graph.program.tensors[name].shape)
+
+
+def _reads_pixels(operation: Operation) -> bool:
+    return isinstance(operation, Convolution | Moving) or (isinstance(operation, Dense) and operation.transposed)
+
+
+def _is_pixels(graph: TfliteGraphBuilder, name: str) -> bool:
+    return len(graph.program.tensors[name].shape) == 3
+
+
 def _label(graph: TfliteGraphBuilder, name: str) -> str:
-    return name + PIXELS[min(len(graph.program.tensors[name].shape), 3)]
+    return name + PIXELS.get(len(graph.program.tensors[name].shape), PIXELS[4])
 
 
 def without_pixels(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -18,10 +18,11 @@ A code of fewer than 8 bits is written shifted to the top of int8, where saturat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from tiedae.compress.config import Kernels
 from tiedae.compress.errors import ExportError
 from tiedae.program.file_io import FileIO
 from tiedae.program.program import SIGNATURES, Program, require_signature
@@ -53,14 +54,17 @@ def to_tflite(
     signatures: Sequence[str] = SIGNATURES,
     io: FileIO | str = "auto",
     int4: str = "packed",
+    kernels: Kernels = "view",
     detector: Detector | None = None,
 ) -> bytes:
-    """Serialize a program with a split-layout decoder as a .tflite file with a dynamic batch.
+    """Serialize a program as a .tflite file with a dynamic batch.
 
     `signatures`: some of encode, decode, reconstruct; the first is the primary subgraph.
     `io`: dtype of `x` and `y` in an int8 file, uint8, int8 or float32; auto is uint8 if `x` is bytes (`affine.BYTE`), else
     float32. `code` is uint8. A float program is float32 throughout. Floats are in scaled values, or as a `FileIO` says.
     `int4`: storage of kernels of 4 bits or fewer, packed (two values per byte; the decoder unpacks them) or bytes.
+    `kernels`: how an operator of the decoder reads a kernel whose axes it needs in another order than the encoder's: a view of
+    the buffer (DENSIFY), portable (TRANSPOSE of the constant, which TFLM and OpenVINO have too) or copies (stored twice).
     `detector`: adds the signature `score`, see `score_graph`, to an int8 file.
     Raises InputError for an unknown signature, ExportError for an option or program that has no such file.
     """
@@ -70,10 +74,12 @@ def to_tflite(
         raise ExportError(f"signatures: got {tuple(signatures)}, must be some of {', '.join(SIGNATURES)}, each once")
     io = program.file_io(io)
     require_int4(int4)
+    if kernels not in get_args(Kernels):
+        raise ExportError(f"kernels: got {kernels!r}, must be one of {', '.join(get_args(Kernels))}")
     empty = schema.BufferT(data=np.empty(0, np.uint8))
     model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
     for index, name in enumerate((*signatures, SCORE) if detector else signatures):
-        graph = TfliteGraphBuilder(program, io, int4, model)
+        graph = TfliteGraphBuilder(program, io, int4, model, kernels)
         if detector and name == SCORE:
             _write_score(graph, detector)
         else:

@@ -1,0 +1,106 @@
+"""Convolutions, and what moves values between them, as operators over pixels: [height, width, channels].
+
+CONV_2D's filter, [units, *window, channels], is the kernel's buffer in another shape. TRANSPOSE_CONV's, [channels, *window,
+units], is the same buffer in another order (see `views.reordered`). A signal is a column of pixels. XNNPACK takes all of these
+and rounds products as the program does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tiedae.compress.windows import Lengths
+from tiedae.program.operations import Convolution, MaxPool, Patches, Reshape, Unpatch, Upsample
+
+from .builder import TfliteGraphBuilder
+from .schema import int32
+from .views import either, leave_pixels, only_pixels, pixels, pixels_read, reordered
+
+FILTER = (3, 1, 2, 0)
+"""The axes of TRANSPOSE_CONV's filter in the order of the buffer."""
+PADDINGS = {"same": 0, "valid": 1}
+"""TFLite's number of each padding; the zeros are where `windows.Window` has them."""
+
+
+def write_convolution(graph: TfliteGraphBuilder, operation: Convolution) -> None:
+    """Append CONV_2D, or TRANSPOSE_CONV over the same buffer, and RESHAPE where pixels begin or end."""
+    program, x, target = graph.program, pixels_read(graph, operation.x), pixels(graph, operation.y)
+    (height, width), strides = _planar(operation.sizes), _planar(operation.strides)
+    kernel, bias = program.kernels[operation.kernel], graph.bias(operation)
+    channels = kernel.inputs // (height * width)
+    options = {"strideH": strides[0], "strideW": strides[1], "padding": PADDINGS[operation.padding]}
+    if operation.transposed:
+        weights = reordered(graph, operation, (channels, height, width, kernel.units), FILTER)
+        inputs = [graph.shape_like(x, graph.shape(target)), weights, x, bias]
+        graph.product("TRANSPOSE_CONV", 3 if operation.activation == "linear" else 4, inputs, operation, target, **options)
+    else:
+        shape = (kernel.units, height, width, channels)
+        weights = graph.kernel(kernel.name, kernel.name, operation.scales(program), shape)
+        graph.product("CONV_2D", 3 if program.quantized else 1, [x, weights, bias], operation, target, **options)
+    leave_pixels(graph, operation.y)
+
+
+def _max_pool(graph: TfliteGraphBuilder, operation: MaxPool) -> None:
+    height, width = _planar(operation.sizes)
+    sizes = {"filterHeight": height, "filterWidth": width, "strideH": height, "strideW": width}
+    x, target = pixels_read(graph, operation.x), pixels(graph, operation.y)
+    graph.add("MAX_POOL_2D", graph.version, [x], target, padding=PADDINGS["valid"], **sizes)
+    leave_pixels(graph, operation.y)
+
+
+def _upsample(graph: TfliteGraphBuilder, operation: Upsample) -> None:
+    """Columns are repeated along the channels, then rows along the columns, which RESHAPE makes rows."""
+    source = pixels_read(graph, operation.x)
+    for axis, count in zip((1, 2), reversed(_planar(operation.sizes)), strict=True):
+        if count > 1:
+            shape = list(graph.shape(source))
+            shape[-axis] *= count
+            target = graph.between(f"{operation.y}.repeated.{axis}", operation.x, tuple(shape))
+            graph.add("CONCATENATION", graph.version, [source] * count, target, axis=4 - axis)
+            source = target
+    _reshape_to(graph, source, operation.y)
+
+
+def _patches(graph: TfliteGraphBuilder, operation: Patches) -> None:
+    _turned(graph, operation, operation.x, operation.y)
+
+
+def _unpatch(graph: TfliteGraphBuilder, operation: Unpatch) -> None:
+    _turned(graph, operation, operation.y, operation.x)
+
+
+def _turned(graph: TfliteGraphBuilder, operation: Patches | Unpatch, whole: str, rows: str) -> None:
+    """RESHAPE, and TRANSPOSE where windows have rows of their own and beside each other."""
+    source, (height, width) = either(graph, operation.x), _planar(operation.sizes)
+    (down, across), channels = _planar(graph.program.tensors[rows].shape[:-1]), graph.program.tensors[whole].shape[-1]
+    if height > 1 and across > 1:
+        split = [(down, height, across, width * channels), (down, across, height, width * channels)]
+        before, after = split if operation.x == whole else split[::-1]
+        parts, turned = (
+            graph.between(f"{operation.y}.{label}", operation.x, shape)
+            for label, shape in (("split", before), ("turned", after))
+        )
+        graph.reshape(source, parts, before)
+        axes = graph.constant("axes.01324", int32((0, 1, 3, 2, 4)))
+        graph.add("TRANSPOSE", graph.version, [parts, axes], turned)
+        source = turned
+    _reshape_to(graph, source, operation.y)
+
+
+def _reshape(graph: TfliteGraphBuilder, operation: Reshape) -> None:
+    _reshape_to(graph, either(graph, operation.x), operation.y)
+
+
+def _reshape_to(graph: TfliteGraphBuilder, source: int, name: str) -> None:
+    target = pixels(graph, name) if only_pixels(graph, name) else graph.inner(name)
+    graph.reshape(source, target, graph.shape(target))
+
+
+def _planar(sizes: Sequence[int]) -> tuple[int, int]:
+    """Sizes along one axis or two as (height, width)."""
+    height, width = (*sizes, 1)[:2]
+    return height, width
+
+
+MOVES = {MaxPool: _max_pool, Patches: _patches, Reshape: _reshape, Unpatch: _unpatch, Upsample: _upsample}
+"""What writes each operation that rounds nothing."""
