@@ -12,18 +12,21 @@ from tiedae.compress.affine import SIGNED_SHIFT, quantize, signed
 
 AXIS_ORDERS = ((0, 1), (1, 0))
 """Axis orders in which a file may store a kernel [inputs, units]."""
+FILTER_ORDERS = {3: ((2, 1, 0),), 4: ((1, 2, 0, 3), (2, 3, 1, 0))}
+"""Axes of a filter, as [*window, channels, units], that no reshaping orders, by their number: those of TRANSPOSE_CONV, [channels,
+*window, units], and of ONNX, [units, channels, *window]."""
 MAX_AXES = 32
 """Maximum rank of a constant; a higher one is damage."""
 
 
 def oriented(values: np.ndarray, shape: Sequence[int]) -> Iterator[np.ndarray]:
-    """Yield stored values as a kernel of `shape`, for each of `AXIS_ORDERS`, and of convolutions [units, channels, *sizes];
+    """Yield stored values as a kernel of `shape`, for each of `AXIS_ORDERS`, and of `FILTER_ORDERS` if they have more axes;
     nothing if the sizes differ."""
     if values.size == math.prod(shape):
         for order in AXIS_ORDERS:
             yield values.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
-        if values.ndim > 2 and values.shape[0] == shape[1]:
-            yield np.moveaxis(values, 1, -1).reshape(shape[::-1]).T
+        for order in FILTER_ORDERS.get(values.ndim, ()):
+            yield values.transpose(order).reshape(shape)
 
 
 def program_names(values: Mapping[str, np.ndarray], *suffixes: str) -> dict[str, np.ndarray]:

@@ -24,6 +24,10 @@ from .reals import as_bits
 
 SOURCE = "c"
 """The format whose files are source text, see `c_reader`."""
+DECODER = ".decode"
+"""Suffix of a constant in the order of the decoder."""
+SHORT = 8
+"""Most int32 values that are a shape or an order of axes, whatever the size of the kernels."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def prove(
     masks: Mapping[str, np.ndarray] | None = None,
     clusters: int | None = None,
     pruning: PruneConfig | None = None,
+    *,
+    copies: bool = False,
 ) -> list[StorageFinding]:
     """Check a file against the program that it was written from.
 
@@ -57,17 +63,20 @@ def prove(
     int8 or repeat a kernel, see `repeats`.
     `masks`: by kernel name, [inputs, units], nonzero for kept weights; kernels without a mask are not checked for zeros.
     `clusters`: maximum number of distinct values of a kernel. `pruning`: the pattern that the integers must have on both axes.
+    `copies`: whether a kernel may be stored a second time, in the order of the decoder (`ExportConfig.kernels`).
     """
     stored: dict[str, Constant] = {}
     for constant in contents.constants:
         stored.setdefault(constant.storage, constant)
-    constants, findings = tuple(stored.values()), []
+    constants, findings, expected_values = tuple(stored.values()), [], 0
     for index, (name, kernel) in enumerate(program.kernels.items()):
         expected = program.constants[name]
         matches = [constant for constant in constants if _holds(contents, constant, kernel, expected)]
         whole = (constant for constant in matches if _orient(constant, expected) is not None)
         found = next(whole, None) or _nearest(constants, program, name)
-        findings.append(_stored_once(name, matches, found))
+        twice = copies and len(matches) == 2 and sum(each.name.endswith(DECODER) for each in matches) == 1
+        expected_values += expected.size * (1 + twice)
+        findings.append(_stored_twice(name, matches) if twice else _stored_once(name, matches, found))
         if found is None:
             shapes = f"[{kernel.inputs}, {kernel.units}] or [{kernel.units}, {kernel.inputs}]"
             text = f"no constant holds {expected.size:,} {expected.dtype} values of shape {shapes}"
@@ -90,7 +99,7 @@ def prove(
             findings.append(shared_values(name, values, clusters))
     for name in sorted(set(masks or {}) - set(program.kernels)):
         findings.append(_finding(name, "zeros", False, f"has a mask, but the kernels are {', '.join(program.kernels)}"))
-    return [*findings, _sum(contents, constants, program)]
+    return [*findings, _sum(contents, constants, program, expected_values)]
 
 
 def prove_scaling(contents: Contents, constants: Mapping[str, np.ndarray]) -> StorageFinding:
@@ -197,6 +206,12 @@ def _stored_once(name: str, matches: Sequence[Constant], found: Constant | None)
     return _finding(name, "copies", False, f"stored {len(matches)} times{names}, expected once{near}")
 
 
+def _stored_twice(name: str, matches: Sequence[Constant]) -> StorageFinding:
+    first, second = matches
+    text = f"stored 2 times ({first.name}, {second.name}), {first.nbytes:,} bytes each, once in the order of each direction"
+    return _finding(name, "copies", True, f'{text}, as kernels = "copies" asks')
+
+
 def _same_values(name: str, found: Constant, values: np.ndarray, expected: np.ndarray) -> StorageFinding:
     wrong = _differing(values, expected, f"{found.name} differ from the program's")
     return _finding(name, "values", not wrong, wrong or f"all {expected.size:,} values equal the program's")
@@ -214,10 +229,12 @@ def _channels_first(program: Program, name: str, view: Constant) -> StorageFindi
 
 
 def _in_order(program: Program, name: str, view: Constant) -> StorageFinding:
-    """A tensor over a kernel's buffer that has more axes reads it as [inputs, …, units]."""
-    expected = program.constants[name]
-    wrong = _differing(view.integers.reshape(expected.shape), expected, f"{view.name} differ from the program's")
-    return _finding(name, "order", not wrong, wrong or f"{view.name} reads the buffer as [inputs, units]")
+    """A filter is the kernel in the order of its operator, [channels, *window, units] or [units, *window, channels]."""
+    expected, decodes = program.constants[name], view.name.endswith(DECODER)
+    axes, order = ((1, 2, 0, 3), "[channels, *window, units]") if decodes else ((1, 2, 3, 0), "[units, *window, channels]")
+    values = view.integers.transpose(axes) if view.values.ndim == len(axes) else view.integers
+    wrong = _differing(values.reshape(expected.shape), expected, f"{view.name} differ from the program's")
+    return _finding(name, "order", not wrong, wrong or f"{view.name} reads the kernel as {order}")
 
 
 def _first(places: np.ndarray, values: np.ndarray, expected: np.ndarray) -> str:
@@ -279,11 +296,10 @@ def _pattern(name: str, values: np.ndarray, mask: np.ndarray, pruning: PruneConf
     return _finding(name, "pattern", *HELD[pruning.kind](values, mask, pruning))
 
 
-def _sum(contents: Contents, stored: Sequence[Constant], program: Program) -> StorageFinding:
+def _sum(contents: Contents, stored: Sequence[Constant], program: Program, expected: int) -> StorageFinding:
     """Count all constants that could hold weights: longer than any bias and as large as a kernel, or of rank 2 or more. Of the
     latter, int32 are indices: the padding of a score. `prove_scaling` and `prove_score` check the constants of theirs."""
     kernels = program.kernels.values()
-    expected = sum(kernel.inputs * kernel.units for kernel in kernels)
     longest = max(max(kernel.inputs, kernel.units) for kernel in kernels)
     smallest = min(kernel.inputs * kernel.units for kernel in kernels)
     large = max(smallest, longest + 1)
@@ -292,10 +308,12 @@ def _sum(contents: Contents, stored: Sequence[Constant], program: Program) -> St
         weights = [c for c in stored if c.values.dtype == np.int8 or any(_holds(contents, c, *each) for each in known)]
     else:
         others = [c for c in stored if c.name not in (OFFSET, SCALE, *CONSTANTS)]
+        others = [c for c in others if c.values.dtype != np.int32 or c.values.size > SHORT]
         weights = [c for c in others if c.values.size >= large or (c.values.ndim >= 2 and c.values.dtype != np.int32)]
     got = sum(constant.values.size for constant in weights)
     if got == expected:
-        return _finding("", "weights", True, f"{got:,} in the file, as many as the kernels have")
+        twice = expected > sum(program.constants[name].size for name in program.kernels)
+        return _finding("", "weights", True, f"{got:,} in the file, as many as the kernels{' and their copies' * twice} have")
     known = [program.constants[name] for name in program.kernels]
     extra = [f"{c.name} {list(c.values.shape)}" for c in weights if all(_orient(c, each, exact=True) is None for each in known)]
     more = f"; not a kernel: {', '.join(sorted(extra)[:3])}" if extra else ""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
 from tiedae.compress.errors import FormatError
-from tiedae.export.tflite.reader import named_activations, with_primary
+from tiedae.export.tflite.reader import has_fixed_batch, named_activations, with_primary
 
 from .native_output import quiet
 from .session import Bound, HeldFile, Sample, Session, Values, in_batches, one_file, served
@@ -50,6 +50,8 @@ class LiteRTSession(Session):
             self._places = {name: _places(runner) for name, runner in self._runners.items()}
             self._samples = {name: _sample(runner) for name, runner in self._runners.items() if len(self._places[name][0]) == 1}
             self._allocated: dict[str, int] = {}
+            alone = runtime != "litert-xnnpack" and has_fixed_batch(self._held.path.read_bytes())
+            self._chunk = 1 if alone else CHUNK
             self._lock = threading.Lock()
 
     @cached_property
@@ -70,7 +72,7 @@ class LiteRTSession(Session):
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         served(self.runtime, signature, self._runners)
-        return in_batches(partial(self._invoke, signature), signature, x, self._samples[signature], CHUNK)
+        return in_batches(partial(self._invoke, signature), signature, x, self._samples[signature], self._chunk)
 
     def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """Run a batch; where the last one had its size, without the allocations of a signature runner's call."""
@@ -103,7 +105,7 @@ class LiteRTSession(Session):
             runner(**{name: chunk})
             return _activations(tracer, runner._subgraph_index)
 
-        return in_batches(traced, signature, x, _sample(runner), CHUNK)
+        return in_batches(traced, signature, x, _sample(runner), self._chunk)
 
     def call(self, signature: str, inputs: Values) -> Values:
         if not self._runners:

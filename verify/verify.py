@@ -25,7 +25,7 @@ from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Task
 from tiedae.export.duplicates import copies
 from tiedae.export.kinds import Kind, Maker, Precision, Why
-from tiedae.export.model_file import Contents
+from tiedae.export.model_file import Contents, oriented
 from tiedae.export.storage_check import StorageFinding, prove, prove_scaling, prove_score, shared_values
 from tiedae.export.targets import TARGETS
 from tiedae.program.file_io import OFFSET, SCALE
@@ -137,11 +137,11 @@ def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: 
         again = (duplicate.original for duplicate in copies(each) if matrices & {duplicate.name, duplicate.original})
         stored = 1 + max(Counter(again).values(), default=0)
         findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
-        int8 = precision is Precision.INT8
+        int8, twice = precision is Precision.INT8, TARGETS[each.format].views and recipe.export.kernels == "copies"
         rows = (
-            prove(each, model.programs.fused, masks, clusters, recipe.prune)
+            prove(each, model.programs.fused, masks, clusters, recipe.prune, copies=twice)
             if int8
-            else _prove_float(each, manifest.kernels, masks, clusters)
+            else _prove_float(each, manifest.kernels, masks, clusters, most=1 + twice)
         )
         rows = [
             *rows,
@@ -151,30 +151,36 @@ def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: 
         for row in rows:
             findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
         wrong = [row for row in rows if not row.ok]
-        text = wrong[0].text if wrong else "every kernel stored once, its values and zeros the program's"
+        times = "in both orders" if twice else "once"
+        text = wrong[0].text if wrong else f"every kernel stored {times}, its values and zeros the program's"
         findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
 
 
 def _prove_float(
-    contents: Contents, kernels: Sequence[KernelInfo], masks: Mapping[str, np.ndarray], clusters: int | None
+    contents: Contents, kernels: Sequence[KernelInfo], masks: Mapping[str, np.ndarray], clusters: int | None, *, most: int = 1
 ) -> list[StorageFinding]:
-    """Prove that a float file stores every kernel once, in either orientation, and no other matrix but offset and scale."""
+    """Prove that a float file stores every kernel once, or `most` times, in any orientation, and no other matrix but offset and
+    scale."""
     matrices = (each for each in contents.constants if each.values.ndim >= 2 and each.name not in (OFFSET, SCALE))
     stored = {constant.storage: constant.values for constant in matrices}
-    digests = [(values, {sha256_of(values), sha256_of(values.T)}) for values in stored.values()]
-    rows = []
+    rows, copied = [], 0
     for kernel in kernels:
-        name, found = kernel.name, [values for values, both in digests if kernel.sha256_f32 in both]
-        text = f"{name}: stored {len(found)} times with the manifest's values, expected once"
-        rows.append(StorageFinding(name, "copies", len(found) == 1, text))
+        name, views = kernel.name, [oriented(values, kernel.shape) for values in stored.values()]
+        found = [
+            view for each in views if (view := next((v for v in each if sha256_of(v) == kernel.sha256_f32), None)) is not None
+        ]
+        copied += kernel.size * (len(found) - 1 if 1 < len(found) <= most else 0)
+        text = (
+            f"{name}: stored {len(found)} times with the manifest's values, expected {'once' if most == 1 else f'1 to {most}'}"
+        )
+        rows.append(StorageFinding(name, "copies", 1 <= len(found) <= most, text))
         for values in found:
-            oriented = values if sha256_of(values) == kernel.sha256_f32 else values.T
-            live = int(np.count_nonzero(oriented.reshape(kernel.shape)[~masks[name]]))
+            live = int(np.count_nonzero(values[~masks[name]]))
             rows.append(StorageFinding(name, "zeros", live == 0, f"{name}: {live} masked values are not zero, expected 0"))
             if clusters is not None:
                 rows.append(shared_values(name, values, clusters))
     total = sum(values.size for values in stored.values())
-    expected = sum(kernel.size for kernel in kernels)
+    expected = copied + sum(kernel.size for kernel in kernels)
     rows.append(
         StorageFinding("", "weights", total == expected, f"matrices of {total:,} values in all, kernels of {expected:,}")
     )

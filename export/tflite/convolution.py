@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiedae.compress.windows import Lengths
 from tiedae.program.operations import Convolution, MaxPool, Patches, Reshape, Unpatch, Upsample
 
 from .builder import TfliteGraphBuilder
 from .schema import int32
 from .views import either, leave_pixels, only_pixels, pixels, pixels_read, reordered
 
-FILTER = (3, 1, 2, 0)
-"""The axes of TRANSPOSE_CONV's filter in the order of the buffer."""
 PADDINGS = {"same": 0, "valid": 1}
 """TFLite's number of each padding; the zeros are where `windows.Window` has them."""
 
@@ -30,7 +27,7 @@ def write_convolution(graph: TfliteGraphBuilder, operation: Convolution) -> None
     channels = kernel.inputs // (height * width)
     options = {"strideH": strides[0], "strideW": strides[1], "padding": PADDINGS[operation.padding]}
     if operation.transposed:
-        weights = reordered(graph, operation, (channels, height, width, kernel.units), FILTER)
+        weights = reordered(graph, operation, (channels, height, width, kernel.units))
         inputs = [graph.shape_like(x, graph.shape(target)), weights, x, bias]
         graph.product("TRANSPOSE_CONV", 3 if operation.activation == "linear" else 4, inputs, operation, target, **options)
     else:

@@ -313,6 +313,12 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
     return entries
 
 
+def has_fixed_batch(data: bytes) -> bool:
+    """Whether a TRANSPOSE_CONV states its output's shape as a constant, with a batch that only XNNPACK replaces by the input's."""
+    kinds = {kind for signature in read_tflite(data).signatures for kind in signature.operations}
+    return "TRANSPOSE_CONV" in kinds and "SHAPE" not in kinds
+
+
 def has_views(data: bytes) -> bool:
     """Whether a kernel is read as a view, see `views`."""
     return any("DENSIFY" in signature.operations for signature in read_tflite(data).signatures)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PIXELS = {1: ".pixel", 2: ".column", 4: ".pixels"}
 """Suffix of a program tensor as pixels, by its axes; a tensor of three axes is one as it is."""
-STORED = (1, 2, 3, 0)
-"""The axes of [inputs, 1, 1, units] in the order of the buffer; axes of length 1 first, which is the fastest to read."""
+STORED = (3, 1, 2, 0)
+"""The axes of a filter [channels, *window, units] in the order of the buffer, [units, *window, channels]."""
 DENSE = 0
 """DimensionType of a dimension without gaps."""
 
@@ -61,25 +61,29 @@ def write_view(graph: TfliteGraphBuilder, operation: Dense) -> None:
     """
     program, name = graph.program, operation.y
     kernel = program.kernels[operation.kernel]
-    weights = reordered(graph, operation, (kernel.inputs, 1, 1, kernel.units), STORED)
+    weights = reordered(graph, operation, (kernel.inputs, 1, 1, kernel.units))
     inputs, target = [pixels_read(graph, operation.x), weights, graph.bias(operation)], pixels(graph, name)
     graph.product("CONV_2D", 3 if program.quantized else 1, inputs, operation, target, strideW=1, strideH=1)
     leave_pixels(graph, name)
 
 
-def reordered(graph: TfliteGraphBuilder, operation: Dense, shape: Sequence[int], order: Sequence[int]) -> int:
-    """The kernel as a tensor of `shape`, whose axes the buffer has in `order`, in the way that `graph.kernels` says."""
+def reordered(graph: TfliteGraphBuilder, operation: Dense, shape: Sequence[int]) -> int:
+    """The kernel as a filter of `shape`, [channels, *window, units], in the way that `graph.kernels` says.
+
+    In the order of a view axes of length 1 are first, which is the fastest to read.
+    """
     name, stored = operation.kernel, graph.stored(operation.kernel)
     if is_packed(stored):
         raise ExportError(f'{name}: decoder "view" reads no packed integers, got int4 {graph.int4}, must be bytes')
     label, scales = f"{name}.decode", operation.scales(graph.program) if graph.program.quantized else ()
     if graph.kernels == "copies":
-        return graph.constant(label, np.ascontiguousarray(in_order(stored, shape, order)), scales)
+        return graph.constant(label, np.ascontiguousarray(in_order(stored, shape, STORED)), scales)
     if graph.kernels == "view":
+        order = sorted(STORED, key=lambda axis: shape[axis] > 1)
         return graph.densified(graph.constant(label, stored, scales, shape=tuple(shape), sparsity=view_of(shape, order)))
-    sizes = tuple(shape[axis] for axis in order)
-    constant = graph.constant(f"{name}.stored", stored, scales, shape=sizes, axis=tuple(order).index(0))
-    return graph.transposed(label, constant, np.argsort(order).tolist())
+    sizes = tuple(shape[axis] for axis in STORED)
+    constant = graph.constant(f"{name}.stored", stored, scales, shape=sizes, axis=STORED.index(0))
+    return graph.transposed(label, constant, STORED)
 
 
 def pixels_read(graph: TfliteGraphBuilder, name: str) -> int:
