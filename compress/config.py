@@ -344,9 +344,7 @@ class ExportConfig(Checked, frozen=True):
     ] = "auto"
     kernels: Annotated[
         Kernels,
-        means(
-            "in .tflite decoders by convolution; view: one buffer in two orders; portable: for TFLM, OpenVINO; copies: twice"
-        ),
+        means("of .tflite convolutions; view: one buffer in two orders; portable: for TFLM and OpenVINO; copies: stored twice"),
     ] = "view"
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")

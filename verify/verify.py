@@ -166,13 +166,10 @@ def _prove_float(
     rows, copied = [], 0
     for kernel in kernels:
         name, views = kernel.name, [oriented(values, kernel.shape) for values in stored.values()]
-        found = [
-            view for each in views if (view := next((v for v in each if sha256_of(v) == kernel.sha256_f32), None)) is not None
-        ]
+        found = [equal[0] for each in views if (equal := [view for view in each if sha256_of(view) == kernel.sha256_f32])]
         copied += kernel.size * (len(found) - 1 if 1 < len(found) <= most else 0)
-        text = (
-            f"{name}: stored {len(found)} times with the manifest's values, expected {'once' if most == 1 else f'1 to {most}'}"
-        )
+        right = "once" if most == 1 else f"1 to {most}"
+        text = f"{name}: stored {len(found)} times with the manifest's values, expected {right}"
         rows.append(StorageFinding(name, "copies", 1 <= len(found) <= most, text))
         for values in found:
             live = int(np.count_nonzero(values[~masks[name]]))

@@ -314,7 +314,7 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
 
 
 def has_fixed_batch(data: bytes) -> bool:
-    """Whether a TRANSPOSE_CONV states its output's shape as a constant, with a batch that only XNNPACK replaces by the input's."""
+    """Whether a TRANSPOSE_CONV has its output's shape as a constant, whose batch XNNPACK alone replaces by the input's."""
     kinds = {kind for signature in read_tflite(data).signatures for kind in signature.operations}
     return "TRANSPOSE_CONV" in kinds and "SHAPE" not in kinds
 
