@@ -32,6 +32,7 @@ from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.schema import Type, pack_model, unpack_model, vector
 
 from .equivalence import Kept, Merged, Shared
+from .filter_views import plan_filter_view
 from .tflite_rewrite import Replacement, Rewrite, plan_use
 
 VIEWED = "others are views of it"
@@ -173,7 +174,8 @@ class _Sharing:
             merged = replace(merged, relation="near", steps=duplicate.largest, changed=changed)
         for rewrite in rewrites:
             rewrite.apply()
-        for graph, index in stored.views if duplicate.order == "transposed" else ():
+        turns = duplicate.order == "transposed" and all(rewrite.turns for rewrite in rewrites)
+        for graph, index in stored.views if turns else ():
             swap_axes(graph.tensor(index))
         self._move(stored, original)
         self.taken.add(original.buffer)
@@ -203,6 +205,8 @@ class _Sharing:
         near, transposed = duplicate.by == "values", duplicate.order == "transposed"
         if near and not (_is_kernel(stored) and _is_kernel(original)):
             return "only int8 kernels with zero points of 0, and scales along the first axis, take the values of another"
+        if transposed and not near and (plan := plan_filter_view(stored.views, original.values)):
+            return "metadata refers to operators by index, which new operators would shift" if self.fixed_places else [plan]
         view = Replacement(original.values, transposed, scales_of(original.tensor) if near else None)
         rewrites = []
         for graph, index in stored.views:

@@ -65,10 +65,12 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A planned change: a short description and the function that applies it."""
+    """A planned change: a short description and the function that applies it. `turns`: whether a transposed constant takes the
+    other's shape."""
 
     how: str
     apply: Callable[[], None]
+    turns: bool = True
 
 
 def plan_use(use: TfliteUse, view: Replacement) -> Rewrite | str:
@@ -373,7 +375,7 @@ _PLANNERS: Mapping[int, Callable[[TfliteUse, Replacement], Rewrite | str]] = {
     Op.GATHER: _gather,
     Op.DEQUANTIZE: _dequantize,
 }
-_CONVOLUTION = "reads its kernel in one order of the axes; a TRANSPOSE at run time would take it off XNNPACK"
+_CONVOLUTION = "reads its kernel in one order of the axes; equal kernels of the type of the input alone are views in another"
 _REASONS = {
     "EMBEDDING_LOOKUP": "EMBEDDING_LOOKUP reads its rows",
     **{name: f"{name} {_CONVOLUTION}" for name in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D")},

@@ -6,7 +6,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.tflite.schema import Op, pack_model, unpack_model
 
-from .tflite_files import Activation, File, convolution, int8_pair, tied_pair
+from .tflite_files import Activation, File, int8_pair, tied_pair
 
 
 def test_packed_integers_with_other_unused_bits_are_kept():
@@ -115,19 +115,3 @@ def _with_fixed_first(options) -> bytes:
     first = model.subgraphs[0].operators[0]
     first.builtinOptions.fusedActivationFunction = Activation.SIGN_BIT
     return pack_model(model, b"")
-
-
-def test_a_convolution_kernel_is_kept():
-    file, rng = File(), np.random.default_rng(0)
-    kernel = rng.normal(size=(4, 3, 3, 5)).astype(np.float32)
-    graph = file.graph("main")
-    x, y = graph.tensor("x", (1, 8, 8, 5)), graph.tensor("y", (1, 6, 6, 4))
-    z = graph.tensor("z", (1, 4, 4, 5))
-    bias = [graph.constant(f"bias {size}", rng.normal(size=size).astype(np.float32)) for size in (4, 5)]
-    graph.add(Op.CONV_2D, [x, graph.constant("ahead", kernel), bias[0]], [y], convolution())
-    back = graph.constant("back", np.ascontiguousarray(kernel.transpose(3, 1, 2, 0)))
-    graph.add(Op.CONV_2D, [y, back, bias[1]], [z], convolution())
-    graph.set_io([x], [z])
-    (kept,) = share_tflite(file.data()).kept
-    assert (kept.name, kept.original) == ("back", "ahead")
-    assert kept.reason.startswith("CONV_2D reads its kernel in one order of the axes")
