@@ -121,10 +121,10 @@ class TfliteGraphBuilder:
         self.add("ADD", 1, [numbers[1], self.constant(f"shape.0x{text}", int32((0, *shape)))], numbers[2])
         return numbers[2]
 
-    def bias(self, operation: Dense) -> int:
-        """The bias of a product, float32 or int32. Without one −1, for FULLY_CONNECTED, or zeros, which convolutions need."""
+    def bias(self, operation: Dense, *, zeros: bool = True) -> int:
+        """The bias of a product, float32 or int32. Without one zeros, which convolutions need, or −1."""
         program = self.program
-        if operation.bias is None and not (operation.transposed or isinstance(operation, Convolution)):
+        if operation.bias is None and not zeros:
             return -1
         scales = operation.bias_scales(program) if program.quantized else ()
         zeros = np.zeros(program.tensors[operation.y].shape[-1], np.int32 if program.quantized else np.float32)

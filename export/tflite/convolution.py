@@ -7,11 +7,12 @@ and rounds products as the program does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from tiedae.program.operations import Convolution, MaxPool, Patches, Reshape, Unpatch, Upsample
+from tiedae.program.operations import Convolution, Dense, MaxPool, Patches, Reshape, Unpatch, Upsample
 
-from .builder import TfliteGraphBuilder
+from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
 from .schema import int32
 from .views import either, leave_pixels, only_pixels, pixels, pixels_read, reordered
 
@@ -29,11 +30,35 @@ def write_convolution(graph: TfliteGraphBuilder, operation: Convolution) -> None
     if operation.transposed:
         weights = reordered(graph, operation, (channels, height, width, kernel.units))
         inputs = [graph.shape_like(x, graph.shape(target)), weights, x, bias]
-        graph.product("TRANSPOSE_CONV", 3 if operation.activation == "linear" else 4, inputs, operation, target, **options)
+        _transposed(graph, operation, inputs, target, options)
     else:
         shape = (kernel.units, height, width, channels)
         weights = graph.kernel(kernel.name, kernel.name, operation.scales(program), shape)
         graph.product("CONV_2D", 3 if program.quantized else 1, [x, weights, bias], operation, target, **options)
+    leave_pixels(graph, operation.y)
+
+
+def _transposed(
+    graph: TfliteGraphBuilder, operation: Convolution, inputs: Sequence[int], target: int, options: Mapping[str, int]
+) -> None:
+    """TRANSPOSE_CONV; its activation apart in a portable float file, since OpenVINO 2026.4 leaves a fused one out."""
+    apart = graph.kernels == "portable" and not graph.program.quantized and operation.gains is None
+    if apart and operation.activation != "linear":
+        total = graph.between(f"{operation.y}.sum", operation.y, graph.shape(target))
+        graph.product("TRANSPOSE_CONV", 3, inputs, replace(operation, activation="linear"), total, **options)
+        graph.add(TFLITE_FUNCTIONS[operation.activation], graph.version, [total], target)
+    else:
+        version = 3 if operation.activation == "linear" else 4
+        graph.product("TRANSPOSE_CONV", version, inputs, operation, target, **options)
+
+
+def write_pointwise(graph: TfliteGraphBuilder, operation: Dense) -> None:
+    """Append a product of the encoder as a CONV_2D of 1×1, whose filter is the buffer in another shape."""
+    program, x, target = graph.program, pixels_read(graph, operation.x), pixels(graph, operation.y)
+    kernel = program.kernels[operation.kernel]
+    weights = graph.kernel(kernel.name, kernel.name, operation.scales(program), (kernel.units, 1, 1, kernel.inputs))
+    inputs = [x, weights, graph.bias(operation)]
+    graph.product("CONV_2D", 3 if program.quantized else 1, inputs, operation, target, strideW=1, strideH=1)
     leave_pixels(graph, operation.y)
 
 

@@ -10,8 +10,8 @@ from tiedae.program.operations.elementwise import Times
 
 from ..operation_table import OperationTable
 from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
-from .convolution import MOVES, write_convolution
-from .views import write_view
+from .convolution import MOVES, write_convolution, write_pointwise
+from .views import is_pointwise, write_view
 
 
 def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
@@ -19,8 +19,11 @@ def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
     if operation.transposed:
         write_view(graph, operation)
         return
+    if is_pointwise(graph, operation):
+        write_pointwise(graph, operation)
+        return
     inputs = [graph.inner(operation.x), graph.kernel(operation.kernel, operation.kernel, operation.scales(program))]
-    bias = graph.bias(operation)
+    bias = graph.bias(operation, zeros=False)
     options = {"keepNumDims": True} if len(program.tensors[operation.x].shape) > 1 else {}
     version = 10 if graph.is_packed(inputs[1]) else 5 if options else 4 if program.quantized else 1
     graph.product("FULLY_CONNECTED", version, [*inputs, bias], operation, graph.inner(operation.y), **options)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
-from tiedae.program.operations import Convolution, Dense, Operation
+from tiedae.program.operations import Convolution, Dense, Operation, Patches
 from tiedae.program.operations.convolution import Moving
 
 from ..packing import is_packed
@@ -112,7 +112,7 @@ def either(graph: TfliteGraphBuilder, name: str) -> int:
 def only_pixels(graph: TfliteGraphBuilder, name: str) -> bool:
     """Whether all that reads a tensor reads it as pixels, or in either way."""
     readers = [each for each in graph.program.operations if each.x == name]
-    return bool(readers) and name != "code" and all(_reads_pixels(each) for each in readers)
+    return bool(readers) and name != "code" and all(_reads_pixels(graph, each) for each in readers)
 
 
 def leave_pixels(graph: TfliteGraphBuilder, name: str) -> None:
@@ -121,8 +121,16 @@ def leave_pixels(graph: TfliteGraphBuilder, name: str) -> None:
         graph.reshape(pixels(graph, name), graph.inner(name), graph.program.tensors[name].shape)
 
 
-def _reads_pixels(operation: Operation) -> bool:
-    return isinstance(operation, Convolution | Moving) or (isinstance(operation, Dense) and operation.transposed)
+def is_pointwise(graph: TfliteGraphBuilder, operation: Dense) -> bool:
+    """Whether a product of the encoder is a CONV_2D of 1×1: over patches, unless the kernel is packed. OpenVINO 2026.4 computes
+    a pooling or convolution wrongly that follows a FULLY_CONNECTED over images."""
+    over = any(isinstance(each, Patches) and each.y == operation.x for each in graph.program.operations)
+    return over and not is_packed(graph.stored(operation.kernel))
+
+
+def _reads_pixels(graph: TfliteGraphBuilder, operation: Operation) -> bool:
+    pointwise = isinstance(operation, Dense) and (operation.transposed or is_pointwise(graph, operation))
+    return pointwise or isinstance(operation, Convolution | Moving)
 
 
 def _is_pixels(graph: TfliteGraphBuilder, name: str) -> bool:
