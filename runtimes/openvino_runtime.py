@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.onnx.writer import to_onnx
-from tiedae.export.tflite.reader import has_views, read_entries, with_primary
+from tiedae.export.tflite.reader import INSTEAD_OF_VIEWS, has_views, read_entries, with_primary
 from tiedae.program.operations.dense import Dense
 from tiedae.program.program import Kernel, Program, Tensor
 
@@ -145,7 +145,7 @@ def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) 
         return model.create_infer_request(), names, (np.dtype(source.get_element_type().to_dtype()), size)
     data = path.read_bytes()
     if has_views(data):
-        raise UnavailableError('openvino-tflite has no DENSIFY of dense dimensions; decoder = "split" makes a file for it')
+        raise UnavailableError(f"openvino-tflite has no DENSIFY of dense dimensions; {INSTEAD_OF_VIEWS}")
     entry = served("openvino-tflite", signature, read_entries(data))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name

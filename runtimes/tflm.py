@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.packing import is_packed
-from tiedae.export.tflite.reader import Entry, has_views, named_activations, read_entries, read_tflite, with_primary
+from tiedae.export.tflite.reader import (
+    INSTEAD_OF_VIEWS,
+    Entry,
+    has_views,
+    named_activations,
+    read_entries,
+    read_tflite,
+    with_primary,
+)
 
 from .native_output import quiet
 from .session import Session, first_line, in_batches, load, one_file, served
@@ -37,7 +45,7 @@ class TflmSession(Session):
         self.runtime, self._data = runtime, one_file(runtime, files).read_bytes()
         data, self._entries = self._data, read_entries(self._data)
         if has_views(data):
-            raise UnavailableError(f'{runtime} has no DENSIFY; decoder = "split" makes a file for it')
+            raise UnavailableError(f"{runtime} has no DENSIFY; {INSTEAD_OF_VIEWS}")
         if _unpacks(data):
             raise UnavailableError(f'{runtime} has no DEQUANTIZE of 4-bit kernels; int4 = "bytes" makes a file for it')
         self._interpreters = {name: _load(data, entry, "kAllocationRecording") for name, entry in self._entries.items()}

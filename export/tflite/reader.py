@@ -313,6 +313,10 @@ def read_entries(data: bytes) -> Mapping[str, Entry]:
     return entries
 
 
+INSTEAD_OF_VIEWS = 'decoder = "split" and kernels = "portable" make a file for it'
+"""What a runtime without DENSIFY says."""
+
+
 def has_fixed_batch(data: bytes) -> bool:
     """Whether a TRANSPOSE_CONV has its output's shape as a constant, whose batch XNNPACK alone replaces by the input's."""
     kinds = {kind for signature in read_tflite(data).signatures for kind in signature.operations}

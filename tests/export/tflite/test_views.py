@@ -143,7 +143,7 @@ def test_the_oldest_runtime_has_densify():
 def test_runtimes_without_views_say_so(tmp_path):
     path = tmp_path / "a.tflite"
     path.write_bytes(viewed(build_program()))
-    with pytest.raises(UnavailableError, match='tflm has no DENSIFY; decoder = "split" makes a file for it'):
+    with pytest.raises(UnavailableError, match='tflm has no DENSIFY; decoder = "split" and kernels = "portable" make'):
         RUNTIMES["tflm"].open({"decode": path})
 
 
