@@ -106,6 +106,7 @@ NETS = {
 }
 """The first one gives the rows, the others are told beside it."""
 TILES = {
+    "28²×1 k4 32": Net((28, 28, 1), Window((4, 4), (4, 4)), (32,)),
     "32²×3 k4 64": Net((32, 32, 3), Window((4, 4), (4, 4)), (64,)),
     "28²×1 k2 16-32-16": Net((28, 28, 1), Window((2, 2), (2, 2)), (16, 32), CODE),
     "64²×3 k8 128": Net((64, 64, 3), Window((8, 8), (8, 8)), (128,)),

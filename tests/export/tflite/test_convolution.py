@@ -176,12 +176,13 @@ def test_a_convolution_without_a_bias_has_zeros() -> None:
         np.testing.assert_array_equal(values, expected[name])
 
 
-@pytest.mark.parametrize("seed", every(3, [0, 1, 2, 4, 6, 9, 14]))
+@pytest.mark.parametrize("seed", every(3, [2, 8, 33, 6, 18, 19]))
 @pytest.mark.parametrize("bits", [3, 6])
 def test_a_code_of_fewer_bits_is_clamped(bits: int, seed: int) -> None:
     program, x = random_program(seed)
     code = program.quantization("code")
-    fewer = Quantization(float(np.float32(code.scale * (code.top / (2**bits - 1)))), code.zero_point >> (8 - bits), bits)
+    scale = code.scale * code.top / (2**bits - 1) / 1.5  # a range that codes leave
+    fewer = Quantization(float(np.float32(scale)), code.zero_point >> (8 - bits), bits)
     tensors = {
         name: replace(each, quantization=fewer) if each.quantization == code else each for name, each in program.tensors.items()
     }
