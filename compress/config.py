@@ -344,7 +344,7 @@ class ExportConfig(Checked, frozen=True):
     ] = "auto"
     kernels: Annotated[
         Kernels,
-        means("of .tflite convolutions; view: one buffer in two orders; portable: for TFLM and OpenVINO; copies: stored twice"),
+        means("of .tflite convolutions; view: once; portable: once, for TFLM and OpenVINO; copies: twice"),
     ] = "view"
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")

@@ -12,12 +12,13 @@ Rows = Sequence[tuple[Any, Mapping[Any, Any]]]
 
 @contextmanager
 def with_rows(rows: Rows) -> Iterator[None]:
-    """Each table has its rows, and loses them afterwards."""
+    """Each table has its rows, and afterwards what it had before."""
+    before = [dict(table) for table, _ in rows]
     for table, new in rows:
         table.update(new)
     try:
         yield
     finally:
-        for table, new in rows:
-            for key in new:
-                del table[key]
+        for (table, _), old in zip(rows, before, strict=True):
+            table.clear()
+            table.update(old)

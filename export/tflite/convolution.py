@@ -92,12 +92,8 @@ def _unpatch(graph: TfliteGraphBuilder, operation: Unpatch) -> None:
 
 
 def _turned(graph: TfliteGraphBuilder, operation: Patches | Unpatch, whole: str, rows: str) -> None:
-    """SPACE_TO_DEPTH or DEPTH_TO_SPACE of square windows; else RESHAPE, and TRANSPOSE unless a window is whole rows or one."""
+    """RESHAPE, and TRANSPOSE where windows have rows of their own and others beside them."""
     source, (height, width) = either(graph, operation.x), _planar(operation.sizes)
-    if height == width > 1:
-        kind = "SPACE_TO_DEPTH" if operation.x == whole else "DEPTH_TO_SPACE"
-        graph.add(kind, graph.version, [source], graph.inner(operation.y), blockSize=height)
-        return
     (down, across), channels = _planar(graph.program.tensors[rows].shape[:-1]), graph.program.tensors[whole].shape[-1]
     if height > 1 and across > 1:
         split = [(down, height, across, width * channels), (down, across, height, width * channels)]
