@@ -255,6 +255,9 @@ def test_values_are_moved_as_the_program_moves_them(shape, sizes) -> None:
         tensors = {name: Tensor(name, each, grid) for name, each in (("x", shape), ("code", code), ("y", shape))}
         program = Program("p", tensors, {}, (there,), (back,), {})
         expected = execute(program, "reconstruct", x)
+        found = [each for graph in unpack_model(written(program)).subgraphs for each in graph.tensors]
+        repeated = [each for each in found if b".repeated.2" in each.name]
+        assert all(np.prod(each.shape) == np.prod(shape) for each in repeated)
         for runtime in ("litert-xnnpack", "litert-reference"):
             session = open_tflite(runtime, written(program))
             for name, values in session.run("reconstruct", x).items():
