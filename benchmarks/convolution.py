@@ -64,7 +64,8 @@ class Net:
             size, index = math.prod(shape), len(self.units)
             kernel = building.kernel(index, size, self.dense)
             flat, rows = building.tensor(f"{source}.flat", (size,)), building.tensor("decoder.flat", (size,))
-            building.tensor("code", (self.dense,)), building.tensor(f"decoder_{index}", shape)
+            building.tensor("code", (self.dense,))
+            building.tensor(f"decoder_{index}", shape)
             bias = building.vector("code.bias", self.dense)
             building.encoder += [Reshape(source, flat), Dense(flat, "code", kernel, False, bias, "linear")]
             bias = building.vector("decoder.bias", size)
@@ -77,7 +78,8 @@ class Net:
 def _convolved(building, window, index, source, target, z, mirror, shape, units, before):
     inner = (*window.places(shape[:-1]), units)
     kernel = building.kernel(index, math.prod(window.sizes) * shape[-1], units)
-    building.tensor(target, inner), building.tensor(mirror, shape)
+    building.tensor(target, inner)
+    building.tensor(mirror, shape)
     options = {"sizes": window.sizes, "strides": window.strides, "padding": window.padding}
     activation = "linear" if target == "code" else "relu"
     bias = building.vector(f"{target}.bias", units)
@@ -91,7 +93,8 @@ def _tiled(building, window, index, source, target, z, mirror, shape, units, bef
     inner, size = (*window.places(shape[:-1]), units), math.prod(window.sizes) * shape[-1]
     kernel = building.kernel(index, size, units)
     rows, back = building.tensor(f"{source}.rows", (*inner[:-1], size)), building.tensor(f"{mirror}.rows", (*inner[:-1], size))
-    building.tensor(target, inner), building.tensor(mirror, shape)
+    building.tensor(target, inner)
+    building.tensor(mirror, shape)
     activation = "linear" if target == "code" else "relu"
     bias = building.vector(f"{target}.bias", units)
     building.encoder += [Patches(source, rows, window.sizes), Dense(rows, target, kernel, False, bias, activation)]

@@ -104,7 +104,7 @@ class TfliteGraphBuilder:
         """A constant in another order of axes, which the runtime computes; scales are along its first one."""
         tensor = self._tensors[constant]
         table = None if tensor.quantization is None else quantization(tensor.quantization.scale)
-        target = self._tensor(label, [tensor.shape[axis] for axis in axes], self.dtype, table)
+        target = self._tensor(label, tuple(tensor.shape[axis] for axis in axes), self.dtype, table)
         order = self.constant(f"axes.{''.join(map(str, axes))}", int32(axes))
         self.add("TRANSPOSE", self.version, [constant, order], target)
         return target
@@ -121,10 +121,10 @@ class TfliteGraphBuilder:
         self.add("ADD", 1, [numbers[1], self.constant(f"shape.0x{text}", int32((0, *shape)))], numbers[2])
         return numbers[2]
 
-    def bias(self, operation: Dense, *, zeros: bool = True) -> int:
+    def bias(self, operation: Dense, *, needed: bool = True) -> int:
         """The bias of a product, float32 or int32. Without one zeros, which convolutions need, or −1."""
         program = self.program
-        if operation.bias is None and not zeros:
+        if operation.bias is None and not needed:
             return -1
         scales = operation.bias_scales(program) if program.quantized else ()
         zeros = np.zeros(program.tensors[operation.y].shape[-1], np.int32 if program.quantized else np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tiedae.program.operations import Convolution, Dense, MaxPool, Patches, Reshape, Unpatch, Upsample
 
@@ -26,7 +27,7 @@ def write_convolution(graph: TfliteGraphBuilder, operation: Convolution) -> None
     (height, width), strides = _planar(operation.sizes), _planar(operation.strides)
     kernel, bias = program.kernels[operation.kernel], graph.bias(operation)
     channels = kernel.inputs // (height * width)
-    options = {"strideH": strides[0], "strideW": strides[1], "padding": PADDINGS[operation.padding]}
+    options: dict[str, Any] = {"strideH": strides[0], "strideW": strides[1], "padding": PADDINGS[operation.padding]}
     if operation.transposed:
         weights = reordered(graph, operation, (channels, height, width, kernel.units))
         inputs = [graph.shape_like(x, graph.shape(target)), weights, x, bias]
@@ -39,7 +40,7 @@ def write_convolution(graph: TfliteGraphBuilder, operation: Convolution) -> None
 
 
 def _transposed(
-    graph: TfliteGraphBuilder, operation: Convolution, inputs: Sequence[int], target: int, options: Mapping[str, int]
+    graph: TfliteGraphBuilder, operation: Convolution, inputs: Sequence[int], target: int, options: Mapping[str, Any]
 ) -> None:
     """TRANSPOSE_CONV; its activation apart in a portable float file, since OpenVINO 2026.4 leaves a fused one out."""
     apart = graph.kernels == "portable" and not graph.program.quantized and operation.gains is None
@@ -64,7 +65,7 @@ def write_pointwise(graph: TfliteGraphBuilder, operation: Dense) -> None:
 
 def _max_pool(graph: TfliteGraphBuilder, operation: MaxPool) -> None:
     height, width = _planar(operation.sizes)
-    sizes = {"filterHeight": height, "filterWidth": width, "strideH": height, "strideW": width}
+    sizes: dict[str, Any] = {"filterHeight": height, "filterWidth": width, "strideH": height, "strideW": width}
     x, target = pixels_read(graph, operation.x), pixels(graph, operation.y)
     graph.add("MAX_POOL_2D", graph.version, [x], target, padding=PADDINGS["valid"], **sizes)
     leave_pixels(graph, operation.y)

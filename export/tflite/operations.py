@@ -23,7 +23,7 @@ def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
         write_pointwise(graph, operation)
         return
     inputs = [graph.inner(operation.x), graph.kernel(operation.kernel, operation.kernel, operation.scales(program))]
-    bias = graph.bias(operation, zeros=False)
+    bias = graph.bias(operation, needed=False)
     options = {"keepNumDims": True} if len(program.tensors[operation.x].shape) > 1 else {}
     version = 10 if graph.is_packed(inputs[1]) else 5 if options else 4 if program.quantized else 1
     graph.product("FULLY_CONNECTED", version, [*inputs, bias], operation, graph.inner(operation.y), **options)
