@@ -12,14 +12,15 @@ random signs estimate the moments without the full Jacobian (Hutchinson 1989).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.layer_kinds import OF_WEIGHTS
-from tiedae.compress.layers import RULES, TiedLayer
+from tiedae.compress.layer_kinds import OF_WEIGHTS, UNPOOLED
+from tiedae.compress.patterns import of_rows
+from tiedae.compress.tied_layers import RULES, TiedLayer
 
 PROBES = 8
 """Number of random directions of the output."""
@@ -94,15 +95,15 @@ def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influe
     gradients = {name: np.stack(each) * _unclamped(model, name, values[name]) for name, each in probed.items()}
     kernels = {}
     for layer, source, mirrored, z in pairs(model):
-        g, h = gradients[_product(layer)], gradients[_product(mirrored)]
+        g, h = (gradients[_product(each, gradients)] for each in (layer, mirrored))
         x, h = (np.asarray(layer.rows(each)) for each in (values[source], h.reshape(-1, *h.shape[2:])))
-        g, h = (each if gains is None else each * gains for each, gains in ((g, layer.gains), (h, mirrored.gains)))
+        g, h = (each if a is None else each * of_rows(a, each.shape[-1]) for each, a in ((g, layer.gains), (h, mirrored.gains)))
         places = np.float32(math.prod(x.shape[1:-1]))
         encoder = _moment(x), places * _moment(g)
         decoder = _moment(h), places * _moment(values[z])
         kernels[layer.kernel.name] = Quadratic((encoder, decoder))
     activations = {}
-    for name, each in gradients.items():
+    for name, each in ((name, each) for name, each in gradients.items() if not name.endswith(UNPOOLED)):
         units = each.shape[-1]
         gains = np.square(each).mean((0, 1)).reshape(-1, units).sum(0)
         activations[name] = ActivationInfluence(values[name].reshape(-1, units), gains)
@@ -116,14 +117,14 @@ def pairs(model: TiedAutoencoder) -> list[tuple[TiedLayer, str, TiedLayer, str]]
     return [(encode, x, decode, z) for (encode, decode), (x, z) in zip(model.pairs, sources, strict=False)]
 
 
-def _product(layer: TiedLayer) -> str:
-    """Name of the tensor whose gradient is that of the layer's product."""
-    return layer.tensor_name if RULES[layer.activation].fused else f"{layer.tensor_name}.linear"
+def _product(layer: TiedLayer, names: Container[str]) -> str:
+    """Of the names of tensors, that of the one whose gradient is that of the layer's product."""
+    return next(name for end in (".linear", UNPOOLED, "") if (name := f"{layer.tensor_name}{end}") in names)
 
 
 def _unclamped(model: TiedAutoencoder, name: str, values: np.ndarray) -> np.ndarray:
     """0 for values that a relu or relu6 clamps, else 1."""
-    activation = {layer.tensor_name: layer.activation for layer in model.stack}.get(name)
+    activation = {layer.tensor_name: layer.activation for layer in model.stack}.get(name.removesuffix(UNPOOLED))
     if activation not in ("relu", "relu6"):
         return np.ones((), np.float32)
     low, high = RULES[activation].window

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,8 @@ MARGINS = (2.0, 1.5, 1.25)
 MARGIN_COST = 2.0
 """What a margin may cost, as a fraction of the reconstruction error, divided by the number of calibration samples: of n samples
 the next one exceeds an extreme with a probability of 1 / (n + 1)."""
+LEAST_SAMPLES = 128
+"""Samples by which influence is measured, at least."""
 CLIP_FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
 """Candidates for a range end as fractions of it, tried in this order while the output error falls."""
 
@@ -52,7 +55,8 @@ class Reference:
     def of(cls, model: TiedAutoencoder, x: np.ndarray, levels: Sequence[int], *, per_unit: bool) -> Reference:
         kernels = [kernel.unquantized() for kernel in model.kernels]
         tensors = tensors_of(model, x, kernels)
-        return cls(x, model(x).numpy(), product_means(model, tensors, kernels), influence(model, x), levels, per_unit)
+        means, few = product_means(model, tensors, kernels), x[:: max(1, len(x) // _for_influence(model, len(x)))]
+        return cls(x, model(x).numpy(), means, influence(model, few), levels, per_unit)
 
     def error(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> float:
         """The mean squared error of a model's output relative to `output`."""
@@ -64,20 +68,21 @@ class Reference:
         return float(tf.reduce_mean(tf.square(y - self.output))), float(tf.reduce_mean(tf.square(y - self.x)))
 
 
+def _for_influence(model: TiedAutoencoder, samples: int) -> int:
+    """How many samples have as many rows as there are samples, for the kernel with the most rows in each: at least some."""
+    places = max(math.prod(rows[:-1]) for rows in model.config.rows)
+    return min(samples, max(LEAST_SAMPLES, samples // places))
+
+
 def product_means(
     model: TiedAutoencoder, tensors: Mapping[str, tf.Tensor], kernels: Sequence[tf.Tensor]
 ) -> dict[str, np.ndarray]:
     """The mean of each layer's product before bias and activation, float32 [units of the layer], by tensor name."""
     means = {}
     for (layer, source, mirrored, z), kernel in zip(pairs(model), kernels, strict=True):
-        means[layer.tensor_name] = _mean_row(layer.rows(tensors[source])) @ kernel.numpy()
-        means[mirrored.tensor_name] = kernel.numpy() @ _mean_row(tensors[z])
+        means[layer.tensor_name] = layer.mean_product(tensors[source].numpy(), kernel.numpy())
+        means[mirrored.tensor_name] = mirrored.mean_product(tensors[z].numpy(), kernel.numpy())
     return means
-
-
-def _mean_row(rows: tf.Tensor) -> np.ndarray:
-    """The mean of rows [batch, *places, size], float32 [size]."""
-    return rows.numpy().reshape(-1, rows.shape[-1]).mean(0)
 
 
 def equalize(model: TiedAutoencoder, reference: Reference) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import QuantizeConfig, require
 from tiedae.compress.errors import DataError
-from tiedae.compress.layer_kinds import OF_WEIGHTS
+from tiedae.compress.layer_kinds import OF_WEIGHTS, UNPOOLED
 from tiedae.compress.quantizers import linear_windows
 
 from .calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
@@ -63,7 +63,8 @@ def tensors_by_batch(model: TiedAutoencoder, inputs: np.ndarray) -> Iterator[dic
     batch: dict[str, np.ndarray] = {}
 
     def record(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
-        batch[name] = values.numpy()
+        if not name.endswith(UNPOOLED):
+            batch[name] = values.numpy()
         return values
 
     for start in range(0, len(inputs), BATCH):

@@ -1,8 +1,8 @@
 """The kinds of layers: the record of each, and the shapes that follow from it. Imports no TensorFlow, as `config`.
 
 A layer multiplies rows by its kernel, a matrix [inputs, units], and its decoder layer by the transpose; fans are those of the
-matrix. A kind says which rows an encoder's input has: a dense layer has one, its last axis; another may have one per place of
-an image. Units are the last axis of what an encoder layer gives. In the rows of the next layer, entry r is of unit r mod units.
+matrix. A kind says which rows an encoder's input has: a dense layer has one, its last axis; a convolution one per place of its
+window. Units are the last axis of what an encoder layer gives. In the rows of the next layer, entry r is of unit r mod units.
 
 A kind of another package is a file too. It derives a record from `LayerConfig`, tagged with its name, and is a row here, one
 of `layers.DIRECTIONS` and one of `program.lowering.LOWERINGS`.
@@ -11,18 +11,24 @@ of `layers.DIRECTIONS` and one of `program.lowering.LOWERINGS`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from msgspec import Meta, field
+from msgspec.structs import replace
 
 from .keys import NonNegative, Positive, ProperFraction, means
-from .records import Checked, OfKind
+from .records import Checked, OfKind, checked, plain, require, within
+from .windows import Lengths, Padding, Window
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
 Shape = tuple[int, ...]
 OF_WEIGHTS = (".bias", ".gains")
 """Endings of the quantized tensors that weights alone determine: their ranges follow the weights."""
+UNPOOLED = ".unpooled"
+"""Ending of the tensor before max pooling, which has the quantization of the one after it."""
 
 
 class LayerConfig(Checked, frozen=True):
@@ -39,6 +45,9 @@ class LayerConfig(Checked, frozen=True):
     batch_norm: Annotated[
         bool, means("batch normalization of these units before the activation, encoded and decoded, each by its own statistics")
     ] = False
+    flatten: Annotated[bool, means("all values of the layer's input as one row, of which the decoder makes its axes again")] = (
+        False
+    )
 
     @property
     def kind(self) -> str:
@@ -55,16 +64,110 @@ class LayerConfig(Checked, frozen=True):
         Entries are in the order in which runtimes add their products, for the pair rule (see `integers`). A kind raises
         RecipeError, with its key, for a shape that it cannot take.
         """
-        return shape
+        return (math.prod(shape),) if self.flatten else shape
+
+    def output(self, rows: Shape) -> Shape:
+        """The shape of what the encoder layer gives for `rows`, [*places, inputs of the kernel]."""
+        return (*rows[:-1], self.units)
+
+    @property
+    def pools(self) -> Lengths:
+        """The windows of max pooling behind the activation, one length per axis; () without."""
+        return ()
 
     def filter(self, shape: Shape) -> Shape:
         """The shape of one unit's weights, where samples of `shape` are the input: in the report, what a unit looks for."""
         return shape
 
 
+Sizes = Positive | Annotated[tuple[Positive, ...], Meta(min_length=1, max_length=2)]
+"""One length for all axes, or one per axis."""
+AXES = {1: "[length, channels]", 2: "[height, width, channels]"}
+
+
+class ConvolutionConfig(LayerConfig, frozen=True, kw_only=True):
+    """A convolution and, mirrored, its transpose: one kernel [*window, channels, filters], a matrix of `filters` columns."""
+
+    units: Annotated[Positive, means("channels that the encoder layer gives and its decoder layer takes", 16)] = field(
+        name="filters"
+    )
+    kernel: Annotated[Sizes, means("lengths of the window: one number, or one per axis")] = 3
+    strides: Annotated[Sizes, means("steps between windows, at most the window")] = 1
+    padding: Annotated[Padding, means("same: zeros around a sample; valid: only whole windows")] = "same"
+    pool: Annotated[
+        Sizes, means("max pooling behind the activation, by a divisor of each axis; the decoder repeats values")
+    ] = 1
+
+    axes: ClassVar[int]
+
+    def check(self) -> None:
+        for key in ("kernel", "strides", "pool"):
+            value = getattr(self, key)
+            each = f"one number, or {self.axes}, one per axis"
+            require(isinstance(value, int) or len(value) == self.axes, key, plain(value), each)
+        wide = all(stride <= size for stride, size in zip(self.window.strides, self.window.sizes, strict=True))
+        require(wide, "strides", plain(self.strides), f"at most the kernel, {plain(self.kernel)}, so that windows leave no gap")
+        require(not self.flatten, "flatten", True, f"false: a {self.kind} layer reads {AXES[self.axes]}")
+
+    def _per_axis(self, value: int | Lengths) -> Lengths:
+        return (value,) * self.axes if isinstance(value, int) else value
+
+    @property
+    def window(self) -> Window:
+        return Window(self._per_axis(self.kernel), self._per_axis(self.strides), self.padding)
+
+    @property
+    def pools(self) -> Lengths:
+        pools = self._per_axis(self.pool)
+        return pools if max(pools) > 1 else ()
+
+    def sample(self, shape: Shape) -> Shape:
+        return shape if len(shape) > self.axes else (*shape, 1)
+
+    def rows(self, shape: Shape) -> Shape:
+        axes = AXES[self.axes]
+        require(len(shape) == self.axes + 1, "kind", self.kind, f"a layer that reads {list(shape)}; {self.kind} reads {axes}")
+        places = self.window.places(shape[:-1])
+        whole = f"at most {list(shape[:-1])}, the axes of its input, or padding same"
+        require(0 not in places, "kernel", plain(self.kernel), whole)
+        divided = all(count % pool == 0 for count, pool in zip(places, self.pools, strict=False))
+        require(divided, "pool", plain(self.pool), f"a divisor of each axis of the convolution, {list(places)}")
+        return (*places, math.prod(self.window.sizes) * shape[-1])
+
+    def output(self, rows: Shape) -> Shape:
+        return (*(count // pool for count, pool in zip(rows, self._per_axis(self.pool), strict=False)), self.units)
+
+    def filter(self, shape: Shape) -> Shape:
+        return (*self.window.sizes, *shape[self.axes :])
+
+
+class Conv1DConfig(ConvolutionConfig, frozen=True, kw_only=True, tag_field="kind", tag="conv1d"):
+    """A convolution over signals, [length, channels]."""
+
+    axes: ClassVar[int] = 1
+
+
+class Conv2DConfig(ConvolutionConfig, frozen=True, kw_only=True, tag_field="kind", tag="conv2d"):
+    """A convolution over images, [height, width, channels]; the keys are those of conv1d."""
+
+    axes: ClassVar[int] = 2
+
+
+class MaxPoolTable(Checked, frozen=True, tag_field="kind", tag="maxpool"):
+    """Max pooling: `pool` of the convolution before it."""
+
+    size: Annotated[Sizes, means("lengths of a window, by which the axes shrink")] = 2
+
+
+class FlattenTable(Checked, frozen=True, tag_field="kind", tag="flatten"):
+    """One row of all values: `flatten` of the dense layer behind it."""
+
+
 DENSE = "dense"
-LAYER_KINDS: dict[str, type[LayerConfig]] = {DENSE: LayerConfig}
+LAYER_KINDS: dict[str, type[LayerConfig]] = {DENSE: LayerConfig, "conv1d": Conv1DConfig, "conv2d": Conv2DConfig}
 """The records of layers by the key `kind`; a dense layer has none."""
+MERGED_KINDS: dict[str, type[Checked]] = {"maxpool": MaxPoolTable, "flatten": FlattenTable}
+"""Tables of a recipe without a kernel, which become keys of the layer that has one, see `layer_tables`."""
 
 if TYPE_CHECKING:
     AnyLayer = LayerConfig
@@ -76,15 +179,39 @@ else:
         kinds = LAYER_KINDS
 
 
-def layer_tables(layers: Sequence[object], activation: Activation = "relu") -> list[object]:
-    """[128, 16] as tables of `LayerConfig`: a number is the units of a layer, with `activation` if hidden, linear if the code.
+def layer_tables(layers: Sequence[object], activation: Activation = "relu") -> list[LayerConfig]:
+    """[128, 16] as records: a number is the units of a layer, with `activation` if hidden, linear if the code.
 
-    Other items stay as they are.
+    A table `maxpool` becomes `pool` of the convolution before it, `flatten` a key of the dense layer behind it, so that records
+    and kernels are one to one. Raises RecipeError, naming the item, for a wrong one.
     """
-    last = len(layers) - 1
-    return [
-        {"units": int(each), "activation": activation if i < last else "linear"}
-        if isinstance(each, Integral) and not isinstance(each, bool)
-        else each
-        for i, each in enumerate(layers)
-    ]
+    records: list[LayerConfig] = []
+    flatten, last = False, len(layers) - 1
+    for i, item in enumerate(layers):
+        table: Any = item
+        if isinstance(item, Integral) and not isinstance(item, bool):
+            table = {"units": int(item), "activation": activation if i < last else "linear"}
+        with within(f"layers[{i}]."):
+            merged = _merged(table)
+            if isinstance(merged, MaxPoolTable):
+                pooled = records and isinstance(records[-1], ConvolutionConfig) and not records[-1].pools and not flatten
+                require(pooled, "kind", "maxpool", "behind a conv1d or conv2d layer without a pool")
+                records[-1] = replace(records[-1], pool=merged.size)
+            elif merged is not None:
+                require(i < last and not flatten, "kind", "flatten", "before a dense layer")
+                flatten = True
+        if merged is None:
+            records.append(checked(AnyLayer, table, f"layers[{i}]"))
+            if flatten:
+                with within(f"layers[{i - 1}]."):
+                    require(records[-1].kind == DENSE, "kind", "flatten", f"before a dense layer, not {records[-1].kind}")
+                records[-1], flatten = replace(records[-1], flatten=True), False
+    return records
+
+
+def _merged(table: object) -> Checked | None:
+    """The record of a table of `MERGED_KINDS`; None for other items. RecipeError for a kind in neither table."""
+    kind = table.get("kind", DENSE) if isinstance(table, Mapping) else DENSE
+    known = (*LAYER_KINDS, *MERGED_KINDS)
+    require(isinstance(kind, str) and kind in known, "kind", kind, f"one of {', '.join(known)}")
+    return checked(MERGED_KINDS[kind], table) if kind in MERGED_KINDS else None

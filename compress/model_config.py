@@ -73,13 +73,13 @@ class ModelConfig(Checked, frozen=True):
         for i, layer in enumerate(self.layers):
             with within(f"layers[{i}]."):
                 found.append(layer.rows(shape))
-            shape = (*found[-1][:-1], layer.units)
+            shape = layer.output(found[-1])
         return tuple(found)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """(shape of a sample, of the output of layer 0, …, of the code); `inputs` must be known."""
-        outputs = ((*rows[:-1], layer.units) for rows, layer in zip(self.rows, self.layers, strict=True))
+        outputs = (layer.output(rows) for rows, layer in zip(self.rows, self.layers, strict=True))
         return (self.shape, *outputs)
 
     @property

@@ -20,13 +20,14 @@ from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
 from .kernel import TiedKernel
 from .layer_kinds import OF_WEIGHTS, Activation, LayerConfig, Shape, layer_tables
-from .layers import Decoder, Encoder, Tap, TiedLayer
+from .layers import Decoder, Encoder
 from .lineage import Lineage
 from .model_config import ModelConfig
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 from .rate import RateTerm
 from .records import checked, plain
 from .sample_spec import SampleSpec
+from .tied_layers import Tap, TiedLayer
 from .weights import weights_of
 
 

@@ -13,11 +13,12 @@ import tf_keras
 
 from .config import Granularity, QuantizeConfig, require
 from .errors import RecipeError
-from .layer_kinds import OF_WEIGHTS
-from .layers import RULES, ActivationRule, outputs_of
+from .layer_kinds import OF_WEIGHTS, UNPOOLED
+from .layers import outputs_of
 from .model_config import ModelConfig
 from .records import Record, checked
 from .scaling import Scaling
+from .tied_layers import RULES, ActivationRule
 
 Range = tuple[float, float]
 DecoderLayout = Literal["split", "fused", "view"]
@@ -148,6 +149,8 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         return name in self.tracked and not self.spec.fixes(name)
 
     def __call__(self, name: str, x: tf.Tensor, training: bool) -> tf.Tensor:
+        if name.endswith(UNPOOLED):
+            return x
         if name in self.fixed:
             for quantizer in self.fixed[name]:
                 x = quantizer(x, training, None)

@@ -40,8 +40,8 @@ class Checked(Record, frozen=True):
     """
 
     def __post_init__(self) -> None:
-        for name, kind in _types(type(self)):
-            msgspec.structs.force_setattr(self, name, checked(kind, _native(getattr(self, name)), name))
+        for name, encoded, kind in _types(type(self)):
+            msgspec.structs.force_setattr(self, name, checked(kind, _native(getattr(self, name)), encoded))
         self.check()
 
     def check(self) -> None:
@@ -87,8 +87,9 @@ def _native(value: Any) -> Any:
 
 
 @functools.cache
-def _types(kind: type[Record]) -> list[tuple[str, Any]]:
-    return [(field.name, field.type) for field in msgspec.structs.fields(kind)]
+def _types(kind: type[Record]) -> list[tuple[str, str, Any]]:
+    """(attribute, key, type) of each field."""
+    return [(field.name, field.encode_name, field.type) for field in msgspec.structs.fields(kind)]
 
 
 def require(condition: bool, key: str, got: object, right: str) -> None:

@@ -57,10 +57,10 @@ def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     and bias b may be rotated, W → WR, b → bR: the code becomes zR, and the tied decoder computes zR·(WR)ᵀ = zWᵀ. Distances
     between codes are preserved.
     Returns False, without changes, for a code of one unit or with an activation other than linear, `l1` on its kernel,
-    `activity_l1`, `dropout` or `batch_norm`, which are not invariant under rotation as `l2` and `activity_l2` are.
+    `activity_l1`, `dropout`, `batch_norm` or max pooling, which are not invariant under rotation as `l2` and `activity_l2` are.
     """
     layer = model.config.layers[-1]
-    varies = layer.l1 or layer.activity_l1 or layer.dropout or layer.batch_norm
+    varies = layer.l1 or layer.activity_l1 or layer.dropout or layer.batch_norm or layer.pools
     if layer.activation != "linear" or varies or layer.units == 1:
         return False
     codes = model.encoder(x).numpy().reshape(-1, layer.units).astype(np.float64)
@@ -80,7 +80,7 @@ def centre_code(model: TiedNetwork, x: np.ndarray, step: float) -> np.ndarray:
     float32 [units]; 0 for a code that is not linear, or lacks one of the biases.
     """
     encode, decode = model.pairs[-1]
-    if encode.bias is None or decode.bias is None or encode.activation != "linear":
+    if encode.bias is None or not decode.takes_code or encode.activation != "linear":
         return np.zeros(encode.kernel.units, np.float32)
     medians = np.median(model.encoder(x).numpy().reshape(-1, encode.kernel.units), axis=0) / np.float32(step)
     shift = (medians - np.rint(medians)).astype(np.float32)
@@ -135,7 +135,7 @@ def permute_units(model: TiedNetwork, layer: int, order: np.ndarray) -> None:
             each.set_mask(each.mask.numpy().take(places, axis))
     for each, places in ((model.pairs[layer][0], order), (model.pairs[layer + 1][1], rows)):
         for variable in each.channels.values():
-            variable.assign(variable.numpy()[places])
+            variable.assign(variable.numpy()[places[: variable.shape[0]]])
 
 
 def _row_order(order: np.ndarray, inputs: int) -> np.ndarray:
@@ -156,7 +156,8 @@ def rescale_units(model: TiedNetwork, scales: Sequence[np.ndarray]) -> None:
         kernel.variable.assign(kernel.variable * columns)
         following.variable.assign(following.variable / rows[:, None])
         sides = (model.pairs[i][0], columns, encoded), (model.pairs[i + 1][1], 1 / rows, 1 / decoded)
-        for layer, product, output in sides:
+        for layer, of_product, of_output in sides:
+            product, output = (scales[: layer.size()] for scales in (of_product, of_output))
             if layer.bias is not None:
                 layer.bias.assign(layer.bias * output)
             if layer.norm is not None:
@@ -200,19 +201,19 @@ def shrink(model: TiedNetwork) -> TiedNetwork:
 def without_unused_code(model: TiedNetwork, x: np.ndarray) -> TiedNetwork | None:
     """A float model without the units of the code that are one multiple of its `code_scale` for all of `x` [n, inputs].
 
-    What such a unit adds to the reconstruction becomes a part of the decoder's bias; where there is none, only units that
+    What such a unit adds to the reconstruction becomes a part of the decoder's bias; where that cannot take it, only units that
     are 0 leave. `model` itself where all units are used, None where none is.
     """
     assert model.code_scale is not None
     encode, decode = model.pairs[-1]
     steps = np.rint(model.encoder(x).numpy().reshape(-1, encode.kernel.units) / np.float32(model.code_scale))
     used = (steps != steps[0]).any(axis=0)
-    if decode.bias is None:
+    if not decode.takes_code:
         used |= (steps[0] != 0) & encode.kernel.live.any(axis=0)
     if not used.any():
         return None
     smaller = _with_units(model, [*(np.ones(layer.units, bool) for layer in model.config.layers[:-1]), used])
-    if decode.bias is not None and smaller is not model:
+    if decode.takes_code and smaller is not model:
         constant = np.where(used, 0.0, steps[0] * np.float32(model.code_scale))
         smaller.pairs[-1][1].add_to_product(encode.kernel.masked().numpy() @ constant.astype(np.float32))
     return smaller
@@ -234,7 +235,9 @@ def _with_units(model: TiedNetwork, live: Sequence[np.ndarray]) -> TiedNetwork:
             kernel.set_mask(whole.live[rest])
         kept_indices |= {kernel.name: rest, f"{kernel.name}.mask": rest}
     for i, (encode, decode) in enumerate(smaller.pairs):
-        kept_indices |= {name: (live[i],) for name in encode.channels} | {name: (along[i],) for name in decode.channels}
+        kept_indices |= {name: (live[i],) for name in encode.channels}
+        channels = along[i][: model.pairs[i][1].size()]
+        kept_indices |= {name: (channels,) for name in decode.channels}
     arrays = model.arrays()
     smaller.restore({name: arrays[name][kept_indices.get(name, ())] for name in smaller.state()})
     return smaller

@@ -19,7 +19,6 @@ from .config import FineTuning, TrainConfig, fine_tuning, require
 from .data import Dataset, choose, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
-from .layers import RULES
 from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
@@ -28,6 +27,7 @@ from .samples import Samples
 from .scaling import require_reachable
 from .splitting import epoch_order
 from .symmetries import balance_code, centre_code, without_unused_code
+from .tied_layers import RULES
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, mean loss of the epoch so far)."""
@@ -267,7 +267,7 @@ def init_output_bias(model: TiedNetwork, splits: Dataset) -> bool:
         return False
     mean = tf.convert_to_tensor(mean_input(splits.train.wanted)[None])
     rows = model.encoder.stack[0].rows(model.encoder.arranged(mean)).numpy()
-    bias.assign(RULES[model.config.output_activation].inverse(rows.reshape(-1, rows.shape[-1]).mean(axis=0)))
+    bias.assign(RULES[model.config.output_activation].inverse(rows.reshape(-1, bias.shape[0]).mean(axis=0)))
     return True
 
 

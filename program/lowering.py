@@ -11,16 +11,19 @@ from msgspec import structs
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import exceeding_pairs
+from tiedae.compress.patterns import of_rows
 
 from .arithmetic import FUNCTIONS
-from .operations import Activate, AddBias, Dense, Gain, Interleave, Operation, Product, Requantize, Rescale
+from .lowering_convolution import decode_convolution, encode_convolution
+from .lowering_dense import decode_dense, encode_dense
+from .operations import Activate, Gain, Interleave, Operation, Requantize, Rescale
 from .program import Kernel, Program, Tensor
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.kernel import TiedKernel
-    from tiedae.compress.layers import TiedLayer
     from tiedae.compress.quantizers import DecoderLayout
+    from tiedae.compress.tied_layers import TiedLayer
 
 Back = Callable[[str, str], Operation]
 """(rows, y) → the operation that puts the rows of a decoder where they belong in its output."""
@@ -135,13 +138,12 @@ class Lowering:
         self.tensors |= {name: replace(self.tensors[name], shape=layer.shape) for name in after}
         return [*operations[:at], replace(operations[at], y=rows), back(rows, y), *operations[at + 1 :]]
 
-    def output(self, layer: TiedLayer, x: str, size: int) -> tuple[str, list[Operation]]:
-        """The tensor that holds the layer's linear output, and the operations from it to the layer's output.
+    def output(self, layer: TiedLayer, x: str, shape: tuple[int, ...]) -> tuple[str, list[Operation]]:
+        """The tensor of `shape` that holds the layer's linear output, and the operations from it to the layer's output.
 
-        They have `size` values on the last axis, and the other axes of `x`. The scale is at least the accumulator's, see
-        `accumulator_step`.
+        The scale is at least the accumulator's, see `accumulator_step`.
         """
-        name, shape = layer.tensor_name, self.rows(x, size)
+        name = layer.tensor_name
         chain = [Quantization.from_range(*span) for span in self.fixed.get(name, ())]
         rest: list[Operation] = []
         linear = name
@@ -172,20 +174,20 @@ class Lowering:
         rescaled = self.tensor(f"{layer.tensor_name}.rescaled", self.tensors[x].shape)
         return rescaled, [Rescale(x, rescaled, factors, BYTE)]
 
-    def bias(self, layer: TiedLayer, x: str, scales: tuple[float, ...], terms: int) -> tuple[str | None, str | None]:
-        """Add the bias of a sum of `terms` products, and the gains of both, and return their names.
+    def bias(self, layer: TiedLayer, x: str, y: str, scales: tuple[float, ...], terms: int) -> tuple[str | None, str | None]:
+        """Add the bias of a sum of `terms` products, and the gains of both, for outputs `y`, and return their names.
 
         The bias is float32, or int32 with scale of x · `scales` · gains.
         """
-        real, bias = layer.offset, f"{layer.tensor_name}.bias"
+        real, bias = self.per_output(layer.offset, y), f"{layer.tensor_name}.bias"
         if real is None:
             return None, None
         if not self.quantized:
-            gains = self.gains(layer)
+            gains = self.gains(layer, y)
             self.constants[bias] = real if gains is None else real / self.constants[gains]
             return bias, gains
         room, source, units = 2**31 - 1 - terms * 255 * 127, np.float32(self.scale(x)), np.array(scales, np.float32)
-        gains = self.gains(layer, np.abs(real) / (source * units * room))
+        gains = self.gains(layer, y, np.abs(real) / (source * units * room))
         if gains is not None:
             units = units * self.constants[gains]
         integers = np.rint(real.astype(np.float64) / (source * units))
@@ -195,10 +197,14 @@ class Lowering:
         self.constants[bias] = integers.astype(np.int32)
         return bias, gains
 
-    def gains(self, layer: TiedLayer, least: np.ndarray | float = 0.0) -> str | None:
-        """Add the gains of a layer and return their name: float32, a little above `least`, since a channel that is next to
-        constant would else have a bias beyond its accumulator; None without batch normalization."""
-        found = layer.gains
+    def per_output(self, values: np.ndarray | None, y: str) -> np.ndarray | None:
+        """Values per channel of a layer, [channels], for the last axis of `y`, which has them once or at each place of a window."""
+        return None if values is None else of_rows(values, self.tensors[y].shape[-1])
+
+    def gains(self, layer: TiedLayer, y: str, least: np.ndarray | float = 0.0) -> str | None:
+        """Add the gains of a layer for outputs `y` and return their name: float32, a little above `least`, since a channel that
+        is next to constant would else have a bias beyond its accumulator; None without batch normalization."""
+        found = self.per_output(layer.gains, y)
         if found is None:
             return None
         if found.min() <= 0:
@@ -212,7 +218,7 @@ class Lowering:
 
     def gained(self, layer: TiedLayer, product: str) -> tuple[str, list[Operation]]:
         """A decoder's product times its gains in the split layout, and the `Gain`; without gains the product."""
-        real = self.gains(layer)
+        real = self.gains(layer, product)
         if real is None:
             return product, []
         found = self.constants.pop(real)
@@ -230,36 +236,6 @@ class Lowering:
         return _at_least(bias, self.scale(y) * least)
 
 
-def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
-    """activation(x · W + b)."""
-    kernel = lowering.kernels[layer.kernel.name]
-    y, rest = lowering.output(layer, x, kernel.units)
-    bias, gains = lowering.bias(layer, x, kernel.encode_scales, kernel.inputs)
-    return [Dense(x, y, kernel.name, False, bias, _fused(layer), gains), *rest]
-
-
-def decode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:
-    """activation(x · Wᵀ + b): in the split layout a `Product`, perhaps a `Gain`, an `AddBias`, else one `Dense`."""
-    kernel, activation = lowering.kernels[layer.kernel.name], _fused(layer)
-    x, rescale = lowering.rescaled(layer, x)
-    y, rest = lowering.output(layer, x, kernel.inputs)
-    if lowering.layout != "split":
-        bias, gains = lowering.bias(layer, x, kernel.decode_scales, kernel.units)
-        return [*rescale, Dense(x, y, kernel.name, True, bias, activation, gains), *rest]
-    if layer.bias is None and (lowering.quantized or activation == "linear"):
-        return [*rescale, Product(x, y, kernel.name), *rest]  # saturation computes relu and relu6: y's range ends there
-    product = lowering.tensor(f"{layer.tensor_name}.product", lowering.rows(x, kernel.inputs))
-    lowering.coarsen(product, lowering.accumulator_step(layer, x))
-    multiply = Product(x, product, kernel.name)
-    if layer.offset is None:
-        return [*rescale, multiply, Activate(product, y, activation), *rest]
-    product, gain = lowering.gained(layer, product)
-    name, bias = f"{layer.tensor_name}.bias8", layer.offset
-    quantization = lowering.bias8(layer, product, y) if lowering.quantized else None
-    lowering.constants[name] = bias if quantization is None else quantization.quantize(bias)
-    return [*rescale, multiply, *gain, AddBias(product, y, name, quantization, activation), *rest]
-
-
 @dataclass(frozen=True)
 class LayerLowering:
     """Both directions of a kind of layer: (lowering, layer, input tensor) → operations.
@@ -271,16 +247,17 @@ class LayerLowering:
     decode: Callable[[Lowering, TiedLayer, str], list[Operation]]
 
 
-LOWERINGS: dict[str, LayerLowering] = {"dense": LayerLowering(encode_dense, decode_dense)}
+CONVOLUTION = LayerLowering(encode_convolution, decode_convolution)
+LOWERINGS: dict[str, LayerLowering] = {
+    "dense": LayerLowering(encode_dense, decode_dense),
+    "conv1d": CONVOLUTION,
+    "conv2d": CONVOLUTION,
+}
 """One row per row of `compress.layer_kinds.LAYER_KINDS`."""
 
 
 def _at_least(quantization: Quantization, scale: float) -> Quantization:
     return replace(quantization, scale=float(np.float32(max(quantization.scale, scale))))
-
-
-def _fused(layer: TiedLayer) -> str:
-    return layer.activation if FUNCTIONS[layer.activation].fused else "linear"
 
 
 def interleaved_parts(program: Program) -> int:

@@ -18,7 +18,7 @@ from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConf
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.files import read_regular
 from tiedae.compress.keys import Line, Positive
-from tiedae.compress.layer_kinds import LAYER_KINDS, Activation, layer_tables
+from tiedae.compress.layer_kinds import LAYER_KINDS, MERGED_KINDS, Activation, layer_tables
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
@@ -97,7 +97,8 @@ def parse_recipe(mapping: Mapping[str, Any], default_name: str) -> Recipe:
             tables[name] = _without_false(kind, table)
     model = tables.get("model")
     if isinstance(model, Mapping) and isinstance(model.get("layers"), list | tuple):
-        tables["model"] = {**model, "layers": layer_tables(model["layers"])}
+        with within("model."):
+            tables["model"] = {**model, "layers": layer_tables(model["layers"])}
     recipe: Recipe = checked(Recipe, tables)
     with within("export."):
         require_targets(recipe.export.targets)
@@ -115,14 +116,15 @@ def recipe_schema() -> dict[str, Any]:
 
     It allows what TOML files may say beside the records' types: bare numbers as layers, and `false` for what may be absent.
     """
-    kinds, of_layers = msgspec.json.schema_components(LAYER_KINDS.values(), ref_template="#/$defs/{name}")
+    tables = (*LAYER_KINDS.values(), *MERGED_KINDS.values())
+    kinds, of_layers = msgspec.json.schema_components(tables, ref_template="#/$defs/{name}")
     schema = msgspec.json.schema(Recipe, schema_hook=lambda _: {"type": "object"})
-    schema["$defs"] = tables = schema["$defs"] | of_layers
-    tables["Recipe"]["required"].remove("name")
-    tables["ModelConfig"]["required"].remove("layers")
-    layers = tables["ModelConfig"]["properties"]["layers"]
+    schema["$defs"] = definitions = schema["$defs"] | of_layers
+    definitions["Recipe"]["required"].remove("name")
+    definitions["ModelConfig"]["required"].remove("layers")
+    layers = definitions["ModelConfig"]["properties"]["layers"]
     layers["items"] = {"anyOf": [msgspec.json.schema(Positive), *kinds]}
-    for table in tables.values():
+    for table in definitions.values():
         for choices in (key["anyOf"] for key in table["properties"].values() if {"type": "null"} in key.get("anyOf", ())):
             choices.append({"const": False})
     return schema
@@ -188,25 +190,26 @@ def _key_text(field: msgspec.inspect.Field, mark: str) -> str:
     single = next((each for each in getattr(inner, "types", ()) if hasattr(each, "fields")), None)
     table: Any = getattr(inner, "item_type", single)
     if isinstance(table, msgspec.inspect.CustomType):
-        tables = _kinds_text(table.cls.kinds)
+        tables = _kinds_text({**table.cls.kinds, **MERGED_KINDS})
     else:
         tables = "" if not hasattr(table, "fields") else "".join(_key_text(key, "") for key in table.fields)
     kind = "a table of the keys below" if single else "a list of numbers, or of tables of the keys below"
     right = kind if tables else right_of(node).replace(" (below 2³¹)", "")
-    text = f"# {schema['description']} | {right}\n{mark}{field.name} = {toml_value(value)}\n"
+    text = f"# {schema['description']} | {right}\n{mark}{field.encode_name} = {toml_value(value)}\n"
     return text + _commented(tables)
 
 
 def _kinds_text(kinds: Mapping[str, type[msgspec.Struct]]) -> str:
-    """The keys of the first kind of a table, then of each other kind those that it alone has."""
+    """The keys of the first kind of a table, then of each other kind those that no kind before has."""
     infos: dict[str, Any] = {name: msgspec.inspect.type_info(kind) for name, kind in kinds.items()}
     first, *others = infos
-    known = {key.name for key in infos[first].fields}
+    known = {key.encode_name for key in infos[first].fields}
     text = "".join(_key_text(key, "") for key in infos[first].fields)
     for name in others:
         about = kinds[name].__doc__ or ""
         text += f"# {about.partition(chr(10))[0]}\nkind = {toml_value(name)}\n"
-        text += "".join(_key_text(key, "") for key in infos[name].fields if key.name not in known)
+        text += "".join(_key_text(key, "") for key in infos[name].fields if key.encode_name not in known)
+        known |= {key.encode_name for key in infos[name].fields}
     return text
 
 
@@ -225,7 +228,8 @@ def recipe_to_toml(recipe: Recipe, comment: str = "") -> str:
 def _changed(record: msgspec.Struct) -> dict[str, Any]:
     """The fields of a record that are not as they are by default, records in them as well."""
     values = structs.asdict(record)
-    changed = {field.name: values[field.name] for field in structs.fields(record) if values[field.name] != field.default}
+    names = {field.name: field.encode_name for field in structs.fields(record) if values[field.name] != field.default}
+    changed = {name: values[key] for key, name in names.items()}
     return _tag(record) | {
         key: _changed(value) if isinstance(value, msgspec.Struct) else value for key, value in changed.items()
     }

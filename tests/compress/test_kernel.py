@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress import LayerConfig, RecipeError, TiedKernel
 from tiedae.compress.integers import UNPAIRED, exceeding_pairs, within_pairs
-from tiedae.compress.layers import TiedDense, TiedDenseTranspose
+from tiedae.compress.tied_layers import TiedDense, TiedDenseTranspose
 
 SHAPE = (7, 4)
 

@@ -18,7 +18,7 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import FormatError, LayerConfig, ModelConfig, QuantizeConfig, RecipeError, TiedAutoencoder
 from tiedae.compress import archive as archives
 from tiedae.compress.errors import NotBuiltError
-from tiedae.compress.layers import RULES
+from tiedae.compress.tied_layers import RULES
 from tiedae.compress.quantizers import DecoderLayout
 
 from ..variants import every

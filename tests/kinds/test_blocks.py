@@ -280,7 +280,7 @@ def test_the_float_program_is_read_from_the_integer_program(
 
 
 def test_the_tables_have_the_same_kinds() -> None:
-    assert list(LAYER_KINDS) == list(DIRECTIONS) == list(LOWERINGS) == ["dense", "blocks"]
+    assert list(LAYER_KINDS) == list(DIRECTIONS) == list(LOWERINGS) == ["dense", "conv1d", "conv2d", "blocks"]
 
 
 def test_a_kind_that_is_not_registered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
