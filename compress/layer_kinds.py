@@ -91,12 +91,10 @@ class ConvolutionConfig(LayerConfig, frozen=True, kw_only=True):
     units: Annotated[Positive, means("channels that the encoder layer gives and its decoder layer takes", 16)] = field(
         name="filters"
     )
-    kernel: Annotated[Sizes, means("lengths of the window: one number, or one per axis")] = 3
+    kernel: Annotated[Sizes, means("lengths of the window")] = 3
     strides: Annotated[Sizes, means("steps between windows, at most the window")] = 1
     padding: Annotated[Padding, means("same: zeros around a sample; valid: only whole windows")] = "same"
-    pool: Annotated[
-        Sizes, means("max pooling behind the activation, by a divisor of each axis; the decoder repeats values")
-    ] = 1
+    pool: Annotated[Sizes, means("max pooling behind the activation")] = 1
 
     axes: ClassVar[int]
 
@@ -156,7 +154,7 @@ class Conv2DConfig(ConvolutionConfig, frozen=True, kw_only=True, tag_field="kind
 class MaxPoolTable(Checked, frozen=True, tag_field="kind", tag="maxpool"):
     """Max pooling: `pool` of the convolution before it."""
 
-    size: Annotated[Sizes, means("lengths of a window, by which the axes shrink")] = 2
+    size: Annotated[Sizes, means("lengths of a window")] = 2
 
 
 class FlattenTable(Checked, frozen=True, tag_field="kind", tag="flatten"):

@@ -144,7 +144,7 @@ class TiedLayer(tf_keras.layers.Layer):
 
     @property
     def takes_code(self) -> bool:
-        """Whether the bias of a decoder layer can take what a constant of its input adds: it has one for each row of the kernel."""
+        """Whether the bias can take what a constant of a decoder layer's input adds: it has one for each row of the kernel."""
         return self.bias is not None and self.size() == self.kernel.inputs
 
     @property

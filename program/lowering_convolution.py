@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from tiedae.compress.layer_kinds import UNPOOLED
 
+from .construction import Lowering
 from .lowering_dense import decode_rows, encode_dense, fused_activation
 from .operations import Convolution, MaxPool, Operation, Patches, Unpatch, Upsample
 
 if TYPE_CHECKING:
     from tiedae.compress.convolution import TiedConvolution, TiedConvolutionTranspose
-
-    from .lowering import Lowering
 
 
 def encode_convolution(lowering: Lowering, layer: TiedConvolution, x: str) -> list[Operation]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .arithmetic import FUNCTIONS
+from .construction import Lowering
 from .operations import Activate, AddBias, Dense, Operation, Product, Reshape
 
 if TYPE_CHECKING:
     from tiedae.compress.tied_layers import TiedLayer
-
-    from .lowering import Lowering
 
 
 def encode_dense(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]:

@@ -25,7 +25,7 @@ from .pages import blocks_of
 TABLES: dict[str, tuple[Any, ...]] = {
     "A target": (TARGETS, RUNTIMES),
     "An operation": (OPERATIONS, TFLITE_OPERATIONS, ONNX_OPERATIONS),
-    "A layer kind": (LAYER_KINDS, DIRECTIONS, LOWERINGS, OPERATIONS),
+    "A layer kind": (LAYER_KINDS, DIRECTIONS, LOWERINGS),
     "A runtime": (RUNTIMES,),
     "A task": (TASKS, TASK_VIEWS),
     "A command": (COMMANDS,),

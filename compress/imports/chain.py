@@ -144,7 +144,7 @@ class BatchNorm(ChainLayer):
 
 
 @dataclass(frozen=True)
-class Reshape(ChainLayer):
+class ChainReshape(ChainLayer):
     """A new shape [n, *shape] of the same values in the same order: Flatten and Reshape."""
 
     shape: Shape

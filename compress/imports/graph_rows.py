@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..layer_kinds import Shape
-from .chain import Affine, BatchNorm, ChainArray, ChainFunction, ChainProduct, Reshape, stored
+from .chain import Affine, BatchNorm, ChainArray, ChainFunction, ChainProduct, ChainReshape, stored
 from .graph import MAX_FOLDED, Flow, GraphConstant, GraphStep, Row, Value, resolved
 
 
@@ -182,7 +182,7 @@ def _reshaped(step: GraphStep, shape: Shape) -> Flow:
         return flow
     if len(shape) < 2 or shape[0] != flow.batch or min(shape) < 1 or math.prod(shape[1:]) != math.prod(flow.shape):
         return step.refuse(f"must keep the {math.prod(flow.shape)} values of each sample together")
-    return flow.then(Reshape(*step.names, shape[1:]), shape=shape[1:])
+    return flow.then(ChainReshape(*step.names, shape[1:]), shape=shape[1:])
 
 
 def flatten(step: GraphStep) -> Flow:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
-from .chain import Chain, ChainLayer, ChainProduct, Refused, Reshape
+from .chain import Chain, ChainLayer, ChainProduct, ChainReshape, Refused
 from .hdf5 import arrays, damage, import_h5py, text, texts
 from .holders import Held, read_holder
 from .keras_config import TOO_DEEP, KerasLayer, layer_config, layer_configs, order, parsed
@@ -159,7 +159,7 @@ class _Read:
         for layer in layers:
             if isinstance(layer, ChainProduct):
                 shape, held = (*(shape or (0,))[:-1], layer.widths[1]), (*held, Held(config, layer))
-            elif isinstance(layer, Reshape):
+            elif isinstance(layer, ChainReshape):
                 shape = layer.shape
             elif isinstance(layer, Refused):
                 shape = None

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
-from .chain import FUNCTIONS, Affine, BatchNorm, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, Reshape
+from .chain import FUNCTIONS, Affine, BatchNorm, ChainArray, ChainFunction, ChainLayer, ChainProduct, ChainReshape, Refused
 from .keras_config import KerasLayer, layer_config
 from .keras_weights import Group
 
@@ -133,7 +133,7 @@ def _flatten(place: PlacedLayer) -> tuple[ChainLayer, ...]:
         return place.refused(UNKNOWN_INPUT)
     if place.config.values.get("data_format") == "channels_first" and len(place.shape) > 1:
         return place.refused(CHANNELS_FIRST)
-    return (Reshape(place.config.name, place.config.class_name, (math.prod(place.shape),)),)
+    return (ChainReshape(place.config.name, place.config.class_name, (math.prod(place.shape),)),)
 
 
 def _reshape(place: PlacedLayer) -> tuple[ChainLayer, ...]:
@@ -145,7 +145,7 @@ def _reshape(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     shape = tuple(size // max(known, 1) if each == -1 else each for each in sizes)
     if min(sizes, default=0) < -1 or sizes.count(-1) > 1 or math.prod(shape) != size:
         raise FormatError(f"{place.config.title}: target_shape {target}, must have the {size} values of {list(place.shape)}")
-    return (Reshape(place.config.name, place.config.class_name, shape),)
+    return (ChainReshape(place.config.name, place.config.class_name, shape),)
 
 
 def _numbers(place: PlacedLayer, key: str, default: float) -> np.ndarray:

@@ -27,8 +27,8 @@ from .chain import (
     ChainFunction,
     ChainLayer,
     ChainProduct,
+    ChainReshape,
     Refused,
-    Reshape,
     Tie,
 )
 from .keras_layers import ACTIVATION_LAYERS
@@ -228,7 +228,7 @@ def _with_shapes(layers: Sequence[ChainLayer], shape: Shape) -> Iterator[tuple[C
     """Each layer with the shape of its input, the first one's `shape`."""
     for layer in layers:
         yield layer, shape
-        if isinstance(layer, Reshape):
+        if isinstance(layer, ChainReshape):
             shape = layer.shape
         elif isinstance(layer, ChainProduct):
             shape = (layer.widths[1],)
@@ -243,7 +243,7 @@ def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[ChainProdu
             case ChainProduct():
                 products.append(layer)
                 functions.append("linear")
-            case ChainFunction(function="linear") | Reshape():
+            case ChainFunction(function="linear") | ChainReshape():
                 pass
             case ChainFunction():
                 _require_activation(chain, layer, functions)

@@ -32,7 +32,7 @@ DAMAGE = (
 )
 
 
-class Window(io.RawIOBase):
+class FileWindow(io.RawIOBase):
     """A part of an open file, from `start` on, of `size` bytes; owns the descriptor."""
 
     def __init__(self, descriptor: int, start: int, size: int) -> None:
@@ -61,10 +61,10 @@ class Window(io.RawIOBase):
         super().close()
 
 
-def open_whole(path: Path) -> Window:
+def open_whole(path: Path) -> FileWindow:
     """A regular file as a whole. h5py does not see that it is one, so that a model may be saved to it while it is read."""
     with open_regular(path) as file:
-        return Window(os.dup(file.fileno()), 0, os.fstat(file.fileno()).st_size)
+        return FileWindow(os.dup(file.fileno()), 0, os.fstat(file.fileno()).st_size)
 
 
 def read_member(path: Path, name: str) -> bytes:
@@ -76,17 +76,17 @@ def read_member(path: Path, name: str) -> bytes:
         return archive.read(info)
 
 
-def open_member(path: Path, name: str) -> Window:
+def open_member(path: Path, name: str) -> FileWindow:
     """A member as a file: in its place in the archive, or unpacked into a temporary file where it is compressed."""
     with _archive(path) as (file, archive):
         info = _info(path, archive, name)
         with archive.open(info) as member:
             if info.compress_type == zipfile.ZIP_STORED:
-                return Window(os.dup(file.fileno()), _start(file.fileno(), info.header_offset), info.file_size)
+                return FileWindow(os.dup(file.fileno()), _start(file.fileno(), info.header_offset), info.file_size)
             with tempfile.TemporaryFile() as unpacked:
                 shutil.copyfileobj(member, unpacked)
                 unpacked.flush()
-                return Window(os.dup(unpacked.fileno()), 0, info.file_size)
+                return FileWindow(os.dup(unpacked.fileno()), 0, info.file_size)
 
 
 def _start(descriptor: int, header: int) -> int:

@@ -18,8 +18,8 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import FormatError, LayerConfig, ModelConfig, QuantizeConfig, RecipeError, TiedAutoencoder
 from tiedae.compress import archive as archives
 from tiedae.compress.errors import NotBuiltError
-from tiedae.compress.tied_layers import RULES
 from tiedae.compress.quantizers import DecoderLayout
+from tiedae.compress.tied_layers import RULES
 
 from ..variants import every
 

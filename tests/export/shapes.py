@@ -1,7 +1,7 @@
 """Programs whose tensors have one to three axes, and whether manifest and files keep them: what `shapes_lost` counts.
 
 Products and elementwise operations work on the last axis, so every program of `build_program` is one for tensors with more axes
-in front. `Transpose` and `Reshape`, with their writers, give `x`, `code` and `y` other shapes than the tensors between have.
+in front. `Transpose`, with its writers, and `Reshape` give `x`, `code` and `y` other shapes than the tensors between have.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tiedae.export.tflite.builder import TfliteGraphBuilder
 from tiedae.export.tflite.operations import TFLITE_OPERATIONS
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import execute
-from tiedae.program.operations import OPERATIONS, Operation, Product, Requantize
+from tiedae.program.operations import OPERATIONS, Operation, Product, Requantize, Reshape
 from tiedae.program.program import SIGNATURES, Program
 
 from ..conftest import build_program
@@ -56,16 +56,6 @@ class Transpose(Operation):
     reals = integers
 
 
-@dataclass(frozen=True)
-class Reshape(Operation):
-    """y = x in another shape."""
-
-    def integers(self, program, x):
-        return program.tensors[self.y].shaped(x)
-
-    reals = integers
-
-
 def transpose_in_tflite(graph: TfliteGraphBuilder, operation: Transpose) -> None:
     axes = graph.constant(f"{operation.y}.axes", np.array(operation.batched, np.int32))
     graph.add("TRANSPOSE", graph.version, [graph.inner(operation.x), axes], graph.inner(operation.y))
@@ -83,28 +73,13 @@ def transpose_in_c(graph: CBuilder, operation: Transpose) -> None:
     graph.step(operation, f"{operation.x} to {operation.y}: axes {operation.axes}", body)
 
 
-def reshape_in_tflite(graph: TfliteGraphBuilder, operation: Reshape) -> None:
-    graph.reshape(graph.inner(operation.x), graph.inner(operation.y), graph.program.tensors[operation.y].shape)
-
-
-def reshape_in_onnx(graph: OnnxGraphBuilder, operation: Reshape) -> None:
-    y = operation.y
-    graph.reshape(graph.inner(operation.x), graph.inner(y), f"{y}.shape", (0, *graph.program.tensors[y].shape))
-
-
-def reshape_in_c(graph: CBuilder, operation: Reshape) -> None:
-    size = graph.program.tensors[operation.x].size
-    body = ["size_t j;", f"for (j = 0; j < {size}; j++) y[j] = x[j];"]
-    graph.step(operation, f"{operation.x} to {operation.y}: reshaped", body, in_place=True)
-
-
 ROWS: Rows = (
-    (OPERATIONS, {"Transpose": Transpose, "Reshape": Reshape}),
-    (TFLITE_OPERATIONS, {Transpose: transpose_in_tflite, Reshape: reshape_in_tflite}),
-    (ONNX_OPERATIONS, {Transpose: transpose_in_onnx, Reshape: reshape_in_onnx}),
-    (C_OPERATIONS, {Transpose: transpose_in_c, Reshape: reshape_in_c}),
+    (OPERATIONS, {"Transpose": Transpose}),
+    (TFLITE_OPERATIONS, {Transpose: transpose_in_tflite}),
+    (ONNX_OPERATIONS, {Transpose: transpose_in_onnx}),
+    (C_OPERATIONS, {Transpose: transpose_in_c}),
 )
-"""Tables, and their rows for `Transpose` and `Reshape`."""
+"""Tables, and their rows for `Transpose`."""
 
 
 def registered() -> AbstractContextManager[None]:

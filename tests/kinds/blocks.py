@@ -23,7 +23,9 @@ from tiedae.export.onnx.builder import OnnxGraphBuilder
 from tiedae.export.onnx.operations import ONNX_OPERATIONS
 from tiedae.export.tflite.builder import TfliteGraphBuilder
 from tiedae.export.tflite.operations import TFLITE_OPERATIONS
-from tiedae.program.lowering import LOWERINGS, LayerLowering, Lowering, decode_dense, encode_dense
+from tiedae.program.construction import Lowering
+from tiedae.program.lowering import LOWERINGS, LayerLowering
+from tiedae.program.lowering_dense import decode_dense, encode_dense
 from tiedae.program.operations import OPERATIONS, Operation
 
 from ..registering import Rows, with_rows

@@ -140,7 +140,10 @@ def test_a_recipe_names_the_kind(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"^model.layers\[0\].side: got 4, must be a divisor of .* \[6, 8, 1\]$"):
         check_inputs(recipe, (6, 8))
     path.write_text(RECIPE.replace("blocks", "block"))
-    with pytest.raises(RecipeError, match=r"model.layers\[0\].kind: got 'block', must be one of dense, blocks$"):
+    with pytest.raises(
+        RecipeError,
+        match=r"model.layers\[0\].kind: got 'block', must be one of dense, conv1d, conv2d, blocks, maxpool, flatten$",
+    ):
         load_recipe(path)
 
 
@@ -289,11 +292,13 @@ def test_a_kind_that_is_not_registered_is_refused(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(ExportError, match="layers of kind blocks have no lowering, must be one of dense"):
             lower(TiedAutoencoder(ModelConfig(LAYERS, inputs=SHAPE)), "p", layout="split")
     monkeypatch.delitem(LAYER_KINDS, "blocks")
-    with pytest.raises(RecipeError, match=r"layers\[0\]: got BlocksConfig, must be one of LayerConfig$"):
+    with pytest.raises(
+        RecipeError, match=r"layers\[0\]: got BlocksConfig, must be one of LayerConfig, Conv1DConfig, Conv2DConfig$"
+    ):
         ModelConfig(LAYERS)
-    with pytest.raises(RecipeError, match=r"model.layers\[0\].kind: got 'blocks', must be one of dense$"):
+    with pytest.raises(RecipeError, match=r"model.layers\[0\].kind: got 'blocks', must be one of dense, conv1d, conv2d$"):
         TiedAutoencoder.rebuild({"model": {"layers": [{"kind": "blocks", "units": 8}]}}, {})
-    with pytest.raises(RecipeError, match=r"layers\[0\].kind: got \['dense'\], must be one of dense$"):
+    with pytest.raises(RecipeError, match=r"layers\[0\].kind: got \['dense'\], must be one of dense, conv1d, conv2d$"):
         ModelConfig([{"kind": ["dense"], "units": 8}])  # type: ignore[list-item]
 
 

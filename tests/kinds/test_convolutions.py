@@ -1,4 +1,4 @@
-"""Convolutions go through every step from float training to the integer program; files of them are tested beside their writers."""
+"""Convolutions go through every step from float training to the integer program; their files are tested beside the writers."""
 
 from __future__ import annotations
 

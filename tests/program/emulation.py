@@ -9,7 +9,23 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from tiedae.program.arithmetic import activation_table, add_parameters, clamp, product_multiplier
-from tiedae.program.operations import Activate, AddBias, Dense, Gain, Interleave, Operation, Product, Requantize, Rescale
+from tiedae.program.operations import (
+    Activate,
+    AddBias,
+    Convolution,
+    Dense,
+    Gain,
+    Interleave,
+    MaxPool,
+    Operation,
+    Patches,
+    Product,
+    Requantize,
+    Rescale,
+    Reshape,
+    Unpatch,
+    Upsample,
+)
 from tiedae.program.program import Program
 
 
@@ -49,9 +65,33 @@ def round_significant(value: np.ndarray) -> np.ndarray:
     return shift_half_even(value, drop) << drop
 
 
+def _multiplied(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:
+    return x @ operation.matrix(program).astype(np.int64)
+
+
+def _convolved(program: Program, operation: Convolution, x: np.ndarray) -> np.ndarray:
+    """Place by place and position by position of the window; positions outside of the sample are left out."""
+    y = np.zeros((len(x), *program.tensors[operation.y].shape), np.int64)
+    outer, inner = (y, x) if operation.transposed else (x, y)
+    kernel = program.constants[operation.kernel].astype(np.int64).reshape(*operation.sizes, outer.shape[-1], inner.shape[-1])
+    before = [pad for pad, _ in operation.window.pads(outer.shape[1:-1])]
+    for place in np.ndindex(*inner.shape[1:-1]):
+        for offset in np.ndindex(*operation.sizes):
+            axes = zip(place, operation.strides, offset, before, strict=True)
+            at = tuple(step * stride + more - pad for step, stride, more, pad in axes)
+            if not all(0 <= i < n for i, n in zip(at, outer.shape[1:-1], strict=True)):
+                continue
+            if operation.transposed:
+                outer[:, *at] += inner[:, *place] @ kernel[offset].T
+            else:
+                inner[:, *place] += outer[:, *at] @ kernel[offset]
+    return y
+
+
 def _dense(program: Program, operation: Dense, x: np.ndarray) -> np.ndarray:
     source, target = program.quantization(operation.x), program.quantization(operation.y)
-    accumulator = (x.astype(np.int64) - source.zero_point) @ operation.matrix(program).astype(np.int64)
+    linear = _convolved if isinstance(operation, Convolution) else _multiplied
+    accumulator = linear(program, operation, x.astype(np.int64) - source.zero_point)
     if operation.bias is not None:
         accumulator += program.constants[operation.bias]
     multiplier = product_multiplier(source, operation.scales(program), target)
@@ -98,6 +138,28 @@ def _interleave(program: Program, operation: Interleave, x: np.ndarray) -> np.nd
     return x[:, order]
 
 
+def _patches(program: Program, operation: Patches | Unpatch | MaxPool | Upsample, x: np.ndarray) -> np.ndarray:
+    """Both directions: each window of the larger side with its place on the smaller one."""
+    y = np.zeros((len(x), *program.tensors[operation.y].shape), np.uint8)
+    outer, inner = (y, x) if isinstance(operation, Unpatch | Upsample) else (x, y)
+    for place in np.ndindex(*inner.shape[1:-1]):
+        window = tuple(slice(i * size, (i + 1) * size) for i, size in zip(place, operation.sizes, strict=True))
+        values, small = outer[:, *window], inner[:, *place]
+        if isinstance(operation, Patches):
+            small[:] = values.reshape(len(x), -1)
+        elif isinstance(operation, Unpatch):
+            values[:] = small.reshape(values.shape)
+        elif isinstance(operation, MaxPool):
+            small[:] = values.max(tuple(range(1, values.ndim - 1)))
+        else:
+            values[:] = small.reshape(len(x), *(1,) * len(place), -1)
+    return y
+
+
+def _reshape(program: Program, operation: Reshape, x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), *program.tensors[operation.y].shape)
+
+
 RULES: Mapping[type[Operation], Callable[..., np.ndarray]] = {
     Dense: _dense,
     Product: _product,
@@ -107,4 +169,10 @@ RULES: Mapping[type[Operation], Callable[..., np.ndarray]] = {
     Requantize: _requantize,
     Activate: _activate,
     Interleave: _interleave,
+    Convolution: _dense,
+    Reshape: _reshape,
+    Patches: _patches,
+    Unpatch: _patches,
+    MaxPool: _patches,
+    Upsample: _patches,
 }

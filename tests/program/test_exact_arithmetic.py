@@ -163,6 +163,13 @@ def require_equal(program: Program, rng: np.random.Generator) -> None:
             np.testing.assert_array_equal(values, expected[name], f"{signature}: {name}")
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("tiles", [True, False])
+def test_programs_of_convolutions_give_the_bits_of_the_emulation(tiles: bool, seed: int) -> None:
+    program, _ = random_program(seed, tiles=tiles)
+    require_equal(program, np.random.default_rng(seed))
+
+
 def test_the_emulation_has_every_operation() -> None:
     assert set(emulation.RULES) == set(OPERATIONS.values())
 

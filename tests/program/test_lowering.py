@@ -13,8 +13,9 @@ from msgspec import structs
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT
+from tiedae.program.construction import Lowering
 from tiedae.program.interpreter import execute
-from tiedae.program.lowering import LOWERINGS, Lowering, interleaved_parts, lower
+from tiedae.program.lowering import LOWERINGS, interleaved_parts, lower, operations_of
 from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Product, Rescale
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
@@ -329,7 +330,7 @@ def test_a_code_on_a_grid_of_its_own_keeps_it_or_is_refused() -> None:
     model = quantized("relu", "linear", code_scale=0.25)
     assert lower(model, "p", layout="fused").quantization("code").scale == 0.25
     lowering = Lowering(model, "fused")
-    lowering.operations()
+    operations_of(lowering)
     finest = float(np.float32(lowering.accumulator_step(model.encoder.stack[1], "encoder_0")))
     assert model.quantizers is not None
     for scale in (finest, finest / 2):

@@ -24,7 +24,7 @@ from tiedae.compress.config import (
     TrainConfig,
     VerifyConfig,
 )
-from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.layer_kinds import Conv1DConfig, LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import Task, task_kind
 from tiedae.data_sets import ASSETS
@@ -59,9 +59,14 @@ def test_what_it_leaves_out_is_the_defaults_too() -> None:
     everything = re.sub(r"^#(?=[\w\[])", "", recipe_text(), flags=re.MULTILINE)
     left_out = {"prune": PruneConfig(), "cluster": ClusterConfig(), "search": SearchConfig()}
     assert parse_recipe(tomllib.loads(everything), "another") == structs.replace(DEFAULTS, **left_out)
-    layer = re.findall(r"^#    (\w.*)$", section("model"), re.MULTILINE)
-    model = {"layers": [256, tomllib.loads("\n".join(layer))]}
-    assert parse_recipe(tomllib.loads(everything) | {"model": model}, "x").model.layers[1] == LayerConfig(256)
+    dense, *others = re.split(r"^#    # .*\n(?=#    kind = )", section("model"), flags=re.MULTILINE)
+    tables = [tomllib.loads("\n".join(re.findall(r"^#    (\w.*)$", text, re.MULTILINE))) for text in (dense, *others)]
+    assert parse_recipe(tomllib.loads(everything) | {"model": {"layers": [256, tables[0]]}}, "x").model.layers[
+        1
+    ] == LayerConfig(256)
+    assert [table["kind"] for table in tables[1:]] == ["conv1d", "conv2d", "maxpool", "flatten"]
+    conv1d = {"layers": [tables[1], tables[3], tables[4], 8]}
+    assert parse_recipe(tomllib.loads(everything) | {"model": conv1d}, "x").model.layers[0] == Conv1DConfig(units=16, pool=2)
 
 
 def test_every_key_has_one_line_of_meaning_and_what_it_may_be() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiedae.compress.imports.chain import Affine, BatchNorm, ChainFunction, ChainProduct, Reshape
+from tiedae.compress.imports.chain import Affine, BatchNorm, ChainFunction, ChainProduct, ChainReshape
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs
 
@@ -105,13 +105,13 @@ def test_keras_models(save: Callable[[Path], Path], tmp_path: Path) -> None:
     path = save(tmp_path)
     chain = read_model(path)
     assert [type(layer) for layer in chain.layers] == [
-        Reshape,
+        ChainReshape,
         ChainProduct,
         ChainFunction,
         BatchNorm,
         ChainProduct,
         ChainFunction,
-        Reshape,
+        ChainReshape,
     ]
     assert chain.shape == (2, 4) and chain.format == "SavedModel"
     assert close(path, chain)
