@@ -192,8 +192,8 @@ def layer_tables(layers: Sequence[object], activation: Activation = "relu") -> l
         with within(f"layers[{i}]."):
             merged = _merged(table)
             if isinstance(merged, MaxPoolTable):
-                pooled = records and isinstance(records[-1], ConvolutionConfig) and not records[-1].pools and not flatten
-                require(pooled, "kind", "maxpool", "behind a conv1d or conv2d layer without a pool")
+                behind = not flatten and bool(records) and isinstance(records[-1], ConvolutionConfig) and not records[-1].pools
+                require(behind, "kind", "maxpool", "behind a conv1d or conv2d layer without a pool")
                 records[-1] = replace(records[-1], pool=merged.size)
             elif merged is not None:
                 require(i < last and not flatten, "kind", "flatten", "before a dense layer")

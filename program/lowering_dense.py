@@ -42,10 +42,11 @@ def decode_rows(lowering: Lowering, layer: TiedLayer, x: str) -> list[Operation]
     product = lowering.tensor(f"{layer.tensor_name}.product", lowering.rows(x, kernel.inputs))
     lowering.coarsen(product, lowering.accumulator_step(layer, x))
     multiply = Product(x, product, kernel.name)
-    if layer.offset is None:
+    bias = lowering.per_output(layer.offset, product)
+    if bias is None:
         return [multiply, Activate(product, y, activation), *rest]
     product, gain = lowering.gained(layer, product)
-    name, bias = f"{layer.tensor_name}.bias8", lowering.per_output(layer.offset, product)
+    name = f"{layer.tensor_name}.bias8"
     quantization = lowering.bias8(layer, product, y) if lowering.quantized else None
     lowering.constants[name] = bias if quantization is None else quantization.quantize(bias)
     return [multiply, *gain, AddBias(product, y, name, quantization, activation), *rest]

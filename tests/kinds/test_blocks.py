@@ -292,9 +292,7 @@ def test_a_kind_that_is_not_registered_is_refused(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(ExportError, match="layers of kind blocks have no lowering, must be one of dense"):
             lower(TiedAutoencoder(ModelConfig(LAYERS, inputs=SHAPE)), "p", layout="split")
     monkeypatch.delitem(LAYER_KINDS, "blocks")
-    with pytest.raises(
-        RecipeError, match=r"layers\[0\]: got BlocksConfig, must be one of LayerConfig, Conv1DConfig, Conv2DConfig$"
-    ):
+    with pytest.raises(RecipeError, match=r"layers\[0\]: got BlocksConfig, must be one of LayerConfig, .*, Conv2DConfig$"):
         ModelConfig(LAYERS)
     with pytest.raises(RecipeError, match=r"model.layers\[0\].kind: got 'blocks', must be one of dense, conv1d, conv2d$"):
         TiedAutoencoder.rebuild({"model": {"layers": [{"kind": "blocks", "units": 8}]}}, {})

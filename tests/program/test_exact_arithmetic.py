@@ -21,6 +21,7 @@ from tiedae.program.program import Program, Tensor
 
 from ..conftest import build_program
 from . import emulation, products
+from .convolutions import random_program
 
 INT32 = np.iinfo(np.int32)
 MULTIPLIERS = st.one_of(
