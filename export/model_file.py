@@ -13,8 +13,8 @@ from tiedae.compress.affine import SIGNED_SHIFT, quantize, signed
 AXIS_ORDERS = ((0, 1), (1, 0))
 """Axis orders in which a file may store a kernel [inputs, units]."""
 FILTER_ORDERS = {3: ((2, 1, 0),), 4: ((1, 2, 0, 3), (2, 3, 1, 0))}
-"""Axes of a filter, as [*window, channels, units], that no reshaping orders, by their number: those of TRANSPOSE_CONV, [channels,
-*window, units], and of ONNX, [units, channels, *window]."""
+"""Axes of a filter, as [*window, channels, units], that no reshaping orders, by their number: those of TRANSPOSE_CONV,
+[channels, *window, units], and of ONNX, [units, channels, *window]."""
 MAX_AXES = 32
 """Maximum rank of a constant; a higher one is damage."""
 
