@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from .weights import Norm
+
 MOMENTUM = 0.99
 EPSILON = 1e-3
 """Both are Keras' defaults."""
@@ -46,10 +48,35 @@ class Normalization(tf_keras.layers.Layer):
         gain = self.gamma / tf.sqrt(variance + EPSILON)
         return gain, -mean * gain
 
+    @staticmethod
+    def arrays(norm: Norm) -> dict[str, np.ndarray]:
+        """The values of its variables by name, of a model that was trained elsewhere, with an ε of its own."""
+        variance = np.full(len(norm.gain), 1 - EPSILON) if norm.variance is None else norm.variance
+        return {"gamma": norm.gain * np.sqrt(variance + EPSILON), "mean": norm.mean, "variance": variance}
+
+    def exactly(self, product: np.ndarray) -> np.ndarray:
+        """(product − mean) · gain by the moving averages, computed in float64."""
+        gamma, mean, variance = (each.numpy().astype(np.float64) for each in (self.gamma, self.mean, self.variance))
+        return (product - mean) * gamma / np.sqrt(variance + EPSILON)
+
     @property
     def is_new(self) -> bool:
         """Whether the moving averages have not moved."""
         return not np.any(self.mean.numpy()) and bool(np.all(self.variance.numpy() == 1))
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is of a model that had no statistics, which `arrays` gave a variance of 1 − ε."""
+        return not np.any(self.mean.numpy()) and bool(np.all(self.variance.numpy() == np.float32(1 - EPSILON)))
+
+    def know(self, product: tf.Tensor) -> tf.Tensor:
+        """Take the statistics of products [n, …, channels] and a gamma of the same gain; gives the bias to add, [channels]."""
+        gain, _ = self.gain_and_shift()
+        mean, variance = tf.nn.moments(product, list(range(len(product.shape) - 1)))
+        self.mean.assign(mean)
+        self.variance.assign(variance)
+        self.gamma.assign(gain * tf.sqrt(variance + EPSILON))
+        return mean * gain
 
     def scale(self, product: tf.Tensor, gain: tf.Tensor) -> None:
         """Take over a product that is `product` times what it was, [channels], with `gain` times the gain."""

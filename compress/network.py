@@ -28,7 +28,7 @@ from .rate import RateTerm
 from .records import checked, plain
 from .sample_spec import SampleSpec
 from .tied_layers import Tap, TiedLayer
-from .weights import weights_of
+from .weights import Norm, weights_of
 
 
 class TiedNetwork(tf_keras.Model):
@@ -69,6 +69,7 @@ class TiedNetwork(tf_keras.Model):
         *,
         activations: Sequence[Activation] | None = None,
         output_activation: Activation = "sigmoid",
+        norms: Mapping[int, Norm] | None = None,
         seed: int = 0,
     ) -> Self:
         """The model of weights that were trained elsewhere, for which data are scaled as they were there.
@@ -76,21 +77,25 @@ class TiedNetwork(tf_keras.Model):
         `kernels`: [inputs, units] each, in the encoder's order; the decoder's are their transposes. `encoder_biases`,
         `decoder_biases`: [units] of each layer, both in forward order; None: zeros, or no biases where both are None.
         `activations`: of each encoder layer; by default relu, and linear for the code. A decoder layer has the activation of
-        the encoder layer whose output it reconstructs, the last one `output_activation`.
+        the encoder layer whose output it reconstructs, the last one `output_activation`. `norms`: batch normalization by the
+        layer's place in forward order, of both directions of a layer's units; biases are added behind it.
 
         Raises InputError, naming the array, for other shapes and for values that are not finite; RecipeError for an activation.
         """
         matrices, biases = weights_of(kernels, encoder_biases, decoder_biases)
         chosen = (*["relu"] * (len(matrices) - 1), "linear") if activations is None else tuple(activations)
         require(len(chosen) == len(matrices), "activations", list(chosen), f"{len(matrices)}, one per kernel")
+        found = norms or {}
         layers = [
-            {"units": matrix.shape[1], "activation": function, "use_bias": bool(biases)}
-            for matrix, function in zip(matrices, chosen, strict=True)
+            {"units": matrix.shape[1], "activation": function, "use_bias": bool(biases), "batch_norm": i in found}
+            for i, (matrix, function) in enumerate(zip(matrices, chosen, strict=True))
         ]
         config = ModelConfig(layers, output_activation, len(matrices[0]))  # pyright: ignore[reportArgumentType]
         model = cls(config, seed=seed)
         arrays = {f"kernel_{i}": matrix for i, matrix in enumerate(matrices)}
         arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(model.stack, biases, strict=bool(biases))}
+        for i, norm in found.items():
+            arrays |= {f"{model.stack[i].tensor_name}.{part}": values for part, values in Normalization.arrays(norm).items()}
         model.restore(arrays)
         return model
 
@@ -176,6 +181,16 @@ class TiedNetwork(tf_keras.Model):
             self(x, training=True)
             for norm in self.norms:
                 norm.momentum = MOMENTUM
+
+    def know_statistics(self, x: np.ndarray) -> None:
+        """Give layers of an import that had no statistics those of samples, float32 [n, inputs]; they compute what they did."""
+        if not any(norm.is_unknown for norm in self.norms):
+            return
+        y = self.encoder.arranged(tf.convert_to_tensor(x))
+        for layer in self.stack:
+            if layer.norm is not None and layer.bias is not None and layer.norm.is_unknown:
+                layer.bias.assign_add(layer.norm.know(layer.product(y, layer.kernel())))
+            y = layer(y)
 
     def freeze_statistics(self, frozen: bool) -> None:
         """Whether training normalizes by the moving averages, which then stay as they are, see `batch_norm`."""

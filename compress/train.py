@@ -179,6 +179,7 @@ def fit(
     init_output_bias(model, splits)
     if stage == "train" and model.norms:
         model.start_statistics(training.code_inputs(splits))
+    model.know_statistics(training.code_inputs(splits))
     rate = training.rate_term(model, splits)
     noisy_epochs = 0
     if rate is not None and rate.noisy:

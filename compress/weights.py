@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Batch normalization of a layer's product, (product − mean) · gain + the layer's bias: float64 [channels].
+
+    `gain`: gamma / √(variance + ε). `variance`: None where no statistics are known.
+    """
+
+    gain: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray | None = None
 
 
 def weights_of(

@@ -135,8 +135,6 @@ def _refused(chain: Chain, untied: Sequence[Pair]) -> list[str]:
     for layer in chain.layers:
         if isinstance(layer, Refused):
             names[layer.class_name, layer.reason].append(layer.name)
-        elif isinstance(layer, BatchNorm):
-            names[layer.class_name, "batch normalization cannot be imported yet"].append(layer.name)
     texts = [f"{listed(list(dict.fromkeys(group)))} ({kind}): {reason}" for (kind, reason), group in names.items()]
     return [*texts, *([f"{len(untied)} of its pairs, which are not tied"] if untied else [])]
 

@@ -67,10 +67,9 @@ class Start:
     def model_table(self) -> dict[str, Any]:
         """The keys of `[model]` that follow from it."""
         found = self.mirror
-        biased = any(product.bias or product.before for product in (*found.encoder, *found.decoder))
         layers = [
-            {"units": units, "activation": activation, "use_bias": biased}
-            for units, activation in zip(found.widths[1:], found.activations, strict=True)
+            {"units": units, "activation": activation, "use_bias": found.biased, "batch_norm": batch_norm}
+            for units, activation, batch_norm in zip(found.widths[1:], found.activations, found.batch_norm, strict=True)
         ]
         return {"layers": layers, "output_activation": found.output_activation, "inputs": found.widths[0]}
 
@@ -85,6 +84,7 @@ class Start:
             found.decoder_biases,
             activations=self.mirror.activations,
             output_activation=self.mirror.output_activation,
+            norms=found.norms,
             seed=seed,
         )
         for i, mask in found.masks.items():
@@ -222,7 +222,8 @@ def exactly(model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
     kernels = [kernel.unquantized().numpy().astype(np.float64) for kernel in model.kernels]
     y = x.astype(np.float64)
     for layer, kernel in zip(model.stack, [*kernels, *(kernel.T for kernel in reversed(kernels))], strict=True):
-        y = FUNCTIONS[layer.activation](y @ kernel + (0.0 if layer.bias is None else layer.bias.numpy()))
+        product = y @ kernel if layer.norm is None else layer.norm.exactly(y @ kernel)
+        y = FUNCTIONS[layer.activation](product + (0.0 if layer.bias is None else layer.bias.numpy()))
     return y
 
 

@@ -23,7 +23,6 @@ from .chain import (
     Affine,
     BatchNorm,
     Chain,
-    ChainArray,
     ChainFunction,
     ChainLayer,
     ChainProduct,
@@ -32,6 +31,7 @@ from .chain import (
     Tie,
 )
 from .keras_layers import ACTIVATION_LAYERS
+from .norms import Norm, Normalized, NormLayer, finite, normalization, oriented, require_between
 from .pairs import TIES, pairs
 
 SAME = 1e-6
@@ -40,12 +40,13 @@ SAME = 1e-6
 
 @dataclass(frozen=True)
 class Weights:
-    """What `TiedAutoencoder.from_weights` takes, float32; `masks`: which weights are kept, bool [inputs, units], by index."""
+    """What `TiedAutoencoder.from_weights` takes; `masks`: which weights are kept, bool [inputs, units], by index."""
 
     kernels: Sequence[np.ndarray]
     encoder_biases: Sequence[np.ndarray] | None
     decoder_biases: Sequence[np.ndarray] | None
     masks: Mapping[int, np.ndarray]
+    norms: Mapping[int, Norm]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Mirror:
 
     `encoder`, `decoder`: the products in forward order. `activations`: of each encoder layer. `replaced`: activations that the
     chain has others in place of, by its layers. `scaling`: of the data, which the chain computes itself; None: they are scaled
-    before. `restores`: whether it gives data in their unit of measure back, by the inverse of that scaling.
+    before. `restores`: whether it gives data in their unit of measure back, by the inverse of that scaling. `norms`: what
+    normalizes the units of a product, by its place in forward order.
     """
 
     chain: Chain
@@ -65,6 +67,26 @@ class Mirror:
     scaling: Scaling | None = None
     restores: bool = False
     replaced: Mapping[str, str] = field(default_factory=dict)
+    norms: Mapping[int, NormLayer] = field(default_factory=dict)
+
+    @property
+    def products(self) -> tuple[ChainProduct, ...]:
+        """All products in forward order."""
+        return (*self.encoder, *self.decoder)
+
+    @property
+    def batch_norm(self) -> tuple[bool, ...]:
+        """Whether the units of each encoder layer are normalized, in one direction at least."""
+        return tuple(bool({i, self.decoded(i)} & self.norms.keys()) for i in range(len(self.encoder)))
+
+    def decoded(self, layer: int) -> int:
+        """The place of the product that gives the units of an encoder layer back; that of the code is its own."""
+        return len(self.products) - 2 - layer
+
+    @property
+    def biased(self) -> bool:
+        """Whether a layer has a bias."""
+        return bool(self.norms) or any(product.bias or product.before for product in self.products)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -93,6 +115,9 @@ class Mirror:
         if self.replaced:
             pairs = ", ".join(f"{name} by {function}" for name, function in self.replaced.items())
             notes.append(f"replaced {pairs}; fine-tuning has to make up for it")
+        for i in (i for i, has_norm in enumerate(self.batch_norm) if has_norm):
+            for place in {i, self.decoded(i)} - self.norms.keys():
+                notes.append(f"{self.products[place].title} has no batch normalization, its mirror has: a gain of 1 there")
         if units > inputs:
             notes.append(f"the code of {units:,} values is wider than a sample of {inputs:,}: it compresses nothing")
         if self.chain.left_out:
@@ -102,8 +127,7 @@ class Mirror:
     def weights(self) -> Weights:
         """Read the arrays. Raises InputError, naming the layer, for other shapes and values that are not finite."""
         kernels = [self._matrix(product) for product in self.encoder]
-        products = (*self.encoder, *self.decoder)
-        biases = [self._bias(product) for product in products]
+        biases = [self._bias(product) for product in self.products]
         masks = {}
         for i, pair in enumerate(zip(self.encoder, reversed(self.decoder), strict=True)):
             found = [self._mask(product) for product in pair if product.mask is not None]
@@ -112,9 +136,23 @@ class Mirror:
                 if len(found) < len(pair) or not np.array_equal(found[0], found[1]):
                     self._require_zero(pair, kernels[i][~masks[i]])
                 kernels[i] = kernels[i] * masks[i]
-        count = len(kernels)
-        halves = (biases[:count], biases[count:]) if any(map(_has_bias, products)) else (None, None)
-        return Weights(kernels, *halves, masks)
+        norms = {}
+        for i in (i for i, has_norm in enumerate(self.batch_norm) if has_norm):
+            sign, directions = self._normalized(i, biases)
+            kernels[i] = kernels[i] * sign
+            for place, each in directions.items():
+                biases[place], norms[place] = each.bias, each.norm
+        count, rounded = len(kernels), [bias.astype(np.float32) for bias in biases]
+        halves = (rounded[:count], rounded[count:]) if self.biased else (None, None)
+        return Weights(kernels, *halves, masks, norms)
+
+    def _normalized(self, layer: int, biases: Sequence[np.ndarray]) -> tuple[np.ndarray, dict[int, Normalized]]:
+        """The sign of each column of a layer's kernel, and the layer's directions by place."""
+        source, places = self.chain.source, (layer, self.decoded(layer))
+        encode, decode = (normalization(source, self.products[i], self.norms.get(i), biases[i]) for i in places)
+        is_code = places[0] == places[1]
+        sign, encode, decode = oriented(source, self.activations[layer], encode, None if is_code else decode)
+        return sign, {layer: encode} if decode is None else dict(zip(places, (encode, decode), strict=True))
 
     def _require_zero(self, pair: tuple[ChainProduct, ChainProduct], pruned: np.ndarray) -> None:
         """Raise InputError for weights that a mask of one direction alone takes out."""
@@ -124,43 +162,26 @@ class Mirror:
             raise InputError(f"{self.chain.source}: {second}: its mask {got}; must be one mask for both directions")
 
     def _matrix(self, product: ChainProduct) -> np.ndarray:
-        values = self._read(product, product.kernel, "kernel", product.kernel.shape)
+        values = finite(self.chain.source, product, product.kernel, "kernel", product.kernel.shape)
         return values.T if product.transposed else values
 
     def _mask(self, product: ChainProduct) -> np.ndarray:
         """The mask of a pair's kernel as the encoder has it."""
         assert product.mask is not None
-        values = self._read(product, product.mask, "mask", product.kernel.shape) != 0
+        values = finite(self.chain.source, product, product.mask, "mask", product.kernel.shape) != 0
         encoder = product if product in self.encoder else self.encoder[len(self.decoder) - 1 - self.decoder.index(product)]
         return values.T if encoder.transposed else values
 
     def _bias(self, product: ChainProduct) -> np.ndarray:
-        """The bias [units]; what is subtracted before the product is constant behind it: (x − b)·W + c = x·W + (c − b·W)."""
+        """The bias, float64 [units]; what is subtracted before is constant behind it: (x − b)·W + c = x·W + (c − b·W)."""
         inputs, units = product.widths
         bias = np.zeros(units)
         if product.bias is not None:
-            bias = bias + self._read(product, product.bias, "bias", (units,))
+            bias = bias + finite(self.chain.source, product, product.bias, "bias", (units,))
         if product.before is not None:
-            before = self._read(product, product.before, "what is subtracted", (inputs,))
+            before = finite(self.chain.source, product, product.before, "what is subtracted", (inputs,))
             bias = bias - before.astype(np.float64) @ product.matrix().astype(np.float64)
-        return bias.astype(np.float32)
-
-    def _read(self, product: ChainProduct, array: ChainArray, name: str, shape: Shape) -> np.ndarray:
-        where = f"{self.chain.source}: {product.title}: {name}"
-        values = array.read()
-        if values.shape != shape:
-            raise InputError(f"{where}: got shape {list(values.shape)}, must be {list(shape)}")
-        with np.errstate(over="ignore"):
-            reals = values.astype(np.float32)
-        if not np.isfinite(reals).all():
-            raise InputError(
-                f"{where}: holds a value that is not finite in float32; save a model whose training did not diverge"
-            )
-        return reals
-
-
-def _has_bias(product: ChainProduct) -> bool:
-    return product.bias is not None or product.before is not None
+        return bias
 
 
 def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror:
@@ -173,8 +194,11 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
     replace(chain, layers=changed).require_readable()
     require_flat(chain)
     scaling, restores, layers = _without_scaling(chain, changed)
-    products, functions = _split(chain, layers)
+    products, functions, norms = _split(chain, layers)
     half = _require_mirrored(chain, products)
+    if norm := norms.get(len(products) - 1):
+        right = "which needs a kernel of the decoder's own; leave it out and train again"
+        raise InputError(f"{chain.source}: {norm.title}: gives each value of the output a gain, {right}")
     encoder, decoder = products[:half], products[half:]
     _require_tied(chain, encoder, decoder)
     activations = functions[:half]
@@ -192,7 +216,7 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
     if unused:
         classes = sorted({layer.class_name for layer in chain.layers if _is_activation(layer)})
         raise InputError(f"{chain.source}: replace: has no {unused[0]}, must be one of {', '.join(classes) or 'none'}")
-    return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes)
+    return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes, norms)
 
 
 def _is_activation(layer: ChainLayer) -> bool:
@@ -203,7 +227,10 @@ def _is_activation(layer: ChainLayer) -> bool:
 
 
 def _is_called(layer: ChainLayer, name: str) -> bool:
-    return _is_activation(layer) and name in (layer.class_name, getattr(layer, "function", ""))
+    return (_is_activation(layer) or isinstance(layer, BatchNorm)) and name in (
+        layer.class_name,
+        getattr(layer, "function", ""),
+    )
 
 
 def _replaced(layer: ChainLayer, names: Mapping[str, str]) -> ChainLayer:
@@ -234,10 +261,13 @@ def _with_shapes(layers: Sequence[ChainLayer], shape: Shape) -> Iterator[tuple[C
             shape = (layer.widths[1],)
 
 
-def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[ChainProduct, ...], tuple[Activation, ...]]:
-    """The products, and the activation behind each."""
+def _split(
+    chain: Chain, layers: Sequence[ChainLayer]
+) -> tuple[tuple[ChainProduct, ...], tuple[Activation, ...], dict[int, NormLayer]]:
+    """The products, the activation behind each, and what normalizes those that are normalized before it, by place."""
     products: list[ChainProduct] = []
     functions: list[Activation] = []
+    norms: dict[int, NormLayer] = {}
     for layer in layers:
         match layer:
             case ChainProduct():
@@ -248,13 +278,10 @@ def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[ChainProdu
             case ChainFunction():
                 _require_activation(chain, layer, functions)
                 functions[-1] = cast(Activation, layer.function)
-            case BatchNorm():
-                right = "no run takes it yet; train the model without"
-                raise InputError(f"{chain.source}: {layer.title}: is read, but {right}")
-            case _:
-                right = "must be at the input, or at the output as its inverse; leave it out and train again"
-                raise InputError(f"{chain.source}: {layer.title}: scales what is no sample, {right}")
-    return tuple(products), tuple(functions)
+            case BatchNorm() | Affine():
+                require_between(chain.source, layer, functions, len(products) - 1 in norms)
+                norms[len(products) - 1] = layer
+    return tuple(products), tuple(functions), norms
 
 
 def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[str]) -> None:

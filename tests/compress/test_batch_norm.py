@@ -28,6 +28,7 @@ from tiedae.compress.batch_norm import EPSILON, LEAST_GAMMA, MOMENTUM
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.symmetries import balance_code, centre_code, interleave, permute_units, rescale_units, without_unused_code
+from tiedae.compress.weights import Norm
 
 from ..samples import curve
 
@@ -132,6 +133,22 @@ def test_statistics_begin_with_those_of_the_samples() -> None:
     for norm, before in zip(model.norms, held, strict=True):
         np.testing.assert_array_equal(norm.mean, before)
         assert norm.momentum == MOMENTUM
+
+
+def test_statistics_of_an_import_that_had_none_are_those_of_the_samples() -> None:
+    rng = np.random.default_rng(5)
+    kernels = [rng.normal(0, 0.4, shape) for shape in ((24, 10), (10, 3))]
+    gains = {0: np.exp(rng.normal(0, 0.5, 10)), 2: np.ones(10)}
+    norms = {place: Norm(gain, np.zeros(10)) for place, gain in gains.items()}
+    halves = ([rng.normal(0, 0.2, size) for size in sizes] for sizes in ((10, 3), (10, 24)))
+    model = TiedAutoencoder.from_weights(kernels, *halves, norms=norms)
+    before = outputs(model)
+    other = model.copy()
+    model.know_statistics(X)
+    same(model, before)
+    np.testing.assert_allclose(model(X, training=True), before[1], atol=1e-4)
+    fit(other, Dataset.from_array(X, test=0.1), TrainConfig(epochs=1, learning_rate=1e-12))
+    np.testing.assert_allclose(outputs(other)[1], before[1], atol=0.02)
 
 
 @pytest.mark.ci

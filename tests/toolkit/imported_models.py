@@ -58,6 +58,26 @@ def tied_model(before: Sequence[Any] = (), hidden: str = "relu", *, tied: bool =
     return model
 
 
+def normalized_model() -> Any:
+    """A 24-12-4-12-24 with BatchNormalization before each tanh and of the code, as training leaves it, with a negative gain of
+    one hidden unit in both directions."""
+    tf_keras.utils.set_random_seed(0)
+    rng, kinds = np.random.default_rng(3), tf_keras.layers
+    encoder = [kinds.Dense(units, use_bias=False) for units in UNITS]
+    norms = [kinds.BatchNormalization(epsilon=epsilon) for epsilon in (1e-3, 1e-5, 1e-2)]
+    y = inputs = tf_keras.Input((24,))
+    y = kinds.Activation("tanh")(norms[0](encoder[0](y)))
+    y = norms[1](encoder[1](y))
+    y = kinds.Activation("tanh")(norms[2](Tied(encoder[1], "linear", name="tied_1")(y)))
+    model = tf_keras.Model(inputs, Tied(encoder[0], "sigmoid", name="tied")(y))
+    for norm in norms:
+        gamma, variance = (np.exp(rng.normal(0, 0.5, norm.gamma.shape)) for _ in range(2))
+        gamma[0] *= 1 if norm is norms[1] else -1
+        beta, mean = (rng.normal(0, 0.3, norm.gamma.shape) for _ in range(2))
+        norm.set_weights([gamma, beta, mean, variance])
+    return model
+
+
 def save(model: Any, path: Path) -> Path:
     with pytest.warns(UserWarning, match="considered legacy"):
         model.save(path)

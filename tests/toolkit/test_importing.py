@@ -25,7 +25,7 @@ from tiedae.recipe import load_recipe, recipe_to_toml
 from tiedae.sources import recipe_data
 from tiedae.verify.original import OriginalAnswer, require_equal, run_original
 
-from .imported_models import samples, save, tied_model
+from .imported_models import normalized_model, samples, save, tied_model
 
 QUICK = """
 [quantize]
@@ -386,6 +386,41 @@ def test_a_live_model_is_compared_with_itself(before) -> None:
     origin = model.lineage.origin
     assert origin is not None and origin.witness == "the live model (tf_keras)" and origin.tie == "stored"
     assert origin.difference is not None and origin.difference < 1e-5 and not origin.sha256
+
+
+@pytest.mark.parametrize(
+    "written", [pytest.param("live", marks=pytest.mark.ci), ".h5", ".keras", pytest.param("", marks=pytest.mark.ci)]
+)
+def test_batch_normalization_is_imported_from_every_format(written: str, tmp_path: Path) -> None:
+    live, path, x = normalized_model(), tmp_path / f"net{written}", samples(9)
+    if written == ".h5":
+        save(live, path)
+    elif written != "live":
+        live.save(path)
+    model = ta.from_keras(live if written == "live" else path)
+    np.testing.assert_allclose(model(x), live(x), atol=1e-6)
+    assert all(layer.batch_norm for layer in model.config.layers)
+    assert all((layer.gains > 0).all() for layer in model.stack if layer.norm is not None)
+    origin = model.lineage.origin
+    assert origin is not None and (origin.difference is None) == (written in (".h5", ".keras"))
+
+
+def test_batch_normalization_of_an_onnx_file_is_compared_with_onnx_runtime(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    sizes = {"gamma": 12, "beta": 12, "mean": 12, "variance": 12}
+    arrays = {name: np.exp(rng.normal(0, 0.3, size)).astype(np.float32) for name, size in sizes.items()}
+    proto = onnx.load(tied_onnx(tmp_path / "tied.onnx"))
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(values, name) for name, values in arrays.items())
+    for gemm in ("gemm_0", "gemm_2"):
+        place = next(i for i, node in enumerate(proto.graph.node) if node.name == gemm)
+        proto.graph.node[place + 1].input[0] = f"{gemm}_norm"
+        inputs = [proto.graph.node[place].output[0], *arrays]
+        proto.graph.node.insert(place + 1, onnx.helper.make_node("BatchNormalization", inputs, [f"{gemm}_norm"], epsilon=1e-5))
+    onnx.save(proto, tmp_path / "normalized.onnx")
+    model = ta.from_keras(tmp_path / "normalized.onnx")
+    assert [layer.batch_norm for layer in model.config.layers] == [True, False]
+    origin = model.lineage.origin
+    assert origin is not None and origin.difference is not None and origin.difference < 1e-6
 
 
 @pytest.mark.ci

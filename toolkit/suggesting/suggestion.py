@@ -174,6 +174,8 @@ def model_text(start: Start) -> str:
     """A trained model in a sentence, with its notes."""
     found = start.mirror
     kind = f"{found.chain.format}: {'-'.join(map(str, found.widths))} and back, tied"
+    if layers := [str(i) for i, normalized in enumerate(found.batch_norm, start=1) if normalized]:
+        kind += f"; batch_norm = true of the units of layers {', '.join(layers)}"
     return ". ".join([f"{kind}; {'fine-tuned' if found.replaced else 'no float training ([train] epochs is 0)'}", *found.notes])
 
 

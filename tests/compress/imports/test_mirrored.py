@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -50,12 +50,16 @@ def layers(**changes: Any) -> list[ChainLayer]:
     named: dict[str, ChainLayer | None] = {
         "head": None,
         "dense": ChainProduct("dense", "Dense", K0, BIASES["b0"]),
+        "norm": None,
         "relu": relu("dense"),
         "dense_1": ChainProduct("dense_1", "Dense", K1, BIASES["b1"]),
+        "norm_1": None,
         "code": None,
         "tied_1": ChainProduct("tied_1", "DenseTied", K1, BIASES["c1"], transposed=True),
+        "norm_2": None,
         "relu_1": relu("tied_1"),
         "tied": ChainProduct("tied", "DenseTied", K0, BIASES["c0"], transposed=True),
+        "norm_3": None,
         "sigmoid": ChainFunction("tied", "DenseTied", "sigmoid"),
         "tail": None,
     }
@@ -69,7 +73,7 @@ def chain(shape: tuple[int, ...] = (12,), **changes: Any) -> Chain:
 def network(found: Mirror) -> TiedNetwork:
     weights = found.weights()
     halves = (weights.encoder_biases, weights.decoder_biases)
-    options: Any = {"activations": found.activations, "output_activation": found.output_activation}
+    options: Any = {"activations": found.activations, "output_activation": found.output_activation, "norms": weights.norms}
     model = TiedNetwork.from_weights(weights.kernels, *halves, **options)
     for i, mask in weights.masks.items():
         model.kernels[i].set_mask(mask)
@@ -102,7 +106,38 @@ TRANSPOSED = {
     "dense": ChainProduct("dense", "Gemm", stored("w", K0.read().T.copy()), BIASES["b0"], transposed=True),
     "tied": ChainProduct("tied", "Gemm", stored("w", K0.read().T.copy()), BIASES["c0"]),
 }
+
+
+def norm(
+    name: str, width: int, negative: Sequence[int] = (), *, epsilon: float = 1e-3, **changes: ChainArray | None
+) -> BatchNorm:
+    """Batch normalization with arrays of its own; `negative`: the channels whose gains are."""
+    rng = np.random.default_rng([width, *name.encode()])
+    gamma, variance = (np.exp(rng.normal(0, 0.7, width)).astype(np.float32) for _ in range(2))
+    gamma[list(negative)] *= -1
+    beta, mean = (rng.normal(0, 0.5, width).astype(np.float32) for _ in range(2))
+    arrays = {"gamma": gamma, "beta": beta, "mean": mean, "variance": variance}
+    stored_arrays = {part: stored(f"{name}/{part}", values) for part, values in arrays.items()}
+    return BatchNorm(name, "BatchNormalization", epsilon=epsilon, **(stored_arrays | changes))  # type: ignore[arg-type]
+
+
+NORMS: dict[str, Any] = {"norm": norm("norm", 8), "norm_1": norm("norm_1", 3), "norm_2": norm("norm_2", 8)}
+PARTLY = {
+    "norm": norm("norm", 8, gamma=None, epsilon=1e-5),
+    "norm_1": norm("norm_1", 3, beta=None, variance=stored("v", np.array([1e-7, 0, 1], np.float32)), epsilon=1e-6),
+    "norm_2": norm("norm_2", 8, gamma=None, beta=None, epsilon=0.1),
+}
+TANH = {name: ChainFunction(name, "Activation", "tanh") for name in ("relu", "relu_1")}
+NEGATIVE = {"norm": norm("norm", 8, [0, 5]), "norm_2": norm("norm_2", 8, [0, 5])}
+FOLDED = Affine("mul", "Mul", np.exp(RNG.normal(0, 0.7, 8)), RNG.normal(0, 0.5, 8))
 RIGHT: dict[str, tuple[Chain, np.ndarray]] = {
+    "normalized": (chain(**NORMS), X),
+    "normalized, without biases": (chain(**NORMS, **NO_BIAS), X),
+    "normalized, the encoder's bias subtracted": (chain(**NORMS, **SUBTRACTED), X),
+    "without gamma or beta, by another epsilon": (chain(**PARTLY), X),
+    "negative gains of both directions behind tanh": (chain(**NEGATIVE, **TANH), X),
+    "negative gains of both directions behind nothing": (chain(**NEGATIVE, relu=None, relu_1=None, **SUBTRACTED), X),
+    "a gain and a bias of constants": (chain(norm=FOLDED, norm_2=replace(FOLDED, scale=np.array(0.5))), X),
     "plain": (chain(), X),
     "no bias": (chain(**NO_BIAS), X),
     "a bias of the encoder alone": (chain(**{k: v for k, v in NO_BIAS.items() if k[0] == "t"}), X),
@@ -232,9 +267,50 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
         lambda: chain(code=relu("a"), dense_1=layers()[2], sigmoid=ChainFunction("s", "Activation", "sigmoid"), tail=relu("r")),
         "r (Dense): activation relu behind sigmoid, must be one activation a layer",
     ),
-    "BatchNormalization": (
-        lambda: chain(code=BatchNorm("batch", "BatchNormalization", None, None, array("m", 3), array("v", 3), 1e-3)),
-        "batch (BatchNormalization): is read, but no run takes it yet",
+    "BatchNormalization behind the activation": (
+        lambda: chain(norm=relu("dense"), relu=norm("batch", 8)),
+        "model.keras: batch (BatchNormalization): normalizes relu, must be between a product and its activation; [model] "
+        'replace = {BatchNormalization = "linear"} in a recipe, with [train] epochs ≥ 1, leaves it out',
+    ),
+    "BatchNormalization of the sample": (
+        lambda: chain(head=norm("batch", 12)),
+        "batch (BatchNormalization): normalizes the sample, must be between a product and its activation",
+    ),
+    "BatchNormalization twice": (
+        lambda: chain(**NORMS, code=norm("batch", 3)),
+        "batch (BatchNormalization): normalizes normalized values, must be between",
+    ),
+    "BatchNormalization of the output": (
+        lambda: chain(**NORMS, norm_3=norm("batch", 12)),
+        "batch (BatchNormalization): gives each value of the output a gain, which needs a kernel of the decoder's own",
+    ),
+    "a negative gain behind relu": (
+        lambda: chain(norm=norm("batch", 8, [6]), norm_2=norm("norm_2", 8, [6])),
+        "batch (BatchNormalization): channel 6 has the gain -",
+    ),
+    "a negative gain of one direction": (
+        lambda: chain(norm=norm("norm", 8, [6]), norm_2=norm("batch", 8, [6, 7]), **TANH),
+        "batch (BatchNormalization): channel 7 has the gain -",
+    ),
+    "a negative gain whose mirror is not normalized": (
+        lambda: chain(norm=norm("batch", 8, [2]), **TANH),
+        "batch (BatchNormalization): channel 2 has the gain -",
+    ),
+    "a negative gain of the code": (
+        lambda: chain(norm_1=norm("batch", 3, [1])),
+        "channel 1 has the gain -",
+    ),
+    "a gain of 0": (
+        lambda: chain(norm=norm("batch", 8, gamma=stored("g", np.zeros(8, np.float32)))),
+        "channel 0 has the gain 0, must be above 0: both directions share the kernel's column that its sign would go to",
+    ),
+    "a negative variance": (
+        lambda: chain(norm=norm("batch", 8, variance=stored("v", np.full(8, -2e-3, np.float32)))),
+        "batch (BatchNormalization): variance + epsilon is -0.001, must be above 0",
+    ),
+    "a mean of another shape": (
+        lambda: chain(norm=norm("batch", 8, mean=BIASES["c0"])),
+        "batch (BatchNormalization): mean: got shape [12], must be [8]",
     ),
     "untied": (
         lambda: chain(tied=tied(kernel=other("w", K0))),
@@ -270,8 +346,8 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
         lambda: chain_of([ChainProduct("dense", "Dense", array("w", 4, 2))], (3, 4), source="model.keras"),
         "model.keras: dense (Dense): multiplies the last axis of [3, 4], must be behind Flatten: one row a sample",
     ),
-    "scaling between layers": (
-        lambda: chain(code=replace(BACK, name="scale")),
+    "scaling behind an activation": (
+        lambda: chain(norm=relu("dense"), relu=replace(BACK, name="scale")),
         "model.keras: scale (Rescaling): scales what is no sample, must be at the input, or at the output as its inverse",
     ),
     "another scaling of the output": (
@@ -284,7 +360,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "scaling before the last activation": (
         lambda: chain(head=BYTES, sigmoid=BACK, tail=ChainFunction("s", "Activation", "sigmoid")),
-        "model.keras: rescaling_1 (Rescaling): scales what is no sample",
+        "model.keras: rescaling_1 (Rescaling): gives each value of the output a gain",
     ),
     "a negative scale": (
         lambda: chain(head=replace(BYTES, scale=np.array(-1.0))),
@@ -333,6 +409,41 @@ def test_activations_are_replaced_by_class_or_name() -> None:
         mirror(chain_of([*layers()[:2], Refused("pool", "MaxPooling2D", "no; do"), *layers()[2:]], (12,), source="m"))
     with pytest.raises(InputError, match=r"model.keras: replace: has no ELU, must be one of Dense, DenseTied"):
         mirror(chain(), replaced={"ELU": "relu"})
+
+
+def test_batch_normalization_is_taken_over_in_each_direction() -> None:
+    found = mirror(chain(**NORMS))
+    weights = found.weights()
+    assert found.batch_norm == (True, True) and list(weights.norms) == [0, 2, 1]
+    model = network(found)
+    assert [layer.batch_norm for layer in model.config.layers] == [True, True]
+    for layer, given, product in zip(model.stack, NORMS.values(), found.products, strict=False):
+        assert layer.norm is not None and layer.bias is not None and product.bias is not None
+        np.testing.assert_array_equal(layer.norm.gamma, given.gamma.read())
+        np.testing.assert_array_equal(layer.norm.variance, given.variance.read())
+        np.testing.assert_array_equal(layer.norm.mean, given.mean.read() - product.bias.read())
+        np.testing.assert_array_equal(layer.bias, given.beta.read())
+
+
+@pytest.mark.parametrize("name", ["norm", "norm_2"])
+def test_a_direction_without_batch_normalization_has_a_gain_of_1(name: str) -> None:
+    given = chain(**{name: NORMS[name]})
+    found = mirror(given)
+    np.testing.assert_allclose(computed(found, X), given(X), atol=1e-5)
+    assert found.batch_norm == (True, False)
+    gains = [layer.gains for layer in network(found).stack]
+    assert gains[0] is not None and gains[2] is not None and gains[1] is gains[3] is None
+    np.testing.assert_array_equal(gains[2 if name == "norm" else 0], np.ones(8, np.float32))
+    other = "tied_1 (DenseTied)" if name == "norm" else "dense (Dense)"
+    assert found.notes == [f"{other} has no batch normalization, its mirror has: a gain of 1 there"]
+
+
+def test_batch_normalization_behind_an_activation_is_left_out_by_replace() -> None:
+    behind = {name: norm(name, 8) for name in ("relu", "relu_1")}
+    functions = {"norm": relu("dense"), "norm_2": relu("tied_1")}
+    found = mirror(chain(**functions, **behind), replaced={"BatchNormalization": "linear"})
+    assert found.activations == ("relu", "linear") and not any(found.batch_norm)
+    assert found.replaced == {"relu (BatchNormalization)": "linear", "relu_1 (BatchNormalization)": "linear"}
 
 
 def test_assumed_ties_wide_codes_and_layers_left_out_are_said() -> None:
