@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import numpy as np
+from imports_ad01 import bytes_row, flash_row
 from imports_audit import audit_row
 from imports_bits import bits_row
 from imports_files import DATA, files_row
@@ -75,6 +76,7 @@ PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "cost": lambda _: cost_rows(),
     "audit": lambda _: [audit_row()],
     "bits": lambda _: [bits_row()],
+    "ad01": lambda _: [bytes_row(), flash_row()],
 }
 
 
