@@ -37,7 +37,7 @@ from .key_figures import (
     stored_once,
     worst_exported,
 )
-from .page import row_order
+from .page import normalized_layers, row_order
 from .pages import render
 from .speed import leading_case
 from .tasks import TASK_VIEWS
@@ -76,12 +76,6 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
     )
 
 
-def _normalized(manifest: Manifest) -> list[str]:
-    """Which layers have batch normalization, in words; empty if none has."""
-    layers = [str(i + 1) for i, layer in enumerate(manifest.recipe.model.layers) if layer.batch_norm]
-    return [f"of the units of layers {', '.join(layers)}: a gain and a bias per channel and direction"] if layers else []
-
-
 def _details(manifest: Manifest, metrics: Metrics) -> Facts:
     model, kernels, prune = manifest.model, manifest.kernels, manifest.recipe.prune
     weights = sum(kernel.size for kernel in kernels)
@@ -92,7 +86,7 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
         ("kind", "tied autoencoder: the decoder uses the encoder's kernels, transposed"),
         ("widths", f"{_arrows(model.widths)} and back{_taken_out(manifest)}"),
         ("activations", f"{', '.join(model.activations)}; output {model.output_activation}"),
-        *(("batch normalization", each) for each in _normalized(manifest)),
+        *(("batch normalization", text) for text in [normalized_layers(manifest.recipe.model.layers)] if text),
         ("kernels", f"{len(kernels)}, {weights:,} weights{stored}"),
         ("multiply-adds of a sample", f"{encoded:,} to encode, {decoded:,} to decode"),
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),

@@ -14,6 +14,7 @@ from tiedae.bundle.fidelity import fit_text, meaning
 from tiedae.bundle.results import Metrics, Model, Parity
 from tiedae.bundle.task_results import DenoisingResult
 from tiedae.compress.errors import FormatError
+from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.numbers import counted, exact, fraction, number, size
 from tiedae.compress.tasks import task_kind
 from tiedae.export.kinds import Maker, Precision, Stage
@@ -273,6 +274,12 @@ def row_order(model: Model) -> str:
     return f"interleaved from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
 
 
+def normalized_layers(layers: Sequence[LayerConfig]) -> str:
+    """Which layers have batch normalization, in words; '' if none has."""
+    names = [str(i + 1) for i, layer in enumerate(layers) if layer.batch_norm]
+    return f"of the units of layers {', '.join(names)}: a gain and a bias per channel and direction" if names else ""
+
+
 def model_and_data(report: Report) -> Rows:
     model, data, config = report.manifest.model, report.manifest.data, report.manifest.recipe.data
     imported = report.manifest.imported
@@ -285,6 +292,7 @@ def model_and_data(report: Report) -> Rows:
         "widths": " → ".join(map(str, model.widths)) + " and back over the same kernels",
         "activations": ", ".join(model.activations),
         "output activation": model.output_activation,
+        "batch normalization": normalized_layers(report.manifest.recipe.model.layers),
         "rows of the first kernel": row_order(model),
         "data": data.source,
         "licence of the data": data.licence,

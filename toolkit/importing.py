@@ -144,7 +144,7 @@ class Start:
         float64, and in float32."""
         own = self.mirror.scaling or Scaling()
         scaled = own.apply(x.reshape(len(x), -1))
-        wide, narrow = exactly(model, scaled), reconstructed(model, scaled)
+        (_, wide), narrow = exactly(model, scaled), reconstructed(model, scaled)
         return (own.invert(wide, np.float64), own.invert(narrow, np.float64)) if self.mirror.restores else (wide, narrow)
 
     def compared(self, model: TiedAutoencoder, splits: Dataset | None, original: Original | None = None) -> ImportOrigin:
@@ -217,14 +217,15 @@ def reconstructed(model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
     return coding_function(model)(x)[1]
 
 
-def exactly(model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
-    """What a float model gives for scaled values, [n, inputs], computed in float64."""
+def exactly(model: TiedAutoencoder, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(code, y) of a float model for scaled values, [n, inputs], computed in float64."""
     kernels = [kernel.unquantized().numpy().astype(np.float64) for kernel in model.kernels]
-    y = x.astype(np.float64)
+    y, outputs = x.astype(np.float64), []
     for layer, kernel in zip(model.stack, [*kernels, *(kernel.T for kernel in reversed(kernels))], strict=True):
         product = y @ kernel if layer.norm is None else layer.norm.exactly(y @ kernel)
         y = FUNCTIONS[layer.activation](product + (0.0 if layer.bias is None else layer.bias.numpy()))
-    return y
+        outputs.append(y)
+    return outputs[len(kernels) - 1], y
 
 
 def as_they_are(splits: Dataset) -> Scaling:

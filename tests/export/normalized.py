@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, TiedAutoen
 from tiedae.compress.scaling import Scaling
 from tiedae.export import execute, lower, to_onnx, to_tflite
 from tiedae.export.c.source import to_c
+from tiedae.importing import exactly
 from tiedae.program.interpreter import bounds, program_input
 from tiedae.program.operations import Rescale
 from tiedae.program.program import Program
@@ -84,16 +87,32 @@ def written(program: Program, folder: Path, layout: str) -> dict[str, Path]:
     return {name: path for name, path in found.items() if precision in RUNTIMES[name].precisions}
 
 
-def float_difference(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> float:
-    """The largest difference of a float file from Keras, as a fraction of full scale."""
-    code, y = (each.numpy() for each in model.encode_decode(x))
-    worst = 0.0
+@dataclass(frozen=True)
+class FloatDifferences:
+    """The largest differences, as fractions of full scale: float files from Keras in float32 and from what Keras computes in
+    float64, and Keras in float32 from that."""
+
+    keras: float
+    exact: float
+    own: float
+
+
+def float_differences(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> FloatDifferences:
+    """Those of a float model's code and y."""
+    keras, exact = [each.numpy() for each in model.encode_decode(x)], exactly(model, x)
+    files: list[Sequence[np.ndarray]] = []
     for layout in ("split", "fused"):
         for name, path in written(lower(model, "p", layout=layout), folder, layout).items():
             got = RUNTIMES[name].open({"reconstruct": path}).run("reconstruct", x)
-            for right, values in ((code, got["code"]), (y, got["y"])):
-                worst = max(worst, float(np.abs(values - right).max() / max(np.abs(right).max(), 0.1)))
-    return worst
+            files.append((got["code"], got["y"]))
+    return FloatDifferences(_largest(files, keras), _largest(files, exact), _largest([keras], exact))
+
+
+def _largest(found: Sequence[Sequence[np.ndarray]], right: Sequence[np.ndarray]) -> float:
+    scales = [max(float(np.abs(each).max()), 0.1) for each in right]
+    return max(
+        float(np.abs(got - each).max()) / scale for one in found for got, each, scale in zip(one, right, scales, strict=True)
+    )
 
 
 def values_different(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> int:

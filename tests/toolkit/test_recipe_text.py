@@ -134,12 +134,12 @@ def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path:
     assert splits.kind == kind and recipe.model.layers[-1].units < splits.inputs
 
 
-@pytest.mark.parametrize("kind", ["anomaly", "ecg-anomaly", "denoising", "reduction"])
+@pytest.mark.parametrize("kind", ["anomaly", "ecg-anomaly", "machine-sound", "denoising", "reduction"])
 def test_a_recipe_to_start_from_is_one_for_its_task(kind: str, tmp_path: Path, capsys) -> None:
     assert main(["recipe", "--for", kind]) == 0
     path = tmp_path / "mine.toml"
     path.write_text(capsys.readouterr().out)
-    assert task_kind(load_recipe(path).task) == kind.removeprefix("ecg-")
+    assert task_kind(load_recipe(path).task) == kind.removeprefix("ecg-").replace("machine-sound", "anomaly")
 
 
 def test_one_of_a_kind_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from .command import STDOUT, Call, Parser, as_json
 
 STARTERS = {"image": "fashion", "record": "ecg", "table": "ecg-table"} | {
-    task: task for task in ("anomaly", "ecg-anomaly", "denoising", "reduction")
+    task: task for task in ("anomaly", "ecg-anomaly", "machine-sound", "denoising", "reduction")
 }
 """The recipe in `assets` to start from, by the kind of data or task."""
 
