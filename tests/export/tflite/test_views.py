@@ -12,6 +12,7 @@ from tiedae.export.tflite.reader import has_views, read_tflite
 from tiedae.export.tflite.schema import int32, pack_model, unpack_model
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import execute
+from tiedae.program.operations import Dense
 from tiedae.program.program import SIGNATURES, Program
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.parity.comparison import compare_traced
@@ -30,7 +31,10 @@ PROGRAMS = {
     "interleaved": {"interleave": 4, "output_activation": "linear"},
     "three layers": {"widths": (131, 70, 33, 5), "activations": ("relu", "sigmoid", "linear")},
     "4 bits": {"bits": 4, "code_bits": 5},
+    "gains": {"gains": True, "activations": ("tanh", "linear"), "output_activation": "tanh", "byte_data": False},
+    "gains per unit": {"gains": True, "granularity": "unit", "activations": ("sigmoid", "relu")},
     "float": {"quantized": False},
+    "float gains": {"quantized": False, "gains": True},
     "float no bias": {"quantized": False, "bias": False},
 }
 INTEGER = {name: options for name, options in PROGRAMS.items() if options.get("quantized", True)}
@@ -53,9 +57,11 @@ def changed(data: bytes, change) -> bytes:
 def test_the_decoder_reads_the_encoders_buffer_in_its_own_order(options):
     program = build_program(**options)
     contents = read_tflite(viewed(program))
+    products = {each.kernel: each for each in program.decoder if isinstance(each, Dense)}
     for name, kernel in program.kernels.items():
         stored, view = (next(each for each in contents.constants if each.name == label) for label in (name, f"{name}.decode"))
-        assert stored.storage == view.storage and view.encoded is None and view.scales == kernel.decode_scales
+        assert stored.storage == view.storage and view.encoded is None and view.axis == 0
+        assert view.scales == tuple(products[name].scales(program).tolist())
         assert view.values.shape == (kernel.inputs, 1, 1, kernel.units)
         np.testing.assert_array_equal(view.values[:, 0, 0], program.constants[name])
         np.testing.assert_array_equal(stored.values.T, program.constants[name])
@@ -115,8 +121,9 @@ def test_random_nets_of_any_shape_equal_the_program(options, widths, rows, seed)
         assert hidden == [] and all(not row.problem and row.max_lsb == 0 for row in rows_)
 
 
-def test_a_float_view_is_close_to_the_program():
-    program = build_program(quantized=False)
+@pytest.mark.parametrize("gains", [False, True])
+def test_a_float_view_is_close_to_the_program(gains):
+    program = build_program(quantized=False, gains=gains)
     x = samples(program, "reconstruct", 40)
     y = open_tflite("litert-xnnpack", viewed(program)).run("reconstruct", x)["y"]
     np.testing.assert_allclose(y, execute(program, "reconstruct", x)["y"], atol=1e-6)
