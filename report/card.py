@@ -37,7 +37,7 @@ from .key_figures import (
     stored_once,
     worst_exported,
 )
-from .page import normalized_layers, row_order
+from .page import batch_norm_text, decoder_text, row_order
 from .pages import render
 from .speed import leading_case
 from .tasks import TASK_VIEWS
@@ -81,12 +81,13 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
     weights = sum(kernel.size for kernel in kernels)
     zeros = fraction(sum(kernel.pruned for kernel in kernels), weights)
     encoded, decoded = manifest.operations.fused.multiply_adds()
+    texts = {"batch normalization": batch_norm_text(manifest.recipe), "decoder": decoder_text(manifest.recipe)}
     stored = ", each stored once" if stored_once(metrics) else "; **not shown to be stored once**"
     return [
         ("kind", "tied autoencoder: the decoder uses the encoder's kernels, transposed"),
         ("widths", f"{_arrows(model.widths)} and back{_taken_out(manifest)}"),
         ("activations", f"{', '.join(model.activations)}; output {model.output_activation}"),
-        *(("batch normalization", text) for text in [normalized_layers(manifest.recipe.model.layers)] if text),
+        *((key, text) for key, text in texts.items() if text),
         ("kernels", f"{len(kernels)}, {weights:,} weights{stored}"),
         ("multiply-adds of a sample", f"{encoded:,} to encode, {decoded:,} to decode"),
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),

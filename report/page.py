@@ -13,12 +13,12 @@ from markupsafe import Markup
 from tiedae.bundle.fidelity import fit_text, meaning
 from tiedae.bundle.results import Metrics, Model, Parity
 from tiedae.bundle.task_results import DenoisingResult
+from tiedae.compress.config import Recipe
 from tiedae.compress.errors import FormatError
-from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.numbers import counted, exact, fraction, number, size
 from tiedae.compress.tasks import task_kind
 from tiedae.export.kinds import Maker, Precision, Stage
-from tiedae.export.targets import TARGETS
+from tiedae.export.targets import TARGETS, reference_layout
 
 from .column_quality import render_columns
 from .graph_svg import draw_program
@@ -274,10 +274,16 @@ def row_order(model: Model) -> str:
     return f"interleaved from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
 
 
-def normalized_layers(layers: Sequence[LayerConfig]) -> str:
+def batch_norm_text(recipe: Recipe) -> str:
     """Which layers have batch normalization, in words; '' if none has."""
-    names = [str(i + 1) for i, layer in enumerate(layers) if layer.batch_norm]
-    return f"of the units of layers {', '.join(names)}: a gain and a bias per channel and direction" if names else ""
+    layers = [str(i + 1) for i, layer in enumerate(recipe.model.layers) if layer.batch_norm]
+    return f"of the units of layers {', '.join(layers)}: a gain and a bias per channel and direction" if layers else ""
+
+
+def decoder_text(recipe: Recipe) -> str:
+    """How a decoder by view reads the kernels, in words; '' for another one."""
+    by_view = reference_layout(recipe.export.targets, recipe.export.decoder) == "view"
+    return "by view: .tflite files read the encoder's kernels in the decoder's order" if by_view else ""
 
 
 def model_and_data(report: Report) -> Rows:
@@ -292,7 +298,8 @@ def model_and_data(report: Report) -> Rows:
         "widths": " → ".join(map(str, model.widths)) + " and back over the same kernels",
         "activations": ", ".join(model.activations),
         "output activation": model.output_activation,
-        "batch normalization": normalized_layers(report.manifest.recipe.model.layers),
+        "batch normalization": batch_norm_text(report.manifest.recipe),
+        "decoder": decoder_text(report.manifest.recipe),
         "rows of the first kernel": row_order(model),
         "data": data.source,
         "licence of the data": data.licence,

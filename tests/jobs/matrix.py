@@ -39,6 +39,7 @@ FACTORS: Mapping[str, Sequence[Level]] = {
     "tables": ("one class", "classes"),
     "bias": ("bias", "no bias"),
     "norm": ("no normalization", "batch normalization"),
+    "decoder": ("split decoder", "decoder by view"),
 }
 """Levels by factor; the names of features are those of `compress.combinations.FEATURES`."""
 
@@ -124,6 +125,7 @@ ON: Mapping[Level, Mapping[str, Any]] = {
     "interleave": {"model.interleave": 4},
     "training for rate": {"train.rate": 0.01},
     "classes": {"codec.classes": 4},
+    "decoder by view": {"export.decoder": "view", "export.int4": "bytes"},
 }
 """Keys of the recipe by level; a level that is not here needs none."""
 

@@ -17,6 +17,7 @@ EXPORT = '[export]\nstock = false\ntargets = ["tflite", "onnx", "c"]\ndecoder = 
 TASKS = {
     "compression": "",
     "anomaly": '[task]\nkind = "anomaly"\nscore = "standardized"\n',
+    "batch normalization": "",
 }
 
 
