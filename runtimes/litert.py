@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
 from tiedae.compress.errors import FormatError
-from tiedae.export.tflite.reader import has_fixed_batch, named_activations, with_primary
+from tiedae.export.tflite.reader import has_fixed_batch, named_activations, reached, with_primary
 
 from .native_output import quiet
 from .session import Bound, HeldFile, Sample, Session, Values, in_batches, one_file, served
@@ -100,10 +100,11 @@ class LiteRTSession(Session):
         served(self.runtime, signature, self._runners)
         tracer, runner = self._tracer, self._tracer.get_signature_runner(signature)
         (name,) = runner.get_input_details()
+        subgraphs = reached(self._held.path.read_bytes(), runner._subgraph_index)
 
         def traced(chunk: np.ndarray) -> dict[str, np.ndarray]:
             runner(**{name: chunk})
-            return _activations(tracer, runner._subgraph_index)
+            return _activations(tracer, subgraphs)
 
         return in_batches(traced, signature, x, _sample(runner), self._chunk)
 
@@ -188,13 +189,14 @@ def _run_primary(interpreter: Interpreter, inputs: Sequence[np.ndarray]) -> Valu
     return {each["name"]: interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()}
 
 
-def _activations(interpreter: Interpreter, subgraph: int) -> dict[str, np.ndarray]:
+def _activations(interpreter: Interpreter, subgraphs: Sequence[int]) -> dict[str, np.ndarray]:
     """All tensors with a dynamic batch that hold values after an invocation, by the program's names."""
     held = []
-    for details in interpreter.get_tensor_details(subgraph):
-        if details["shape_signature"][:1].tolist() == [-1]:
-            with suppress(ValueError):  # raised for a tensor that was fused away
-                held.append((details["name"], interpreter.get_tensor(details["index"], subgraph)))
+    for subgraph in subgraphs:
+        for details in interpreter.get_tensor_details(subgraph):
+            if details["shape_signature"][:1].tolist() == [-1]:
+                with suppress(ValueError):  # raised for a tensor that was fused away
+                    held.append((details["name"], interpreter.get_tensor(details["index"], subgraph)))
     return named_activations(held)
 
 

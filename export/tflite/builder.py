@@ -133,6 +133,11 @@ class TfliteGraphBuilder:
             f"{operation.y}.zeros" if name is None else name, zeros if name is None else program.constants[name], scales
         )
 
+    def call(self, subgraph: int, x: str, y: str) -> None:
+        """Run another subgraph, from `x` to `y` in the file's dtypes: IF, with this one in both branches."""
+        inputs = [self.constant("always", np.ones(1, bool)), self.outer(x)]
+        self.add("IF", 1, inputs, self.outer(y), thenSubgraphIndex=subgraph, elseSubgraphIndex=subgraph)
+
     def stored(self, name: str) -> np.ndarray:
         """A kernel as its buffer holds it, [units, inputs]. Those of convolutions are bytes."""
         whole_rows = self.program.kernels[name].inputs % 2 == 0

@@ -9,7 +9,7 @@ import math
 import mmap
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -258,19 +258,30 @@ def _tensor_info(subgraph: _Subgraph, index: int, name: str | None = None) -> Te
 
 def _operations(model: _TfliteModel, index: int) -> Mapping[str, int]:
     """Number of operators by kind in a subgraph and the subgraphs that it calls, each counted once."""
-    counts: Counter[str] = Counter()
-    waiting, seen = [index], set()
+    return dict(Counter(name for each in _reached(model, index) for name, _ in _operators(model, each)))
+
+
+def _operators(model: _TfliteModel, index: int) -> Iterator[tuple[str, Table]]:
+    for operator in _at(model.subgraphs, index, "subgraph").operators:
+        yield _at(model.operators, operator.integer(0, "I"), "operator code"), operator
+
+
+def _reached(model: _TfliteModel, index: int) -> list[int]:
+    """A subgraph and those that it calls."""
+    waiting, seen = [index], []
     while waiting:
         index = waiting.pop()
-        if index in seen:
-            continue
-        seen.add(index)
-        for operator in _at(model.subgraphs, index, "subgraph").operators:
-            name = _at(model.operators, operator.integer(0, "I"), "operator code")
-            counts[name] += 1
-            options = operator.table(4) if name in _NESTED else None
-            waiting += [options.integer(slot) for slot in _NESTED[name]] if options else []
-    return dict(counts)
+        if index not in seen:
+            seen.append(index)
+            for name, operator in _operators(model, index):
+                options = operator.table(4) if name in _NESTED else None
+                waiting += [options.integer(slot) for slot in _NESTED[name]] if options else []
+    return seen
+
+
+def reached(data: bytes, index: int) -> list[int]:
+    """The indices of a file's subgraph and of those that it calls."""
+    return _reached(_TfliteModel.parse(Flatbuffer(data, ".tflite")), index)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
 from tiedae.program.operations import Convolution, Dense, Operation, Patches
 from tiedae.program.operations.convolution import Moving
+from tiedae.program.program import Program
 
 from ..packing import is_packed
 from .flatbuffer import Table
@@ -52,6 +53,11 @@ def stored_order(sparsity: Table, shape: Sequence[int]) -> tuple[int, ...] | Non
 def in_order(stored: np.ndarray, shape: Sequence[int], order: Sequence[int]) -> np.ndarray:
     """Stored values as the tensor of `shape` that a view of them shows."""
     return stored.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
+
+
+def has_view(program: Program) -> bool:
+    """Whether the decoder's matrices are read by views; filters of convolutions are small."""
+    return any(type(each) is Dense for each in program.decoder)
 
 
 def write_view(graph: TfliteGraphBuilder, operation: Dense) -> None:

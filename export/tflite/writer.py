@@ -33,6 +33,7 @@ from ..packing import require_int4
 from .builder import INNER, TfliteGraphBuilder
 from .operations import TFLITE_OPERATIONS
 from .schema import MIN_VERSION, int32, needed_version, pack_model, version_buffer
+from .views import has_view
 
 SCORE_OPERATORS = {
     "subtract": "SUB",
@@ -83,21 +84,29 @@ def to_tflite(
         if detector and name == SCORE:
             _write_score(graph, detector)
         else:
-            _write(graph, name)
+            _write(graph, name, signatures.index("decode") if "decode" in signatures else 0)
         model.subgraphs.append(graph.table(name))
         model.signatureDefs.append(graph.signature(name, index))
     model.metadata = [schema.MetadataT(MIN_VERSION, version_buffer(model, needed_version(model)))]
     return pack_model(model)
 
 
-def _write(graph: TfliteGraphBuilder, signature: str) -> None:
-    """Add the operations of a signature and the conversions at its inputs and outputs."""
+def _write(graph: TfliteGraphBuilder, signature: str, decode: int) -> None:
+    """Add the operations of a signature and the conversions at its inputs and outputs.
+
+    `reconstruct` calls `decode`, the subgraph of this index, where that reads views: each subgraph unpacks its own. Not the
+    primary one, whose place others take for runtimes that run no other, see `with_primary`.
+    """
     operations, source, results = graph.program.part(signature)
+    views = graph.kernels == "view" and has_view(graph.program)
+    calls = views and signature == "reconstruct" and decode > 0
     graph.enter(source)
-    for operation in operations:
+    for operation in graph.program.encoder if calls else operations:
         TFLITE_OPERATIONS.write(graph, operation)
         if operation.y in results:
             graph.leave(operation.y)
+    if calls:
+        graph.call(decode, "code", "y")
     graph.outputs.update((name, graph.outer(name)) for name in results)
 
 

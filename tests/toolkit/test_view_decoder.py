@@ -27,6 +27,9 @@ def run(request: pytest.FixtureRequest, recipe_file: Path, tmp_path_factory: pyt
     text = recipe_file.read_text(encoding="utf-8")
     if request.param == "anomaly":
         text = text.replace("samples = 64", 'samples = 64\ngranularity = "unit"').replace("[data]", "[data]\nvalidation = 0.4")
+    if request.param == "batch normalization":
+        text = text.replace('"relu"}, {units = 4}', '"relu", batch_norm = true}, {units = 4, batch_norm = true}')
+        text = text.replace("samples = 64", 'samples = 64\ngranularity = "unit"')
     recipe = recipe_file.with_name(f"{request.param}.toml")
     recipe.write_text(text + EXPORT + TASKS[request.param], encoding="utf-8")
     out = tmp_path_factory.mktemp("view") / "out"
@@ -46,6 +49,10 @@ def test_a_run_by_view_has_one_y(run: Path) -> None:
     integers = [row for row in outputs if row.precision == "int8"]
     assert {row.runtime for row in integers} == set(exact) and all(row.differing == 0 for row in integers)
     assert {row.layout for row in metrics.errors if row.layout} == {"fused"}
+    normalized = any(layer.batch_norm for layer in bundle.manifest.recipe.model.layers)
+    for page in ("report.html", "MODEL_CARD.md"):
+        text = (run / "bundle" / page).read_text(encoding="utf-8")
+        assert "read the encoder" in text and ("a gain and a bias per channel and direction" in text) == normalized
     x = np.load(run / "bundle" / "golden" / "x.npy")
     codecs = [load(run / "bundle", runtime=each) for each in (*exact, "program")]
     decoded = [codec.decode(codec.encode(x)) for codec in codecs]

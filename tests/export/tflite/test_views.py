@@ -73,7 +73,7 @@ def test_the_decoder_reads_the_encoders_buffer_in_its_own_order(options):
 def test_xnnpack_gives_the_programs_values_for_every_batch(options):
     program = build_program(**options)
     session = open_tflite("litert-xnnpack", viewed(program))
-    assert session.provider.endswith("builtin kernels: QUANTIZE")
+    assert session.provider.endswith("builtin kernels: IF, QUANTIZE")
     for signature in SIGNATURES:
         for count in (1, 40, 3):
             x = samples(program, signature, count)
@@ -141,6 +141,22 @@ def test_pixels_begin_and_end_with_the_decoder():
     program = build_program((40, 24, 12, 6), ("relu", "relu", "linear"), "linear", byte_data=False)
     (decode,) = read_tflite(viewed(program, signatures=("decode",))).signatures
     assert decode.operations == {"QUANTIZE": 2, "RESHAPE": 2, "DENSIFY": 3, "CONV_2D": 3}
+
+
+@pytest.mark.parametrize("signatures", [SIGNATURES, ("decode", "reconstruct"), ("encode", "reconstruct")])
+def test_reconstruct_calls_decode_unless_that_is_primary(signatures):
+    """Each subgraph that reads a view unpacks it; a runtime may put another subgraph in the place of the first."""
+    program = build_program(granularity="unit", gains=True)
+    data = viewed(program, signatures=signatures)
+    (reconstruct,) = (each for each in read_tflite(data).signatures if each.name == "reconstruct")
+    assert (reconstruct.operations.get("IF"), reconstruct.operations["DENSIFY"]) == (1 if len(signatures) == 3 else None, 2)
+    session = open_tflite("litert-xnnpack", data)
+    assert ("IF" in session.provider) == (len(signatures) == 3)
+    for count in (3, 1):
+        x = samples(program, "reconstruct", count)
+        expected = execute(program, "reconstruct", x)
+        for name, values in session.run("reconstruct", x).items():
+            np.testing.assert_array_equal(values, expected[name])
 
 
 def test_the_oldest_runtime_has_densify():
