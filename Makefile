@@ -31,7 +31,7 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.
-bench: bench-structure bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-signals bench-imports bench-microcontrollers bench-jobs
+bench: bench-structure bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-view bench-signals bench-imports bench-microcontrollers bench-jobs
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
@@ -56,6 +56,9 @@ bench-tasks: $(READY)
 
 bench-rate: $(READY)
 	$(BIN)/python benchmarks/rate.py --json build/rate.json
+
+bench-view: $(READY)
+	$(BIN)/python benchmarks/view.py --json build/view.json
 
 bench-signals: $(READY)
 	$(BIN)/python benchmarks/signals.py --json build/signals.json

@@ -190,20 +190,31 @@ def source(signature: str) -> str:
 
 
 def latency_rows(folder: Path) -> list[Row]:
-    """decode by view / by split and / stock: of the first net, with the others' beside it."""
-    decoding = SIGNATURES.index("decode")
-    groups = [TimedGroup(tuple(load(folder / net, kind)[decoding] for kind in KINDS), 1, Way.INVOKE) for net in NETS]
+    """decode by view / by split and / stock, and what reconstruct takes, which calls decode: of the first net, with the others'
+    beside it."""
+    signatures = ("decode", "reconstruct")
+    groups = [
+        TimedGroup(tuple(load(folder / net, kind)[SIGNATURES.index(signature)] for kind in KINDS), 1, Way.INVOKE)
+        for signature in signatures
+        for net in NETS
+    ]
     measured = list(time_groups(groups, threads=1, seconds=SECONDS, rounds=ROUNDS))
-    rows = []
-    for kind, stretch in (("split", "<= 0.97"), ("stock", "<= 0.95")):
-        found = [ratio(each.timings["view"], each.timings[kind]) for each in measured]
-        texts = [
-            f"{net}: {each.timings['view'].median_us:.2f} (95th percentile {each.timings['view'].p95_us:.2f}) against "
-            f"{each.timings[kind].median_us:.2f} ({each.timings[kind].p95_us:.2f}) µs, ratio {value.text}"
-            for net, each, value in zip(NETS, measured, found, strict=True)
-        ]
-        rows.append(Row(f"view_latency_ratio_{kind}", found[0].value, "x", "<= 1.02", stretch, "; ".join(texts)))
-    return rows
+    decoded, reconstructed = measured[: len(NETS)], measured[len(NETS) :]
+    return [
+        latency_row("view_latency_ratio_split", decoded, "split", "<= 1.02", "<= 0.97"),
+        latency_row("view_latency_ratio_stock", decoded, "stock", "<= 1.02", "<= 0.95"),
+        latency_row("view_reconstruct_ratio_split", reconstructed, "split"),
+    ]
+
+
+def latency_row(name: str, measured: Sequence, kind: str, reach: str = "", stretch: str = "") -> Row:
+    found = [ratio(each.timings["view"], each.timings[kind]) for each in measured]
+    texts = [
+        f"{net}: {each.timings['view'].median_us:.2f} (95th percentile {each.timings['view'].p95_us:.2f}) against "
+        f"{each.timings[kind].median_us:.2f} ({each.timings[kind].p95_us:.2f}) µs, ratio {value.text}"
+        for net, each, value in zip(NETS, measured, found, strict=True)
+    ]
+    return Row(name, found[0].value, "x", reach, stretch, "; ".join(texts))
 
 
 if __name__ == "__main__":
