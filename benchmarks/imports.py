@@ -19,6 +19,7 @@ from imports_ad01 import bytes_row, flash_row
 from imports_audit import audit_row
 from imports_bits import bits_row
 from imports_files import DATA, files_row
+from imports_tie import ad01_row, tie_row
 from rows import Row, report_parts
 from tiedae.compress.imports.formats import read_model
 from tiedae.console import Console
@@ -76,7 +77,8 @@ PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "cost": lambda _: cost_rows(),
     "audit": lambda _: [audit_row()],
     "bits": lambda _: [bits_row()],
-    "ad01": lambda _: [bytes_row(), flash_row()],
+    "tie": lambda console: [tie_row(console)],
+    "ad01": lambda console: [ad01_row(console), bytes_row(), flash_row()],
 }
 
 

@@ -30,7 +30,7 @@ def bits_row() -> Row:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "x.npy", data.train.take(slice(None)))
-        train(folder)
+        in_keras_3("imports_train.py", folder)
         imported = ta.from_keras(folder / "model.keras", data)
         with np.load(folder / "weights.npz") as weights:
             kernels = [weights[f"kernel_{i}"] for i in range(2)]
@@ -48,13 +48,13 @@ def bits_row() -> Row:
     return Row("tied_import_bits_different", different, "bits", "== 0", "", f"of {count:,}; {origin.format}; tie {origin.tie}")
 
 
-def train(folder: Path) -> None:
-    """Train the net in a process of Keras 3."""
+def in_keras_3(script: str, *arguments: object) -> None:
+    """Run a script of this folder in a process of Keras 3."""
     environment = {key: value for key, value in os.environ.items() if key != "TF_USE_LEGACY_KERAS"}
-    script = Path(__file__).with_name("imports_train.py")
-    done = subprocess.run([sys.executable, script, folder], env=environment, capture_output=True, text=True, check=False)
+    call = [sys.executable, Path(__file__).with_name(script), *map(str, arguments)]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CheckError(f"{script.name}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
+        raise CheckError(f"{script}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
 
 
 def parts(program: Program, data: ta.Dataset) -> dict[str, bytes]:

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from msgspec import Meta
 from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import NonNegative
+from tiedae.compress.keys import Line, NonNegative
+from tiedae.compress.numbers import number
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
 from tiedae.export.kinds import Kind, Lost, Maker, Precision, Skipped, Stage
@@ -370,7 +371,7 @@ class Baseline(Record, frozen=True):
 
 class Epoch(Record, frozen=True):
     """An epoch of training. `bits`: of a code at its end, by the densities of training for rate. `kept`: after the last one of
-    quantization-aware training."""
+    quantization-aware training. `starts`: of the first one of a tie, the losses that it could start from."""
 
     stage: str
     epoch: int
@@ -378,13 +379,32 @@ class Epoch(Record, frozen=True):
     validation_loss: float | None = None
     bits: float | None = None
     kept: StartOrEnd | None = None
+    starts: Mapping[Line, NonNegative] | None = None
+
+    @property
+    def start(self) -> str:
+        """Which start was taken, with the losses of all; empty where there was no choice."""
+        if not self.starts:
+            return ""
+        losses = ", ".join(f"{name} {number(loss)}" for name, loss in self.starts.items())
+        return f"tied from {min(self.starts, key=self.starts.__getitem__)}; losses before training: {losses}"
+
+
+class UntiedModel(Record, frozen=True):
+    """The model that was tied, or an int8 file that a stock converter made of it: `error` and `fidelity` as of `Quality`;
+    `bytes` of the file, or of float32 weights."""
+
+    title: Line
+    error: NonNegative
+    fidelity: Fit
+    bytes: Count
 
 
 class Metrics(Record, frozen=True):
     """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`.
 
     `task_runtime` ran the files that `task` and `groups` were measured through; `program`: the integer program in their place.
-    `verdict`: whether the result is any good.
+    `verdict`: whether the result is any good. `untied`: what the model was before it was tied.
     """
 
     name: str
@@ -409,6 +429,7 @@ class Metrics(Record, frozen=True):
     alarms: tuple[Alarms, ...] = ()
     groups: tuple[GroupFigures, ...] = ()
     verdict: Verdict | None = None
+    untied: tuple[UntiedModel, ...] = ()
 
     @property
     def failed(self) -> list[Check]:

@@ -20,11 +20,9 @@ from functools import partial
 import numpy as np
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.patterns import of_rows
+from tiedae.compress.symmetries import HOMOGENEOUS
 
 from .curvature import Influence
-
-HOMOGENEOUS = ("linear", "relu")
-"""Activations f with f(a·x) = a·f(x) for every a > 0."""
 
 ITERATIONS = 120
 LEARNING_RATE = 0.05

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras
 from msgspec.structs import replace
 
-from .config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning
+from .config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning, require
 from .data import Dataset
 from .errors import DataError, InputError, listed
 from .network import TiedNetwork
@@ -179,6 +179,7 @@ class TiedAutoencoder(TiedNetwork):
         config = with_given(train or self._settings(stage), given)
         training = Training(config, progress=epoch_progress(verbose))
         if stage == "train":
+            require(not config.distill, "distill", config.distill, "0: fit has no teacher; ta.tie has one")
             begun = self.lineage.model or self.config
             records = train_float(self, data, training)
             if self.config != begun:
@@ -193,7 +194,7 @@ class TiedAutoencoder(TiedNetwork):
         """How a stage trains: as it did before, else as it does by default."""
         train = self.lineage.configs.get("train", TrainConfig())
         if stage == "train":
-            return train
+            return replace(train, distill=0.0)
         return fine_tuning(train, self.lineage.configs.get(stage, LATER_STAGES[stage]))
 
     @staticmethod

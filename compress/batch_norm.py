@@ -72,11 +72,16 @@ class Normalization(tf_keras.layers.Layer):
     def know(self, product: tf.Tensor) -> tf.Tensor:
         """Take the statistics of products [n, …, channels] and a gamma of the same gain; gives the bias to add, [channels]."""
         gain, _ = self.gain_and_shift()
-        mean, variance = tf.nn.moments(product, list(range(len(product.shape) - 1)))
-        self.mean.assign(mean)
-        self.variance.assign(variance)
-        self.gamma.assign(gain * tf.sqrt(variance + EPSILON))
-        return mean * gain
+        self.take(product)
+        self.gamma.assign(gain * tf.sqrt(self.variance + EPSILON))
+        return self.mean * gain
+
+    def take(self, product: tf.Tensor) -> None:
+        """Take the statistics of products [n, …, channels] in place of the moving averages."""
+        for average, value in zip(
+            (self.mean, self.variance), tf.nn.moments(product, list(range(len(product.shape) - 1))), strict=True
+        ):
+            average.assign(value)
 
     def scale(self, product: tf.Tensor, gain: tf.Tensor) -> None:
         """Take over a product that is `product` times what it was, [channels], with `gain` times the gain."""

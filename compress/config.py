@@ -57,6 +57,9 @@ class TrainConfig(Checked, frozen=True):
     rate: Annotated[
         NonNegative, means("error that a bit of the code has to save: loss = error + rate · bits, per value; 0: none")
     ] = 0.0
+    distill: Annotated[
+        Fraction, means("with model.tie: fraction of the loss that is taken against the untied source's output")
+    ] = 0.0
     patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
     seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
     noise: Annotated[

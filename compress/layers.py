@@ -19,6 +19,21 @@ from .model_config import ModelConfig
 from .tied_layers import Tap, TiedDecoderLayer, TiedDense, TiedDenseTranspose, TiedLayer
 
 
+def know_statistics(stack: Sequence[TiedLayer], x: tf.Tensor, *, restart: bool = False) -> None:
+    """Give layers that have no statistics those of their products, where the first takes `x`; they compute what they did.
+
+    `restart`: all have those of other products, and take these for them.
+    """
+    for layer in stack:
+        if layer.norm is not None and layer.bias is not None and (restart or layer.norm.is_unknown):
+            product = layer.product(x, layer.kernel())
+            if restart:
+                layer.norm.take(product)
+            else:
+                layer.bias.assign_add(layer.norm.know(product))
+        x = layer(x)
+
+
 @dataclass(frozen=True)
 class Directions:
     """The two layers of a kind over one kernel."""

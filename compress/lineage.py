@@ -30,7 +30,8 @@ class Lineage:
 
     `stage`: the last one; None if the model comes from an archive, or no stage of ours has trained it. `calibration`: the
     ranges that quantization started from (`calibration.Calibration`). `model`: as its training began, where units left since.
-    `origin`: where its weights are from, if somebody else trained them.
+    `origin`: where its weights are from, if somebody else trained them. `untied`: the one that was
+    tied (`UntiedAutoencoder`).
     """
 
     stage: str | None = None
@@ -40,6 +41,7 @@ class Lineage:
     calibration: Any = field(default=None, repr=False)
     model: ModelConfig | None = None
     origin: ImportOrigin | None = None
+    untied: Any = field(default=None, repr=False)
 
     def trained(self, stage: str, config: Checked | None, history: Sequence[Mapping[str, Any]]) -> Lineage:
         """After more training in a stage."""

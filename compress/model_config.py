@@ -19,7 +19,8 @@ class ModelConfig(Checked, frozen=True):
 
     Decoder layer i carries the activation of encoder layer i − 1, the last one `output_activation`.
     `interleave` is what an N:M pattern wants where neighbouring inputs are similar; samples keep their order.
-    `source`: where the weights of a recipe's model are from, which then has its layers.
+    `source`: where the weights of a recipe's model are from, which then has its layers. `tie`: its two kernels of a pair
+    become one.
     """
 
     layers: Annotated[
@@ -38,6 +39,7 @@ class ModelConfig(Checked, frozen=True):
     source: Annotated[
         Line, means('a trained model in place of layers: .h5, .keras, .onnx or a SavedModel, beside the recipe; "": none')
     ] = ""
+    tie: Annotated[bool, means("with a source that is mirrored and not tied: training ties it, train.epochs ≥ 1")] = False
     replace: Annotated[
         Mapping[str, Activation] | None,
         means('with source: for activations by their class, such as { LeakyReLU = "relu" }; train.epochs ≥ 1; false: none'),

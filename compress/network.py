@@ -20,7 +20,7 @@ from .errors import FormatError, InputError, NotBuiltError, RecipeError
 from .files import write_atomic
 from .kernel import TiedKernel
 from .layer_kinds import OF_WEIGHTS, Activation, LayerConfig, Shape, layer_tables
-from .layers import Decoder, Encoder
+from .layers import Decoder, Encoder, know_statistics
 from .lineage import Lineage
 from .model_config import ModelConfig
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
@@ -184,13 +184,8 @@ class TiedNetwork(tf_keras.Model):
 
     def know_statistics(self, x: np.ndarray) -> None:
         """Give layers of an import that had no statistics those of samples, float32 [n, inputs]; they compute what they did."""
-        if not any(norm.is_unknown for norm in self.norms):
-            return
-        y = self.encoder.arranged(tf.convert_to_tensor(x))
-        for layer in self.stack:
-            if layer.norm is not None and layer.bias is not None and layer.norm.is_unknown:
-                layer.bias.assign_add(layer.norm.know(layer.product(y, layer.kernel())))
-            y = layer(y)
+        if any(norm.is_unknown for norm in self.norms):
+            know_statistics(self.stack, self.encoder.arranged(tf.convert_to_tensor(x)))
 
     def freeze_statistics(self, frozen: bool) -> None:
         """Whether training normalizes by the moving averages, which then stay as they are, see `batch_norm`."""

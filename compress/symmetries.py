@@ -16,6 +16,8 @@ from .errors import InputError
 from .network import TiedNetwork
 from .patterns import ENUMERATED, Scores, kept, of_rows, unit_scores
 
+HOMOGENEOUS = ("linear", "relu")
+"""Activations f with f(a·x) = a·f(x) for every a > 0."""
 TOLERANCE = 1e-3
 """Maximum difference of the mean squares of a balanced code, as a fraction of their mean."""
 ROUNDS = 500

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,7 @@ from .config import FineTuning, TrainConfig, fine_tuning, require
 from .data import Dataset, choose, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
+from .model_config import ModelConfig
 from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
@@ -41,6 +42,16 @@ History = list[dict[str, Any]]
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """loss(wanted, output), float32 [batch, inputs] each → float32 [batch]."""
 
+
+class Teacher(Protocol):
+    """What a student is trained against besides the samples: float32 [batch, inputs] → [batch, inputs]."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    def __call__(self, x: Any, /) -> tf.Tensor: ...
+
+
 Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """objective(input, wanted, output), float32 [batch, inputs] each → float32 [batch]."""
 
@@ -60,14 +71,14 @@ LOSSES: dict[str, Loss] = {
 class Training:
     """Training settings of a stage: optimizer, teacher, callbacks and checkpoint.
 
-    `teacher`: the uncompressed model; `distill`: the fraction of the loss against its output, set by the stage's
-    configuration. `checkpoint`: written after each epoch; training resumes from an existing one, with the final weights of
-    an uninterrupted run. `code_scale`: the step that a rate trains for; None: trained with it.
+    `teacher`: the uncompressed model, or the untied one; `distill`: the fraction of the loss against its output, set by the
+    stage's configuration. `checkpoint`: written after each epoch; training resumes from an existing one, with the final
+    weights of an uninterrupted run. `code_scale`: the step that a rate trains for; None: trained with it.
     Raises RecipeError if `distill` is not in [0, 1] or lacks a teacher.
     """
 
     config: TrainConfig
-    teacher: TiedNetwork | None = None
+    teacher: Teacher | None = None
     distill: float = 0.0
     code_scale: float | None = None
     checkpoint: Path | None = None

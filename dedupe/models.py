@@ -22,6 +22,7 @@ from tiedae.compress.imports.chain import (
     Reshape,
 )
 from tiedae.compress.imports.formats import read_model
+from tiedae.compress.imports.mirrored import mirror
 from tiedae.compress.imports.pairs import TIES, Pair, pairs
 
 
@@ -136,7 +137,15 @@ def _refused(chain: Chain, untied: Sequence[Pair]) -> list[str]:
         if isinstance(layer, Refused):
             names[layer.class_name, layer.reason].append(layer.name)
     texts = [f"{listed(list(dict.fromkeys(group)))} ({kind}): {reason}" for (kind, reason), group in names.items()]
-    return [*texts, *([f"{len(untied)} of its pairs, which are not tied"] if untied else [])]
+    do = "; `[model] tie = true` would tie it" if _can_be_tied(chain) else ""
+    return [*texts, *([f"{len(untied)} of its pairs, which are not tied{do}"] if untied else [])]
+
+
+def _can_be_tied(chain: Chain) -> bool:
+    try:
+        return mirror(chain, tie=None).untied
+    except InputError:
+        return False
 
 
 def _warnings(chain: Chain) -> list[str]:

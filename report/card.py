@@ -41,6 +41,7 @@ from .page import batch_norm_text, decoder_text, row_order
 from .pages import render
 from .speed import leading_case
 from .tasks import TASK_VIEWS
+from .tie_cost import HEADER, tie_rows
 from .verdict import shown
 
 UNKNOWN = "not recorded"
@@ -66,6 +67,7 @@ def render_card(manifest: Manifest, metrics: Metrics) -> str:
         procedure=_procedure(manifest, metrics),
         meanings=[(name, meaning(name, metrics.samples)) for name in measures],
         results=_results(metrics),
+        tie=(HEADER, tie_rows(metrics)),
         latency=_latency(metrics),
         task=_task(metrics),
         verdict=metrics.verdict and shown(metrics.verdict),

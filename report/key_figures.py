@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 from tiedae.bundle.bench_results import Latency
 from tiedae.bundle.manifest import Data, Manifest
-from tiedae.bundle.results import Metrics, ModelFile, Parity, Quality
+from tiedae.bundle.results import Metrics, ModelFile, Parity, Quality, UntiedModel
 from tiedae.compress.numbers import fraction
 from tiedae.export.kinds import Kind, Maker, Precision, Stage
 from tiedae.export.targets import TARGETS
@@ -61,7 +62,13 @@ def worst_exported(metrics: Metrics, precision: Precision) -> Quality | None:
     return max(rows, key=lambda row: row.error, default=None)
 
 
-def change_text(value: float, reference: Quality | None) -> str:
+def float_bytes(metrics: Metrics) -> int:
+    """Of the Keras model's weights in float32, each kernel once."""
+    widths = metrics.model.widths if metrics.model else ()
+    return sum(4 * (a * b + a + b) for a, b in pairwise(widths))
+
+
+def change_text(value: float, reference: Quality | UntiedModel | None) -> str:
     """The change relative to the reference's error, in percent with sign; '' without a reference."""
     return f"{value / reference.error - 1:+.1%}".replace("%", " %").replace("-", "−") if reference and reference.error else ""
 

@@ -43,6 +43,7 @@ from .samples import render_samples
 from .speed import render_speed
 from .story import alarms, facts, sentence
 from .tasks import TASK_VIEWS
+from .tie_cost import HEADER, tie_rows
 from .verdict import shown
 
 Values = Mapping[str, object] | None
@@ -164,7 +165,8 @@ def training(report: Report) -> Values:
         text = f"{stage}: {counted(len(rows), 'epoch')}, loss {number(rows[0].loss)} → {number(rows[-1].loss)}"
         bits = "" if rows[-1].bits is None else f", {rows[-1].bits:.4g} bits a code"
         kept = "" if rows[-1].kept is None else f"; {rows[-1].kept.text}"
-        entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "") + bits + kept))
+        begun = f"; {rows[0].start}" if rows[0].start else ""
+        entries.append((kind, text + (f", validation {number(seen[-1][1])}" if seen else "") + bits + begun + kept))
         start += len(rows)
         separators.append(start + 0.5)
     if any("validation" in line.kind for line in lines):
@@ -334,6 +336,7 @@ SECTIONS: Mapping[str, Callable[[Report], Markup]] = {
     "Graph": _section(graph),
     "Reconstructions": reconstructions,
     "Error per stage": _section(error_per_stage),
+    "Cost of the tie": _table(*HEADER, rows=lambda report: tie_rows(report.metrics)),
     "Columns": lambda report: render_columns(report.metrics),
     "Groups": lambda report: render_groups(report.metrics),
     "Sizes": _section(sizes),

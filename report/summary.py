@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 from tiedae.bundle.fidelity import fit_text
@@ -12,7 +11,7 @@ from tiedae.compress.tasks import task_kind
 from tiedae.export.kinds import Kind, Maker, Precision, Stage
 from tiedae.runtimes.table import rounds_as_program
 
-from .key_figures import groups, size_kind
+from .key_figures import float_bytes, groups, size_kind
 from .parity_tables import cell_text
 from .tasks import TASK_VIEWS
 from .tasks.view import TableRow
@@ -29,7 +28,7 @@ def table_rows(metrics: Metrics) -> list[TableRow]:
     """The rows of the table, with the numbers of metrics.json."""
     floats = [row for row in metrics.quality if row.stage in FLOATS]
     rows: list[TableRow] = [
-        (row.title, f"{row.error:.3f}", fit_text(row.fidelity), _keras_bytes(metrics), "the reference") for row in floats
+        (row.title, f"{row.error:.3f}", fit_text(row.fidelity), f"{float_bytes(metrics):,}", "the reference") for row in floats
     ]
     for maker in (Maker.STOCK, Maker.TIEDAE):
         files = [file for file in metrics.files if (file.maker, file.precision) == (maker, Precision.INT8)]
@@ -80,8 +79,3 @@ def _codes(rows: list[Parity]) -> str:
     others = f", the worst of {' and '.join(runtimes)}" if len(runtimes) > 1 else ""
     equal = fraction(row.count - row.differing, row.count)
     return f"{equal} of codes equal, at most {row.max_lsb} LSB off in {row.runtime}{others}"
-
-
-def _keras_bytes(metrics: Metrics) -> str:
-    widths = metrics.model.widths if metrics.model else ()
-    return f"{sum(4 * (a * b + a + b) for a, b in pairwise(widths)):,}"

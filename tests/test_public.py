@@ -10,7 +10,7 @@ import tiedae as ta
 NAMES = {
     *("Anomaly", "CheckError", "Codec", "Compression", "Dataset", "Denoising", "ExportedBundle", "Reduction"),
     *("TiedAutoencoder", "TiedAutoencoderTransformer", "TiedaeError", "assert_parity", "assert_tied", "cluster"),
-    *("export_bundle", "from_keras", "load", "load_data", "prune", "quantize"),
+    *("export_bundle", "from_keras", "load", "load_data", "prune", "quantize", "tie"),
 }
 """What `import tiedae` offers."""
 ORDER = ("compress", "calibration", "program", "entropy", "export")

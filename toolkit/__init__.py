@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tiedae.verify.ties import assert_tied
 
     from .exporting import ExportedBundle, export_bundle
-    from .importing import from_keras
+    from .importing import from_keras, tie
     from .sources import load_data
     from .stages import cluster, prune, quantize
     from .transformer import TiedAutoencoderTransformer
@@ -41,7 +41,7 @@ _NAMES = {
     "compress.errors": ("CheckError", "TiedaeError"),
     "compress.tasks": ("Anomaly", "Compression", "Denoising", "Reduction"),
     "exporting": ("ExportedBundle", "export_bundle"),
-    "importing": ("from_keras",),
+    "importing": ("from_keras", "tie"),
     "sources": ("load_data",),
     "stages": ("cluster", "prune", "quantize"),
     "transformer": ("TiedAutoencoderTransformer",),
@@ -70,6 +70,7 @@ __all__ = [
     "load_data",
     "prune",
     "quantize",
+    "tie",
 ]
 
 

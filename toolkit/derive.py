@@ -145,6 +145,7 @@ class EarlierBundle:
             files=(*metrics.files, *kept.files),
             parity=(*metrics.parity, *kept.parity),
             skipped=(*metrics.skipped, *kept.skipped),
+            untied=kept.untied,
         )
 
     def task(self, measured: TaskMeasurement, samples: Source) -> TaskMeasurement:
@@ -177,6 +178,7 @@ class EarlierBundle:
             parity=tuple(row for row in metrics.parity if same and row.file in {each.file for each in stock}),
             skipped=tuple(skipped),
             keras=metrics.keras if same else None,
+            untied=metrics.untied if same else (),
         )
 
 

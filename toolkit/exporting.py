@@ -135,7 +135,8 @@ def export_bundle(
         trained = TrainedModels({**stages, "quantize": model}, lineage.calibration, lineage.history)
         source = provenance(recipe.data.source)
         stock = partial.with_name("stock")
-        assemble(Trained(trained, data, recipe, stock, source, lineage.origin), partial, announce)
+        origin = Trained(trained, data, recipe, stock, source, lineage.origin, lineage.untied)
+        assemble(origin, partial, announce)
     return ExportedBundle.open(path)
 
 

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as evolve
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.fidelity import squared_error
-from tiedae.compress.config import DataConfig, Recipe
+from tiedae.compress.config import DataConfig, Recipe, TrainConfig
 from tiedae.compress.data import Dataset, mean_input
 from tiedae.compress.errors import DataError, InputError, RecipeError, UnavailableError
 from tiedae.compress.imports.chain import FUNCTIONS
-from tiedae.compress.imports.mirrored import Mirror, mirror
+from tiedae.compress.imports.mirrored import Mirror, Weights, mirror
 from tiedae.compress.imports.origin import ORIGINAL, REPLACED, TUNED, ImportOrigin
 from tiedae.compress.numbers import number
+from tiedae.compress.records import checked, require
 from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Scaling, require_reachable
 from tiedae.verify.original import SAMPLES, OriginalAnswer, require_equal, run_original
 
 if TYPE_CHECKING:
-    from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.autoencoder import TiedAutoencoder, Verbosity
+    from tiedae.compress.tying import UntiedAutoencoder
 
+    Model = TiedAutoencoder | UntiedAutoencoder
+
+T = TypeVar("T", Dataset, Dataset | None)
+TIED: Mapping[str, Any] = {"epochs": 15, "learning_rate": 5e-3, "weight_decay": 0.02, "distill": 0.25}
+"""Keys of [train] by default where a tie is trained, chosen by validation errors: docs/decisions/2026-11-30-tie.md."""
 HELD_OUT = 1_000
 """Samples that an import's error is measured on, at most."""
 
@@ -42,11 +49,11 @@ class Start:
     path: Path | None = None
 
     @classmethod
-    def read(cls, path: Path, replaced: Mapping[str, str] | None = None) -> Start:
-        """The model of a file; raises what `read_model` and `mirror` raise."""
+    def read(cls, path: Path, replaced: Mapping[str, str] | None = None, *, tie: bool | None = False) -> Start:
+        """The model of a file; `tie` as of `mirror`. Raises what `read_model` and `mirror` raise."""
         from tiedae.compress.imports.formats import read_model
 
-        return cls(mirror(read_model(path), replaced=replaced), path)
+        return cls(mirror(read_model(path), replaced=replaced, tie=tie), path)
 
     @property
     def source(self) -> str:
@@ -73,23 +80,49 @@ class Start:
         ]
         return {"layers": layers, "output_activation": found.output_activation, "inputs": found.widths[0]}
 
-    def model(self, seed: int = 0) -> TiedAutoencoder:
-        """The tied autoencoder of its weights, with their masks; InputError as `Mirror.weights`."""
-        from tiedae.compress.autoencoder import TiedAutoencoder
+    def model(self, seed: int = 0) -> Model:
+        """The autoencoder of its weights, with their masks, tied or untied as the source is; InputError as `Mirror.weights`."""
+        return self.untied(seed) or self.tied(seed)
 
+    def tied(self, seed: int = 0) -> TiedAutoencoder:
+        """That of a source that is tied."""
         found = self.mirror.weights()
-        model = TiedAutoencoder.from_weights(
-            found.kernels,
-            found.encoder_biases,
-            found.decoder_biases,
-            activations=self.mirror.activations,
-            output_activation=self.mirror.output_activation,
-            norms=found.norms,
-            seed=seed,
-        )
+        model = self._network(found, found.kernels, seed)
         for i, mask in found.masks.items():
             model.kernels[i].set_mask(mask)
         return model
+
+    def untied(self, seed: int = 0) -> UntiedAutoencoder | None:
+        """That of a source that is not; None where it is."""
+        if not self.mirror.untied:
+            return None
+        from tiedae.compress.tying import UntiedAutoencoder
+
+        found = self.mirror.weights()
+        kernels = (found.kernels, found.decoder_kernels)
+        return UntiedAutoencoder(*(self._network(found, each or (), seed) for each in kernels))
+
+    def _network(self, weights: Weights, kernels: Sequence[np.ndarray], seed: int) -> TiedAutoencoder:
+        from tiedae.compress.autoencoder import TiedAutoencoder
+
+        return TiedAutoencoder.from_weights(
+            kernels,
+            weights.encoder_biases,
+            weights.decoder_biases,
+            activations=self.mirror.activations,
+            output_activation=self.mirror.output_activation,
+            norms=weights.norms,
+            seed=seed,
+        )
+
+    def data(self, data: T) -> T:
+        """Data with the model's own scaling, if it has one; InputError for samples of another number of values."""
+        if data is None:
+            return data
+        inputs = self.mirror.widths[0]
+        if data.inputs != inputs:
+            raise InputError(f"data: has {data.inputs} values per sample, {self.source} takes {inputs}")
+        return data if self.mirror.scaling is None else data.with_scaling(self.mirror.scaling)
 
     def scaled(self, splits: Dataset) -> Dataset:
         """The data, scaled as the model takes them: by its own scaling, as `[data]` states, or where neither says so as they
@@ -139,7 +172,7 @@ class Start:
         flat = y.reshape(len(y), -1)
         return self.mirror.scaling.apply(flat) if self.mirror.scaling is not None and self.mirror.restores else flat
 
-    def outputs(self, model: TiedAutoencoder, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def outputs(self, model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the import gives for samples of `samples`, [n, inputs], in the unit of the original's output: computed in
         float64, and in float32."""
         own = self.mirror.scaling or Scaling()
@@ -147,7 +180,7 @@ class Start:
         (_, wide), narrow = exactly(model, scaled), reconstructed(model, scaled)
         return (own.invert(wide, np.float64), own.invert(narrow, np.float64)) if self.mirror.restores else (wide, narrow)
 
-    def compared(self, model: TiedAutoencoder, splits: Dataset | None, original: Original | None = None) -> ImportOrigin:
+    def compared(self, model: Model, splits: Dataset | None, original: Original | None = None) -> ImportOrigin:
         """Where the weights are from, with the import compared on random samples and on those of the data.
 
         `original`: by default what can load the file. Raises InputError, naming the layer, where the two differ.
@@ -179,7 +212,7 @@ class Start:
             raise UnavailableError(f"no package has the class {', '.join(custom)}: {taken}")
         return run_original(self.path, x)
 
-    def _badness(self, model: TiedAutoencoder, splits: Dataset | None) -> tuple[str, ...]:
+    def _badness(self, model: Model, splits: Dataset | None) -> tuple[str, ...]:
         """A line where the model's error on training samples is no better than that of their mean."""
         if splits is None or self.mirror.replaced:
             return ()
@@ -190,7 +223,7 @@ class Start:
         text = f"its error on {splits.config.source} is {number(error)}, that of the mean sample {number(mean)}"
         return (f"{text}: were the data scaled otherwise for its training? State `scaling` in [data]",)
 
-    def _error(self, model: TiedAutoencoder, samples: Samples) -> tuple[np.ndarray, float]:
+    def _error(self, model: Model, samples: Samples) -> tuple[np.ndarray, float]:
         """(what the model shall give for the first samples, in scaled values; its squared error of a sample)."""
         first = np.arange(min(len(samples), HELD_OUT))
         wanted = samples.scaling.apply(samples.wanted.take(first))
@@ -210,22 +243,23 @@ class Start:
         return replace(origin, errors=errors)
 
 
-def reconstructed(model: TiedAutoencoder, x: np.ndarray) -> np.ndarray:
+def reconstructed(model: Model, x: np.ndarray) -> np.ndarray:
     """What a model gives for scaled values, float32 [n, inputs], without TensorFloat-32."""
-    from tiedae.verify.parity.keras_device import coding_function
+    from tiedae.verify.parity.keras_device import keras_function
 
-    return coding_function(model)(x)[1]
+    return keras_function(model)(x)[1]
 
 
-def exactly(model: TiedAutoencoder, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def exactly(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(code, y) of a float model for scaled values, [n, inputs], computed in float64."""
-    kernels = [kernel.unquantized().numpy().astype(np.float64) for kernel in model.kernels]
+    kernels = [layer.kernel.matrix.astype(np.float64) for layer in model.stack]
+    half = len(kernels) // 2
     y, outputs = x.astype(np.float64), []
-    for layer, kernel in zip(model.stack, [*kernels, *(kernel.T for kernel in reversed(kernels))], strict=True):
+    for layer, kernel in zip(model.stack, [*kernels[:half], *(kernel.T for kernel in kernels[half:])], strict=True):
         product = y @ kernel if layer.norm is None else layer.norm.exactly(y @ kernel)
         y = FUNCTIONS[layer.activation](product + (0.0 if layer.bias is None else layer.bias.numpy()))
         outputs.append(y)
-    return outputs[len(kernels) - 1], y
+    return outputs[half - 1], y
 
 
 def as_they_are(splits: Dataset) -> Scaling:
@@ -242,7 +276,7 @@ def start_of(recipe: Recipe, base: Path) -> Start | None:
     """The model that a recipe starts from; None where it states layers. `base`: folder of a relative path."""
     if not recipe.model.source:
         return None
-    return Start.read(base / Path(recipe.model.source).expanduser(), recipe.model.replace)
+    return Start.read(base / Path(recipe.model.source).expanduser(), recipe.model.replace, tie=recipe.model.tie)
 
 
 def from_keras(model: Any, data: Dataset | None = None) -> TiedAutoencoder:
@@ -256,22 +290,62 @@ def from_keras(model: Any, data: Dataset | None = None) -> TiedAutoencoder:
     """
     from tiedae.compress.sample_spec import SampleSpec
 
-    original: Original | None = None
-    if isinstance(model, str | Path):
-        start = Start.read(Path(model))
-    else:
-        from tiedae.compress.imports.live_chain import chain_of_model
-
-        start, original = Start(mirror(chain_of_model(model))), _live(model)
-    found, own = start.model(), start.mirror.scaling
-    if data is not None and data.inputs != start.mirror.widths[0]:
-        raise InputError(f"data: has {data.inputs} values per sample, {start.source} takes {start.mirror.widths[0]}")
+    start, original = _start(model, tie=False)
+    found, own = start.tied(), start.mirror.scaling
+    data = start.data(data)
     if own is not None:
         found.spec = SampleSpec(start.mirror.chain.shape, "uint8" if own.rule == "byte" else "float32", own)
-        data = None if data is None else data.with_scaling(own)
     origin = start.compared(found, data, original)
     found.lineage = evolve(found.lineage, origin=origin)
     return found
+
+
+def tie(
+    model: Any,
+    data: Dataset,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    distill: float | None = None,
+    train: TrainConfig | None = None,
+    verbose: Verbosity = "auto",
+) -> TiedAutoencoder:
+    """A tied autoencoder, trained from an untied one: a live Keras model or a path, as of `from_keras`, mirrored in its widths.
+
+    It starts from the encoder's kernels, the decoder's, or the mean of units that were matched, whichever has the least loss on
+    validation samples, and is trained against `data` and, for `distill` of the loss, against the model. `epochs`,
+    `learning_rate` and `distill` replace those of `train`. `export_bundle` then says what the tie costs.
+
+    Raises InputError, naming the layer, for a model that is tied already, is not mirrored or computes something else, and
+    without data; DataError for samples that do not fit it.
+    """
+    from tiedae.compress.autoencoder import epoch_progress, with_given
+    from tiedae.compress.train import Training
+    from tiedae.compress.tying import tie as train_tied
+
+    if not isinstance(data, Dataset):
+        right = "must be a Dataset: a tie is trained; Dataset.from_array makes one of an array"
+        raise InputError(f"tie: data: got {type(data).__name__}, {right}")
+    config = train or checked(TrainConfig, dict(TIED))
+    config = with_given(config, {"epochs": epochs, "learning_rate": learning_rate, "distill": distill})
+    require(config.epochs > 0, "epochs", config.epochs, "1 or more: a tie is trained")
+    start, original = _start(model, tie=True)
+    untied, data = start.untied(config.seed), start.data(data)
+    assert untied is not None
+    origin = start.compared(untied, data, original)
+    tied, history = train_tied(untied, data, Training(config, progress=epoch_progress(verbose)))
+    tied.spec = data.spec
+    tied.lineage = evolve(tied.lineage.trained("train", config, history), origin=origin, untied=untied)
+    return tied
+
+
+def _start(model: Any, *, tie: bool) -> tuple[Start, Original | None]:
+    """The start that a live model or a path is, and what the model itself answers."""
+    if isinstance(model, str | Path):
+        return Start.read(Path(model), tie=tie), None
+    from tiedae.compress.imports.live_chain import chain_of_model
+
+    return Start(mirror(chain_of_model(model), tie=tie)), _live(model)
 
 
 def _live(model: Any) -> Original:

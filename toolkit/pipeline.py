@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.results import FILE as METRICS
-from tiedae.bundle.results import Metrics, read_metrics
+from tiedae.bundle.results import Epoch, Metrics, read_metrics
 from tiedae.calibration.calibration_file import Calibration, read_calibration, write_calibration
 from tiedae.calibration.representative import representative
 from tiedae.codec.header import most_per_frame
@@ -35,7 +35,6 @@ from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.imports.origin import ImportOrigin
 from tiedae.compress.records import checked, decode, plain, require
-from tiedae.compress.start_or_end import StartOrEnd
 from tiedae.compress.tasks import task_kind
 from tiedae.export.targets import decoder_layout, require_targets
 from tiedae.tasks.table import TASKS
@@ -198,8 +197,11 @@ class _PipelineRun:
         stages = Stages(self.recipe, self.splits, lambda _: folder, progress, calibration=self.calibration, start=self.start)
         models = stages.run()
         history = [record for path in models.values() for record in read_json(path.with_suffix(".json"))]
-        for kept in (record["kept"] for record in history if record.get("kept")):
-            self.console.note(f"quantize: {checked(StartOrEnd, kept).text}")
+        for record in (checked(Epoch, record) for record in history):
+            if record.kept is not None:
+                self.console.note(f"quantize: {record.kept.text}")
+            if record.start:
+                self.console.note(f"train: {record.start}")
         loaded = {name: load_model(path) for name, path in models.items()}
         if self.start is not None and imported is not None:
             imported = self.start.with_cost(imported, loaded["train"], self.splits)
@@ -213,7 +215,8 @@ class _PipelineRun:
         shutil.rmtree(partial, ignore_errors=True)
         trained = TrainedModels(loaded, read_calibration(folder / CALIBRATION), history)
         source = provenance(self.recipe.data.source)
-        origin = Trained(trained, self.splits, self.recipe, self.out / "stock", source, imported)
+        untied = None if self.start is None else self.start.untied(self.recipe.train.seed)
+        origin = Trained(trained, self.splits, self.recipe, self.out / "stock", source, imported, untied)
         assemble(origin, partial, self.console.note)
         partial.rename(bundle)
 
@@ -294,11 +297,14 @@ def load_model(path: Path) -> TiedAutoencoder:
 def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.autoencoder import TiedAutoencoder
     from tiedae.compress.train import fit, train_float
+    from tiedae.compress.tying import tie
 
     if run.start is None:
         model = TiedAutoencoder(run.recipe.model, seed=training.config.seed)
         return model, train_float(model, run.splits, training)
-    model = run.start.model(training.config.seed)
+    if (untied := run.start.untied(training.config.seed)) is not None:
+        return tie(untied, run.splits, training)
+    model = run.start.tied(training.config.seed)
     if not training.config.epochs:  # its codes stay what they are, too
         return model, []
     masked = any(kernel.mask is not None for kernel in model.kernels)

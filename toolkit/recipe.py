@@ -24,7 +24,7 @@ from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
 from tiedae.export.targets import require_targets
 
-from .importing import Start
+from .importing import TIED, Start
 
 OPTIONAL = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig, "quantize": QuantizeConfig}
 """Tables with keys that may be `false`."""
@@ -60,29 +60,35 @@ OF_SOURCE = ("layers", "output_activation", "inputs", "interleave")
 def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
     """The tables of a recipe in the folder `base`, with the layers of its `model.source`, and by default no float training.
 
-    Raises RecipeError where [model] has both layers and source, or neither, and where replaced activations are not trained;
-    InputError, naming the source, for a model that is no tied autoencoder.
+    Raises RecipeError where [model] has both layers and source, or neither, and where replaced activations or a tie are not
+    trained; InputError, naming the source, for a model that is no tied autoencoder, or with `model.tie` is one.
     """
     model, train = tables.get("model"), tables.get("train", {})
     if not isinstance(model, Mapping) or not isinstance(train, Mapping):
         return tables
     source = checked(Line, model.get("source", ""), "model.source")
     replaced = checked(Mapping[str, Activation], model.get("replace") or {}, "model.replace")
+    tie = checked(bool, model.get("tie", False), "model.tie")
+    require(
+        tie or not train.get("distill"), "train.distill", train.get("distill"), "0, or beside model.tie, whose source teaches"
+    )
     if not source:
         if "layers" not in model:
             raise RecipeError("model.layers: is missing, must be a list, such as [256, 16]; or `source`, a trained model")
         require(not replaced, "model.replace", dict(replaced), "left out, or beside `source`")
+        require(not tie, "model.tie", tie, "left out, or beside `source`, an untied model")
         return tables
     if stated := [key for key in OF_SOURCE if key in model]:
         raise RecipeError(
             f"model.{stated[0]}: got {model[stated[0]]!r:.60}, must be left out beside `source`, which has its own"
         )
-    train = {"epochs": 0, **train}
+    train = {**(TIED if tie else {"epochs": 0}), **train}
+    require(train["epochs"] != 0 or not tie, "train.epochs", 0, "1 or more with model.tie: a tie is trained")
     tuned = train["epochs"] != 0 or not replaced
     require(tuned, "train.epochs", 0, "1 or more with model.replace: other activations need fine-tuning")
     rate = train.get("rate", 0)
     require(train["epochs"] != 0 or not rate, "train.rate", rate, "0, or beside train.epochs: it is trained")
-    start = Start.read(base / Path(source).expanduser(), replaced)
+    start = Start.read(base / Path(source).expanduser(), replaced, tie=tie)
     return {**tables, "model": {**model, **start.model_table}, "train": train}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from tiedae.bundle import manifest as manifests
 from tiedae.bundle.fidelity import Fidelity, column_names, squared_error, warnings_of
 from tiedae.bundle.manifest import CalibrationInfo, Data, Manifest
 from tiedae.bundle.reference_outputs import Keras, Original
-from tiedae.bundle.results import Device, Epoch, Fit, Metrics, Model, Quality, Source
+from tiedae.bundle.results import Device, Epoch, Fit, Metrics, Model, ModelFile, Parity, Quality, Source, UntiedModel
 from tiedae.calibration.calibration_file import Calibration
 from tiedae.calibration.representative import representative
 from tiedae.codec.backends import ProgramBackend
@@ -27,8 +27,8 @@ from tiedae.compress.normal import measured_rows, normal_rows
 from tiedae.compress.records import checked, plain
 from tiedae.compress.sample_spec import SampleType
 from tiedae.compress.samples import Samples
-from tiedae.export.kinds import Stage
-from tiedae.export.targets import Programs, reference_layout
+from tiedae.export.kinds import Precision, Stage
+from tiedae.export.targets import TARGETS, Programs, reference_layout
 from tiedae.program import integer_maps
 from tiedae.program.file_io import FileIO
 from tiedae.program.lowering import interleaved_parts, lower
@@ -41,6 +41,7 @@ from .assemble import Announce, Fitted, Verified, export_text
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.tying import UntiedAutoencoder
 
 GOLDEN_SAMPLES = 64
 TITLES = {"train": "Keras float", "prune": "Keras pruned", "cluster": "Keras clustered", "quantize": "Keras int8 simulation"}
@@ -75,7 +76,7 @@ class TrainedModels:
 @dataclass(frozen=True, eq=False)
 class Trained:
     """An `Origin`. `stock`: the folder for the stock converters' files. `provenance`: licence and origin of the data.
-    `imported`: where the weights are from, if somebody else trained them."""
+    `imported`: where the weights are from, if somebody else trained them; `untied`: the model that was tied."""
 
     models: TrainedModels
     data: Dataset
@@ -83,6 +84,7 @@ class Trained:
     stock: Path
     provenance: Mapping[str, str] = field(default_factory=dict)
     imported: ImportOrigin | None = None
+    untied: UntiedAutoencoder | None = None
 
     @cached_property
     def device(self) -> Device:
@@ -172,16 +174,16 @@ class Trained:
 
     def beside(self, verified: Verified, announce: Announce) -> Metrics:
         metrics, manifest, recipe = verified.metrics, verified.written.manifest, self.recipe
-        samples, files, quality, parity = _TestSamples.of(verified.written.fitted), [], [], []
+        samples, files, quality, parity, untied = _TestSamples.of(verified.written.fitted), [], [], [], []
+        if self.untied is not None:
+            y = keras_function(self.untied, self.device)(samples.inputs)[1]
+            untied.append(UntiedModel("float", *samples.errors(y), self.untied.bytes))
         if recipe.export.stock:
-            from tiedae.verify.stock.measurement import measure_stock
-
             announce("stock converters: TFLiteConverter, tf2onnx, ONNX Runtime's quantizer")
-            train, floating = verified.written.fitted.data.train, self.models.floating
-            shown = representative(train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
-            files, quality, parity = measure_stock(
-                floating, manifest.io.dtype, shown.inputs, samples.inputs, samples.errors, self.keras, recipe, self.stock
-            )
+            files, quality, parity = self._stock(self.models.floating, verified, samples)
+            if self.untied is not None:
+                announce("stock converters, of the untied model")
+                untied += _untied_files(*self._stock(self.untied, verified, samples, "-untied")[:2])
         stages = [
             Quality(
                 title_of(stage, model), Stage(stage), *samples.errors(coding_function(model, self.device)(samples.inputs)[1])
@@ -199,10 +201,33 @@ class Trained:
             warnings=warnings_of(quality),
             files=(*metrics.files, *files),
             parity=(*metrics.parity, *parity),
+            untied=tuple(untied),
         )
+
+    def _stock(
+        self, model: TiedAutoencoder | UntiedAutoencoder, verified: Verified, samples: _TestSamples, mark: str = ""
+    ) -> tuple[list[ModelFile], list[Quality], list[Parity]]:
+        """Files of the stock converters and their measurements; `mark`: behind the name."""
+        from tiedae.verify.stock.measurement import measure_stock
+
+        recipe, train = self.recipe, verified.written.fitted.data.train
+        shown = representative(train, recipe.quantize.samples, seed=recipe.data.seed, noise=recipe.train.noise)
+        io, keras = verified.written.manifest.io.dtype, keras_function(model, self.device)
+        named = replace(recipe, name=f"{recipe.name}{mark}")
+        return measure_stock(model, io, shown.inputs, samples.inputs, samples.errors, keras, named, self.stock)
 
     def task(self, measured: TaskMeasurement, samples: Source) -> TaskMeasurement:
         return measured
+
+
+def _untied_files(files: Sequence[ModelFile], quality: Sequence[Quality]) -> Iterator[UntiedModel]:
+    """The int8 files that stock converters made of an untied model."""
+    from tiedae.verify.stock.converters import MAKERS
+
+    for file, row in zip(files, quality, strict=True):
+        if file.precision is Precision.INT8 and row.fidelity is not None:
+            title = f"{TARGETS[file.format].label} int8 by {MAKERS[file.format][file.precision].name}"
+            yield UntiedModel(title, row.error, row.fidelity, file.bytes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,20 +38,27 @@ SAME = 1e-6
 """Largest relative difference of the output's scaling from the inverse of the input's: float32."""
 
 
+Kernels = list[np.ndarray]
+
+
 @dataclass(frozen=True)
 class Weights:
-    """What `TiedAutoencoder.from_weights` takes; `masks`: which weights are kept, bool [inputs, units], by index."""
+    """What `TiedAutoencoder.from_weights` takes; `masks`: which weights are kept, bool [inputs, units], by index.
+
+    `decoder_kernels`: those of a decoder that has its own, [inputs, units] as the encoder's; None: it has the encoder's.
+    """
 
     kernels: Sequence[np.ndarray]
     encoder_biases: Sequence[np.ndarray] | None
     decoder_biases: Sequence[np.ndarray] | None
     masks: Mapping[int, np.ndarray]
     norms: Mapping[int, Norm]
+    decoder_kernels: Sequence[np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A chain that is a tied autoencoder.
+    """A chain that is a tied autoencoder, or becomes one by training: `untied`, kernels of a pair are two variables.
 
     `encoder`, `decoder`: the products in forward order. `activations`: of each encoder layer. `replaced`: activations that the
     chain has others in place of, by its layers. `scaling`: of the data, which the chain computes itself; None: they are scaled
@@ -67,6 +74,7 @@ class Mirror:
     scaling: Scaling | None = None
     restores: bool = False
     replaced: Mapping[str, str] = field(default_factory=dict)
+    untied: bool = False
     norms: Mapping[int, NormLayer] = field(default_factory=dict)
 
     @property
@@ -95,8 +103,8 @@ class Mirror:
 
     @property
     def tie(self) -> Tie:
-        """assumed where a kernel of one pair at least is known by its place alone."""
-        return "assumed" if self.assumed else "stored"
+        """trained where the model has no tie; assumed where a kernel of one pair at least is known by its place alone."""
+        return "trained" if self.untied else "assumed" if self.assumed else "stored"
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -108,6 +116,9 @@ class Mirror:
         """What a user has to know, a line each."""
         inputs, units = self.widths[0], self.widths[-1]
         notes = [*self.chain.notes]
+        if self.untied:
+            masks = "; its masks are left out, [prune] makes new ones" if any(product.mask for product in self.encoder) else ""
+            notes.append(f"its pairs are not tied; report and card say what it costs to tie them{masks}")
         if self.assumed:
             stores = "stores no kernel" if len(self.assumed) == 1 else "store no kernels"
             text = f"{', '.join(self.assumed)} {stores}: assumed to use the encoder's (tie: assumed); its code is not read"
@@ -126,9 +137,15 @@ class Mirror:
 
     def weights(self) -> Weights:
         """Read the arrays. Raises InputError, naming the layer, for other shapes and values that are not finite."""
-        kernels = [self._matrix(product) for product in self.encoder]
         biases = [self._bias(product) for product in self.products]
-        masks = {}
+        kernels, masks, norms, others = self._untied(biases) if self.untied else self._tied(biases)
+        count, rounded = len(self.encoder), [bias.astype(np.float32) for bias in biases]
+        halves = (rounded[:count], rounded[count:]) if self.biased else (None, None)
+        return Weights(kernels, *halves, masks, norms, others)
+
+    def _tied(self, biases: list[np.ndarray]) -> tuple[Kernels, dict[int, np.ndarray], dict[int, Norm], None]:
+        """Kernels, masks and norms; the biases become those behind the norms."""
+        kernels, masks, norms = [self._matrix(product) for product in self.encoder], {}, {}
         for i, pair in enumerate(zip(self.encoder, reversed(self.decoder), strict=True)):
             found = [self._mask(product) for product in pair if product.mask is not None]
             if found:
@@ -136,15 +153,25 @@ class Mirror:
                 if len(found) < len(pair) or not np.array_equal(found[0], found[1]):
                     self._require_zero(pair, kernels[i][~masks[i]])
                 kernels[i] = kernels[i] * masks[i]
-        norms = {}
         for i in (i for i, has_norm in enumerate(self.batch_norm) if has_norm):
             sign, directions = self._normalized(i, biases)
             kernels[i] = kernels[i] * sign
             for place, each in directions.items():
                 biases[place], norms[place] = each.bias, each.norm
-        count, rounded = len(kernels), [bias.astype(np.float32) for bias in biases]
-        halves = (rounded[:count], rounded[count:]) if self.biased else (None, None)
-        return Weights(kernels, *halves, masks, norms)
+        return kernels, masks, norms, None
+
+    def _untied(self, biases: list[np.ndarray]) -> tuple[Kernels, dict[int, np.ndarray], dict[int, Norm], Kernels]:
+        """Kernels of the encoder, no masks, norms, and kernels of the decoder: each takes the signs of its own gains."""
+        kernels, norms = [self._live(product) for product in self.products], {}
+        for i in (i for i, has_norm in enumerate(self.batch_norm) if has_norm):
+            for place in {i, self.decoded(i)}:
+                each = normalization(self.chain.source, self.products[place], self.norms.get(place), biases[place])
+                sign = np.where(each.norm.gain < 0, -1.0, 1.0)
+                kernels[place] = kernels[place] * sign
+                biases[place] = each.bias
+                norms[place] = replace(each.norm, gain=each.norm.gain * sign, mean=each.norm.mean * sign)
+        count = len(self.encoder)
+        return kernels[:count], {}, norms, [kernel.T for kernel in reversed(kernels[count:])]
 
     def _normalized(self, layer: int, biases: Sequence[np.ndarray]) -> tuple[np.ndarray, dict[int, Normalized]]:
         """The sign of each column of a layer's kernel, and the layer's directions by place."""
@@ -165,6 +192,11 @@ class Mirror:
         values = finite(self.chain.source, product, product.kernel, "kernel", product.kernel.shape)
         return values.T if product.transposed else values
 
+    def _live(self, product: ChainProduct) -> np.ndarray:
+        """The kernel [inputs, units] of the product, with its mask."""
+        matrix = self._matrix(product)
+        return matrix if product.mask is None else product.matrix().astype(np.float32)
+
     def _mask(self, product: ChainProduct) -> np.ndarray:
         """The mask of a pair's kernel as the encoder has it."""
         assert product.mask is not None
@@ -184,8 +216,10 @@ class Mirror:
         return bias
 
 
-def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror:
+def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool | None = False) -> Mirror:
     """The tied autoencoder that a chain is; `replaced`: supported activations by the classes or names that they stand in for.
+
+    `tie`: the chain is not tied, and shall be; None: if it is not.
 
     Raises InputError, one line with source, layer and class, for a chain that is none.
     """
@@ -200,7 +234,11 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
         right = "which needs a kernel of the decoder's own; leave it out and train again"
         raise InputError(f"{chain.source}: {norm.title}: gives each value of the output a gain, {right}")
     encoder, decoder = products[:half], products[half:]
-    _require_tied(chain, encoder, decoder)
+    untied = is_untied(chain) if tie is None else tie
+    if untied:
+        _require_untied(chain)
+    else:
+        _require_tied(chain, encoder, decoder)
     activations = functions[:half]
     for i, (product, function) in enumerate(zip(decoder[:-1], functions[half:], strict=False)):
         wanted, of = activations[half - 2 - i], encoder[half - 2 - i]
@@ -216,7 +254,7 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None) -> Mirror
     if unused:
         classes = sorted({layer.class_name for layer in chain.layers if _is_activation(layer)})
         raise InputError(f"{chain.source}: replace: has no {unused[0]}, must be one of {', '.join(classes) or 'none'}")
-    return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes, norms)
+    return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes, untied, norms)
 
 
 def _is_activation(layer: ChainLayer) -> bool:
@@ -314,11 +352,25 @@ def _require_mirrored(chain: Chain, products: Sequence[ChainProduct]) -> int:
     return len(products) // 2
 
 
+def is_untied(chain: Chain) -> bool:
+    """Whether kernels that mirror each other are two variables; InputError for widths that do not come back."""
+    products = chain.products
+    half = _require_mirrored(chain, products)
+    mirrored = zip(products[:half], reversed(products[half:]), strict=True)
+    return any(first.kernel.variable != second.kernel.variable for first, second in mirrored)
+
+
+def _require_untied(chain: Chain) -> None:
+    """Raise InputError where encoder and decoder have the same kernels."""
+    if not is_untied(chain):
+        raise InputError(f"{chain.source}: is tied already; leave `tie` out")
+
+
 def _require_tied(chain: Chain, encoder: Sequence[ChainProduct], decoder: Sequence[ChainProduct]) -> None:
     """Raise InputError, naming the pairs, where encoder and decoder have kernels of their own."""
-    if any(first.kernel.variable != second.kernel.variable for first, second in zip(encoder, reversed(decoder), strict=True)):
+    if is_untied(chain):
         shown = "; ".join(pair.text for pair in pairs(chain) if pair.status not in TIES)
-        do = "train it tied, and `assert_tied` in your tests keeps it so (docs/ci.md); a later version can tie it"
+        do = "`tie = true` beside model.source trains it tied, as ta.tie(model, data) does"
         raise InputError(f"{chain.source}: not tied: {shown}; {do}")
     used: dict[str, ChainProduct] = {}
     for first, second in zip(encoder, reversed(decoder), strict=True):

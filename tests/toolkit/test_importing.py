@@ -47,7 +47,10 @@ def models(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
         save(tied_model(), folder / "tied.h5")
         save(tied_model([tf_keras.layers.Rescaling(1 / 255)]), folder / "bytes.h5")
         save(tied_model(hidden="selu"), folder / "selu.h5")
-        save(tied_model(tied=False, epochs=1), folder / "untied.h5")
+        save(tied_model(tied=False, epochs=20), folder / "untied.h5")
+        for name, units in {"classifier": (3,), "skewed": (12, 4, 7, 24)}.items():
+            layers = [tf_keras.Input((24,)), *map(tf_keras.layers.Dense, units)]
+            save(tf_keras.Sequential(layers), folder / f"{name}.h5")
         np.save(folder / "floats.npy", samples())
         np.save(folder / "bytes.npy", np.rint(255 * samples()).astype(np.uint8))
         np.save(folder / "wide.npy", 100 * samples())
@@ -114,6 +117,17 @@ WRONG = {
     "missing": ('source = "nope.h5"', "", "nope.h5: no such file or folder"),
     "another file": ('source = "floats.npy"', "", "floats.npy: is no model that can be read"),
     "untied": ('source = "untied.h5"', "", "untied.h5: not tied: dense"),
+    "tied, to be tied": ('source = "tied.h5"\ntie = true', "", "tied.h5: is tied already; leave `tie` out"),
+    "a tie that is not trained": (
+        'source = "untied.h5"\ntie = true',
+        "[train]\nepochs = 0\n",
+        "train.epochs: got 0, must be 1 or more with model.tie: a tie is trained",
+    ),
+    "a tie without a source": ("layers = [4]\ntie = true", "", "model.tie: got True, must be left out, or beside `source`"),
+    "a tie that is no tie": ('source = "untied.h5"\ntie = 3', "", "model.tie: got 3, must be"),
+    "a classifier": ('source = "classifier.h5"\ntie = true', "", "gives 3 values (24-3), must give the 24 values of a sample"),
+    "no mirror": ('source = "skewed.h5"\ntie = true', "", "widths 24-12-4-7-24, must be mirrored"),
+    "a teacher without a tie": ('source = "tied.h5"', "[train]\ndistill = 0.5\n", "train.distill: got 0.5, must be 0, or"),
     "selu": (
         'source = "selu.h5"',
         "",
@@ -146,7 +160,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_source_is_one_line_before_any_work(models: Path, tmp_path: Path, capsys, case: str) -> None:
     model, more, message = WRONG[case]
-    for name in ("tied.h5", "selu.h5", "untied.h5", "bytes.npy", "floats.npy"):
+    for name in ("tied.h5", "selu.h5", "untied.h5", "classifier.h5", "skewed.h5", "bytes.npy", "floats.npy"):
         (tmp_path / name).symlink_to(models / name)
     assert main(["run", str(recipe(tmp_path, model, more=more)), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -299,7 +313,7 @@ def test_a_recipe_for_a_model_is_one_that_it_runs_by(folder: Path, monkeypatch, 
             ["--from", "tied.h5", "--data", "bytes.npy", "--set", "model.layers=[3]"],
             "--set: got ['model.layers'], must be left out",
         ),
-        (["--from", "untied.h5"], "untied.h5: not tied"),
+        (["--from", "skewed.h5"], "skewed.h5: dense"),
         (["--from", "tied.h5", "--data", "narrow.npy"], "narrow.npy: has 20 values per sample, tied.h5 takes 24"),
     ],
 )

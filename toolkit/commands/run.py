@@ -23,6 +23,8 @@ def run(call: Call) -> None:
     call.check_outputs(*(call.recipe.parent / source for source in recipe.sources))
     from tiedae.bundle.results import Kind, to_json
     from tiedae.report.summary import HEADER, table_rows
+    from tiedae.report.tie_cost import HEADER as TIE_HEADER
+    from tiedae.report.tie_cost import tie_rows
     from tiedae.report.verdict import HEADER as VERDICT_HEADER
     from tiedae.report.verdict import verdict_rows
 
@@ -33,6 +35,8 @@ def run(call: Call) -> None:
     console.table(recipe.name, HEADER, table_rows(metrics))
     if rows := verdict_rows(metrics.verdict):
         console.table("Baselines", VERDICT_HEADER, rows)
+    if rows := tie_rows(metrics):
+        console.table("Cost of the tie", TIE_HEADER, rows)
     over = "samples" if metrics.samples is None else metrics.samples.text
     console.say(f"error: squared, summed over the values of a sample, averaged over {over}; in scaled values")
     say_checks(metrics, console)

@@ -25,7 +25,7 @@ from tiedae.tasks.compression import LEAST_SAMPLES, no_pca
 from tiedae.tasks.neighbourhoods import Pca
 
 from ..data_sets import DATA_SETS
-from ..importing import Start
+from ..importing import TIED, Start
 from ..recipe import check_inputs, parse_recipe, slug, toml_value, with_source
 from ..sources import load_dataset, source_size
 from .choices import (
@@ -50,6 +50,7 @@ FITTED, HELD = 4_000, 1_000
 STATED = "stated by --set"
 TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
 """Tables of a recipe, in its order."""
+TIE = f"one kernel per pair: float training ties them ([train] epochs is {TIED['epochs']})"
 DECIDED = {"data.source": "--data", "task.kind": "--task"}
 """Keys that another option states."""
 
@@ -126,7 +127,7 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     Raises DataError or FormatError for a source that cannot be used, RecipeError for a stated key that is wrong.
     """
     replaced = checked(Mapping[str, Activation], wish.stated.get("model.replace", {}), "model.replace")
-    start = Start.read(base / wish.model, replaced) if wish.model else None
+    start = Start.read(base / wish.model, replaced, tie=None) if wish.model else None
     config, chosen = _data(wish, base, start)
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
@@ -144,6 +145,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
         chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start))
+        if start.mirror.untied:
+            chosen["model.tie"] = Chosen(True, TIE)
         if start.mirror.scaling is None:
             chosen["data.scaling"] = Chosen(facts.scaling, f"{wish.model} states none: the scale of these values as they are")
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
@@ -173,21 +176,23 @@ def _of_model(start: Start, splits: Dataset, stated: Mapping[str, Any]) -> dict[
 def model_text(start: Start) -> str:
     """A trained model in a sentence, with its notes."""
     found = start.mirror
-    kind = f"{found.chain.format}: {'-'.join(map(str, found.widths))} and back, tied"
+    kind = f"{found.chain.format}: {'-'.join(map(str, found.widths))} and back"
     if layers := [str(i) for i, normalized in enumerate(found.batch_norm, start=1) if normalized]:
-        kind += f"; batch_norm = true of the units of layers {', '.join(layers)}"
-    return ". ".join([f"{kind}; {'fine-tuned' if found.replaced else 'no float training ([train] epochs is 0)'}", *found.notes])
+        kind += f", batch_norm = true of the units of layers {', '.join(layers)}"
+    how = "tied; fine-tuned" if found.replaced else "tied; no float training ([train] epochs is 0)"
+    return ". ".join([f"{kind}, {'not tied' if found.untied else how}", *found.notes])
 
 
 def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:
     """A recipe that starts from a trained model, for data that are to be named; raises as `Start.read`."""
-    start = Start.read(base / model)
+    start = Start.read(base / model, tie=None)
     shape, scaling = " × ".join(map(str, start.mirror.chain.shape)), start.mirror.scaling
     of = "as its own scaling takes them" if scaling is not None else "of the scale that it was trained on"
     parts = [
         _comment(f"A recipe for {model}, by `tiedae recipe --from`; with --data SOURCE the rest of it fits the data."),
         f"\n[data]\n{_comment(f'your samples: {shape} values each, {of}')}source = {toml_value('samples.npy')}\n",
         f"\n[model]\n{_comment(model_text(start))}source = {toml_value(_named_from(model, base, to))}\n",
+        f"{_comment(TIE)}tie = true\n" if start.mirror.untied else "",
     ]
     return "".join(parts)
 

@@ -319,8 +319,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     "a snapshot": (
         lambda: chain(tied=tied(kernel=other("w", K0, K0.read()))),
         "model.keras: not tied: dense (Dense) and tied (DenseTied), 12×8: equal copy: equal now, two variables: "
-        "training changes one; train it tied, and `assert_tied` in your tests keeps it so "
-        "(docs/ci.md); a later version can tie it",
+        "training changes one; `tie = true` beside model.source trains it tied, as ta.tie(model, data) does",
     ),
     "the kernel itself": (
         lambda: chain_of(
