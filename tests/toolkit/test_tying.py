@@ -102,8 +102,8 @@ def test_the_error_of_the_untied_model_is_that_of_its_file(run: Path, models: Pa
 @pytest.mark.ci
 def test_the_terminal_shows_the_cost_and_a_run_resumes(models: Path, tmp_path: Path, capsys) -> None:
     folder = Path(shutil.copytree(models, tmp_path / "models"))
-    call = ["run", str(folder / "r.toml"), "--out", str(folder / "out"), "--json", str(folder / "m.json")]
-    assert main(call) == 0
+    call = ["run", str(folder / "r.toml"), "--out", str(folder / "out")]
+    assert main([*call, "--json", str(folder / "m.json")]) == 0
     printed = capsys.readouterr()
     assert "Cost of the tie" in printed.out and "untied TFLite int8 by TFLiteConverter" in printed.out
     assert "train: tied from " in printed.err
