@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,7 +24,8 @@ def main(folder: Path, seed: int) -> None:
     model = keras.Sequential([keras.Input((784,)), *layers])
     for name in ("untied", "longer"):
         schedule = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * -(-len(x) // BATCH))
-        model.compile(keras.optimizers.Adam(schedule), "mse", jit_compile=False)
+        adam: Any = keras.optimizers.Adam(schedule)  # pyright: ignore[reportArgumentType]  # Keras takes schedules
+        model.compile(adam, "mse", jit_compile=False)  # pyright: ignore[reportArgumentType]  # and False
         model.fit(x, x, batch_size=BATCH, epochs=EPOCHS, verbose=0)  # pyright: ignore[reportArgumentType]  # Keras takes 0
         model.save(folder / f"{name}.keras")
 

@@ -245,9 +245,9 @@ class Start:
 
 def reconstructed(model: Model, x: np.ndarray) -> np.ndarray:
     """What a model gives for scaled values, float32 [n, inputs], without TensorFloat-32."""
-    from tiedae.verify.parity.keras_device import keras_function
+    from tiedae.verify.parity.keras_device import coding_function
 
-    return keras_function(model)(x)[1]
+    return coding_function(model)(x)[1]
 
 
 def exactly(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -77,8 +77,10 @@ def test_matching_keeps_what_an_untied_model_computes(activation: str, batch_nor
 def test_each_direction_keeps_its_biases() -> None:
     untied = UntiedAutoencoder(network(0, "tanh", hidden=(8,)), network(1, "tanh", hidden=(8,)))
     for start in starts(untied, X).values():
-        np.testing.assert_allclose(start.encoder.stack[0].bias, untied.encoder.stack[0].bias)
-        np.testing.assert_allclose(start.decoder.stack[-1].bias, untied.decoder.stack[-1].bias)
+        own, given = ({**model.encoder.stack[0].channels, **model.decoder.stack[-1].channels} for model in (start, untied))
+        assert [*own] == ["encoder_0.bias", "y.bias"]
+        for name, values in own.items():
+            np.testing.assert_allclose(values, given[name])
         assert sorted(start.decoder.stack[0].bias.numpy()) == pytest.approx(sorted(untied.decoder.stack[0].bias.numpy()))  # type: ignore[union-attr]
 
 

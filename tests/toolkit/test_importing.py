@@ -78,7 +78,7 @@ def test_a_run_starts_from_the_file_and_its_bundle_needs_it_no_more(folder: Path
     assert "bytes.npy: values are divided by 255, since neither" in printed.err
     _, arrays = unpack(out / "model" / "train.safetensors", FORMAT)
     kept = {name: values for name, values in arrays.items() if name != "spec"}
-    expected = Start.read(folder / "tied.h5").model().arrays()
+    expected = Start.read(folder / "tied.h5").tied().arrays()
     assert kept.keys() == expected.keys() and all(np.array_equal(kept[name], expected[name]) for name in kept)
     imported = read(out / "bundle").imported
     assert imported is not None and (imported.source, imported.tie) == ("tied.h5", Start.read(folder / "tied.h5").mirror.tie)

@@ -24,6 +24,7 @@ from tiedae.runtimes.session import first_line
 
 if TYPE_CHECKING:
     from tiedae.compress.autoencoder import TiedAutoencoder
+    from tiedae.compress.tying import UntiedAutoencoder
 
 CPU = "/physical_device:CPU:0"
 GUIDE = "pip install 'tensorflow[and-cuda]' brings its libraries"
@@ -129,7 +130,9 @@ def on_device(device: Device) -> Iterator[None]:
         experimental.enable_tensor_float_32_execution(before)
 
 
-def keras_function(model: TiedAutoencoder, device: Device | None = None, *, code_scale: float | None = None) -> Keras:
+def keras_function(
+    model: TiedAutoencoder | UntiedAutoencoder, device: Device | None = None, *, code_scale: float | None = None
+) -> Keras:
     """A function float32 [n, inputs] → (code, y) that runs the Keras model in batches, on `keras_device()` by default.
 
     `code_scale`: what the code is rounded to before it is decoded; None: nothing.
@@ -151,7 +154,7 @@ def keras_function(model: TiedAutoencoder, device: Device | None = None, *, code
     return run
 
 
-def coding_function(model: TiedAutoencoder, device: Device | None = None) -> Keras:
+def coding_function(model: TiedAutoencoder | UntiedAutoencoder, device: Device | None = None) -> Keras:
     """What a model is measured by: a float one that was trained for rate has its code rounded to its step."""
     return keras_function(model, device, code_scale=None if model.quantized else model.code_scale)
 
