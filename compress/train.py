@@ -188,9 +188,11 @@ def fit(
     steps = -(-len(splits.train) // config.batch_size)
     noise = training.noise(splits)
     init_output_bias(model, splits)
-    if stage == "train" and model.norms:
-        model.start_statistics(training.code_inputs(splits))
-    model.know_statistics(training.code_inputs(splits))
+    if model.norms:
+        samples = training.code_inputs(splits)
+        if stage == "train":
+            model.start_statistics(samples)
+        model.know_statistics(samples)
     rate = training.rate_term(model, splits)
     noisy_epochs = 0
     if rate is not None and rate.noisy:

@@ -18,8 +18,8 @@ from tiedae.compress.imports.chain import (
     ChainFunction,
     ChainLayer,
     ChainProduct,
+    ChainReshape,
     Refused,
-    Reshape,
 )
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
@@ -125,7 +125,7 @@ def _computes(layer: ChainLayer) -> str:
             return "scale and offset"
         case BatchNorm():
             return "batch normalization"
-        case Reshape():
+        case ChainReshape():
             return f"reshape to {list(layer.shape)}"
     return ""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiedae.compress.errors import InputError
-from tiedae.compress.imports.chain import BatchNorm, ChainFunction, ChainProduct, Refused, Reshape
+from tiedae.compress.imports.chain import BatchNorm, ChainFunction, ChainProduct, ChainReshape, Refused
 from tiedae.compress.imports.live_calls import array_of
 from tiedae.compress.imports.live_chain import chain_of_model
 from tiedae.verify.ties import assert_tied
@@ -78,7 +78,17 @@ def test_kinds_of_layers() -> None:
         ]
     )
     got = chain_of_model(model)
-    kinds = [Reshape, ChainProduct, ChainFunction, BatchNorm, ChainProduct, ChainProduct, ChainFunction, ChainProduct, Reshape]
+    kinds = [
+        ChainReshape,
+        ChainProduct,
+        ChainFunction,
+        BatchNorm,
+        ChainProduct,
+        ChainProduct,
+        ChainFunction,
+        ChainProduct,
+        ChainReshape,
+    ]
     assert [type(layer) for layer in got.layers] == kinds
     assert got.shape == (4, 6) and got.left_out == ("noise (GaussianNoise)", "same (Lambda)")
 

@@ -18,8 +18,8 @@ from tiedae.compress.imports.chain import (
     ChainFunction,
     ChainLayer,
     ChainProduct,
+    ChainReshape,
     Refused,
-    Reshape,
     stored,
 )
 from tiedae.compress.imports.mirrored import Mirror, mirror
@@ -150,7 +150,7 @@ RIGHT: dict[str, tuple[Chain, np.ndarray]] = {
     ),
     "an activation of the code": (chain(code=ChainFunction("a", "Activation", "tanh")), X),
     "pictures": (
-        chain((3, 4), head=Reshape("flatten", "Flatten", (12,)), tail=Reshape("reshape", "Reshape", (3, 4))),
+        chain((3, 4), head=ChainReshape("flatten", "Flatten", (12,)), tail=ChainReshape("reshape", "Reshape", (3, 4))),
         X.reshape(-1, 3, 4),
     ),
     "bytes": (chain(head=BYTES), np.rint(255 * X)),
@@ -177,7 +177,7 @@ def test_the_tied_network_computes_what_the_chain_computes(case: str) -> None:
         ([BYTES, Affine("n", "Normalization", np.array(2.0), np.array(-1.0))], (12,), Scaling("minmax", 127.5, 127.5)),
         ([Affine(name, "Rescaling", np.array(0.5), np.array(-1.0)) for name in "ab"], (12,), Scaling("minmax", 6.0, 4.0)),
         (
-            [Affine("n", "Normalization", np.array([1.0, 2.0]), np.array([0.0, -2.0])), Reshape("f", "Flatten", (12,))],
+            [Affine("n", "Normalization", np.array([1.0, 2.0]), np.array([0.0, -2.0])), ChainReshape("f", "Flatten", (12,))],
             (6, 2),
             Scaling("standard", (0.0, 1.0) * 6, (1.0, 0.5) * 6),
         ),
@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
         "model.keras: b (Dense): kernel of 4 inputs behind 8 values",
     ),
     "no layer": (
-        lambda: chain_of([Reshape("a", "Flatten", (12,))], (12,), source="model.keras"),
+        lambda: chain_of([ChainReshape("a", "Flatten", (12,))], (12,), source="model.keras"),
         "model.keras: has no Dense layer, must be",
     ),
     "another activation": (

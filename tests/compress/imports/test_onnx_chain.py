@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from tiedae.compress.errors import InputError
-from tiedae.compress.imports.chain import Affine, BatchNorm, ChainFunction, ChainProduct, Reshape
+from tiedae.compress.imports.chain import Affine, BatchNorm, ChainFunction, ChainProduct, ChainReshape
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs
 
@@ -57,7 +57,14 @@ def test_layers_are_of_their_kinds(tmp_path: Path) -> None:
     reshape(graph, 4)
     scaled(graph, 4)
     chain = graph.read(tmp_path)
-    assert [type(layer) for layer in chain.layers] == [ChainProduct, ChainFunction, BatchNorm, Reshape, Reshape, Affine]
+    assert [type(layer) for layer in chain.layers] == [
+        ChainProduct,
+        ChainFunction,
+        BatchNorm,
+        ChainReshape,
+        ChainReshape,
+        Affine,
+    ]
     assert chain.format == "ONNX" and chain.shape == (8,)
     assert chain.left_out == ("n3 (Dropout)",)
 
@@ -189,7 +196,7 @@ def test_keras_models_by_tf2onnx(library: str, kernel_of: Any, status: str, tmp_
     path.write_bytes(exported(importlib.import_module(library), kernel_of).SerializeToString())
     chain = read_model(path)
     assert [type(layer) for layer in chain.layers] == [
-        Reshape,
+        ChainReshape,
         ChainProduct,
         ChainFunction,
         Affine,
