@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.calibration.calibration_file import read_calibration, write_calibration
 from tiedae.calibration.curvature import influence
@@ -97,6 +97,7 @@ def test_a_decoder_gives_the_size_that_its_encoder_takes(size: int) -> None:
         assert window.added(y @ kernel.T, one).shape == x.shape
 
 
+@settings(max_examples=25)
 @given(
     strategies.integers(1, 2),
     strategies.integers(1, 7),
@@ -216,7 +217,7 @@ def test_training_learns(name: str, trained: Callable[[str], TiedAutoencoder], d
     assert model.predict(test).shape == (len(test), *SHAPES[name])
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", every(3, NETS))
 def test_training_repeats_itself(name: str, data: dict[str, Dataset]) -> None:
     one, two = (fitted(name, data[name], epochs=2).arrays() for _ in range(2))
     for key, values in one.items():
@@ -293,7 +294,7 @@ PRUNINGS = {
 }
 
 
-@pytest.mark.parametrize("pattern", PRUNINGS)
+@pytest.mark.parametrize("pattern", every(5, PRUNINGS))
 @pytest.mark.parametrize("name", every(3, NETS))
 def test_every_pattern_prunes(
     name: str, pattern: str, trained: Callable[[str], TiedAutoencoder], data: dict[str, Dataset]
@@ -321,7 +322,7 @@ def test_a_pattern_that_does_not_divide_a_matrix_is_refused(
         prune(trained("image"), data["image"], pattern="2:4", verbose=0)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", every(3, NETS))
 def test_channels_that_are_pruned_leave_without_a_change(
     name: str, trained: Callable[[str], TiedAutoencoder], data: dict[str, Dataset]
 ) -> None:
@@ -334,6 +335,7 @@ def test_channels_that_are_pruned_leave_without_a_change(
     np.testing.assert_allclose(smaller(x), model(x), atol=1e-5)
 
 
+@pytest.mark.ci
 def test_kernels_share_values(trained: Callable[[str], TiedAutoencoder], data: dict[str, Dataset]) -> None:
     model = cluster(trained("image"), data["image"], config=ClusterConfig(8, epochs=1, distill=0.5), verbose=0)
     assert all(len(np.unique(kernel.matrix)) <= 8 for kernel in model.kernels)
@@ -371,7 +373,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "granularity", "layout", "bits"), every(5, CASES))
+@pytest.mark.parametrize(("name", "granularity", "layout", "bits"), every(9, CASES))
 def test_quantization_after_training_with_all_steps(
     name: str,
     granularity: str,
@@ -396,7 +398,7 @@ def test_kernels_of_any_width(bits: int, trained: Callable[[str], TiedAutoencode
     assert differing(model, lower(model, "p", layout="split"), scaled(data["signal"]))["code"] < 0.02
 
 
-@pytest.mark.parametrize(("name", "layout"), every(4, [(name, layout) for layout in LAYOUTS for name in NETS]))
+@pytest.mark.parametrize(("name", "layout"), every(9, [(name, layout) for layout in LAYOUTS for name in NETS]))
 def test_quantization_aware_training(
     name: str, layout: str, trained: Callable[[str], TiedAutoencoder], data: dict[str, Dataset]
 ) -> None:
@@ -428,7 +430,7 @@ def random_model(layers: list, shape: tuple[int, ...], output: str, **options: o
     ("activation", "output"),
     every(3, [(activation, output) for activation in ("relu", "tanh", "relu6", "linear") for output in ("sigmoid", "linear")]),
 )
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", every(2, [1, 2]))
 def test_the_program_gives_what_the_simulation_gives(stride: int, activation: str, output: str, layout: str) -> None:
     """Up to the 32-bit rounding of biases, as dense layers. Stride 2: windows of the second layer tile its input."""
     layers = [
@@ -478,7 +480,8 @@ def test_the_float_program_is_read_from_the_integer_program(
     np.testing.assert_allclose(values["y"].reshape(len(x), -1), model(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", every(2, NETS))
+@pytest.mark.ci
+@pytest.mark.parametrize("name", NETS)
 def test_training_for_rate(name: str, data: dict[str, Dataset]) -> None:
     model = TiedAutoencoder(NETS[name], seed=1)
     model.fit(data[name], train=TrainConfig(epochs=4, batch_size=16, learning_rate=0.01, rate=0.002), verbose=0)
