@@ -22,6 +22,7 @@ from tiedae.calibration.sensitivity import sensitivity
 from tiedae.compress import (
     ClusterConfig,
     Dataset,
+    ExportError,
     LayerConfig,
     ModelConfig,
     PruneConfig,
@@ -566,3 +567,14 @@ def test_a_record_of_a_convolution_has_windows() -> None:
     layer = Conv1DConfig(units=3, kernel=5, strides=2, pool=4)
     assert isinstance(layer, ConvolutionConfig)
     assert layer.window == Window((5,), (2,), "same") and layer.pools == (4,) and Conv1DConfig(units=3).pools == ()
+
+
+@pytest.mark.parametrize(("half", "index", "name", "terms"), [("encoder", 0, "encoder_0", 18), ("decoder", 1, "y", 5 * 9)])
+def test_an_accumulator_that_could_overflow_is_refused(half: str, index: int, name: str, terms: int) -> None:
+    """A value of the decoder's output is under the windows that overlap there, each with a product per filter."""
+    layers = [{"kind": "conv2d", "filters": 5, "activation": "relu"}, {"kind": "conv2d", "filters": 3, "kernel": 2}]
+    model = random_model(layers, (8, 6, 2), "linear")
+    layer = getattr(model, half).stack[index]
+    layer.bias.assign(np.full(layer.bias.shape, 1e6, np.float32))
+    with pytest.raises(ExportError, match=f"layer {name}: {terms} products and the bias can overflow a 32-bit accumulator"):
+        lower(model, "p", layout="split")
