@@ -25,6 +25,7 @@ def lists(items: st.SearchStrategy) -> st.SearchStrategy[list]:
     return st.lists(items, max_size=2)
 
 
+LINES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers(-LARGEST, LARGEST) | FLOATS | TEXTS
 JSON = st.recursive(SCALARS, lambda inner: lists(inner) | st.dictionaries(TEXTS, inner, max_size=2))
 
@@ -45,7 +46,7 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
         case inspect.ListType():
             return lists(values(kind.item_type))
         case inspect.DictType():
-            return st.dictionaries(TEXTS, values(kind.value_type), max_size=2)
+            return st.dictionaries(values(kind.key_type), values(kind.value_type), max_size=2)
         case inspect.EnumType():
             return st.sampled_from([*kind.cls])
         case inspect.LiteralType():
@@ -56,8 +57,10 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
             least = -sys.float_info.max if kind.ge is None else kind.ge
             most = sys.float_info.max if kind.le is None else kind.le
             return st.floats(least, most, allow_nan=False, allow_infinity=False)
+        case inspect.Metadata():
+            return values(kind.type)
         case inspect.StrType():
-            return TEXTS
+            return TEXTS if kind.pattern is None else LINES
         case inspect.BoolType():
             return st.booleans()
         case inspect.NoneType():

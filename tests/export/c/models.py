@@ -133,7 +133,7 @@ CASES = (
     Case("record", 17, "int16", "record", (33,), "standardized", "sparse", FORMS),
     Case("table", 7, "float32", "table", (25,), "max", "dense", ("emulation",)),
     Case("picture", 127, "uint8", "image", (14, 17, 1), "mse", "dense", FORMS, convolved=True),
-    Case("signal", 74, "int16", "record", (18, 3), "mse", "sparse", FORMS, convolved=True),
+    Case("waves", 74, "int16", "record", (18, 3), "mse", "sparse", FORMS, convolved=True),
     Case("map", 55, "uint8", "image", (23, 14, 1), "max", "dense", FORMS, 4, convolved=True),
 )
 """Data of each kind; between them every operation, both layouts and storages, every form of rounding."""
