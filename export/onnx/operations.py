@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from onnx import TensorProto
 from tiedae.program.operations import (
     Activate,
     Convolution,
@@ -41,14 +42,23 @@ def _dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
 
 
 def _rescale(graph: OnnxGraphBuilder, operation: Rescale) -> None:
-    name, quantization = operation.factors, operation.quantization
-    assert quantization is not None
-    inputs = [graph.constant(name, graph.program.constants[name], np.uint8)]
-    inputs += graph.affine(name, quantization.scale, quantization.zero_point)
+    """Steps times steps times one multiplier; ONNX Runtime's product of two quantized tensors rounds otherwise near ties."""
+    y, name, quantization = operation.y, operation.factors, operation.quantization
+    assert quantization is not None and quantization.zero_point == 0
+    x, output = graph.in_place(operation.x, y)
+    source, target, own = (*map(graph.parameters, (operation.x, y)), graph.affine(name, quantization.scale, 0))
+    factors = graph.node(
+        "Cast", [graph.constant(name, graph.program.constants[name], np.uint8)], f"{name}.steps", to=TensorProto.FLOAT
+    )
     if graph.in_planes(operation.x):
-        inputs[0] = graph.per_plane(operation.y, inputs[0])
-    factors = graph.node("DequantizeLinear", inputs, f"{name}.real")
-    _elementwise(graph, operation, lambda real: graph.node("Mul", [real, factors], f"{operation.y}.product"))
+        factors = graph.per_plane(y, factors)
+    one = graph.constant("one", 1, np.float32)
+    steps = graph.node("DequantizeLinear", [x, one, source[1]], f"{y}.x.steps")
+    unit = graph.node("Div", [graph.node("Mul", [source[0], own[0]], f"{y}.unit"), target[0]], f"{y}.factor")
+    product = graph.node("Mul", [graph.node("Mul", [steps, factors], f"{y}.steps"), unit], f"{y}.product")
+    graph.node("QuantizeLinear", [product, one, target[1]], output)
+    for each, parameters in ((operation.x, source), (y, target), (name, own)):
+        graph.annotate(each, *parameters)
 
 
 def _activate(graph: OnnxGraphBuilder, operation: Activate) -> None:
