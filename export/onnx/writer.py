@@ -2,7 +2,7 @@
 
 A kernel is one initializer [units, inputs]: the encoder reads it by `Gemm` with transB 1, the decoder with transB 0, in the
 layout of the TFLite file (ONNX Runtime is equally fast with either). Integer programs are written as QuantizeLinear /
-DequantizeLinear pairs around float operations, which ONNX Runtime fuses to QGemm, QLinearSigmoid and QLinearMul. The fusion
+DequantizeLinear pairs around float operations, which ONNX Runtime fuses to QGemm and QLinearSigmoid. The fusion
 needs uint8 activations and an explicit zero point for every kernel.
 
 A kernel of convolutions is one initializer [units, channels, *sizes], which Conv and ConvTranspose both read (`convolution`).

@@ -118,9 +118,8 @@ def _largest(found: Sequence[Sequence[np.ndarray]], right: Sequence[np.ndarray])
 def values_different(model: TiedAutoencoder, x: np.ndarray, folder: Path) -> int:
     """Values of files of a quantized model that are not those of its program.
 
-    Codes are equal in every runtime that rounds as the program does, y in C, XNNPACK by view and, without scales per unit,
-    ONNX Runtime: its product with their factors rounds otherwise near ties, with or without gains. All else is within what
-    operations allow that are off by 1 LSB.
+    Codes are equal in every runtime that rounds as the program does, y in C, ONNX Runtime and XNNPACK by view. All else is
+    within what operations allow that are off by 1 LSB.
     """
     wrong = 0
     for layout in LAYOUTS:

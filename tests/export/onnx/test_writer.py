@@ -121,11 +121,12 @@ def test_onnx_runtime_fuses_every_product(options, opset, tmp_path):
     expected = Counter(type(operation) for operation in program.operations)
     tanh = sum(isinstance(operation, Activate) and operation.function == "tanh" for operation in program.operations)
     assert fused["QGemm"] == expected[Dense]
-    assert fused["QLinearMul"] == expected[Rescale]
+    assert fused["QLinearMul"] == fused["Div"] == 0
+    assert fused["Mul"] == 2 * expected[Rescale]
     assert fused["QLinearSigmoid"] == expected[Activate] - tanh
-    assert fused["DequantizeLinear"] == fused["QuantizeLinear"] == expected[Requantize] + tanh
+    assert fused["DequantizeLinear"] == fused["QuantizeLinear"] == expected[Requantize] + expected[Rescale] + tanh
     assert fused["Tanh"] == tanh
-    assert fused["Gemm"] + fused["Mul"] + fused["Sigmoid"] == 0
+    assert fused["Gemm"] + fused["Sigmoid"] == 0
 
 
 @pytest.mark.parametrize("opset", [13, 17, 21, 23])
