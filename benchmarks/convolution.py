@@ -33,7 +33,7 @@ from tiedae.verify.bench.footprint import footprints
 from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.program.convolutions import Building, _integer, random_program
+from tests.program.convolutions import Building, integer_program, random_program
 
 SECONDS, ROUNDS, PROCESSES = 4.0, (60, 2000), 5
 RANDOM = 100
@@ -72,7 +72,7 @@ class Net:
             building.decoders.append([Dense("code", rows, kernel, True, bias, "relu"), Reshape(rows, f"decoder_{index}")])
         decoder = tuple(operation for part in reversed(building.decoders) for operation in part)
         program = Program("net", building.tensors, building.kernels, tuple(building.encoder), decoder, building.constants)
-        return _integer(program, building.rng.random((16, *self.shape)).astype(np.float32), building.rng)
+        return integer_program(program, building.rng.random((16, *self.shape)).astype(np.float32), building.rng)
 
 
 def _convolved(building, window, index, source, target, z, mirror, shape, units, before):

@@ -27,7 +27,7 @@ Refinement = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
 CSignature = Literal[Signature, "score"]
 Decoder = Literal["auto", "split", "view"]
-Kernels = Literal["view", "portable", "copies"]
+Kernels = Literal["view", "portable", "copies", "sparse"]
 
 PATTERN_KINDS = ("unstructured", "block", "n:m", "structured")
 
@@ -347,7 +347,7 @@ class ExportConfig(Checked, frozen=True):
     ] = "auto"
     kernels: Annotated[
         Kernels,
-        means("of .tflite convolutions; view: once; portable: once, for TFLM and OpenVINO; copies: twice"),
+        means("of .tflite convolutions; view: once; portable: once, for TFLM and OpenVINO; copies: twice; sparse: no zeros"),
     ] = "view"
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")

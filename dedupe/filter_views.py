@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from tiedae.export.tflite.graph import TfliteGraph, TfliteUse, shape_of
 from tiedae.export.tflite.schema import Op, Type, int32, vector
-from tiedae.export.tflite.views import in_order, view_of
+from tiedae.export.tflite.sparse import in_order
+from tiedae.export.tflite.views import view_of
 
 from .tflite_rewrite import Rewrite
 

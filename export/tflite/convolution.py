@@ -15,7 +15,7 @@ from tiedae.program.operations import Convolution, Dense, MaxPool, Patches, Resh
 
 from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
 from .schema import int32
-from .views import either, leave_pixels, only_pixels, pixels, pixels_read, reordered
+from .views import either, in_stored_order, leave_pixels, only_pixels, pixels, pixels_read, reordered
 
 PADDINGS = {"same": 0, "valid": 1}
 """TFLite's number of each padding; the zeros are where `windows.Window` has them."""
@@ -34,7 +34,7 @@ def write_convolution(graph: TfliteGraphBuilder, operation: Convolution) -> None
         _transposed(graph, operation, inputs, target, options)
     else:
         shape = (kernel.units, height, width, channels)
-        weights = graph.kernel(kernel.name, kernel.name, operation.scales(program), shape)
+        weights = in_stored_order(graph, operation, shape)
         graph.product("CONV_2D", 3 if program.quantized else 1, [x, weights, bias], operation, target, **options)
     leave_pixels(graph, operation.y)
 
@@ -57,7 +57,7 @@ def write_pointwise(graph: TfliteGraphBuilder, operation: Dense) -> None:
     """Append a product of the encoder as a CONV_2D of 1×1, whose filter is the buffer in another shape."""
     program, x, target = graph.program, pixels_read(graph, operation.x), pixels(graph, operation.y)
     kernel = program.kernels[operation.kernel]
-    weights = graph.kernel(kernel.name, kernel.name, operation.scales(program), (kernel.units, 1, 1, kernel.inputs))
+    weights = in_stored_order(graph, operation, (kernel.units, 1, 1, kernel.inputs))
     inputs = [x, weights, graph.bias(operation)]
     graph.product("CONV_2D", 3 if program.quantized else 1, inputs, operation, target, strideW=1, strideH=1)
     leave_pixels(graph, operation.y)

@@ -19,6 +19,9 @@ MAX_TABLES = 250_000
 NUMBERS_OF_A_TABLE = 16
 """Vector elements that count as one table, since vectors can be shared too."""
 
+VALUES_OF_A_TABLE = 1024
+"""Values of sparse tensors that count as one table: a small file can have large tensors that are zero nearly everywhere."""
+
 
 @dataclass
 class Flatbuffer:
@@ -89,6 +92,10 @@ class Table:
         values = self.vector(slot, dtype)
         self._file.visit(values.size // NUMBERS_OF_A_TABLE)
         return tuple(values.tolist())
+
+    def expand(self, values: int) -> None:
+        """Count the values of a sparse tensor, as a table each `VALUES_OF_A_TABLE`."""
+        self._file.visit(values // VALUES_OF_A_TABLE)
 
     def text(self, slot: int) -> str:
         values = self.vector(slot, "u1")

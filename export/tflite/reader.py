@@ -26,7 +26,8 @@ from ..model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, pr
 from .builder import INNER
 from .flatbuffer import Flatbuffer, Table
 from .schema import OPERATORS, Op, Type
-from .views import in_order, stored_order, without_pixels
+from .sparse import Sparsity
+from .views import without_pixels
 
 T = TypeVar("T")
 _SUBGRAPHS, _SIGNATURES = 2, 7
@@ -155,10 +156,15 @@ def _constants(model: _TfliteModel) -> list[Constant]:
             if (name, index, stored, quantization) in constants:
                 continue
             if (index, stored) not in read:
-                read[index, stored] = stored.values(data, f"tensor {printable(name)}")
-            values = read[index, stored]
-            unpacked = None if values.nbytes == data.size else data.size
-            constant = Constant(name, values, str(index), *quantization, unpacked, encoded=stored.encoded)
+                read[index, stored] = stored.values(data, tensor)
+            values, encoded = read[index, stored], None
+            if values is None:
+                values, encoded = data, stored.encoded
+            values.flags.writeable = False
+            size = data.size + (stored.sparsity.nbytes if stored.sparsity else 0)
+            constant = Constant(
+                name, values, str(index), *quantization, None if values.nbytes == size else size, encoded=encoded
+            )
             constants[name, index, stored, quantization] = constant
     return list(constants.values())
 
@@ -176,35 +182,39 @@ class _TensorEncoding:
 
     shape: tuple[int, ...]
     kind: str
-    sparse: bool
-    order: tuple[int, ...] | None
-    """The axes in the order of the bytes, of a view alone (see `views`)."""
+    sparsity: Sparsity | None
 
     @property
-    def encoded(self) -> tuple[str, tuple[int, ...]] | None:
-        """See `Constant.encoded`; None if the bytes are the values."""
-        if self.sparse and (self.order is None or self.kind not in _DTYPES):
-            return f"sparse {self.kind.lower() or 'unknown'}", self.shape
-        return None if self.kind in _DTYPES or self.kind in _PACKED else (self.kind.lower() or "unknown", self.shape)
+    def encoded(self) -> tuple[str, tuple[int, ...]]:
+        """See `Constant.encoded`, of bytes that are not the values."""
+        kind = self.kind.lower() or "unknown"
+        return kind if self.sparsity is None else f"sparse {kind}", self.shape
 
     @classmethod
     def of(cls, tensor: Table) -> _TensorEncoding:
-        kind = _TYPES.get(tensor.integer(1, "b"), "")
-        shape, sparsity = _shape(tensor, 0), tensor.table(6)
-        return cls(shape, kind, sparsity is not None, None if sparsity is None else stored_order(sparsity, shape))
+        kind, sparsity = _TYPES.get(tensor.integer(1, "b"), ""), tensor.table(6)
+        return cls(_shape(tensor, 0), kind, None if sparsity is None else Sparsity.of(sparsity))
 
-    def values(self, data: np.ndarray, what: str) -> np.ndarray:
-        if self.encoded:
-            return data
+    def values(self, data: np.ndarray, tensor: Table) -> np.ndarray | None:
+        """The values of a tensor; None if its bytes are only an encoding of them."""
+        if self.sparsity is not None:
+            return self._sparse(data, tensor) if self.kind in _DTYPES else None
+        if self.kind not in _DTYPES and self.kind not in _PACKED:
+            return None
         bits, dtype = _PACKED.get(self.kind) or (8 * _DTYPES[self.kind].itemsize, _DTYPES[self.kind])
         count = math.prod(self.shape)
         if min(self.shape, default=0) < 0 or -(-count * bits // 8) != data.size:
-            shape = list(self.shape)
+            what, shape = f"tensor {printable(tensor.text(3))}", list(self.shape)
             raise FormatError(f"damaged .tflite file: {what} of shape {shape} and type {self.kind} has {data.size} bytes")
-        values = _unpack(data, bits, dtype, count) if self.kind in _PACKED else data.view(dtype)
-        values = values.reshape(self.shape) if self.order is None else in_order(values, self.shape, self.order)
-        values.flags.writeable = False
-        return values
+        return (_unpack(data, bits, dtype, count) if self.kind in _PACKED else data.view(dtype)).reshape(self.shape)
+
+    def _sparse(self, data: np.ndarray, tensor: Table) -> np.ndarray | None:
+        assert self.sparsity is not None
+        dtype = _DTYPES[self.kind]
+        if data.size % dtype.itemsize or min(self.shape, default=0) < 0:
+            return None
+        tensor.expand(math.prod(self.shape))
+        return self.sparsity.tensor(data.view(dtype), self.shape)
 
 
 def _shape(tensor: Table, slot: int) -> tuple[int, ...]:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.errors import ExportError
-from tiedae.program.operations import Convolution, Dense, Operation, Patches
+from tiedae.program.operations import Convolution, Dense, Operation, Patches, Product
 from tiedae.program.operations.convolution import Moving
 from tiedae.program.program import Program
 
-from ..packing import is_packed
-from .flatbuffer import Table
+from ..packing import is_packed, kernel_axes
 from .schema import int32
+from .sparse import DENSE, SparseKernel, sparse_kernel
 
 if TYPE_CHECKING:
     from .builder import TfliteGraphBuilder
@@ -32,27 +32,14 @@ PIXELS = {1: ".pixel", 2: ".column", 4: ".pixels"}
 """Suffix of a program tensor as pixels, by its axes; a tensor of three axes is one as it is."""
 STORED = (3, 1, 2, 0)
 """The axes of a filter [channels, *window, units] in the order of the buffer, [units, *window, channels]."""
-DENSE = 0
-"""DimensionType of a dimension without gaps."""
+ENCODER, DECODER = (0, 1, 2, 3), (3, 1, 2, 0)
+"""Where a filter of each direction has the axes of the encoder's, [units, *window, channels]."""
 
 
 def view_of(shape: Sequence[int], order: Sequence[int]) -> Any:
     """The sparsity table of a dense tensor whose buffer has its axes in another order."""
     sizes = [schema.DimensionMetadataT(format=DENSE, denseSize=shape[axis]) for axis in order]
     return schema.SparsityParametersT(traversalOrder=int32(order), dimMetadata=sizes)
-
-
-def stored_order(sparsity: Table, shape: Sequence[int]) -> tuple[int, ...] | None:
-    """The axes of a tensor in the order of its buffer; None if the buffer leaves values out or holds blocks."""
-    order, sizes = sparsity.numbers(0), [(each.integer(0, "b"), each.integer(1)) for each in sparsity.tables(2)]
-    if sparsity.extent(1, 4)[1] or sorted(order) != list(range(len(shape))):
-        return None
-    return order if sizes == [(DENSE, shape[axis]) for axis in order] else None
-
-
-def in_order(stored: np.ndarray, shape: Sequence[int], order: Sequence[int]) -> np.ndarray:
-    """Stored values as the tensor of `shape` that a view of them shows."""
-    return stored.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
 
 
 def has_view(program: Program) -> bool:
@@ -82,14 +69,46 @@ def reordered(graph: TfliteGraphBuilder, operation: Dense, shape: Sequence[int])
     if is_packed(stored):
         raise ExportError(f'{name}: decoder "view" reads no packed integers, got int4 {graph.int4}, must be bytes')
     label, scales = f"{name}.decode", operation.scales(graph.program) if graph.program.quantized else ()
+    sizes = tuple(shape[axis] for axis in STORED)
     if graph.kernels == "copies":
-        return graph.constant(label, np.ascontiguousarray(in_order(stored, shape, STORED)), scales)
-    if graph.kernels == "view":
+        return graph.constant(label, np.ascontiguousarray(stored.reshape(sizes).transpose(STORED)), scales)
+    if sparse := stored_sparse(graph, name):
+        return densified(graph, label, sparse, scales, shape, DECODER)
+    if graph.kernels in ("view", "sparse"):
         order = sorted(STORED, key=lambda axis: shape[axis] > 1)
         return graph.densified(graph.constant(label, stored, scales, shape=tuple(shape), sparsity=view_of(shape, order)))
-    sizes = tuple(shape[axis] for axis in STORED)
     constant = graph.constant(f"{name}.stored", stored, scales, shape=sizes, axis=STORED.index(0))
     return graph.transposed(label, constant, STORED)
+
+
+def in_stored_order(graph: TfliteGraphBuilder, operation: Dense, shape: Sequence[int]) -> int:
+    """The kernel as a filter of `shape`, [units, *window, channels]."""
+    name, scales = operation.kernel, operation.scales(graph.program)
+    sparse = stored_sparse(graph, name)
+    return densified(graph, name, sparse, scales, shape, ENCODER) if sparse else graph.kernel(name, name, scales, tuple(shape))
+
+
+def stored_sparse(graph: TfliteGraphBuilder, name: str) -> SparseKernel | None:
+    """A kernel as it is stored sparse; None if it is not: it is packed, or BATCH_MATMUL reads it, or dense is as small."""
+    program, stored = graph.program, graph.stored(name)
+    products = any(isinstance(each, Product) and each.kernel == name for each in program.operations)
+    if graph.kernels != "sparse" or products or is_packed(stored):
+        return None
+    *window, channels, units = kernel_axes(program, name)
+    return sparse_kernel(stored.reshape(units, *(*window, 1, 1)[:2], channels))
+
+
+def densified(
+    graph: TfliteGraphBuilder,
+    label: str,
+    sparse: SparseKernel,
+    scales: Sequence[float] | np.ndarray,
+    shape: Sequence[int],
+    axes: Sequence[int],
+) -> int:
+    """A sparse kernel as a filter of `shape`, by DENSIFY."""
+    table = sparse.table(shape, axes)
+    return graph.densified(graph.constant(label, sparse.values, scales, shape=tuple(shape), sparsity=table))
 
 
 def pixels_read(graph: TfliteGraphBuilder, name: str) -> int:
@@ -128,8 +147,10 @@ def leave_pixels(graph: TfliteGraphBuilder, name: str) -> None:
 
 
 def is_pointwise(graph: TfliteGraphBuilder, operation: Dense) -> bool:
-    """Whether a product of the encoder is a CONV_2D of 1×1: over patches, unless the kernel is packed. OpenVINO 2026.4 computes
-    a pooling or convolution wrongly that follows a FULLY_CONNECTED over images."""
+    """Whether a product of the encoder is a CONV_2D of 1×1: over patches, unless the kernel is packed, and of a sparse kernel.
+    OpenVINO 2026.4 computes a pooling or convolution wrongly that follows a FULLY_CONNECTED over images."""
+    if stored_sparse(graph, operation.kernel):
+        return True
     over = any(isinstance(each, Patches) and each.y == operation.x for each in graph.program.operations)
     return over and not is_packed(graph.stored(operation.kernel))
 

@@ -66,6 +66,8 @@ def to_tflite(
     `int4`: storage of kernels of 4 bits or fewer, packed (two values per byte; the decoder unpacks them) or bytes.
     `kernels`: how an operator of the decoder reads a kernel whose axes it needs in another order than the encoder's: a view of
     the buffer (DENSIFY), portable (TRANSPOSE of the constant, which TFLM and OpenVINO have too) or copies (stored twice).
+    sparse is view, where a kernel of convolutions or of a view decoder has its values that are not zero and their places
+    alone if that is smaller; both directions read it by DENSIFY.
     `detector`: adds the signature `score`, see `score_graph`, to an int8 file.
     Raises InputError for an unknown signature, ExportError for an option or program that has no such file.
     """
@@ -98,7 +100,7 @@ def _write(graph: TfliteGraphBuilder, signature: str, decode: int) -> None:
     primary one, whose place others take for runtimes that run no other, see `with_primary`.
     """
     operations, source, results = graph.program.part(signature)
-    views = graph.kernels == "view" and has_view(graph.program)
+    views = graph.kernels in ("view", "sparse") and has_view(graph.program)
     calls = views and signature == "reconstruct" and decode > 0
     graph.enter(source)
     for operation in graph.program.encoder if calls else operations:

@@ -117,7 +117,12 @@ ON: Mapping[Level, Mapping[str, Any]] = {
     "denoising": {"task.kind": "denoising", "train.noise": {"kind": "gaussian", "level": 0.1}},
     "reduction": {"task.kind": "reduction", "task.neighbours": 5},
     "int16 data": {"data.window": 128},
-    "pruned weights": {"prune.pattern": "unstructured", "prune.sparsity": 0.75, "export.c_storage": "sparse"},
+    "pruned weights": {
+        "prune.pattern": "unstructured",
+        "prune.sparsity": 0.75,
+        "export.c_storage": "sparse",
+        "export.kernels": "sparse",
+    },
     "block or N:M pruning": {"prune.pattern": "2:4"},
     "scales per unit": {"quantize.granularity": "unit"},
     "kernels below 8 bits": {"quantize.bits": [4]},

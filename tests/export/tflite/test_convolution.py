@@ -39,7 +39,7 @@ def sources(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
 def test_xnnpack_gives_the_programs_values_for_every_batch(seed: int) -> None:
     program, x = random_program(seed)
     session = open_tflite("litert-xnnpack", written(program))
-    assert session.provider.replace("IF, ", "").endswith("builtin kernels: QUANTIZE")
+    assert session.provider.endswith(("builtin kernels: QUANTIZE", "builtin kernels: IF, QUANTIZE"))
     for signature, values in sources(program, x).items():
         for count in (1, 16, 3):
             expected, got = execute(program, signature, values[:count]), session.run(signature, values[:count])
@@ -273,5 +273,5 @@ def test_runtimes_without_densify_name_the_key(tmp_path) -> None:
 
 
 def test_another_way_to_read_a_kernel_is_refused() -> None:
-    with pytest.raises(ExportError, match="kernels: got 'shared', must be one of view, portable, copies"):
+    with pytest.raises(ExportError, match="kernels: got 'shared', must be one of view, portable, copies, sparse"):
         written(square_net(), "shared")
