@@ -6,7 +6,7 @@ READY := .venv/.ready
 # The folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers mutation examples clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers bench-convolution mutation examples clean
 
 setup: $(READY)
 
@@ -31,7 +31,7 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.
-bench: bench-structure bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-view bench-signals bench-imports bench-microcontrollers bench-jobs
+bench: bench-structure bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-view bench-signals bench-imports bench-microcontrollers bench-convolution bench-jobs
 
 bench-dense: $(READY)
 	$(BIN)/python benchmarks/dense.py --json build/bench.json
@@ -68,6 +68,9 @@ bench-imports: $(READY)
 
 bench-microcontrollers: $(READY)
 	$(BIN)/python benchmarks/microcontrollers.py --json build/microcontrollers.json
+
+bench-convolution: $(READY)
+	$(BIN)/python benchmarks/convolution.py --json build/convolution.json
 
 bench-jobs: $(READY)
 	$(BIN)/python benchmarks/jobs.py --json build/jobs.json

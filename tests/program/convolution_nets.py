@@ -26,10 +26,16 @@ class Layer:
 
 
 def net_program(name: str, sample: tuple[int, ...], layers: Sequence[Layer], units: int = 0) -> tuple[Program, np.ndarray]:
-    """An integer program with random weights, and samples of its `x`, uint8 [16, *sample].
+    """The integer program of `float_net`, and samples of its `x`, uint8 [16, *sample]."""
+    rng = np.random.default_rng(1)
+    x = rng.random((16, *sample)).astype(np.float32)
+    program = integer_program(float_net(name, sample, layers, units), x, rng)
+    return program, program.quantization("x").quantize(x)
 
-    Convolutions, and a dense layer of `units` behind them, if they are not 0; relu, linear at both ends.
-    """
+
+def float_net(name: str, sample: tuple[int, ...], layers: Sequence[Layer], units: int = 0) -> Program:
+    """A float program with random weights: convolutions, and a dense layer of `units` behind them, if they are not 0; relu,
+    linear at both ends."""
     building, source, shape, before = Building(np.random.default_rng(0)), "x", sample, "linear"
     building.tensor("x", sample)
     for index, layer in enumerate(layers):
@@ -39,11 +45,7 @@ def net_program(name: str, sample: tuple[int, ...], layers: Sequence[Layer], uni
     if units:
         flattened(building, len(layers), source, shape, units)
     decoder = [operation for part in reversed(building.decoders) for operation in part]
-    parts = tuple(building.encoder), tuple(decoder)
-    program = Program(name, building.tensors, building.kernels, *parts, building.constants)
-    x = building.rng.random((16, *sample)).astype(np.float32)
-    program = integer_program(program, x, building.rng)
-    return program, program.quantization("x").quantize(x)
+    return Program(name, building.tensors, building.kernels, tuple(building.encoder), tuple(decoder), building.constants)
 
 
 def convolved(

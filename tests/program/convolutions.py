@@ -96,16 +96,7 @@ def random_program(seed: int, *, quantized: bool = True, tiles: bool | None = No
 def _convolution(building, index, source, shape, activations, last, tiles):
     rng = building.rng
     *lengths, channels = shape
-    for _ in range(100):
-        sizes = tuple(int(rng.integers(1, min(5, n) + 1)) for n in lengths)
-        strides = tuple(int(rng.integers(1, k + 1)) for k in sizes)
-        window = Window(sizes, strides, ("same", "valid")[int(rng.integers(2))])
-        if tiles is not None and rng.random() < 0.9:
-            divisors = [[k for k in range(1, 5) if n % k == 0] for n in lengths]
-            sizes = tuple(int(rng.choice(each)) for each in divisors)
-            window = Window(sizes, sizes)
-        if tiles in (None, window.tiles(tuple(lengths))):
-            break
+    window = _window(rng, tuple(lengths), tiles)
     places, units, inputs = window.places(tuple(lengths)), int(rng.integers(2, 12)), math.prod(window.sizes) * channels
     pools = [[k for k in (1, 2, 3) if n % k == 0] for n in places]
     pool = tuple(int(rng.choice(each)) for each in pools) if rng.random() < 0.4 else (1,) * len(places)
@@ -121,11 +112,11 @@ def _convolution(building, index, source, shape, activations, last, tiles):
         building.vector(f"{name}.gains", units, gains=True) if gained else None,
     )
     tiled = window.tiles(tuple(lengths))
+    options = {"sizes": window.sizes, "strides": window.strides, "padding": window.padding}
     if tiled:
         rows = building.tensor(f"{source}.rows", (*places, inputs))
         building.encoder += [Patches(source, rows, window.sizes), Dense(rows, y, kernel, False, bias, fused, gains), *rest]
     else:
-        options = {"sizes": window.sizes, "strides": window.strides, "padding": window.padding}
         building.encoder += [Convolution(source, y, kernel, False, bias, fused, gains, **options), *rest]
     z, part = name, []
     if pooled:
@@ -146,6 +137,21 @@ def _convolution(building, index, source, shape, activations, last, tiles):
         part += [Convolution(z, y, kernel, True, bias, fused, gains, **options), *rest]
     building.decoders.append(part)
     return name, small
+
+
+def _window(rng: np.random.Generator, lengths: tuple[int, ...], tiles: bool | None) -> Window:
+    """A random window that tiles the sample or does not, as asked."""
+    for _ in range(100):
+        sizes = tuple(int(rng.integers(1, min(5, n) + 1)) for n in lengths)
+        strides = tuple(int(rng.integers(1, k + 1)) for k in sizes)
+        window = Window(sizes, strides, ("same", "valid")[int(rng.integers(2))])
+        if tiles is not None and rng.random() < 0.9:
+            divisors = [[k for k in range(1, 5) if n % k == 0] for n in lengths]
+            sizes = tuple(int(rng.choice(each)) for each in divisors)
+            window = Window(sizes, sizes)
+        if tiles in (None, window.tiles(lengths)):
+            return window
+    raise AssertionError(f"no window for {lengths}")
 
 
 def _flat_dense(building, index, source, shape, before):

@@ -31,7 +31,7 @@ SEEDS = range(24)
 def pruned(program: Program, fraction: float = 0.75) -> Program:
     rng = np.random.default_rng(0)
     kept = {name: values * (rng.random(values.shape) >= fraction) for name, values in program.constants.items()}
-    return replace(program, constants=program.constants | {name: kept[name] for name in program.kernels})
+    return replace(program, constants={**program.constants, **{name: kept[name] for name in program.kernels}})
 
 
 def written(program: Program, kernels: str = "sparse", **options) -> bytes:
