@@ -20,6 +20,7 @@ from tiedae.compress.errors import ExportError, FormatError, RecipeError
 from tiedae.compress.files import read_regular
 from tiedae.compress.imports.origin import ImportOrigin
 from tiedae.compress.keys import Count, FileName, Identifier, Line, Name, Positive, Sha256, Sha256OrNone
+from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.records import Record, checked, decode, encode, load_json, plain, require, within
 from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType, Signal, channels_of
 from tiedae.compress.scaling import Scaling
@@ -280,9 +281,8 @@ class Manifest(Record, frozen=True, kw_only=True):
             require_targets(self.recipe.export.targets)
         layers, right = self.recipe.model.layers, f"{len(self.kernels)}, one per kernel"
         require(len(layers) == len(self.kernels), "recipe.model.layers", len(layers), right)
-        whole = (replace(layer, units=kernel.shape[1]) for layer, kernel in zip(layers, self.kernels, strict=True))
         with within("recipe.model."):
-            model = replace(self.recipe.model, layers=tuple(whole)).of_samples(self.data.shape)
+            model = self.exported_model
         for i, (kernel, matrix) in enumerate(zip(self.kernels, model.matrices, strict=True)):
             require(kernel.shape == matrix, f"kernels[{i}].shape", list(kernel.shape), f"{list(matrix)} as in recipe.model")
         widths = model.widths
@@ -294,6 +294,13 @@ class Manifest(Record, frozen=True, kw_only=True):
             require(self.data.dtype in INTEGERS, "integer_maps", self.data.dtype, f"left out but for {', '.join(INTEGERS)}")
             sizes = [len(each.multiplier) for each in (self.integer_maps.x, self.integer_maps.y)]
             require({*sizes} <= {1, widths[0]}, "integer_maps", sizes, f"one entry, or {widths[0]}, one per feature")
+
+    @property
+    def exported_model(self) -> ModelConfig:
+        """The model of the recipe with the units that it has left, for samples of `data`."""
+        model = self.recipe.model
+        layers = (replace(layer, units=kernel.shape[1]) for layer, kernel in zip(model.layers, self.kernels, strict=True))
+        return replace(model, layers=tuple(layers)).of_samples(self.data.shape)
 
     def tensor(self, name: str) -> Tensor:
         """`x`, `code` or `y` of the int8 files."""

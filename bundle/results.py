@@ -329,13 +329,17 @@ class Device(Record, frozen=True):
 
 
 class Model(Record, frozen=True):
-    """A model: `widths` are (inputs, units of every layer, the code last); `sparsity` by kernel, in 0…1."""
+    """A model: `widths` are (inputs, values that each layer gives, the code last); `sparsity` by kernel, in 0…1.
+
+    `float_bytes`: of the Keras float model's weights, each kernel once; 0 in earlier bundles, of dense layers.
+    """
 
     widths: tuple[int, ...]
     activations: tuple[str, ...] = ()
     output_activation: str = ""
     interleave: int = 1
     sparsity: Mapping[str, float] = {}
+    float_bytes: Count = 0
 
 
 class Source(Record, frozen=True):

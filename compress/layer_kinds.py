@@ -79,6 +79,16 @@ class LayerConfig(Checked, frozen=True):
         """The shape of one unit's weights, where samples of `shape` are the input: in the report, what a unit looks for."""
         return shape
 
+    @property
+    def windows(self) -> str:
+        """Its windows in words; '' of a layer without."""
+        return ""
+
+
+def by_axis(lengths: Shape) -> str:
+    """One length per axis in words, as 3 × 3."""
+    return " × ".join(map(str, lengths))
+
 
 Sizes = Positive | Annotated[tuple[Positive, ...], Meta(min_length=1, max_length=2)]
 """One length for all axes, or one per axis."""
@@ -136,7 +146,13 @@ class ConvolutionConfig(LayerConfig, frozen=True, kw_only=True):
         return (*(count // pool for count, pool in zip(rows, self._per_axis(self.pool), strict=False)), self.units)
 
     def filter(self, shape: Shape) -> Shape:
-        return (*self.window.sizes, *shape[self.axes :])
+        """[height, width, channels]; of a signal the height is 1."""
+        return (*(1,) * (2 - self.axes), *self.window.sizes, self.sample(shape)[-1])
+
+    @property
+    def windows(self) -> str:
+        pool = f", max pooling {by_axis(self.pools)}" if self.pools else ""
+        return f"{by_axis(self.window.sizes)}, strides {by_axis(self.window.strides)}, {self.padding}{pool}"
 
 
 class Conv1DConfig(ConvolutionConfig, frozen=True, kw_only=True, tag_field="kind", tag="conv1d"):

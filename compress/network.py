@@ -114,6 +114,12 @@ class TiedNetwork(tf_keras.Model):
         self.config = self.config.of_samples(shape)
         self._create()
 
+    @property
+    def bytes(self) -> int:
+        """Of its weights in float32, each kernel once."""
+        channels = (each for layer in self.stack for each in layer.channels.values())
+        return 4 * sum(each.shape.num_elements() for each in (*(kernel.variable for kernel in self.kernels), *channels))
+
     def _create(self) -> None:
         config, seed = self.config, self.seed
         self.kernels = [

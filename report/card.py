@@ -37,7 +37,7 @@ from .key_figures import (
     stored_once,
     worst_exported,
 )
-from .page import batch_norm_text, decoder_text, row_order
+from .page import batch_norm_text, decoder_text, multiply_adds_text, row_order, shapes_text, windows_text
 from .pages import render
 from .speed import leading_case
 from .tasks import TASK_VIEWS
@@ -82,16 +82,19 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
     model, kernels, prune = manifest.model, manifest.kernels, manifest.recipe.prune
     weights = sum(kernel.size for kernel in kernels)
     zeros = fraction(sum(kernel.pruned for kernel in kernels), weights)
-    encoded, decoded = manifest.operations.fused.multiply_adds()
-    texts = {"batch normalization": batch_norm_text(manifest.recipe), "decoder": decoder_text(manifest.recipe)}
+    texts = {
+        "windows": windows_text(manifest.recipe),
+        "batch normalization": batch_norm_text(manifest.recipe),
+        "decoder": decoder_text(manifest.recipe),
+    }
     stored = ", each stored once" if stored_once(metrics) else "; **not shown to be stored once**"
     return [
         ("kind", "tied autoencoder: the decoder uses the encoder's kernels, transposed"),
-        ("widths", f"{_arrows(model.widths)} and back{_taken_out(manifest)}"),
+        ("shapes", f"{shapes_text(manifest)} and back{_taken_out(manifest)}"),
         ("activations", f"{', '.join(model.activations)}; output {model.output_activation}"),
         *((key, text) for key, text in texts.items() if text),
         ("kernels", f"{len(kernels)}, {weights:,} weights{stored}"),
-        ("multiply-adds of a sample", f"{encoded:,} to encode, {decoded:,} to decode"),
+        ("multiply-adds of a sample", multiply_adds_text(manifest)),
         ("pruned", f"{zeros} of the weights are zero by pruning" + (f", pattern {prune.pattern}" if prune else "")),
         ("precision", _precision(manifest)),
         *((key, value) for key, value in (manifest.imported.facts.items() if manifest.imported else ()) if value),

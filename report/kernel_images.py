@@ -23,6 +23,10 @@ KERNEL_BYTES = 500_000
 """Maximum bytes of all images of kernels."""
 FILTERS, FILTER_SIDE, COLUMNS = 128, 56, 16
 """Maximum number of filters, their longest side in pixels, and filters per row."""
+SMALL = 16
+"""Filters of fewer pixels are in full rows, of which few filters leave a part empty: they would be drawn too large."""
+WIDE = 256
+"""Pixels of a page to which a small matrix is enlarged."""
 SIDES = (512, 384, 256, 128, 64, 32)
 """Sides of a matrix in pixels, tried in order until it fits."""
 SATURATION = 0.99
@@ -32,7 +36,7 @@ PALETTE = np.concatenate([diverging(np.linspace(-1, 1, STEPS)), np.array([PRUNED
 PRUNED_INDEX, GAP_INDEX = STEPS, STEPS + 1
 """Palette entries: dark gray for pruned weights, transparent between filters."""
 KernelImage = tuple[str, Sequence[int], str]
-"""Data URI, (rows, columns) in pixels, description."""
+"""Data URI, (rows, columns) in pixels of the page, description."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,7 @@ class MaskedWeights:
 def render_kernels(manifest: Manifest, kernels: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]) -> Markup:
     """The section of the report: an image per kernel of the manifest, `KERNEL_BYTES` in all."""
     shape, groups = manifest.recipe.model.layers[0].filter(manifest.data.shape), manifest.model.interleave
+    drawable = (shape != manifest.data.shape or is_image(shape)) and math.prod(shape) == manifest.kernels[0].shape[0]
     drawn = []
     budget = KERNEL_BYTES // len(manifest.kernels)
     for i, info in enumerate(manifest.kernels):
@@ -66,7 +71,7 @@ def render_kernels(manifest: Manifest, kernels: Mapping[str, np.ndarray], masks:
         if i == 0:
             weights, mask = _by_input(weights, groups), _by_input(mask, groups)
         kernel = MaskedWeights(info.name, weights, mask)
-        filters = i == 0 and is_image(shape) and math.prod(shape) == len(kernel.weights)
+        filters = drawable and i == 0
         image = _filters(kernel, shape, budget) if filters else _matrix(kernel, budget)
         drawn.append(("filters" if filters else "matrix", kernel, *image))
     return fragment(
@@ -84,22 +89,24 @@ def _by_input(rows: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _filters(kernel: MaskedWeights, shape: Sequence[int], budget: int) -> KernelImage:
-    """The units with the largest norms, each as an image over what it weighs; channels side by side."""
+    """The units with the largest norms, each as an image over what it weighs; channels side by side, of signals as rows."""
     order = np.argsort(-np.square(kernel.weights, dtype=np.float64).sum(axis=0), kind="stable")
     height, width, channels = (*shape, 1)[:3]
     ratio = min(1.0, FILTER_SIDE / max(height, width))
-    rows, columns = max(1, round(height * ratio)), max(1, round(width * ratio)) * channels
+    rows, columns = max(1, round(height * ratio)), max(1, round(width * ratio))
+    size = (channels, columns) if height == 1 else (rows, columns * channels)
+    whole = (channels, width) if height == 1 else (height, channels * width)
 
     def tile(unit: int) -> np.ndarray:
         weights, mask = (
-            each[:, unit].reshape(height, width, channels).transpose(0, 2, 1).reshape(height, -1)
+            each[:, unit].reshape(height, width, channels).transpose(0, 2, 1).reshape(whole)
             for each in (kernel.weights, kernel.mask)
         )
-        return np.pad(_indices(weights, mask, (rows, columns), kernel.limit), 1, constant_values=GAP_INDEX)
+        return np.pad(_indices(weights, mask, size, kernel.limit), 1, constant_values=GAP_INDEX)
 
     count = min(FILTERS, len(order))
     while True:
-        beside = min(COLUMNS, count)
+        beside = COLUMNS if max(size) < SMALL else min(COLUMNS, count)
         tiles = [tile(unit) for unit in order[:count]]
         tiles += [np.full_like(tiles[0], GAP_INDEX)] * (-count % beside)
         grid = np.block([tiles[start : start + beside] for start in range(0, len(tiles), beside)])
@@ -108,7 +115,7 @@ def _filters(kernel: MaskedWeights, shape: Sequence[int], budget: int) -> Kernel
             break
         count //= 2
     which = f"the {count} of {len(order)} units with the largest norms" if count < len(order) else f"all {count} units"
-    return source, grid.shape, f"{which}, each drawn over the inputs"
+    return source, grid.shape, f"{which}, each drawn over its inputs"
 
 
 def _matrix(kernel: MaskedWeights, budget: int) -> KernelImage:
@@ -120,6 +127,8 @@ def _matrix(kernel: MaskedWeights, budget: int) -> KernelImage:
         if len(source) <= budget:
             break
     whole = size == kernel.weights.shape
+    zoom = max(1, WIDE // max(size))
+    size = tuple(zoom * n for n in size)
     text = "inputs downwards, units across" + ("" if whole else "; a pixel is the mean of its kept weights")
     return source, size, text
 

@@ -64,8 +64,9 @@ def worst_exported(metrics: Metrics, precision: Precision) -> Quality | None:
 
 def float_bytes(metrics: Metrics) -> int:
     """Of the Keras model's weights in float32, each kernel once."""
-    widths = metrics.model.widths if metrics.model else ()
-    return sum(4 * (a * b + a + b) for a, b in pairwise(widths))
+    if metrics.model is None:
+        return 0
+    return metrics.model.float_bytes or sum(4 * (a * b + a + b) for a, b in pairwise(metrics.model.widths))
 
 
 def change_text(value: float, reference: Quality | UntiedModel | None) -> str:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 from tiedae.bundle.fidelity import fit_text, meaning
+from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.results import Metrics, Model, Parity
 from tiedae.bundle.task_results import DenoisingResult
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import FormatError
+from tiedae.compress.layer_kinds import by_axis
 from tiedae.compress.numbers import counted, exact, fraction, number, size
 from tiedae.compress.tasks import task_kind
 from tiedae.export.kinds import Maker, Precision, Stage
@@ -276,6 +278,22 @@ def row_order(model: Model) -> str:
     return f"interleaved from {groups} equal parts of the inputs: row {groups}·i + j is input {stride}·j + i"
 
 
+def shapes_text(manifest: Manifest) -> str:
+    """The shapes of a sample, of what each encoder layer gives, and of the code."""
+    return " → ".join(map(by_axis, manifest.exported_model.shapes))
+
+
+def windows_text(recipe: Recipe) -> str:
+    """The windows of convolutions, in words; '' without any."""
+    layers = enumerate(recipe.model.layers, 1)
+    return "; ".join(f"layer {i}: {layer.kind} {layer.windows}" for i, layer in layers if layer.windows)
+
+
+def multiply_adds_text(manifest: Manifest) -> str:
+    encoded, decoded = manifest.operations.fused.multiply_adds()
+    return f"{encoded:,} to encode, {decoded:,} to decode"
+
+
 def batch_norm_text(recipe: Recipe) -> str:
     """Which layers have batch normalization, in words; '' if none has."""
     layers = [str(i + 1) for i, layer in enumerate(recipe.model.layers) if layer.batch_norm]
@@ -297,7 +315,9 @@ def model_and_data(report: Report) -> Rows:
     elif rule != "none":
         rule += f": (x − {number(offset)}) / {number(scale)}"
     facts = {
-        "widths": " → ".join(map(str, model.widths)) + " and back over the same kernels",
+        "shapes": f"{shapes_text(report.manifest)} and back over the same kernels",
+        "windows": windows_text(report.manifest.recipe),
+        "multiply-adds of a sample": multiply_adds_text(report.manifest),
         "activations": ", ".join(model.activations),
         "output activation": model.output_activation,
         "batch normalization": batch_norm_text(report.manifest.recipe),

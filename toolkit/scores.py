@@ -73,8 +73,9 @@ class Scores(Record, frozen=True):
 
 def score(
     path: Path, source: str, *, runtime: str, label: str | None, intervals: str | None, steps_too: bool, progress: Progress
-) -> tuple[Scores, Iterator[str]]:
-    """The summary, and the lines of a .csv file: a sample each, or a time step of a record if `steps_too`.
+) -> tuple[Scores, Iterator[str], Iterator[np.ndarray]]:
+    """The summary; the lines of a .csv file: a sample each, or a time step of a record if `steps_too`; and, in parts, the error
+    of each value, float32 [n, *shape].
 
     `label`: the column of labels of a .csv source. `intervals`: a .csv file of those of a record. Raises InputError for them
     where the bundle has no threshold of anomalies or the source no such column, DataError where the labels are of normal or
@@ -105,7 +106,8 @@ def score(
         required = label is not None or intervals is not None
         brief = _with_labels(brief, codec, source, scores, flags, found, required=required)
     brief = _with_groups(brief, codec, scores, flags, found)
-    return brief, _lines(codec, values, scores, flags, splits, stretches, steps_too=steps_too)
+    errors = (codec.errors(part).astype(np.float32).reshape(part.shape) for _, part in pieces(values, report))
+    return brief, _lines(codec, values, scores, flags, splits, stretches, steps_too=steps_too), errors
 
 
 def require_column(source: str, label: str, features: tuple[str, ...]) -> None:

@@ -159,6 +159,7 @@ class Trained:
                 config.output_activation,
                 interleaved_parts(integer),
                 {name: float(1 - mask.mean()) for name, mask in masks.items()},
+                self.models.floating.bytes,
             ),
             kernels=manifests.describe_kernels(integer, masks, lowered.programs["f32"].reference.constants),
             integer_maps=fitted.backend.maps,

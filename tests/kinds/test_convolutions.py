@@ -206,7 +206,14 @@ def test_what_a_convolution_cannot_be_is_refused_by_name(layers: list, said: str
 def test_samples_get_a_channel(kind: str, shape: tuple[int, ...], inputs: tuple[int, ...]) -> None:
     model = ModelConfig(layer_tables([{"kind": kind, "filters": 4}]))
     assert model.of_samples(shape).inputs == inputs
-    assert model.layers[0].filter(shape)[: len(inputs) - 1] == (3,) * (len(inputs) - 1)
+    assert model.layers[0].filter(shape) == (*(1,) * (3 - len(inputs)), *(3,) * (len(inputs) - 1), inputs[-1])
+
+
+def test_bytes_are_those_of_weights_and_biases_each_kernel_once() -> None:
+    layers = [{"kind": "conv2d", "filters": 4, "kernel": 3, "strides": 2, "batch_norm": True}, {"kind": "flatten"}, 5]
+    model = TiedAutoencoder(ModelConfig(layer_tables(layers), inputs=(8, 8, 1)))
+    kernels, biases, norms = 9 * 4 + 64 * 5, 4 + 5 + 64 + 1, 3 * (4 + 64)
+    assert model.bytes == 4 * (kernels + biases + norms)
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -144,7 +144,7 @@ def test_lossless_tae_files(run: Path, tmp_path: Path) -> None:
 def test_the_report_draws_the_blocks(run: Path) -> None:
     page = (run / "bundle" / "report.html").read_text()
     units = Bundle.open(run / "bundle").manifest.kernels[0].shape[1]
-    assert f"all {units} units, each drawn over the inputs" in page
+    assert f"all {units} units, each drawn over its inputs" in page
     assert "Cut, 4 × 4" in page and "Join, 4 × 4" in page
     assert f"288 → {6 * units} → " in page
     card = (run / "bundle" / "MODEL_CARD.md").read_text()

@@ -21,6 +21,7 @@ from tiedae.compress.symmetries import input_order
 from tiedae.report.graph_svg import WIDTH, draw_program
 from tiedae.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
 from tiedae.report.kernel_images import KERNEL_BYTES, PALETTE, PRUNED, render_kernels
+from tiedae.report.page import shapes_text, windows_text
 from tiedae.report.pages import HERE, macros
 from tiedae.report.pages.charts import Bar, BarChart
 from tiedae.report.speed import leading_case, render_speed
@@ -93,14 +94,14 @@ def test_long_names_of_kernels_are_cut_and_kept_in_a_title(make_program):
     assert "<kernel>" * 20 in [each.text for each in ElementTree.fromstring(svg).iter("title")]
 
 
-def kernel_parts(shape, inputs, units, *, scale=(0.01,), seed=0):
+def kernel_parts(shape, inputs, units, *, scale=(0.01,), seed=0, window=None, code=0):
     rng = np.random.default_rng(seed)
     mask = rng.uniform(size=(inputs, units)) < 0.5
     values = (rng.integers(-127, 128, (inputs, units)) * mask).astype(np.int8)
     manifest = bundle_parts(shape, samples=2)[0]
     kernel = manifest["kernels"][0] | {"shape": [inputs, units], "scale": list(scale)}
-    manifest |= {"kernels": [kernel], "model": manifest["model"] | {"widths": [inputs, units]}}
-    manifest["recipe"] |= {"model": {"layers": [{"units": units}]}}
+    manifest |= {"kernels": [kernel], "model": manifest["model"] | {"widths": [int(np.prod(shape)), code or units]}}
+    manifest["recipe"] |= {"model": {"layers": [{"units": units} if window is None else window | {"filters": units}]}}
     return typed_manifest(manifest), {"kernel_0": values}, {"kernel_0": mask}
 
 
@@ -132,6 +133,30 @@ def test_filters_show_units_over_the_inputs_the_largest_first(shape, wide):
     mask = masks["kernel_0"][:, 7].reshape(6, 5, -1).transpose(0, 2, 1).reshape(6, wide)
     assert np.array_equal((first[..., :3] == PRUNED).all(axis=-1), ~mask)
     assert (first[mask][:, :3] == PALETTE[12]).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "axes", "size"),
+    [
+        ("conv2d", (6, 5), "6 × 5 × 1", (3, 3)),
+        ("conv2d", (6, 5, 2), "6 × 5 × 2", (3, 6)),
+        ("conv1d", (12,), "12 × 1", (1, 3)),
+        ("conv1d", (12, 4), "12 × 4", (4, 3)),
+    ],
+)
+def test_filters_of_convolutions_show_windows_small_ones_in_full_rows(kind, shape, axes, size):
+    places = int(np.prod(shape[:2] if kind == "conv2d" else shape[:1]))
+    manifest, kernels, masks = kernel_parts(shape, int(np.prod(size)), 3, window={"kind": kind}, code=3 * places)
+    kernels["kernel_0"][:, 1] = 127 * masks["kernel_0"][:, 1]
+    (picture,) = pictures(render_kernels(manifest, kernels, masks))
+    height, width = size
+    assert picture.shape[:2] == (height + 2, 16 * (width + 2)) and (picture[:, 3 * (width + 2) :, 3] == 0).all()
+    mask = masks["kernel_0"][:, 1]
+    mask = mask.reshape(3, 3, -1).transpose(0, 2, 1).reshape(size) if kind == "conv2d" else mask.reshape(3, -1).T
+    assert np.array_equal((picture[1 : 1 + height, 1 : 1 + width, :3] == PRUNED).all(axis=-1), ~mask)
+    assert shapes_text(manifest) == f"{axes} → {axes[:-1]}3"
+    by_axis = "3 × 3, strides 1 × 1" if kind == "conv2d" else "3, strides 1"
+    assert windows_text(manifest.recipe) == f"layer 1: {kind} {by_axis}, same"
 
 
 def test_filters_show_inputs_in_their_own_order_where_the_kernel_has_another():

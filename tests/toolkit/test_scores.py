@@ -138,6 +138,8 @@ def test_scores_of_a_table_with_labels(run: Path, tmp_path: Path, capsys: pytest
         "state",
         "--csv",
         tmp_path / "s.csv",
+        "--map",
+        tmp_path / "s.npy",
         "--json",
         tmp_path / "s.json",
     ]
@@ -149,6 +151,7 @@ def test_scores_of_a_table_with_labels(run: Path, tmp_path: Path, capsys: pytest
     x = np.loadtxt(run.parent / "t.csv", delimiter=",", skiprows=1, usecols=range(4))
     np.testing.assert_array_equal(rows[:, 1], codec.score(x))
     np.testing.assert_array_equal(rows[:, 2], codec.is_anomaly(x))
+    np.testing.assert_array_equal(np.load(tmp_path / "s.npy"), codec.errors(x).astype(np.float32))
     brief = json.loads((tmp_path / "s.json").read_text())
     assert brief["alarms"] == rows[:, 2].sum() and brief["threshold"] == codec.threshold and brief["missing"] == 0
     area = brief["detection"]["roc_auc"]

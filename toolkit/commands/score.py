@@ -16,6 +16,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_file(
         "--csv", text="write each sample's score, its split and whether it is an anomaly, one a line; of records each time step"
     )
+    parser.add_file("--map", text="write the error of each value as .npy, float32, in the axes of the samples")
     parser.add_value("--label", "COLUMN", "of a .csv file: labels, by which the scores of an anomaly bundle are measured")
     text = "of a record: a .csv file of start and end in seconds; the scores are measured by the windows that overlap one"
     parser.add_value("--intervals", "FILE", text)
@@ -24,9 +25,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(call: Call) -> None:
+    import numpy as np
+    from tiedae.bundle.bundle import npy
+
     from ..scores import score
 
-    brief, lines = score(
+    brief, lines, errors = score(
         call.bundle,
         call.data,
         runtime=call.runtime,
@@ -37,7 +41,7 @@ def run(call: Call) -> None:
     )
     for line in texts(brief):
         call.console.say(line)
-    call.write(brief, {"csv": lambda _: "".join(lines)})
+    call.write(brief, {"csv": lambda _: "".join(lines), "map": lambda _: npy(np.concatenate(list(errors)))})
 
 
 SPLITS = {"train": "trained on", "validation": "validation", "test": "test", "none": "in no split"}
