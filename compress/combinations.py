@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .layer_kinds import ConvolutionConfig
 from .records import plain, require
 from .tasks import Anomaly, Compression, Denoising, Reduction
+from .windows import Window
 
 FIXED_SCALES = ("sigmoid", "tanh")
 """Activations whose scale every runtime fixes."""
@@ -21,6 +23,10 @@ Has = Callable[[Any, str], bool]
 
 def _target(name: str) -> Has:
     return lambda recipe, _: name in recipe.export.targets
+
+
+def _windows(recipe: Any) -> list[Window]:
+    return [layer.window for layer in recipe.model.layers if isinstance(layer, ConvolutionConfig)]
 
 
 def _hidden(activation: str) -> Has:
@@ -60,6 +66,10 @@ FEATURES: Mapping[str, Has] = {
     "tanh or sigmoid code": lambda recipe, _: recipe.model.layers[-1].activation in FIXED_SCALES,
     "output other than sigmoid": lambda recipe, _: recipe.model.output_activation != "sigmoid",
     "batch normalization": lambda recipe, _: any(layer.batch_norm for layer in recipe.model.layers),
+    "convolutions": lambda recipe, _: any(_windows(recipe)),
+    "convolutions that tile": lambda recipe, _: any(window.sizes == window.strides for window in _windows(recipe)),
+    "portable kernels": lambda recipe, _: recipe.export.kernels == "portable" and "tflite" in recipe.export.targets,
+    "copied kernels": lambda recipe, _: recipe.export.kernels == "copies" and "tflite" in recipe.export.targets,
     "batches of one sample": lambda recipe, _: recipe.train.batch_size == 1,
     "no bias": lambda recipe, _: not all(layer.use_bias for layer in recipe.model.layers),
     "standard scaling": lambda recipe, _: recipe.data.scaling == "standard",
@@ -133,6 +143,12 @@ FORBIDDEN: tuple[Forbidden, ...] = (
         "packed kernels",
         "export.int4",
         'bytes with decoder "view": TFLite unpacks no kernel that it reads in another order; or decoder split',
+    ),
+    Forbidden(
+        "interleave",
+        "convolutions",
+        "model.interleave",
+        "1 with convolutions, whose samples have several axes; or dense layers",
     ),
     Forbidden("score of C files", "no anomaly", "export.c_signatures", "without score, or [task] of the kind anomaly"),
     Forbidden("patience", "no validation samples", "train.patience", "0, or data.validation a fraction to wait for"),

@@ -27,6 +27,8 @@ ON: dict[str, dict[str, Any]] = {
     "block or N:M pruning of the code": {"prune": {"pattern": "2:4"}},
     "batch normalization": {"model": {"layers": [{"units": 4, "activation": "relu", "batch_norm": True}, {"units": 2}]}},
     "batches of one sample": {"train": {"batch_size": 1}},
+    "interleave": {"model": {"interleave": 2}},
+    "convolutions": {"model": {"layers": [{"kind": "conv1d", "filters": 4}, 2]}},
     "clusters": {"cluster": {}},
     "training for rate": {"train": {"rate": 0.1}},
     "tanh or sigmoid code": {"model": {"layers": CODE}},

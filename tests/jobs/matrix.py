@@ -40,6 +40,8 @@ FACTORS: Mapping[str, Sequence[Level]] = {
     "bias": ("bias", "no bias"),
     "norm": ("no normalization", "batch normalization"),
     "decoder": ("split decoder", "decoder by view"),
+    "layers": ("dense layers", "convolutions", "convolutions that tile"),
+    "kernels": ("kernels by view", "portable kernels", "copied kernels"),
 }
 """Levels by factor; the names of features are those of `compress.combinations.FEATURES`."""
 
@@ -53,7 +55,8 @@ Case = Mapping[str, Level]
 
 def allowed(*levels: Level) -> bool:
     """Whether the product allows these levels together."""
-    return not any({row.first, row.second} <= set(levels) for row in FORBIDDEN)
+    features = {*levels, *(["convolutions"] if "convolutions that tile" in levels else [])}
+    return not any({row.first, row.second} <= features for row in FORBIDDEN)
 
 
 @cache
@@ -131,6 +134,8 @@ ON: Mapping[Level, Mapping[str, Any]] = {
     "training for rate": {"train.rate": 0.01},
     "classes": {"codec.classes": 4},
     "decoder by view": {"export.decoder": "view", "export.int4": "bytes"},
+    "portable kernels": {"export.kernels": "portable"},
+    "copied kernels": {"export.kernels": "copies"},
 }
 """Keys of the recipe by level; a level that is not here needs none."""
 
@@ -143,12 +148,14 @@ def beside_stock(number: int) -> bool:
 def recipe_of(case: Case, number: int, source: str, *, trained: bool) -> dict[str, Any]:
     """The tables of a case's recipe; `trained`: two epochs, and fake quantization, else random weights and post-training
     quantization."""
-    activation, sizes = case["activation"], HIDDEN[number % len(HIDDEN)]
+    activation = case["activation"]
     output = activation if activation != "relu" else "sigmoid" if case["data"] == "images" else "linear"
-    layers = [{"units": units, "activation": activation, "use_bias": case["bias"] == "bias"} for units in sizes]
-    layers[-1]["activation"] = "linear"
-    for layer in layers if case["norm"] == "batch normalization" else ():
+    kernels = [each | {"activation": activation, "use_bias": case["bias"] == "bias"} for each in _kernels(case, number)]
+    kernels[-1]["activation"] = "linear"
+    for layer in kernels if case["norm"] == "batch normalization" else ():
         layer["batch_norm"] = True
+    flat = "filters" in kernels[0] and "units" in kernels[1]
+    layers = [kernels[0], *([{"kind": "flatten"}] if flat else []), kernels[1]]
     tables: dict[str, Any] = {
         "data": {"source": source, "validation": 0.1, "test": 0.2},
         "model": {"layers": layers, "output_activation": output},
@@ -165,8 +172,19 @@ def recipe_of(case: Case, number: int, source: str, *, trained: bool) -> dict[st
         if stage in tables:
             tables[stage]["epochs"] = 1
     if {"block or N:M pruning", "training for rate"} <= set(case.values()):
-        tables["prune"]["skip"] = [len(sizes) - 1]
+        tables["prune"]["skip"] = [len(kernels) - 1]
     return tables
+
+
+def _kernels(case: Case, number: int) -> list[dict[str, Any]]:
+    """The two layers of a case. Those of convolutions are one with pooling, or with windows that tile a sample, and in turn a
+    dense one of all values or another convolution, whose code is a feature map. Patterns of pruning divide their kernels."""
+    if case["layers"] == "dense layers":
+        return [{"units": units} for units in HIDDEN[number % len(HIDDEN)]]
+    kind = {"kind": "conv2d" if case["data"] == "images" else "conv1d"}
+    side = 2 if case["data"] == "images" else 4
+    window = {"kernel": 4, "pool": 2} if case["layers"] == "convolutions" else {"kernel": side, "strides": side}
+    return [{**kind, "filters": 16, **window}, {"units": 48} if number % 2 else {**kind, "filters": 4, "kernel": 3}]
 
 
 @dataclass(frozen=True)
