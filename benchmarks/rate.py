@@ -128,11 +128,10 @@ class Net:
 
 def trained(recipe: Recipe, data: Dataset, folder: Path, console: Console) -> Net:
     """The net of a recipe without pruning and clustering, trained unless `folder` has it."""
-    stem = f"{recipe.name}-{recipe.train.rate:g}-{recipe.train.seed}"
-    floating, quantized = (folder / f"{stem}-{stage}.safetensors" for stage in ("float", "int8"))
+    floating, quantized = archives(recipe, folder)
     if not quantized.exists():
         training = Training(recipe.train, progress=console.progress)
-        model = TiedAutoencoder(recipe.model, seed=recipe.train.seed)
+        model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
         train_float(model, data, training)
         model.save(floating)
         quantize_post_training(model, representative(data.train, recipe.quantize.samples, seed=0), recipe.quantize)
@@ -141,6 +140,12 @@ def trained(recipe: Recipe, data: Dataset, folder: Path, console: Console) -> Ne
     program = lower(TiedAutoencoder.load(quantized), recipe.name, layout="fused")
     io = FileIO.of(recipe.export, data.scaling, data.train.dtype.name)
     return Net(recipe, TiedAutoencoder.load(floating), ProgramBackend(program, data.spec, io), data)
+
+
+def archives(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
+    """Where `trained` keeps the float and the int8 model."""
+    stem = f"{recipe.name}-{recipe.train.rate:g}-{recipe.train.seed}"
+    return folder / f"{stem}-float.safetensors", folder / f"{stem}-int8.safetensors"
 
 
 def of_seed(recipe: Recipe, seed: int, rate: float) -> Recipe:

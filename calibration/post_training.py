@@ -17,6 +17,7 @@ from tiedae.compress.integers import kernel_bounds
 from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import DecoderLayout, QuantizationSpec
 from tiedae.compress.symmetries import rescale_units
+from tiedae.compress.tied_layers import TiedLayer
 
 from .calibration_file import Calibration, Fingerprint
 from .curvature import Influence, influence, pairs, tensors_of
@@ -65,7 +66,11 @@ class Reference:
     def errors(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> tuple[float, float]:
         """The mean squared errors of a model's output relative to `output` and to `x`, with the model's kernels if given."""
         _, y = model.encode_decode(self.x, kernels=kernels)
-        return float(tf.reduce_mean(tf.square(y - self.output))), float(tf.reduce_mean(tf.square(y - self.x)))
+        return self.error_of(y), float(tf.reduce_mean(tf.square(y - self.x)))
+
+    def error_of(self, y: tf.Tensor) -> float:
+        """The mean squared error of y, float32 [n, inputs] or [n, *shape], relative to `output`."""
+        return float(tf.reduce_mean(tf.square(tf.reshape(y, self.output.shape) - self.output)))
 
 
 def _for_influence(model: TiedAutoencoder, samples: int) -> int:
@@ -78,11 +83,20 @@ def product_means(
     model: TiedAutoencoder, tensors: Mapping[str, tf.Tensor], kernels: Sequence[tf.Tensor]
 ) -> dict[str, np.ndarray]:
     """The mean of each layer's product before bias and activation, float32 [units of the layer], by tensor name."""
-    means = {}
-    for (layer, source, mirrored, z), kernel in zip(pairs(model), kernels, strict=True):
-        means[layer.tensor_name] = layer.mean_product(tensors[source].numpy(), kernel.numpy())
-        means[mirrored.tensor_name] = mirrored.mean_product(tensors[z].numpy(), kernel.numpy())
-    return means
+    return {name: mean(tensors) for name, mean in _product_means(model, kernels).items()}
+
+
+def _product_means(
+    model: TiedAutoencoder, kernels: Sequence[tf.Tensor]
+) -> dict[str, Callable[[Mapping[str, tf.Tensor]], np.ndarray]]:
+    """By tensor name, the function from all tensors to the mean of the layer's product."""
+
+    def mean(layer: TiedLayer, source: str, kernel: tf.Tensor) -> Callable[[Mapping[str, tf.Tensor]], np.ndarray]:
+        return lambda tensors: layer.mean_product(tensors[source].numpy(), kernel.numpy())
+
+    each = zip(pairs(model), kernels, strict=True)
+    products = [part for (layer, x, mirrored, z), kernel in each for part in ((layer, x, kernel), (mirrored, z, kernel))]
+    return {layer.tensor_name: mean(layer, source, kernel) for layer, source, kernel in products}
 
 
 def equalize(model: TiedAutoencoder, reference: Reference) -> None:
@@ -105,20 +119,22 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
     So the error over the samples never rises.
     """
     kernels = [kernel() for kernel in model.kernels]
-    least = reference.error(model, kernels)
+    means = _product_means(model, kernels)
+    tensors = tensors_of(model, reference.x, kernels)
+    least = reference.error_of(tensors["y"])
     for layer in model.stack:
         if layer.bias is None:
             continue
         before = {name: variable.numpy() for name, variable in layer.channels.items()}
-        found = product_means(model, tensors_of(model, reference.x, kernels), kernels)
-        layer.add_to_product(reference.products[layer.tensor_name] - found[layer.tensor_name])
+        layer.add_to_product(reference.products[layer.tensor_name] - means[layer.tensor_name](tensors))
         model.update_bias_ranges()
-        shifted = reference.error(model, kernels)
-        if shifted >= least:
-            for name, variable in layer.channels.items():
-                variable.assign(before[name])
-            model.update_bias_ranges()
-        least = min(least, shifted)
+        shifted = tensors_of(model, reference.x, kernels)
+        if (error := reference.error_of(shifted["y"])) < least:
+            tensors, least = shifted, error
+            continue
+        for name, variable in layer.channels.items():
+            variable.assign(before[name])
+        model.update_bias_ranges()
 
 
 def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
@@ -131,39 +147,51 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
     def errors() -> tuple[float, float]:
         return reference.errors(model, kernels)
 
+    least = errors()
     for name, variables in quantizers.range_variables.items():
-        if quantizers.is_free(name) and not name.endswith(OF_WEIGHTS) and not _widened(variables, reference, errors):
-            for end in variables.values():
-                _shrink(end, errors)
+        if not quantizers.is_free(name) or name.endswith(OF_WEIGHTS):
+            continue
+        if (widened := _widened(variables, reference, errors, least)) is not None:
+            least = widened
+            continue
+        for end in variables.values():
+            least = _shrink(end, errors, least)
 
 
 Errors = Callable[[], tuple[float, float]]
 """`Reference.errors` of a model, whose kernels stay as they are."""
 
 
-def _widened(ends: Mapping[str, tf.Variable], reference: Reference, errors: Errors) -> bool:
-    """Widen a range; False, without changes, where every margin costs too much."""
+def _widened(
+    ends: Mapping[str, tf.Variable], reference: Reference, errors: Errors, before: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Widen a range and return the errors; None, without changes, where every margin costs too much.
+
+    `before`: the errors of the model as it is.
+    """
     start = {key: end.numpy() for key, end in ends.items()}
-    most = (1 + MARGIN_COST / len(reference.x)) * errors()[1]
-    for margin in (*MARGINS, 1.0):
+    most = (1 + MARGIN_COST / len(reference.x)) * before[1]
+    for margin in MARGINS:
         for key, end in ends.items():
             end.assign(margin * start[key])
-        if margin > 1 and errors()[1] <= most:
-            return True
-    return False
+        if (found := errors())[1] <= most:
+            return found
+    for key, end in ends.items():
+        end.assign(start[key])
+    return None
 
 
-def _shrink(end: tf.Variable, errors: Errors) -> None:
-    """Move an end of a range inwards while the output error falls."""
-    least, _ = errors()
+def _shrink(end: tf.Variable, errors: Errors, least: tuple[float, float]) -> tuple[float, float]:
+    """Move an end of a range inwards while the output error falls from `least`; returns the errors."""
     start = kept = end.numpy()
     for fraction in CLIP_FRACTIONS:
         end.assign(start * fraction)
-        found, _ = errors()
-        if found >= least:
+        found = errors()
+        if found[0] >= least[0]:
             break
         least, kept = found, end.numpy()
     end.assign(kept)
+    return least
 
 
 Phase = Literal["float", "kernels", "activations"]

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiedae.calibration import Representative, calibrate
+import tensorflow as tf
+from tiedae.calibration import Representative, calibrate, post_training
 from tiedae.calibration.curvature import tensors_of
-from tiedae.calibration.post_training import Reference, correct_biases, product_means
+from tiedae.calibration.post_training import Reference, correct_biases, product_means, set_ranges
 from tiedae.compress import QuantizationSpec, TiedAutoencoder
+from tiedae.compress.layer_kinds import OF_WEIGHTS
 
 
 def means_of(model: TiedAutoencoder, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,3 +59,27 @@ def test_the_output_never_gets_worse(trained: Callable[[], TiedAutoencoder], sam
     correct_biases(model, replace(reference, output=model(samples.inputs).numpy()))
     for layer, bias in zip(model.stack, biases, strict=True):
         np.testing.assert_array_equal(layer.bias, bias)
+
+
+def test_the_samples_pass_once_per_change(
+    trained: Callable[[], TiedAutoencoder], samples: Representative, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass over the samples is what time goes into: one to begin with, one per corrected layer or widened range."""
+    model, reference = trained(), reference_of(trained(), samples.inputs)
+    model.quantize_kernels("tensor")
+    model.quantize_activations(QuantizationSpec(), calibrate(model, samples).ranges)
+    quantizers = model.quantizers
+    assert quantizers is not None
+    tap, seen = model.encoder.tap, []
+
+    def counted(name: str, tensor: tf.Tensor, training: bool) -> tf.Tensor:
+        seen.extend(["pass"] if name == "y" else [])
+        return tap(name, tensor, training)
+
+    with model.tapped(counted):
+        correct_biases(model, reference)
+        assert len(seen) == 1 + len(model.stack)
+        monkeypatch.setattr(post_training, "MARGIN_COST", np.inf)
+        set_ranges(model, reference)
+    free = [name for name in quantizers.range_variables if quantizers.is_free(name) and not name.endswith(OF_WEIGHTS)]
+    assert len(seen) == 1 + len(model.stack) + 1 + len(free) > 4

@@ -10,8 +10,10 @@ from typing import get_args
 
 import pytest
 from msgspec import structs
+from tiedae.calibration import quantize_post_training, representative
 from tiedae.cli import main
 from tiedae.commands.recipe import STARTERS
+from tiedae.compress import TiedAutoencoder
 from tiedae.compress.config import (
     ClusterConfig,
     CodecConfig,
@@ -28,6 +30,7 @@ from tiedae.compress.layer_kinds import Conv1DConfig, LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import Task, task_kind
 from tiedae.data_sets import ASSETS
+from tiedae.export import lower, to_tflite
 from tiedae.recipe import load_recipe, parse_recipe, recipe_schema, recipe_text, recipe_to_toml
 from tiedae.sources import load_dataset
 
@@ -122,14 +125,16 @@ def test_the_page_shows_what_the_command_prints() -> None:
     assert program_of(PAGE, "toml") == recipe_text(), "put what `tiedae recipe` prints into docs/recipe.md"
 
 
-@pytest.mark.parametrize("kind", ["image", "record", "table"])
-def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(kind: str, tmp_path: Path, capsys) -> None:
-    assert main(["recipe", "--for", kind]) == 0
+@pytest.mark.parametrize(
+    ("name", "kind"), [("image", "image"), ("fashion-conv", "image"), ("record", "record"), ("table", "table")]
+)
+def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(name: str, kind: str, tmp_path: Path, capsys) -> None:
+    assert main(["recipe", "--for", name]) == 0
     path = tmp_path / "mine.toml"
     path.write_text(capsys.readouterr().out)
     recipe = load_recipe(path)
     assert recipe.name == "mine", "the name is the file's"
-    assert path.read_bytes() == (ASSETS / f"{STARTERS[kind]}.toml").read_bytes()
+    assert path.read_bytes() == (ASSETS / f"{STARTERS[name]}.toml").read_bytes()
     splits = load_dataset(recipe.data, recipe.model.output_activation, base=tmp_path)
     assert splits.kind == kind and recipe.model.layers[-1].units < splits.inputs
 
@@ -140,6 +145,16 @@ def test_a_recipe_to_start_from_is_one_for_its_task(kind: str, tmp_path: Path, c
     path = tmp_path / "mine.toml"
     path.write_text(capsys.readouterr().out)
     assert task_kind(load_recipe(path).task) == kind.removeprefix("ecg-").replace("machine-sound", "anomaly")
+
+
+@pytest.mark.ci
+def test_the_net_of_convolutions_takes_the_bytes_that_its_recipe_says() -> None:
+    recipe = load_recipe(ASSETS / "fashion-conv.toml")
+    data = load_dataset(recipe.data, recipe.model.output_activation)
+    model = TiedAutoencoder(recipe.model.of_samples(data.train.shape))
+    quantize_post_training(model, representative(data.train, 64), structs.replace(recipe.quantize, refinements=()))
+    said = re.search(r"less than ([\d,]+) bytes", (ASSETS / "fashion-conv.toml").read_text(encoding="utf-8"))
+    assert said and len(to_tflite(lower(model, "net", layout="split"))) < int(said[1].replace(",", ""))
 
 
 def test_one_of_a_kind_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

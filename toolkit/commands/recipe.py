@@ -8,9 +8,9 @@ from typing import Any
 from .command import STDOUT, Call, Parser, as_json
 
 STARTERS = {"image": "fashion", "record": "ecg", "table": "ecg-table"} | {
-    task: task for task in ("anomaly", "ecg-anomaly", "machine-sound", "denoising", "reduction")
+    name: name for name in ("fashion-conv", "anomaly", "ecg-anomaly", "machine-sound", "denoising", "reduction")
 }
-"""The recipe in `assets` to start from, by the kind of data or task."""
+"""The recipe in `assets` to start from, by the kind of data, net or task."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
         "--for",
         dest="kind",
         choices=STARTERS,
-        help="a short recipe to start from, for this kind of data or task",
+        help="a short recipe to start from, for this kind of data, net or task",
     )
     which.add_argument(
         "--schema", action="store_true", help="the JSON Schema of recipes, by which an editor completes and checks"
