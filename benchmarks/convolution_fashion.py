@@ -3,7 +3,8 @@
     TIEDAE_DATA=... python benchmarks/convolution_fashion.py --json convolution_fashion.json [--keep FOLDER] [--only NAME]
 
 The net is that of `tiedae recipe --for fashion-conv`, on all of Fashion-MNIST. It and its rate are chosen on validation
-images. Each figure is the median of the seeds, on the test images. Trained nets are kept in FOLDER, where the next call finds them.
+images. Each figure is the median of the seeds, on the test images. Trained nets are kept in FOLDER, where the next call finds
+them.
 """
 
 from __future__ import annotations
@@ -50,9 +51,7 @@ def error_row(nets: Sequence[Net], files: Sequence[Exported], data: Dataset) -> 
     """By .tae files, encoded and decoded; a net whose codes or .tflite file are larger than allowed has none."""
     costs = [net.file(data.test, net.class_tables) for net in nets]
     sizes = [len(file.tflite) for file in files]
-    errors = [
-        cost.error if cost.bits <= BITS and size <= BYTES else np.inf for cost, size in zip(costs, sizes, strict=True)
-    ]
+    errors = [cost.error if cost.bits <= BITS and size <= BYTES else np.inf for cost, size in zip(costs, sizes, strict=True)]
     train = nets[0].recipe.train
     detail = (
         f"seeds: {listed(cost.error for cost in costs)} at {listed(cost.bits for cost in costs)} bit; int8 .tflite "
