@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from msgspec import structs
 from rows import Row, arguments_of, report
+from steps import step_row
 from tiedae.bundle.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from tiedae.compress import (
     CheckError,
@@ -28,7 +28,6 @@ from tiedae.compress import (
     PruneConfig,
     QuantizeConfig,
     Recipe,
-    TrainConfig,
 )
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
@@ -38,7 +37,6 @@ from tiedae.sources import load_dataset
 LAYERS = (LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(30))
 RECIPE = Recipe("dense", DataConfig("fashion-mnist"), ModelConfig(LAYERS, "sigmoid"))
 PRUNE = PruneConfig(sparsity=0.5, scope="global")
-STEP_ROUNDS = 200
 
 
 def main() -> int:
@@ -67,7 +65,7 @@ def measure(out: Path, console: Console) -> list[Row]:
         *byte_rows(quantized),
         *parity_rows(quantized),
         *error_rows(quantized, pruned, twins),
-        step_row(),
+        dense_step_row(),
     ]
 
 
@@ -181,42 +179,14 @@ def test_error(model: Any, splits: Dataset) -> float:
     return squared_error(x, keras_function(model)(x)[1])
 
 
-def step_row() -> Row:
-    """A training step of ours against the untied twin of plain Keras layers: same loop, optimizer and batch, interleaved."""
+def dense_step_row() -> Row:
     import tf_keras
-    from tiedae.compress import TiedAutoencoder
-    from tiedae.compress.train import LOSSES, training_step
 
     dense = tf_keras.layers.Dense
     widths = ((512, "relu"), (256, "relu"), (30, None), (256, "relu"), (512, "relu"), (784, "sigmoid"))
     untied = tf_keras.Sequential([dense(units, activation) for units, activation in widths])
     untied.build((None, 784))
-    tied = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 784))
-
-    def step_of(model: tf_keras.Model) -> Callable[[np.ndarray, np.ndarray], Any]:
-        optimizer = tf_keras.optimizers.legacy.Adam(1e-3)
-        variables = model.trainable_variables
-        return training_step(
-            model,
-            lambda gradients: optimizer.apply_gradients(zip(gradients, variables, strict=True)),
-            784,
-            lambda _, wanted, y: LOSSES["mse"](wanted, y),
-        )
-
-    steps = {"tied": step_of(tied), "untied": step_of(untied)}
-    batch = np.random.default_rng(0).uniform(size=(TrainConfig().batch_size, 784)).astype(np.float32)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(20 + STEP_ROUNDS):
-        for name, step in steps.items():
-            begun = time.perf_counter()
-            float(step(batch, batch))
-            times[name].append(time.perf_counter() - begun)
-    medians = {name: float(np.median(values[20:])) for name, values in times.items()}
-    p95 = {name: float(np.percentile(values[20:], 95)) for name, values in times.items()}
-    detail = ", ".join(f"{name} {1e3 * medians[name]:.2f} ms (p95 {1e3 * p95[name]:.2f})" for name in steps)
-    return Row(
-        "tied_step_ratio", medians["tied"] / medians["untied"], "x", "<= 1.0", "<= 0.85", f"{detail}, batch {len(batch)}"
-    )
+    return step_row("tied_step_ratio", ModelConfig(LAYERS, "sigmoid", 784), untied, "<= 1.0", "<= 0.85")
 
 
 if __name__ == "__main__":
