@@ -271,17 +271,28 @@ def stepper(model: TiedAutoencoder, training: Training, term: RateTerm | None, b
 
 
 def ecg_rows(folder: Path, console: Console) -> list[Row]:
-    data = load_dataset(ECG.data, "linear")
+    nets = ecg_nets(ECG, folder, console)
+    return [ecg_row("ecg_ratio", nets, ">= 26", ">= 32")]
+
+
+def ecg_nets(recipe: Recipe, folder: Path, console: Console) -> list[Net]:
+    """A net of each seed."""
+    data = load_dataset(recipe.data, recipe.model.output_activation)
+    return [trained(of_seed(recipe, seed, recipe.train.rate), data, folder, console) for seed in SEEDS]
+
+
+def ecg_row(name: str, nets: Sequence[Net], reach: str, stretch: str) -> Row:
+    """11 bits a value / those of a .tae file of the test samples; 0 where its PRDN is above `PRDN`."""
     ratios, parts = [], []
-    for seed in SEEDS:
-        net = trained(of_seed(ECG, seed, ECG.train.rate), data, folder, console)
+    for net in nets:
+        data = net.data
         cost = net.file(data.test, net.tables)
         x = data.scaling.apply(data.test.take(np.arange(len(data.test))))
         prdn = 100 * np.sqrt(cost.error * len(x) / np.square(x - x.mean()).sum())
         ratio = ADC_BITS * data.inputs / cost.bits
         ratios.append(ratio if prdn <= PRDN else 0.0)
         parts.append(f"{ratio:.1f} at {prdn:.1f} %")
-    return [Row("ecg_ratio", median(ratios), "", ">= 26", ">= 32", "seeds: " + ", ".join(parts))]
+    return Row(name, median(ratios), "", reach, stretch, "seeds: " + ", ".join(parts))
 
 
 MEASURES: Mapping[str, Callable[[Path, Console], Sequence[Row]]] = {"fashion": fashion_rows, "ecg": ecg_rows}

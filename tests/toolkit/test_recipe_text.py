@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_the_page_shows_what_the_command_prints() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("image", "image"), ("fashion-conv", "image"), ("record", "record"), ("table", "table")]
+    ("name", "kind"),
+    [("image", "image"), ("fashion-conv", "image"), ("record", "record"), ("ecg-conv", "record"), ("table", "table")],
 )
 def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(name: str, kind: str, tmp_path: Path, capsys) -> None:
     assert main(["recipe", "--for", name]) == 0
@@ -136,7 +138,12 @@ def test_a_recipe_to_start_from_is_one_for_its_kind_of_data(name: str, kind: str
     assert recipe.name == "mine", "the name is the file's"
     assert path.read_bytes() == (ASSETS / f"{STARTERS[name]}.toml").read_bytes()
     splits = load_dataset(recipe.data, recipe.model.output_activation, base=tmp_path)
-    assert splits.kind == kind and recipe.model.layers[-1].units < splits.inputs
+    assert splits.kind == kind and recipe.model.of_samples(splits.train.shape).widths[-1] < splits.inputs
+
+
+def test_the_kernels_of_convolutions_over_a_record_take_40_kb() -> None:
+    recipe = load_recipe(ASSETS / "ecg-conv.toml")
+    assert sum(map(math.prod, recipe.model.of_samples((recipe.data.window,)).matrices)) <= 40_000
 
 
 @pytest.mark.parametrize("kind", ["anomaly", "ecg-anomaly", "machine-sound", "denoising", "reduction"])

@@ -8,7 +8,7 @@ from typing import Any
 from .command import STDOUT, Call, Parser, as_json
 
 STARTERS = {"image": "fashion", "record": "ecg", "table": "ecg-table"} | {
-    name: name for name in ("fashion-conv", "anomaly", "ecg-anomaly", "machine-sound", "denoising", "reduction")
+    name: name for name in ("fashion-conv", "ecg-conv", "anomaly", "ecg-anomaly", "machine-sound", "denoising", "reduction")
 }
 """The recipe in `assets` to start from, by the kind of data, net or task."""
 

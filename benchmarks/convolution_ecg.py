@@ -1,0 +1,48 @@
+"""The ECG by the convolutions of `tiedae recipe --for ecg-conv`: real .tae files of the last fifth, through the int8 program.
+
+    python benchmarks/convolution_ecg.py --json convolution_ecg.json [--keep FOLDER]
+
+The recipe's layers and rate were chosen on validation windows of the first four fifths. Trained nets are kept in FOLDER.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rate import Net, ecg_nets, ecg_row
+from rows import Row, arguments_of, report
+from tiedae.console import Console
+from tiedae.data_sets import ASSETS
+from tiedae.recipe import load_recipe
+
+KERNELS = 40_000
+
+
+def main() -> int:
+    parser = arguments_of(__doc__ or "")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep trained nets here")
+    arguments = parser.parse_args()
+
+    def measure(console: Console) -> Sequence[Row]:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = arguments.keep or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            return rows(ecg_nets(load_recipe(ASSETS / "ecg-conv.toml"), folder, console))
+
+    return report("ECG by convolutions", measure, arguments.json)
+
+
+def rows(nets: Sequence[Net]) -> list[Row]:
+    kernels = [sum(kernel.variable.shape.num_elements() for kernel in net.floating.kernels) for net in nets]
+    texts = ", ".join(f"{each:,}" for each in kernels)
+    return [
+        ecg_row("ecg_conv_ratio", nets, ">= 34", ">= 44"),
+        Row("ecg_conv_kernel_bytes", max(kernels), "B", f"<= {KERNELS}", "", f"int8, seeds: {texts}"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
