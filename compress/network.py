@@ -92,12 +92,17 @@ class TiedNetwork(tf_keras.Model):
         ]
         config = ModelConfig(layers, output_activation, len(matrices[0]))  # pyright: ignore[reportArgumentType]
         model = cls(config, seed=seed)
-        arrays = {f"kernel_{i}": matrix for i, matrix in enumerate(matrices)}
-        arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(model.stack, biases, strict=bool(biases))}
-        for i, norm in found.items():
-            arrays |= {f"{model.stack[i].tensor_name}.{part}": values for part, values in Normalization.arrays(norm).items()}
-        model.restore(arrays)
+        model.take_weights(matrices, biases, found)
         return model
+
+    def take_weights(self, kernels: Sequence[np.ndarray], biases: Sequence[np.ndarray], norms: Mapping[int, Norm]) -> None:
+        """Take weights that were trained elsewhere: a matrix [inputs, units] per kernel, biases and norms as `from_weights`,
+        the biases of all layers in forward order; raises InputError as `restore`."""
+        arrays = {f"kernel_{i}": matrix for i, matrix in enumerate(kernels)}
+        arrays |= {f"{layer.tensor_name}.bias": bias for layer, bias in zip(self.stack, biases, strict=bool(biases))}
+        for i, norm in norms.items():
+            arrays |= {f"{self.stack[i].tensor_name}.{part}": values for part, values in Normalization.arrays(norm).items()}
+        self.restore(arrays)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("kernels", "encoder", "decoder"):

@@ -152,13 +152,19 @@ def _match_layer(encodes: TiedAutoencoder, decodes: TiedAutoencoder, i: int) -> 
     that changed it."""
     from scipy.optimize import linear_sum_assignment
 
-    own, other = ((model.kernels[i].matrix, model.kernels[i + 1].matrix.T) for model in (encodes, decodes))
+    own, other = ((model.kernels[i].matrix, _readers(model, i)) for model in (encodes, decodes))
     likeness = sum((a / _norms(a)).T @ (b / _norms(b)) for a, b in zip(own, other, strict=True))
     order = linear_sum_assignment(likeness, maximize=True)[1]
     permute_units(decodes, i, order)
     scale = _scale(encodes, decodes, i)
     rescale_units(decodes, [scale if k == i else np.ones(1, np.float32) for k in range(len(encodes.kernels) - 1)])
     return bool((order != np.arange(len(order))).any() or _changes(scale))
+
+
+def _readers(model: TiedAutoencoder, i: int) -> np.ndarray:
+    """What the next kernel multiplies the units of a hidden layer by: a column of each unit."""
+    units, following = model.kernels[i].units, model.kernels[i + 1].matrix
+    return following.reshape(-1, units, following.shape[1]).swapaxes(1, 2).reshape(-1, units)
 
 
 def _norms(matrix: np.ndarray) -> np.ndarray:
@@ -171,7 +177,7 @@ def _scale(encodes: TiedAutoencoder, decodes: TiedAutoencoder, i: int) -> np.nda
     have norms as those of `encodes`, both for normalized units, for others in their geometric mean."""
     layer = encodes.config.layers[i]
     columns = _norms(encodes.kernels[i].matrix) / _norms(decodes.kernels[i].matrix)
-    rows = _norms(decodes.kernels[i + 1].matrix.T) / _norms(encodes.kernels[i + 1].matrix.T)
+    rows = _norms(_readers(decodes, i)) / _norms(_readers(encodes, i))
     if layer.activation not in HOMOGENEOUS:
         return np.ones((2, layer.units), np.float32)
     if not layer.batch_norm:

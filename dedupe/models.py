@@ -21,9 +21,11 @@ from tiedae.compress.imports.chain import (
     ChainReshape,
     Refused,
 )
+from tiedae.compress.imports.convolutions import ChainConvolution, ChainPool, ChainUpsample
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
 from tiedae.compress.imports.pairs import TIES, Pair, pairs
+from tiedae.compress.imports.places import with_shapes
 
 
 def inspect_model(path: Path) -> dict[str, Any]:
@@ -116,8 +118,9 @@ def _computes(layer: ChainLayer) -> str:
     match layer:
         case ChainProduct():
             inputs, units = layer.widths
+            kind = "product" if not isinstance(layer, ChainConvolution) else "convolution, as a product"
             extras = {"bias": layer.bias, "mask": layer.mask, "subtracts a vector first": layer.before}
-            parts = [f"product {inputs} → {units}", *(name for name, array in extras.items() if array is not None)]
+            parts = [f"{kind} {inputs} → {units}", *(name for name, array in extras.items() if array is not None)]
             return ", ".join([*parts, f"the transposed kernel {layer.kernel.variable}"] if layer.transposed else parts)
         case ChainFunction():
             return layer.function
@@ -127,6 +130,10 @@ def _computes(layer: ChainLayer) -> str:
             return "batch normalization"
         case ChainReshape():
             return f"reshape to {list(layer.shape)}"
+        case ChainPool():
+            return f"max pooling by {list(layer.window.sizes)}"
+        case ChainUpsample():
+            return f"upsampling by {list(layer.sizes)}"
     return ""
 
 
@@ -150,11 +157,13 @@ def _can_be_tied(chain: Chain) -> bool:
 
 def _warnings(chain: Chain) -> list[str]:
     """What a user should know of a model that can be read."""
-    products, size = chain.products, math.prod(chain.shape)
+    size = math.prod(chain.shape)
     warnings = [
         *chain.notes,
         *([f"left out, without effect outside training: {', '.join(chain.left_out)}"] if chain.left_out else []),
     ]
-    if products and chain.shape and (code := products[(len(products) - 1) // 2].widths[1]) >= size:
+    sizes = [math.prod(layer.output(shape)) for layer, shape in with_shapes(chain.layers, chain.shape)]
+    products = [size for size, layer in zip(sizes, chain.layers, strict=True) if isinstance(layer, ChainProduct)]
+    if products and chain.shape and (code := products[(len(products) - 1) // 2]) >= size:
         warnings.append(f"its code of {code} values is no smaller than a sample of {size}")
     return warnings

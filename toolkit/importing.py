@@ -20,7 +20,7 @@ from tiedae.compress.imports.chain import FUNCTIONS
 from tiedae.compress.imports.mirrored import Mirror, Weights, mirror
 from tiedae.compress.imports.origin import ORIGINAL, REPLACED, TUNED, ImportOrigin
 from tiedae.compress.numbers import number
-from tiedae.compress.records import checked, require
+from tiedae.compress.records import checked, plain, require
 from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Scaling, require_reachable
 from tiedae.verify.original import SAMPLES, OriginalAnswer, require_equal, run_original
@@ -73,12 +73,8 @@ class Start:
     @property
     def model_table(self) -> dict[str, Any]:
         """The keys of `[model]` that follow from it."""
-        found = self.mirror
-        layers = [
-            {"units": units, "activation": activation, "use_bias": found.biased, "batch_norm": batch_norm}
-            for units, activation, batch_norm in zip(found.widths[1:], found.activations, found.batch_norm, strict=True)
-        ]
-        return {"layers": layers, "output_activation": found.output_activation, "inputs": found.widths[0]}
+        config = plain(self.mirror.config)
+        return {key: config[key] for key in ("layers", "output_activation", "inputs")}
 
     def model(self, seed: int = 0) -> Model:
         """The autoencoder of its weights, with their masks, tied or untied as the source is; InputError as `Mirror.weights`."""
@@ -105,15 +101,9 @@ class Start:
     def _network(self, weights: Weights, kernels: Sequence[np.ndarray], seed: int) -> TiedAutoencoder:
         from tiedae.compress.autoencoder import TiedAutoencoder
 
-        return TiedAutoencoder.from_weights(
-            kernels,
-            weights.encoder_biases,
-            weights.decoder_biases,
-            activations=self.mirror.activations,
-            output_activation=self.mirror.output_activation,
-            norms=weights.norms,
-            seed=seed,
-        )
+        model = TiedAutoencoder(self.mirror.config, seed=seed)
+        model.take_weights(kernels, [*(weights.encoder_biases or ()), *(weights.decoder_biases or ())], weights.norms)
+        return model
 
     def data(self, data: T) -> T:
         """Data with the model's own scaling, if it has one; InputError for samples of another number of values."""
@@ -137,7 +127,7 @@ class Start:
             return splits.with_scaling(own)
         splits = splits if config.scaling != "auto" else splits.with_scaling(as_they_are(splits))
         try:
-            require_reachable(splits.scaling.apply(np.stack(splits.train.wanted.extent)), self.mirror.output_activation)
+            require_reachable(splits.scaling.apply(np.stack(splits.train.wanted.extent)), self.mirror.config.output_activation)
         except DataError as error:
             got = str(error).partition(";")[0]
             right = "the model was trained on values in another scale; state that by `scaling` in [data]"
@@ -252,14 +242,15 @@ def reconstructed(model: Model, x: np.ndarray) -> np.ndarray:
 
 def exactly(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(code, y) of a float model for scaled values, [n, inputs], computed in float64."""
-    kernels = [layer.kernel.matrix.astype(np.float64) for layer in model.stack]
-    half = len(kernels) // 2
-    y, outputs = x.astype(np.float64), []
-    for layer, kernel in zip(model.stack, [*kernels[:half], *(kernel.T for kernel in kernels[half:])], strict=True):
-        product = y @ kernel if layer.norm is None else layer.norm.exactly(y @ kernel)
-        y = FUNCTIONS[layer.activation](product + (0.0 if layer.bias is None else layer.bias.numpy()))
-        outputs.append(y)
-    return outputs[half - 1], y
+    y: Any = model.encoder.arranged(x.astype(np.float64))
+    outputs = []
+    for layer in model.stack:
+        product = np.asarray(layer.product(y, layer.kernel.matrix.astype(np.float64)))
+        product = product if layer.norm is None else layer.norm.exactly(product)
+        bias = 0.0 if layer.bias is None else layer.bias.numpy()
+        y = layer.pooled(layer.restored(FUNCTIONS[layer.activation](product + bias)), training=False)
+        outputs.append(np.asarray(y).reshape(len(x), -1))
+    return outputs[len(outputs) // 2 - 1], outputs[-1]
 
 
 def as_they_are(splits: Dataset) -> Scaling:

@@ -70,10 +70,15 @@ class ChainLayer:
         """What it gives for x, float64 [n, …]; InputError where it cannot be computed."""
         raise NotImplementedError
 
+    def output(self, shape: Shape) -> Shape:
+        """The shape of what it gives for a sample of `shape`."""
+        return shape
+
 
 @dataclass(frozen=True)
 class ChainProduct(ChainLayer):
-    """x · kernel + bias over the last axis. `kernel`: [inputs, units], or [units, inputs] where it is `transposed`.
+    """x · kernel + bias over the last axis. `kernel`: [inputs, units], or [units, inputs] where it is `transposed`; its first
+    axis may be several.
 
     `mask`: of a pruned kernel, as `kernel`. `before`: what is subtracted from x first, as some hand-made decoders do.
     """
@@ -88,17 +93,36 @@ class ChainProduct(ChainLayer):
     @property
     def widths(self) -> tuple[int, int]:
         """(inputs, units) of the product."""
-        rows, columns = self.kernel.shape
+        rows, columns = math.prod(self.kernel.shape[:-1]), self.kernel.shape[-1]
         return (columns, rows) if self.transposed else (rows, columns)
+
+    @property
+    def channels(self) -> int:
+        """The last axis of what it gives; it has as many biases."""
+        return self.widths[1]
+
+    def mirrors(self, other: ChainProduct) -> bool:
+        """Whether the kernel of an earlier product has the shape of this one's, transposed."""
+        return type(self) is type(other) and self.widths == other.widths[::-1]
+
+    def oriented(self, values: np.ndarray) -> np.ndarray:
+        """Values of the kernel's shape as [inputs, units] of the product."""
+        matrix = values.reshape(-1, values.shape[-1])
+        return matrix.T if self.transposed else matrix
 
     def matrix(self) -> np.ndarray:
         """The kernel with its mask, [inputs, units] of the product, in the file's dtype."""
-        values = self.kernel.read() if self.mask is None else self.kernel.read() * self.mask.read()
-        return values.T if self.transposed else values
+        return self.oriented(self.kernel.read() if self.mask is None else self.kernel.read() * self.mask.read())
+
+    def output(self, shape: Shape) -> Shape:
+        return (*shape[:-1], self.channels)
+
+    def multiplied(self, x: np.ndarray) -> np.ndarray:
+        """x · kernel, float64."""
+        return x @ self.matrix().astype(np.float64)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        shifted = x if self.before is None else x - self.before.read().astype(np.float64)
-        y = shifted @ self.matrix().astype(np.float64)
+        y = self.multiplied(x if self.before is None else x - self.before.read().astype(np.float64))
         return y if self.bias is None else y + self.bias.read().astype(np.float64)
 
 
@@ -149,13 +173,16 @@ class ChainReshape(ChainLayer):
 
     shape: Shape
 
+    def output(self, shape: Shape) -> Shape:
+        return self.shape
+
     def apply(self, x: np.ndarray) -> np.ndarray:
         return x.reshape(len(x), *self.shape)
 
 
 @dataclass(frozen=True)
 class Refused(ChainLayer):
-    """A layer that no tied autoencoder has, such as an LSTM or, until there is one, a convolution.
+    """A layer that no tied autoencoder has, such as an LSTM.
 
     `reason`: what it is, and what would do. `weights`: its arrays by name. `custom`: it is of a class of the
     model's own, whose code is not read.

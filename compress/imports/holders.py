@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .chain import FUNCTIONS, ChainArray, ChainLayer, ChainProduct, Tie
+from .convolutions import ChainConvolution
 from .keras_config import KerasLayer
 from .keras_layers import PlacedLayer, activation
 
@@ -28,7 +29,7 @@ class Held:
 def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[ChainLayer, ...]) -> tuple[ChainLayer, ...]:
     """A layer of a class that is not known as a product, or `refused` where its arrays are not those of one."""
     arrays = place.group.all
-    kernels = {name: array for name, array in arrays.items() if len(array.shape) == 2}
+    kernels = {name: array for name, array in arrays.items() if len(array.shape) > 1}
     biases = {name: array for name, array in arrays.items() if len(array.shape) == 1}
     if len(kernels) > 1 or len(kernels) + len(biases) < len(arrays):
         return refused
@@ -37,7 +38,7 @@ def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[ChainLa
         return refused
     repeated = {name for name, array in biases.items() for each in held if _repeats(place, name, array, each.product.bias)}
     rest = [array for name, array in biases.items() if name not in repeated]
-    if len(rest) > 1 or any(array.shape != product.widths[1:] for array in rest):
+    if len(rest) > 1 or any(array.shape != (product.channels,) for array in rest):
         return refused
     values = place.config.values
     named = [key for key, value in values.items() if _name(value) in FUNCTIONS and _name(value) != "linear"]
@@ -54,9 +55,20 @@ def _name(value: Any) -> str:
 
 
 def _fits(place: PlacedLayer, product: ChainProduct) -> bool:
-    """Whether a product fits between the layers before and behind it, and what its configuration calls its units."""
-    inputs, units = product.widths
-    return inputs == (place.width or inputs) and {units} >= {place.following or units, place.config.values.get("units", units)}
+    """Whether a product fits between the layers before and behind it, and what its configuration says of it."""
+    inputs, units, values = product.widths[0], product.channels, place.config.values
+    stated = {place.following or units, values.get("units", units), values.get("filters", units)}
+    if isinstance(product, ChainConvolution) and not _fits_window(place, product):
+        return False
+    return inputs == (place.width or inputs) and {units} >= stated
+
+
+def _fits_window(place: PlacedLayer, product: ChainConvolution) -> bool:
+    """Whether the input is what the held convolution gives, and the configuration states its window or none."""
+    window, values = product.window, place.config.values
+    stated = {"kernel_size": window.sizes, "strides": window.strides, "padding": window.padding}
+    same = all(values.get(key) in (None, value, list(value), value[0]) for key, value in stated.items())
+    return same and place.shape == (*window.places(product.lengths), product.kernel.shape[-1])
 
 
 def _tied(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
@@ -74,15 +86,15 @@ def _tied(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, ChainA
 
 
 def _transposed(place: PlacedLayer, product: ChainProduct, tie: Tie) -> ChainProduct:
-    config = place.config
-    return ChainProduct(config.name, config.class_name, product.kernel, None, not product.transposed, tie, product.mask)
+    names = {"name": place.config.name, "class_name": place.config.class_name}
+    return replace(product, **names, bias=None, transposed=not product.transposed, tie=tie, before=None)
 
 
 def _own(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
     """The product with a kernel of its own, in the direction that fits; None where it holds another layer, which it may use."""
     if {each.config.shared for each in held} & set(_shared_numbers(place.config.values)):
         return None
-    for kernel in kernels.values():
+    for kernel in (kernel for kernel in kernels.values() if len(kernel.shape) == 2):
         transposed = place.width is not None and kernel.shape[0] != place.width
         return ChainProduct(place.config.name, place.config.class_name, kernel, transposed=transposed)
     return None

@@ -15,7 +15,7 @@ from .chain import Chain, ChainLayer, ChainProduct, ChainReshape, Refused
 from .hdf5 import arrays, damage, import_h5py, text, texts
 from .holders import Held, read_holder
 from .keras_config import TOO_DEEP, KerasLayer, layer_config, layer_configs, order, parsed
-from .keras_layers import LEFT_OUT, READERS, PlacedLayer, read_layer
+from .keras_layers import LEFT_OUT, READERS, PlacedLayer, is_activation, read_layer
 from .keras_weights import ArchiveGroup, Group, TopGroup
 from .zip_member import open_member, open_whole, read_member
 
@@ -79,7 +79,7 @@ def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) ->
     layers = read.layers
     if not read.sample and not any(isinstance(layer, Refused) for layer in layers):
         layers = (Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]"), *layers)
-    own = [each for each in layers if isinstance(each, ChainProduct) and each.class_name != "Dense"]
+    own = [each for each in layers if isinstance(each, ChainProduct) and each.class_name not in READERS]
     custom = tuple(dict.fromkeys(each.class_name for each in own))
     return Chain(source, format, read.sample or (), layers, read.left_out, notes=_taken(config, own), custom=custom)
 
@@ -157,12 +157,12 @@ class _Read:
     def then(self, layers: tuple[ChainLayer, ...], config: KerasLayer) -> _Read:
         shape, held = self.shape, self.held
         for layer in layers:
-            if isinstance(layer, ChainProduct):
-                shape, held = (*(shape or (0,))[:-1], layer.widths[1]), (*held, Held(config, layer))
-            elif isinstance(layer, ChainReshape):
-                shape = layer.shape
-            elif isinstance(layer, Refused):
+            if isinstance(layer, Refused) and not is_activation(layer):
                 shape = None
+            elif shape or isinstance(layer, ChainProduct | ChainReshape):
+                shape = layer.output(shape or (0,))
+            if isinstance(layer, ChainProduct):
+                held = (*held, Held(config, layer))
         return replace(self, shape=shape, layers=(*self.layers, *layers), held=held)
 
 
@@ -171,10 +171,10 @@ def _width(following: Sequence[tuple[KerasLayer, Group]]) -> int | None:
     for config, group in following:
         if shape := _static(config.built_for):
             return shape[-1]
-        if config.custom or config.class_name not in READERS.keys() | LEFT_OUT:
+        if config.custom or config.class_name not in (READERS.keys() | LEFT_OUT) - {"Flatten", "Reshape"}:
             return None
-        if config.class_name == "Dense":
-            return next((array.shape[0] for array in group.own.values() if len(array.shape) == 2), None)
+        if kernel := next((array.shape for array in group.own.values() if len(array.shape) > 1), None):
+            return kernel[-1] if config.class_name.endswith("Transpose") else kernel[-2]
     return None
 
 

@@ -6,13 +6,15 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
+from ..windows import Lengths, Padding, Window
 from .chain import FUNCTIONS, Affine, BatchNorm, ChainArray, ChainFunction, ChainLayer, ChainProduct, ChainReshape, Refused
+from .convolutions import ChainConvolution, ChainPool, ChainUpsample
 from .keras_config import KerasLayer, layer_config
 from .keras_weights import Group
 
@@ -65,12 +67,23 @@ def _sizes(shape: Sequence[int | None]) -> str:
 Reader = Callable[[PlacedLayer], tuple[ChainLayer, ...]]
 
 
+def float_only(reader: Reader) -> Reader:
+    """A reader of a layer with a kernel that refuses one that is quantized or has matrices beside it."""
+
+    def read(place: PlacedLayer) -> tuple[ChainLayer, ...]:
+        values = place.config.values
+        if values.get("quantization_config") or "quantiz" in repr(values.get("dtype")).lower():
+            return place.refused("is quantized; the float model that it was made of would do")
+        if values.get("lora_rank"):
+            return place.refused("has LoRA matrices; the model after merging them would do")
+        return reader(place)
+
+    return read
+
+
+@float_only
 def _dense(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     config = place.config
-    if config.values.get("quantization_config") or "quantiz" in repr(config.values.get("dtype")).lower():
-        return place.refused("is quantized; the float model that it was made of would do")
-    if config.values.get("lora_rank"):
-        return place.refused("has LoRA matrices; the model after merging them would do")
     units = config.value("units", int)
     bias = {"bias": (units,)} if config.value("use_bias", bool, default=True) else {}
     kernel, *rest = place.take(kernel=(place.width, units), **bias)
@@ -126,6 +139,13 @@ ACTIVATION_LAYERS: Mapping[str, Reader] = {
     "ThresholdedReLU": _other,
     "Softmax": _other,
 }
+
+
+def is_activation(layer: ChainLayer) -> bool:
+    """Whether a layer is an activation, one that no chain has among them: by its class, or as Keras calls a function."""
+    known = {name.casefold() for name in ACTIVATION_LAYERS}
+    of_class = layer.class_name.casefold() in known or layer.class_name.islower()
+    return isinstance(layer, ChainFunction) or (isinstance(layer, Refused) and of_class)
 
 
 def _flatten(place: PlacedLayer) -> tuple[ChainLayer, ...]:
@@ -224,8 +244,92 @@ def _pruned(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     return replace(product, mask=masks[-1]), *rest
 
 
+def _window(place: PlacedLayer, axes: int, sizes: str, strides: str) -> Window:
+    """The window that the configuration states; as many strides as sizes where it states none."""
+    lengths = [_lengths(place, key, axes) for key in (sizes, strides) if place.config.values.get(key) is not None]
+    return Window(lengths[0], lengths[-1], place.config.values.get("padding", "valid"))
+
+
+def _lengths(place: PlacedLayer, key: str, axes: int, default: int | None = None) -> Lengths:
+    value = place.config.values.get(key, default)
+    lengths = (value,) * axes if type(value) is int else tuple(value) if isinstance(value, list) else ()
+    if len(lengths) != axes or not all(type(each) is int and each > 0 for each in lengths):
+        raise FormatError(f"{place.config.title}: {key}: got {repr(value)[:60]}, must be {axes} numbers above 0")
+    return lengths
+
+
+def over_axes(reader: Callable[[PlacedLayer, int], tuple[ChainLayer, ...]]) -> Reader:
+    """A reader of layers over signals or images, by the axes that their class names, which must be those of the input."""
+
+    def read(place: PlacedLayer) -> tuple[ChainLayer, ...]:
+        axes, values = 1 if "1D" in place.config.class_name else 2, place.config.values
+        if values.get("data_format") == "channels_first":
+            return place.refused(CHANNELS_FIRST)
+        if place.shape is None:
+            return place.refused(UNKNOWN_INPUT)
+        if len(place.shape) != axes + 1:
+            raise FormatError(f"{place.config.title}: takes {list(place.shape)}, must be {axes} axes and channels")
+        if values.get("padding", "valid") not in get_args(Padding):
+            return place.refused(f'has padding {values["padding"]}; padding "same" or "valid" would do')
+        return reader(place, axes)
+
+    return read
+
+
+@float_only
+@over_axes
+def _convolution(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
+    config, values = place.config, place.config.values
+    assert place.shape is not None
+    if set(_lengths(place, "dilation_rate", axes, 1)) != {1}:
+        return place.refused("is dilated; a larger kernel or strides would do")
+    if values.get("groups", 1) != 1:
+        return place.refused("has groups; a convolution of all channels would do")
+    if values.get("output_padding") is not None:
+        return place.refused("has output_padding; lengths that the strides divide would do without")
+    window = _window(place, axes, "kernel_size", "strides")
+    if any(stride > size for stride, size in zip(window.strides, window.sizes, strict=True)):
+        return place.refused("has strides beyond its kernel, which leave gaps; strides of at most the kernel would do")
+    filters, lengths = config.value("filters", int), place.shape[:-1]
+    transposed = config.class_name.endswith("Transpose")
+    if transposed:
+        gaps = [
+            size - stride if window.padding == "valid" else 0 for size, stride in zip(window.sizes, window.strides, strict=True)
+        ]
+        lengths = tuple(n * stride + gap for n, stride, gap in zip(lengths, window.strides, gaps, strict=True))
+    if 0 in window.places(lengths):
+        raise FormatError(f"{config.title}: takes {list(place.shape)}, less than its kernel of {list(window.sizes)}")
+    channels = (filters, place.width) if transposed else (place.width, filters)
+    bias = {"bias": (filters,)} if config.value("use_bias", bool, default=True) else {}
+    kernel, *rest = place.take(kernel=(*window.sizes, *channels), **bias)
+    names = config.name, config.class_name
+    layer = ChainConvolution(*names, kernel, rest[0] if rest else None, transposed, window=window, lengths=lengths)
+    return layer, *activation(place, values.get("activation"))
+
+
+@over_axes
+def _max_pooling(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
+    window = _window(place, axes, "pool_size", "strides")
+    if window.sizes != window.strides:
+        return place.refused("pools windows that overlap or leave gaps; strides of the pool's size would do")
+    if place.shape is None or 0 in window.places(place.shape[:-1]):
+        raise FormatError(f"{place.config.title}: takes {list(place.shape or ())}, less than its window")
+    return (ChainPool(place.config.name, place.config.class_name, window),)
+
+
+@over_axes
+def _upsampling(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
+    if (kind := place.config.values.get("interpolation", "nearest")) != "nearest":
+        return place.refused(f"interpolates values, {kind}; interpolation nearest would do")
+    return (ChainUpsample(place.config.name, place.config.class_name, _lengths(place, "size", axes, 2)),)
+
+
+CONVOLUTIONS = tuple(f"Conv{axes}D{turn}" for axes in (1, 2) for turn in ("", "Transpose"))
 READERS: Mapping[str, Reader] = {
     "Dense": _dense,
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **dict.fromkeys(("MaxPooling1D", "MaxPooling2D"), _max_pooling),
+    **dict.fromkeys(("UpSampling1D", "UpSampling2D"), _upsampling),
     **ACTIVATION_LAYERS,
     "Flatten": _flatten,
     "Reshape": _reshape,
@@ -246,7 +350,11 @@ LEFT_OUT = frozenset(
 
 UNKNOWN_INPUT = "follows a layer whose output has no known shape"
 CHANNELS_FIRST = "is channels_first; the model with data_format='channels_last' would do"
-_LATER = "is a convolution or belongs to one, which cannot be imported yet"
+_THREE = "is over three axes; Conv1D or Conv2D would do"
+_PER_CHANNEL = "has kernels of single channels or places; Conv1D or Conv2D would do"
+_EDGES = 'moves the edges of a sample; padding "same" of the convolution would do'
+_AVERAGES = "averages, which runtimes round differently; MaxPooling or strides would do"
+_POOLS_ALL = "leaves no place of a sample; Flatten would do"
 _RECURRENT = "is recurrent; a dense autoencoder of windows would do"
 _JOINS = "joins or moves tensors; a chain of layers would do"
 _CODE = "is code that the file holds, which is not read or run; a layer of Keras in its place would do"
@@ -257,14 +365,16 @@ REASONS: Mapping[str, str] = {
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Permute"), _JOINS),
     **dict.fromkeys(("Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"), _CODE),
     **dict.fromkeys(("ClusterWeights", "QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate"), _STRIP),
+    **{f"{kind}3D": _THREE for kind in ("Conv", "MaxPooling", "UpSampling")},
+    "Conv3DTranspose": _THREE,
     **{
-        f"{kind}{axes}D{turn}": _LATER
+        f"{kind}{axes}D": reason
         for axes in "123"
-        for kind in (
-            *("Conv", "SeparableConv", "DepthwiseConv", "LocallyConnected", "UpSampling", "ZeroPadding", "Cropping"),
-            *("MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling"),
+        for kind, reason in (
+            *(("SeparableConv", _PER_CHANNEL), ("DepthwiseConv", _PER_CHANNEL), ("LocallyConnected", _PER_CHANNEL)),
+            *(("ZeroPadding", _EDGES), ("Cropping", _EDGES), ("AveragePooling", _AVERAGES)),
+            *(("GlobalMaxPooling", _POOLS_ALL), ("GlobalAveragePooling", _POOLS_ALL)),
         )
-        for turn in ("", "Transpose")
     },
 }
 """Why a layer of Keras is in no chain, and what would do, by class."""

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -17,6 +17,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..layer_kinds import Activation, Shape
+from ..model_config import ModelConfig
+from ..patterns import of_rows
+from ..records import checked
 from ..scaling import Scaling
 from .chain import (
     FUNCTIONS,
@@ -27,12 +30,13 @@ from .chain import (
     ChainLayer,
     ChainProduct,
     ChainReshape,
-    Refused,
     Tie,
 )
-from .keras_layers import ACTIVATION_LAYERS
+from .convolutions import ChainPool, ChainUpsample
+from .keras_layers import is_activation
 from .norms import Norm, Normalized, NormLayer, finite, normalization, oriented, require_between
 from .pairs import TIES, pairs
+from .places import Place, is_flattened, placed, require_pair, with_shapes
 
 SAME = 1e-6
 """Largest relative difference of the output's scaling from the inverse of the input's: float32."""
@@ -43,7 +47,7 @@ Kernels = list[np.ndarray]
 
 @dataclass(frozen=True)
 class Weights:
-    """What `TiedAutoencoder.from_weights` takes; `masks`: which weights are kept, bool [inputs, units], by index.
+    """What `TiedAutoencoder.take_weights` takes; `masks`: which weights are kept, bool [inputs, units], by index.
 
     `decoder_kernels`: those of a decoder that has its own, [inputs, units] as the encoder's; None: it has the encoder's.
     """
@@ -60,7 +64,7 @@ class Weights:
 class Mirror:
     """A chain that is a tied autoencoder, or becomes one by training: `untied`, kernels of a pair are two variables.
 
-    `encoder`, `decoder`: the products in forward order. `activations`: of each encoder layer. `replaced`: activations that the
+    `encoder`, `decoder`: the products in forward order. `config`: the model's. `replaced`: activations that the
     chain has others in place of, by its layers. `scaling`: of the data, which the chain computes itself; None: they are scaled
     before. `restores`: whether it gives data in their unit of measure back, by the inverse of that scaling. `norms`: what
     normalizes the units of a product, by its place in forward order.
@@ -69,8 +73,7 @@ class Mirror:
     chain: Chain
     encoder: tuple[ChainProduct, ...]
     decoder: tuple[ChainProduct, ...]
-    activations: tuple[Activation, ...]
-    output_activation: Activation
+    config: ModelConfig
     scaling: Scaling | None = None
     restores: bool = False
     replaced: Mapping[str, str] = field(default_factory=dict)
@@ -85,21 +88,16 @@ class Mirror:
     @property
     def batch_norm(self) -> tuple[bool, ...]:
         """Whether the units of each encoder layer are normalized, in one direction at least."""
-        return tuple(bool({i, self.decoded(i)} & self.norms.keys()) for i in range(len(self.encoder)))
+        return tuple(layer.batch_norm for layer in self.config.layers)
 
     def decoded(self, layer: int) -> int:
         """The place of the product that gives the units of an encoder layer back; that of the code is its own."""
         return len(self.products) - 2 - layer
 
     @property
-    def biased(self) -> bool:
-        """Whether a layer has a bias."""
-        return bool(self.norms) or any(product.bias or product.before for product in self.products)
-
-    @property
     def widths(self) -> tuple[int, ...]:
-        """(values per sample, units of each encoder layer)."""
-        return (self.encoder[0].widths[0], *(product.widths[1] for product in self.encoder))
+        """(values per sample, of what each encoder layer gives)."""
+        return self.config.widths
 
     @property
     def tie(self) -> Tie:
@@ -140,7 +138,8 @@ class Mirror:
         biases = [self._bias(product) for product in self.products]
         kernels, masks, norms, others = self._untied(biases) if self.untied else self._tied(biases)
         count, rounded = len(self.encoder), [bias.astype(np.float32) for bias in biases]
-        halves = (rounded[:count], rounded[count:]) if self.biased else (None, None)
+        biased = self.config.layers[0].use_bias
+        halves = (rounded[:count], rounded[count:]) if biased else (None, None)
         return Weights(kernels, *halves, masks, norms, others)
 
     def _tied(self, biases: list[np.ndarray]) -> tuple[Kernels, dict[int, np.ndarray], dict[int, Norm], None]:
@@ -167,7 +166,7 @@ class Mirror:
             for place in {i, self.decoded(i)}:
                 each = normalization(self.chain.source, self.products[place], self.norms.get(place), biases[place])
                 sign = np.where(each.norm.gain < 0, -1.0, 1.0)
-                kernels[place] = kernels[place] * sign
+                kernels[place] = kernels[place] * of_rows(sign, kernels[place].shape[1])
                 biases[place] = each.bias
                 norms[place] = replace(each.norm, gain=each.norm.gain * sign, mean=each.norm.mean * sign)
         count = len(self.encoder)
@@ -178,7 +177,7 @@ class Mirror:
         source, places = self.chain.source, (layer, self.decoded(layer))
         encode, decode = (normalization(source, self.products[i], self.norms.get(i), biases[i]) for i in places)
         is_code = places[0] == places[1]
-        sign, encode, decode = oriented(source, self.activations[layer], encode, None if is_code else decode)
+        sign, encode, decode = oriented(source, self.config.layers[layer].activation, encode, None if is_code else decode)
         return sign, {layer: encode} if decode is None else dict(zip(places, (encode, decode), strict=True))
 
     def _require_zero(self, pair: tuple[ChainProduct, ChainProduct], pruned: np.ndarray) -> None:
@@ -189,8 +188,7 @@ class Mirror:
             raise InputError(f"{self.chain.source}: {second}: its mask {got}; must be one mask for both directions")
 
     def _matrix(self, product: ChainProduct) -> np.ndarray:
-        values = finite(self.chain.source, product, product.kernel, "kernel", product.kernel.shape)
-        return values.T if product.transposed else values
+        return product.oriented(finite(self.chain.source, product, product.kernel, "kernel", product.kernel.shape))
 
     def _live(self, product: ChainProduct) -> np.ndarray:
         """The kernel [inputs, units] of the product, with its mask."""
@@ -202,16 +200,15 @@ class Mirror:
         assert product.mask is not None
         values = finite(self.chain.source, product, product.mask, "mask", product.kernel.shape) != 0
         encoder = product if product in self.encoder else self.encoder[len(self.decoder) - 1 - self.decoder.index(product)]
-        return values.T if encoder.transposed else values
+        return encoder.oriented(values)
 
     def _bias(self, product: ChainProduct) -> np.ndarray:
         """The bias, float64 [units]; what is subtracted before is constant behind it: (x − b)·W + c = x·W + (c − b·W)."""
-        inputs, units = product.widths
-        bias = np.zeros(units)
+        bias = np.zeros(product.channels)
         if product.bias is not None:
-            bias = bias + finite(self.chain.source, product, product.bias, "bias", (units,))
+            bias = bias + finite(self.chain.source, product, product.bias, "bias", bias.shape)
         if product.before is not None:
-            before = finite(self.chain.source, product, product.before, "what is subtracted", (inputs,))
+            before = finite(self.chain.source, product, product.before, "what is subtracted", product.widths[:1])
             bias = bias - before.astype(np.float64) @ product.matrix().astype(np.float64)
         return bias
 
@@ -226,15 +223,17 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
     names = replaced or {}
     changed = tuple(_replaced(layer, names) for layer in chain.layers)
     replace(chain, layers=changed).require_readable()
-    require_flat(chain)
     scaling, restores, layers = _without_scaling(chain, changed)
-    products, functions, norms = _split(chain, layers)
-    half = _require_mirrored(chain, products)
-    if norm := norms.get(len(products) - 1):
+    places = placed(chain)
+    functions, norms = _split(chain, layers)
+    half = _require_mirrored(chain, places)
+    if norm := norms.get(len(places) - 1):
         right = "which needs a kernel of the decoder's own; leave it out and train again"
         raise InputError(f"{chain.source}: {norm.title}: gives each value of the output a gain, {right}")
-    encoder, decoder = products[:half], products[half:]
     untied = is_untied(chain) if tie is None else tie
+    halves = places[:half], places[half:]
+    mirrors = [require_pair(chain, *pair, untied=untied) for pair in zip(halves[0], reversed(halves[1]), strict=True)]
+    encoder, decoder = (tuple(each.product for each in half) for half in (halves[0], mirrors[::-1]))
     if untied:
         _require_untied(chain)
     else:
@@ -252,20 +251,32 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
     }
     unused = [name for name in names if not any(_is_called(layer, name) for layer in chain.layers)]
     if unused:
-        classes = sorted({layer.class_name for layer in chain.layers if _is_activation(layer)})
+        classes = sorted({layer.class_name for layer in chain.layers if is_activation(layer)})
         raise InputError(f"{chain.source}: replace: has no {unused[0]}, must be one of {', '.join(classes) or 'none'}")
-    return Mirror(chain, encoder, decoder, activations, functions[-1], scaling, restores, changes, untied, norms)
+    biased = bool(norms) or any(product.bias or product.before for product in (*encoder, *decoder))
+    config = _config(chain, halves[0], functions, norms, biased)
+    return Mirror(chain, encoder, decoder, config, scaling, restores, changes, untied, norms)
 
 
-def _is_activation(layer: ChainLayer) -> bool:
-    """Whether a layer is an activation, one that no chain has among them: by its class, or as Keras calls a function."""
-    known = {name.casefold() for name in ACTIVATION_LAYERS}
-    of_class = layer.class_name.casefold() in known or layer.class_name.islower()
-    return isinstance(layer, ChainFunction) or (isinstance(layer, Refused) and of_class)
+def _config(
+    chain: Chain, places: Sequence[Place], functions: Sequence[Activation], norms: Mapping[int, NormLayer], biased: bool
+) -> ModelConfig:
+    """The model's configuration, of the places of the encoder's layers."""
+    before = [None, *places[:-1]]
+    layers = [
+        place.table
+        | {"activation": function, "use_bias": biased}
+        | {"batch_norm": bool({i, 2 * len(places) - 2 - i} & norms.keys())}
+        | ({"flatten": True} if last is not None and is_flattened(chain, last, place) else {})
+        for i, (place, last, function) in enumerate(zip(places, before, functions, strict=False))
+    ]
+    shape = places[0].takes
+    inputs = shape if len(shape) > 1 else shape[0]
+    return checked(ModelConfig, {"layers": layers, "output_activation": functions[-1], "inputs": inputs})
 
 
 def _is_called(layer: ChainLayer, name: str) -> bool:
-    return (_is_activation(layer) or isinstance(layer, BatchNorm)) and name in (
+    return (is_activation(layer) or isinstance(layer, BatchNorm)) and name in (
         layer.class_name,
         getattr(layer, "function", ""),
     )
@@ -276,50 +287,28 @@ def _replaced(layer: ChainLayer, names: Mapping[str, str]) -> ChainLayer:
     return layer if function is None else ChainFunction(layer.name, layer.class_name, function)
 
 
-def require_flat(chain: Chain) -> None:
-    """Raise InputError for a product over the last of several axes, which is many products of a small kernel, or of another
-    number of inputs."""
-    for layer, shape in _with_shapes(chain.layers, chain.shape):
-        if isinstance(layer, ChainProduct):
-            if len(shape) > 1:
-                got = f"multiplies the last axis of {list(shape)}"
-                raise InputError(f"{chain.source}: {layer.title}: {got}, must be behind Flatten: one row a sample")
-            inputs, before = layer.widths[0], math.prod(shape)
-            if inputs != before:
-                raise InputError(f"{chain.source}: {layer.title}: kernel of {inputs} inputs behind {before} values")
-
-
-def _with_shapes(layers: Sequence[ChainLayer], shape: Shape) -> Iterator[tuple[ChainLayer, Shape]]:
-    """Each layer with the shape of its input, the first one's `shape`."""
-    for layer in layers:
-        yield layer, shape
-        if isinstance(layer, ChainReshape):
-            shape = layer.shape
-        elif isinstance(layer, ChainProduct):
-            shape = (layer.widths[1],)
-
-
-def _split(
-    chain: Chain, layers: Sequence[ChainLayer]
-) -> tuple[tuple[ChainProduct, ...], tuple[Activation, ...], dict[int, NormLayer]]:
-    """The products, the activation behind each, and what normalizes those that are normalized before it, by place."""
-    products: list[ChainProduct] = []
+def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[Activation, ...], dict[int, NormLayer]]:
+    """The activation behind each product, and what normalizes those that are normalized before it, by place."""
     functions: list[Activation] = []
     norms: dict[int, NormLayer] = {}
+    pooled = False
     for layer in layers:
         match layer:
             case ChainProduct():
-                products.append(layer)
                 functions.append("linear")
-            case ChainFunction(function="linear") | ChainReshape():
+                pooled = False
+            case ChainPool():
+                pooled = True
+            case ChainFunction(function="linear") | ChainReshape() | ChainUpsample():
                 pass
             case ChainFunction():
                 _require_activation(chain, layer, functions)
                 functions[-1] = cast(Activation, layer.function)
             case BatchNorm() | Affine():
-                require_between(chain.source, layer, functions, len(products) - 1 in norms)
-                norms[len(products) - 1] = layer
-    return tuple(products), tuple(functions), norms
+                behind = [*functions[:-1], "max pooling"] if pooled else functions
+                require_between(chain.source, layer, behind, len(functions) - 1 in norms)
+                norms[len(functions) - 1] = layer
+    return tuple(functions), norms
 
 
 def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[str]) -> None:
@@ -335,29 +324,29 @@ def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[
         raise InputError(f"{where}: activation {layer.function} behind {functions[-1]}, must be one activation a layer")
 
 
-def _require_mirrored(chain: Chain, products: Sequence[ChainProduct]) -> int:
+def _require_mirrored(chain: Chain, places: Sequence[Place]) -> int:
     """The number of encoder layers; InputError for widths that do not come back."""
     source = chain.source
-    if not products:
-        raise InputError(f"{source}: has no Dense layer, must be an encoder and its mirrored decoder")
-    widths = [products[0].widths[0], *(product.widths[1] for product in products)]
+    if not places:
+        raise InputError(f"{source}: has no Dense layer and no convolution, must be an encoder and its mirrored decoder")
+    widths = [*(math.prod(place.takes) for place in places), math.prod(places[-1].gives)]
     shown = "-".join(map(str, widths))
-    if widths != widths[::-1] or len(products) % 2:
-        last = products[-1].title
+    if widths != widths[::-1] or len(places) % 2:
+        last = places[-1].product.title
         if widths[-1] != widths[0]:
             right = f"must give the {widths[0]:,} values of a sample back: a classifier or an encoder alone has no mirror"
             raise InputError(f"{source}: {last}: gives {widths[-1]:,} values ({shown}), {right}")
         right = "must be mirrored, as 784-128-32-128-784 is: each decoder layer the transpose of an encoder layer"
         raise InputError(f"{source}: {last}: widths {shown}, {right}")
-    return len(products) // 2
+    return len(places) // 2
 
 
 def is_untied(chain: Chain) -> bool:
     """Whether kernels that mirror each other are two variables; InputError for widths that do not come back."""
-    products = chain.products
-    half = _require_mirrored(chain, products)
-    mirrored = zip(products[:half], reversed(products[half:]), strict=True)
-    return any(first.kernel.variable != second.kernel.variable for first, second in mirrored)
+    places = placed(chain)
+    half = _require_mirrored(chain, places)
+    mirrored = zip(places[:half], reversed(places[half:]), strict=True)
+    return any(first.product.kernel.variable != second.product.kernel.variable for first, second in mirrored)
 
 
 def _require_untied(chain: Chain) -> None:
@@ -389,7 +378,7 @@ def _without_scaling(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[Scalin
     if not computing:
         return None, False, layers
     first, last = computing[0], computing[-1] + 1
-    placed = list(_with_shapes(layers, chain.shape))
+    placed = list(with_shapes(layers, chain.shape))
     head, tail = _affine(placed[:first]), _affine(placed[last:])
     rest = [layer for i, layer in enumerate(layers) if first <= i < last or not isinstance(layer, Affine)]
     if tail is not None:

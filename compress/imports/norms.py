@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..layer_kinds import Shape
+from ..patterns import of_rows
 from ..weights import Norm
 from .chain import Affine, BatchNorm, ChainArray, ChainLayer, ChainProduct
 
@@ -49,15 +50,22 @@ def finite(source: str, layer: ChainLayer, array: ChainArray, name: str, shape: 
 
 
 def normalization(source: str, product: ChainProduct, layer: NormLayer | None, bias: np.ndarray) -> Normalized:
-    """A product and what follows it; without a layer, or with one that has no statistics, all is in gain and bias."""
+    """A product and what follows it; without a layer, or with one that has no statistics, all is in gain and bias.
+
+    A layer behind a reshape may have one value for several of the product's: those of one channel.
+    """
     size = len(bias)
     if not isinstance(layer, BatchNorm):
         scale, offset = (1.0, 0.0) if layer is None else (layer.scale, layer.offset)
-        norm = Norm(np.broadcast_to(scale, size).astype(np.float64), np.zeros(size))
+        norm = Norm(_per_value(scale, size), np.zeros(size))
+        offset = _per_value(offset, size)
         return Normalized((layer or product).title, norm, bias * norm.gain + offset)
 
     def values(array: ChainArray | None, name: str) -> np.ndarray | None:
-        return None if array is None else finite(source, layer, array, name, (size,)).astype(np.float64)
+        if array is None:
+            return None
+        shape = array.shape if len(array.shape) == 1 and size % max(array.size, 1) == 0 else (size,)
+        return _per_value(finite(source, layer, array, name, shape), size)
 
     variance, mean = values(layer.variance, "variance"), values(layer.mean, "mean")
     gamma, beta = values(layer.gamma, "gamma"), values(layer.beta, "beta")
@@ -67,6 +75,12 @@ def normalization(source: str, product: ChainProduct, layer: NormLayer | None, b
         raise InputError(f"{source}: {layer.title}: {got}, must be above 0")
     gain = (np.ones(size) if gamma is None else gamma) / np.sqrt(variance + layer.epsilon)
     return Normalized(layer.title, Norm(gain, mean - bias, variance), np.zeros(size) if beta is None else beta)
+
+
+def _per_value(values: float | np.ndarray, size: int) -> np.ndarray:
+    """One number, or one a channel, for each of `size` values, float64."""
+    channels = np.ravel(np.asarray(values, np.float64))
+    return of_rows(channels, size)
 
 
 def oriented(
@@ -79,9 +93,9 @@ def oriented(
     """
     both = encode.norm.gain < 0 if decode is not None and function in ODD else np.zeros(len(encode.bias), bool)
     if decode is not None:
-        both &= decode.norm.gain < 0
+        both &= (decode.norm.gain.reshape(-1, len(both)) < 0).all(0)
     for side in (encode, decode):
-        if side is not None and (wrong := np.flatnonzero((side.norm.gain <= 0) & ~both)).size:
+        if side is not None and (wrong := np.flatnonzero((side.norm.gain <= 0) & ~of_rows(both, len(side.bias)))).size:
             right = "must be above 0: both directions share the kernel's column that its sign would go to"
             got = f"channel {wrong[0]} has the gain {side.norm.gain[wrong[0]]:.3g}"
             raise InputError(f"{source}: {side.title}: {got}, {right}; a constraint on gamma keeps it so in training")
@@ -89,7 +103,8 @@ def oriented(
     gain, mean = encode.norm.gain * sign, encode.norm.mean * sign
     encode = replace(encode, norm=replace(encode.norm, gain=gain, mean=mean))
     if decode is not None:
-        decode = replace(decode, norm=replace(decode.norm, gain=decode.norm.gain * sign), bias=decode.bias * sign)
+        signs = of_rows(sign, len(decode.bias))
+        decode = replace(decode, norm=replace(decode.norm, gain=decode.norm.gain * signs), bias=decode.bias * signs)
     return sign, encode, decode
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from .chain import Chain, ChainLayer, ChainProduct, Refused
+from .convolutions import as_transpose
 
 Status = Literal["tied", "assumed", "equal copy", "near", "untied", "unknown"]
 
@@ -82,7 +83,8 @@ def _pairs(layers: list[ChainLayer]) -> Iterator[Pair]:
     for i in range((len(layers) + 1) // 2):
         encoder, decoder = layers[i], layers[-1 - i]
         if isinstance(encoder, ChainProduct) and isinstance(decoder, ChainProduct):
-            if encoder is not decoder and encoder.widths == decoder.widths[::-1]:
+            decoder = decoder if encoder is decoder else as_transpose(decoder)
+            if encoder is not decoder and decoder.mirrors(encoder):
                 yield _compared(encoder, decoder)
         else:
             unread = decoder if isinstance(decoder, Refused) else encoder

@@ -170,7 +170,7 @@ def _of_model(start: Start, splits: Dataset, stated: Mapping[str, Any]) -> dict[
     """Stated keys with what the facts depend on where a trained model is given; DataError for samples that it does not take."""
     rule = start.scaled(splits).scaling.rule
     known = {"data.scaling": rule} if rule in ("none", "byte") else {}
-    return known | {"model.output_activation": start.mirror.output_activation} | dict(stated)
+    return known | {"model.output_activation": start.mirror.config.output_activation} | dict(stated)
 
 
 def model_text(start: Start) -> str:

@@ -72,9 +72,8 @@ def chain(shape: tuple[int, ...] = (12,), **changes: Any) -> Chain:
 
 def network(found: Mirror) -> TiedNetwork:
     weights = found.weights()
-    halves = (weights.encoder_biases, weights.decoder_biases)
-    options: Any = {"activations": found.activations, "output_activation": found.output_activation, "norms": weights.norms}
-    model = TiedNetwork.from_weights(weights.kernels, *halves, **options)
+    model = TiedNetwork(found.config)
+    model.take_weights(weights.kernels, [*(weights.encoder_biases or ()), *(weights.decoder_biases or ())], weights.norms)
     for i, mask in weights.masks.items():
         model.kernels[i].set_mask(mask)
     return model
@@ -398,7 +397,7 @@ def test_activations_are_replaced_by_class_or_name() -> None:
     found = mirror(
         chain(**leaky, code=ChainFunction("dense_1", "Dense", "selu")), replaced={"LeakyReLU": "relu", "selu": "tanh"}
     )
-    assert found.activations == ("relu", "tanh")
+    assert tuple(layer.activation for layer in found.config.layers) == ("relu", "tanh")
     assert found.replaced == {"relu (LeakyReLU)": "relu", "relu_1 (LeakyReLU)": "relu", "dense_1 (Dense)": "tanh"}
     assert "replaced relu (LeakyReLU) by relu" in found.notes[0]
     refused = [layer if layer is not leaky["relu"] else Refused("relu", "LeakyReLU", "no") for layer in layers(**leaky)]
@@ -441,7 +440,7 @@ def test_batch_normalization_behind_an_activation_is_left_out_by_replace() -> No
     behind = {name: norm(name, 8) for name in ("relu", "relu_1")}
     functions = {"norm": relu("dense"), "norm_2": relu("tied_1")}
     found = mirror(chain(**functions, **behind), replaced={"BatchNormalization": "linear"})
-    assert found.activations == ("relu", "linear") and not any(found.batch_norm)
+    assert tuple(layer.activation for layer in found.config.layers) == ("relu", "linear") and not any(found.batch_norm)
     assert found.replaced == {"relu (BatchNormalization)": "linear", "relu_1 (BatchNormalization)": "linear"}
 
 
