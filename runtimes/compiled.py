@@ -18,8 +18,8 @@ import numpy as np
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.options import CpuOptions, Options
-from tiedae.compress.errors import FormatError
-from tiedae.export.tflite.reader import read_entries
+from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.export.tflite.reader import has_computed_shapes, read_entries
 
 from .litert import CHUNK
 from .native_output import quiet
@@ -29,12 +29,14 @@ from .session import Session, first_line, in_batches, one_file, served
 class CompiledSession(Session):
     """A .tflite file as a CompiledModel; see `Session`. Inner tensors are not accessible.
 
-    Raises FormatError if LiteRT rejects it.
+    Raises FormatError if LiteRT rejects it, UnavailableError if shapes are computed: LiteRT 2.3.0 ends the process then.
     """
 
     def __init__(self, runtime: str, files: Mapping[str, Path], *, threads: int = 1) -> None:
         data = one_file(runtime, files).read_bytes()
         self.runtime, self._entries = runtime, read_entries(data)
+        if has_computed_shapes(data):
+            raise UnavailableError(f'{runtime} runs no TRANSPOSE_CONV with a computed shape; kernels = "view" makes one for it')
         options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=threads))
         with quiet():
             try:

@@ -340,8 +340,17 @@ INSTEAD_OF_VIEWS = 'decoder = "split" and kernels = "portable" make a file for i
 
 def has_fixed_batch(data: bytes) -> bool:
     """Whether a TRANSPOSE_CONV has its output's shape as a constant, whose batch XNNPACK alone replaces by the input's."""
-    kinds = {kind for signature in read_tflite(data).signatures for kind in signature.operations}
+    kinds = _kinds(data)
     return "TRANSPOSE_CONV" in kinds and "SHAPE" not in kinds
+
+
+def has_computed_shapes(data: bytes) -> bool:
+    """Whether a TRANSPOSE_CONV computes its output's shape (`kernels = "portable"`)."""
+    return {"TRANSPOSE_CONV", "SHAPE"} <= _kinds(data)
+
+
+def _kinds(data: bytes) -> set[str]:
+    return {kind for signature in read_tflite(data).signatures for kind in signature.operations}
 
 
 def has_views(data: bytes) -> bool:

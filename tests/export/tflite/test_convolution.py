@@ -272,6 +272,13 @@ def test_runtimes_without_densify_name_the_key(tmp_path) -> None:
         RUNTIMES["tflm"].open({"decode": path})
 
 
+def test_compiled_model_is_not_asked_to_compute_shapes(tmp_path) -> None:
+    path = tmp_path / "a.tflite"
+    path.write_bytes(written(square_net(), "portable"))
+    with pytest.raises(UnavailableError, match='TRANSPOSE_CONV with a computed shape; kernels = "view"'):
+        RUNTIMES["litert-compiled"].open({"decode": path})
+
+
 def test_another_way_to_read_a_kernel_is_refused() -> None:
     with pytest.raises(ExportError, match="kernels: got 'shared', must be one of view, portable, copies, sparse"):
         written(square_net(), "shared")
