@@ -18,7 +18,7 @@ import numpy as np
 from imports_ad01 import bytes_row, flash_row
 from imports_audit import audit_row
 from imports_bits import bits_row
-from imports_files import DATA, files_row
+from imports_files import CONVOLUTIONS, DATA, files_row
 from imports_tie import ad01_row, tie_row
 from rows import Row, report_parts
 from tiedae.compress.imports.formats import read_model
@@ -73,6 +73,7 @@ def cost(call: Sequence[str]) -> tuple[float, float]:
 
 PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "files": lambda console: [files_row(console)],
+    "convolutions": lambda console: [files_row(console, "import_files_right", CONVOLUTIONS)],
     "score": lambda _: [score_row()],
     "cost": lambda _: cost_rows(),
     "audit": lambda _: [audit_row()],

@@ -1,9 +1,9 @@
-"""The row of real files, see `imports.py`: each is read and gives what the library that can load it gives, or is refused."""
+"""The rows of real files, see `imports.py`: each is read and gives what the library that can load it gives, or is refused."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rows import Row
 from tiedae.compress.errors import InputError
 from tiedae.compress.imports.chain import Refused
 from tiedae.compress.imports.formats import read_model
+from tiedae.compress.imports.mirrored import mirror
 from tiedae.console import Console
 
 DATA = Path(os.environ.get("TIEDAE_DATA", "data")) / "keras"
@@ -55,11 +56,16 @@ def saved_model(path: Path, x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class RealFile:
-    """A file, and what can load it; or the layer that is refused first."""
+    """A file, and what can load it; or the layer that is refused first.
+
+    `unmirrored`: the start of why a file that is read starts no run. `samples`: that are compared.
+    """
 
     name: str
     original: Original | None = None
     refused: str = ""
+    unmirrored: str = ""
+    samples: int = SAMPLES
 
 
 FILES = (
@@ -69,18 +75,21 @@ FILES = (
     RealFile("tanmej/autoencoder.h5", keras_3),
     RealFile("gearbox/saved_model", saved_model),
     RealFile("eit/autoencoder_model.keras", refused="leaky_re_lu (LeakyReLU)"),
-    RealFile("conv1d/cnn_autoencoder.keras", refused="conv1d (Conv1D)"),
-    RealFile("conv2d/autoencoder.keras", refused="conv2d_30 (Conv2D)"),
-    RealFile("spectrum/autoencoder.h5", refused="conv2d (Conv2D)"),
+    RealFile("conv1d/cnn_autoencoder.keras", keras_3, unmirrored="conv1d_transpose_2 (Conv1DTranspose): widths 1440-"),
+    RealFile("conv2d/autoencoder.keras", keras_3, unmirrored="conv2d_33 (Conv2D): widths 4096-", samples=8),
+    RealFile("spectrum/autoencoder.h5", keras_2, unmirrored="max_pooling2d_1 (MaxPooling2D): takes windows", samples=1),
     RealFile("conv3d/trained_autoencoder_test_epoch1.h5", refused="conv3d_1 (Conv3D)"),
     RealFile("vae/vae.keras", refused="VAE (VAE)"),
 )
 
 
-def files_row(console: Console) -> Row:
+CONVOLUTIONS = tuple(file for file in FILES if file.name.startswith(("conv", "spectrum")))
+
+
+def files_row(console: Console, name: str = "files_right", files: Sequence[RealFile] = FILES) -> Row:
     wrong: dict[str, str] = {}
     differences: list[float] = []
-    for file in FILES:
+    for file in files:
         try:
             difference, text = judged(file)
         except InputError as error:
@@ -89,10 +98,10 @@ def files_row(console: Console) -> Row:
         differences += [difference] if file.original else []
         if difference > LIMIT:
             wrong[file.name] = text
-    refused = len(FILES) - len(differences)
+    refused = len(files) - len(differences)
     read = f"{len(differences)} read, largest difference {max(differences):.1e} of full scale; {refused} refused"
     detail = "; ".join([read, *(f"{name}: {text}" for name, text in wrong.items())])
-    return Row("files_right", (len(FILES) - len(wrong)) / len(FILES), "", "== 1", "", detail)
+    return Row(name, (len(files) - len(wrong)) / len(files), "", "== 1", "", detail)
 
 
 def judged(file: RealFile) -> tuple[float, str]:
@@ -101,7 +110,15 @@ def judged(file: RealFile) -> tuple[float, str]:
     title = next((layer.title for layer in chain.layers if isinstance(layer, Refused)), "")
     if file.original is None or title:
         return (0.0 if title == file.refused else np.inf), f"refused at {title or 'no layer'}"
-    x = np.random.default_rng(0).normal(size=(SAMPLES, *chain.shape))
+    if file.unmirrored:
+        try:
+            mirror(chain, tie=True)
+        except InputError as error:
+            if not str(error).startswith(f"{chain.source}: {file.unmirrored}"):
+                raise
+        else:
+            return np.inf, "taken for a mirrored model"
+    x = np.random.default_rng(0).normal(size=(file.samples, *chain.shape))
     y = file.original(DATA / file.name, x)
     difference = float(np.abs(chain(x) - y).max() / np.abs(y).max())
     return difference, f"{difference:.1e} of full scale"

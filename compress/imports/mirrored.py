@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import InputError
-from ..layer_kinds import Activation, Shape
+from ..layer_kinds import DENSE, Activation, Shape
 from ..model_config import ModelConfig
 from ..patterns import of_rows
 from ..records import checked
@@ -331,7 +331,8 @@ def _require_mirrored(chain: Chain, places: Sequence[Place]) -> int:
         raise InputError(f"{source}: has no Dense layer and no convolution, must be an encoder and its mirrored decoder")
     widths = [*(math.prod(place.takes) for place in places), math.prod(places[-1].gives)]
     shown = "-".join(map(str, widths))
-    if widths != widths[::-1] or len(places) % 2:
+    told = places[0].kind != DENSE != places[-1].kind  # `require_pair` names the axes
+    if (widths != widths[::-1] and not told) or len(places) % 2:
         last = places[-1].product.title
         if widths[-1] != widths[0]:
             right = f"must give the {widths[0]:,} values of a sample back: a classifier or an encoder alone has no mirror"

@@ -295,7 +295,7 @@ REFUSED = {
         {"class_name": "Activation", "config": {"name": "l", "activation": {"class_name": "function", "config": "mine"}}},
         'replace = {mine = "relu"} would do',
     ),
-    "Conv2D": ({"class_name": "Conv2D", "config": {"name": "l", "filters": 4}}, "cannot be imported yet"),
+    "Conv3D": ({"class_name": "Conv3D", "config": {"name": "l", "filters": 4}}, "is over three axes; Conv1D or Conv2D"),
     "channels first": (
         {"class_name": "Conv2D", "config": {"name": "l", "data_format": "channels_first"}},
         "is channels_first; the model with data_format='channels_last' would do",

@@ -58,9 +58,9 @@ REAL = {
     "pydl/ae.h5": ("", ["untied"]),
     "eit/autoencoder_model.keras": ("leaky_re_lu (LeakyReLU)", ["untied"] * 4),
     "tanmej/autoencoder.h5": ("", ["untied"] * 2),
-    "conv1d/cnn_autoencoder.keras": ("conv1d (Conv1D)", []),
-    "conv2d/autoencoder.keras": ("conv2d_30 (Conv2D)", []),
-    "spectrum/autoencoder.h5": ("conv2d (Conv2D)", []),
+    "conv1d/cnn_autoencoder.keras": ("", ["untied"]),
+    "conv2d/autoencoder.keras": ("", ["untied"]),
+    "spectrum/autoencoder.h5": ("", []),
     "conv3d/trained_autoencoder_test_epoch1.h5": ("conv3d_1 (Conv3D)", []),
     "vae/vae.keras": ("VAE (VAE)", ["unknown"]),
 }

@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
     ),
     "no layer": (
         lambda: chain_of([ChainReshape("a", "Flatten", (12,))], (12,), source="model.keras"),
-        "model.keras: has no Dense layer, must be",
+        "model.keras: has no Dense layer and no convolution, must be",
     ),
     "another activation": (
         lambda: chain(relu_1=ChainFunction("tied_1", "DenseTied", "tanh")),
