@@ -242,13 +242,16 @@ def reconstructed(model: Model, x: np.ndarray) -> np.ndarray:
 
 def exactly(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(code, y) of a float model for scaled values, [n, inputs], computed in float64."""
+    import tensorflow as tf
+
     y: Any = model.encoder.arranged(x.astype(np.float64))
     outputs = []
     for layer in model.stack:
         product = np.asarray(layer.product(y, layer.kernel.matrix.astype(np.float64)))
         product = product if layer.norm is None else layer.norm.exactly(product)
         bias = 0.0 if layer.bias is None else layer.bias.numpy()
-        y = layer.pooled(layer.restored(FUNCTIONS[layer.activation](product + bias)), training=False)
+        activated = tf.convert_to_tensor(FUNCTIONS[layer.activation](product + bias))
+        y = layer.pooled(layer.restored(activated), training=False)
         outputs.append(np.asarray(y).reshape(len(x), -1))
     return outputs[len(outputs) // 2 - 1], outputs[-1]
 

@@ -271,7 +271,7 @@ def _config(
         for i, (place, last, function) in enumerate(zip(places, before, functions, strict=False))
     ]
     shape = places[0].takes
-    inputs = shape if len(shape) > 1 else shape[0]
+    inputs = shape if len(shape) > 1 else math.prod(shape)
     return checked(ModelConfig, {"layers": layers, "output_activation": functions[-1], "inputs": inputs})
 
 

@@ -11,9 +11,10 @@ import pytest
 import tiedae as ta
 from tiedae.bundle.manifest import read
 from tiedae.cli import main
+from tiedae.compress.imports.formats import read_model
 from tiedae.compress.symmetries import permute_units, rescale_units
 from tiedae.compress.tying import match
-from tiedae.importing import Start
+from tiedae.importing import Start, exactly
 
 from ..compress.imports.conv_models import IMAGE, image
 
@@ -57,11 +58,13 @@ def test_a_run_starts_from_a_convolutional_model(tied: bool, tmp_path: Path) -> 
         assert imported.difference is not None and imported.difference < 1e-5
 
 
-@pytest.mark.ci
-def test_a_live_answer_is_that_of_the_file(tmp_path: Path) -> None:
+def test_an_import_is_the_original_in_float64(tmp_path: Path) -> None:
     path = files(tmp_path, tied=True)
-    found = ta.from_keras(path)
+    found, x = ta.from_keras(path), np.random.default_rng(0).uniform(0, 1, (5, *IMAGE))
     assert [layer.kind for layer in found.config.layers] == ["conv2d", "conv2d", "dense"]
+    y = exactly(found, x.reshape(5, -1))[1]
+    np.testing.assert_allclose(y, read_model(path)(x).reshape(5, -1), atol=1e-6)
+    assert y.dtype == np.float64
 
 
 def test_channels_of_a_decoder_in_another_order_and_size_are_matched(tmp_path: Path) -> None:
