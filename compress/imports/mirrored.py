@@ -36,7 +36,7 @@ from .convolutions import ChainPool, ChainUpsample
 from .keras_layers import is_activation
 from .norms import Norm, Normalized, NormLayer, finite, normalization, oriented, require_between
 from .pairs import TIES, pairs
-from .places import Place, is_flattened, placed, require_pair, with_shapes
+from .places import ProductPlace, is_flattened, placed, require_pair, with_shapes
 
 SAME = 1e-6
 """Largest relative difference of the output's scaling from the inverse of the input's: float32."""
@@ -259,7 +259,7 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
 
 
 def _config(
-    chain: Chain, places: Sequence[Place], functions: Sequence[Activation], norms: Mapping[int, NormLayer], biased: bool
+    chain: Chain, places: Sequence[ProductPlace], functions: Sequence[Activation], norms: Mapping[int, NormLayer], biased: bool
 ) -> ModelConfig:
     """The model's configuration, of the places of the encoder's layers."""
     before = [None, *places[:-1]]
@@ -324,7 +324,7 @@ def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[
         raise InputError(f"{where}: activation {layer.function} behind {functions[-1]}, must be one activation a layer")
 
 
-def _require_mirrored(chain: Chain, places: Sequence[Place]) -> int:
+def _require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
     """The number of encoder layers; InputError for widths that do not come back."""
     source = chain.source
     if not places:

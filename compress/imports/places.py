@@ -20,7 +20,7 @@ NO_UPSAMPLE = "must be directly in front of a transposed convolution, once, as t
 
 
 @dataclass(frozen=True)
-class Place:
+class ProductPlace:
     """A product. `takes`: the shape in front of it, of what is then repeated `upsampled` times; `gives`: of what it gives,
     of which pooling leaves one of `pooled`; by axis, () without."""
 
@@ -59,10 +59,10 @@ def with_shapes(layers: Sequence[ChainLayer], shape: Shape) -> Iterator[tuple[Ch
         shape = layer.output(shape)
 
 
-def placed(chain: Chain) -> tuple[Place, ...]:
+def placed(chain: Chain) -> tuple[ProductPlace, ...]:
     """The products of a chain; InputError for one that does not fit its input, and for pooling and upsampling that no tied
     autoencoder has."""
-    places: list[Place] = []
+    places: list[ProductPlace] = []
     moved: list[ChainLayer] = []
     for layer, shape in with_shapes(chain.layers, chain.shape):
         where = f"{chain.source}: {layer.title}"
@@ -72,7 +72,7 @@ def placed(chain: Chain) -> tuple[Place, ...]:
                 upsampled = _upsampled(chain, moved)
                 counts = (*upsampled, 1) if upsampled else (1,) * len(shape)
                 takes = tuple(size // count for size, count in zip(shape, counts, strict=True))
-                places.append(Place(layer, takes, layer.output(shape), upsampled=upsampled))
+                places.append(ProductPlace(layer, takes, layer.output(shape), upsampled=upsampled))
                 moved = []
             case ChainPool():
                 if moved or not places:
@@ -110,7 +110,7 @@ def _upsampled(chain: Chain, moved: Sequence[ChainLayer]) -> Lengths:
     return last.sizes
 
 
-def require_pair(chain: Chain, first: Place, last: Place, *, untied: bool) -> Place:
+def require_pair(chain: Chain, first: ProductPlace, last: ProductPlace, *, untied: bool) -> ProductPlace:
     """The decoder's place as the mirror of the encoder's; InputError, naming the layer, where it is none."""
     encoder, decoder = first.product, last.product
     where = f"{chain.source}: {decoder.title}"
@@ -150,7 +150,7 @@ def _geometry(product: ChainProduct) -> str:
     return f"has a kernel {list(kernel)}, strides {list(window.strides)} and padding {window.padding}"
 
 
-def is_flattened(chain: Chain, before: Place, place: Place) -> bool:
+def is_flattened(chain: Chain, before: ProductPlace, place: ProductPlace) -> bool:
     """Whether an encoder layer takes all values of the one before it as one row; InputError where it takes another shape."""
     if place.takes == before.leaves:
         return False
