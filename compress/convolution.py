@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,6 +26,13 @@ def image(x: tf.Tensor) -> tf.Tensor:
 def shaped(y: tf.Tensor, lengths: Lengths) -> tf.Tensor:
     """The inverse of `image`, for a sample of `lengths`."""
     return tf.reshape(y, (-1, *lengths, y.shape[-1]))
+
+
+def repeated(x: tf.Tensor, count: int, axis: int) -> tf.Tensor:
+    """Each value `count` times along an axis, as a concatenation: not every runtime has the TILE of tf.repeat for int8."""
+    before, length, after = x.shape[1:axis], x.shape[axis], x.shape[axis + 1 :]
+    rows = tf.reshape(x, (-1, *before, length, math.prod(after)))
+    return tf.reshape(tf.concat([rows] * count, -1), (-1, *before, count * length, *after))
 
 
 class TiedConvolution(TiedDense):
@@ -76,7 +85,7 @@ class TiedConvolutionTranspose(TiedDecoderLayer):
         window = self.config.window
         filters = tf.reshape(kernel, (*two(window.sizes), self.shape[-1], self.kernel.units))
         for axis, count in enumerate(self.config.pools, 1):
-            x = tf.repeat(x, count, axis)
+            x = repeated(x, count, axis)
         shape = (tf.shape(x)[0], *two(self.shape[:-1]), self.shape[-1])
         y = tf.nn.conv2d_transpose(image(x), filters, shape, two(window.strides), window.padding.upper())
         return tf.reshape(y, (-1, *self.shape))

@@ -32,6 +32,7 @@ from tiedae.compress import (
     TiedAutoencoder,
     TrainConfig,
 )
+from tiedae.compress.convolution import repeated
 from tiedae.compress.layer_kinds import Conv1DConfig, Conv2DConfig, ConvolutionConfig, layer_tables
 from tiedae.compress.patterns import HELD
 from tiedae.compress.symmetries import permute_units, rescale_units, shrink
@@ -207,6 +208,12 @@ def test_samples_get_a_channel(kind: str, shape: tuple[int, ...], inputs: tuple[
     model = ModelConfig(layer_tables([{"kind": kind, "filters": 4}]))
     assert model.of_samples(shape).inputs == inputs
     assert model.layers[0].filter(shape) == (*(1,) * (3 - len(inputs)), *(3,) * (len(inputs) - 1), inputs[-1])
+
+
+@pytest.mark.parametrize(("shape", "axis", "count"), [((2, 5, 3), 1, 2), ((2, 5, 4, 3), 1, 3), ((2, 5, 4, 3), 2, 2)])
+def test_repeated_values_are_neighbours(shape: tuple[int, ...], axis: int, count: int) -> None:
+    x = np.random.default_rng(0).random(shape, np.float32)
+    np.testing.assert_array_equal(repeated(tf.constant(x), count, axis), np.repeat(x, count, axis))
 
 
 def test_bytes_are_those_of_weights_and_biases_each_kernel_once() -> None:
