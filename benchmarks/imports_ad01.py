@@ -43,7 +43,7 @@ def tied_chain(chain: Chain) -> Chain:
 def quantized() -> TiedAutoencoder:
     """The tied net, quantized after training on the windows."""
     windows = np.load(DATA / "ad01" / "windows.npy")
-    model = Start(mirror(tied_chain(read_model(DATA / "ad01" / "ad01.h5")))).model()
+    model = Start(mirror(tied_chain(read_model(DATA / "ad01" / "ad01.h5")))).tied()
     for norm in model.norms:
         norm.momentum = 0.0
     model(windows, training=True)
