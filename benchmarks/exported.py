@@ -115,7 +115,7 @@ def exported(model: TiedAutoencoder, splits: Dataset) -> Exported:
     masks = model.masks().values()
     return Exported(
         tflite,
-        max(squared_error(x, BYTE.dequantize(y)) for y in outputs),
+        max(squared_error(x, BYTE.dequantize(y).reshape(x.shape)) for y in outputs),
         model.config.widths,
         1 - sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks),
     )

@@ -118,7 +118,7 @@ class Net:
         train = self.data.train
         tables = fit(codes_of(train.take(choose(train, TABLE_SAMPLES, self.recipe.data.seed))))
         codes = codes_of(x)
-        y = self.floating.decoder((codes.astype(np.float32) - 128) * step).numpy()
+        y = self.floating.decoder((codes.astype(np.float32) - 128) * step).numpy().reshape(x.shape)
         return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), squared_error(self.data.scaling.apply(x), y))
 
     def error(self, x: np.ndarray, y: np.ndarray) -> float:
