@@ -145,6 +145,12 @@ FORBIDDEN: tuple[Forbidden, ...] = (
         'bytes with decoder "view": TFLite unpacks no kernel that it reads in another order; or decoder split',
     ),
     Forbidden(
+        "decoder by view",
+        "portable kernels",
+        "export.kernels",
+        'view, copies or sparse with decoder "view", whose y is the program\'s in XNNPACK; or decoder split',
+    ),
+    Forbidden(
         "interleave",
         "convolutions",
         "model.interleave",

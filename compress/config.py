@@ -347,7 +347,7 @@ class ExportConfig(Checked, frozen=True):
     ] = "auto"
     kernels: Annotated[
         Kernels,
-        means("of .tflite convolutions; view: once; portable: once, for TFLM and OpenVINO; copies: twice; sparse: no zeros"),
+        means("of .tflite convolutions; portable: for TFLM, OpenVINO; copies: twice; sparse: no zeros"),
     ] = "view"
     c_storage: Annotated[
         Literal["dense", "sparse"], means("kernels of .c files; sparse: a bit per weight and the values that are not zero")

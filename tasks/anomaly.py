@@ -224,9 +224,4 @@ HELD = (
     HeldFigure("PR-AUC", scored_pair, area(average_precision), lambda limits: limits.max_points_lost),
     HeldFigure("alarm rate", flagged_pair, alarm_rate, lambda limits: limits.max_alarms_added, sign=-1),
 )
-ROW = TaskRow(
-    measure,
-    needs=lambda _: {"isolation-forest": ("sklearn",)},
-    held=HELD,
-    error_limit=error_limit,
-)
+ROW = TaskRow(measure, needs=lambda _: {"isolation-forest": ("sklearn",)}, held=HELD, error_limit=error_limit)

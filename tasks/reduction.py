@@ -87,6 +87,9 @@ def other_codes(
     elif keras is None and find_spec("tensorflow") is not None:
         reason = "its package imports TensorFlow, which only a run does"
         skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "reduction by UMAP", reason))
+    elif units + 2 > len(train):
+        reason = f"{len(train):,} training samples are too few for codes of {units:,} values"
+        skipped.append(Skipped(Kind.TASK, Why.NO_SAMPLES, "reduction by UMAP", reason))
     else:
         codes["umap"] = umap_codes(train, test, units, exported.data.config.seed)
     return codes, skipped
@@ -116,9 +119,4 @@ def mean_of(_: Contest, values: np.ndarray) -> Statistic:
 
 
 HELD = (HeldFigure("trustworthiness", trusted_pair, mean_of, lambda limits: limits.max_points_lost),)
-ROW = TaskRow(
-    measure,
-    needs=lambda _: {"umap": ("umap",)},
-    held=HELD,
-    error_limit=lambda _task, _test: None,
-)
+ROW = TaskRow(measure, needs=lambda _: {"umap": ("umap",)}, held=HELD, error_limit=lambda _task, _test: None)

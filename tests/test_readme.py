@@ -117,6 +117,7 @@ def test_modules_in_code_style_exist() -> None:
         "calibration.json",
         "export.c_signatures",
         "export.int4",
+        "export.kernels",
     }  # of a variable, a file, and a key of recipes
     assert len(found) > 20 and not {each for each in found if each[1] not in values and not is_there(each[1])}
 

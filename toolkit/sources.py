@@ -411,10 +411,5 @@ def _require_stride(config: DataConfig, window: int, tail: bool) -> None:
     """Raise RecipeError where windows cannot overlap."""
     right = f"a divisor of the window of {window} time steps" if window else "0 unless `window` cuts a record"
     require(window > 0 and window % config.stride == 0, "data.stride", config.stride, right)
-    require(
-        tail,
-        "data.split",
-        config.split,
-        "tail or auto beside stride, else training windows overlap test windows",
-    )
+    require(tail, "data.split", config.split, "tail or auto beside stride, else training windows overlap test windows")
     require(config.clean is None, "data.clean", config.clean, "left out beside stride")

@@ -113,13 +113,7 @@ def golden_text(golden: GoldenSamples, signatures: Collection[str]) -> str:
         arrays["decoded"] = golden.decoded
     if scores and golden.scores is not None and golden.anomalies is not None:
         arrays |= {"scores": golden.scores, "anomalies": golden.anomalies}
-    given = {
-        "ENCODES": encodes,
-        "DECODES": decodes,
-        "SCORES": "scores" in arrays,
-        "FLOATS": golden.floats,
-        "FILES": files,
-    }
+    given = {"ENCODES": encodes, "DECODES": decodes, "SCORES": "scores" in arrays, "FLOATS": golden.floats, "FILES": files}
     text += "".join(f"#define GOLDEN_{name}\n" for name, there in given.items() if there)
     text += "".join(array(f"golden_{name}", values) for name, values in arrays.items())
     if golden.floats:

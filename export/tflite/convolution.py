@@ -42,8 +42,8 @@ def write_convolution(graph: TfliteGraphBuilder, operation: Convolution) -> None
 def _transposed(
     graph: TfliteGraphBuilder, operation: Convolution, inputs: Sequence[int], target: int, options: Mapping[str, Any]
 ) -> None:
-    """TRANSPOSE_CONV; its activation apart in a portable float file, since OpenVINO 2026.4 leaves a fused one out."""
-    apart = graph.kernels == "portable" and not graph.program.quantized and operation.gains is None
+    """TRANSPOSE_CONV; its activation apart in a float file that OpenVINO runs, since 2026.4 leaves a fused one out."""
+    apart = graph.kernels in ("portable", "copies") and not graph.program.quantized and operation.gains is None
     if apart and operation.activation != "linear":
         total = graph.between(f"{operation.y}.sum", operation.y, graph.shape(target))
         graph.product("TRANSPOSE_CONV", 3, inputs, replace(operation, activation="linear"), total, **options)
@@ -84,17 +84,10 @@ def _upsample(graph: TfliteGraphBuilder, operation: Upsample) -> None:
     _reshape_to(graph, source, operation.y)
 
 
-def _patches(graph: TfliteGraphBuilder, operation: Patches) -> None:
-    _turned(graph, operation, operation.x, operation.y)
-
-
-def _unpatch(graph: TfliteGraphBuilder, operation: Unpatch) -> None:
-    _turned(graph, operation, operation.y, operation.x)
-
-
-def _turned(graph: TfliteGraphBuilder, operation: Patches | Unpatch, whole: str, rows: str) -> None:
+def _turned(graph: TfliteGraphBuilder, operation: Patches | Unpatch) -> None:
     """RESHAPE, and TRANSPOSE where windows have rows of their own and others beside them."""
     source, (height, width) = either(graph, operation.x), _planar(operation.sizes)
+    whole, rows = (operation.x, operation.y) if isinstance(operation, Patches) else (operation.y, operation.x)
     (down, across), channels = _planar(graph.program.tensors[rows].shape[:-1]), graph.program.tensors[whole].shape[-1]
     if height > 1 and across > 1:
         split = [(down, height, across, width * channels), (down, across, height, width * channels)]
@@ -125,5 +118,5 @@ def _planar(sizes: Sequence[int]) -> tuple[int, int]:
     return height, width
 
 
-MOVES = {MaxPool: _max_pool, Patches: _patches, Reshape: _reshape, Unpatch: _unpatch, Upsample: _upsample}
+MOVES = {MaxPool: _max_pool, Patches: _turned, Reshape: _reshape, Unpatch: _turned, Upsample: _upsample}
 """What writes each operation that rounds nothing."""

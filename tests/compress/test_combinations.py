@@ -20,6 +20,7 @@ ON: dict[str, dict[str, Any]] = {
     "C": {"export": {"targets": ["c"]}},
     "decoder by view": {"export": {"decoder": "view"}},
     "packed kernels": {"quantize": {"bits": [4]}},
+    "portable kernels": {"export": {"kernels": "portable"}},
     "score of C files": {"export": {"c_signatures": ["score"]}},
     "scales per unit": {"quantize": {"granularity": "unit"}},
     "code below 8 bits": {"quantize": {"code_bits": 5}},

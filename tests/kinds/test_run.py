@@ -146,7 +146,7 @@ def test_the_report_draws_the_blocks(run: Path) -> None:
     units = Bundle.open(run / "bundle").manifest.kernels[0].shape[1]
     assert f"all {units} units, each drawn over its inputs" in page
     assert "Cut, 4 × 4" in page and "Join, 4 × 4" in page
-    assert f"288 → {6 * units} → " in page
+    assert f" → 2 × 3 × {units} → " in page
     card = (run / "bundle" / "MODEL_CARD.md").read_text()
     macs = 6 * (48 * units + 4 * units)
     assert f"| multiply-adds of a sample | {macs:,} to encode, {macs:,} to decode |" in card
