@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,19 @@ class Net:
     def samples(self) -> np.ndarray:
         """float32 [SAMPLES, *shape] in 0…1."""
         return np.random.default_rng(2).random((SAMPLES, *self.shape)).astype(np.float32)
+
+    @property
+    def untied(self) -> Program:
+        """The float program with kernels of its own in the decoder."""
+        tied, rng = self.float_program, np.random.default_rng(3)
+        own = {name: f"{name}.decoder" for name in tied.kernels}
+        kernels = {name: replace(tied.kernels[each], name=name) for each, name in own.items()}
+        constants = {
+            name: rng.permutation(tied.constants[each].ravel()).reshape(tied.constants[each].shape)
+            for each, name in own.items()
+        }
+        decoder = tuple(replace(each, kernel=own[each.kernel]) if isinstance(each, Dense) else each for each in tied.decoder)
+        return replace(tied, kernels={**tied.kernels, **kernels}, constants={**tied.constants, **constants}, decoder=decoder)
 
     @property
     def program(self) -> Program:
@@ -73,13 +86,13 @@ def stock_tflite(net: Net, batch: int | None = None) -> bytes:
         return converter.convert()
 
 
-def stock_onnx(net: Net) -> bytes:
-    """tf2onnx's file of the net, x → code and y, quantized by ONNX Runtime."""
+def stock_onnx(program: Program, samples: np.ndarray) -> bytes:
+    """tf2onnx's file of a float program, x → code and y, quantized by ONNX Runtime. tf2onnx stores equal constants once."""
     import tf2onnx
 
-    function = _functions(net.float_program, None)["reconstruct"]
+    function = _functions(program, None)["reconstruct"]
     converted, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=17)
-    return stock_onnx_int8(converted.SerializeToString(), net.samples)
+    return stock_onnx_int8(converted.SerializeToString(), samples)
 
 
 def _functions(program: Program, batch: int | None) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,14 +108,23 @@ class OnnxGraphBuilder:
         """Name of an input or output in the file's dtype, and in scaled values if it is float32."""
         return name + MODEL if name in ("x", "y") and self.io.folded is not None else name
 
-    def affine(self, label: str, scale: Any, zero_point: Any, dtype: Any = np.uint8) -> list[str]:
-        """Constants of a scale and a zero point, per tensor or per unit."""
-        return [self.constant(f"{label}.scale", scale, np.float32), self.constant(f"{label}.zero", zero_point, dtype)]
-
     def parameters(self, name: str) -> list[str]:
-        """Constants of a tensor's scale and zero point."""
-        quantization = self.program.quantization(name)
-        return self.affine(name, quantization.scale, quantization.zero_point)
+        """Constants of a tensor's scale and zero point, which all that its values are moved to or from share."""
+        quantization, label = self.program.quantization(name), min(self.moved(name), key=self._order)
+        scale = self.constant(f"{label}.scale", quantization.scale, np.float32)
+        return [scale, self.constant(f"{label}.zero", quantization.zero_point, np.uint8)]
+
+    def moved(self, name: str) -> set[str]:
+        """A tensor and all that its values are moved to or from: they have one quantization."""
+        names, operations = {name}, tuple(self.program.operations)
+        for each in (*operations, *reversed(operations)):
+            if isinstance(each, Moving) and not names.isdisjoint((each.x, each.y)):
+                names |= {each.x, each.y}
+        return names
+
+    def _order(self, name: str) -> tuple[bool, int]:
+        """Inputs and outputs first."""
+        return name not in self.edges, list(self.program.tensors).index(name)
 
     def signed_parameters(self, name: str) -> list[str]:
         """The same for the tensor as int8 (uint8 − 128)."""
@@ -173,9 +183,10 @@ class OnnxGraphBuilder:
             return name
         return self.node("Cast", [name], f"{name}.int8", to=TensorProto.INT8) if first else f"{name}.int8"
 
-    def zero_point(self, kernel: str) -> int:
-        """Zero point of a kernel: 128 if it is uint8, else 0."""
-        return SIGNED_SHIFT if kernel in self.program.exceeding_pairs else 0
+    def zero_point(self, kernel: str, shape: tuple[int, ...]) -> str:
+        """Constant of a kernel's zero point, 128 if it is uint8, else 0, which kernels of as many scales share."""
+        value, dtype = (SIGNED_SHIFT, np.uint8) if kernel in self.program.exceeding_pairs else (0, np.int8)
+        return self.constant(".".join(map(str, ("zero", value, *shape))), np.full(shape, value), dtype)
 
     def function(self, name: str, x: str, y: str) -> str:
         """Add a node of an elementwise function."""
@@ -184,23 +195,29 @@ class OnnxGraphBuilder:
         return self.node(ONNX_FUNCTIONS[name], [x, *bounds], y)
 
     def annotate(self, name: str, scale: str, zero_point: str) -> None:
-        """State the constants of the scale and zero point of a kernel, or of a tensor and all that values of it are moved to
-        or from, where no QuantizeLinear or DequantizeLinear shows them."""
-        names, operations = {name}, tuple(self.program.operations)
-        for each in (*operations, *reversed(operations)):
-            if isinstance(each, Moving) and not names.isdisjoint((each.x, each.y)):
-                names |= {each.x, each.y}
-        self.annotated |= dict.fromkeys(sorted(names), (scale, zero_point))
+        """State the constants of the scale and zero point of a kernel, or of a tensor and all that it is `moved` to or from,
+        where no QuantizeLinear or DequantizeLinear shows them."""
+        self.annotated |= dict.fromkeys(sorted(self.moved(name)), (scale, zero_point))
 
     def proto(
         self, name: str, source: onnx.ValueInfoProto, results: Sequence[onnx.ValueInfoProto], external: str | None
     ) -> onnx.GraphProto:
         """The graph, with annotations of kernels and of inputs and outputs that are the program's integers."""
+        self._shorten({each.name for each in results})
         graph = helper.make_graph(self.nodes, name, [source], results, self._initializers(external))
         ends = {each.name for each in (source, *results) if self.edges.get(each.name) == "uint8"}
         shown = (each for each in self.annotated.items() if each[0] in ends | set(self.program.kernels))
         graph.quantization_annotation.extend(annotation(each, *constants) for each, constants in shown)
         return graph
+
+    def _shorten(self, results: Collection[str]) -> None:
+        """Number the values that are no tensor of the program, whose labels serve only while a graph is written."""
+        kept = {name + end + order for name in self.program.tensors for end in ("", EDGE, MODEL) for order in ("", PLANES)}
+        free = (name for name in map(str, itertools.count()) if name not in kept | self.constants.keys())
+        short = {output: next(free) for node in self.nodes for output in node.output if output not in kept | set(results)}
+        for node in self.nodes:
+            node.input[:] = [short.get(each, each) for each in node.input]
+            node.output[:] = [short.get(each, each) for each in node.output]
 
     def _initializers(self, external: str | None) -> list[TensorProto]:
         offsets = {} if external is None else places(self.program, self.int4)

@@ -2,8 +2,8 @@
 
 ONNX has no transposed convolution of integers, and ONNX Runtime computes one between DequantizeLinear and QuantizeLinear in
 floats that it rounds. Ours is exact: a float ConvTranspose adds products of the kernel's integers and of x less its zero point,
-below 2²⁴, and one Mul requantizes as the program does. Where a sum could be larger, parts of the channels are added as int32.
-The Mul's factor is computed of the scales, which ONNX Runtime does once, at load; annotations say whose scales they are.
+below 2²⁴, and `requantization` rounds as the program does. Where a sum could be larger, parts of the channels are added as
+int32.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tiedae.program.program import Program
 from ..packing import kernel_axes
 from .builder import OnnxGraphBuilder
 from .products import clipped, kernel_scales, write_product
+from .requantization import requantized, steps_of
 
 
 def convolution(graph: OnnxGraphBuilder, operation: Convolution) -> None:
@@ -32,58 +33,39 @@ def convolution(graph: OnnxGraphBuilder, operation: Convolution) -> None:
 
 
 def _places(graph: OnnxGraphBuilder, operation: Convolution) -> dict[str, Any]:
-    """Attributes of Conv, or of a ConvTranspose whose output is as long as the encoder's input."""
+    """Attributes of Conv, or of a ConvTranspose whose output is as long as the encoder's input; defaults are left out."""
     window, tensors = operation.window, graph.program.tensors
     lengths = tensors[operation.y if operation.transposed else operation.x].shape[:-1]
     before, after = zip(*window.pads(lengths), strict=True)
-    attributes = {"kernel_shape": window.sizes, "strides": window.strides, "pads": (*before, *after)}
+    attributes = {"strides": (1, window.strides), "pads": (0, (*before, *after))}
     if operation.transposed:
         axes = zip(window.places(lengths), lengths, window.sizes, window.strides, before, strict=True)
         rest = [first + n - (count - 1) * s - k for count, n, k, s, first in axes]
-        attributes |= {"pads": (*before, *(max(0, -n) for n in rest)), "output_padding": tuple(max(0, n) for n in rest)}
-    return attributes
+        attributes["pads"] = 0, (*before, *(max(0, -n) for n in rest))
+        attributes["output_padding"] = 0, tuple(max(0, n) for n in rest)
+    given = {name: values for name, (default, values) in attributes.items() if set(values) != {default}}
+    return {"kernel_shape": window.sizes, **given}
 
 
 def _transposed_integers(
     graph: OnnxGraphBuilder, operation: Convolution, x: str, output: str, attributes: dict[str, Any]
 ) -> None:
-    y, one, (target, zero) = operation.y, graph.constant("one", 1, np.float32), graph.parameters(operation.y)
-    source = graph.parameters(operation.x)
-    steps = graph.node("DequantizeLinear", [x, one, source[1]], f"{y}.x.steps")
-    total = _sum(graph, operation, steps, attributes)
-    product = graph.node("Mul", [total, _multiplier(graph, operation, source[0], target)], f"{y}.product")
-    clipped(graph, operation, output, lambda name: graph.node("QuantizeLinear", [product, one, zero], name))
-    graph.annotate(operation.x, *source)
-    graph.annotate(y, target, zero)
-
-
-def _multiplier(graph: OnnxGraphBuilder, operation: Convolution, source: str, target: str) -> str:
-    """(scale of x · scales of the kernel) / scale of y, in the program's order."""
-    y, (label, scales) = operation.y, kernel_scales(graph, operation)
+    label, scales = kernel_scales(graph, operation)
     scale = graph.constant(f"{label}.scale", scales, np.float32)
     graph.annotate(operation.kernel, scale, _zero(graph, operation))
-    real = graph.node("Div", [graph.node("Mul", [source, scale], f"{y}.unit"), target], f"{y}.factor")
-    return graph.per_plane(y, real) if scales.ndim else real
-
-
-def _kernel_steps(graph: OnnxGraphBuilder, operation: Convolution) -> str:
-    """The kernel's integers as float32. Casts, since ONNX Runtime folds no DequantizeLinear."""
-    y, zero = operation.y, _zero(graph, operation)
-    values = graph.node("Cast", [graph.kernel(operation.kernel)], f"{y}.kernel.real", to=TensorProto.FLOAT)
-    if not zero:
-        return values
-    return graph.node("Sub", [values, graph.node("Cast", [zero], f"{y}.kernel.zero", to=TensorProto.FLOAT)], f"{y}.kernel")
+    quantized = requantized(graph, operation, x, scale, lambda steps: _sum(graph, operation, steps, attributes))
+    clipped(graph, operation, output, quantized)
 
 
 def _zero(graph: OnnxGraphBuilder, operation: Convolution) -> str:
-    """Constant of the kernel's zero point; empty if it has none."""
-    zero = graph.zero_point(operation.kernel)
-    return graph.constant(f"{operation.kernel}.zero", zero, np.uint8) if zero else ""
+    """Constant of the kernel's zero point; empty if it is 0."""
+    return graph.zero_point(operation.kernel, ()) if operation.kernel in graph.program.exceeding_pairs else ""
 
 
 def _sum(graph: OnnxGraphBuilder, operation: Convolution, steps: str, attributes: dict[str, Any]) -> str:
     """The exact linear map plus the bias, rounded to float32 once."""
-    y, kernel, constants = operation.y, _kernel_steps(graph, operation), graph.program.constants
+    y, constants = operation.y, graph.program.constants
+    kernel = steps_of(graph, graph.kernel(operation.kernel), _zero(graph, operation), f"{y}.kernel")
     bias = None if operation.bias is None else graph.constant(operation.bias, constants[operation.bias], np.int32)
     sums = largest_sums(graph.program, operation)
     if sums.sum(-1).max() + (0 if bias is None else np.abs(constants[bias].astype(np.int64)).max()) <= EXACT:

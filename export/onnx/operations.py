@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from onnx import TensorProto
 from tiedae.program.operations import (
     Activate,
     Convolution,
@@ -26,6 +25,7 @@ from .builder import OnnxGraphBuilder
 from .convolution import convolution
 from .moving import max_pool, patches, reshape, unpatch, upsample
 from .products import write_product
+from .requantization import requantized, steps_of
 
 
 def _dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
@@ -42,23 +42,16 @@ def _dense(graph: OnnxGraphBuilder, operation: Dense) -> None:
 
 
 def _rescale(graph: OnnxGraphBuilder, operation: Rescale) -> None:
-    """Steps times steps times one multiplier; ONNX Runtime's product of two quantized tensors rounds otherwise near ties."""
+    """Steps times steps times one factor; ONNX Runtime's product of two quantized tensors rounds otherwise near ties."""
     y, name, quantization = operation.y, operation.factors, operation.quantization
-    assert quantization is not None and quantization.zero_point == 0
+    assert quantization is not None
     x, output = graph.in_place(operation.x, y)
-    source, target, own = (*map(graph.parameters, (operation.x, y)), graph.affine(name, quantization.scale, 0))
-    factors = graph.node(
-        "Cast", [graph.constant(name, graph.program.constants[name], np.uint8)], f"{name}.steps", to=TensorProto.FLOAT
-    )
+    zero = graph.constant(f"{name}.zero", quantization.zero_point, np.uint8) if quantization.zero_point else ""
+    factors = steps_of(graph, graph.constant(name, graph.program.constants[name], np.uint8), zero, name)
     if graph.in_planes(operation.x):
         factors = graph.per_plane(y, factors)
-    one = graph.constant("one", 1, np.float32)
-    steps = graph.node("DequantizeLinear", [x, one, source[1]], f"{y}.x.steps")
-    unit = graph.node("Div", [graph.node("Mul", [source[0], own[0]], f"{y}.unit"), target[0]], f"{y}.factor")
-    product = graph.node("Mul", [graph.node("Mul", [steps, factors], f"{y}.steps"), unit], f"{y}.product")
-    graph.node("QuantizeLinear", [product, one, target[1]], output)
-    for each, parameters in ((operation.x, source), (y, target), (name, own)):
-        graph.annotate(each, *parameters)
+    scale = graph.constant(f"{name}.scale", quantization.scale, np.float32)
+    requantized(graph, operation, x, scale, lambda steps: graph.node("Mul", [steps, factors], f"{y}.steps"))(output)
 
 
 def _activate(graph: OnnxGraphBuilder, operation: Activate) -> None:

@@ -35,11 +35,11 @@ def _float(graph: OnnxGraphBuilder, operation: Dense, x: str, y: str, kind: str,
 def _quantized(graph: OnnxGraphBuilder, operation: Dense, x: str, output: str, kind: str, attributes: dict[str, Any]) -> None:
     program, y = graph.program, operation.y
     label, scales = kernel_scales(graph, operation)
-    zero = np.full_like(scales, graph.zero_point(operation.kernel))
     units, axis, bias_axis = operation.bias_scales(program), {"axis": int(operation.transposed)}, {"axis": 0}
     if len(units) == 1:
         units, axis, bias_axis = units[0], {}, {}
-    weights = [graph.kernel(operation.kernel), *graph.affine(label, scales, zero, np.uint8 if zero.any() else np.int8)]
+    weights = [graph.kernel(operation.kernel), graph.constant(f"{label}.scale", scales, np.float32)]
+    weights.append(graph.zero_point(operation.kernel, scales.shape))
     operands = [graph.dequantize(operation.x, x), graph.node("DequantizeLinear", weights, f"{y}.kernel", **axis)]
     if operation.bias is not None:
         bias = graph.constant(operation.bias, program.constants[operation.bias], np.int32)

@@ -127,7 +127,7 @@ def damaged(data: bytes, kind: str) -> bytes:
         "foreign": b"%PDF-1.7 " * 20,
         "truncated": data[: len(data) // 2],
         "unknown operation": data.replace(b"Gemm", b"Gemx"),
-        "dangling name": data.replace(b"kernel_0.zero", b"kernel_0.zerp", 1),
+        "dangling name": data.replace(b"encoder_0.zero", b"encoder_0.zerp", 1),
     }[kind]
 
 

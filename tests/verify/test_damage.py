@@ -46,9 +46,12 @@ def constant(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[
 
 
 def swap(one: str, other: str) -> Callable[[onnx.ModelProto], None]:
+    """Two constants and their scales."""
+    names = {one: other, other: one, f"{one}.scale": f"{other}.scale", f"{other}.scale": f"{one}.scale"}
+
     def apply(model: onnx.ModelProto) -> None:
         for node in model.graph.node:
-            renamed = [{one: other, other: one}.get(name, name) for name in node.input]
+            renamed = [names.get(name, name) for name in node.input]
             node.input[:] = renamed
 
     return apply
@@ -118,7 +121,7 @@ DAMAGE: dict[str, tuple[Callable[[Any], None], dict[str, str]]] = {
         },
     ),
     "two layers swapped": (
-        onnx_file(swap("encoder_0.kernel", "encoder_1.kernel"), "toy.encoder.int8.onnx"),
+        onnx_file(swap("kernel_0", "kernel_1"), "toy.encoder.int8.onnx"),
         {
             "operations toy.encoder.int8.onnx encode ort-cpu": "operation encoder_",
             "codes toy.encoder.int8.onnx encode ort-cpu": "values differ from the program",

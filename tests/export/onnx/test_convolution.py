@@ -185,6 +185,19 @@ def test_a_rescale_between_convolutions_keeps_planes() -> None:
     require_equal(program)
 
 
+def test_stacked_products_over_several_axes_name_no_value_twice() -> None:
+    shapes = {"x": (5, 7, 6), "encoder_0": (5, 7, 4), "code": (5, 7, 3), "decoder_1": (5, 7, 4), "y": (5, 7, 6)}
+    rng = np.random.default_rng(0)
+    tensors = {name: Tensor(name, shape, Quantization(1 / 64, 60)) for name, shape in shapes.items()}
+    kernels = {f"kernel_{i}": Kernel(f"kernel_{i}", *sizes, (1 / 128,)) for i, sizes in enumerate([(6, 4), (4, 3)])}
+    constants = {name: rng.integers(-64, 65, (each.inputs, each.units)).astype(np.int8) for name, each in kernels.items()}
+    layers = [("x", "encoder_0", 0), ("encoder_0", "code", 1), ("code", "decoder_1", 1), ("decoder_1", "y", 0)]
+    dense = [Dense(x, y, f"kernel_{i}", y in ("decoder_1", "y"), None, "relu") for x, y, i in layers]
+    program = Program("stacked", tensors, kernels, tuple(dense[:2]), tuple(dense[2:]), constants)
+    onnx.checker.check_model(to_onnx(program), full_check=True)
+    require_equal(program)
+
+
 @pytest.mark.parametrize("factor", range(2, 8))
 @pytest.mark.parametrize("axes", [1, 2])
 def test_upsampling_repeats_values_of_any_length(factor: int, axes: int) -> None:

@@ -238,6 +238,40 @@ def test_values_inside_carry_the_names_of_the_program():
         assert uint8 == {renamed.get(name, name) for name in program.tensors}
 
 
+def test_values_that_are_no_tensor_of_the_program_have_numbers_and_kernels_share_a_zero_point():
+    program = build_program()
+    graph = onnx.load_from_string(to_onnx(program, io="uint8")).graph
+    others = [name for node in graph.node for name in node.output if name not in program.tensors]
+    assert others == list(map(str, range(len(others))))
+    integers = {each.name for each in graph.initializer if each.data_type == TensorProto.INT8}
+    assert integers == {*program.kernels, "zero.0"} and len(program.kernels) > 1
+
+
+def test_a_number_that_is_a_tensor_of_the_program_names_no_other_value():
+    program = build_program()
+    (first, *rest), tensor = program.encoder, program.tensors["encoder_0"]
+    tensors = {name: each for name, each in program.tensors.items() if name != "encoder_0"}
+    tensors["1"] = dataclasses.replace(tensor, name="1")
+    encoder = (dataclasses.replace(first, y="1"), dataclasses.replace(rest[0], x="1"), *rest[1:])
+    program = dataclasses.replace(program, tensors=tensors, encoder=encoder)
+    model, x = to_onnx(program), random_bytes(program)
+    onnx.checker.check_model(model, full_check=True)
+    assert lsb(run(model, x)["y"], execute(program, "reconstruct", x)["y"]) == 0
+
+
+def test_factors_with_a_zero_point_are_exact():
+    program = build_program(granularity="unit")
+    shifted = tuple(
+        dataclasses.replace(each, quantization=Quantization(each.quantization.scale, 9)) if isinstance(each, Rescale) else each
+        for each in program.decoder
+    )
+    changed = dataclasses.replace(program, decoder=shifted)
+    x = random_bytes(program)
+    expected = execute(changed, "reconstruct", x)["y"]
+    assert lsb(execute(program, "reconstruct", x)["y"], expected) > 0
+    assert lsb(run(to_onnx(changed), x)["y"], expected) == 0
+
+
 @pytest.mark.parametrize("quantized", [True, False])
 def test_a_pair_shares_one_file_of_kernels(quantized, tmp_path):
     program = build_program((100, 60, 5), quantized=quantized)
