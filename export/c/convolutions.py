@@ -11,6 +11,7 @@ Signals are images of one line.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,20 +173,16 @@ def max_pool(graph: CBuilder, operation: MaxPool) -> None:
     plane = _plane(graph, operation, operation.x)
     lines, columns, channels = plane.lines, plane.columns, plane.channels
     at = f"((line * {lines.size} + i) * {columns.length} + column * {columns.size} + j) * {channels}"
-    body = [
-        "size_t line, column, i, j, k;",
-        f"for (line = 0; line < {lines.count}; line++) {{",
-        f"  for (column = 0; column < {columns.count}; column++, y += {channels}) {{",
-        f"    for (k = 0; k < {channels}; k++) y[k] = 0;",
-        f"    for (i = 0; i < {lines.size}; i++) {{",
-        f"      for (j = 0; j < {columns.size}; j++) {{",
-        f"        const uint8_t *v = x + {at};",
-        f"        for (k = 0; k < {channels}; k++) y[k] = v[k] > y[k] ? v[k] : y[k];",
-        "      }",
-        "    }",
+    largest = [
+        f"for (k = 0; k < {channels}; k++) y[k] = 0;",
+        f"for (i = 0; i < {lines.size}; i++) {{",
+        f"  for (j = 0; j < {columns.size}; j++) {{",
+        f"    const uint8_t *v = x + {at};",
+        f"    for (k = 0; k < {channels}; k++) y[k] = v[k] > y[k] ? v[k] : y[k];",
         "  }",
         "}",
     ]
+    body = ["size_t line, column, i, j, k;", *_pixels(lines.count, columns.count, channels, largest)]
     graph.step(operation, f"{operation.x} to {operation.y}: the largest of windows of {list(operation.sizes)}", body)
 
 
@@ -194,16 +191,20 @@ def upsample(graph: CBuilder, operation: Upsample) -> None:
     plane = _plane(graph, operation, operation.y)
     lines, columns, channels = plane.lines, plane.columns, plane.channels
     source = f"x + ((line / {lines.size}) * {columns.count} + column / {columns.size}) * {channels}"
-    body = [
-        "size_t line, column, k;",
-        f"for (line = 0; line < {lines.length}; line++) {{",
-        f"  for (column = 0; column < {columns.length}; column++, y += {channels}) {{",
-        f"    const uint8_t *v = {source};",
-        f"    for (k = 0; k < {channels}; k++) y[k] = v[k];",
+    copied = [f"const uint8_t *v = {source};", f"for (k = 0; k < {channels}; k++) y[k] = v[k];"]
+    body = ["size_t line, column, k;", *_pixels(lines.length, columns.length, channels, copied)]
+    graph.step(operation, f"{operation.x} to {operation.y}: each value {list(operation.sizes)} times", body)
+
+
+def _pixels(lines: int, columns: int, channels: int, writing: Sequence[str]) -> list[str]:
+    """Loops over the pixels of y; `writing` write the channels of one."""
+    return [
+        f"for (line = 0; line < {lines}; line++) {{",
+        f"  for (column = 0; column < {columns}; column++, y += {channels}) {{",
+        indented(writing, 4),
         "  }",
         "}",
     ]
-    graph.step(operation, f"{operation.x} to {operation.y}: each value {list(operation.sizes)} times", body)
 
 
 def _plane(graph: CBuilder, operation: Windowed, larger: str) -> Plane:
