@@ -13,6 +13,8 @@ from tiedae.program.program import Program
 INT4 = ("packed", "bytes")
 """Storage of kernels of 4 bits or fewer: two values per byte, or one."""
 INT4_BITS = 4
+DECODER = ".decode"
+"""Suffix of a kernel's constant in the order of the decoder, or with its scales."""
 
 
 def kernel_axes(program: Program, name: str) -> tuple[int, ...]:

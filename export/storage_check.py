@@ -19,13 +19,11 @@ from tiedae.program.score_graph import CONSTANTS, SCORE
 
 from .hidden_copies import repeats
 from .model_file import Constant, Contents, oriented
-from .packing import kernel_axes
+from .packing import DECODER, kernel_axes
 from .reals import as_bits
 
 SOURCE = "c"
 """The format whose files are source text, see `c_reader`."""
-DECODER = ".decode"
-"""Suffix of a constant in the order of the decoder."""
 SHORT = 8
 """Most int32 values that are a shape or an order of axes, whatever the size of the kernels."""
 

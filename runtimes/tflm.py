@@ -16,10 +16,10 @@ from tiedae.export.packing import is_packed
 from tiedae.export.tflite.reader import (
     INSTEAD_OF_VIEWS,
     Entry,
+    contents_of,
     has_views,
     named_activations,
     read_entries,
-    read_tflite,
     with_primary,
 )
 
@@ -76,7 +76,7 @@ class TflmSession(Session):
 
 def _unpacks(data: bytes) -> bool:
     """Whether a decoder in the file reads packed kernels."""
-    contents = read_tflite(data)
+    contents = contents_of(data)
     decodes = any("BATCH_MATMUL" in signature.operations for signature in contents.signatures)
     return decodes and any(is_packed(constant.values) for constant in contents.constants)
 

@@ -9,6 +9,7 @@ import numpy as np
 from tiedae.program.arithmetic import clamp
 from tiedae.program.operations import Dense
 
+from ..packing import DECODER
 from .builder import OnnxGraphBuilder
 
 
@@ -53,7 +54,7 @@ def kernel_scales(graph: OnnxGraphBuilder, operation: Dense) -> tuple[str, np.nd
     """The kernel's scales in an operation's direction, () or one per output, and the label of their constants."""
     scales, suffix = operation.scales(graph.program), ".unit"
     if operation.gains is not None:
-        suffix = ".decode" if operation.transposed else ".encode"
+        suffix = DECODER if operation.transposed else ".encode"
     elif len(scales) == 1:
         suffix = ""
     return operation.kernel + suffix, scales.squeeze() if len(scales) == 1 else scales

@@ -9,6 +9,7 @@ from tiedae.program.operations import Activate, AddBias, Convolution, Dense, Gai
 from tiedae.program.operations.elementwise import Times
 
 from ..operation_table import OperationTable
+from ..packing import DECODER
 from .builder import TFLITE_FUNCTIONS, TfliteGraphBuilder
 from .convolution import MOVES, write_convolution, write_pointwise
 from .views import is_pointwise, write_view
@@ -30,7 +31,7 @@ def _dense(graph: TfliteGraphBuilder, operation: Dense) -> None:
 
 
 def _product(graph: TfliteGraphBuilder, operation: Product) -> None:
-    right = graph.kernel(operation.kernel, f"{operation.kernel}.decode", operation.dense.scales(graph.program))
+    right = graph.kernel(operation.kernel, operation.kernel + DECODER, operation.dense.scales(graph.program))
     if graph.is_packed(right):
         right = graph.unpacked(right)
     graph.add("BATCH_MATMUL", graph.version, [graph.inner(operation.x), right], graph.inner(operation.y))

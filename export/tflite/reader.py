@@ -311,12 +311,18 @@ class Entry:
 
 
 @lru_cache(maxsize=1)
+def contents_of(data: bytes) -> Contents:
+    """`read_tflite`, cached for the last file: a runtime asks several things of one."""
+    return read_tflite(data)
+
+
+@lru_cache(maxsize=1)
 def read_entries(data: bytes) -> Mapping[str, Entry]:
     """The signatures of a .tflite file by name, cached for the last file.
 
     Raises FormatError for a damaged file, InputError for a signature with several inputs.
     """
-    contents, model = read_tflite(data), _TfliteModel.parse(Flatbuffer(data, ".tflite"))
+    contents, model = contents_of(data), _TfliteModel.parse(Flatbuffer(data, ".tflite"))
     definitions = {table.text(2): table for table in model.root.tables(_SIGNATURES)}
     entries = {}
     for signature in contents.signatures:
@@ -349,13 +355,13 @@ def has_computed_shapes(data: bytes) -> bool:
     return {"TRANSPOSE_CONV", "SHAPE"} <= _kinds(data)
 
 
-def _kinds(data: bytes) -> set[str]:
-    return {kind for signature in read_tflite(data).signatures for kind in signature.operations}
-
-
 def has_views(data: bytes) -> bool:
     """Whether a kernel is read as a view, see `views`."""
-    return any("DENSIFY" in signature.operations for signature in read_tflite(data).signatures)
+    return "DENSIFY" in _kinds(data)
+
+
+def _kinds(data: bytes) -> set[str]:
+    return {kind for signature in contents_of(data).signatures for kind in signature.operations}
 
 
 def with_primary(data: bytes, index: int, *, alone: bool = False) -> bytes:

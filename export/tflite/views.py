@@ -21,7 +21,7 @@ from tiedae.program.operations import Convolution, Dense, Operation, Patches, Pr
 from tiedae.program.operations.convolution import Moving
 from tiedae.program.program import Program
 
-from ..packing import is_packed, kernel_axes
+from ..packing import DECODER, is_packed, kernel_axes
 from .schema import int32
 from .sparse import DENSE, SparseKernel, sparse_kernel
 
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 PIXELS = {1: ".pixel", 2: ".column", 4: ".pixels"}
 """Suffix of a program tensor as pixels, by its axes; a tensor of three axes is one as it is."""
-STORED = (3, 1, 2, 0)
-"""The axes of a filter [channels, *window, units] in the order of the buffer, [units, *window, channels]."""
-ENCODER, DECODER = (0, 1, 2, 3), (3, 1, 2, 0)
-"""Where a filter of each direction has the axes of the encoder's, [units, *window, channels]."""
+EXCHANGED = (3, 1, 2, 0)
+"""The axes of the decoder's filter, [channels, *window, units], in the order of the buffer, [units, *window, channels]; and
+the other way round."""
 
 
 def view_of(shape: Sequence[int], order: Sequence[int]) -> Any:
@@ -68,24 +67,24 @@ def reordered(graph: TfliteGraphBuilder, operation: Dense, shape: Sequence[int])
     name, stored = operation.kernel, graph.stored(operation.kernel)
     if is_packed(stored):
         raise ExportError(f'{name}: decoder "view" reads no packed integers, got int4 {graph.int4}, must be bytes')
-    label, scales = f"{name}.decode", operation.scales(graph.program) if graph.program.quantized else ()
-    sizes = tuple(shape[axis] for axis in STORED)
+    label, scales = name + DECODER, operation.scales(graph.program) if graph.program.quantized else ()
+    sizes = tuple(shape[axis] for axis in EXCHANGED)
     if graph.kernels == "copies":
-        return graph.constant(label, np.ascontiguousarray(stored.reshape(sizes).transpose(STORED)), scales)
+        return graph.constant(label, np.ascontiguousarray(stored.reshape(sizes).transpose(EXCHANGED)), scales)
     if sparse := stored_sparse(graph, name):
-        return densified(graph, label, sparse, scales, shape, DECODER)
+        return densified(graph, label, sparse, scales, shape, EXCHANGED)
     if graph.kernels in ("view", "sparse"):
-        order = sorted(STORED, key=lambda axis: shape[axis] > 1)
+        order = sorted(EXCHANGED, key=lambda axis: shape[axis] > 1)
         return graph.densified(graph.constant(label, stored, scales, shape=tuple(shape), sparsity=view_of(shape, order)))
-    constant = graph.constant(f"{name}.stored", stored, scales, shape=sizes, axis=STORED.index(0))
-    return graph.transposed(label, constant, STORED)
+    constant = graph.constant(f"{name}.stored", stored, scales, shape=sizes, axis=EXCHANGED.index(0))
+    return graph.transposed(label, constant, EXCHANGED)
 
 
 def in_stored_order(graph: TfliteGraphBuilder, operation: Dense, shape: Sequence[int]) -> int:
     """The kernel as a filter of `shape`, [units, *window, channels]."""
     name, scales = operation.kernel, operation.scales(graph.program)
     sparse = stored_sparse(graph, name)
-    return densified(graph, name, sparse, scales, shape, ENCODER) if sparse else graph.kernel(name, name, scales, tuple(shape))
+    return densified(graph, name, sparse, scales, shape, range(4)) if sparse else graph.kernel(name, name, scales, tuple(shape))
 
 
 def stored_sparse(graph: TfliteGraphBuilder, name: str) -> SparseKernel | None:
