@@ -72,6 +72,11 @@ class _If:
     branches: Mapping[bool, int]
 
     @property
+    def chooses(self) -> bool:
+        """Whether it has two branches: ours run one subgraph either way, which is a call."""
+        return len(set(self.branches.values())) > 1
+
+    @property
     def place(self) -> tuple[int, int]:
         return self.subgraph, self.condition
 
@@ -98,7 +103,8 @@ class TfliteBodies:
     def call(self, signature: str, inputs: Values) -> Values:
         conditions = self._session.kept(signature, inputs, [each.place for each in self._ifs])
         entered = set(self._entered(self._starts.get(signature, 0), conditions))
-        return {each.branch(taken): np.array((each, taken) in entered) for each in self._ifs for taken in (True, False)}
+        choices = ((each, taken) for each in self._ifs if each.chooses for taken in (True, False))
+        return {each.branch(taken): np.array((each, taken) in entered) for each, taken in choices}
 
     def _entered(self, subgraph: int, conditions: Mapping[tuple[int, int], np.ndarray]) -> Iterator[tuple[_If, bool]]:
         """The branches that the last run entered: of the IFs of a subgraph that ran, and of those inside."""

@@ -25,6 +25,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tiedae.compress.config import Kernels
 from tiedae.compress.errors import ExportError
 from tiedae.program.file_io import FileIO
+from tiedae.program.operations import Operation
 from tiedae.program.program import SIGNATURES, Program, require_signature
 from tiedae.program.score_graph import ANOMALY, CENTRED, GIVEN, SCORE, Step, X, Y, constants, steps
 from tiedae.program.scoring import Detector
@@ -83,10 +84,11 @@ def to_tflite(
     model: Any = schema.ModelT(3, [], [], "tiedae", [empty], signatureDefs=[])
     for index, name in enumerate((*signatures, SCORE) if detector else signatures):
         graph = TfliteGraphBuilder(program, io, int4, model, kernels)
+        decode = signatures.index("decode") if "decode" in signatures else 0
         if detector and name == SCORE:
-            _write_score(graph, detector)
+            _write_score(graph, detector, decode)
         else:
-            _write(graph, name, signatures.index("decode") if "decode" in signatures else 0)
+            _write(graph, name, decode)
         model.subgraphs.append(graph.table(name))
         model.signatureDefs.append(graph.signature(name, index))
     model.metadata = [schema.MetadataT(MIN_VERSION, version_buffer(model, needed_version(model)))]
@@ -94,32 +96,41 @@ def to_tflite(
 
 
 def _write(graph: TfliteGraphBuilder, signature: str, decode: int) -> None:
-    """Add the operations of a signature and the conversions at its inputs and outputs.
-
-    `reconstruct` calls `decode`, the subgraph of this index, where that reads views: each subgraph unpacks its own. Not the
-    primary one, whose place others take for runtimes that run no other, see `with_primary`.
-    """
+    """Add the operations of a signature and the conversions at its inputs and outputs."""
     operations, source, results = graph.program.part(signature)
-    views = graph.kernels in ("view", "sparse") and has_view(graph.program)
-    calls = views and signature == "reconstruct" and decode > 0
+    calls = signature == "reconstruct" and _calls(graph, decode)
     graph.enter(source)
-    for operation in graph.program.encoder if calls else operations:
-        TFLITE_OPERATIONS.write(graph, operation)
-        if operation.y in results:
-            graph.leave(operation.y)
+    _write_operations(graph, graph.program.encoder if calls else operations, results)
     if calls:
         graph.call(decode, "code", "y")
     graph.outputs.update((name, graph.outer(name)) for name in results)
 
 
-def _write_score(graph: TfliteGraphBuilder, detector: Detector) -> None:
-    """Add the operations of the signature `score`. `y` is uint8 where it is requantized: XNNPACK rounds that as int8
-    in another way."""
-    operations, source, _ = graph.program.part("reconstruct")
-    graph.edges["y"] = "uint8"
-    graph.enter(source)
+def _calls(graph: TfliteGraphBuilder, decode: int) -> bool:
+    """Whether other signatures call `decode`, the subgraph of this index: it reads views, and each subgraph unpacks its own.
+    Not the primary one, whose place others take for runtimes that run no other, see `with_primary`."""
+    return decode > 0 and graph.kernels in ("view", "sparse") and has_view(graph.program)
+
+
+def _write_operations(graph: TfliteGraphBuilder, operations: Sequence[Operation], results: Sequence[str] = ()) -> None:
     for operation in operations:
         TFLITE_OPERATIONS.write(graph, operation)
+        if operation.y in results:
+            graph.leave(operation.y)
+
+
+def _write_score(graph: TfliteGraphBuilder, detector: Detector, decode: int) -> None:
+    """Add the operations of the signature `score`. `y` is uint8 where it is requantized: XNNPACK rounds that as int8
+    in another way. A `decode` whose `y` is uint8 is called."""
+    operations, source, _ = graph.program.part("reconstruct")
+    calls = graph.edges["y"] == "uint8" and _calls(graph, decode)
+    graph.edges["y"] = "uint8"
+    graph.enter(source)
+    if calls:
+        _write_operations(graph, graph.program.encoder, ("code",))
+        graph.call(decode, "code", "y")
+    else:
+        _write_operations(graph, operations)
     x, centred = graph.scaled_values("x"), graph.find(CENTRED)
     real = "" if graph.edges["x"] != "float32" else X if centred is None else CENTRED
     x = x if real else graph.real(x, graph.edges["x"], "x", X)

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import helper
+from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.schema import Op
+from tiedae.export.tflite.writer import to_tflite
 from tiedae.runtimes.bodies import OnnxBodies, TfliteBodies
 
+from ..conftest import build_program
 from ..dedupe.onnx_models import graph, node
 from ..dedupe.tflite_files import File
 
@@ -92,3 +95,10 @@ def test_branches_of_a_tflite_file(tmp_path, signatures):
         found = session.call("main", {"p": p, "q": q, "x": np.ones(2, np.float32)})
         assert found.keys() == {"outer/then", "outer/else", "inner/then", "inner/else"}
         assert {name for name, ran in found.items() if ran} == entered
+
+
+def test_a_call_of_one_subgraph_either_way_is_no_branch(tmp_path):
+    path = tmp_path / "file.tflite"
+    path.write_bytes(to_tflite(build_program(), io="uint8"))
+    assert "IF" in {kind for signature in read_tflite(path.read_bytes()).signatures for kind in signature.operations}
+    assert TfliteBodies(path).call("reconstruct", {"x": np.zeros((1, 20), np.uint8)}) == {}
