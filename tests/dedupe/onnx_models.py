@@ -23,6 +23,14 @@ def node(operation: str, inputs: str, output: str, **attributes: Any) -> NodePro
     return helper.make_node(operation, inputs.split(), output.split(), **attributes)
 
 
+def qdq(source: str, parameters: str, integers: str, real: str) -> list[NodeProto]:
+    """QuantizeLinear and DequantizeLinear; `parameters` are the names of scale and zero point between a blank."""
+    return [
+        node("QuantizeLinear", f"{source} {parameters}", integers),
+        node("DequantizeLinear", f"{integers} {parameters}", real),
+    ]
+
+
 def graph(
     nodes: Sequence[NodeProto],
     constants: Mapping[str, np.ndarray],

@@ -10,7 +10,7 @@ from onnx import helper
 from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 
-from .onnx_models import graph, model, node, operations, require_same, share, weights
+from .onnx_models import graph, model, node, operations, qdq, require_same, share, weights
 
 FILES = Path(__file__).parent / "files"
 W, B = weights(24, 24), weights(24, seed=1)
@@ -164,19 +164,17 @@ def test_element_types(dtype, how, tmp_path):
 def quantized(*nodes, ends=None, **constants):
     """x → uint8 `q` → `h` through the int8 kernel Q, → the other nodes with `p`, h in uint8."""
     first = [
-        node("QuantizeLinear", "x s z", "q"),
-        node("DequantizeLinear", "q s z", "xq"),
+        *qdq("x", "s z", "q", "xq"),
         node("DequantizeLinear", "Q t n", "Qd"),
         node("Gemm", "xq Qd", "h"),
-        node("QuantizeLinear", "h r z", "p"),
-        node("DequantizeLinear", "p r z", "hq"),
+        *qdq("h", "r z", "p", "hq"),
     ]
     parameters = {"s": np.float32(0.02), "z": np.uint8(128), "t": np.float32(0.01), "n": np.int8(0), "r": np.float32(0.1)}
     return model(graph([*first, *nodes], {"Q": Q} | parameters | constants, outputs=ends or {"y": None}))
 
 
 Q = weights(24, 12, dtype=np.int8)
-LAST = [node("QuantizeLinear", "u r z", "w"), node("DequantizeLinear", "w r z", "y")]
+LAST = qdq("u", "r z", "w", "y")
 MATMUL = helper.make_node("QLinearMatMul", ["p", "r", "z", "C", "t", "n", "r", "z"], ["w"])
 QGEMM = helper.make_node("QGemm", ["p", "r", "z", "C", "t", "n", "", "r", "z"], ["w"], domain="com.microsoft")
 QUANTIZED = {

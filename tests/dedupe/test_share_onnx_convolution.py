@@ -13,7 +13,7 @@ from tiedae.program.interpreter import execute
 
 from ..export.onnx.test_writer import run
 from ..program.convolutions import random_program
-from .onnx_models import graph, model, node, operations, require_same, share, weights
+from .onnx_models import graph, model, node, operations, qdq, require_same, share, weights
 
 KERNEL = weights(8, 3, 3, 3)
 """[units, channels, *sizes], as Conv and ConvTranspose read it."""
@@ -59,13 +59,11 @@ def test_one_quantized_kernel_of_both_directions_is_merged(both: bool, tmp_path:
         "xz": np.uint8(128),
     }
     nodes = [
-        node("QuantizeLinear", "x xs xz", "q"),
-        node("DequantizeLinear", "q xs xz", "xr"),
+        *qdq("x", "xs xz", "q", "xr"),
         node("DequantizeLinear", "W s z", "w"),
         node("DequantizeLinear", "D s z", "d"),
         node("Conv", "xr w", "c"),
-        node("QuantizeLinear", "c xs xz", "cq"),
-        node("DequantizeLinear", "cq xs xz", "cr"),
+        *qdq("c", "xs xz", "cq", "cr"),
         *([node("Transpose", "d", "v", perm=(3, 2, 0, 1))] if both else []),
         node("ConvTranspose", f"cr {'v' if both else 'd'}", "y"),
     ]

@@ -13,7 +13,7 @@ from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.verify.stock.converters import stock_onnx_int8
 
-from .onnx_models import graph, model, node, operations, require_same, run, share, weights
+from .onnx_models import graph, model, node, operations, qdq, require_same, run, share, weights
 
 UNFUSED = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 """As the file says, in floats: fused, int8 kernels of 8 bits saturate on x86-64 without VNNI."""
@@ -96,7 +96,7 @@ def pair(one, other, *, scales=(0.01, 0.0101), dtype=np.int8, zero=0, biases=Non
     for i, (values, scale) in enumerate(zip((one, other), scales, strict=True)):
         constants |= {f"Q{i}": values.astype(dtype), f"s{i}": np.asarray(scale, np.float32)}
         constants[f"z{i}"] = np.full(np.shape(scale), zero, dtype)
-        nodes += [node("QuantizeLinear", f"{value} xs xz", f"q{i}"), node("DequantizeLinear", f"q{i} xs xz", f"d{i}")]
+        nodes += qdq(value, "xs xz", f"q{i}", f"d{i}")
         nodes.append(node("DequantizeLinear", f"Q{i} s{i} z{i}", f"w{i}", axis=1))
         bias = ""
         if biases is not None:
@@ -105,7 +105,7 @@ def pair(one, other, *, scales=(0.01, 0.0101), dtype=np.int8, zero=0, biases=Non
             bias = f" c{i}"
         nodes.append(node("Gemm", f"d{i} w{i}{bias}", f"g{i}"))
         value = f"g{i}"
-    nodes += [node("QuantizeLinear", f"{value} xs xz", "q"), node("DequantizeLinear", "q xs xz", "y")]
+    nodes += qdq(value, "xs xz", "q", "y")
     return model(graph(nodes, constants, {"x": ("batch", width)}))
 
 
@@ -201,7 +201,7 @@ def test_equal_values_in_other_integers(tmp_path):
 def test_a_kernel_that_was_merged_does_not_move_again(tmp_path):
     """Two kernels per channel and a transposed one, which only a Transpose could replace: its integers would be cheaper."""
     kernel = weights(24, 24) * np.linspace(0.2, 0.4, 24, dtype=np.float32)[:, None]
-    nodes, constants, real = [node("QuantizeLinear", "u s z", "u.q"), node("DequantizeLinear", "u.q s z", "u.d")], {}, {}
+    nodes, constants, real = qdq("u", "s z", "u.q", "u.d"), {}, {}
     value = "x"
     for i, (values, axis) in enumerate(((kernel, 0), (kernel, 1), (kernel.T * np.float32(1.004), None))):
         scales = np.abs(values).max(axis=None if axis is None else 1 - axis, keepdims=True) / 127
@@ -211,7 +211,7 @@ def test_a_kernel_that_was_merged_does_not_move_again(tmp_path):
         constants[f"n{i}"] = np.zeros_like(constants[f"k{i}"], np.int8)
         nodes.append(node("DequantizeLinear", f"Q{i} k{i} n{i}", f"w{i}", axis=axis or 0))
         if i < 2:
-            nodes += [node("QuantizeLinear", f"{value} s z", f"q{i}"), node("DequantizeLinear", f"q{i} s z", f"d{i}")]
+            nodes += qdq(value, "s z", f"q{i}", f"d{i}")
             nodes.append(node("Gemm", f"d{i} w{i}", f"g{i}"))
             value = f"g{i}"
     nodes.append(node("MatMul", "u.d w2", "v"))

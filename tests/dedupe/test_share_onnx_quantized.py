@@ -13,7 +13,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 
-from .onnx_models import graph, model, node, operations, require_same, run, share, weights
+from .onnx_models import graph, model, node, operations, qdq, require_same, run, share, weights
 
 UNFUSED = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 TABLE = weights(200, 32)
@@ -92,7 +92,7 @@ def conv_and_gemm(axes: tuple[int | None, int | None], size: int = 1) -> onnx.Mo
     """
     kernel = KERNEL[:, :, None, None] if size == 1 else weights(16, 24, size, size) / (6 * size)
     both = (kernel, KERNEL) if size == 1 else (kernel, kernel.transpose(1, 0, 2, 3))
-    nodes = [node("QuantizeLinear", "x s z", "q0"), node("DequantizeLinear", "q0 s z", "d0")]
+    nodes = qdq("x", "s z", "q0", "d0")
     constants = {"s": STEP, "z": np.uint8(64)}
     for i, (values, axis) in enumerate(zip(both, axes, strict=True)):
         integers, scales = rounded(values, axis)
@@ -102,12 +102,12 @@ def conv_and_gemm(axes: tuple[int | None, int | None], size: int = 1) -> onnx.Mo
         constants |= {f"b{i}": np.arange(units, dtype=np.int32) * 700, f"t{i}": np.asarray(STEP * bias_scale, np.float32)}
         nodes.append(node("DequantizeLinear", f"K{i} k{i} n{i}", f"w{i}", axis=axis or 0))
         nodes.append(node("DequantizeLinear", f"b{i} t{i}", f"c{i}", axis=0))
-    middle = [node("QuantizeLinear", "h s z", "q1"), node("DequantizeLinear", "q1 s z", "d1")]
+    middle = qdq("h", "s z", "q1", "d1")
     pool = [node("GlobalAveragePool", "d1", "p"), node("Flatten", "p", "f"), node("QuantizeLinear", "f s z", "q2")]
     pool += [node("DequantizeLinear", "q2 s z", "d2"), node("Gemm", "d2 w1 c1", "g")]
     last = pool if size == 1 else [node("Conv", "d1 w1 c1", "g", pads=[1] * 4)]
     nodes += [node("Conv", "d0 w0 c0", "h", pads=[size // 2] * 4), *middle, *last]
-    nodes += [node("QuantizeLinear", "g s z", "q3"), node("DequantizeLinear", "q3 s z", "y")]
+    nodes += qdq("g", "s z", "q3", "y")
     return model(graph(nodes, constants, {"x": ("batch", 24, 5, 5)}))
 
 
