@@ -14,8 +14,8 @@ obey the pair rule (`compress.integers`) stay below that. An 8-bit kernel that b
 everywhere, slower with VNNI. Kernels of 4 bits or fewer are packed and cast to int8, which ONNX Runtime folds at load.
 
 The fused activation of a `Dense` needs no operation if its bounds are those of uint8; else it is an exact integer `Clip`. The
-graph has the signature's name; its uint8 tensors have the names of the program's tensors. Sub and Div, Mul and Add convert an
-input or output in the data's unit of measure to and from `NAME.model` (see `file_io`).
+graph has the signature's name; its uint8 tensors have the names of the program's tensors, other values numbers. Sub and Div,
+Mul and Add convert an input or output in the data's unit of measure to and from `NAME.model` (see `file_io`).
 
 Specification: https://onnx.ai/onnx/operators and, for external data, https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
