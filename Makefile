@@ -1,6 +1,8 @@
 # make demo and make test work from a fresh clone: they set up a virtual environment first, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 EXTRAS ?= dev
+# The newest versions that pyproject.toml allows; constraints-oldest.txt has the oldest.
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 # The folders as the one package that they are installed as, for pyright, which does not run import hooks.
@@ -10,9 +12,9 @@ LINKS := build/links/tiedae
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: $(READY)
@@ -85,7 +87,7 @@ bench-carry: $(READY)
 
 # Does a test fail for every change of a line? docs/trust.md says what was found. `make mutation MODULE=kernel` runs one of mutation/.
 mutation: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),mutation]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS),mutation]'
 	$(BIN)/python benchmarks/mutants.py $(MODULE) --json build/mutants.json
 
 # Folders of the bundle in examples/. Tests make them again and compare every byte of examples/c, and hashes of the others.

@@ -22,6 +22,7 @@ from tiedae.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 LARGEST = 5
 """How many of the largest packages the detail names."""
 
@@ -40,20 +41,30 @@ def light_install_row(console: Console) -> Row:
 
 
 def install(folder: Path, extras: str) -> Path:
-    """Install this checkout's wheel with `extras` into an environment in `folder`; returns its site-packages.
-
-    The wheel is built from a copy: in the checkout setuptools would pack what an earlier build left in build/.
-    """
-    source, environment = folder / "source", folder / "environment"
-    listed = _run("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, listed.split("\0")):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes((ROOT / name).read_bytes())
+    """Install this checkout's wheel with `extras` into an environment in `folder`; returns its site-packages."""
+    source, environment = source_copy(folder / "source"), folder / "environment"
     venv.create(environment, with_pip=True)
     python = str(environment / "bin" / "python")
     constraints = str(ROOT / "constraints.txt")
-    _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", constraints, f"{source}{extras}")
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", constraints, f"{source}{extras}")
     return Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "installed_base": str(environment)}))
+
+
+def wheel(folder: Path) -> Path:
+    """This checkout's wheel, built in `folder` unless it is there."""
+    if not (made := [*folder.glob("tiedae-*.whl")]):
+        run(*PIP, "wheel", "--no-deps", "-w", str(folder), str(source_copy(folder / "source")))
+        made = [*folder.glob("tiedae-*.whl")]
+    return made[0]
+
+
+def source_copy(folder: Path) -> Path:
+    """A copy to build wheels from: in the checkout setuptools would pack what an earlier build left in build/."""
+    listed = run("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
 
 
 def installed_sizes(packages: Path) -> Counter[str]:
@@ -66,8 +77,9 @@ def installed_sizes(packages: Path) -> Counter[str]:
     return sizes
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*command: str, folder: Path | None = None) -> str:
+    """What a command prints; UnavailableError with its last line where it fails."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UnavailableError(f"{' '.join(command)}: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout

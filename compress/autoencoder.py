@@ -8,12 +8,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from msgspec.structs import replace
 
 from .config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning, require
 from .data import Dataset
 from .errors import DataError, InputError, listed
+from .legacy_keras import tf_keras
 from .network import TiedNetwork
 from .noise import noise_of
 from .sample_spec import SampleSpec

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
+from .legacy_keras import tf_keras
 from .weights import Norm
 
 MOMENTUM = 0.99

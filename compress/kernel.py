@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from .config import Granularity
 from .errors import RecipeError
 from .integers import PAIR_LIMIT, Bounds, exceeding_pairs, kernel_bounds, neighbours, within_pairs
+from .legacy_keras import tf_keras
 
 CLIP_FRACTIONS = tuple(i / 50 for i in range(5, 51))
 """Candidates for the initial range of a kernel of fewer than 8 bits, as fractions of its largest magnitude."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import tensorflow as tf
-import tf_keras
 
 from .convolution import TiedConvolution, TiedConvolutionTranspose
 from .kernel import TiedKernel
 from .layer_kinds import LayerConfig
+from .legacy_keras import tf_keras
 from .model_config import ModelConfig
 from .tied_layers import Tap, TiedDecoderLayer, TiedDense, TiedDenseTranspose, TiedLayer
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 from numpy.typing import ArrayLike
 
 from . import archive
@@ -21,6 +20,7 @@ from .files import write_atomic
 from .kernel import TiedKernel
 from .layer_kinds import OF_WEIGHTS, Activation, LayerConfig, Shape, layer_tables
 from .layers import Decoder, Encoder, know_statistics
+from .legacy_keras import tf_keras
 from .lineage import Lineage
 from .model_config import ModelConfig
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range

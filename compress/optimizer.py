@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from .config import TrainConfig
+from .legacy_keras import tf_keras
 from .network import TiedNetwork
 from .rate import RateTerm
 

@@ -21,6 +21,7 @@ INSTALL: Mapping[str, str] = {
     "clang": "apt-get install clang lld (macOS: brew install llvm lld)",
     "gcc": "apt-get install gcc",
     "node": "apt-get install nodejs, or from https://nodejs.org",
+    "qemu-aarch64": "apt-get install qemu-user",
     "qemu-x86_64": "apt-get install qemu-user",
     "size": "apt-get install binutils",
     "wasm-ld": "apt-get install lld (macOS: brew install lld)",
@@ -65,6 +66,8 @@ def require_installed(*modules: str) -> None:
             raise missing(module)
         if module == "onnxruntime":
             require_one_build()
+        if module == "tf_keras":
+            require_fitting_keras()
 
 
 def require_one_build() -> None:
@@ -76,6 +79,23 @@ def require_one_build() -> None:
         raise UnavailableError(
             f"{found} are installed together and overwrite each other: "
             f"pip uninstall -y {' '.join(builds)} && pip install {kept}"
+        )
+
+
+def require_fitting_keras() -> None:
+    """Raise UnavailableError, with the command that fixes it, if tf-keras was made for another minor version of TensorFlow.
+
+    Other builds of TensorFlow, of other names, are not judged.
+    """
+    try:
+        keras, tensorflow = version("tf-keras"), version("tensorflow")
+    except PackageNotFoundError:
+        return
+    minor = ".".join(keras.split(".")[:2])
+    if tensorflow.split(".")[:2] != keras.split(".")[:2]:
+        raise UnavailableError(
+            f"tf-keras {keras} is made for tensorflow {minor}, and tensorflow {tensorflow} is installed: "
+            f"pip install 'tensorflow=={minor}.*'"
         )
 
 

@@ -9,12 +9,12 @@ from typing import Literal
 import msgspec
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from .config import Granularity, QuantizeConfig, require
 from .errors import RecipeError
 from .layer_kinds import OF_WEIGHTS, UNPOOLED
 from .layers import outputs_of
+from .legacy_keras import tf_keras
 from .model_config import ModelConfig
 from .records import Record, checked
 from .scaling import Scaling

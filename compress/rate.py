@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
+
+from .legacy_keras import tf_keras
 
 NOISE_FRACTION = 0.6
 """Fraction of the epochs in which noise replaces rounding."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from .batch_norm import Normalization
 from .kernel import TiedKernel
 from .layer_kinds import LayerConfig, Shape
+from .legacy_keras import tf_keras
 
 Tap = Callable[[str, tf.Tensor, bool], tf.Tensor]
 """tap(name, tensor, training) → the tensor for the next operation: identity, an observer or a fake quantizer."""

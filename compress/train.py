@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from . import archive
 from .batch_norm import FROZEN_FROM
@@ -19,6 +18,7 @@ from .config import FineTuning, TrainConfig, fine_tuning, require
 from .data import Dataset, choose, mean_input
 from .errors import DataError, InputError, RecipeError
 from .files import write_atomic
+from .legacy_keras import tf_keras
 from .model_config import ModelConfig
 from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -188,6 +190,25 @@ def test_two_builds_of_onnx_runtime_stop_a_command_that_needs_it(small_runs, tmp
         "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
     )
     assert main(["inspect", "bundle/table.f32.onnx", "-q"]) == 0
+
+
+def test_tensorflow_that_is_newer_than_tf_keras_stops_what_trains(small_runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(small_runs / "table")
+    about = tmp_path / "tensorflow-2.99.1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tensorflow\nVersion: 2.99.1\n")
+    keras = version("tf-keras")
+    minor = keras.rpartition(".")[0]
+    mended = f"pip install 'tensorflow=={minor}.*'"
+    line = f"tf-keras {keras} is made for tensorflow {minor}, and tensorflow 2.99.1 is installed: {mended}"
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["run", "table.toml"]) == 2
+    assert one_line(capsys) == line
+    assert main(["inspect", "bundle/table.f32.onnx", "-q"]) == 0
+    started = "import tiedae as ta\nta.TiedAutoencoder([4, 2])"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", started], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == f"tiedae.compress.errors.UnavailableError: {line}"
 
 
 def test_two_builds_without_one_for_cuda(tmp_path, monkeypatch):
