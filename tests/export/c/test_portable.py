@@ -41,6 +41,8 @@ MACHINES = (
     Machine("gcc, sanitizers", "gcc", SANITIZE),
     Machine("clang, sanitizers", "clang", SANITIZE),
     Machine("big-endian", "s390x-linux-gnu-gcc", ("-O2", "-static"), "qemu-s390x"),
+    Machine("aarch64", "aarch64-linux-gnu-gcc", ("-O2", "-static"), "qemu-aarch64"),
+    Machine("riscv64", "riscv64-linux-gnu-gcc", ("-O2", "-static"), "qemu-riscv64"),
     Machine("32 bits", "i686-linux-gnu-gcc", ("-O2", "-static", "-msse2", "-mfpmath=sse"), "qemu-i386"),
 )
 
