@@ -84,10 +84,12 @@ class TfliteGraphBuilder:
     def product(self, kind: str, version: int, inputs: Sequence[int], operation: Dense, target: int, **options: Any) -> None:
         """Append a product with its gains and activation, and clamp a tensor of fewer than 8 bits."""
         output = self.unclamped(operation.y, target)
-        if operation.gains is not None and not self.program.quantized:
-            total = self.between(f"{operation.y}.sum", operation.y, self.shape(target))
-            self.add(kind, version, inputs, total, **options)
-            self.add("MUL", 1, [total, self.operand(operation.gains, None)], output, operation.activation)
+        if operation.gains is not None and self.adds_bias_last(operation):
+            shape = self.shape(target)
+            product, gained = (self.between(f"{operation.y}.{part}", operation.y, shape) for part in ("product", "gained"))
+            self.add(kind, version, inputs, product, **options)
+            self.add("MUL", 1, [product, self.operand(operation.gains, None)], gained)
+            self.add("ADD", 1, [gained, self._addend(operation, operation.bias)], output, operation.activation)
         else:
             self.add(kind, version, inputs, output, operation.activation, **options)
         if output != target:
@@ -122,13 +124,19 @@ class TfliteGraphBuilder:
         return numbers[2]
 
     def bias(self, operation: Dense, *, needed: bool = True) -> int:
-        """The bias of a product, float32 or int32. Without one zeros, which convolutions need, or −1."""
+        """The bias of an operator, float32 or int32. Without one zeros, which convolutions need, or −1."""
+        name = None if self.adds_bias_last(operation) else operation.bias
+        return -1 if name is None and not needed else self._addend(operation, name)
+
+    def adds_bias_last(self, operation: Dense) -> bool:
+        """Whether a bias is added behind the gains, by an ADD: in a float file, which then rounds as Keras does."""
+        return operation.gains is not None and not self.program.quantized
+
+    def _addend(self, operation: Dense, name: str | None) -> int:
+        """A constant that is added to a product, or zeros."""
         program = self.program
-        if operation.bias is None and not needed:
-            return -1
         scales = operation.bias_scales(program) if program.quantized else ()
         zeros = np.zeros(program.tensors[operation.y].shape[-1], np.int32 if program.quantized else np.float32)
-        name = operation.bias
         return self.constant(
             f"{operation.y}.zeros" if name is None else name, zeros if name is None else program.constants[name], scales
         )
