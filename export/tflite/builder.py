@@ -15,6 +15,7 @@ from tiedae.program.program import Program
 
 from ..packing import stored_bytes, stored_kernel
 from .schema import Op, buffer_of, int32, new_operator, quantization
+from .views import reads_views
 
 INNER = ".int8"
 """Suffix of the int8 tensor behind an input or output of another dtype."""
@@ -208,11 +209,26 @@ class TfliteGraphBuilder:
         self.add("QUANTIZE", 1, [real], integers)
         return integers
 
-    def real(self, source: int, dtype: str, name: str, label: str) -> int:
-        """Integers of `x` or `y` as float32 in scaled values."""
+    def real(self, source: int, name: str, label: str) -> int:
+        """Integers of a program tensor as float32 in scaled values."""
         real = self._activation(name, label, "float32")
-        self.add("DEQUANTIZE", 1 if dtype == "uint8" else 2, [source], real)
+        self._dequantize(source, real)
         return real
+
+    def _dequantize(self, source: int, target: int) -> None:
+        self.add("DEQUANTIZE", 1 if self._tensors[source].type == schema.TensorType.UINT8 else 2, [source], target)
+
+    def _recode(self, name: str, source: int, target: int) -> None:
+        """Convert between float32, uint8 and int8, integers without rounding. XNNPACK leaves QUANTIZE of integers to a builtin
+        kernel that takes 0.8 ns a value, and runs DEQUANTIZE and QUANTIZE in less: files with views, which are for it alone,
+        have these two."""
+        given, wanted = (self._tensors[each].type == schema.TensorType.FLOAT32 for each in (source, target))
+        if wanted:
+            self._dequantize(source, target)
+            return
+        if not given and reads_views(self):
+            source = self.real(source, name, f"{name}.real")
+        self.add("QUANTIZE", 1, [source], target)
 
     def enter(self, name: str) -> None:
         """Make a program tensor an input; convert it if the file's unit or dtype differs."""
@@ -220,13 +236,12 @@ class TfliteGraphBuilder:
         if name == "x":
             self._convert("x", self.outer(name), self.scaled_values(name), ("SUB", OFFSET), ("DIV", SCALE))
         if self.edges[name] != self.dtype:
-            self.add("QUANTIZE", 1, [self.scaled_values(name)], self.inner(name))
+            self._recode(name, self.scaled_values(name), self.inner(name))
 
     def leave(self, name: str) -> None:
         """Convert an output if the file's dtype or unit differs, unless an operation wrote it directly."""
         if self.find(name + INNER) is not None:
-            code, version = ("DEQUANTIZE", 2) if self.edges[name] == "float32" else ("QUANTIZE", 1)
-            self.add(code, version, [self.inner(name)], self.scaled_values(name))
+            self._recode(name, self.inner(name), self.scaled_values(name))
         if name == "y":
             self._convert("y", self.scaled_values(name), self.outer(name), ("MUL", SCALE), ("ADD", OFFSET))
 

@@ -32,6 +32,8 @@ PIXELS = {1: ".pixel", 2: ".column", 4: ".pixels"}
 """Suffix of a program tensor as pixels, by its axes; a tensor of three axes is one as it is."""
 STORED = (3, 1, 2, 0)
 """The axes of a filter [channels, *window, units] in the order of the buffer, [units, *window, channels]."""
+LARGE = 65_536
+"""Weights of a decoder by view that one subgraph unpacks for two signatures; for fewer the call would cost more."""
 ENCODER, DECODER = (0, 1, 2, 3), (3, 1, 2, 0)
 """Where a filter of each direction has the axes of the encoder's, [units, *window, channels]."""
 
@@ -42,9 +44,15 @@ def view_of(shape: Sequence[int], order: Sequence[int]) -> Any:
     return schema.SparsityParametersT(traversalOrder=int32(order), dimMetadata=sizes)
 
 
-def has_view(program: Program) -> bool:
-    """Whether the decoder's matrices are read by views; filters of convolutions are small."""
-    return any(type(each) is Dense for each in program.decoder)
+def reads_views(graph: TfliteGraphBuilder) -> bool:
+    """Whether the decoder reads kernels by views. XNNPACK is what runs such a file: TFLM and OpenVINO read none."""
+    return graph.kernels in ("view", "sparse") and any(isinstance(each, Dense) for each in graph.program.decoder)
+
+
+def has_large_views(program: Program) -> bool:
+    """Whether matrices that the decoder reads by views have more than `LARGE` weights; filters of convolutions are small."""
+    names = {each.kernel for each in program.decoder if type(each) is Dense}
+    return sum(program.kernels[name].inputs * program.kernels[name].units for name in names) > LARGE
 
 
 def write_view(graph: TfliteGraphBuilder, operation: Dense) -> None:
