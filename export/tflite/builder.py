@@ -15,7 +15,6 @@ from tiedae.program.program import Program
 
 from ..packing import stored_bytes, stored_kernel
 from .schema import Op, buffer_of, int32, new_operator, quantization
-from .views import reads_views
 
 INNER = ".int8"
 """Suffix of the int8 tensor behind an input or output of another dtype."""
@@ -39,6 +38,11 @@ class TfliteGraphBuilder:
         self._tensors: list[Any] = []
         self._indices: dict[str, int] = {}
         self._operators: list[Any] = []
+
+    @property
+    def reads_views(self) -> bool:
+        """Whether the decoder reads kernels by views. XNNPACK is what runs such a file: TFLM and OpenVINO read none."""
+        return self.kernels in ("view", "sparse") and any(isinstance(each, Dense) for each in self.program.decoder)
 
     def outer(self, name: str) -> int:
         """The input or output tensor of a program tensor, in the file's dtype."""
@@ -226,7 +230,7 @@ class TfliteGraphBuilder:
         if wanted:
             self._dequantize(source, target)
             return
-        if not given and reads_views(self):
+        if not given and self.reads_views:
             source = self.real(source, name, f"{name}.real")
         self.add("QUANTIZE", 1, [source], target)
 

@@ -44,11 +44,6 @@ def view_of(shape: Sequence[int], order: Sequence[int]) -> Any:
     return schema.SparsityParametersT(traversalOrder=int32(order), dimMetadata=sizes)
 
 
-def reads_views(graph: TfliteGraphBuilder) -> bool:
-    """Whether the decoder reads kernels by views. XNNPACK is what runs such a file: TFLM and OpenVINO read none."""
-    return graph.kernels in ("view", "sparse") and any(isinstance(each, Dense) for each in graph.program.decoder)
-
-
 def has_large_views(program: Program) -> bool:
     """Whether matrices that the decoder reads by views have more than `LARGE` weights; filters of convolutions are small."""
     names = {each.kernel for each in program.decoder if type(each) is Dense}

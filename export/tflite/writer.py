@@ -34,7 +34,7 @@ from ..packing import require_int4
 from .builder import INNER, TfliteGraphBuilder
 from .operations import TFLITE_OPERATIONS
 from .schema import MIN_VERSION, int32, needed_version, pack_model, version_buffer
-from .views import has_large_views, reads_views
+from .views import has_large_views
 
 SCORE_OPERATORS = {
     "subtract": "SUB",
@@ -101,7 +101,7 @@ def _write(graph: TfliteGraphBuilder, signature: str, decode: int) -> None:
     the primary one, whose place others take for runtimes that run no other, see `with_primary`.
     """
     operations, source, results = graph.program.part(signature)
-    calls = signature == "reconstruct" and decode > 0 and reads_views(graph) and has_large_views(graph.program)
+    calls = signature == "reconstruct" and decode > 0 and graph.reads_views and has_large_views(graph.program)
     graph.enter(source)
     for operation in graph.program.encoder if calls else operations:
         TFLITE_OPERATIONS.write(graph, operation)
