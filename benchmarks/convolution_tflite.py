@@ -51,6 +51,10 @@ class Tiles:
         program = Program("net", building.tensors, building.kernels, tuple(building.encoder), decoder, building.constants)
         return integer_program(program, building.rng.random((16, *self.shape)).astype(np.float32), building.rng)
 
+    def programs(self) -> dict[str, Program]:
+        """Both, by kind."""
+        return {"patches": self.program(), "convolution": self.convolved()}
+
     def convolved(self) -> Program:
         """The same by convolutions."""
         (size, _), layers = self.window.sizes, self.units
@@ -89,9 +93,7 @@ def view_latency(console: Console) -> list[Row]:
 def patch_latency(console: Console) -> list[Row]:
     """decode where windows tile the sample: by Dense and Unpatch / by TRANSPOSE_CONV."""
     console.note("latency of patches")
-    files = {
-        name: {"patches": to_tflite(net.program()), "convolution": to_tflite(net.convolved())} for name, net in TILES.items()
-    }
+    files = {name: {kind: to_tflite(each, io="uint8") for kind, each in net.programs().items()} for name, net in TILES.items()}
     return _latencies("patch_latency_ratio", files, "patches", {"convolution": ("", "<= 0.40", "<= 0.22")})
 
 

@@ -25,7 +25,6 @@ EXCEPTIONS: Sequence[Exemption] = (
     Exemption(ANY, r"\b(?:64 bytes|64 MiB|1 GiB|4 GiB|200 MB|16 kB)", "a default, a bound or a size that an example takes"),
     Exemption(ANY, r"\d times (?:our|that of|the most)|\b(?:100|500|1,000) times|\b40 ms", "a setting of the code"),
     Exemption(r"docs/calibration\.md", r"twice the range, or 1\.5 or 1\.25 times", "margins that the code tries, MARGINS"),
-    Exemption(r"docs/c\.md", r"^\| `NAME_\w+` \| \d \|", "constants of the generated header"),
     Exemption(
         r"docs/(?:c|codec|command-line)\.md",
         r"\d (?:bytes|kB|MB) (?:per|for)\b.*|^\| flash .*",

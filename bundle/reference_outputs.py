@@ -15,7 +15,7 @@ from tiedae.compress.archive import sha256_of
 from tiedae.export.model_file import Contents, oriented
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.interpreter import Conversion, execute, program_input
-from tiedae.program.operations import Dense, Operation
+from tiedae.program.operations import Operation
 from tiedae.program.program import Program, Tensor
 
 TRACED_SAMPLES = 256
@@ -199,19 +199,9 @@ def read_float_program(
 
 
 def _named(program: Program, contents: Contents) -> dict[str, np.ndarray]:
-    """The biases and gains in a float file by the program's names.
-
-    A bias that is added separately is added to what the gains have multiplied, that of the program before.
-    """
+    """The biases and gains in a float file by the program's names."""
     names = {f"{name}{end}": name for name in _vectors(program) for end in ("", BIAS8)}
-    held = {names[each.name]: each.values for each in contents.constants if each.name in names}
-    after = {each.name.removesuffix(BIAS8) for each in contents.constants if each.name.endswith(BIAS8)}
-    pairs = [(each.bias, each.gains) for each in program.operations if isinstance(each, Dense)]
-    for bias, gains in ((bias, gains) for bias, gains in pairs if bias is not None and gains is not None):
-        if bias in after and {bias, gains} <= held.keys() and held[bias].shape == held[gains].shape:
-            with np.errstate(all="ignore"):
-                held[bias] = held[bias] / held[gains]
-    return held
+    return {names[each.name]: each.values for each in contents.constants if each.name in names}
 
 
 def _kernels(integer: Program, contents: Mapping[str, Contents], kernels: Mapping[str, str]) -> dict[str, np.ndarray]:

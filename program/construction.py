@@ -151,9 +151,8 @@ class Lowering:
         if real is None:
             return None, None
         if not self.quantized:
-            gains = self.gains(layer, y)
-            self.constants[bias] = real if gains is None else real / self.constants[gains]
-            return bias, gains
+            self.constants[bias] = real
+            return bias, self.gains(layer, y)
         room, source, units = 2**31 - 1 - terms * 255 * 127, np.float32(self.scale(x)), np.array(scales, np.float32)
         gains = self.gains(layer, y, np.abs(real) / (source * units * room))
         if gains is not None:

@@ -14,21 +14,28 @@ from .builder import OnnxGraphBuilder
 
 
 def write_product(graph: OnnxGraphBuilder, operation: Dense, x: str, output: str, kind: str, **attributes: Any) -> None:
-    """Append activation((x · W + bias) · gains) by a node of `kind`, for the tensors `x` and `output` of the file."""
+    """Append activation(x · W · gains + bias) by a node of `kind`, for the tensors `x` and `output` of the file."""
     write = _quantized if graph.program.quantized else _float
     write(graph, operation, x, output, kind, attributes)
 
 
 def _float(graph: OnnxGraphBuilder, operation: Dense, x: str, y: str, kind: str, attributes: dict[str, Any]) -> None:
     operands = [x, graph.kernel(operation.kernel)]
-    if operation.bias is not None:
-        operands.append(graph.constant(operation.bias, graph.program.constants[operation.bias], np.float32))
-    linear, gains = operation.activation == "linear", operation.gains
+    constants = [
+        graph.constant(name, graph.program.constants[name], np.float32)
+        for name in (operation.gains, operation.bias)
+        if name is not None
+    ]
+    linear = operation.activation == "linear"
     affine = y if linear else f"{operation.y}.sum"
-    total = graph.node(kind, operands, affine if gains is None else f"{operation.y}.products", **attributes)
-    if gains is not None:
-        factors = graph.constant(gains, graph.program.constants[gains], np.float32)
-        total = graph.node("Mul", [total, factors if kind == "Gemm" else graph.per_plane(operation.y, factors)], affine)
+    if operation.gains is None:
+        total = graph.node(kind, [*operands, *constants], affine, **attributes)
+    else:
+        vectors = constants if kind == "Gemm" else [graph.per_plane(operation.y, each) for each in constants]
+        names = [*(f"{operation.y}.{part}" for part in ("product", "gained")[: len(vectors)]), affine]
+        total = graph.node(kind, operands, names[0], **attributes)
+        for step, vector, name in zip(("Mul", "Add"), vectors, names[1:], strict=False):
+            total = graph.node(step, [total, vector], name)
     if not linear:
         graph.function(operation.activation, total, y)
 

@@ -39,6 +39,11 @@ class TfliteGraphBuilder:
         self._indices: dict[str, int] = {}
         self._operators: list[Any] = []
 
+    @property
+    def reads_views(self) -> bool:
+        """Whether the decoder reads kernels by views. XNNPACK is what runs such a file: TFLM and OpenVINO read none."""
+        return self.kernels in ("view", "sparse") and any(isinstance(each, Dense) for each in self.program.decoder)
+
     def outer(self, name: str) -> int:
         """The input or output tensor of a program tensor, in the file's dtype."""
         return self._activation(name, name, self.edges[name])
@@ -84,10 +89,12 @@ class TfliteGraphBuilder:
     def product(self, kind: str, version: int, inputs: Sequence[int], operation: Dense, target: int, **options: Any) -> None:
         """Append a product with its gains and activation, and clamp a tensor of fewer than 8 bits."""
         output = self.unclamped(operation.y, target)
-        if operation.gains is not None and not self.program.quantized:
-            total = self.between(f"{operation.y}.sum", operation.y, self.shape(target))
-            self.add(kind, version, inputs, total, **options)
-            self.add("MUL", 1, [total, self.operand(operation.gains, None)], output, operation.activation)
+        if operation.gains is not None and self.adds_bias_last(operation):
+            shape = self.shape(target)
+            product, gained = (self.between(f"{operation.y}.{part}", operation.y, shape) for part in ("product", "gained"))
+            self.add(kind, version, inputs, product, **options)
+            self.add("MUL", 1, [product, self.operand(operation.gains, None)], gained)
+            self.add("ADD", 1, [gained, self._addend(operation, operation.bias)], output, operation.activation)
         else:
             self.add(kind, version, inputs, output, operation.activation, **options)
         if output != target:
@@ -122,13 +129,19 @@ class TfliteGraphBuilder:
         return numbers[2]
 
     def bias(self, operation: Dense, *, needed: bool = True) -> int:
-        """The bias of a product, float32 or int32. Without one zeros, which convolutions need, or −1."""
+        """The bias of an operator, float32 or int32. Without one zeros, which convolutions need, or −1."""
+        name = None if self.adds_bias_last(operation) else operation.bias
+        return -1 if name is None and not needed else self._addend(operation, name)
+
+    def adds_bias_last(self, operation: Dense) -> bool:
+        """Whether a bias is added behind the gains, by an ADD: in a float file, which then rounds as Keras does."""
+        return operation.gains is not None and not self.program.quantized
+
+    def _addend(self, operation: Dense, name: str | None) -> int:
+        """A constant that is added to a product, or zeros."""
         program = self.program
-        if operation.bias is None and not needed:
-            return -1
         scales = operation.bias_scales(program) if program.quantized else ()
         zeros = np.zeros(program.tensors[operation.y].shape[-1], np.int32 if program.quantized else np.float32)
-        name = operation.bias
         return self.constant(
             f"{operation.y}.zeros" if name is None else name, zeros if name is None else program.constants[name], scales
         )
@@ -200,11 +213,26 @@ class TfliteGraphBuilder:
         self.add("QUANTIZE", 1, [real], integers)
         return integers
 
-    def real(self, source: int, dtype: str, name: str, label: str) -> int:
-        """Integers of `x` or `y` as float32 in scaled values."""
+    def real(self, source: int, name: str, label: str) -> int:
+        """Integers of a program tensor as float32 in scaled values."""
         real = self._activation(name, label, "float32")
-        self.add("DEQUANTIZE", 1 if dtype == "uint8" else 2, [source], real)
+        self._dequantize(source, real)
         return real
+
+    def _dequantize(self, source: int, target: int) -> None:
+        self.add("DEQUANTIZE", 1 if self._tensors[source].type == schema.TensorType.UINT8 else 2, [source], target)
+
+    def _recode(self, name: str, source: int, target: int) -> None:
+        """Convert between float32, uint8 and int8, integers without rounding. XNNPACK leaves QUANTIZE of integers to a builtin
+        kernel that takes 0.8 ns a value, and runs DEQUANTIZE and QUANTIZE in less: files with views, which are for it alone,
+        have these two."""
+        given, wanted = (self._tensors[each].type == schema.TensorType.FLOAT32 for each in (source, target))
+        if wanted:
+            self._dequantize(source, target)
+            return
+        if not given and self.reads_views:
+            source = self.real(source, name, f"{name}.real")
+        self.add("QUANTIZE", 1, [source], target)
 
     def enter(self, name: str) -> None:
         """Make a program tensor an input; convert it if the file's unit or dtype differs."""
@@ -212,13 +240,12 @@ class TfliteGraphBuilder:
         if name == "x":
             self._convert("x", self.outer(name), self.scaled_values(name), ("SUB", OFFSET), ("DIV", SCALE))
         if self.edges[name] != self.dtype:
-            self.add("QUANTIZE", 1, [self.scaled_values(name)], self.inner(name))
+            self._recode(name, self.scaled_values(name), self.inner(name))
 
     def leave(self, name: str) -> None:
         """Convert an output if the file's dtype or unit differs, unless an operation wrote it directly."""
         if self.find(name + INNER) is not None:
-            code, version = ("DEQUANTIZE", 2) if self.edges[name] == "float32" else ("QUANTIZE", 1)
-            self.add(code, version, [self.inner(name)], self.scaled_values(name))
+            self._recode(name, self.inner(name), self.scaled_values(name))
         if name == "y":
             self._convert("y", self.scaled_values(name), self.outer(name), ("MUL", SCALE), ("ADD", OFFSET))
 

@@ -33,6 +33,8 @@ PIXELS = {1: ".pixel", 2: ".column", 4: ".pixels"}
 EXCHANGED = (3, 1, 2, 0)
 """The axes of the decoder's filter, [channels, *window, units], in the order of the buffer, [units, *window, channels]; and
 the other way round."""
+LARGE = 65_536
+"""Weights of a decoder by view that one subgraph unpacks for two signatures; for fewer the call would cost more."""
 
 
 def view_of(shape: Sequence[int], order: Sequence[int]) -> Any:
@@ -41,9 +43,10 @@ def view_of(shape: Sequence[int], order: Sequence[int]) -> Any:
     return schema.SparsityParametersT(traversalOrder=int32(order), dimMetadata=sizes)
 
 
-def has_view(program: Program) -> bool:
-    """Whether the decoder's matrices are read by views; filters of convolutions are small."""
-    return any(type(each) is Dense for each in program.decoder)
+def has_large_views(program: Program) -> bool:
+    """Whether matrices that the decoder reads by views have more than `LARGE` weights; filters of convolutions are small."""
+    names = {each.kernel for each in program.decoder if type(each) is Dense}
+    return sum(program.kernels[name].inputs * program.kernels[name].units for name in names) > LARGE
 
 
 def write_view(graph: TfliteGraphBuilder, operation: Dense) -> None:

@@ -5,8 +5,9 @@ a tensor over that buffer: a tensor of a .tflite file is a view with its own sha
 one signature per entry point; all of them share the file's buffers.
 
 Activations of an int8 file are int8: the program's uint8 value and zero point − 128. Tensors have the program's names. An input
-or output of another dtype has the name, and the int8 tensor behind it is `NAME.int8`. SUB and DIV, MUL and ADD convert an input
-or output in the data's unit of measure to and from `NAME.model` (see `file_io`).
+or output of another dtype has the name, and the int8 tensor behind it is `NAME.int8`, by way of `NAME.real` where XNNPACK alone
+runs the file. SUB and DIV, MUL and ADD convert an input or output in the data's unit of measure to and from `NAME.model` (see
+`file_io`).
 
 Kernels of 4 bits or fewer are packed, two values per byte. FULLY_CONNECTED reads them directly, BATCH_MATMUL after DEQUANTIZE
 and QUANTIZE to int8. A kernel with an odd number of inputs, whose rows would start inside a byte, is stored as bytes: XNNPACK
@@ -34,7 +35,7 @@ from ..packing import require_int4
 from .builder import INNER, TfliteGraphBuilder
 from .operations import TFLITE_OPERATIONS
 from .schema import MIN_VERSION, int32, needed_version, pack_model, version_buffer
-from .views import has_view
+from .views import has_large_views
 
 SCORE_OPERATORS = {
     "subtract": "SUB",
@@ -107,9 +108,9 @@ def _write(graph: TfliteGraphBuilder, signature: str, decode: int) -> None:
 
 
 def _calls(graph: TfliteGraphBuilder, decode: int) -> bool:
-    """Whether other signatures call `decode`, the subgraph of this index: it reads views, and each subgraph unpacks its own.
-    Not the primary one, whose place others take for runtimes that run no other, see `with_primary`."""
-    return decode > 0 and graph.kernels in ("view", "sparse") and has_view(graph.program)
+    """Whether other signatures call `decode`, the subgraph of this index: it reads large views, and each subgraph unpacks its
+    own. Not the primary one, whose place others take for runtimes that run no other, see `with_primary`."""
+    return decode > 0 and graph.reads_views and has_large_views(graph.program)
 
 
 def _write_operations(graph: TfliteGraphBuilder, operations: Sequence[Operation], results: Sequence[str] = ()) -> None:
@@ -133,10 +134,9 @@ def _write_score(graph: TfliteGraphBuilder, detector: Detector, decode: int) -> 
         _write_operations(graph, operations)
     x, centred = graph.scaled_values("x"), graph.find(CENTRED)
     real = "" if graph.edges["x"] != "float32" else X if centred is None else CENTRED
-    x = x if real else graph.real(x, graph.edges["x"], "x", X)
+    x = x if real else graph.real(x, "x", X)
     inner = graph.find("y" + INNER)
-    last, dtype = (graph.outer("y"), "uint8") if inner is None else (inner, "int8")
-    tensors = {X: x, Y: graph.real(last, dtype, "y", Y)}
+    tensors = {X: x, Y: graph.real(graph.outer("y") if inner is None else inner, "y", Y)}
     tensors |= {} if centred is None else {GIVEN: graph.outer("x"), CENTRED: centred}
     tensors |= {name: graph.constant(name, values) for name, values in constants(detector, graph.program.layout).items()}
     for step in steps(detector, graph.program.tensors["x"].shape, real=real):

@@ -17,7 +17,7 @@ from .operation import Operation
 
 @dataclass(frozen=True)
 class Convolution(Dense):
-    """y = activation((x ∗ W + bias) · gains), or with the transposed convolution where `transposed`.
+    """y = activation(x ∗ W · gains + bias), or with the transposed convolution where `transposed`.
 
     The kernel, [sizes · channels, units], is the matrix [*sizes, channels, units] of `tf.nn.convolution`, of which the
     transposed convolution is the gradient. The encoder's side is [*lengths, channels], the code's side [*places, units].

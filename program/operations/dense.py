@@ -28,10 +28,10 @@ from .operation import Operation, WithConstant
 
 @dataclass(frozen=True)
 class Dense(Operation):
-    """y = activation((x · W + bias) · gains), or x · Wᵀ where `transposed`, over the last axis.
+    """y = activation(x · W · gains + bias), or x · Wᵀ where `transposed`, over the last axis.
 
     Activations: linear, relu, relu6. `gains`: float32 and positive, of batch normalization; in an integer program they are
-    factors on the kernel's scale, one per output.
+    factors on the kernel's scale, one per output, and the bias is in steps of that.
     """
 
     kernel: str
@@ -112,10 +112,10 @@ class Dense(Operation):
 
     def reals(self, program: Operands, x: np.ndarray) -> np.ndarray:
         y = self.applied(program, x, self.matrix(program))
-        if self.bias is not None:
-            y = y + program.constants[self.bias]
         if self.gains is not None:
             y = y * program.constants[self.gains]
+        if self.bias is not None:
+            y = y + program.constants[self.bias]
         return FUNCTIONS[self.activation].real(y).astype(np.float32)
 
 

@@ -39,7 +39,7 @@ def sources(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
 def test_xnnpack_gives_the_programs_values_for_every_batch(seed: int) -> None:
     program, x = random_program(seed)
     session = open_tflite("litert-xnnpack", written(program))
-    assert session.provider.endswith(("builtin kernels: QUANTIZE", "builtin kernels: IF, QUANTIZE"))
+    assert "builtin" not in session.provider
     for signature, values in sources(program, x).items():
         for count in (1, 16, 3):
             expected, got = execute(program, signature, values[:count]), session.run(signature, values[:count])
@@ -51,7 +51,7 @@ def test_xnnpack_gives_the_programs_values_for_every_batch(seed: int) -> None:
 def test_xnnpack_runs_a_float_program_whole(seed: int) -> None:
     program, x = random_program(seed, quantized=False)
     session = open_tflite("litert-xnnpack", written(program))
-    assert "builtin" not in session.provider.removesuffix("builtin kernels: IF")
+    assert "builtin" not in session.provider
     for signature, values in sources(program, x).items():
         expected = execute(program, signature, values)
         for name, each in session.run(signature, values).items():
@@ -227,8 +227,9 @@ def signal_net() -> Program:
 def test_a_signal_is_pixels_from_its_first_convolution_to_its_last() -> None:
     program = signal_net()
     found = {each.name: each.operations for each in read_tflite(written(program)).signatures}
-    assert found["encode"] == {"QUANTIZE": 2, "RESHAPE": 2, "CONV_2D": 2, "MAX_POOL_2D": 1}
-    assert found["decode"] == {"QUANTIZE": 2, "RESHAPE": 3, "DENSIFY": 2, "TRANSPOSE_CONV": 2, "CONCATENATION": 1}
+    ends = {"DEQUANTIZE": 2, "QUANTIZE": 2}
+    assert found["encode"] == ends | {"RESHAPE": 2, "CONV_2D": 2, "MAX_POOL_2D": 1}
+    assert found["decode"] == ends | {"RESHAPE": 3, "DENSIFY": 2, "TRANSPOSE_CONV": 2, "CONCATENATION": 1}
     x = np.random.default_rng(1).integers(0, 256, (5, 24, 2), np.uint8)
     got, expected = open_tflite("litert-xnnpack", written(program)).run("reconstruct", x), execute(program, "reconstruct", x)
     for name, values in got.items():

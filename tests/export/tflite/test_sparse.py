@@ -69,7 +69,7 @@ def test_xnnpack_gives_the_values_of_a_dense_decoder_by_view(options) -> None:
     data = written(program, int4="bytes")
     assert {"kernel_0", "kernel_0.decode", "kernel_1", "kernel_1.decode"} <= sparse_names(data)
     session = open_tflite("litert-xnnpack", data)
-    assert session.provider.endswith("builtin kernels: IF, QUANTIZE")
+    assert "builtin" not in session.provider
     for signature in SIGNATURES:
         x = samples(program, signature, 20)
         expected = execute(program, signature, x)
