@@ -57,7 +57,7 @@ def run_emulated(
 
     They run on Haswell unless another processor is given.
     """
-    for old in folder.glob("*.npy"):
+    for old in [each for each in folder.iterdir() if each.suffix in (*RUN, ".npy")]:
         old.unlink()
     for name, (model, x) in files.items():
         (folder / f"{name}{'.tflite' if model[4:8] == b'TFL3' else '.onnx'}").write_bytes(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.ci
 spec = importlib.util.spec_from_file_location("emulated", Path(__file__).parents[2] / "benchmarks" / "emulated.py")
 assert spec is not None and spec.loader is not None
 emulated = importlib.util.module_from_spec(spec)
+sys.modules["emulated"] = emulated  # where its dataclass looks for its types
 spec.loader.exec_module(emulated)
 
 LIMITS = (PAIR_LIMIT, PAIR_LIMIT + 1, 254)

@@ -207,15 +207,15 @@ def test_openvino_is_not_asked_for_a_view(tmp_path):
 
 @pytest.mark.parametrize("runtime", ["litert-xnnpack", "litert-reference", "litert-compiled"])
 def test_a_score_calls_a_decoder_whose_y_is_bytes(runtime, tmp_path):
-    program = build_program((30, 12, 5))
-    detector = Detector(Scoring("mse", 30, 1.0, 0), Thresholds(1, 1), 0.9, 8)
+    program = build_program((LARGE // 64, 64, 5))
+    detector = Detector(Scoring("mse", LARGE // 64, 1.0, 0), Thresholds(1, 1), 0.9, 8)
     paths = [tmp_path / name for name in ("calls.tflite", "alone.tflite", "floats.tflite")]
     paths[0].write_bytes(viewed(program, detector=detector))
     paths[1].write_bytes(viewed(program, detector=detector, signatures=("reconstruct",)))
     paths[2].write_bytes(viewed(program, detector=detector, io="float32"))
     signatures = [each for path in paths for each in read_tflite(path.read_bytes()).signatures if each.name == SCORE]
     assert ["IF" in each.operations for each in signatures] == [True, False, False]
-    x = np.random.default_rng(0).integers(0, 256, (20, 30)).astype(np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (20, LARGE // 64)).astype(np.uint8)
     calls, alone = (RUNTIMES[runtime].open({SCORE: path}).run(SCORE, x)[SCORE] for path in paths[:2])
     np.testing.assert_array_equal(calls, alone)
     assert len(np.unique(calls)) > 10
