@@ -165,7 +165,7 @@ def _gemm(step: GraphStep) -> Value:
     """alpha · x · kernel + beta · bias."""
     numbers, bias = step.node.attributes, step.constant(2)
     alpha, beta = numbers.get("alpha", 1.0), numbers.get("beta", 1.0)
-    if numbers.get("transA", 0) or step.operands[0] is not step.flow or len(step.flow.shape) != 1:
+    if numbers.get("transA", 0) or step.operands[0] is not step.flow or len(step.flow.axes) != 2:
         return step.refuse("must multiply samples [batch, inputs] by a kernel")
     flow = rows.product(step, transposed=bool(numbers.get("transB", 0)))
     if isinstance(flow.last, Refused) or (alpha == 1 and bias is None):
