@@ -16,7 +16,10 @@ CONVOLUTIONS = ("conv1d", "conv2d")
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        ([{"kind": "avgpool"}, 4], r"layers\[0\].kind: got 'avgpool', must be one of dense, conv1d, conv2d, maxpool, flatten$"),
+        (
+            [{"kind": "avgpool"}, 4],
+            r"layers\[0\].kind: got 'avgpool', must be one of dense, conv1d, conv2d, maxpool, flatten: averages",
+        ),
         ([{"kind": "maxpool"}, 4], r"layers\[0\].kind: got 'maxpool', must be behind a conv1d or conv2d layer"),
         ([{"units": 4}, {"kind": "maxpool"}], r"layers\[1\].kind: got 'maxpool', must be behind a conv1d or conv2d"),
         ([{"pool": 2}, {"kind": "maxpool"}], r"layers\[1\].kind: got 'maxpool', must be behind a conv1d or conv2d"),
