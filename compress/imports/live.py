@@ -14,7 +14,7 @@ import numpy as np
 
 from .chain import Chain, ChainArray, ChainLayer, ChainProduct, Refused
 from .live_calls import with_shape
-from .live_chain import NO_TRANSPOSE, LiveModel, LiveStep
+from .live_chain import LiveModel, LiveStep
 from .live_whole import directions
 from .pairs import Pair, pairs
 
@@ -70,7 +70,8 @@ def _hidden(live: LiveModel, step: LiveStep) -> tuple[ChainLayer, ...]:
     """The products of a layer that holds several, in the order in which one takes what another gives."""
     assert step.call.x is not None and step.call.y is not None
     if filters := live.filters(step.call):
-        return (_refused(step, _reason(step), {kernel.variable: kernel for kernel in filters}),)
+        unknown = _refused(step, UNKNOWN_CONVOLUTION, {kernel.variable: kernel for kernel in filters})
+        return live.moved(step.call) or (unknown,)
     matrices = [each for each in live.variables if len(each.shape) == 2 and "float" in str(each.dtype)]
     uses = [(each, use) for each in matrices if (use := directions(step.call, each)) != "none"]
     forward = [_product(live, step, kernel, transposed=False) for kernel, use in uses if use in ("forward", "both")]
@@ -79,12 +80,6 @@ def _hidden(live: LiveModel, step: LiveStep) -> tuple[ChainLayer, ...]:
     if products is None or any(use == "unknown" for _, use in uses):
         return (_unknown(live, step, UNTOLD if uses else UNSEEN, [kernel for kernel, _ in uses]),)
     return products
-
-
-def _reason(step: LiveStep) -> str:
-    """Why a layer that uses kernels of convolutions is none that is known."""
-    known = [layer.reason for layer in step.layers if isinstance(layer, Refused) and NO_TRANSPOSE in layer.reason]
-    return next(iter(known), UNKNOWN_CONVOLUTION)
 
 
 def _refused(step: LiveStep, reason: str, weights: Mapping[str, ChainArray]) -> Refused:

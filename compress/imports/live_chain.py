@@ -93,9 +93,9 @@ class LiveModel:
         if call.x is None or call.y is None or not any(isinstance(layer, Refused) for layer in known):
             return known
         computed = next((layers for layers in self._computing(call) if _gives(call, layers)), None)
-        return (self._moved(call) or known) if computed is None else computed
+        return (self.moved(call) or known) if computed is None else computed
 
-    def _moved(self, call: LiveCall) -> tuple[ChainLayer, ...]:
+    def moved(self, call: LiveCall) -> tuple[ChainLayer, ...]:
         """A layer that is refused since it takes a kernel of a convolution with its axes in another order; () for others."""
         for kernel in self.filters(call):
             for layer, *_ in self._over(call, kernel, moved_convolutions):
