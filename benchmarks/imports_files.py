@@ -119,7 +119,7 @@ def twins_of(file: RealFile, folder: Path) -> Iterator[Path]:
     import tf_keras
 
     library = keras if file.original is keras_3 else tf_keras
-    model = library.models.load_model(DATA / file.name, compile=False)
+    model: Any = library.models.load_model(DATA / file.name, compile=False)
     name = file.name.partition("/")[0]
     spec = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="x")]
     function = tf.function(lambda x: model(x, training=False), input_signature=spec)

@@ -84,7 +84,7 @@ def _order(flow: Flow, places: Sequence[int]) -> tuple[int, ...] | None:
     return order if known and len(axes) == len(places) and flow.axes[0].of == 0 else None
 
 
-def transposed(step: GraphStep, order: Sequence[int]) -> Value:
+def transposed(step: GraphStep, order: Sequence[int]) -> Flow:
     """The axes in another order."""
     axes = step.flow.axes
     if sorted(order) != list(range(len(axes))):
@@ -92,7 +92,7 @@ def transposed(step: GraphStep, order: Sequence[int]) -> Value:
     return replace(step.flow, view=tuple(axes[place] for place in order))
 
 
-def reshaped(step: GraphStep, by: Reshaping) -> Value:
+def reshaped(step: GraphStep, by: Reshaping) -> Flow:
     """A new shape for the values of each sample: other axes of one value, the end of an upsampling, or a reshape."""
     flow, others = step.flow, [step.constant(place) for place in range(1, len(step.operands))]
     if step.operands[0] is not flow or any(each is None or math.prod(each.shape) > MAX_FOLDED for each in others):
@@ -127,7 +127,7 @@ def _renamed(axes: View, sizes: Shape, target: Shape) -> View | None:
     return (axes[0], *(next(real) if size > 1 else GraphAxis(None) for size in target[1:]))
 
 
-def tiled(step: GraphStep, multiples: GraphConstant | None) -> Value:
+def tiled(step: GraphStep, multiples: GraphConstant | None) -> Flow:
     """Copies along axes that the samples lack."""
     axes = step.flow.axes
     counts = [] if multiples is None or multiples.stored.dtype.startswith("float") else multiples.read().ravel().tolist()
@@ -139,7 +139,7 @@ def tiled(step: GraphStep, multiples: GraphConstant | None) -> Value:
     return replace(step.flow, view=tuple(view))
 
 
-def _upsampled(step: GraphStep, target: Shape) -> Value:
+def _upsampled(step: GraphStep, target: Shape) -> Flow:
     """Copies directly behind an axis become one axis with it."""
     flow, merged, copies = step.flow, [], [1] * (len(step.flow.shape) + 1)
     for axis in flow.axes:
@@ -164,7 +164,7 @@ def upsampled(flow: Flow, names: tuple[str, str], counts: Shape) -> Flow:
     return replace(flow.then(ChainUpsample(*names, counts), shape=shape), view=view)
 
 
-def parted(step: GraphStep, axis: int) -> tuple[Value, ...] | Value:
+def parted(step: GraphStep, axis: int) -> tuple[Value, ...] | Flow:
     """The samples at each place of an axis, as Keras 2 upsamples signals."""
     flow = step.flow
     if flow not in step.operands or not -len(flow.axes) <= axis < len(flow.axes):
@@ -175,7 +175,7 @@ def parted(step: GraphStep, axis: int) -> tuple[Value, ...] | Value:
     return tuple(FlowPart(flow, axis, place) for place in range(flow.sizes[axis]))
 
 
-def joined(step: GraphStep, axis: int) -> Value:
+def joined(step: GraphStep, axis: int) -> Flow:
     """Places of an axis one behind the other, each as often as the others: nearest upsampling."""
     flow, parts = step.flow, [each for each in step.operands if isinstance(each, FlowPart)]
     one, of = {(id(each.flow), each.axis) for each in parts}, flow.axes[axis % len(flow.axes)].of

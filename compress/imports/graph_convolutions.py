@@ -10,7 +10,7 @@ import numpy as np
 from ..windows import Lengths, Padding, Window
 from .chain import ChainArray
 from .convolutions import ChainConvolution, ChainPool
-from .flow import Flow, GraphConstant, GraphStep, Value, moved_name
+from .flow import Flow, GraphConstant, GraphStep, moved_name
 from .graph_axes import MOVED, Field, upsampled
 from .reasons import DILATED, EDGES, GAPS, GROUPS, INTERPOLATED, POOL_STRIDES, THREE
 
@@ -91,7 +91,7 @@ def _kernel(step: GraphStep, constant: GraphConstant, order: Sequence[int], kept
 
 def convolution(
     step: GraphStep, geometry: Geometry, order: Sequence[int], bias: GraphConstant | None = None, *, kernel: int = 1
-) -> Value:
+) -> Flow:
     """A convolution of the samples. `kernel`: its operand, with `order` as of `_kernel`."""
     return _convolution(step, geometry, order, bias, kernel, transposed=None)
 
@@ -104,7 +104,7 @@ def transposed(
     bias: GraphConstant | None = None,
     *,
     kernel: int = 1,
-) -> Value:
+) -> Flow:
     """The transpose of a convolution, which gives axes of `lengths`; the pads are those in front of them."""
     return _convolution(step, geometry, order, bias, kernel, transposed=lengths)
 
@@ -116,7 +116,7 @@ def _convolution(
     bias: GraphConstant | None,
     kernel: int,
     transposed: Lengths | None,
-) -> Value:
+) -> Flow:
     constant = step.constant(kernel)
     if constant is None or len(constant.shape) != len(geometry.sizes) + 2:
         return step.refuse("must have a kernel that is a constant or a variable")
@@ -149,7 +149,7 @@ def _convolution(
     return replace(flow.then(layer, shape=layer.output(flow.shape)), view=flow.view)
 
 
-def max_pooling(step: GraphStep, geometry: Geometry) -> Value:
+def max_pooling(step: GraphStep, geometry: Geometry) -> Flow:
     """The largest value of each window, windows side by side."""
     found = _arranged(step, geometry)
     if isinstance(found, str):
@@ -167,7 +167,7 @@ def max_pooling(step: GraphStep, geometry: Geometry) -> Value:
     return replace(flow.then(layer, shape=layer.output(flow.shape)), view=flow.view)
 
 
-def cropped(step: GraphStep, spans: Mapping[int, tuple[int, int]]) -> Value:
+def cropped(step: GraphStep, spans: Mapping[int, tuple[int, int]]) -> Flow:
     """The samples from … to on some axes of the tensor, zeros beyond it: the edges of a transposed convolution alone."""
     flow, last = step.flow, step.flow.last
     spans = {place: span for place, span in spans.items() if span != (0, flow.sizes[place])}
@@ -194,7 +194,7 @@ def cropped(step: GraphStep, spans: Mapping[int, tuple[int, int]]) -> Value:
     return replace(flow.then(layer, shape=layer.output(flow.shape), without=1), view=flow.view)
 
 
-def resized(step: GraphStep, lengths: Lengths, mapped: str, rounded: str, *, first: bool) -> Value:
+def resized(step: GraphStep, lengths: Lengths, mapped: str, rounded: str, *, first: bool) -> Flow:
     """Each value as often as the new lengths say, where the coordinates that are read make it nearest upsampling.
 
     Source: https://onnx.ai/onnx/operators/onnx__Resize.html

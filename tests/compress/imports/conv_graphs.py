@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -42,20 +42,20 @@ class Torch(Graph):
     def __init__(self, *shape: int, seed: int = 0) -> None:
         super().__init__(("n", *shape), seed=seed)
 
-    def convolution(self, kernel: str, bias: str | None = None, *, stride: int = 1, pad: int = 0, back: bool = False) -> Torch:
+    def convolution(self, kernel: str, bias: str | None = None, *, stride: int = 1, pad: int = 0, back: bool = False) -> Self:
         axes = self.arrays[kernel].ndim - 2
         options = {"kernel_shape": list(self.arrays[kernel].shape[2:]), "strides": [stride] * axes, "pads": [pad] * 2 * axes}
         return self.add("ConvTranspose" if back else "Conv", kernel, *([bias] if bias else []), **options)
 
-    def pool(self, size: int, axes: int = 2) -> Torch:
+    def pool(self, size: int, axes: int = 2) -> Self:
         return self.add("MaxPool", kernel_shape=[size] * axes, strides=[size] * axes)
 
-    def upsample(self, size: int, axes: int = 2) -> Torch:
+    def upsample(self, size: int, axes: int = 2) -> Self:
         scales = self.array(np.array([1, 1, *[size] * axes], np.float32))
         mode = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.add("Resize", "", scales, mode="nearest", **mode)
 
-    def view(self, *shape: int) -> Torch:
+    def view(self, *shape: int) -> Self:
         return self.add("Reshape", self.array(np.array([-1, *shape])))
 
 
