@@ -73,7 +73,7 @@ def cost(call: Sequence[str]) -> tuple[float, float]:
 
 PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "files": lambda console: [files_row(console)],
-    "convolutions": lambda console: [files_row(console, "import_files_right", CONVOLUTIONS)],
+    "convolutions": lambda console: [files_row(console, "import_files_right", CONVOLUTIONS, twins=True)],
     "score": lambda _: [score_row()],
     "cost": lambda _: cost_rows(),
     "audit": lambda _: [audit_row()],

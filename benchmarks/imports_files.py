@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,35 +87,64 @@ FILES = (
 CONVOLUTIONS = tuple(file for file in FILES if file.name.startswith(("conv", "spectrum")))
 
 
-def files_row(console: Console, name: str = "files_right", files: Sequence[RealFile] = FILES) -> Row:
+def files_row(console: Console, name: str = "files_right", files: Sequence[RealFile] = FILES, *, twins: bool = False) -> Row:
+    """The row of files, with their twins of other formats where asked."""
     wrong: dict[str, str] = {}
     differences: list[float] = []
-    for file in files:
-        try:
-            difference, text = judged(file)
-        except InputError as error:
-            difference, text = np.inf, str(error)
-        console.note(f"{file.name}: {text}")
-        differences += [difference] if file.original else []
-        if difference > LIMIT:
-            wrong[file.name] = text
-    refused = len(files) - len(differences)
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [(file, DATA / file.name) for file in files]
+        cases += [(file, path) for file in files if twins for path in twins_of(file, Path(folder))]
+        for file, path in cases:
+            label = file.name if path == DATA / file.name else f"{file.name} as {path.name}"
+            try:
+                difference, text = judged(file, path)
+            except InputError as error:
+                difference, text = np.inf, str(error)
+            console.note(f"{label}: {text}")
+            differences += [difference] if file.original else []
+            if difference > LIMIT:
+                wrong[label] = text
+    refused = len(cases) - len(differences)
     read = f"{len(differences)} read, largest difference {max(differences):.1e} of full scale; {refused} refused"
     detail = "; ".join([read, *(f"{name}: {text}" for name, text in wrong.items())])
-    return Row(name, (len(files) - len(wrong)) / len(files), "", "== 1", "", detail)
+    return Row(name, (len(cases) - len(wrong)) / len(cases), "", "== 1", "", detail)
 
 
-def judged(file: RealFile) -> tuple[float, str]:
-    """The largest difference of a file that is read, 0 of one that is refused as it should be; and the finding."""
-    chain = read_model(DATA / file.name)
+def twins_of(file: RealFile, folder: Path) -> Iterator[Path]:
+    """A Keras file as tf2onnx writes it, and as a SavedModel."""
+    import keras
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+    import tf_keras
+
+    library = keras if file.original is keras_3 else tf_keras
+    model: Any = library.models.load_model(DATA / file.name, compile=False)
+    name = file.name.partition("/")[0]
+    spec = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="x")]
+    function = tf.function(lambda x: model(x, training=False), input_signature=spec)
+    written, _ = tf2onnx.convert.from_function(function, input_signature=spec, opset=17)
+    onnx.save(written, folder / f"{name}.onnx")
+    yield folder / f"{name}.onnx"
+    model.export(str(folder / f"{name}_saved_model"))
+    yield folder / f"{name}_saved_model"
+
+
+def judged(file: RealFile, path: Path) -> tuple[float, str]:
+    """The largest difference of a file that is read, 0 of one that is refused as it should be; and the finding. `path`: of it,
+    or of a twin, whose layers have other names."""
+    chain = read_model(path)
     title = next((layer.title for layer in chain.layers if isinstance(layer, Refused)), "")
+    is_twin = path != DATA / file.name
     if file.original is None or title:
-        return (0.0 if title == file.refused else np.inf), f"refused at {title or 'no layer'}"
+        right = title == file.refused if not is_twin else bool(file.refused) and _class(file.refused) in _class(title)
+        return (0.0 if right else np.inf), f"refused at {title or 'no layer'}"
     if file.unmirrored:
         try:
             mirror(chain, tie=True)
         except InputError as error:
-            if not str(error).startswith(f"{chain.source}: {file.unmirrored}"):
+            reason = file.unmirrored.partition("): ")[2]
+            if not (reason in str(error) if is_twin else str(error).startswith(f"{chain.source}: {file.unmirrored}")):
                 raise
         else:
             return np.inf, "taken for a mirrored model"
@@ -122,3 +152,8 @@ def judged(file: RealFile) -> tuple[float, str]:
     y = file.original(DATA / file.name, x)
     difference = float(np.abs(chain(x) - y).max() / np.abs(y).max())
     return difference, f"{difference:.1e} of full scale"
+
+
+def _class(title: str) -> str:
+    """The operation in the title of a layer; ONNX calls each Conv."""
+    return title.rpartition("(")[2].rstrip(")").removesuffix("3D")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import DecoderLayout, QuantizationSpec
 from tiedae.compress.symmetries import rescale_units
 from tiedae.compress.tied_layers import TiedLayer
+from tiedae.compress.train import Progress
 
 from .calibration_file import Calibration, Fingerprint
 from .curvature import Influence, influence, pairs, tensors_of
@@ -37,12 +39,16 @@ CLIP_FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
 """Candidates for a range end as fractions of it, tried in this order while the output error falls."""
 
 
+def _unseen(_step: int, _steps: int) -> None:
+    """Progress that nobody watches."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """The float model on samples `x`, float32 [n, inputs], with its `output`, float32 [n, inputs].
 
     `products`: mean of each layer's product; `influence`: of the quantized tensors; `levels`: largest integer of each kernel;
-    `per_unit`: one scale per unit.
+    `per_unit`: one scale per unit. `progress`: called with (step, steps) of a refinement that takes long.
     """
 
     x: np.ndarray
@@ -51,6 +57,7 @@ class Reference:
     influence: Influence
     levels: Sequence[int]
     per_unit: bool
+    progress: Callable[[int, int], None] = _unseen
 
     @classmethod
     def of(cls, model: TiedAutoencoder, x: np.ndarray, levels: Sequence[int], *, per_unit: bool) -> Reference:
@@ -148,9 +155,13 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
         return reference.errors(model, kernels)
 
     least = errors()
-    for name, variables in quantizers.range_variables.items():
-        if not quantizers.is_free(name) or name.endswith(OF_WEIGHTS):
-            continue
+    free = {
+        name: variables
+        for name, variables in quantizers.range_variables.items()
+        if quantizers.is_free(name) and not name.endswith(OF_WEIGHTS)
+    }
+    for step, variables in enumerate(free.values()):
+        reference.progress(step, len(free))
         if (widened := _widened(variables, reference, errors, least)) is not None:
             least = widened
             continue
@@ -212,6 +223,7 @@ def quantize_post_training(
     *,
     layout: DecoderLayout = "split",
     calibration: Calibration | None = None,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Quantize a trained model in place without training; deterministic. Returns the calibration.
 
@@ -219,6 +231,7 @@ def quantize_post_training(
     data's scaling is `byte`.
 
     Kernels are rounded to nearest over their extremes, activations get calibrated ranges; `config.refinements` improve both.
+    `progress` sees each step by its name.
     Quantization-aware training starts here too. A given `calibration` replaces calibrating and excludes equalizing hidden
     units, which would invalidate its ranges.
     Raises InputError for a quantized model or a calibration of another model, which stays a float model; DataError for
@@ -235,26 +248,38 @@ def quantize_post_training(
     chosen = set(config.refinements) - ({"equalize"} if calibration else set())
     levels = [kernel_bounds(bits)[1] for bits in widths]
 
-    def refer(*phases: Phase) -> Reference | None:
-        due = chosen & {name for phase in phases for name in REFINEMENTS[phase]}
-        return Reference.of(model, data.inputs, levels, per_unit=spec.granularity == "unit") if due else None
+    def see(name: str, step: int, steps: int) -> None:
+        if progress is not None:
+            progress(f"quantize: {name}", 1, 1, step, steps, math.nan)
+
+    def refer(name: str, *phases: Phase) -> Reference | None:
+        if not chosen & {name for phase in phases for name in REFINEMENTS[phase]}:
+            return None
+        see(name, 0, 1)
+        reference = Reference.of(model, data.inputs, levels, per_unit=spec.granularity == "unit")
+        see(name, 1, 1)
+        return reference
 
     def run(phase: Phase, reference: Reference | None) -> None:
         for name, refine in REFINEMENTS[phase].items():
             if reference is not None and name in chosen:
-                refine(model, reference)
+                see(name, 0, 1)
+                refine(model, replace(reference, progress=partial(see, name)))
+                see(name, 1, 1)
 
     model.prepare_kernels(spec.bits)
     if calibration is not None:
         intended = structs.replace(Fingerprint.of(model), granularity=spec.granularity, bits=widths)
         calibration.require_model(intended, spec)
         calibration.require_scaling(data.scaling)
-    run("float", refer("float"))
-    reference = refer("kernels", "activations")
+    run("float", refer("influence of weights", "float"))
+    reference = refer("influence of rounding", "kernels", "activations")
     model.quantize_kernels(spec.granularity, spec.bits)
     run("kernels", reference)
     if calibration is None:
+        see("calibrate", 0, 1)
         calibration = calibrate(model, data, observer_of(config), bits={"code": spec.code_bits})
+        see("calibrate", 1, 1)
     model.quantize_activations(spec, calibration.ranges)
     model.update_bias_ranges()
     run("activations", reference)

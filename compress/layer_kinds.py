@@ -49,6 +49,11 @@ class LayerConfig(Checked, frozen=True):
         False
     )
 
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "filters": 'did you mean units? A convolution has kind = "conv1d" or "conv2d"',
+        "kernel": 'a dense layer has units alone; a convolution has kind = "conv1d" or "conv2d"',
+    }
+
     @property
     def kind(self) -> str:
         """Its name in `LAYER_KINDS`."""
@@ -107,6 +112,12 @@ class ConvolutionConfig(LayerConfig, frozen=True, kw_only=True):
     pool: Annotated[Sizes, means("max pooling behind the activation")] = 1
 
     axes: ClassVar[int]
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "units": "did you mean filters?",
+        **dict.fromkeys(("dilation", "dilations", "dilation_rate"), "there are no gaps in windows; a larger kernel would do"),
+        "groups": "each filter reads all channels; fewer filters would do",
+        "pool_size": "did you mean pool?",
+    }
 
     def check(self) -> None:
         for key in ("kernel", "strides", "pool"):
@@ -133,13 +144,17 @@ class ConvolutionConfig(LayerConfig, frozen=True, kw_only=True):
         return shape if len(shape) > self.axes else (*shape, 1)
 
     def rows(self, shape: Shape) -> Shape:
-        axes = AXES[self.axes]
-        require(len(shape) == self.axes + 1, "kind", self.kind, f"a layer that reads {list(shape)}; {self.kind} reads {axes}")
+        fits = {1: "dense", 2: "conv1d", 3: "conv2d"}.get(len(shape), "another layer")
+        right = f"{fits}, a layer that reads {list(shape)}; {self.kind} reads {AXES[self.axes]}"
+        require(len(shape) == self.axes + 1, "kind", self.kind, right)
         places = self.window.places(shape[:-1])
         whole = f"at most {list(shape[:-1])}, the axes of its input, or padding same"
         require(0 not in places, "kernel", plain(self.kernel), whole)
         divided = all(count % pool == 0 for count, pool in zip(places, self.pools, strict=False))
-        require(divided, "pool", plain(self.pool), f"a divisor of each axis of the convolution, {list(places)}")
+        common = math.gcd(*places)
+        divisors = ", ".join(str(size) for size in range(2, common + 1) if common % size == 0) or "none, strides would do"
+        right = f"a divisor of each axis of the convolution, {list(places)}: {divisors}"
+        require(divided, "pool", plain(self.pool), f"{right}; max pooling takes whole windows")
         return (*places, math.prod(self.window.sizes) * shape[-1])
 
     def output(self, rows: Shape) -> Shape:
@@ -171,6 +186,8 @@ class MaxPoolTable(Checked, frozen=True, tag_field="kind", tag="maxpool"):
     """Max pooling: `pool` of the convolution before it."""
 
     size: Annotated[Sizes, means("lengths of a window")] = 2
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"strides": "windows are side by side, their strides are the size"}
 
 
 class FlattenTable(Checked, frozen=True, tag_field="kind", tag="flatten"):
@@ -212,7 +229,8 @@ def layer_tables(layers: Sequence[object], activation: Activation = "relu") -> l
                 require(behind, "kind", "maxpool", "behind a conv1d or conv2d layer without a pool")
                 records[-1] = replace(records[-1], pool=merged.size)
             elif merged is not None:
-                require(i < last and not flatten, "kind", "flatten", "before a dense layer")
+                right = "before a dense layer; without it the code is a feature map"
+                require(i < last and not flatten, "kind", "flatten", right)
                 flatten = True
         if merged is None:
             records.append(checked(AnyLayer, table, f"layers[{i}]"))
@@ -227,5 +245,25 @@ def _merged(table: object) -> Checked | None:
     """The record of a table of `MERGED_KINDS`; None for other items. RecipeError for a kind in neither table."""
     kind = table.get("kind", DENSE) if isinstance(table, Mapping) else DENSE
     known = (*LAYER_KINDS, *MERGED_KINDS)
-    require(isinstance(kind, str) and kind in known, "kind", kind, f"one of {', '.join(known)}")
+    require(isinstance(kind, str) and kind in known, "kind", kind, f"one of {', '.join(known)}{_elsewhere(kind)}")
     return checked(MERGED_KINDS[kind], table) if kind in MERGED_KINDS else None
+
+
+_MIRRORED = "the decoder mirrors the encoder by itself, leave it out"
+_KINDS_ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("avg", "average"), "averages are rounded otherwise by each runtime, maxpool or strides would do"),
+    **dict.fromkeys(("maxpool", "max_pool"), "did you mean maxpool?"),
+    **dict.fromkeys(("convtranspose", "conv1dt", "conv2dt", "deconv", "upsampl", "unpool", "reshape"), _MIRRORED),
+    **dict.fromkeys(("conv1", "conv2"), "did you mean conv1d or conv2d?"),
+    **dict.fromkeys(("conv3", "separable", "depthwise"), "conv1d or conv2d would do"),
+    "dropout": "dropout is a key of the layer before it",
+    "batch": "batch_norm = true is a key of the layer before it",
+    "activation": "activation is a key of the layer before it",
+    **dict.fromkeys(("relu", "sigmoid", "tanh"), "activation is a key of the layer before it"),
+}
+"""What to do for a kind as other packages call it, by how its name begins."""
+
+
+def _elsewhere(kind: object) -> str:
+    name = str(kind).lower()
+    return next((f": {text}" for start, text in _KINDS_ELSEWHERE.items() if name.startswith(start)), "")

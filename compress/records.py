@@ -168,10 +168,13 @@ def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) 
         )
     if found[2] in (tags := _tags(node)) and found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be one of {', '.join(sorted(tags[found[2]]))}"
-    fields = {field.encode_name: field.type for field in _member(node, value, *_TABLES).fields}
+    table = _member(node, value, *_TABLES)
+    fields = {field.encode_name: field.type for field in table.fields}
     if found[1] == "missing required":
         return f"{_joined(key, found[2])}: is missing, must be {right_of(fields[found[2]])}"
     close = difflib.get_close_matches(found[2], fields, 1)
+    if hint := getattr(table.cls, "elsewhere", {}).get(found[2]):
+        return f"{_joined(key, found[2])}: unknown key; {hint}"
     right = f"did you mean {close[0]}?" if close else "the keys here are " + ", ".join([*_tags(node), *fields])
     return f"{_joined(key, found[2])}: unknown key; {right}"
 

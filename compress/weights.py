@@ -66,8 +66,14 @@ def _reals(values: ArrayLike, name: str) -> np.ndarray:
         raise InputError(f"{name}: rows differ in length, must be an array of numbers") from None
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise InputError(f"{name}: got {array.dtype}, must be numbers")
-    with np.errstate(over="ignore"):
-        reals = array.astype(np.float32)
-    if not np.isfinite(reals).all():
+    reals = narrowed(array)
+    if reals is None:
         raise InputError(f"{name}: holds a value that is not finite in float32")
     return reals
+
+
+def narrowed(values: np.ndarray) -> np.ndarray | None:
+    """Values in float32; None where one is not finite there."""
+    with np.errstate(over="ignore"):
+        reals = values.astype(np.float32)
+    return reals if np.isfinite(reals).all() else None

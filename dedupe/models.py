@@ -21,7 +21,7 @@ from tiedae.compress.imports.chain import (
     ChainReshape,
     Refused,
 )
-from tiedae.compress.imports.convolutions import ChainConvolution, ChainPool, ChainUpsample
+from tiedae.compress.imports.convolutions import ChainConvolution, ChainPool, ChainTranspose, ChainUpsample
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
 from tiedae.compress.imports.pairs import TIES, Pair, pairs
@@ -134,6 +134,8 @@ def _computes(layer: ChainLayer) -> str:
             return f"max pooling by {list(layer.window.sizes)}"
         case ChainUpsample():
             return f"upsampling by {list(layer.sizes)}"
+        case ChainTranspose():
+            return f"axes in the order {list(layer.order)}"
     return ""
 
 

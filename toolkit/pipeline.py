@@ -332,7 +332,9 @@ def _quantize(run: Stages, model: TiedAutoencoder | None, training: Training) ->
     noise = run.recipe.train.noise
     data = representative(run.splits.train, config.samples, seed=run.recipe.data.seed, noise=noise)
     layout = decoder_layout(run.recipe.export.targets, run.recipe.export.decoder)
-    calibration = quantize_post_training(model, data, config, layout=layout, calibration=run.calibration)
+    calibration = quantize_post_training(
+        model, data, config, layout=layout, calibration=run.calibration, progress=training.progress
+    )
     write_calibration(run.folder("quantize") / CALIBRATION, calibration)
     if config.method == "ptq":
         return model, []

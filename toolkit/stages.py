@@ -113,7 +113,8 @@ def quantize(
     if config.calibration is not None:
         given = read_calibration(Path(config.calibration))
         given.require_scaling(data.scaling, source=config.calibration)
-    calibration = quantize_post_training(other, chosen, config, layout=decoder_layout(targets, decoder), calibration=given)
+    layout = decoder_layout(targets, decoder)
+    calibration = quantize_post_training(other, chosen, config, layout=layout, calibration=given)
     history = [] if config.method == "ptq" else train_quantized(other, data, config, training)
     return _end(model, other, data, "quantize", config, history, calibration)
 

@@ -1,4 +1,5 @@
-"""Layers of chains over signals and images, channels last: convolutions and their transposes, max pooling and upsampling."""
+"""Layers of chains over signals and images, channels last: convolutions and their transposes, max pooling and
+upsampling; and a transpose of axes."""
 
 from __future__ import annotations
 
@@ -57,6 +58,19 @@ def as_transpose(product: ChainProduct) -> ChainProduct:
     read = lambda: np.flip(kernel.read(), axes).swapaxes(-1, -2)  # noqa: E731
     reverse = ChainArray(f"{kernel.variable} reversed", shape, read, kernel.dtype)
     return replace(product, kernel=reverse, transposed=True)
+
+
+@dataclass(frozen=True)
+class ChainTranspose(ChainLayer):
+    """The axes of a sample in another order, as channels first has them. `order`: the axis that each was."""
+
+    order: tuple[int, ...]
+
+    def output(self, shape: Shape) -> Shape:
+        return tuple(shape[axis] for axis in self.order)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        return x.transpose(0, *(axis + 1 for axis in self.order))
 
 
 @dataclass(frozen=True)

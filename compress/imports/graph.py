@@ -15,142 +15,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import FormatError, InputError, listed
 from ..layer_kinds import Shape
-from .chain import Chain, ChainArray, ChainLayer, Refused, stored
+from .chain import Chain, Refused, stored
+from .flow import BATCH, Flow, FlowPart, GraphConstant, GraphStep, Node, Row, Unread, Value, moved_name
+from .graph_axes import MAX_FOLDED, MOVED, Reshaping, reshaped, settled
+from .reasons import JOINS
+from .transposes import without_transposes
 
-BATCH = 2**31 - 1
-"""Samples of a batch, where the graph takes any number: a prime."""
-MAX_FOLDED = 64
-"""Values of a constant that is computed from shapes, at most."""
-NUMBERS = frozenset({"bool", "int8", "uint8", "int16", "uint16", "int32", "int64", "bfloat16", "float16", "float32", "float64"})
-"""Dtypes of the constants that rows take."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """An operation of a graph. `inputs`, `outputs`: names of values, "" for an input that is left out."""
-
-    name: str
-    op: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class GraphConstant:
-    """An array of the graph; `flipped`: its transpose. `by`, `operands`: the function of other constants that it is."""
-
-    stored: ChainArray
-    flipped: bool = False
-    by: Callable[..., np.ndarray] | None = None
-    operands: tuple[GraphConstant, ...] = ()
-
-    @property
-    def shape(self) -> Shape:
-        return self.stored.shape[::-1] if self.flipped else self.stored.shape
-
-    def read(self) -> np.ndarray:
-        values = self.stored.read()
-        return values.T if self.flipped else values
-
-
-@dataclass(frozen=True)
-class Flow:
-    """The samples, [batch, *shape], behind `layers`. `operand`: the constant of the last layer where that is an `Affine`."""
-
-    source: str
-    shape: Shape
-    batch: int = BATCH
-    layers: tuple[ChainLayer, ...] = ()
-    left_out: tuple[str, ...] = ()
-    operand: GraphConstant | None = None
-
-    @property
-    def last(self) -> ChainLayer | None:
-        return self.layers[-1] if self.layers else None
-
-    def then(
-        self, *layers: ChainLayer, shape: Shape | None = None, operand: GraphConstant | None = None, without: int = 0
-    ) -> Flow:
-        """The flow behind these layers too, in place of the last `without` ones."""
-        kept = self.layers[: len(self.layers) - without]
-        return replace(self, shape=self.shape if shape is None else shape, layers=(*kept, *layers), operand=operand)
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A value that is not known, of which node, and why."""
-
-    node: Node
-    reason: str = "computes a constant in a way that is not read"
-
-
-Value = GraphConstant | Flow | Unread
 Fold = Callable[[Sequence[np.ndarray], Mapping[str, Any]], Any]
-"""The values of a node that computes shapes, for values of its inputs and its attributes."""
-
-
-@dataclass(frozen=True)
-class GraphStep:
-    """A node that has the samples among its `operands`."""
-
-    node: Node
-    flow: Flow
-    operands: tuple[GraphConstant | Flow | None, ...]
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """(name, class) of a layer."""
-        return self.node.name, self.node.op
-
-    def refuse(self, reason: str) -> Flow:
-        return self.flow.then(Refused(*self.names, reason))
-
-    def behind(self, flow: Flow, constant: GraphConstant) -> GraphStep:
-        """The step of the same node that has this flow and this constant."""
-        return GraphStep(self.node, flow, (flow, constant))
-
-    def constant(self, place: int) -> GraphConstant | None:
-        """An operand of numbers, unless it is left out or the samples."""
-        operand = self.operands[place] if place < len(self.operands) else None
-        return operand if isinstance(operand, GraphConstant) and operand.stored.dtype in NUMBERS else None
-
-    def vector(self, constant: GraphConstant | None) -> ChainArray | None:
-        """A constant that holds a number or one a value of the last axis; None for another."""
-        if constant is None or len(constant.shape) > len(self.flow.shape) + 1:
-            return None
-        width, size = self.flow.shape[-1], math.prod(constant.shape)
-        if size != 1 and (size != width or constant.shape[-1] != width):
-            return None
-        shape = (width,) if size == width else ()
-        return replace(constant.stored, shape=shape, read=lambda: self._finite(constant).reshape(shape))
-
-    def weight(self, constant: GraphConstant) -> ChainArray:
-        """A constant as its variable stores it, not transposed; reading it raises InputError unless it is finite."""
-        return replace(constant.stored, read=lambda: self._finite(replace(constant, flipped=False)))
-
-    def _finite(self, constant: GraphConstant) -> np.ndarray:
-        values = constant.read()
-        if not np.isfinite(values).all():
-            raise InputError(f"{self.flow.source}: {constant.stored.variable}: got NaN or infinity, weights must be finite")
-        return values
-
-
-Row = Callable[[GraphStep], Value]
+"""The values of a node that computes shapes, for values of its inputs and its attributes; a tuple for several outputs."""
 
 
 @dataclass(frozen=True)
 class Operations:
-    """What a format's operations are: `rows` of the samples; of constants alone `elementwise` and `folds`."""
+    """What a format's operations are: `rows` of the samples, `joins` of parts of them; `elementwise` and `folds` of constants
+    alone; `reshapes` of both."""
 
     rows: Mapping[str, Row]
+    joins: Mapping[str, Row]
+    reshapes: Mapping[str, Reshaping]
     elementwise: Mapping[str, Callable[..., np.ndarray]]
     folds: Mapping[str, Fold]
     keeps: Callable[[Node], bool]
@@ -164,16 +53,14 @@ def trace(nodes: Iterable[Node], values: dict[str, Value], operations: Operation
         operands = [
             values.get(name, Unread(node, f"reads {name}, which the graph lacks")) if name else None for name in node.inputs
         ]
-        values[first] = _value(node, tuple(operands), operations)
         values.update((name, Unread(node, f"its output {name} is read, must be the first one")) for name in others if name)
+        found = _value(node, tuple(operands), operations)
+        values.update(zip(node.outputs, found, strict=False) if isinstance(found, tuple) else [(first, found)])
 
 
-def _operand(node: Node, name: str, values: Mapping[str, Value]) -> Value | None:
-    return values.get(name, Unread(node, f"reads {name}, which the graph lacks")) if name else None
-
-
-def _value(node: Node, operands: tuple[Value | None, ...], operations: Operations) -> Value:
-    flows = [each for each in operands if isinstance(each, Flow)]
+def _value(node: Node, operands: tuple[Value | None, ...], operations: Operations) -> Value | tuple[Value, ...]:
+    parts = [each.flow for each in operands if isinstance(each, FlowPart)]
+    flows = [each for each in operands if isinstance(each, Flow)] + parts
     unread = next((each for each in operands if isinstance(each, Unread)), None)
     refused = next((each for each in flows if isinstance(each.last, Refused)), None)
     if refused is not None:
@@ -182,21 +69,25 @@ def _value(node: Node, operands: tuple[Value | None, ...], operations: Operation
     if not flows:
         return unread or _folded(node, tuple(each for each in known if isinstance(each, GraphConstant)), operations)
     step = GraphStep(unread.node if unread else node, max(flows, key=lambda flow: len(flow.layers)), known)
+    if parts:
+        return operations.joins[node.op](step) if node.op in operations.joins and not unread else step.refuse(JOINS)
     if unread:
         return step.refuse(unread.reason)
     if len(flows) > 1:
         return step.refuse("joins two branches, must be a chain of layers")
+    if node.op in operations.reshapes:
+        return reshaped(step, operations.reshapes[node.op])
     if node.op not in operations.rows:
-        return step.refuse("no operation of a dense autoencoder (docs/import.md lists those that are)")
+        return step.refuse("no operation of a tied autoencoder (docs/import.md lists those that are)")
     return operations.rows[node.op](step)
 
 
-def _folded(node: Node, operands: tuple[GraphConstant, ...], operations: Operations) -> GraphConstant | Unread:
-    """The constant that a node computes from constants."""
+def _folded(
+    node: Node, operands: tuple[GraphConstant, ...], operations: Operations
+) -> GraphConstant | Unread | tuple[Value, ...]:
+    """The constant that a node computes from constants; those of a node with several outputs."""
     if operands and operations.keeps(node):
         return operands[0]
-    if node.op == "Transpose" and operands and len(operands[0].shape) == 2:
-        return _transposed(node, operands)
     try:
         with np.errstate(all="ignore"):
             return _computed(node, operands, operations)
@@ -205,36 +96,40 @@ def _folded(node: Node, operands: tuple[GraphConstant, ...], operations: Operati
 
 
 def _transposed(node: Node, operands: Sequence[GraphConstant]) -> GraphConstant | Unread:
-    order = node.attributes.get("perm", [1, 0]) if len(operands) == 1 else operands[1].read().tolist()
-    whole = operands[0]
-    if list(order) == [1, 0]:
-        return replace(whole, flipped=not whole.flipped, by=None, operands=())
-    return whole if list(order) == [0, 1] else Unread(node)
+    whole, axes = operands[0], operands[0].axes
+    order = node.attributes.get("perm", range(len(axes))[::-1]) if len(operands) == 1 else operands[1].read().tolist()
+    if sorted(order) != list(range(len(axes))):
+        return Unread(node)
+    found = tuple(axes[axis] for axis in order)
+    plain = found == tuple(range(len(axes)))
+    return replace(whole, order=() if plain else found, by=None, operands=()) if found != axes else whole
 
 
-def _computed(node: Node, operands: tuple[GraphConstant, ...], operations: Operations) -> GraphConstant | Unread:
+def _computed(
+    node: Node, operands: tuple[GraphConstant, ...], operations: Operations
+) -> GraphConstant | Unread | tuple[Value, ...]:
     variable, sizes = node.outputs[0], [math.prod(each.shape) for each in operands]
-    if node.op == "Reshape":
-        whole, target = operands[0], resolved(operands[1].read(), sizes[0])
+    if node.op == "Transpose":
+        return _transposed(node, operands)
+    if node.op in operations.reshapes:
+        whole = operands[0]
+        target = operations.reshapes[node.op](whole.shape, [each.read() for each in operands[1:]], node.attributes)
         if _vector_shape(whole.shape) != _vector_shape(target):
             return Unread(node)
-        return GraphConstant(replace(whole.stored, shape=target, read=lambda: whole.read().reshape(target)))
+        name = moved_name(whole.stored.variable, whole.order)
+        return GraphConstant(replace(whole.stored, variable=name, shape=target, read=lambda: whole.read().reshape(target)))
     if node.op in operations.elementwise:
         by = operations.elementwise[node.op]
         if math.prod(np.broadcast_shapes(*(each.shape for each in operands))) > max(sizes):
             return Unread(node)
-        return GraphConstant(stored(variable, np.asarray(by(*(each.read() for each in operands)))), False, by, operands)
+        return GraphConstant(stored(variable, np.asarray(by(*(each.read() for each in operands)))), (), by, operands)
     if node.op in operations.folds and sum(sizes) <= MAX_FOLDED:
-        values = np.asarray(operations.folds[node.op]([each.read() for each in operands], node.attributes))
+        found = operations.folds[node.op]([each.read() for each in operands], node.attributes)
+        if isinstance(found, tuple):
+            return tuple(GraphConstant(stored(name, part)) for name, part in zip(node.outputs, found, strict=True))
+        values = np.asarray(found)
         return GraphConstant(stored(variable, values)) if values.size <= MAX_FOLDED else Unread(node)
     return Unread(node)
-
-
-def resolved(target: np.ndarray, size: int) -> Shape:
-    """A shape of `size` values in which one axis may be −1, for what is left."""
-    shape = [int(axis) for axis in target]
-    rest = -math.prod(shape)
-    return tuple(size // rest if axis == -1 and rest > 0 else axis for axis in shape)
 
 
 def _vector_shape(shape: Shape) -> Shape:
@@ -264,8 +159,14 @@ def chain_to(samples: Flow, outputs: Mapping[str, Value | None], format: str) ->
     for name, value in outputs.items():
         if not isinstance(value, Flow):
             raise FormatError(f"{source}: output {name} is not computed from the input")
-    flows = [value for value in outputs.values() if isinstance(value, Flow)]
-    longest = max(flows, key=lambda flow: len(flow.layers))
-    if any(mine is not theirs for flow in flows for mine, theirs in zip(flow.layers, longest.layers, strict=False)):
+    flows = {name: value for name, value in outputs.items() if isinstance(value, Flow)}
+    last = max(flows, key=lambda name: len(flows[name].layers))
+    longest = flows[last]
+    if any(mine is not theirs for flow in flows.values() for mine, theirs in zip(flow.layers, longest.layers, strict=False)):
         raise InputError(f"{source}: outputs {listed(list(outputs))} are on different branches, must be on one chain of layers")
-    return Chain(source, format, samples.shape, longest.layers, longest.left_out, whole=not isinstance(longest.last, Refused))
+    if not isinstance(longest.last, Refused):
+        longest = settled(longest, (last, "output"))
+    if longest is None:
+        raise InputError(f"{source}: output {last}: {MOVED}")
+    layers = without_transposes(longest.layers, samples.shape)
+    return Chain(source, format, samples.shape, layers, longest.left_out, whole=not isinstance(longest.last, Refused))

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..layer_kinds import Shape
-from .chain import Affine, BatchNorm, ChainArray, ChainFunction, ChainProduct, ChainReshape, stored
-from .graph import MAX_FOLDED, Flow, GraphConstant, GraphStep, Row, Value, resolved
+from .chain import Affine, BatchNorm, ChainArray, ChainFunction, ChainProduct, stored
+from .flow import Flow, GraphConstant, GraphStep, Row, Value
+from .graph_axes import CHANNELS, MOVED, settled
 
 
 def unchanged(step: GraphStep) -> Value:
@@ -26,7 +26,7 @@ def left_out(step: GraphStep) -> Value:
 
 def shape_of(step: GraphStep) -> GraphConstant:
     """The shape of the samples, as a constant."""
-    return GraphConstant(stored(step.node.outputs[0], np.array([step.flow.batch, *step.flow.shape], np.int64)))
+    return GraphConstant(stored(step.node.outputs[0], np.array(step.flow.sizes, np.int64)))
 
 
 def refusal(reason: str) -> Row:
@@ -41,15 +41,17 @@ def activation(function: str) -> Row:
 
 def product(step: GraphStep, *, transposed: bool = False) -> Flow:
     """x · kernel, or x · kernelᵀ where it is `transposed`, over the last axis."""
-    kernel, flow = step.constant(1), step.flow
+    kernel, flow = step.constant(1), settled(step.flow, step.names)
+    if flow is None:
+        return step.refuse(MOVED)
     if kernel is None or len(kernel.shape) != 2:
         return step.refuse("must multiply the samples by a kernel [inputs, units]")
-    transposed ^= kernel.flipped
+    transposed ^= bool(kernel.order)
     layer = ChainProduct(*step.names, step.weight(kernel), transposed=transposed)
     inputs, units = layer.widths
     if inputs != flow.shape[-1]:
         return step.refuse(f"kernel of {inputs} inputs behind {flow.shape[-1]} values")
-    before = _subtracted(step)
+    before = _subtracted(step.over(flow))
     if before is not None:
         layer = replace(layer, before=before)
     return flow.then(layer, shape=(*flow.shape[:-1], units), without=before is not None)
@@ -67,7 +69,18 @@ def _subtracted(step: GraphStep) -> ChainArray | None:
 def add(step: GraphStep) -> Flow:
     """Plus a bias, the end of a batch normalization, or a shift."""
     constant = step.constant(0) or step.constant(1)
-    bias, last = step.vector(constant), step.flow.last
+    return _added(step, constant, step.vector(constant))
+
+
+def add_channels(step: GraphStep, *, channel: int) -> Flow:
+    """Plus a bias [channels], along an axis of the tensor."""
+    if len(step.flow.axes) <= channel or not _is_channels(step.flow, channel):
+        return step.refuse(CHANNELS)
+    return _added(step, step.constant(1), step.channels(1))
+
+
+def _added(step: GraphStep, constant: GraphConstant | None, bias: ChainArray | None) -> Flow:
+    last = step.flow.last
     if constant is None or bias is None:
         return step.refuse("must add a number or one a value of the last axis")
     if isinstance(last, ChainProduct) and last.bias is None:
@@ -157,37 +170,22 @@ def _batch_norm(step: GraphStep, offset: GraphConstant) -> BatchNorm | None:
     return BatchNorm(last.name, "BatchNormalization", step.vector(gamma), step.vector(beta), centre, spread, number)
 
 
-def batch_norm(step: GraphStep, epsilon: float) -> Flow:
-    """Batch normalization by (x, gamma, beta, mean, variance), over the last axis."""
-    gamma, beta, mean, variance = (step.vector(step.constant(place)) for place in range(1, 5))
+def batch_norm(step: GraphStep, epsilon: float, *, channel: int) -> Flow:
+    """Batch normalization by (x, gamma, beta, mean, variance), over an axis of the tensor: the channels of the samples."""
+    flow = step.flow
+    gamma, beta, mean, variance = (step.channels(place) for place in range(1, 5))
+    if len(flow.axes) <= channel or not _is_channels(flow, channel):
+        return step.refuse(
+            f"normalizes axis {channel} of {list(flow.sizes[1:])}, must be the channels of channels-last samples"
+        )
     if gamma is None or beta is None or mean is None or variance is None:
         return step.refuse("must have a gamma, beta, mean and variance for each value of the last axis")
-    return step.flow.then(BatchNorm(*step.names, gamma, beta, mean, variance, epsilon))
+    return flow.then(BatchNorm(*step.names, gamma, beta, mean, variance, epsilon))
 
 
-def reshape(step: GraphStep, *, copies_zero: bool = False) -> Flow:
-    """A new shape for the values of each sample. `copies_zero`: 0 means the axis as it was."""
-    target, before = step.constant(1), (step.flow.batch, *step.flow.shape)
-    if target is None or target.read().dtype.kind not in "iu" or len(target.shape) != 1 or math.prod(target.shape) > MAX_FOLDED:
-        return step.refuse("must have a constant shape")
-    shape = target.read()
-    if copies_zero:
-        shape = np.array([before[i] if size == 0 and i < len(before) else size for i, size in enumerate(shape)])
-    return _reshaped(step, resolved(shape, math.prod(before)))
-
-
-def _reshaped(step: GraphStep, shape: Shape) -> Flow:
-    flow = step.flow
-    if shape == (flow.batch, *flow.shape):
-        return flow
-    if len(shape) < 2 or shape[0] != flow.batch or min(shape) < 1 or math.prod(shape[1:]) != math.prod(flow.shape):
-        return step.refuse(f"must keep the {math.prod(flow.shape)} values of each sample together")
-    return flow.then(ChainReshape(*step.names, shape[1:]), shape=shape[1:])
-
-
-def flatten(step: GraphStep) -> Flow:
-    """Each sample as one axis."""
-    return _reshaped(step, (step.flow.batch, math.prod(step.flow.shape)))
+def _is_channels(flow: Flow, place: int) -> bool:
+    """Whether an axis of the tensor is the channels of the samples, or both have one value."""
+    return flow.axes[place].of == len(flow.shape) or (flow.sizes[place] == 1 == flow.shape[-1])
 
 
 def clip(step: GraphStep, low: float, high: float) -> Flow:

@@ -17,6 +17,25 @@ from .chain import FUNCTIONS, Affine, BatchNorm, ChainArray, ChainFunction, Chai
 from .convolutions import ChainConvolution, ChainPool, ChainUpsample
 from .keras_config import KerasLayer, layer_config
 from .keras_weights import Group
+from .reasons import (
+    AVERAGES,
+    CHANNELS_FIRST,
+    CODE,
+    DILATED,
+    EDGES,
+    GAPS,
+    GROUPS,
+    INTERPOLATED,
+    JOINS,
+    OUTPUT_PADDING,
+    PER_CHANNEL,
+    POOL_STRIDES,
+    POOLS_ALL,
+    RECURRENT,
+    STRIP,
+    THREE,
+    UNKNOWN_INPUT,
+)
 
 EPSILON = 1e-7
 """Keras' `backend.epsilon`, the least deviation that Normalization divides by."""
@@ -95,7 +114,7 @@ def activation(place: PlacedLayer, value: Any) -> tuple[ChainLayer, ...]:
     """The layer of an activation as the configuration names it: a text, or the object of a function or a layer."""
     config = place.config
     if isinstance(value, dict) and not isinstance(value.get("class_name"), str):  # what Keras 3 writes of a lambda
-        return place.refused(_CODE)
+        return place.refused(CODE)
     if isinstance(value, dict):
         inner = layer_config(value | {"config": value["config"] if isinstance(value.get("config"), dict) else {}}, config.title)
         if inner.class_name in ACTIVATION_LAYERS:
@@ -282,14 +301,14 @@ def _convolution(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
     config, values = place.config, place.config.values
     assert place.shape is not None
     if set(_lengths(place, "dilation_rate", axes, 1)) != {1}:
-        return place.refused("is dilated; a larger kernel or strides would do")
+        return place.refused(DILATED)
     if values.get("groups", 1) != 1:
-        return place.refused("has groups; a convolution of all channels would do")
+        return place.refused(GROUPS)
     if values.get("output_padding") is not None:
-        return place.refused("has output_padding; lengths that the strides divide would do without")
+        return place.refused(OUTPUT_PADDING)
     window = _window(place, axes, "kernel_size", "strides")
     if any(stride > size for stride, size in zip(window.strides, window.sizes, strict=True)):
-        return place.refused("has strides beyond its kernel, which leave gaps; strides of at most the kernel would do")
+        return place.refused(GAPS)
     filters, lengths = config.value("filters", int), place.shape[:-1]
     transposed = config.class_name.endswith("Transpose")
     if transposed:
@@ -311,7 +330,7 @@ def _convolution(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
 def _max_pooling(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
     window = _window(place, axes, "pool_size", "strides")
     if window.sizes != window.strides:
-        return place.refused("pools windows that overlap or leave gaps; strides of the pool's size would do")
+        return place.refused(POOL_STRIDES)
     if place.shape is None or 0 in window.places(place.shape[:-1]):
         raise FormatError(f"{place.config.title}: takes {list(place.shape or ())}, less than its window")
     return (ChainPool(place.config.name, place.config.class_name, window),)
@@ -320,7 +339,7 @@ def _max_pooling(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
 @over_axes
 def _upsampling(place: PlacedLayer, axes: int) -> tuple[ChainLayer, ...]:
     if (kind := place.config.values.get("interpolation", "nearest")) != "nearest":
-        return place.refused(f"interpolates values, {kind}; interpolation nearest would do")
+        return place.refused(f"interpolates values, {kind}; {INTERPOLATED}")
     return (ChainUpsample(place.config.name, place.config.class_name, _lengths(place, "size", axes, 2)),)
 
 
@@ -348,32 +367,21 @@ LEFT_OUT = frozenset(
 )
 """Classes that only training has, or that change nothing."""
 
-UNKNOWN_INPUT = "follows a layer whose output has no known shape"
-CHANNELS_FIRST = "is channels_first; the model with data_format='channels_last' would do"
-_THREE = "is over three axes; Conv1D or Conv2D would do"
-_PER_CHANNEL = "has kernels of single channels or places; Conv1D or Conv2D would do"
-_EDGES = 'moves the edges of a sample; padding "same" of the convolution would do'
-_AVERAGES = "averages, which runtimes round differently; MaxPooling or strides would do"
-_POOLS_ALL = "leaves no place of a sample; Flatten would do"
-_RECURRENT = "is recurrent; a dense autoencoder of windows would do"
-_JOINS = "joins or moves tensors; a chain of layers would do"
-_CODE = "is code that the file holds, which is not read or run; a layer of Keras in its place would do"
-_STRIP = "is quantization or clustering in training; the model after tfmot's strip_clustering, or the float one, would do"
 REASONS: Mapping[str, str] = {
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _RECURRENT),
-    **dict.fromkeys(("CuDNNLSTM", "CuDNNGRU", "TimeDistributed", "RepeatVector"), _RECURRENT),
-    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Permute"), _JOINS),
-    **dict.fromkeys(("Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"), _CODE),
-    **dict.fromkeys(("ClusterWeights", "QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate"), _STRIP),
-    **{f"{kind}3D": _THREE for kind in ("Conv", "MaxPooling", "UpSampling")},
-    "Conv3DTranspose": _THREE,
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), RECURRENT),
+    **dict.fromkeys(("CuDNNLSTM", "CuDNNGRU", "TimeDistributed", "RepeatVector"), RECURRENT),
+    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Permute"), JOINS),
+    **dict.fromkeys(("Lambda", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"), CODE),
+    **dict.fromkeys(("ClusterWeights", "QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizeAnnotate"), STRIP),
+    **{f"{kind}3D": THREE for kind in ("Conv", "MaxPooling", "UpSampling")},
+    "Conv3DTranspose": THREE,
     **{
         f"{kind}{axes}D": reason
         for axes in "123"
         for kind, reason in (
-            *(("SeparableConv", _PER_CHANNEL), ("DepthwiseConv", _PER_CHANNEL), ("LocallyConnected", _PER_CHANNEL)),
-            *(("ZeroPadding", _EDGES), ("Cropping", _EDGES), ("AveragePooling", _AVERAGES)),
-            *(("GlobalMaxPooling", _POOLS_ALL), ("GlobalAveragePooling", _POOLS_ALL)),
+            *(("SeparableConv", PER_CHANNEL), ("DepthwiseConv", PER_CHANNEL), ("LocallyConnected", PER_CHANNEL)),
+            *(("ZeroPadding", EDGES), ("Cropping", EDGES), ("AveragePooling", AVERAGES)),
+            *(("GlobalMaxPooling", POOLS_ALL), ("GlobalAveragePooling", POOLS_ALL)),
         )
     },
 }

@@ -6,13 +6,13 @@ x ─ encoder layer ─ code ─ decoder layer ─ y        own input, as it was
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .chain import Chain, ChainLayer, ChainProduct, Refused
+from .chain import Chain, ChainArray, ChainLayer, ChainProduct, Refused
 from .live_calls import with_shape
 from .live_chain import LiveModel, LiveStep
 from .live_whole import directions
@@ -20,6 +20,7 @@ from .pairs import Pair, pairs
 
 UNREACHED = "reacts to none of the inputs and weights that were tried, as behind a relu that is never active"
 UNSEEN = "multiplies by no variable of the model, and by no matrix that it shows"
+UNKNOWN_CONVOLUTION = "computes with a kernel what is no convolution or transpose of one, a bias and an activation"
 UNTOLD = "holds several products, and what changes with their weights does not tell their directions"
 
 
@@ -62,12 +63,15 @@ def _unknown(live: LiveModel, step: LiveStep, reason: str, kernels: Sequence[Any
     inputs, units = step.call.x.shape[-1], step.call.y.shape[-1]
     possible = kernels or with_shape(live.variables, [(inputs, units), (units, inputs)])
     weights = {kernel.name: live.stored(kernel) for kernel in possible}
-    return Refused(step.call.layer.name, type(step.call.layer).__name__, reason, weights, custom=True)
+    return _refused(step, reason, weights)
 
 
 def _hidden(live: LiveModel, step: LiveStep) -> tuple[ChainLayer, ...]:
     """The products of a layer that holds several, in the order in which one takes what another gives."""
     assert step.call.x is not None and step.call.y is not None
+    if filters := live.filters(step.call):
+        unknown = _refused(step, UNKNOWN_CONVOLUTION, {kernel.variable: kernel for kernel in filters})
+        return live.moved(step.call) or (unknown,)
     matrices = [each for each in live.variables if len(each.shape) == 2 and "float" in str(each.dtype)]
     uses = [(each, use) for each in matrices if (use := directions(step.call, each)) != "none"]
     forward = [_product(live, step, kernel, transposed=False) for kernel, use in uses if use in ("forward", "both")]
@@ -76,6 +80,10 @@ def _hidden(live: LiveModel, step: LiveStep) -> tuple[ChainLayer, ...]:
     if products is None or any(use == "unknown" for _, use in uses):
         return (_unknown(live, step, UNTOLD if uses else UNSEEN, [kernel for kernel, _ in uses]),)
     return products
+
+
+def _refused(step: LiveStep, reason: str, weights: Mapping[str, ChainArray]) -> Refused:
+    return Refused(step.call.layer.name, type(step.call.layer).__name__, reason, weights, custom=True)
 
 
 def _product(live: LiveModel, step: LiveStep, kernel: Any, *, transposed: bool) -> ChainProduct:

@@ -5,23 +5,29 @@ Each layer of the chain gave, on random inputs, what the model's own layer gave.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import FormatError, InputError, NotBuiltError
+from ..layer_kinds import Shape
 from .chain import FUNCTIONS, TOLERANCE, Chain, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, stored
+from .convolutions import ChainConvolution
 from .keras_config import PACKAGES, KerasLayer, layer_config
 from .keras_layers import LEFT_OUT, PlacedLayer, read_layer
 from .keras_weights import NamedGroup
 from .live_calls import LiveCall, acting, array_of, calls_of, epsilon, is_keras, random_samples, variables_of, with_shape
+from .live_convolutions import convolutions, moved_convolutions
 from .live_kernels import LiveKernel, Reaction, kernel_of
 
 NO_PRODUCT = (
     f"computes more than x · kernel + bias and an activation ({', '.join(FUNCTIONS)}); a layer for each product would do"
 )
+
+NO_TRANSPOSE = "which is not the transpose of its convolution; conv2d_transpose takes the kernel as it is"
+Convolutions = Callable[[tuple[str, str], ChainArray, Shape, Shape], Iterator[ChainConvolution]]
 
 
 def chain_of_model(model: Any, inputs: np.ndarray | None = None) -> Chain:
@@ -87,7 +93,15 @@ class LiveModel:
         if call.x is None or call.y is None or not any(isinstance(layer, Refused) for layer in known):
             return known
         computed = next((layers for layers in self._computing(call) if _gives(call, layers)), None)
-        return known if computed is None else computed
+        return (self.moved(call) or known) if computed is None else computed
+
+    def moved(self, call: LiveCall) -> tuple[ChainLayer, ...]:
+        """A layer that is refused since it takes a kernel of a convolution with its axes in another order; () for others."""
+        for kernel in self.filters(call):
+            for layer, *_ in self._over(call, kernel, moved_convolutions):
+                assert isinstance(layer, ChainConvolution)
+                return (_refused(call, f"takes the kernel {layer.kernel.variable}, {NO_TRANSPOSE}", {kernel.variable: kernel}),)
+        return ()
 
     def _product(self, call: LiveCall, kernel: LiveKernel) -> tuple[ChainLayer, ...]:
         before = None if kernel.before is None else self.stored(kernel.before)
@@ -98,7 +112,7 @@ class LiveModel:
 
     def _finished(self, call: LiveCall, product: ChainProduct) -> tuple[ChainLayer, ...]:
         """A product with the bias and the activation with which it gives what the layer gave; () where none does."""
-        for bias in (*self._acting(call, product.widths[1]), None):
+        for bias in (*self._acting(call, product.channels), None):
             whole = replace(product, bias=bias)
             for function in FUNCTIONS:
                 layers = (whole,) if function == "linear" else (whole, ChainFunction(*_names(call), function))
@@ -130,7 +144,28 @@ class LiveModel:
         """What a layer may compute that multiplies by no variable: nothing, an activation, a product by a constant."""
         yield ()
         yield from ((ChainFunction(*_names(call), function),) for function in FUNCTIONS)
+        for kernel in self.filters(call):
+            yield from self._over(call, kernel, convolutions)
         yield from (layers for product in self._of_constants(call) if (layers := self._finished(call, product)))
+
+    def filters(self, call: LiveCall) -> list[ChainArray]:
+        """The kernels of convolutions on which the layer's result depends."""
+        if call.x is None or call.y is None or call.x.ndim not in (3, 4) or call.x.ndim != call.y.ndim:
+            return []
+        pair = sorted((call.x.shape[-1], call.y.shape[-1]))
+        possible = [
+            each
+            for each in self.variables
+            if len(each.shape) == call.x.ndim and sorted(each.shape[-2:]) == pair and "float" in str(each.dtype)
+        ]
+        return [self.stored(each) for each in acting(call, possible)]
+
+    def _over(self, call: LiveCall, kernel: ChainArray, by: Convolutions) -> Iterator[tuple[ChainLayer, ...]]:
+        """The layers by a convolution over a kernel that give what the layer gave."""
+        assert call.x is not None and call.y is not None
+        for product in by(_names(call), kernel, call.x.shape[1:], call.y.shape[1:]):
+            if layers := self._finished(call, product):
+                yield layers
 
     def _own(self, call: LiveCall) -> dict[str, ChainArray]:
         return {each.name: self.stored(each) for each in variables_of([call.layer])}
@@ -140,8 +175,9 @@ class LiveModel:
         assert call.x is not None and call.y is not None
         inputs, units = call.x.shape[-1], call.y.shape[-1]
         befores = [*self._acting(call, inputs), None]
-        for name, values in _constants(call):
+        for name, values in _constants(call, call.x.ndim):
             kernel = stored(f"{name} of {call.title}", values)
+            yield from convolutions(_names(call), kernel, call.x.shape[1:], call.y.shape[1:])
             for transposed in (False, True):
                 if values.shape == ((units, inputs) if transposed else (inputs, units)):
                     yield from (ChainProduct(*_names(call), kernel, None, transposed, before=before) for before in befores)
@@ -180,11 +216,12 @@ def _gives(call: LiveCall, layers: tuple[ChainLayer, ...]) -> bool:
     return y.shape == call.y.shape and bool(np.abs(y - call.y).max() <= allowed)
 
 
-def _constants(call: LiveCall) -> Iterator[tuple[str, np.ndarray]]:
-    """The matrices among the attributes and arguments of a layer, lists of them too, that are no variables."""
+def _constants(call: LiveCall, axes: int) -> Iterator[tuple[str, np.ndarray]]:
+    """The matrices, and arrays of `axes`, among the attributes and arguments of a layer, lists of them too, that are no
+    variables."""
     for name, value in [*vars(call.layer).items(), ("argument", call.arguments), *call.options.items()]:
         for each in value if isinstance(value, list | tuple) else [value]:
             shape: Any = getattr(each, "shape", None)  # a method of a module such as Normalization's backend
             shape = () if callable(shape) or shape is None else shape
-            if len(shape) == 2 and not hasattr(each, "_keras_history") and not hasattr(each, "assign"):
+            if len(shape) in (2, axes) and not hasattr(each, "_keras_history") and not hasattr(each, "assign"):
                 yield name, array_of(each)

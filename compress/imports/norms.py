@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import InputError
 from ..layer_kinds import Shape
 from ..patterns import of_rows
-from ..weights import Norm
+from ..weights import Norm, narrowed
 from .chain import Affine, BatchNorm, ChainArray, ChainLayer, ChainProduct
 
 NormLayer = BatchNorm | Affine
@@ -42,9 +42,8 @@ def finite(source: str, layer: ChainLayer, array: ChainArray, name: str, shape: 
     where, values = f"{source}: {layer.title}: {name}", array.read()
     if values.shape != shape:
         raise InputError(f"{where}: got shape {list(values.shape)}, must be {list(shape)}")
-    with np.errstate(over="ignore"):
-        reals = values.astype(np.float32)
-    if not np.isfinite(reals).all():
+    reals = narrowed(values)
+    if reals is None:
         raise InputError(f"{where}: holds a value that is not finite in float32; save a model whose training did not diverge")
     return reals
 

@@ -1,4 +1,4 @@
-"""A chain of layers from an .onnx file: what torch and tf2onnx write for a dense autoencoder.
+"""A chain of layers from an .onnx file: what torch and tf2onnx write for an autoencoder.
 
 An initializer is one variable, behind whichever operations it is: MatMul and Transpose, Gemm with transB 0 and 1. Initializers
 of equal values are different variables. Specification: https://onnx.ai/onnx/operators
@@ -6,11 +6,9 @@ of equal values are different variables. Specification: https://onnx.ai/onnx/ope
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,9 +17,9 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_
 
 from ..errors import FormatError, InputError
 from . import graph
-from . import graph_rows as rows
-from .chain import Chain, ChainArray, Refused, stored
-from .graph import Flow, GraphConstant, GraphStep, Node, Operations, Unread, Value
+from .chain import Chain, ChainArray
+from .flow import Flow, GraphConstant, Node, Unread, Value
+from .onnx_rows import FLOATS, INTEGERS, OPERATIONS, READ, computed
 
 MIN_OPSET = 7
 """The first opset in which operations broadcast as NumPy does."""
@@ -30,8 +28,6 @@ MAX_BYTES = 2**31
 
 _ONNX = ("", "ai.onnx")
 """Names of the domain of the standard's operations."""
-_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
-_INTEGERS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8)
 
 
 Read = Callable[[TensorProto], np.ndarray]
@@ -95,7 +91,7 @@ def _require_text(path: Path, graph: onnx.GraphProto) -> None:
 
 def _start(path: Path, value: ValueInfoProto) -> Flow:
     tensor = value.type.tensor_type
-    if tensor.elem_type not in (*_FLOATS, *_INTEGERS):
+    if tensor.elem_type not in (*FLOATS, *INTEGERS):
         dtype = TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in TensorProto.DataType.values() else "unknown"
         raise InputError(f"{path}: input {value.name}: dtype {dtype.lower()}, must be float32, float64 or integers")
     axes = [axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim]
@@ -125,14 +121,14 @@ def _node(path: Path, node: NodeProto, opset: int) -> Node:
     name = node.name or next(iter(node.output), "")
     if not node.output or not node.output[0]:
         raise FormatError(f"{path}: damaged: a node ({op}) has no output")
-    if op in _READ and op != "Constant":  # whose values may be elsewhere
+    if op in READ and op != "Constant":  # whose values may be elsewhere
         context = type(checker.DEFAULT_CONTEXT)()
         context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": opset}
         try:
             checker.check_node(node, context)
         except (checker.ValidationError, ValueError) as error:
             raise FormatError(f"{path}: damaged: {name} ({op}): {_first_line(error)}") from None
-    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute} if op in _READ else {}
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute} if op in READ else {}
     return Node(name, op, tuple(node.input), tuple(node.output), attributes)
 
 
@@ -145,156 +141,4 @@ def _constant_node(path: Path, node: Node, read: Read) -> Value:
     value = next(iter(node.attributes.values()), None)
     if isinstance(value, TensorProto):
         return _constant(path, value, node.outputs[0], read)
-    return _computed(node.outputs[0], np.asarray(value)) if isinstance(value, (int, float, list)) else Unread(node)
-
-
-# Rows, each for opsets 7 and newer.
-
-
-def _matmul(step: GraphStep) -> Value:
-    return rows.product(step) if step.operands[0] is step.flow else step.refuse("must have the samples as its first input")
-
-
-def _gemm(step: GraphStep) -> Value:
-    """alpha · x · kernel + beta · bias."""
-    numbers, bias = step.node.attributes, step.constant(2)
-    alpha, beta = numbers.get("alpha", 1.0), numbers.get("beta", 1.0)
-    if numbers.get("transA", 0) or step.operands[0] is not step.flow or len(step.flow.shape) != 1:
-        return step.refuse("must multiply samples [batch, inputs] by a kernel")
-    flow = rows.product(step, transposed=bool(numbers.get("transB", 0)))
-    if isinstance(flow.last, Refused) or (alpha == 1 and bias is None):
-        return flow
-    if alpha != 1:
-        flow = rows.multiply(step.behind(flow, _computed(f"{step.node.name}:alpha", alpha)))
-    if bias is not None and beta != 1:
-        bias = _computed(f"{step.node.name}:beta", bias.read() * beta)
-    return flow if bias is None else rows.add(step.behind(flow, bias))
-
-
-def _computed(name: str, values: np.ndarray | float) -> GraphConstant:
-    return GraphConstant(stored(name, np.asarray(values)))
-
-
-def _batch_norm(step: GraphStep) -> Value:
-    if len(step.flow.shape) != 1:
-        return step.refuse("normalizes channels before the last axis, must normalize [batch, features]")
-    if step.node.attributes.get("training_mode", 0) or any(step.node.outputs[1:]):
-        return step.refuse("is in training mode: export the model for inference")
-    return rows.batch_norm(step, step.node.attributes.get("epsilon", 1e-5))
-
-
-def _dropout(step: GraphStep) -> Value:
-    training = step.constant(2)
-    if training is not None and training.read().any():
-        return step.refuse("is in training mode: export the model for inference")
-    return rows.left_out(step)
-
-
-def _cast(step: GraphStep) -> Value:
-    return step.flow if step.node.attributes.get("to") in _FLOATS else step.refuse("must compute in float32 or float64")
-
-
-def _clip(step: GraphStep) -> Value:
-    given = step.node.attributes
-    bounds = [rows.number(step.constant(i), given.get(key, default)) for i, key, default in _BOUNDS]
-    low, high = (
-        None if bound is None else bound if abs(bound) < _LARGEST else math.copysign(math.inf, bound) for bound in bounds
-    )
-    return step.refuse("must have numbers as bounds") if low is None or high is None else rows.clip(step, low, high)
-
-
-_BOUNDS = ((1, "min", -math.inf), (2, "max", math.inf))
-_LARGEST = 3e38
-"""A bound of this size is none."""
-
-
-def _flatten(step: GraphStep) -> Value:
-    return rows.flatten(step) if step.node.attributes.get("axis", 1) == 1 else step.refuse("must keep the batch: axis 1")
-
-
-def _reshape(step: GraphStep) -> Value:
-    return rows.reshape(step, copies_zero=not step.node.attributes.get("allowzero", 0))
-
-
-def _shape(step: GraphStep) -> Value:
-    given, whole = step.node.attributes, rows.shape_of(step)
-    return _computed(whole.stored.variable, whole.read()[given.get("start", 0) : given.get("end")])
-
-
-FUNCTIONS: Mapping[str, str] = {
-    "Relu": "relu",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
-    "LeakyRelu": "leaky_relu",
-    "PRelu": "prelu",
-    "Elu": "elu",
-    "Selu": "selu",
-    "Celu": "celu",
-    "Gelu": "gelu",
-    "Softmax": "softmax",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "HardSigmoid": "hard_sigmoid",
-    "HardSwish": "hard_silu",
-    "Mish": "mish",
-    "Swish": "silu",
-}
-"""Keras' names of the activations; of those with parameters the name alone."""
-
-
-def _gather(values: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
-    return np.take(values[0], values[1], axis=attributes.get("axis", 0))
-
-
-def _slice(values: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
-    """Of a shape, which has one axis."""
-    starts, ends = (int(np.asarray(each).item()) for each in (values[1:3] or (attributes["starts"], attributes["ends"])))
-    return values[0][starts : ends : int(values[4].item()) if len(values) > 4 else 1]
-
-
-def _axes(values: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(np.ravel(values[1] if len(values) > 1 else attributes["axes"]).tolist())
-
-
-OPERATIONS = Operations(
-    rows={
-        **{op: rows.activation(name) for op, name in FUNCTIONS.items()},
-        "MatMul": _matmul,
-        "Gemm": _gemm,
-        "Add": rows.add,
-        "Sub": rows.subtract,
-        "Mul": rows.multiply,
-        "Div": rows.divide,
-        "Neg": rows.negate,
-        "BatchNormalization": _batch_norm,
-        "Clip": _clip,
-        "Max": rows.at_least,
-        "Min": rows.at_most,
-        "Identity": rows.unchanged,
-        "Cast": _cast,
-        "Dropout": _dropout,
-        "Flatten": _flatten,
-        "Reshape": _reshape,
-        "Shape": _shape,
-    },
-    elementwise={
-        "Add": np.add,
-        "Sub": np.subtract,
-        "Mul": np.multiply,
-        "Div": rows.quotient,
-        "Neg": np.negative,
-        "Sqrt": np.sqrt,
-        "Reciprocal": np.reciprocal,
-        "Max": np.maximum,
-        "Min": np.minimum,
-    },
-    folds={
-        "Gather": _gather,
-        "Slice": _slice,
-        "Concat": lambda values, attributes: np.concatenate(values, axis=attributes.get("axis", 0)),
-        "Unsqueeze": lambda values, attributes: np.expand_dims(values[0], _axes(values, attributes)),
-        "Squeeze": lambda values, attributes: values[0].reshape([size for size in values[0].shape if size != 1]),
-    },
-    keeps=lambda node: node.op == "Identity" or (node.op == "Cast" and node.attributes.get("to") in (*_FLOATS, *_INTEGERS)),
-)
-_READ = frozenset({*OPERATIONS.rows, *OPERATIONS.elementwise, *OPERATIONS.folds, "Constant", "Transpose"})
+    return computed(node.outputs[0], np.asarray(value)) if isinstance(value, (int, float, list)) else Unread(node)

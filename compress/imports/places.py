@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..layer_kinds import DENSE, LAYER_KINDS, Shape
 from ..windows import Lengths
 from .chain import Chain, ChainLayer, ChainProduct, ChainReshape
-from .convolutions import ChainConvolution, ChainPool, ChainUpsample, as_transpose
+from .convolutions import ChainConvolution, ChainPool, ChainTranspose, ChainUpsample, as_transpose
 
 NO_UPSAMPLE = "must be directly in front of a transposed convolution, once, as the mirror of a pool"
 
@@ -82,6 +82,9 @@ def placed(chain: Chain) -> tuple[ProductPlace, ...]:
                     raise InputError(f"{where}: takes windows of {list(sizes)} of {list(shape[:-1])}, must divide them")
                 places[-1] = replace(places[-1], pooled=sizes)
                 moved.append(layer)
+            case ChainTranspose():
+                right = "channels last: transpose them, and train or export a model of channels-last samples"
+                raise InputError(f"{where}: takes {list(shape)} as {list(layer.output(shape))}, samples must be {right}")
             case ChainUpsample() | ChainReshape():
                 moved.append(layer)
     if last := next((layer for layer in moved if isinstance(layer, ChainUpsample)), None):

@@ -20,9 +20,9 @@ from google.protobuf.message import DecodeError
 from ..errors import FormatError, InputError, listed
 from ..packages import require_installed
 from . import graph
-from . import graph_rows as rows
 from .chain import Chain, ChainArray
-from .graph import GraphConstant, GraphStep, Node, Operations, Unread, Value
+from .flow import GraphConstant, Node, Unread, Value
+from .saved_model_rows import FIRST, FLOATS, INTEGERS, OPERATIONS
 
 PROTOBUF = "saved_model.pb"
 CHECKPOINT = "variables/variables"
@@ -100,7 +100,7 @@ def _called(path: Path, objects: Any) -> str:
 
 def _samples(path: Path, name: str, function: Any) -> graph.Flow:
     argument = function.signature.input_arg[0]
-    if argument.type not in (*_FLOATS, *_INTEGERS):
+    if argument.type not in (*FLOATS, *INTEGERS):
         from tensorflow import as_dtype
 
         raise InputError(f"{path}: input {name}: dtype {as_dtype(argument.type).name}, must be float32, float64 or integers")
@@ -125,7 +125,9 @@ def _inline(
         name, output, number = _parts(reference)
         if name in results:
             return results[name][int(number)]
-        first = number == "0" and output == _FIRST.get(bodies[name].op, output) if name in bodies else False
+        if name in bodies and bodies[name].op == "Split":
+            return _output("/".join((*calls, name)), int(number))
+        first = number == "0" and output == FIRST.get(bodies[name].op, output) if name in bodies else False
         return "/".join((*calls, name)) if first else given.get(reference, reference)
 
     for name in order.static_order():
@@ -140,8 +142,14 @@ def _inline(
             results[name] = list(outputs.values())
         else:
             path = "/".join((*calls, name))
-            nodes.append(Node(_CALL_NAME.sub("", path), node.op, inputs, (path,), attributes))
+            outputs = [_output(path, number) for number in range(attributes["num_split"])] if node.op == "Split" else [path]
+            nodes.append(Node(_CALL_NAME.sub("", path), node.op, inputs, tuple(outputs), attributes))
     return nodes, {output.name: value(function.ret[output.name]) for output in function.signature.output_arg}
+
+
+def _output(path: str, number: int) -> str:
+    """What an output of an operation with several is called."""
+    return f"{path}:{number}" if number else path
 
 
 def _parts(reference: str) -> tuple[str, str, str]:
@@ -223,11 +231,6 @@ _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _CALL_NAME = re.compile(r"(Stateful)?PartitionedCall(_\d+)?/")
-_FIRST = {"FusedBatchNorm": "y", "FusedBatchNormV2": "y", "FusedBatchNormV3": "y"}
-"""Names of the first output of operations that have several."""
-_FLOATS = (1, 2)
-_INTEGERS = (3, 4, 6, 9)
-"""Of tensorflow.DType: float32, float64; int32, uint8, int8, int64."""
 
 
 def _constant(path: Path, name: str, tensor: Any) -> GraphConstant:
@@ -244,95 +247,3 @@ def _array(path: Path, name: str, tensor: Any) -> np.ndarray:
         return make_ndarray(tensor)
     except (ValueError, TypeError) as error:
         raise FormatError(f"{path}: constant {name} is damaged: {(str(error) or '?').splitlines()[0]}") from None
-
-
-# Rows. A SavedModel leaves out attributes that have their default.
-
-
-def _matmul(step: GraphStep) -> Value:
-    given = step.node.attributes
-    if given.get("transpose_a") or given.get("adj_x"):
-        return step.refuse("must not transpose the samples")
-    return rows.product(step, transposed=bool(given.get("transpose_b") or given.get("adj_y")))
-
-
-def _bias_add(step: GraphStep) -> Value:
-    if step.node.attributes.get("data_format") == b"NCHW" and len(step.flow.shape) > 1:
-        return step.refuse("must add along the last axis, not channels_first")
-    return rows.add(step)
-
-
-def _batch_norm(step: GraphStep) -> Value:
-    given = step.node.attributes
-    if given.get("is_training", True) or given.get("data_format") == b"NCHW":
-        return step.refuse("must normalize the last axis, for inference")
-    return rows.batch_norm(step, given.get("epsilon", 1e-4))
-
-
-def _cast(step: GraphStep) -> Value:
-    return step.flow if step.node.attributes["DstT"] in _FLOATS else step.refuse("must compute in float32 or float64")
-
-
-def _strided_slice(values: Sequence[np.ndarray], attributes: Mapping[str, Any]) -> np.ndarray:
-    """Of a shape, which has one axis."""
-    begin, end, stride = (int(each.item()) for each in values[1:4])
-    if attributes.get("ellipsis_mask") or attributes.get("new_axis_mask"):
-        raise ValueError("axes")
-    if attributes.get("shrink_axis_mask"):
-        return values[0][begin]
-    return values[0][None if attributes.get("begin_mask") else begin : None if attributes.get("end_mask") else end : stride]
-
-
-_UNCHANGED = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient", "EnsureShape", "Snapshot"})
-
-OPERATIONS = Operations(
-    rows={
-        **{
-            op: rows.activation(name)
-            for op, name in {
-                "Relu": "relu",
-                "Relu6": "relu6",
-                "Tanh": "tanh",
-                "Sigmoid": "sigmoid",
-                "LeakyRelu": "leaky_relu",
-                "Elu": "elu",
-                "Selu": "selu",
-                "Softmax": "softmax",
-                "Softplus": "softplus",
-                "Softsign": "softsign",
-            }.items()
-        },
-        **dict.fromkeys(_UNCHANGED, rows.unchanged),
-        **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _matmul),
-        **dict.fromkeys(_FIRST, _batch_norm),
-        **dict.fromkeys(("Add", "AddV2"), rows.add),
-        **dict.fromkeys(("Div", "RealDiv"), rows.divide),
-        "BiasAdd": _bias_add,
-        "Sub": rows.subtract,
-        "Mul": rows.multiply,
-        "Neg": rows.negate,
-        "Maximum": rows.at_least,
-        "Minimum": rows.at_most,
-        "Cast": _cast,
-        "Reshape": rows.reshape,
-        "Shape": rows.shape_of,
-    },
-    elementwise={
-        "Add": np.add,
-        "AddV2": np.add,
-        "Sub": np.subtract,
-        "Mul": np.multiply,
-        "RealDiv": rows.quotient,
-        "Neg": np.negative,
-        "Rsqrt": rows.reciprocal_root,
-        "Sqrt": np.sqrt,
-        "Maximum": np.maximum,
-        "Minimum": np.minimum,
-    },
-    folds={
-        "StridedSlice": _strided_slice,
-        "Pack": lambda values, attributes: np.stack(values, attributes.get("axis", 0)),
-        "ConcatV2": lambda values, _: np.concatenate(values[:-1], int(values[-1])),
-    },
-    keeps=lambda node: node.op in _UNCHANGED or (node.op == "Cast" and node.attributes["DstT"] in (*_FLOATS, *_INTEGERS)),
-)

@@ -143,59 +143,6 @@ def test_tables_without_a_kernel_become_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layers", "said"),
-    [
-        ([{"kind": "avgpool"}, 4], r"layers\[0\].kind: got 'avgpool', must be one of dense, conv1d, conv2d, maxpool, flatten$"),
-        ([{"kind": "maxpool"}, 4], r"layers\[0\].kind: got 'maxpool', must be behind a conv1d or conv2d layer without a pool$"),
-        ([{"units": 4}, {"kind": "maxpool"}], r"layers\[1\].kind: got 'maxpool', must be behind a conv1d or conv2d"),
-        ([{"pool": 2}, {"kind": "maxpool"}], r"layers\[1\].kind: got 'maxpool', must be behind a conv1d or conv2d"),
-        ([{}, {"kind": "maxpool"}, {"kind": "maxpool"}], r"layers\[2\].kind: got 'maxpool', must be behind a conv1d"),
-        ([{}, {"kind": "maxpool", "sizes": 2}], r"layers\[1\].sizes: unknown key; did you mean size"),
-        ([{}, {"kind": "maxpool"}, {"filters": 0}], r"layers\[2\].filters: got 0, must be an integer, 1 or more"),
-        ([{}, {"kind": "flatten"}], r"layers\[1\].kind: got 'flatten', must be before a dense layer$"),
-        (
-            [{}, {"kind": "flatten"}, {"filters": 2}],
-            r"layers\[1\].kind: got 'flatten', must be before a dense layer, not conv2d$",
-        ),
-        ([{}, {"kind": "flatten"}, {"kind": "maxpool"}, 4], r"layers\[2\].kind: got 'maxpool', must be behind"),
-        (
-            [{"flatten": True}],
-            r"layers\[0\].flatten: got True, must be false: a conv2d layer reads \[height, width, channels\]$",
-        ),
-        ([{"strides": 4}], r"layers\[0\].strides: got 4, must be at most the kernel, 3, so that windows leave no gap$"),
-        ([{"kernel": [2, 2], "strides": [1, 3]}], r"layers\[0\].strides: got \[1, 3\], must be at most the kernel, \[2, 2\]"),
-        ([{"kernel": [3]}], r"layers\[0\].kernel: got \[3\], must be one number, or 2, one per axis$"),
-        ([{"dilation": 2}], r"layers\[0\].dilation: unknown key; "),
-        ([{"groups": 2}], r"layers\[0\].groups: unknown key; "),
-        ([{"padding": "full"}], r"layers\[0\].padding: got 'full', must be one of same, valid$"),
-        ([{"pool": 3}], r"layers\[0\].pool: got 3, must be a divisor of each axis of the convolution, \[8, 12\]$"),
-        (
-            [{"kernel": 9, "padding": "valid"}],
-            r"layers\[0\].kernel: got 9, must be at most \[8, 12\], the axes of its input, or",
-        ),
-        (
-            [{}, {"kind": "flatten"}, 8, {"filters": 4}],
-            r"layers\[2\].kind: got 'conv2d', must be a layer that reads \[8\]; conv2d ",
-        ),
-        (
-            [{"kind": "conv1d"}],
-            r"layers\[0\].kind: got 'conv1d', must be a layer that reads \[8, 12, 3\]; conv1d reads \[length, ",
-        ),
-    ],
-)
-def test_what_a_convolution_cannot_be_is_refused_by_name(layers: list, said: str) -> None:
-    kinds = ("conv1d", "conv2d", "maxpool", "flatten")
-    tables = [
-        {"kind": "conv2d", **({} if each.get("kind") in kinds[2:] else {"filters": 4}), **each}
-        if isinstance(each, dict) and "units" not in each and each.get("kind") != "avgpool"
-        else each
-        for each in layers
-    ]
-    with pytest.raises(RecipeError, match=f"^{said}"):
-        TiedAutoencoder(tables, inputs=SHAPES["image"])
-
-
-@pytest.mark.parametrize(
     ("kind", "shape", "inputs"),
     [
         ("conv2d", (28, 28), (28, 28, 1)),
@@ -273,7 +220,9 @@ def test_a_recipe_names_the_kinds(tmp_path: Path) -> None:
     path.write_text(recipe_to_toml(check_inputs(recipe, (8, 12))))
     assert 'kind = "conv2d"' in path.read_text() and "filters = 16" in path.read_text()
     assert load_recipe(path).model == check_inputs(recipe, (8, 12)).model
-    with pytest.raises(RecipeError, match=r"^model.layers\[0\].pool: got 2, must be a divisor of each axis .* \[7, 12\]$"):
+    with pytest.raises(
+        RecipeError, match=r"^model.layers\[0\].pool: got 2, must be a divisor of each axis .* \[7, 12\]: none,"
+    ):
         check_inputs(recipe, (7, 12))
     path.write_text(RECIPE.replace("filters", "units"))
     with pytest.raises(RecipeError, match=r"model.layers\[0\].units: unknown key; "):

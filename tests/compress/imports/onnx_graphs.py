@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -35,7 +35,7 @@ class Graph:
     def floats(self, *shape: int, low: float = -1, high: float = 1) -> str:
         return self.array(self.rng.uniform(low, high, shape).astype(np.float32))
 
-    def add(self, op: str, *inputs: str, first: bool = True, **attributes: Any) -> Graph:
+    def add(self, op: str, *inputs: str, first: bool = True, **attributes: Any) -> Self:
         """Append an operation of the value before; not `first`: of `inputs` alone, which may name it."""
         output = f"v{len(self.nodes)}"
         names = [self.value, *inputs] if first else list(inputs)

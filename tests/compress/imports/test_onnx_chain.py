@@ -61,8 +61,6 @@ def test_layers_are_of_their_kinds(tmp_path: Path) -> None:
         ChainProduct,
         ChainFunction,
         BatchNorm,
-        ChainReshape,
-        ChainReshape,
         Affine,
     ]
     assert chain.format == "ONNX" and chain.shape == (8,)

@@ -31,7 +31,7 @@ def dequantized(graph: Graph) -> None:
 
 
 REFUSED: tuple[tuple[Callable[[Graph], Any], str], ...] = (
-    (lambda graph: graph.add("LRN", size=3), r"n0 \(LRN\): no operation of a dense autoencoder"),
+    (lambda graph: graph.add("LRN", size=3), r"n0 \(LRN\): no operation of a tied autoencoder"),
     (joined, r"n1 \(Add\): joins two branches"),
     (dequantized, r"n0 \(DequantizeLinear\): computes a constant in a way that is not read"),
     (lambda graph: graph.add("MatMul", "nowhere"), r"n0 \(MatMul\): reads nowhere, which the graph lacks"),
@@ -45,7 +45,7 @@ REFUSED: tuple[tuple[Callable[[Graph], Any], str], ...] = (
     (lambda graph: graph.add("Cast", to=TensorProto.FLOAT16), r"n0 \(Cast\): must compute in float32 or float64"),
     (lambda graph: graph.add("Reshape", graph.array(np.array([-1, 4]))), r"n0 \(Reshape\): must keep the 8 values"),
     (lambda graph: graph.add("Reshape", graph.array(np.array([5, 8]))), r"n0 \(Reshape\): must keep the 8 values"),
-    (lambda graph: graph.add("Flatten", axis=0), r"n0 \(Flatten\): must keep the batch"),
+    (lambda graph: graph.add("Flatten", axis=0), r"n0 \(Flatten\): must keep the 8 values"),
     (
         lambda graph: graph.add("Dropout", graph.array(np.float32(0.5)), graph.array(np.array(True))),
         r"n0 \(Dropout\): is in training mode",

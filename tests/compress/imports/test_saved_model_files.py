@@ -26,7 +26,7 @@ def training_batch_norm(_: Net, x: Tensor) -> Tensor:
 
 
 REFUSED: tuple[tuple[Layer, str], ...] = (
-    (lambda _, x: tf.nn.lrn(tf.reshape(x, (-1, 1, 1, 8))), r"LRN \(LRN\): no operation of a dense autoencoder"),
+    (lambda _, x: tf.nn.lrn(tf.reshape(x, (-1, 1, 1, 8))), r"LRN \(LRN\): no operation of a tied autoencoder"),
     (lambda _, x: x + tf.nn.relu(x), r"add \(AddV2\): joins two branches"),
     (
         lambda _, x: tf.matmul(x, tf.random.normal((8, 3))),
@@ -36,7 +36,7 @@ REFUSED: tuple[tuple[Layer, str], ...] = (
     (lambda net, x: tf.matmul(net.array(4, 8), tf.reshape(x, (8, -1))), r"Reshape \(Reshape\): must keep the 8 values"),
     (lambda _, x: tf.cast(tf.cast(x, tf.float16), tf.float32), r"Cast \(Cast\): must compute in float32"),
     (lambda _, x: tf.clip_by_value(x, 0, 1), r"clip_by_value/Minimum \(Minimum\): clips to -inf … 1, must be"),
-    (training_batch_norm, r"FusedBatchNormV3 \(FusedBatchNormV3\): must normalize the last axis, for inference"),
+    (training_batch_norm, r"FusedBatchNormV3 \(FusedBatchNormV3\): must normalize for inference"),
     (lambda _, x: tf.reshape(x, (-1, 4)), r"Reshape \(Reshape\): must keep the 8 values"),
 )
 
