@@ -21,6 +21,7 @@ from .console import Console
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUME = "; the same command with --resume continues"
+RESUME_FORCED = "; the same command with --resume in place of --force continues"
 FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 NO_TEXT = "is no text in {}, the encoding of the locale; set PYTHONUTF8=1 or LC_ALL=C.UTF-8, or use another name"
 FAILS = "a check failed, data are damaged, or nothing was found"
@@ -80,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _resume(call: Call) -> str:
-    return RESUME if getattr(call, "resume", None) is not None else ""
+    if getattr(call, "resume", None) is None:
+        return ""
+    return RESUME_FORCED if call.force and call.parser.folders else RESUME
 
 
 @contextlib.contextmanager

@@ -1,0 +1,387 @@
+"""Commands are stopped at changes of the file system: what was there stays whole, and `--resume` ends in the same bytes.
+
+    python benchmarks/trust_kills.py [--job NAME] [--points N] [--seed S] [--json FILE]
+
+Each job is a command with what its folder holds before. It runs once to its end, and then once for each chosen change and way
+to stop it (`Way`): the first change of each place in our code, and others by a seed. After each stop:
+
+- whatever was there before has its bytes, or those of the uninterrupted command; a bundle or folder as a whole;
+- whatever is new and not hidden has the bytes of the uninterrupted command, or is unfinished work that `--resume` continues;
+- an error is one line; exit code 2, or 130 for Ctrl-C, and nothing hidden is left but what `--resume` continues;
+- the command with `--resume`, or once more, ends in the bytes of the uninterrupted one, and leaves nothing else.
+
+Of two processes that run the same command, the second gets one line and exit code 2, and the first ends as if it were alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rows import Row, report
+from tiedae.codec.frames import FileModel
+from tiedae.codec.opening import bundle_of
+from tiedae.codec.reader import Reader
+from tiedae.compress import CheckError
+from tiedae.console import Console
+from trust_stops import Ended, Place, Stop, Way, place, run, warm
+
+Tree = Mapping[str, str]
+"""sha256 of files by their path; an empty text for a folder."""
+RECIPE = """
+name = "mini"
+[data]
+source = "samples.npy"
+[model]
+layers = [ {units = 12, activation = "relu"}, {units = 4} ]
+[train]
+epochs = 2
+batch_size = 100
+seed = SEED
+[prune]
+epochs = 1
+[cluster]
+clusters = 16
+epochs = 1
+[quantize]
+epochs = 1
+samples = 32
+[export]
+stock = false
+targets = ["tflite", "onnx"]
+[verify]
+max_quality_loss = 100.0
+codes_max_lsb = 8
+[search]
+bits = [8, 4]
+"""
+EARLIER = RECIPE.replace("SEED", "5").replace("[cluster]\nclusters = 16\nepochs = 1\n", "")
+"""Of the run that `--force` replaces."""
+LIMITS = ("--max-bytes", "60k", "--max-quality-loss", "9900%", "--trials", "2")
+LATENCY = "latency_us"
+HELD = {".lock"}
+"""Stays in a folder that a command worked in."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command in `in` and `out` of a place. `before` makes what `out` holds.
+
+    `again`: options to go on with, tried in turn. `folders`: below `out`, each whole as one thing. `unfinished`: patterns of
+    files below `out` that `again` continues. `trains`: takes seconds.
+    """
+
+    call: tuple[str, ...]
+    before: Callable[[Path], None] = lambda out: None
+    again: tuple[tuple[str, ...], ...] = ((),)
+    folders: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    trains: bool = False
+    drops: tuple[str, ...] = ()
+    """Options of `call` that go on without."""
+
+
+def _done(call: Sequence[str], where: Place) -> None:
+    ended = run(call, where)
+    if ended.code:
+        raise CheckError(f"tiedae {' '.join(call)}: exit code {ended.code}: {ended.lines}")
+
+
+RUN = ("run", "in/mini.toml", "-o", "out/run", "-q")
+SEARCH = ("search", "in/mini.toml", *LIMITS, "-o", "out/search", "-q")
+RESCALE = ("rescale", "in/run", "--data", "in/samples.npy", "--factor", "1.5", "-o", "out/made", "-q")
+ENCODE = ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "out/x.tae", "-q")
+GO_ON = (("--resume",), ())
+
+
+CODES = ("encode", "in/run", "in/samples.npy", "-o", "out/codes.npy", "-q")
+DECODE = ("decode", "in/run", "in/x.tae", "-o", "out/x.npy", "-q")
+DEDUPE = ("dedupe", "in/twice.onnx", "-o", "out/once.onnx", "-q")
+
+
+def _package(kind: str) -> tuple[str, ...]:
+    return ("package", "in/run", "--for", kind, "-o", "out/made", "-q")
+
+
+def _copied(name: str, to: str) -> Callable[[Path], None]:
+    """What fills `out` with a copy from `in`."""
+
+    def fill(out: Path) -> None:
+        source = out.parent / "in" / name
+        shutil.copytree(source, out / to) if source.is_dir() else shutil.copy(source, out / to)
+
+    return fill
+
+
+JOBS: dict[str, Job] = {
+    "run": Job(RUN, again=GO_ON, folders=("run/bundle",), unfinished=("run/model/checkpoint.safetensors",), trains=True),
+    "run --force": Job(
+        (*RUN, "--force"),
+        _copied("earlier", "run"),
+        again=(("--resume",), ("--force",)),
+        folders=("run/bundle",),
+        trains=True,
+        drops=("--force",),
+    ),
+    "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*"), trains=True),
+    "rescale": Job(RESCALE, folders=("made",)),
+    "rescale --force": Job((*RESCALE, "--force"), _copied("earlier/bundle", "made"), folders=("made",)),
+    **{f"package {kind}": Job(_package(kind), folders=("made",)) for kind in ("c", "web", "npm", "android", "ios")},
+    "package --force": Job((*_package("ios"), "--force"), _copied("c", "made"), folders=("made",)),
+    "encode": Job(ENCODE, again=GO_ON, unfinished=("x.tae.part",)),
+    "encode --force": Job(
+        (*ENCODE, "--force"),
+        _copied("samples.npy", "x.tae"),
+        again=(("--resume", "--force"),),
+        unfinished=("x.tae.part",),
+        drops=("--force",),
+    ),
+    "encode --append": Job((*ENCODE, "--append"), _copied("x.tae", "x.tae"), again=GO_ON, unfinished=("x.tae",)),
+    "encode .npy": Job(CODES),
+    "encode .npy --force": Job((*CODES, "--force"), _copied("samples.npy", "codes.npy")),
+    "decode": Job(DECODE),
+    "decode --force": Job((*DECODE, "--force"), _copied("samples.npy", "x.npy")),
+    "decode .npy": Job(("decode", "in/run", "in/codes.npy", "-o", "out/x.npy", "-q")),
+    "dedupe": Job(DEDUPE),
+    "dedupe --force": Job((*DEDUPE, "--force"), _copied("twice.onnx", "once.onnx")),
+    "report": Job(("report", "out/made", "-q"), _copied("unrendered", "made")),
+}
+
+
+def prepare(where: Place) -> None:
+    """Fill `in`: samples, recipes, finished runs, and what else commands read."""
+    folder = where.root / "in"
+    rng = np.random.default_rng(0)
+    real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (300, 3)) @ rng.normal(0, 2, (3, 24))))
+    np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
+    (folder / "mini.toml").write_text(RECIPE.replace("SEED", "0"))
+    (folder / "earlier.toml").write_text(EARLIER)
+    _done(("run", "in/mini.toml", "-o", "in/run", "-q"), where)
+    _done(("run", "in/earlier.toml", "-o", "in/earlier", "-q"), where)
+    _done(("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "in/x.tae", "-q"), where)
+    _done(("encode", "in/run", "in/samples.npy", "-o", "in/codes.npy", "-q"), where)
+    _done(("package", "in/run", "--for", "c", "-o", "in/c", "-q"), where)
+    _write_twice(folder / "twice.onnx")
+    shutil.copytree(folder / "run" / "bundle", folder / "unrendered")
+    for page in ("report.html", "MODEL_CARD.md"):
+        (folder / "unrendered" / page).write_text("an earlier version's page\n")
+    shutil.rmtree(where.root / "tmp")
+    (where.root / "tmp").mkdir()
+
+
+def _write_twice(path: Path) -> None:
+    """An ONNX file with the same kernel twice."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    kernel = np.random.default_rng(0).normal(size=(16, 16)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 16]) for name in "xy"]
+    graph = helper.make_graph(nodes, "twice", values[:1], values[1:], [numpy_helper.from_array(kernel, name) for name in "ab"])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def tree(where: Place) -> dict[str, str]:
+    """What `in` and `out` hold."""
+    paths = (path for part in ("in", "out") for path in sorted((where.root / part).rglob("*")))
+    return {path.relative_to(where.root).as_posix(): "" if path.is_dir() else _digest(path) for path in paths}
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a file; of a search's files without what is another measurement each time: latency and hours."""
+    data = path.read_bytes()
+    if path.name == "front.json":
+        front = json.loads(data)
+        for row in [*front["front"], *front["trials"], front["reference"]]:
+            row.pop(LATENCY)
+        data = json.dumps(front).encode()
+    return "timed" if path.name in ("front.html", "study.db") else hashlib.sha256(data).hexdigest()
+
+
+@dataclass
+class Found:
+    """What the stops of a job gave: how many of each way, and what broke a law."""
+
+    stops: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+
+def check_job(name: str, where: Place, choose: Chooser, console: Console) -> Found:
+    """Stop a job at the chosen points, each in the chosen ways."""
+    job, found = JOBS[name], Found()
+    before = _begin(job, where)
+    ended = run(job.call, where)
+    if ended.code or ended.lines:
+        raise CheckError(f"{name}: exit code {ended.code}: {ended.lines}")
+    right = tree(where)
+    stops = choose(job, ended.sites, where)
+    for i, stop in enumerate(stops):
+        console.note(f"{name}: {i + 1} of {len(stops)}, change {stop.point} of {len(ended.sites)}, {stop.way}")
+        found.stops[stop.way] += 1
+        _begin(job, where)
+        for text in _broken(job, stop, where, before, right):
+            found.broken.append(f"{name}, {stop.way}, change {stop.point}, {ended.sites[stop.point - 1]}: {text}")
+            console.warn(found.broken[-1])
+    return found
+
+
+def _begin(job: Job, where: Place) -> dict[str, str]:
+    for folder in (where.out, where.root / "tmp"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    (where.out / "other.txt").write_text("somebody's\n")
+    job.before(where.out)
+    return tree(where)
+
+
+def _broken(job: Job, stop: Stop, where: Place, before: Tree, right: Tree) -> Iterator[str]:
+    """The laws that a stop breaks."""
+    beside: list[Ended] = []
+    ended = run(job.call, where, stop, lambda: beside.append(run(job.call, where)))
+    where.writable()
+    if not ended.reached:
+        yield "the change was not reached"
+    after = tree(where)
+    yield from _code(ended, stop, done=after == right)
+    if stop.way is Way.BESIDE:
+        yield from _beside(ended, beside[0])
+    else:
+        yield from _not_whole(job, before, after, right)
+        if "--append" in job.call:
+            yield from _not_decoded(where)
+        if ended.code > 0 and stop.way is not Way.READ_ONLY:
+            kept = (path for path in after if path not in before and _hidden(path) and Path(path).name not in HELD)
+            if left := [path for path in kept if "/.next" not in path]:
+                yield f"left {left}"
+    if stop.way is not Way.BESIDE and after != right:
+        for options in job.again:
+            again = run([*(word for word in job.call if word not in job.drops), *options], where)
+            if not again.code:
+                break
+        if again.code or again.lines:
+            yield f"once more: exit code {again.code}: {again.lines}"
+    after = tree(where)
+    if different := sorted(path for path in after.keys() | right if after.get(path) != right.get(path)):
+        yield f"the end differs in {different}"
+
+
+def _code(ended: Ended, stop: Stop, *, done: bool) -> Iterator[str]:
+    """A wrong exit code, or other than one line."""
+    code, lines = ended.code, ended.lines
+    killed = {Way.KILL: -9, Way.TORN: -25}.get(stop.way)
+    if killed is not None:
+        if code != killed and not (stop.way is Way.TORN and (done or code == 2)):
+            yield f"exit code {code}, not {killed}: {lines}"
+        return
+    if code == 0 and done and not lines:
+        return
+    right = {Way.INTERRUPT: 130, Way.LATER: 130}.get(stop.way, 2)
+    if code != right or len(lines) != 1 or not lines[0].startswith("tiedae: "):
+        yield f"exit code {code}, must be {right} with one line: {lines}"
+
+
+def _beside(first: Ended, second: Ended) -> Iterator[str]:
+    """Neither is the one that works alone."""
+    refused = first if first.code else second
+    if {first.code, second.code} not in ({0, 2}, {0}) or (refused.code and len(refused.lines) != 1):
+        yield f"two processes: {first.code} {first.lines}, {second.code} {second.lines}"
+
+
+def _not_whole(job: Job, before: Tree, after: Tree, right: Tree) -> Iterator[str]:
+    """What is neither as before nor as at the end."""
+    for path in before.keys() | after:
+        was, now, end = (each.get(path) for each in (before, after, right))
+        unfinished = any(Path(path).match(f"out/{pattern}") for pattern in job.unfinished)
+        if now not in (was, end) and not (_hidden(path) or unfinished):
+            yield f"{path} is neither as before nor as at the end"
+    for folder in job.folders:
+        was, now, end = (_below(each, folder) for each in (before, after, right))
+        if now not in (was, end):
+            yield f"{folder} is neither as before nor as at the end"
+
+
+def _not_decoded(where: Place) -> Iterator[str]:
+    """Whether a file that is appended to lacks samples that it held before, or holds others."""
+    model = FileModel.of(bundle_of(where.root / "in" / "run"))
+    was, now = (
+        np.concatenate([*Reader(model, path.read_bytes(), path).samples()])
+        for path in (where.root / "in" / "x.tae", where.out / "x.tae")
+    )
+    both = np.concatenate([was, was])
+    if len(now) < len(was) or not np.array_equal(now, both[: len(now)]):
+        yield f"x.tae decodes to {len(now)} samples, which are not those of before and new ones"
+
+
+def _below(files: Tree, folder: str) -> dict[str, str]:
+    return {path: digest for path, digest in files.items() if path.startswith(f"out/{folder}/")}
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in Path(path).parts)
+
+
+Chooser = Callable[[Job, Sequence[str], Place], list[Stop]]
+"""chooser(job, the place of each change in our code, where) → the stops."""
+
+
+def chooser(seed: int, points: int, ways: Sequence[Way]) -> Chooser:
+    """The first change of each place in our code and `points` others, each in one of the ways, in turn."""
+
+    def choose(job: Job, sites: Sequence[str], where: Place) -> list[Stop]:
+        rng = random.Random(f"{seed} {' '.join(job.call)}")
+        usable = [way for way in ways if way is not (Way.LIMIT if where.mounted else Way.FULL)]
+        first = {site: i for i, site in reversed([*enumerate(sites, 1)])}
+        others = sorted(set(range(1, len(sites) + 1)) - {*first.values()})
+        chosen = sorted([*first.values(), *rng.sample(others, min(points, len(others)))])
+        turn = rng.randrange(len(usable))
+        stops = [Stop(point, usable[(turn + i) % len(usable)], rng.choice((0, 1, 300, 4096))) for i, point in enumerate(chosen)]
+        return stops
+
+    return choose
+
+
+def kill_rows(
+    console: Console, *, seed: int = 0, points: int = 10, jobs: Sequence[str] = tuple(JOBS), ways: Sequence[Way] = tuple(Way)
+) -> list[Row]:
+    """The row `stages_lost`: stops after which an earlier state or the resumed bytes differ, or the error is not one line."""
+    warm()
+    begun, total = time.monotonic(), Found()
+    with place() as where:
+        prepare(where)
+        for name in jobs:
+            found = check_job(name, where, chooser(seed, points, ways), console)
+            console.note(
+                f"{name}: {found.stops.total()} stops, {len(found.broken)} broke a law, {time.monotonic() - begun:.0f} s"
+            )
+            total.stops.update(found.stops)
+            total.broken += found.broken
+    counts = ", ".join(f"{way} {count}" for way, count in sorted(total.stops.items()))
+    lost = len({text.rpartition(": ")[0] for text in total.broken})
+    detail = f"{total.stops.total()} stops of {len(jobs)} commands in {time.monotonic() - begun:.0f} s: {counts}"
+    return [Row("stages_lost", lost, "", "== 0", "", detail)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--job", choices=JOBS, action="append")
+    parser.add_argument("--way", type=Way, choices=list(Way), action="append")
+    parser.add_argument("--points", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    options = {"seed": given.seed, "points": given.points, "jobs": given.job or tuple(JOBS), "ways": given.way or tuple(Way)}
+    return report("Kills", lambda console: kill_rows(console, **options), given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
