@@ -19,6 +19,7 @@ import argparse
 import hashlib
 import json
 import random
+import re
 import shutil
 import sys
 import time
@@ -34,6 +35,7 @@ from tiedae.codec.opening import bundle_of
 from tiedae.codec.reader import Reader
 from tiedae.compress import CheckError
 from tiedae.console import Console
+from tiedae.report.rendering import render_bundle
 from trust_stops import Ended, Place, Stop, Way, place, run, warm
 
 Tree = Mapping[str, str]
@@ -58,7 +60,7 @@ epochs = 1
 samples = 32
 [export]
 stock = false
-targets = ["tflite", "onnx"]
+targets = ["tflite"]
 [verify]
 max_quality_loss = 100.0
 codes_max_lsb = 8
@@ -68,7 +70,11 @@ bits = [8, 4]
 EARLIER = RECIPE.replace("SEED", "5").replace("[cluster]\nclusters = 16\nepochs = 1\n", "")
 """Of the run that `--force` replaces."""
 LIMITS = ("--max-bytes", "60k", "--max-quality-loss", "9900%", "--trials", "2")
+SIZES = (0, 1, 300, 4096)
+"""Bytes that a file may grow to, or that a full disk has left."""
 LATENCY = "latency_us"
+RESUMED = re.compile(r"/\.(next|ready)(/|$)")
+"""What `--force` works in, below OUT."""
 HELD = {".lock"}
 """Stays in a folder that a command worked in."""
 
@@ -78,7 +84,8 @@ class Job:
     """A command in `in` and `out` of a place. `before` makes what `out` holds.
 
     `again`: options to go on with, tried in turn. `folders`: below `out`, each whole as one thing. `unfinished`: patterns of
-    files below `out` that `again` continues. `trains`: takes seconds.
+    files below `out` that `again` continues. `trains`: takes many seconds. `drops`: options of `call` that `again` is without.
+    `only`, `but`: of a place in our code where it is stopped, and is not.
     """
 
     call: tuple[str, ...]
@@ -88,7 +95,8 @@ class Job:
     unfinished: tuple[str, ...] = ()
     trains: bool = False
     drops: tuple[str, ...] = ()
-    """Options of `call` that go on without."""
+    only: str = ""
+    but: str = ""
 
 
 def _done(call: Sequence[str], where: Place) -> None:
@@ -101,7 +109,8 @@ RUN = ("run", "in/mini.toml", "-o", "out/run", "-q")
 SEARCH = ("search", "in/mini.toml", *LIMITS, "-o", "out/search", "-q")
 RESCALE = ("rescale", "in/run", "--data", "in/samples.npy", "--factor", "1.5", "-o", "out/made", "-q")
 ENCODE = ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "out/x.tae", "-q")
-GO_ON = (("--resume",), ())
+GO_ON, FORCED = (("--resume",), ()), (("--resume",), ("--force",))
+BUNDLE, CHECKPOINT = ("run/bundle",), "run/model/checkpoint.safetensors"
 
 
 CODES = ("encode", "in/run", "in/samples.npy", "-o", "out/codes.npy", "-q")
@@ -123,17 +132,36 @@ def _copied(name: str, to: str) -> Callable[[Path], None]:
     return fill
 
 
+def _trained(out: Path) -> None:
+    """A run that was killed behind its training."""
+    _copied("run", "run")(out)
+    shutil.rmtree(out / "run" / "bundle")
+
+
+def _unfinished(out: Path) -> None:
+    """A search that was killed behind its trials, with an earlier front."""
+    _copied("search", "search")(out)
+    (out / "search" / "front.html").write_text("of fewer trials")
+    (out / "search" / "point-09.toml").write_text("of fewer trials")
+
+
+def _replaced(out: Path) -> None:
+    """A run with --force that was killed when all was made, beside the earlier one."""
+    _copied("earlier", "run")(out)
+    _copied("run", "run/.next")(out)
+
+
 JOBS: dict[str, Job] = {
-    "run": Job(RUN, again=GO_ON, folders=("run/bundle",), unfinished=("run/model/checkpoint.safetensors",), trains=True),
+    "run": Job(RUN, again=GO_ON, folders=BUNDLE, unfinished=(CHECKPOINT,), trains=True, but="assemble:"),
+    "run, trained": Job((*RUN, "--resume"), _trained, folders=BUNDLE, drops=("--resume",), again=GO_ON),
     "run --force": Job(
-        (*RUN, "--force"),
-        _copied("earlier", "run"),
-        again=(("--resume",), ("--force",)),
-        folders=("run/bundle",),
-        trains=True,
-        drops=("--force",),
+        (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, trains=True, drops=("--force",), only="run_directory:"
     ),
-    "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*"), trains=True),
+    "run --force, whole": Job(
+        (*RUN, "--resume"), _replaced, folders=BUNDLE, drops=("--resume",), again=GO_ON, only="run_directory:"
+    ),
+    "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*/*"), trains=True),
+    "search, trained": Job((*SEARCH, "--resume"), _unfinished, drops=("--resume",), again=GO_ON),
     "rescale": Job(RESCALE, folders=("made",)),
     "rescale --force": Job((*RESCALE, "--force"), _copied("earlier/bundle", "made"), folders=("made",)),
     **{f"package {kind}": Job(_package(kind), folders=("made",)) for kind in ("c", "web", "npm", "android", "ios")},
@@ -162,12 +190,13 @@ def prepare(where: Place) -> None:
     """Fill `in`: samples, recipes, finished runs, and what else commands read."""
     folder = where.root / "in"
     rng = np.random.default_rng(0)
-    real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (300, 3)) @ rng.normal(0, 2, (3, 24))))
+    real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (160, 3)) @ rng.normal(0, 2, (3, 24))))
     np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
     (folder / "mini.toml").write_text(RECIPE.replace("SEED", "0"))
     (folder / "earlier.toml").write_text(EARLIER)
     _done(("run", "in/mini.toml", "-o", "in/run", "-q"), where)
     _done(("run", "in/earlier.toml", "-o", "in/earlier", "-q"), where)
+    _done(("search", "in/mini.toml", *LIMITS, "-o", "in/search", "-q"), where)
     _done(("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "in/x.tae", "-q"), where)
     _done(("encode", "in/run", "in/samples.npy", "-o", "in/codes.npy", "-q"), where)
     _done(("package", "in/run", "--for", "c", "-o", "in/c", "-q"), where)
@@ -175,6 +204,7 @@ def prepare(where: Place) -> None:
     shutil.copytree(folder / "run" / "bundle", folder / "unrendered")
     for page in ("report.html", "MODEL_CARD.md"):
         (folder / "unrendered" / page).write_text("an earlier version's page\n")
+    render_bundle(folder / "run" / "bundle")  # compiles the templates for all processes
     shutil.rmtree(where.root / "tmp")
     (where.root / "tmp").mkdir()
 
@@ -252,27 +282,39 @@ def _broken(job: Job, stop: Stop, where: Place, before: Tree, right: Tree) -> It
     if not ended.reached:
         yield "the change was not reached"
     after = tree(where)
-    yield from _code(ended, stop, done=after == right)
     if stop.way is Way.BESIDE:
         yield from _beside(ended, beside[0])
+        if "--append" in job.call and not ended.code + beside[0].code:
+            return  # one behind the other
     else:
+        yield from _code(ended, stop, done=after == right)
         yield from _not_whole(job, before, after, right)
         if "--append" in job.call:
             yield from _not_decoded(where)
-        if ended.code > 0 and stop.way is not Way.READ_ONLY:
-            kept = (path for path in after if path not in before and _hidden(path) and Path(path).name not in HELD)
-            if left := [path for path in kept if "/.next" not in path]:
-                yield f"left {left}"
-    if stop.way is not Way.BESIDE and after != right:
-        for options in job.again:
-            again = run([*(word for word in job.call if word not in job.drops), *options], where)
-            if not again.code:
-                break
-        if again.code or again.lines:
-            yield f"once more: exit code {again.code}: {again.lines}"
+        done = _visible(after) == _visible(right)
+        kept = [path for path in after.keys() - before if _hidden(path) and Path(path).name not in HELD]
+        if (
+            ended.code > 0
+            and stop.way is not Way.READ_ONLY
+            and not done
+            and (left := [p for p in kept if not RESUMED.search(p)])
+        ):
+            yield f"left {left}"
+        if after != right:
+            yield from _goes_on(job, where, (("--force",),) if done else job.again)
     after = tree(where)
     if different := sorted(path for path in after.keys() | right if after.get(path) != right.get(path)):
         yield f"the end differs in {different}"
+
+
+def _goes_on(job: Job, where: Place, again: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Why none of the options that are tried ends the work."""
+    for options in again:
+        ended = run([*(word for word in job.call if word not in job.drops), *options], where)
+        if not ended.code:
+            break
+    if ended.code or ended.lines:
+        yield f"once more: exit code {ended.code}: {ended.lines}"
 
 
 def _code(ended: Ended, stop: Stop, *, done: bool) -> Iterator[str]:
@@ -326,6 +368,10 @@ def _below(files: Tree, folder: str) -> dict[str, str]:
     return {path: digest for path, digest in files.items() if path.startswith(f"out/{folder}/")}
 
 
+def _visible(files: Tree) -> dict[str, str]:
+    return {path: digest for path, digest in files.items() if not _hidden(path)}
+
+
 def _hidden(path: str) -> bool:
     return any(part.startswith(".") for part in Path(path).parts)
 
@@ -335,17 +381,22 @@ Chooser = Callable[[Job, Sequence[str], Place], list[Stop]]
 
 
 def chooser(seed: int, points: int, ways: Sequence[Way]) -> Chooser:
-    """The first change of each place in our code and `points` others, each in one of the ways, in turn."""
+    """`points` changes, three times as many of a command that does not train, each in one of the ways, in turn.
+
+    Each is the first of its place in our code while there are such, and any change behind these.
+    """
 
     def choose(job: Job, sites: Sequence[str], where: Place) -> list[Stop]:
         rng = random.Random(f"{seed} {' '.join(job.call)}")
         usable = [way for way in ways if way is not (Way.LIMIT if where.mounted else Way.FULL)]
-        first = {site: i for i, site in reversed([*enumerate(sites, 1)])}
-        others = sorted(set(range(1, len(sites) + 1)) - {*first.values()})
-        chosen = sorted([*first.values(), *rng.sample(others, min(points, len(others)))])
+        known = [(site, i) for i, site in enumerate(sites, 1) if job.only in site and not (job.but and job.but in site)]
+        first = dict(reversed(known))
+        others = [i for site, i in known if first[site] != i]
+        count = points if job.trains else 3 * points
+        chosen = sorted([*first.values()] if len(first) <= count else rng.sample([*first.values()], count))
+        chosen += sorted(rng.sample(others, min(count - len(chosen), len(others))))
         turn = rng.randrange(len(usable))
-        stops = [Stop(point, usable[(turn + i) % len(usable)], rng.choice((0, 1, 300, 4096))) for i, point in enumerate(chosen)]
-        return stops
+        return [Stop(point, usable[(turn + i) % len(usable)], rng.choice(SIZES)) for i, point in enumerate(chosen)]
 
     return choose
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import subprocess
@@ -24,6 +26,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import tiedae
 from tiedae.cli import main
 
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
@@ -83,7 +86,7 @@ class Stop:
 
 
 class Ended(NamedTuple):
-    """Exit code or −signal, lines on standard error, whether the point was reached, and the place in our code of each change."""
+    """Exit code or −signal, lines on standard error, whether the point was reached, and without a stop the places in our code."""
 
     code: int
     lines: list[str]
@@ -110,8 +113,18 @@ def place(megabytes: int = 128) -> Iterator[Place]:
 
 
 def warm() -> None:
-    """Import what commands need, so that each process forked from this one starts at once."""
+    """Import what commands need, so that each process forked from this one starts at once. Optional runtimes stay out."""
+    sys.modules |= dict.fromkeys(("openvino", "tflite_micro"))
+    import ai_edge_litert.interpreter
+    import onnxruntime
+    import optuna
+    import tensorflow
+    import tensorflow_model_optimization
     import tf_keras  # noqa: F401
+
+    for module in pkgutil.walk_packages(tiedae.__path__, "tiedae."):
+        if module.name.rpartition(".")[2] != "__main__":
+            importlib.import_module(module.name)
 
 
 def run(
@@ -161,7 +174,8 @@ def _child(call: Sequence[str], where: Place, err: Path, found: Path, stopper: _
         sys.addaudithook(hook)
         code = main(list(call))
         sys.stdout.flush(), sys.stderr.flush()
-        found.write_text(json.dumps(hook.sites))
+        if stopper is None:
+            found.write_text(json.dumps(hook.sites))
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

@@ -30,6 +30,14 @@ FAILS = "a check failed, data are damaged, or nothing was found"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # before the command begins, behind its end, or once more while it ends
+        Console().error("interrupted")
+        return INTERRUPTED
+
+
+def _main(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     for text in (str(Path.cwd()), *(sys.argv[1:] if argv is None else argv)):

@@ -34,6 +34,8 @@ def claim(
     if (out / READY).exists():
         _take_place(out, name, ours)
     marker, later = out / name, out / NEXT
+    if later.exists() and not (later / name).exists():
+        shutil.rmtree(later)
     there = [path for pattern in ours for path in sorted(out.glob(pattern))]
     if resume and (later / name).exists() and not _differs(later / name, mine, words):
         return later, True
@@ -87,7 +89,7 @@ def _take_place(out: Path, name: str, ours: Sequence[str]) -> None:
         _remove(source)
     for path in (path for pattern in ours for path in out.glob(pattern) if path.name not in places):
         _remove(path)
-    shutil.rmtree(ready)
+    shutil.rmtree(ready.rename(out / NEXT))  # without a marker it is nobody's, if this is where a process is killed
 
 
 def _remove(path: Path) -> None:

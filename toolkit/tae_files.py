@@ -130,11 +130,13 @@ def encode(
     require_replaceable(out)
     header = codec.file_model.header(codec.samples_per_frame if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
-    if part.exists() and not (resume or replace):
-        raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
     out.parent.mkdir(parents=True, exist_ok=True)
     with held(out) if out.exists() else contextlib.nullcontext(), held(part, create=True) as file:
         try:
+            if out.exists() and not replace:  # since another process has written it meanwhile
+                raise InputError(f"{out}: is there already, must be a new file; --force replaces it")
+            if part.stat().st_size > header.size and not (resume or replace):
+                raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
             written = work.written(part, header) if resume else ()
             encoder = work.encoder(header, written=written)
             file.truncate(file.seek(written[-1].stop if written else 0))
