@@ -85,7 +85,8 @@ class Job:
 
     `again`: options to go on with, tried in turn. `folders`: below `out`, each whole as one thing. `unfinished`: patterns of
     files below `out` that `again` continues. `trains`: takes many seconds. `drops`: options of `call` that `again` is without.
-    `only`, `but`: of a place in our code where it is stopped, and is not.
+    `needs`: what `in` holds beside samples, recipes and a run. `only`, `but`: text in the places in our code where it is
+    stopped, and where it is not.
     """
 
     call: tuple[str, ...]
@@ -95,6 +96,7 @@ class Job:
     unfinished: tuple[str, ...] = ()
     trains: bool = False
     drops: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     only: str = ""
     but: str = ""
 
@@ -110,6 +112,7 @@ SEARCH = ("search", "in/mini.toml", *LIMITS, "-o", "out/search", "-q")
 RESCALE = ("rescale", "in/run", "--data", "in/samples.npy", "--factor", "1.5", "-o", "out/made", "-q")
 ENCODE = ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "out/x.tae", "-q")
 GO_ON, FORCED = (("--resume",), ()), (("--resume",), ("--force",))
+ANEW, PART, MADE = (("--resume", "--force"),), ("x.tae.part",), ("made",)
 BUNDLE, CHECKPOINT = ("run/bundle",), "run/model/checkpoint.safetensors"
 
 
@@ -153,58 +156,73 @@ def _replaced(out: Path) -> None:
 
 JOBS: dict[str, Job] = {
     "run": Job(RUN, again=GO_ON, folders=BUNDLE, unfinished=(CHECKPOINT,), trains=True, but="assemble:"),
-    "run, trained": Job((*RUN, "--resume"), _trained, folders=BUNDLE, drops=("--resume",), again=GO_ON),
+    "run, trained": Job((*RUN, "--resume"), _trained, GO_ON, BUNDLE, drops=("--resume",)),
     "run --force": Job(
-        (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, trains=True, drops=("--force",), only="run_directory:"
+        (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, (), True, ("--force",), ("earlier",), "run_directory:"
     ),
     "run --force, whole": Job(
-        (*RUN, "--resume"), _replaced, folders=BUNDLE, drops=("--resume",), again=GO_ON, only="run_directory:"
+        (*RUN, "--resume"), _replaced, GO_ON, BUNDLE, drops=("--resume",), needs=("earlier",), only="run_directory:"
     ),
     "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*/*"), trains=True),
-    "search, trained": Job((*SEARCH, "--resume"), _unfinished, drops=("--resume",), again=GO_ON),
-    "rescale": Job(RESCALE, folders=("made",)),
-    "rescale --force": Job((*RESCALE, "--force"), _copied("earlier/bundle", "made"), folders=("made",)),
-    **{f"package {kind}": Job(_package(kind), folders=("made",)) for kind in ("c", "web", "npm", "android", "ios")},
-    "package --force": Job((*_package("ios"), "--force"), _copied("c", "made"), folders=("made",)),
-    "encode": Job(ENCODE, again=GO_ON, unfinished=("x.tae.part",)),
-    "encode --force": Job(
-        (*ENCODE, "--force"),
-        _copied("samples.npy", "x.tae"),
-        again=(("--resume", "--force"),),
-        unfinished=("x.tae.part",),
-        drops=("--force",),
-    ),
-    "encode --append": Job((*ENCODE, "--append"), _copied("x.tae", "x.tae"), again=GO_ON, unfinished=("x.tae",)),
+    "search, trained": Job((*SEARCH, "--resume"), _unfinished, GO_ON, drops=("--resume",), needs=("search",)),
+    "rescale": Job(RESCALE, folders=MADE),
+    "rescale --force": Job((*RESCALE, "--force"), _copied("earlier/bundle", "made"), folders=MADE, needs=("earlier",)),
+    **{f"package {kind}": Job(_package(kind), folders=MADE) for kind in ("c", "web", "npm", "android", "ios")},
+    "package --force": Job((*_package("ios"), "--force"), _copied("c", "made"), folders=MADE, needs=("c",)),
+    "encode": Job(ENCODE, again=GO_ON, unfinished=PART),
+    "encode --force": Job((*ENCODE, "--force"), _copied("samples.npy", "x.tae"), ANEW, (), PART, False, ("--force",)),
+    "encode --append": Job((*ENCODE, "--append"), _copied("x.tae", "x.tae"), GO_ON, unfinished=("x.tae",), needs=("x.tae",)),
     "encode .npy": Job(CODES),
     "encode .npy --force": Job((*CODES, "--force"), _copied("samples.npy", "codes.npy")),
-    "decode": Job(DECODE),
-    "decode --force": Job((*DECODE, "--force"), _copied("samples.npy", "x.npy")),
-    "decode .npy": Job(("decode", "in/run", "in/codes.npy", "-o", "out/x.npy", "-q")),
-    "dedupe": Job(DEDUPE),
-    "dedupe --force": Job((*DEDUPE, "--force"), _copied("twice.onnx", "once.onnx")),
-    "report": Job(("report", "out/made", "-q"), _copied("unrendered", "made")),
+    "decode": Job(DECODE, needs=("x.tae",)),
+    "decode --force": Job((*DECODE, "--force"), _copied("samples.npy", "x.npy"), needs=("x.tae",)),
+    "decode .npy": Job(("decode", "in/run", "in/codes.npy", "-o", "out/x.npy", "-q"), needs=("codes.npy",)),
+    "dedupe": Job(DEDUPE, needs=("twice.onnx",)),
+    "dedupe --force": Job((*DEDUPE, "--force"), _copied("twice.onnx", "once.onnx"), needs=("twice.onnx",)),
+    "report": Job(("report", "out/made", "-q"), _copied("unrendered", "made"), needs=("unrendered",)),
 }
 
 
-def prepare(where: Place) -> None:
-    """Fill `in`: samples, recipes, finished runs, and what else commands read."""
+def prepare(where: Place, finished: Path | None) -> None:
+    """Fill `in` with samples, recipes and a run: `finished`, whose samples lie beside it, or a new one."""
     folder = where.root / "in"
-    rng = np.random.default_rng(0)
-    real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (160, 3)) @ rng.normal(0, 2, (3, 24))))
-    np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
-    (folder / "mini.toml").write_text(RECIPE.replace("SEED", "0"))
-    (folder / "earlier.toml").write_text(EARLIER)
-    _done(("run", "in/mini.toml", "-o", "in/run", "-q"), where)
-    _done(("run", "in/earlier.toml", "-o", "in/earlier", "-q"), where)
-    _done(("search", "in/mini.toml", *LIMITS, "-o", "in/search", "-q"), where)
-    _done(("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "in/x.tae", "-q"), where)
-    _done(("encode", "in/run", "in/samples.npy", "-o", "in/codes.npy", "-q"), where)
-    _done(("package", "in/run", "--for", "c", "-o", "in/c", "-q"), where)
-    _write_twice(folder / "twice.onnx")
-    shutil.copytree(folder / "run" / "bundle", folder / "unrendered")
-    for page in ("report.html", "MODEL_CARD.md"):
-        (folder / "unrendered" / page).write_text("an earlier version's page\n")
+    if finished is None:
+        rng = np.random.default_rng(0)
+        real = 1 / (1 + np.exp(-rng.uniform(-1, 1, (160, 3)) @ rng.normal(0, 2, (3, 24))))
+        np.save(folder / "samples.npy", np.rint(255 * real).astype(np.uint8))
+        (folder / "mini.toml").write_text(RECIPE.replace("SEED", "0"))
+        (folder / "earlier.toml").write_text(EARLIER)
+        _done(("run", "in/mini.toml", "-o", "in/run", "-q"), where)
+    else:
+        shutil.copy(finished.parent / "samples.npy", folder)
+        shutil.copytree(finished, folder / "run")
     render_bundle(folder / "run" / "bundle")  # compiles the templates for all processes
+
+
+INPUTS: dict[str, tuple[str, ...]] = {
+    "earlier": ("run", "in/earlier.toml", "-o", "in/earlier", "-q"),
+    "search": ("search", "in/mini.toml", *LIMITS, "-o", "in/search", "-q"),
+    "x.tae": ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "in/x.tae", "-q"),
+    "codes.npy": ("encode", "in/run", "in/samples.npy", "-o", "in/codes.npy", "-q"),
+    "c": ("package", "in/run", "--for", "c", "-o", "in/c", "-q"),
+}
+"""What makes an input of some jobs."""
+
+
+def _require_inputs(job: Job, where: Place) -> None:
+    """Make what a job needs in `in`, where no job before it did."""
+    folder = where.root / "in"
+    for name in job.needs:
+        if (folder / name).exists():
+            continue
+        if name in INPUTS:
+            _done(INPUTS[name], where)
+        elif name == "twice.onnx":
+            _write_twice(folder / name)
+        else:
+            shutil.copytree(folder / "run" / "bundle", folder / name)
+            for page in ("report.html", "MODEL_CARD.md"):
+                (folder / name / page).write_text("an earlier version's page\n")
     shutil.rmtree(where.root / "tmp")
     (where.root / "tmp").mkdir()
 
@@ -249,6 +267,7 @@ class Found:
 def check_job(name: str, where: Place, choose: Chooser, console: Console) -> Found:
     """Stop a job at the chosen points, each in the chosen ways."""
     job, found = JOBS[name], Found()
+    _require_inputs(job, where)
     before = _begin(job, where)
     ended = run(job.call, where)
     if ended.code or ended.lines:
@@ -259,8 +278,8 @@ def check_job(name: str, where: Place, choose: Chooser, console: Console) -> Fou
         console.note(f"{name}: {i + 1} of {len(stops)}, change {stop.point} of {len(ended.sites)}, {stop.way}")
         found.stops[stop.way] += 1
         _begin(job, where)
-        for text in _broken(job, stop, where, before, right):
-            found.broken.append(f"{name}, {stop.way}, change {stop.point}, {ended.sites[stop.point - 1]}: {text}")
+        if texts := [*_broken(job, stop, where, before, right)]:
+            found.broken.append(f"{name}, {stop.way}, change {stop.point}, {ended.sites[stop.point - 1]}: {'; '.join(texts)}")
             console.warn(found.broken[-1])
     return found
 
@@ -402,36 +421,46 @@ def chooser(seed: int, points: int, ways: Sequence[Way]) -> Chooser:
 
 
 def kill_rows(
-    console: Console, *, seed: int = 0, points: int = 10, jobs: Sequence[str] = tuple(JOBS), ways: Sequence[Way] = tuple(Way)
+    console: Console,
+    *,
+    seed: int = 0,
+    points: int = 12,
+    jobs: Sequence[str] = tuple(JOBS),
+    ways: Sequence[Way] = tuple(Way),
+    finished: Path | None = None,
 ) -> list[Row]:
-    """The row `stages_lost`: stops after which an earlier state or the resumed bytes differ, or the error is not one line."""
-    warm()
-    begun, total = time.monotonic(), Found()
+    """The row `stages_lost`: stops after which an earlier state or the resumed bytes differ, or the error is not one line.
+
+    `finished`: a run to begin with, see `prepare`.
+    """
+    warm(trains=finished is None)
+    begun, stops, broken = time.monotonic(), Counter[str](), list[str]()
     with place() as where:
-        prepare(where)
+        prepare(where, finished)
         for name in jobs:
             found = check_job(name, where, chooser(seed, points, ways), console)
-            console.note(
-                f"{name}: {found.stops.total()} stops, {len(found.broken)} broke a law, {time.monotonic() - begun:.0f} s"
-            )
-            total.stops.update(found.stops)
-            total.broken += found.broken
-    counts = ", ".join(f"{way} {count}" for way, count in sorted(total.stops.items()))
-    lost = len({text.rpartition(": ")[0] for text in total.broken})
-    detail = f"{total.stops.total()} stops of {len(jobs)} commands in {time.monotonic() - begun:.0f} s: {counts}"
-    return [Row("stages_lost", lost, "", "== 0", "", detail)]
+            took = f"{time.monotonic() - begun:.0f} s"
+            console.note(f"{name}: {found.stops.total()} stops, {len(found.broken)} broke a law, {took}")
+            stops.update(found.stops)
+            broken += found.broken
+    counts = ", ".join(f"{way} {count}" for way, count in sorted(stops.items()))
+    detail = f"{stops.total()} stops of {len(jobs)} commands in {time.monotonic() - begun:.0f} s: {counts}"
+    return [Row("stages_lost", len(broken), "", "== 0", "", detail)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--job", choices=JOBS, action="append")
-    parser.add_argument("--way", type=Way, choices=list(Way), action="append")
-    parser.add_argument("--points", type=int, default=10)
+    parser.add_argument("--job", choices=JOBS, action="append", help="this command alone (can be repeated)")
+    parser.add_argument("--way", type=Way, choices=list(Way), action="append", help="to stop it (can be repeated)")
+    parser.add_argument(
+        "--points", type=int, default=12, help="changes of a command that trains; others have three times as many"
+    )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--run", type=Path, metavar="DIR", help="OUT of a finished run beside its samples.npy; none is trained")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    options = {"seed": given.seed, "points": given.points, "jobs": given.job or tuple(JOBS), "ways": given.way or tuple(Way)}
-    return report("Kills", lambda console: kill_rows(console, **options), given.json)
+    options = {"seed": given.seed, "points": given.points, "ways": given.way or tuple(Way), "finished": given.run}
+    return report("Kills", lambda console: kill_rows(console, jobs=given.job or tuple(JOBS), **options), given.json)
 
 
 if __name__ == "__main__":

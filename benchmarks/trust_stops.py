@@ -1,4 +1,4 @@
-"""Stops a command of tiedae at one of its changes of the file system: killed, interrupted, on a full disk, in a read-only folder.
+"""Stops a command of tiedae at a change of the file system: killed, interrupted, on a full disk, in a read-only folder.
 
 The command runs in a process of its own, forked from one that has imported TensorFlow. Its audit hook counts the changes:
 files opened for writing, renamed and removed, folders made and removed. At the chosen one it does what stops the command, which
@@ -32,6 +32,9 @@ from tiedae.cli import main
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
 """Audit events of changes; of `open` those that may write."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+TRAINING = ("optuna", "tensorflow", "tensorflow_model_optimization", "tf_keras")
+OF_FILES = tuple(f"tiedae.{name}" for name in ("tae_files", "coding", "app_folders", "report.rendering", "dedupe.share"))
+"""What commands without training import first."""
 SECONDS = 200
 """A process that takes longer hangs."""
 CRASHED = 70
@@ -73,7 +76,7 @@ class Place:
         """Undo a full disk and read-only folders."""
         self.filler.unlink(missing_ok=True)
         for folder, _, _ in os.walk(self.root):
-            os.chmod(folder, 0o755)
+            Path(folder).chmod(0o755)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class Stop:
 
 
 class Ended(NamedTuple):
-    """Exit code or −signal, lines on standard error, whether the point was reached, and without a stop the places in our code."""
+    """Exit code or −signal, lines on standard error, whether the point was reached.
+
+    `sites`: the place in our code of each change, of a command without a stop."""
 
     code: int
     lines: list[str]
@@ -112,24 +117,18 @@ def place(megabytes: int = 128) -> Iterator[Place]:
                 subprocess.run(["umount", "-l", root], check=True)
 
 
-def warm() -> None:
+def warm(*, trains: bool) -> None:
     """Import what commands need, so that each process forked from this one starts at once. Optional runtimes stay out."""
     sys.modules |= dict.fromkeys(("openvino", "tflite_micro"))
-    import ai_edge_litert.interpreter
-    import onnxruntime
-    import optuna
-    import tensorflow
-    import tensorflow_model_optimization
-    import tf_keras  # noqa: F401
-
-    for module in pkgutil.walk_packages(tiedae.__path__, "tiedae."):
-        if module.name.rpartition(".")[2] != "__main__":
-            importlib.import_module(module.name)
+    for name in ("onnxruntime", "ai_edge_litert.interpreter", *TRAINING * trains):
+        importlib.import_module(name)
+    modules = [module.name for module in pkgutil.walk_packages(tiedae.__path__, "tiedae.")] if trains else OF_FILES
+    for name in modules:
+        if name.rpartition(".")[2] != "__main__":
+            importlib.import_module(name)
 
 
-def run(
-    call: Sequence[str], where: Place, stop: Stop | None = None, at_point: Callable[[], None] = lambda: None, log: str = "log"
-) -> Ended:
+def run(call: Sequence[str], where: Place, stop: Stop | None = None, at_point: Callable[[], None] = lambda: None) -> Ended:
     """Run a command to its end, or to where it is stopped; `at_point` is called meanwhile for `Way.BESIDE`."""
     with tempfile.TemporaryDirectory() as folder:
         err, found = Path(folder) / "err", Path(folder) / "sites"
@@ -176,7 +175,7 @@ def _child(call: Sequence[str], where: Place, err: Path, found: Path, stopper: _
         sys.stdout.flush(), sys.stderr.flush()
         if stopper is None:
             found.write_text(json.dumps(hook.sites))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 a traceback is one of the errors that are looked for
         traceback.print_exc()
         sys.stderr.flush()
     finally:
@@ -202,7 +201,7 @@ class _Counter:
         if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & WRITES):
             return
         path = os.fspath(arguments[0]) if isinstance(arguments[0], str | os.PathLike) else ""
-        if os.path.isabs(path) and not path.startswith(self.root):
+        if Path(path).is_absolute() and not path.startswith(self.root):
             return
         self.sites.append(f"{event} {_callers()}")
         self.counted()
@@ -236,7 +235,7 @@ class _Stopper(_Counter):
                 os.close(descriptor)
             case Way.READ_ONLY:
                 for folder, _, _ in os.walk(self.place.out):
-                    os.chmod(folder, 0o555)
+                    Path(folder).chmod(0o555)
             case Way.BESIDE:
                 os.read(self.wait, 1)
 
