@@ -328,12 +328,13 @@ def _broken(job: Job, stop: Stop, where: Place, before: Tree, right: Tree) -> It
 
 def _goes_on(job: Job, where: Place, again: Sequence[Sequence[str]]) -> Iterator[str]:
     """Why none of the options that are tried ends the work."""
+    tried = list[str]()
     for options in again:
         ended = run([*(word for word in job.call if word not in job.drops), *options], where)
-        if not ended.code:
-            break
-    if ended.code or ended.lines:
-        yield f"once more: exit code {ended.code}: {ended.lines}"
+        if not (ended.code or ended.lines):
+            return
+        tried.append(f"with {options} exit code {ended.code}: {ended.lines}")
+    yield f"once more: {'; '.join(tried)}"
 
 
 def _code(ended: Ended, stop: Stop, *, done: bool) -> Iterator[str]:

@@ -136,7 +136,8 @@ def run(call: Sequence[str], where: Place, stop: Stop | None = None, at_point: C
         child = os.fork()
         if child == 0:
             _child(call, where, err, found, None if stop is None else _Stopper(where, stop, say, wait))
-        os.close(say), os.close(wait)
+        os.close(say)
+        os.close(wait)
         try:
             came = bool(os.read(reached, 1))
             if came and stop is not None and stop.way is Way.LATER:
@@ -146,7 +147,8 @@ def run(call: Sequence[str], where: Place, stop: Stop | None = None, at_point: C
                 os.write(go_on, b"x")
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         finally:
-            os.close(reached), os.close(go_on)
+            os.close(reached)
+            os.close(go_on)
         sites = json.loads(found.read_text()) if found.exists() else []
         return Ended(code, err.read_text(errors="replace").splitlines(), came, sites)
 
@@ -172,7 +174,8 @@ def _child(call: Sequence[str], where: Place, err: Path, found: Path, stopper: _
         hook = stopper or _Counter(where)
         sys.addaudithook(hook)
         code = main(list(call))
-        sys.stdout.flush(), sys.stderr.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         if stopper is None:
             found.write_text(json.dumps(hook.sites))
     except BaseException:  # noqa: BLE001 a traceback is one of the errors that are looked for
