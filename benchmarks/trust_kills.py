@@ -63,7 +63,8 @@ def _digest(path: Path) -> str:
         for row in [*front["front"], *front["trials"], front["reference"]]:
             row.pop(LATENCY)
         data = json.dumps(front).encode()
-    return "timed" if path.name in ("front.html", "study.db") else hashlib.sha256(data).hexdigest()
+    timed = path.name == "study.db" or (path.name == "front.html" and data.startswith(b"<!"))
+    return "timed" if timed else hashlib.sha256(data).hexdigest()
 
 
 @dataclass

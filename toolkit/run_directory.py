@@ -11,7 +11,7 @@ from typing import Any
 
 from tiedae.bundle.manifest import FILE as MANIFEST
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import beside, place, place_folder, read_regular, require_alone, write_atomic
+from tiedae.compress.files import UNFINISHED, beside, place, place_folder, read_regular, require_alone, write_atomic
 from tiedae.compress.records import decode, encode
 
 NEXT = ".next"
@@ -28,11 +28,13 @@ def claim(
     """The folder to work in, whose marker `name` is now `mine`, and whether this call continues the work there.
 
     It is OUT, or OUT/.next where `force` replaces what is in OUT: `ours`, patterns of its files and folders, which stay until
-    `take_place`. Raises InputError where OUT holds another one's work, by `words` of what differs in its marker, or this one's
+    `take_place`. OUT has to be held, see `alone_in`. Raises InputError where OUT holds another one's work, by `words` of what differs in its marker, or this one's
     and not `resume`.
     """
     if (out / READY).exists():
         _take_place(out, name, ours)
+    for part in (part for pattern in (name, *ours) for part in out.glob(f".{pattern}{UNFINISHED}")):
+        _remove(part)  # of a process that was killed: OUT is this one's alone
     marker, later = out / name, out / NEXT
     if later.exists() and not (later / name).exists():
         shutil.rmtree(later)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tiedae import run_directory
 from tiedae.compress.errors import InputError
+from tiedae.compress.files import UNFINISHED
 from tiedae.run_directory import NEXT, READY, claim, new_folder, take_place
 
 OURS = ("bundle", "model", "point-*.*")
@@ -59,6 +60,8 @@ def test_another_forced_run_begins_anew(tmp_path: Path, earlier: dict[str, str])
 
 def test_what_is_nobodys_is_removed(tmp_path: Path, earlier: dict[str, str]) -> None:
     (tmp_path / NEXT / "model").mkdir(parents=True)
+    for name in ("run.json", "bundle", "point-01.toml"):
+        (tmp_path / f".{name}{UNFINISHED}").touch()
     assert claimed(tmp_path, "a", resume=True) == (tmp_path, True)
     assert content(tmp_path) == earlier and not (tmp_path / NEXT).exists()
 
