@@ -28,7 +28,9 @@ def claim(
     """The folder to work in, whose marker `name` is now `mine`, and whether this call continues the work there.
 
     It is OUT, or OUT/.next where `force` replaces what is in OUT: `ours`, patterns of its files and folders, which stay until
-    `take_place`. OUT has to be held, see `alone_in`. Raises InputError where OUT holds another one's work, by `words` of what differs in its marker, or this one's
+    `take_place`. OUT has to be held, see `alone_in`.
+
+    Raises InputError where OUT holds another one's work, by `words` of what differs in its marker, or this one's
     and not `resume`.
     """
     if (out / READY).exists():
