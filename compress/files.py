@@ -7,10 +7,13 @@ opened by `open_regular`, or its path checked by `require_regular` where a libra
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
+import shutil
 import stat
-import tempfile
+import sys
 from collections.abc import Iterator
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -18,6 +21,8 @@ from typing import IO
 
 from .errors import FormatError, InputError
 
+UNFINISHED = ".tiedae-part"
+"""End of the hidden name of what is being written."""
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -80,31 +85,123 @@ def require_replaceable(path: Path) -> None:
 def atomic(path: Path, *, replace: bool = True, follow: bool = True) -> Iterator[Path]:
     """An empty temporary file beside `path`, renamed into place if the block ends without an error; see `write_atomic`.
 
-    A device or a pipe is refused: the block may write anywhere in the file.
+    A device or a pipe is refused: the block may write anywhere in the file. InputError where another process writes `path`.
     """
     with _naming(path):
         if follow or not path.is_symlink():
             require_replaceable(path)
         target = Path(os.path.realpath(path)) if follow else path
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        temporary = Path(name)
+        with _unfinished(target, path, folder=False) as temporary:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            place(temporary, target, replace=replace)
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to work in, removed at the end; InputError where another process works there."""
+    with contextlib.ExitStack() as stack:
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(_unfinished(path, path, folder=True))
+        yield folder
+
+
+@contextlib.contextmanager
+def _unfinished(target: Path, path: Path, *, folder: bool) -> Iterator[Path]:
+    """A new hidden file or folder beside `target`, which no other process holds, and which is removed where it stays.
+
+    It has one name for a target. So a process that was killed leaves one, without its lock, and the next takes its place.
+    """
+    temporary = target.with_name(f".{target.name}{UNFINISHED}")
+    busy = f"{path}: another process is writing to it; wait for it or choose another {'folder' if folder else 'file'}"
+    if temporary.is_symlink():
+        temporary.unlink()
+    elif temporary.exists():
+        with _locked(temporary, busy):
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+    try:
+        temporary.mkdir() if folder else temporary.touch(0o644, exist_ok=False)
+    except FileExistsError:
+        raise InputError(busy) from None
+    with _locked(temporary, busy) as descriptor:
         try:
             yield temporary
-            os.fsync(descriptor)
-            temporary.chmod(0o644)
-            if not replace:
-                target.touch(exist_ok=False)
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         finally:
-            os.close(descriptor)
+            if _is_open_at(descriptor, temporary):
+                shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink()
 
 
-def require_alone(file: IO, busy: str) -> None:
-    """Hold an open file for this process until it is closed; InputError with the text `busy` where another one holds it."""
+@contextlib.contextmanager
+def _locked(path: Path, busy: str) -> Iterator[int]:
+    """Hold a file or folder for this process; InputError with the text `busy` where another one does, or has removed it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise InputError(busy) from None
+    try:
+        require_alone(descriptor, busy)
+        if not _is_open_at(descriptor, path):
+            raise InputError(busy)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_open_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file or folder is still the one at `path`."""
+    return os.path.lexists(path) and os.path.samestat(path.lstat(), os.fstat(descriptor))
+
+
+def place(source: Path, target: Path, *, replace: bool = True) -> None:
+    """Rename a file; FileExistsError where `target` is there and not to be replaced, also by another process meanwhile."""
+    if replace:
+        source.replace(target)
+    elif not _renamed(source, target, exchange=False):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        source.rename(target)
+
+
+def place_folder(source: Path, target: Path) -> None:
+    """Rename a folder; what is at `target` is then at `source`, in one step where the file system can exchange two names.
+
+    Elsewhere `target` is missing for a moment: what was there then has the name of `source` and `.earlier` behind it.
+    """
+    if not target.exists():
+        source.rename(target)
+    elif not _renamed(source, target, exchange=True):
+        earlier = source.with_name(f"{source.name}.earlier")
+        target.rename(earlier)
+        source.rename(target)
+        earlier.rename(source)
+
+
+_CURRENT_FOLDER = {"linux": -100, "darwin": -2}
+_RENAME = {"linux": ("renameat2", 1, 2), "darwin": ("renameatx_np", 4, 2)}
+"""The function of the C library that never replaces, or exchanges; renameat2(2), renamex_np(2): its flags for each."""
+_CANNOT = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+
+def _renamed(source: Path, target: Path, *, exchange: bool) -> bool:
+    """Whether the system could rename without replacing, or exchange two names; False where it cannot. Raises OSError."""
+    name, keep, swap = _RENAME.get(sys.platform, ("", 0, 0))
+    rename = getattr(ctypes.CDLL(None, use_errno=True), name, None) if name else None
+    if rename is None:
+        return False
+    here = _CURRENT_FOLDER[sys.platform]
+    sys.audit("os.rename", str(source), str(target), -1, -1)
+    if not rename(here, os.fsencode(source), here, os.fsencode(target), swap if exchange else keep):
+        return True
+    if (code := ctypes.get_errno()) in _CANNOT:
+        return False
+    raise OSError(code, os.strerror(code), str(source), None, str(target))
+
+
+def require_alone(file: IO | int, busy: str) -> None:
+    """Hold an open file or folder for this process until it is closed; InputError with the text `busy` if another one does."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

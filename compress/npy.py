@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,14 @@ import numpy as np
 from .archive import DAMAGE
 from .errors import DataError, FormatError
 from .files import open_regular
+
+
+def npy_header(dtype: str, shape: Sequence[int]) -> bytes:
+    """The start of a .npy file in C order, as long for any count: numpy leaves space for its digits."""
+    buffer = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": tuple(shape)})
+    return buffer.getvalue()
 
 
 def read_npy(path: Path, *, mapped_from: float = math.inf) -> np.ndarray:

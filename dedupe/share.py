@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import CheckError, FormatError, InputError
-from tiedae.compress.files import atomic
+from tiedae.compress.files import beside, place, require_replaceable
 from tiedae.compress.records import plain
 from tiedae.export.duplicates import MINIMUM, copies
 from tiedae.export.model_file import Contents
@@ -59,11 +57,11 @@ def share_file(
     contents = read_model(path)
     given = Given({name: tuple(shape) for name, shape in (shapes or {}).items()}, read_data(data, contents) if data else {})
     require_fits(contents, given)
-    shared = rewrite(path, contents, out.name, tolerance=tolerance, minimum=minimum)
-    _require_free(path, out, contents, shared, force=force)
     after, trial = contents, Trial()
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        new = Path(folder) / out.name
+    with beside(Path(os.path.realpath(out))) as folder:
+        shared = rewrite(path, contents, out.name, tolerance=tolerance, minimum=minimum)
+        _require_free(path, out, contents, shared, force=force)
+        new = folder / out.name
         for name, parts in {**shared.external, out.name: [shared.data]}.items():
             _write(new.parent / name, parts)
         if shared.merged or shared.external:
@@ -101,8 +99,9 @@ def _move(folder: Path, out: Path, names: Sequence[str], *, force: bool) -> None
     moved: list[Path] = []
     for name in names:
         try:
-            with atomic(out.parent / name, replace=force) as temporary:
-                shutil.move(folder / name, temporary)
+            target = Path(os.path.realpath(out.parent / name))
+            require_replaceable(target)
+            place(folder / name, target, replace=force)
         except FileExistsError:
             for path in moved:
                 path.unlink(missing_ok=True)

@@ -55,8 +55,8 @@ def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replac
         raise InputError(f"--for {kind}: has no --cc, --flash and --ram, they are for C sources: --for c")
     bundle = bundle_of(path)
     require_new(out, replace=replace, option="--force", marker=MARKER, what="folder of `tiedae package`", apart=bundle.path)
-    files, made = APPS[kind].make(bundle, options)
     with new_folder(out) as partial:
+        files, made = APPS[kind].make(bundle, options)
         write_files(partial, {**files, MARKER: encode({"kind": kind, "name": made.name})})
     return made
 

@@ -21,6 +21,7 @@ from .console import Console
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RESUME = "; the same command with --resume continues"
+RESUME_FORCED = "; the same command with --resume in place of --force continues"
 FINE, FAILED, WRONG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 NO_TEXT = "is no text in {}, the encoding of the locale; set PYTHONUTF8=1 or LC_ALL=C.UTF-8, or use another name"
 FAILS = "a check failed, data are damaged, or nothing was found"
@@ -29,6 +30,14 @@ FAILS = "a check failed, data are damaged, or nothing was found"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:  # before the command begins, behind its end, or once more while it ends
+        Console().error("interrupted")
+        return INTERRUPTED
+
+
+def _main(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     for text in (str(Path.cwd()), *(sys.argv[1:] if argv is None else argv)):
@@ -80,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _resume(call: Call) -> str:
-    return RESUME if getattr(call, "resume", None) is not None else ""
+    if getattr(call, "resume", None) is None:
+        return ""
+    return RESUME_FORCED if call.force and call.parser.folders else RESUME
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.codec.windows import Windows
 from tiedae.compress.errors import DataError
 from tiedae.compress.files import atomic
-from tiedae.compress.npy import read_npy
+from tiedae.compress.npy import npy_header, read_npy
 from tiedae.compress.records import Record
 
 from .console import Progress
@@ -84,11 +84,11 @@ def _written(
     report: Callable[[int, int], None],
     source: str,
 ) -> None:
-    with atomic(out, replace=replace) as temporary:
-        whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(dtype), (len(values), *shape))
+    with atomic(out, replace=replace) as temporary, temporary.open("wb") as file:
+        file.write(npy_header(dtype, (len(values), *shape)))
         for start, part in pieces(values, report):
-            whole[start : start + len(part)] = named(source, start, lambda part=part: function(part))
-        whole.flush()
+            result = named(source, start, lambda part=part: function(part))
+            file.write(np.ascontiguousarray(result, dtype).tobytes())
 
 
 def pieces(

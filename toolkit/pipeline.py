@@ -7,6 +7,7 @@ OUT/model/calibration.json        what the ranges of quantization start from
 OUT/model/checkpoint.safetensors  the stage that is being trained
 OUT/stock/                        what the stock converters make of the same model
 OUT/bundle/                       the result; it appears whole
+OUT/.next/                        all of these, of a run with --force, which takes the place of an earlier one at its end
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ from tiedae.tasks.table import TASKS
 from .console import Console, Progress
 from .importing import Start, start_of
 from .recipe import check_inputs, recipe_digest
-from .run_directory import alone_in, claim, read_json, write_json
+from .run_directory import alone_in, claim, new_folder, read_json, take_place, write_json
 from .sources import data_text, provenance, recipe_data, split_text
 from .stages import pruned
 from .suggesting.facts import looks_like_signal
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 CALIBRATION = "calibration.json"
 IMPORT = "import.json"
+MARKER = "run.json"
+OURS = ("bundle", "model", "stock")
+"""What --force replaces in OUT, with the marker."""
 OWNERS = {
     "recipe_sha256": "another recipe's run",
     "data_sha256": "a run on other data",
@@ -83,7 +86,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
     run = _PipelineRun(recipe, splits, out, console, _calibration(recipe, splits, base), start_of(recipe, base))
     bundle = out / "bundle"
     with alone_in(out):
-        run.claim(force=force, resume=resume)
+        work = run.claim(force=force, resume=resume)
         console.note(data_text(recipe.data, splits))
         console.note(split_text(recipe.data, splits))
         for text in run.import_notes:
@@ -91,12 +94,13 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
         if looks_like_signal(splits):
             text = 'columns that are next to each other are similar, as time steps of a signal are; `kind = "record"` in [data]'
             console.note(f'{recipe.data.source}: {text} takes them for that, `kind = "table"` leaves this note out')
-        if bundle.exists():
-            _require_intact(bundle)
+        if (work / "bundle").exists():
+            _require_intact(work / "bundle")
             console.note(f"{bundle}: done earlier with this recipe")
         else:
             with resources():
-                run.build(bundle)
+                run.build(work)
+        take_place(out, work, MARKER, OURS)
     return read_metrics(bundle / METRICS)
 
 
@@ -171,8 +175,8 @@ class _PipelineRun:
         notes = [f"{start.source}: {note}" for note in start.mirror.notes]
         return [*filter(None, (start.scaling_text(self.recipe.data, self.splits), *notes))]
 
-    def claim(self, *, force: bool, resume: bool) -> None:
-        """Make `out` this recipe's, or refuse."""
+    def claim(self, *, force: bool, resume: bool) -> Path:
+        """The folder to work in, which is now this recipe's; InputError as `claim`."""
         mine = {
             "recipe_sha256": recipe_digest(self.recipe),
             "data_sha256": data_digest(self.splits),
@@ -180,18 +184,16 @@ class _PipelineRun:
             "source_sha256": None if self.start is None else self.start.sha256,
             "recipe": plain(self.recipe),
         }
-        ours = [self.out / name for name in ("bundle", "model", "stock")]
-        if claim(self.out / "run.json", mine, OWNERS, ours, resume=resume, force=force):
-            for leftover in (self.out / "model").glob(".*.*.*"):
-                leftover.unlink()
-        elif resume:
+        work, continued = claim(self.out, MARKER, mine, OWNERS, OURS, resume=resume, force=force)
+        if resume and not continued:
             self.console.note(f"{self.out}: nothing to resume, starting")
+        return work
 
-    def build(self, bundle: Path) -> None:
+    def build(self, work: Path) -> None:
         from .assemble import assemble
         from .trained import Trained, TrainedModels
 
-        folder = self.out / "model"
+        folder = work / "model"
         imported = self.compared(folder / IMPORT)
         progress = self.console.progress
         stages = Stages(self.recipe, self.splits, lambda _: folder, progress, calibration=self.calibration, start=self.start)
@@ -211,14 +213,12 @@ class _PipelineRun:
             code, float_model = self.recipe.model.layers[-1], loaded["train"]
             left = f"{float_model.config.layers[-1].units} of {code.units} units of the code are worth their bits"
             self.console.note(f"{left}, at a scale of {float_model.code_scale:.4g}")
-        partial = self.out / ".bundle.partial"
-        shutil.rmtree(partial, ignore_errors=True)
         trained = TrainedModels(loaded, read_calibration(folder / CALIBRATION), history)
         source = provenance(self.recipe.data.source)
         untied = None if self.start is None else self.start.untied(self.recipe.train.seed)
-        origin = Trained(trained, self.splits, self.recipe, self.out / "stock", source, imported, untied)
-        assemble(origin, partial, self.console.note)
-        partial.rename(bundle)
+        origin = Trained(trained, self.splits, self.recipe, work / "stock", source, imported, untied)
+        with new_folder(work / "bundle") as partial:
+            assemble(origin, partial, self.console.note)
 
     def compared(self, path: Path) -> ImportOrigin | None:
         """Where the weights are from, compared with the original once in a run."""
@@ -257,6 +257,8 @@ class Stages:
         for name, train in STAGES.items():
             if getattr(self.recipe, name) is not None:
                 path = models[name] = self.stage(name, path, train)
+        for path in models.values():  # of a process that was killed before it could remove its own
+            archive_path(path.parent, "checkpoint").unlink(missing_ok=True)
         return models
 
     def floating(self) -> Path:

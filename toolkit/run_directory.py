@@ -5,42 +5,99 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tiedae.bundle.manifest import FILE as MANIFEST
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import read_regular, require_alone, write_atomic
+from tiedae.compress.files import UNFINISHED, beside, place, place_folder, read_regular, require_alone, write_atomic
 from tiedae.compress.records import decode, encode
+
+NEXT = ".next"
+"""In OUT: what --force works on, until it is whole."""
+READY = ".ready"
+"""In OUT: what is whole, and takes its place now."""
+PLACES = ".places.json"
+"""In OUT/.ready: the names that take a place, each with its inode."""
 
 
 def claim(
-    marker: Path, mine: Mapping[str, Any], words: Mapping[str, str], ours: Sequence[Path], *, resume: bool, force: bool
-) -> bool:
-    """Write `mine` to the marker of a folder; True where it is there already, and this call continues it.
+    out: Path, name: str, mine: Mapping[str, Any], words: Mapping[str, str], ours: Sequence[str], *, resume: bool, force: bool
+) -> tuple[Path, bool]:
+    """The folder to work in, whose marker `name` is now `mine`, and whether this call continues the work there.
 
-    Raises InputError where the folder holds another one's work, by `words` of what differs in its marker, or this one's and
-    not `resume`; unless `force`, which replaces `ours`: its files and folders.
+    It is OUT, or OUT/.next where `force` replaces what is in OUT: `ours`, patterns of its files and folders, which stay until
+    `take_place`. OUT has to be held, see `alone_in`.
+
+    Raises InputError where OUT holds another one's work, by `words` of what differs in its marker, or this one's
+    and not `resume`.
     """
-    folder = marker.parent
-    if marker.exists() and not force:
-        theirs = decode(dict[str, Any], read_json(marker), marker)
-        for key, what in words.items():
-            if theirs.get(key) != mine[key]:
-                raise InputError(f"{folder}: holds {what}; choose another --out, or --force to replace it")
+    if (out / READY).exists():
+        _take_place(out, name, ours)
+    for part in (part for pattern in (name, *ours) for part in out.glob(f".{pattern}{UNFINISHED}")):
+        _remove(part)  # of a process that was killed: OUT is this one's alone
+    marker, later = out / name, out / NEXT
+    if later.exists() and not (later / name).exists():
+        shutil.rmtree(later)
+    there = [path for pattern in ours for path in sorted(out.glob(pattern))]
+    if resume and (later / name).exists() and not _differs(later / name, mine, words):
+        return later, True
+    if force and (there or marker.exists()):
+        if later.exists():
+            shutil.rmtree(later)
+        later.mkdir()
+        write_json(later / name, mine)
+        return later, False
+    if marker.exists():
+        if what := _differs(marker, mine, words):
+            raise InputError(f"{out}: holds {what}; choose another --out, or --force to replace it")
         if not resume:
-            raise InputError(f"{folder}: holds this {marker.stem} already; --resume continues or shows it, --force replaces it")
-        return True
-    there = [path for path in ours if path.exists()]
-    if there and not force:
-        raise InputError(f"{folder}: holds {', '.join(path.name for path in there)} of unknown origin; use --force")
-    marker.unlink(missing_ok=True)
-    for path in there:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise InputError(f"{out}: holds this {marker.stem} already; --resume continues or shows it, --force replaces it")
+        return out, True
+    if there:
+        raise InputError(f"{out}: holds {', '.join(path.name for path in there)} of unknown origin; use --force")
     write_json(marker, mine)
-    return False
+    return out, False
+
+
+def _differs(marker: Path, mine: Mapping[str, Any], words: Mapping[str, str]) -> str:
+    """What a folder holds whose marker is not `mine`; empty where it is."""
+    theirs = decode(dict[str, Any], read_json(marker), marker)
+    return next((what for key, what in words.items() if theirs.get(key) != mine[key]), "")
+
+
+def take_place(out: Path, work: Path, name: str, ours: Sequence[str]) -> None:
+    """Let the finished folder that `claim` gave take the place of what OUT holds.
+
+    Each file and folder is replaced in one step, the marker last. A process that is killed meanwhile has left in OUT/.ready
+    what is to do, and the next `claim` does it.
+    """
+    if work == out:
+        return
+    names = sorted((path.name for path in work.iterdir() if not path.name.startswith(".")), key=name.__eq__)
+    write_json(work / PLACES, {each: (work / each).stat().st_ino for each in names})
+    work.rename(out / READY)
+    _take_place(out, name, ours)
+
+
+def _take_place(out: Path, name: str, ours: Sequence[str]) -> None:
+    ready = out / READY
+    places = decode(dict[str, int], read_json(ready / PLACES), ready / PLACES)
+    for each, inode in places.items():
+        source, target = ready / each, out / each
+        if not source.exists():
+            continue
+        if not (target.exists() and target.stat().st_ino == inode):  # else what is at `source` was here
+            place_folder(source, target) if source.is_dir() else place(source, target)
+        _remove(source)
+    for path in (path for pattern in ours for path in out.glob(pattern) if path.name not in places):
+        _remove(path)
+    shutil.rmtree(ready.rename(out / NEXT))  # without a marker it is nobody's, if this is where a process is killed
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -72,14 +129,14 @@ def require_new(
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `path` if the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        partial = Path(folder) / "new"
+    """A folder to write into, which takes the place of `path` if the block ends without an error, in one step.
+
+    Raises InputError where another process writes there.
+    """
+    with beside(path) as folder:
+        partial = folder / "new"
         yield partial
-        if path.exists():
-            path.rename(Path(folder) / "before")
-        partial.rename(path)
+        place_folder(partial, path)
 
 
 def read_json(path: Path) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import io
 import math
 import mmap
 import os
@@ -28,7 +27,8 @@ from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, requir
 from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.windows import Windows
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
-from tiedae.compress.files import atomic, held, open_regular, require_replaceable, write_atomic
+from tiedae.compress.files import atomic, held, open_regular, place, require_replaceable, write_atomic
+from tiedae.compress.npy import npy_header
 from tiedae.compress.records import Record
 from tiedae.program.drift import Drift, squared_errors
 
@@ -130,11 +130,13 @@ def encode(
     require_replaceable(out)
     header = codec.file_model.header(codec.samples_per_frame if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
-    if part.exists() and not (resume or replace):
-        raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
     out.parent.mkdir(parents=True, exist_ok=True)
     with held(out) if out.exists() else contextlib.nullcontext(), held(part, create=True) as file:
         try:
+            if out.exists() and not replace:  # since another process has written it meanwhile
+                raise InputError(f"{out}: is there already, must be a new file; --force replaces it")
+            if part.stat().st_size > header.size and not (resume or replace):
+                raise InputError(f"{part}: is there, from interrupted work; --resume continues it, --force starts again")
             written = work.written(part, header) if resume else ()
             encoder = work.encoder(header, written=written)
             file.truncate(file.seek(written[-1].stop if written else 0))
@@ -143,10 +145,7 @@ def encode(
             if file.seek(0, os.SEEK_END) <= header.size:
                 part.unlink()
             raise
-        target = Path(os.path.realpath(out))
-        if append or not replace:
-            target.touch(exist_ok=False)
-        part.replace(target)
+        place(part, Path(os.path.realpath(out)), replace=replace and not append)
     return _compressed(codec, header, samples, size)
 
 
@@ -353,7 +352,7 @@ def decode(
         count, total = 0, (reader.contents.samples if stop is None else stop) - start
         parts, report = read_parts(start, stop), steps(progress, "decode")
         with atomic(out, replace=replace) as temporary, temporary.open("wb") as file:
-            file.write(_npy_header(model, total * of_sample, shape))
+            file.write(npy_header(model.spec.dtype, (total * of_sample, *shape)))
             for part in parts:
                 file.write(part.tobytes())
                 count += len(part)
@@ -361,19 +360,11 @@ def decode(
             if not count:
                 reader.require_whole()
             file.seek(0)
-            file.write(_npy_header(model, count, shape))
+            file.write(npy_header(model.spec.dtype, (count, *shape)))
         samples, time_steps = (0, count) if as_record else (count, 0)
         if reader.problems and model.spec.kind == "record" and not (as_record or windows):
             reader.problems.append(NO_RECORD)
         return Decompressed(samples, time_steps, reader.contents.header.sample_bytes, tuple(reader.problems))
-
-
-def _npy_header(model: FileModel, count: int, shape: tuple[int, ...]) -> bytes:
-    """The start of a .npy file, as long for any count: numpy leaves space for its digits."""
-    buffer = io.BytesIO()
-    descr = np.lib.format.dtype_to_descr(np.dtype(model.spec.dtype))
-    np.lib.format.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": (count, *shape)})
-    return buffer.getvalue()
 
 
 def inspect(path: Path) -> Info:

@@ -4,8 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
+from tiedae.compress import files
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import atomic, open_regular, read_regular, require_alone, require_regular, write_atomic
+from tiedae.compress.files import (
+    atomic,
+    beside,
+    open_regular,
+    place,
+    place_folder,
+    read_regular,
+    require_alone,
+    require_regular,
+    write_atomic,
+)
 from tiedae.compress.npy import read_npy
 
 
@@ -100,3 +111,96 @@ def test_one_at_a_time(tmp_path):
             require_alone(other, "busy")
     with path.open("rb") as other:
         require_alone(other, "busy")
+
+
+BUSY = "another process is writing to it; wait for it or choose another"
+CAN_RENAME = [True, False]
+"""Whether the file system can exchange names, and rename without replacing."""
+
+
+@pytest.fixture
+def can_rename(request, monkeypatch):
+    if not request.param:
+        monkeypatch.setattr(files, "_renamed", lambda *_, **__: False)
+
+
+def test_one_process_at_a_time_writes_a_file_or_a_folder(tmp_path):
+    with atomic(tmp_path / "file"), pytest.raises(InputError, match=f"file: {BUSY} file"):
+        write_atomic(tmp_path / "file", b"second")
+    with beside(tmp_path / "folder"), pytest.raises(InputError, match=f"folder: {BUSY} folder"), beside(tmp_path / "folder"):
+        raise AssertionError("nothing is made")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("left", ["file", "folder", "link"])
+def test_what_a_killed_process_left_gives_way(tmp_path, left):
+    part = tmp_path / f".new{files.UNFINISHED}"
+    (tmp_path / "theirs").write_bytes(b"theirs")
+    if left == "folder":
+        part.mkdir()
+        (part / "half").write_bytes(b"half")
+    else:
+        part.write_bytes(b"half") if left == "file" else part.symlink_to(tmp_path / "theirs")
+    write_atomic(tmp_path / "new", b"whole")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"new": b"whole", "theirs": b"theirs"}
+
+
+def test_a_hard_link_that_was_left_keeps_its_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"somebody's")
+    os.link(tmp_path / "file", tmp_path / f".new{files.UNFINISHED}")
+    write_atomic(tmp_path / "new", b"ours")
+    assert (tmp_path / "file").read_bytes() == b"somebody's"
+
+
+def test_the_part_of_the_next_process_stays(tmp_path, monkeypatch):
+    """It may begin as soon as the file is in place."""
+    part, first = tmp_path / f".file{files.UNFINISHED}", files.place
+
+    def placed(source, target, *, replace):
+        first(source, target, replace=replace)
+        part.write_bytes(b"of the next process")
+
+    monkeypatch.setattr(files, "place", placed)
+    write_atomic(tmp_path / "file", b"ours")
+    assert (tmp_path / "file").read_bytes() == b"ours" and part.read_bytes() == b"of the next process"
+
+
+@pytest.mark.parametrize("can_rename", CAN_RENAME, indirect=True)
+def test_a_file_takes_a_place_that_is_free(tmp_path, can_rename):
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "there").write_bytes(b"there")
+    with pytest.raises(FileExistsError):
+        place(tmp_path / "new", tmp_path / "there", replace=False)
+    assert (tmp_path / "there").read_bytes() == b"there" and (tmp_path / "new").read_bytes() == b"new"
+    place(tmp_path / "new", tmp_path / "free", replace=False)
+    assert (tmp_path / "free").read_bytes() == b"new" and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("can_rename", CAN_RENAME, indirect=True)
+def test_a_folder_takes_the_place_of_another(tmp_path, can_rename):
+    for name in ("new", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    place_folder(tmp_path / "new", tmp_path / "there")
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["new"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["there"]
+    place_folder(tmp_path / "there", tmp_path / "free")
+    assert {path.name for path in tmp_path.iterdir()} == {"free", "new"}
+
+
+def test_no_name_is_missing_while_two_are_exchanged(tmp_path):
+    """Of the system calls that rename, one: no process that is killed finds a place empty."""
+    for name in ("new", "there"):
+        (tmp_path / name).mkdir()
+    there = []
+    rename = files._renamed
+
+    def watched(source, target, *, exchange):
+        there.append((source.exists(), target.exists()))
+        return rename(source, target, exchange=exchange)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_renamed", watched)
+        patch.setattr(Path, "rename", None)
+        place_folder(tmp_path / "new", tmp_path / "there")
+    assert there == [(True, True)]

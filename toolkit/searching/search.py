@@ -30,7 +30,7 @@ from ..console import Console, Progress
 from ..importing import start_of
 from ..pipeline import data_digest, resources
 from ..recipe import check_inputs, recipe_digest, recipe_to_toml
-from ..run_directory import alone_in, claim, write_json
+from ..run_directory import alone_in, claim, take_place, write_json
 from ..sources import data_text, recipe_data, with_absolute_paths
 from .constraints import SearchLimits
 from .early_stopping import EarlyStopping
@@ -39,6 +39,10 @@ from .other_coders import CodersMeasured, OtherCoders
 from .space import Point, Space, key_of, space_of, with_validation
 from .study import Trials, require_optuna
 from .trial import TARGET, Outcome, TrialBuilder, TrialFile, latencies, losses
+
+MARKER = "search.json"
+OURS = ("study.db", "models", "front.json", "front.html", "point-*.*")
+"""What --force replaces in DIR, with the marker."""
 
 
 def search(
@@ -74,14 +78,17 @@ def search(
     data_sha256 = data_digest(splits)
     with alone_in(out), resources():
         mine = {"data_sha256": data_sha256, "source_sha256": None if start is None else start.sha256}
-        _claim(out, space, limits, mine, resume=resume, force=force, console=console)
+        work = _claim(out, space, limits, mine, resume=resume, force=force, console=console)
         console.note(data_text(recipe.data, splits))
-        builder = TrialBuilder(splits, out / "models", data_sha256, start)
+        builder = TrialBuilder(splits, work / "models", data_sha256, start)
         archive = builder.stages(space.recipe, _live_progress(console, "float")).floating()
         float_file, quality = builder.build(space.recipe, archive)
         reference = FloatBaseline(quality.error, len(float_file.data), fidelity=quality.fidelity)
-        run = _Search(space, builder, limits, reference, float_file, losses({"train": archive})["train"], out, base, console)
-        return run.finish(run.trials(trials, timeout))
+        float_losses = losses({"train": archive})["train"]
+        run = _Search(space, builder, limits, reference, float_file, float_losses, out.name, work, base, console)
+        front = run.finish(run.trials(trials, timeout))
+        take_place(out, work, MARKER, OURS)
+        return front
 
 
 def _claim(
@@ -93,7 +100,8 @@ def _claim(
     resume: bool,
     force: bool,
     console: Console,
-) -> None:
+) -> Path:
+    """The folder to work in, which is now this search's; InputError as `claim`."""
     mine: dict[str, Any] = {"recipe_sha256": recipe_digest(space.recipe), **digests}
     mine |= {"space": space.values, "limits": limits.to_json(), "recipe": plain(space.recipe)}
     words = {
@@ -103,10 +111,10 @@ def _claim(
         "space": "a search over another space",
         "limits": "a search for other limits",
     }
-    ours = [out / name for name in ("study.db", "models", "front.json", "front.html")]
-    ours += out.glob("point-*.*")
-    if not claim(out / "search.json", mine, words, ours, resume=resume, force=force) and resume:
+    work, continued = claim(out, MARKER, mine, words, OURS, resume=resume, force=force)
+    if resume and not continued:
         console.note(f"{out}: nothing to resume, starting")
+    return work
 
 
 def _live_progress(console: Console, title: str) -> Progress:
@@ -131,6 +139,7 @@ class _Search:
     reference: FloatBaseline
     float_file: TrialFile
     float_losses: Sequence[float]
+    name: str
     out: Path
     base: Path
     console: Console
@@ -231,8 +240,6 @@ class _Search:
         reference = structs.replace(self.reference, latency_us=times.get("float"))
         others = self.others(trials.finished) if self.rated and trials.finished else None
         front = describe(points, trials.outcomes, latency, self.limits, reference, self.space, others)
-        for old in self.out.glob("point-*.*"):
-            old.unlink()
         for point, row in zip(points, front["front"], strict=True):
             recipe, name = self.space.recipe_of(point.point), f"{self.space.recipe.name}-{row['name']}"
             model = recipe.model
@@ -240,10 +247,13 @@ class _Search:
                 model = structs.replace(model, source=str((self.base / Path(model.source).expanduser()).resolve()))
             data = with_absolute_paths(recipe.data, self.base)
             recipe = structs.replace(recipe, name=name, data=data, model=model, search=None)
-            text = f"Point {row['name']} of the search {self.out.name}: {self.text(point)}\nError on validation samples."
+            text = f"Point {row['name']} of the search {self.name}: {self.text(point)}\nError on validation samples."
             write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
             write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", files[point.number].data)
         write_json(self.out / "front.json", front)
+        for old in self.out.glob("point-*.*"):
+            if old.stem not in {row["name"] for row in front["front"]}:
+                old.unlink()
         write_atomic(
             self.out / "front.html", render(front, f"Search: {self.space.recipe.name}", TARGETS[TARGET].suffix).encode()
         )
