@@ -40,7 +40,9 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.raw = tag if tag in ("script", "style") else ""
-        acting = tuple((name, value if name in ADDRESSES else "") for name, value in sorted(attrs, key=lambda each: each[0]))
+        named = {name for name, _ in attrs} if tag == "meta" else set()
+        known = ADDRESSES - {"content"} if "name" in named else ADDRESSES  # a description is text
+        acting = tuple((name, value if name in known else "") for name, value in sorted(attrs, key=lambda each: each[0]))
         self.parts["element", tag, acting] += 1
 
     def handle_endtag(self, tag: str) -> None:

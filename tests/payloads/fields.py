@@ -93,7 +93,7 @@ def _walk(node: Any, document: Doc, before: tuple[Step, ...]) -> Iterator[Found]
                     yield from _texts(document, before)
                 yield from _walk(member.value_type, _first(document), (*before, Step(member, None)))
             case inspect.AnyType():
-                yield "any", before
+                yield "any value", before
                 yield from _texts(document, before)
 
 

@@ -150,8 +150,8 @@ class _Group:
 
 
 def _put(document: Any, fields: Sequence[Field], text: str) -> Any:
-    """The document with a text in several fields: values before the keys that lead to them."""
-    for each in sorted(fields, key=lambda field: "key}" in field.name):
+    """The document with a text in several fields: values before the keys that lead to them, inner keys first."""
+    for each in sorted(fields, key=lambda field: ("{key}" in field.name, -field.name.count("."))):
         document = each.put(document, text)
     return document
 
