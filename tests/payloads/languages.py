@@ -26,6 +26,7 @@ from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
 from tiedae.program.program import Program
 
+from ..conftest import build_program
 from ..export.c.compiled import STRICT
 from ..export.c.models import CASES, Made
 from .checks import beyond
@@ -193,5 +194,23 @@ def run_modules(texts: Mapping[Path, str]) -> list[str]:
     return json.loads(done.stdout) if done.returncode == 0 else [done.stderr[:500]]
 
 
-def made(index: int) -> Made:
-    return CASES[index].made()
+def problems_of_sources(payloads: Sequence[str], folder: Path) -> list[str]:
+    """What is wrong with the sources of models that are named by payloads: C and Java compiled, JavaScript run."""
+    wrong, java, modules = compiled(c_sources(small_program(), payloads, folder / "c")), {}, {}
+    for index in (1, 2):  # a record, with channels, and a table, with columns
+        made = CASES[index].made()
+        (_, alike), *_ = models(made, [HARMLESS])
+        names: set[str] = set()
+        for i, (payload, model) in enumerate(models(made, payloads)):
+            wrong += different(alike, model, payload)
+            web = web_files(model, payload)
+            modules |= {folder / f"web{index}" / str(i) / path: web[path].decode() for path in SHOWN if path.endswith(".mjs")}
+            if model.name not in names:
+                names.add(model.name)
+                java |= {folder / f"java{index}" / model.name / path: text for path, text in java_sources(model).items()}
+        wrong += javac({path: text for path, text in java.items() if f"java{index}" in path.parts}, folder / f"classes{index}")
+    return [*wrong, *run_modules(modules)]
+
+
+def small_program() -> Program:
+    return build_program((6, 4, 2))
