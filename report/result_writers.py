@@ -123,9 +123,9 @@ def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tupl
     tables = []
     for table in parity_tables(metrics):
         rows = []
-        for (format_, runtime, _), cells in table.rows.items():
-            problem = next((row.problem for row in cells if row and row.problem), "")
-            rows.append((format_, runtime, *map(cell_text, cells), problem))
+        for (format_, runtime, _), compared in table.rows.items():
+            problem = next((row.problem for row in compared if row and row.problem), "")
+            rows.append((format_, runtime, *map(cell_text, compared), problem))
         header = ("files", "runtime", *table.columns, "problem")
         if not any(row[-1] for row in rows):
             header, rows = header[:-1], [row[:-1] for row in rows]

@@ -20,8 +20,10 @@ from markdown_it import MarkdownIt
 
 Parts = Counter[Hashable]
 ADDRESSES = frozenset(
-    ("href", "xlink:href", "src", "srcset", "srcdoc", "data", "action", "formaction", "poster", "background", "style", "class")
-    + ("id", "name", "http-equiv", "content", "rel", "target")
+    [
+        *("href", "xlink:href", "src", "srcset", "srcdoc", "data", "action", "formaction", "poster", "background", "style"),
+        *("class", "id", "name", "http-equiv", "content", "rel", "target"),
+    ]
 )
 """Attributes whose values act, or which a style sheet knows; those of others are text."""
 RAW = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

@@ -162,9 +162,9 @@ def with_findings(*reasons: Reason) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def only(subject: Subject, part: str) -> Subject:
-    """The subject with the fields whose names have this part."""
-    return replace(subject, fields=[each for each in subject.fields if part in each.name])
+def only(subject: Subject, *parts: str) -> Subject:
+    """The subject with the fields whose names have one of these parts."""
+    return replace(subject, fields=[each for each in subject.fields if any(part in each.name for part in parts)])
 
 
 def recipe_subject(bundle: Bundle) -> Subject:

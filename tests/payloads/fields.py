@@ -134,7 +134,7 @@ def _put(document: Doc, steps: tuple[Step, ...], text: str) -> Doc:
         items = held or [None] * (int(to or 0) + 1)
         return [_put(item, rest, text) if i == to else item for i, item in enumerate(items)]
     if to == KEY:
-        (first, value), *more = list(held.items()) or [("a", example(node.value_type) if node is not None else 0)]
+        (_, value), *more = list(held.items()) or [("a", example(node.value_type) if node is not None else 0)]
         return {text: value, **{key: each for key, each in more if key != text}}
     if node is None and rest and rest[0].to == KEY:
         return {text if key == to else key: value for key, value in held.items()}

@@ -1,4 +1,4 @@
-"""The grid: every text field of a document × every payload. Each cell ends as refused, or shown without anything beyond text."""
+"""The grid: every text field of a document × every payload. Each cell is refused, or shown as text and nothing beyond it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def grid(subject: Subject, payloads: Sequence[str], step: Callable[[str], None] 
     """Try every payload in every field.
 
     Fields that may hold any text without changing what the document means are shown together, which is as strict: what one
-    of them breaks is then looked for one by one.
+    of them breaks is then looked for one by one. Fields that no surface shows are only read.
     """
     with patch.object(inspect, "type_info", _types):  # a refusal looks its type up, which takes most of its time
         return _grid(subject, payloads, step)
@@ -89,20 +89,23 @@ def _grid(subject: Subject, payloads: Sequence[str], step: Callable[[str], None]
     outcome = Outcome(fields=len(subject.fields))
     base = subject.show(subject.read(subject.document))
     free: dict[tuple[str, ...], list[Field]] = {}  # by kind and variant
-    bound = []
+    bound, unseen = [], []
     for each in subject.fields:
         shown = _surfaces(subject, each.put(subject.document, HARMLESS))
         if isinstance(shown, str):
             bound.append(each)
             continue
+        if shown == base:
+            unseen.append(each)
+            continue
         free.setdefault((each.kind, *each.variant), []).append(each)
-        if shown != base:
-            outcome.reaching.add(each.name)
+        outcome.reaching.add(each.name)
     groups = [_Group(subject, group) for group in free.values()]
     for i, payload in enumerate(payloads):
         step(f"{subject.name}: payload {i + 1} of {len(payloads)}")
         for each in bound:
             _one(subject, each, payload, base, outcome)
+        outcome.shown += sum(_taken(subject, each, payload, outcome) for each in unseen)
         for group in groups:
             group.try_one(payload, outcome)
     return outcome
@@ -131,10 +134,10 @@ class _Group:
             taken = tuple(each for each in self.fields if _taken(self.subject, each, payload, outcome))
             shown = _surfaces(self.subject, _put(self.subject.document, taken, payload)) if taken else {}
         alike = self._alike(taken)
-        if taken and isinstance(shown, Mapping) and isinstance(alike, Mapping):
-            if not any(_problems(self.subject, taken, payload, shown, alike)):
-                outcome.shown += len(taken)
-                return
+        both = taken and isinstance(shown, Mapping) and isinstance(alike, Mapping)
+        if both and not any(_problems(self.subject, taken, payload, shown, alike)):
+            outcome.shown += len(taken)
+            return
         for each in taken:
             _one(self.subject, each, payload, self._alike((each,)), outcome)
 

@@ -1,4 +1,4 @@
-"""Sources for applications of models whose names and texts are payloads: C, Java, JavaScript, and what Swift, Gradle, CMake get.
+"""Sources for applications of models whose names and texts are payloads: C, Java, JavaScript, Swift, Gradle, CMake.
 
 C and Java are compiled, JavaScript is run; every text is also that of a harmless model, but for the name, which is how those
 of Swift and Kotlin are held without their compilers.
@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from msgspec import structs
+from tiedae.apps.c.layout import c_project
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.apps.native.model import NativeModel
@@ -84,23 +87,21 @@ def c_sources(program: Program, payloads: Sequence[str], folder: Path) -> dict[P
     return found
 
 
-def compiled(sources: Mapping[Path, str], *options: str) -> list[str]:
-    """What gcc says of C files, with the payload of each; all are tried, and `owned` is declared by none."""
+def compiled(sources: Mapping[Path, str]) -> list[str]:
+    """What gcc says of C files, with the payload of each; and those with a name of a payload's outside of comments."""
     wrong = []
     for path, payload in sources.items():
-        command = ["gcc", *STRICT, "-fsyntax-only", *options, str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        folder = ["-I", str(path.parent)]
+        done = _gcc(*STRICT, *folder, "-fsyntax-only", str(path))
         text = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[:200])
         wrong += [f"{payload!r:.80}: {text}"] if done.returncode else []
-        wrong += [f"{payload!r:.80}: declares owned"] if declares(path, "owned") else []
+        own = re.sub(r'"[^"]*"', "", _gcc("-std=c99", *folder, "-E", "-P", str(path)).stdout)
+        wrong += [f"{payload!r:.80}: declares owned"] if re.search(r"\bowned\b", own) else []
     return wrong
 
 
-def declares(path: Path, name: str) -> bool:
-    """Whether a C file has a name outside of its comments and strings."""
-    done = subprocess.run(["gcc", "-std=c99", "-E", "-P", str(path)], capture_output=True, text=True, timeout=60, check=False)
-    own = done.stdout.splitlines()
-    return any(name in line.split('"')[0].split() for line in own)
+def _gcc(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["gcc", *options], capture_output=True, text=True, timeout=300, check=False)
 
 
 def models(made: Made, payloads: Sequence[str]) -> Iterator[tuple[str, NativeModel]]:
@@ -139,10 +140,14 @@ SHOWN = ("index.html", "page/data.mjs", "model.mjs")
 
 
 def different(alike: NativeModel, model: NativeModel, payload: str) -> list[str]:
-    """How the files of a model are more than those of the model `harmless`, but for the name; a name that Java or Swift reserves
-    has more than one, and compiling it has to do."""
+    """How the files of a model are more than those of the model `harmless`, but for the name.
+
+    A name that Java or Swift reserves is another one there: compiling it has to do.
+    """
     wrong = []
     for kind, make in KINDS.items():
+        if not all(re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,63}", name) for name in (model.name, model.word, model.camel)):
+            wrong.append(f"{kind}: {payload!r:.80}: {model.name!r:.80} is no name in every language")
         files, expected = make(model, payload), {}
         for path, data in make(alike, HARMLESS).items():
             path, text = (_as_named(each, model) for each in (path, data.decode("latin-1")))
@@ -151,10 +156,19 @@ def different(alike: NativeModel, model: NativeModel, payload: str) -> list[str]
             more = beyond("index.html", files["index.html"].decode(), expected["index.html"])
             wrong += [f"{kind}: {payload!r:.80}: index.html: {text}" for text in more]
         if model.word == model.name:
-            same = {path: data.decode() for path, data in files.items() if not path.endswith(BY_COMPILERS) and path not in SHOWN}
+            compared = [path for path in files if not path.endswith(BY_COMPILERS) and path not in SHOWN]
+            same = {path: files[path].decode() for path in compared}
             changed = [path for path, text in same.items() if expected.get(path) != text]
             wrong += [f"{kind}: {payload!r:.80}: {path} is not that of a harmless model" for path in changed]
     return wrong
+
+
+def outside(model: NativeModel, payload: str) -> list[str]:
+    """Paths of files that do not lie in the folder that they are written to."""
+    folder = Path("/folder")
+    paths = [path for make in KINDS.values() for path in make(model, payload)] + [*c_project(model.source, model.golden)]
+    right = [(folder / path).resolve().is_relative_to(folder) and "\\" not in path and ":" not in path for path in paths]
+    return [f"{payload!r:.80}: writes {path!r}" for path, inside in zip(paths, right, strict=True) if not inside]
 
 
 def _as_named(text: str, model: NativeModel) -> str:
@@ -180,17 +194,16 @@ def javac(sources: Mapping[Path, str], out: Path) -> list[str]:
     return [line for line in done.stderr.splitlines() if "error:" in line]
 
 
-def run_modules(texts: Mapping[Path, str]) -> list[str]:
-    """What is wrong with modules that are one value of JSON each, as Node.js imports them."""
+def run_modules(texts: Mapping[Path, str], values: Mapping[Path, Any] | None = None) -> list[str]:
+    """What is wrong with modules that are one value of JSON each, or are to be these values, as Node.js imports them."""
     stated = []
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         value = text.removeprefix("export default ").removesuffix(";\n")
-        stated.append((str(path), json.loads(value)))
-    done = subprocess.run(
-        ["node", "--input-type=module", "-e", RUN], input=json.dumps(stated), capture_output=True, text=True, timeout=300, check=False
-    )
+        stated.append((str(path), json.loads(value) if values is None else values[path]))
+    command = ["node", "--input-type=module", "-e", RUN]
+    done = subprocess.run(command, input=json.dumps(stated), capture_output=True, text=True, timeout=300, check=False)
     return json.loads(done.stdout) if done.returncode == 0 else [done.stderr[:500]]
 
 
@@ -202,7 +215,7 @@ def problems_of_sources(payloads: Sequence[str], folder: Path) -> list[str]:
         (_, alike), *_ = models(made, [HARMLESS])
         names: set[str] = set()
         for i, (payload, model) in enumerate(models(made, payloads)):
-            wrong += different(alike, model, payload)
+            wrong += [*different(alike, model, payload), *outside(model, payload)]
             web = web_files(model, payload)
             modules |= {folder / f"web{index}" / str(i) / path: web[path].decode() for path in SHOWN if path.endswith(".mjs")}
             if model.name not in names:

@@ -6,6 +6,7 @@ the names of a .keras or .h5 file.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -271,17 +272,19 @@ def _hdf5_renamed(data: bytes, old: str, text: str) -> bytes:
                     node.attrs[key] = value
         for name in sorted((node.name for node in _nodes(file) if node.name), key=len, reverse=True):
             if name.rpartition("/")[2] == old and text and "/" not in text and "\0" not in text and as_bytes(text) != b".":
-                try:
+                with contextlib.suppress(ValueError, OSError, RuntimeError, UnicodeEncodeError):
                     file.move(name, f"{name.rpartition('/')[0]}/{text}")
-                except (ValueError, OSError, RuntimeError, UnicodeEncodeError):
-                    pass
     return buffer.getvalue()
 
 
 def _attribute_renamed(value: Any, old: str, text: str) -> Any:
     if isinstance(value, np.ndarray):
         changed = [_attribute_renamed(each, old, text) for each in value.tolist()]
-        return value if changed == value.tolist() else np.array([as_bytes(each) if isinstance(each, str) else each for each in changed])
+        return (
+            value
+            if changed == value.tolist()
+            else np.array([as_bytes(each) if isinstance(each, str) else each for each in changed])
+        )
     plain = value.decode() if isinstance(value, bytes) else value
     if not isinstance(plain, str):
         return value

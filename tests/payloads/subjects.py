@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tiedae.bundle.bundle import PROGRAM_FILE, PROGRAM_KIND, Bundle
@@ -28,6 +29,12 @@ def findings(folder: Path) -> Subject:
     return only(metrics_subject(bundle_in(folder), with_findings(Reason.DEAD_UNITS), " dead units"), "findings")
 
 
+def external(folder: Path) -> Subject:
+    """An .onnx file with external data beside it, which its texts name."""
+    path = bundle_in(folder).path
+    return replace(onnx_subject((path / "table.encoder.int8.onnx").read_bytes(), path), name="external")
+
+
 def _model(folder: Path, suffix: str) -> bytes:
     """An untied model by tf_keras, as a file."""
     from ..toolkit.imported_models import tied_model
@@ -46,6 +53,7 @@ SUBJECTS: Mapping[str, Callable[[Path], Subject]] = {
     "recipe": lambda folder: recipe_subject(bundle_in(folder)),
     "calibration": lambda _: calibration_subject(),
     "onnx": lambda folder: onnx_subject((bundle_in(folder).path / "table.int8.onnx").read_bytes(), folder),
+    "external": external,
     "tflite": lambda folder: tflite_subject((bundle_in(folder).path / "table.int8.tflite").read_bytes(), folder),
     "npz": lambda folder: npz_subject((bundle_in(folder).path / PROGRAM_FILE).read_bytes(), PROGRAM_KIND, folder),
     "csv": csv_subject,

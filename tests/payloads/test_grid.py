@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,18 @@ from ..export.c.compiled import tool
 from .checks import PARTS, beyond, hidden_in
 from .fields import text_fields
 from .grid import Outcome, grid
-from .languages import c_sources, compiled, different, javac, java_sources, models, run_modules, small_program, web_files
+from .languages import (
+    c_sources,
+    compiled,
+    different,
+    java_sources,
+    javac,
+    models,
+    outside,
+    run_modules,
+    small_program,
+    web_files,
+)
 from .subjects import BY_KERAS, SUBJECTS
 from .table import ALL, PAYLOADS
 
@@ -50,7 +61,7 @@ class Inner(Record, frozen=True):
 
 class Outer(Record, frozen=True):
     rows: tuple[Inner, ...] = ()
-    names: dict[str, int | str] = {}
+    names: Mapping[str, int | str] = {}
 
 
 def test_a_new_text_of_a_record_is_a_field_and_lacks_nothing_on_its_way() -> None:
@@ -108,7 +119,7 @@ def test_libraries_and_pages_of_any_names_are_those_of_a_harmless_one(index: int
     (_, alike), *_ = models(made, ["harmless"])
     modules, java = {}, {}
     for i, (payload, model) in enumerate(models(made, IN_SOURCES)):
-        assert not different(alike, model, payload)
+        assert not different(alike, model, payload) and not outside(model, payload)
         web = web_files(model, payload)
         modules |= {tmp_path / str(i) / path: web[path].decode() for path in ("model.mjs", "page/data.mjs")}
         java |= {tmp_path / "java" / model.name / path: text for path, text in java_sources(model).items()}
