@@ -166,6 +166,9 @@ def _taken(subject: Subject, field: Field, payload: str, outcome: Outcome) -> bo
     except TiedaeError as error:
         _refused(subject, field, payload, error, outcome)
         return False
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no TiedaeError: a problem of this cell
+        outcome.problems.append(Problem(subject.name, (field.name,), payload, "traceback", repr(error)[:200]))
+        return False
     return True
 
 
