@@ -187,9 +187,8 @@ class DenoisingResult(Record, frozen=True, tag="denoising", tag_field="kind"):
     rows: tuple[Denoised, ...]
 
     def __post_init__(self) -> None:
-        for level in {self.level, *(row.level for row in self.rows if row.method in (INPUT, PROGRAM))}:
-            methods = [row.method for row in self.at(level)]
-            require({INPUT, PROGRAM} <= {*methods}, f"rows of level {level}", methods, f"{INPUT}, {PROGRAM} and others")
+        methods = [row.method for row in self.at(self.level)]
+        require({INPUT, PROGRAM} <= {*methods}, f"rows of level {self.level}", methods, f"{INPUT}, {PROGRAM} and others")
 
     def at(self, level: float | None) -> list[Denoised]:
         return [row for row in self.rows if row.level == level]
