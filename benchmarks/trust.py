@@ -1,16 +1,26 @@
-"""Trust: what strangers, kills and damage can do to a command or a bundle.
+"""Trust: what strangers' files, kills and damage can do, and whether values are the same everywhere.
 
     python benchmarks/trust.py [--only PART] --json trust.json
 
-docs/trust.md says what each row means.
+docs/trust.md says what each row means. It runs from a checkout, since it takes readers, grids and documents of the tests.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
 
-from rows import report_parts
+from install import ROOT
+from rows import Row, report_parts
+from tiedae.console import Console
+
+sys.path.insert(0, str(ROOT))
+
 from trust_kills import kill_rows
+from trust_payloads import payloads
+from trust_values import values
+
+PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {"payloads": payloads, "kills": kill_rows, "values": values}
 
 if __name__ == "__main__":
-    sys.exit(report_parts(__doc__ or "", "Trust", {"kills": kill_rows}))
+    sys.exit(report_parts(__doc__ or "", "Trust", PARTS))

@@ -283,7 +283,9 @@ class Manifest(Record, frozen=True, kw_only=True):
         require(len(layers) == len(self.kernels), "recipe.model.layers", len(layers), right)
         with within("recipe.model."):
             model = self.exported_model
+        known = self.operations.fused.kernels
         for i, (kernel, matrix) in enumerate(zip(self.kernels, model.matrices, strict=True)):
+            require(kernel.name in known, f"kernels[{i}].name", kernel.name, f"one of {', '.join(known)}, as in operations")
             require(kernel.shape == matrix, f"kernels[{i}].shape", list(kernel.shape), f"{list(matrix)} as in recipe.model")
         widths = model.widths
         require(self.model.widths == widths, "model.widths", list(self.model.widths), f"{list(widths)} as in kernels")

@@ -30,6 +30,7 @@ FILE = "metrics.json"
 REFERENCES: Mapping[str, str] = {"program": "the integer program", "keras": "Keras", "float program": "the float program"}
 """Display names of references; a runtime's is its own name."""
 Count = Annotated[int, Meta(ge=0)]
+Difference = Annotated[str, Meta(pattern=r"^-?[0-9]{1,12}$(?!\n)", title="an integer")]
 
 
 class Check(Record, frozen=True):
@@ -99,7 +100,7 @@ class Parity(Record, frozen=True):
     cosine: float | None = None
     atol: float | None = None
     rtol: float | None = None
-    histogram: Mapping[str, int] = {}
+    histogram: Mapping[Difference, int] = {}
     samples: tuple[Sample, ...] = ()
     problem: str = ""
 

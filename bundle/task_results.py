@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 from tiedae.compress.keys import Count, NonNegative, Positive
-from tiedae.compress.records import Record
+from tiedae.compress.records import Record, require
 from tiedae.compress.tasks import NoiseKind, ScoreKind
 
 Measure = Literal["PSNR", "R²", "PRDN"]
@@ -185,6 +185,10 @@ class DenoisingResult(Record, frozen=True, tag="denoising", tag_field="kind"):
     level: float | None
     samples: Bytes
     rows: tuple[Denoised, ...]
+
+    def __post_init__(self) -> None:
+        methods = [row.method for row in self.at(self.level)]
+        require({INPUT, PROGRAM} <= {*methods}, f"rows of level {self.level}", methods, f"{INPUT}, {PROGRAM} and others")
 
     def at(self, level: float | None) -> list[Denoised]:
         return [row for row in self.rows if row.level == level]

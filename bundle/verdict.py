@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from tiedae.compress.keys import Count, Positive
 from tiedae.compress.numbers import number
-from tiedae.compress.records import Record
+from tiedae.compress.records import Record, require
 
 from .task_results import AnomalyResult, Estimate, TaskResult
 
@@ -128,6 +128,12 @@ class Verdict(Record, frozen=True):
     for_rate: bool = False
     findings: tuple[Finding, ...] = ()
     kept: bool = False
+
+    def __post_init__(self) -> None:
+        layers = [row.layer for row in self.layers]
+        for i, finding in enumerate(self.findings):
+            known = finding.reason is not Reason.DEAD_UNITS or finding.subject in layers
+            require(known, f"findings[{i}].subject", finding.subject, f"one of {', '.join(layers)}")
 
     def against(self, baseline: str) -> MethodComparison | None:
         return next((row for row in self.comparisons if row.baseline == baseline), None)

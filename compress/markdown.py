@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from jinja2 import Undefined
 from markupsafe import Markup
 
-_ACTIVE = re.compile(r"[\\`<\[|]")
-"""What begins an escape, code, HTML or a link, or ends a cell of a table."""
-_FIRST = re.compile(r"^\s*(?=[#>+=~-](?![0-9]))")
-"""Where a line would become a heading, a quotation, a list or a fence."""
+from .unseen import visible
+
+_ACTIVE = re.compile(r"[\\`<\[|*~]|(?<![^\W_])_|_(?![^\W_])|&(?=[#A-Za-z])")
+"""What begins an escape, code, HTML, a link, emphasis or an entity, or ends a cell of a table. `_` inside a word does not."""
+_FIRST = re.compile(r"^ ?(?=[#>+=-](?![0-9]))|^ ?[0-9]{1,9}(?=[.)]( |$))")
+"""Where a line would become a heading, a quotation or a list."""
 _SINGLE = re.compile(r"(?<!`)`(?!`)")
 """What code is between."""
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
-"""Ends of lines, control characters, and those that turn the direction of text around."""
+_SPACE = re.compile(r"[ \t\n]+")
 
 
 def markdown(value: object) -> object:
@@ -23,7 +24,7 @@ def markdown(value: object) -> object:
 
     `Markup`, which is Markdown already, stays as it is.
     """
-    return value if isinstance(value, Markup | Undefined) else Markup(_FIRST.sub(r"\\", _inline(value)))
+    return value if isinstance(value, Markup | Undefined) else Markup(_FIRST.sub(r"\g<0>\\", _inline(value)))
 
 
 def cells(values: Iterable[object]) -> Markup:
@@ -32,7 +33,7 @@ def cells(values: Iterable[object]) -> Markup:
 
 
 def _inline(value: object) -> str:
-    parts = _SINGLE.split(_UNSEEN.sub(" ", str(value)))
+    parts = _SINGLE.split(_SPACE.sub(" ", visible(str(value))))
     if len(parts) % 2 == 0:
         parts[-2:] = ["`".join(parts[-2:])]
     for i, part in enumerate(parts):

@@ -87,7 +87,7 @@ def _details(manifest: Manifest, metrics: Metrics) -> Facts:
         "batch normalization": batch_norm_text(manifest.recipe),
         "decoder": decoder_text(manifest.recipe),
     }
-    stored = ", each stored once" if stored_once(metrics) else "; **not shown to be stored once**"
+    stored = ", each stored once" if stored_once(metrics) else "; not shown to be stored once"
     return [
         ("kind", "tied autoencoder: the decoder uses the encoder's kernels, transposed"),
         ("shapes", f"{shapes_text(manifest)} and back{_taken_out(manifest)}"),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tiedae.bundle.fidelity import fit_text
 from tiedae.bundle.results import Check, Metrics, to_json, warning_lines
+from tiedae.compress.markdown import cells, markdown
 from tiedae.export.kinds import Kind, Precision
 
 from .key_figures import groups
@@ -22,7 +23,6 @@ from .verdict import HEADER as VERDICT_HEADER
 from .verdict import method_text, summary, texts, verdict_rows
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~#&])")
 
 
 def to_junit(metrics: Metrics) -> str:
@@ -83,7 +83,7 @@ def to_markdown(metrics: Metrics) -> str:
     failed = [(check.name, check.text, _number(check.value), check.limit) for check in metrics.failed]
     files = [(file.file, f"{file.bytes:,}", str(file.kernel_copies or "")) for file in metrics.files]
     sections = [
-        f"## {'❌' if metrics.failed else '⚠️' if amber else '✅'} {_escape(headline(metrics))}",
+        f"## {'❌' if metrics.failed else '⚠️' if amber else '✅'} {markdown(headline(metrics))}",
         _table("Failed checks", ("check", "what is wrong", "got", "must be"), failed),
         _verdict_section(metrics),
         _baseline_section(metrics),
@@ -102,9 +102,9 @@ def _baseline_section(metrics: Metrics) -> str:
         return ""
     worse = sum(check.kind is Kind.BASELINE for check in metrics.failed)
     counts = f"{baseline.compared} figures compared, {worse} checks worse by more than {baseline.allow:.2%}"
-    better = "\n".join(f"- {_escape(text)}" for text in baseline.improved)
+    better = "\n".join(f"- {markdown(text)}" for text in baseline.improved)
     end = ", and better by more than that:" if better else "."
-    return "\n\n".join(filter(None, ("### Baseline", f"Against {_escape(baseline.file)}: {counts}{end}", better)))
+    return "\n\n".join(filter(None, ("### Baseline", f"Against {markdown(baseline.file)}: {counts}{end}", better)))
 
 
 def _verdict_section(metrics: Metrics) -> str:
@@ -112,10 +112,10 @@ def _verdict_section(metrics: Metrics) -> str:
     if verdict is None:
         return ""
     sign, text = ("⚠️", "**{}**") if verdict.findings else ("", "{}")
-    lines = "\n".join(f"- {_escape(each)}" for each in texts(verdict))
+    lines = "\n".join(f"- {markdown(each)}" for each in texts(verdict))
     table = _table("Baselines", VERDICT_HEADER, verdict_rows(verdict), "llrrrrl")
-    line = f"{sign} {text.format(_escape(summary(verdict)))}".strip()
-    return "\n\n".join(filter(None, ("### Verdict", line, lines, table, _escape(method_text(verdict)))))
+    line = f"{sign} {text.format(markdown(summary(verdict)))}".strip()
+    return "\n\n".join(filter(None, ("### Verdict", line, lines, table, markdown(method_text(verdict)))))
 
 
 def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
@@ -123,9 +123,9 @@ def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tupl
     tables = []
     for table in parity_tables(metrics):
         rows = []
-        for (format_, runtime, _), cells in table.rows.items():
-            problem = next((row.problem for row in cells if row and row.problem), "")
-            rows.append((format_, runtime, *map(cell_text, cells), problem))
+        for (format_, runtime, _), compared in table.rows.items():
+            problem = next((row.problem for row in compared if row and row.problem), "")
+            rows.append((format_, runtime, *map(cell_text, compared), problem))
         header = ("files", "runtime", *table.columns, "problem")
         if not any(row[-1] for row in rows):
             header, rows = header[:-1], [row[:-1] for row in rows]
@@ -142,14 +142,14 @@ def _quality_section(metrics: Metrics) -> str:
     header = ("model", "runtime", "test error", "quality")
     if not any(row[-1] for row in rows):
         header, rows = header[:-1], [row[:-1] for row in rows]
-    warnings = "\n".join(f"- {_escape(line)}" for line in warning_lines(metrics.warnings))
+    warnings = "\n".join(f"- {markdown(line)}" for line in warning_lines(metrics.warnings))
     return "\n\n".join(filter(None, (_table("Quality", header, rows, "llrl"), warnings)))
 
 
 def _versions_section(metrics: Metrics) -> str:
     keras = metrics.keras
-    device = f"\n\nKeras ran on {_escape(keras.name)} ({_escape(keras.device)})." if keras else ""
-    return "Versions: " + ", ".join(f"{_escape(k)} {_escape(v)}" for k, v in metrics.versions.items()) + device
+    device = f"\n\nKeras ran on {markdown(keras.name)} ({markdown(keras.device)})." if keras else ""
+    return "Versions: " + ", ".join(f"{markdown(k)} {markdown(v)}" for k, v in metrics.versions.items()) + device
 
 
 def overview(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
@@ -171,13 +171,8 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], ali
     if not rows:
         return ""
     rule = ["---:" if side == "r" else "---" for side in align.ljust(len(header), "l")][: len(header)]
-    lines = [header, rule, *([_escape(cell) for cell in row] for row in rows)]
-    return "\n".join([f"### {title}", "", *(f"| {' | '.join(line)} |" for line in lines)])
-
-
-def _escape(text: str) -> str:
-    """One line of text with Markdown's special characters escaped."""
-    return _MARKUP.sub(r"\\\1", " ".join(_xml(str(text)).split()))
+    lines = [header, rule, *rows]
+    return "\n".join([f"### {markdown(title)}", "", *(f"| {cells(line)} |" for line in lines)])
 
 
 def _number(value: object) -> str:

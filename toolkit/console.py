@@ -18,13 +18,13 @@ PLAIN_WIDTH = 128
 """Width of a table without a terminal."""
 NUMBER = re.compile(r"[-+−]?[0-9][0-9.,]*(e[-+]?[0-9]+)?( ?[%×A-Za-z]{1,3})?")
 """A right-aligned cell: a number, optionally with a unit."""
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Control characters but ends of lines and tabs, and those that turn the direction of text around."""
 
 
 def shown(text: str) -> str:
-    """Text for a terminal: control characters, such as those of a stranger's file, as escapes."""
-    return _UNSEEN.sub(lambda match: ascii(match[0])[1:-1], text)
+    """Text for a terminal: characters that nobody sees, such as controls in a stranger's file, as escapes."""
+    from tiedae.compress.unseen import visible
+
+    return visible(text)
 
 
 class Progress(Protocol):

@@ -242,7 +242,12 @@ def _changed(record: msgspec.Struct) -> dict[str, Any]:
 
 
 def _keys(table: Mapping[str, Any]) -> str:
-    return "".join(f"{key} = {toml_value(value)}\n" for key, value in table.items())
+    return "".join(f"{_key(key)} = {toml_value(value)}\n" for key, value in table.items())
+
+
+def _key(name: str) -> str:
+    """A key in TOML, in quotes where it is no bare one."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
 def toml_value(value: Any) -> str:
@@ -251,7 +256,7 @@ def toml_value(value: Any) -> str:
         return f"[{', '.join(map(toml_value, value))}]"
     value = _changed(value) if isinstance(value, msgspec.Struct) else value
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items()) + " }"
     return json.dumps(value is not None and value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

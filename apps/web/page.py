@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from tiedae.compress.errors import DataError
+from tiedae.compress.unseen import visible
 
 from .package import WebModel
 
@@ -70,7 +71,7 @@ def web_page(model: WebModel, *, time: str = "", shown: Shown | None = None) -> 
     folder = Path(__file__).parent / "page"
     index = (folder / INDEX).read_text(encoding="utf-8")
     for key, value in {"NAME": name, "TITLE": title, "DESCRIPTION": text}.items():
-        index = index.replace(key, html.escape(value))
+        index = index.replace(key, html.escape(visible(value)))
     data = f"export default {json.dumps(_data(model, time, shown), allow_nan=False)};\n"
     scripts = {f"page/{name}": (folder / name).read_bytes() for name in SCRIPTS}
     return {INDEX: index.encode(), f"page/{DATA}": data.encode(), **scripts}

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from tiedae.compress.markdown import cells, markdown
 from tiedae.compress.numbers import FILTERS
+from tiedae.compress.unseen import visible
 
 HERE = Path(__file__).parent
 MARKDOWN = ".md.j2"
@@ -34,10 +35,15 @@ def environment(folder: Path, suffix: str = ".html.j2") -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=markdown if suffix == MARKDOWN else None,
+        finalize=markdown if suffix == MARKDOWN else _seen,
     )
     made.filters |= FILTERS | {"cells": cells}
     return made
+
+
+def _seen(value: object) -> object:
+    """A text of a page without characters that nobody sees; `Markup` has been through here."""
+    return visible(value) if type(value) is str else value
 
 
 def render(template: Path, /, **values: object) -> str:

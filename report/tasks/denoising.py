@@ -69,7 +69,7 @@ def outside(result: DenoisingResult) -> list[tuple[str, str, str, str]]:
     return [
         (f"{level:g}{' (trained)' if level == result.level else ''}", *_before_and_after(each))
         for level, each in sorted(pairs.items())
-        if level is not None
+        if level is not None and {INPUT, PROGRAM} <= each.keys()
     ]
 
 

@@ -9,7 +9,7 @@ from tiedae.compress.markdown import cells, markdown
 TEXTS = {
     "plain, 3 × 4 (mini.int8.tflite)": "plain, 3 × 4 (mini.int8.tflite)",
     "`kernel_0` of `a.onnx`": "`kernel_0` of `a.onnx`",
-    "one\n# two\x1b": "one # two ",
+    "one\n# two\x1b": "one # two\\\\x1b",
     "# heading": "\\# heading",
     "- item": "\\- item",
     "-3.5": "-3.5",
@@ -18,6 +18,11 @@ TEXTS = {
     "```python": "\\`\\`\\`python",
     "`a|b` `c\\|d`": "`a\\|b` `c\\|d`",
     "back\\[slash": "back\\\\\\[slash",
+    "1. item": "1\\. item",
+    "1.5 of 2. x": "1.5 of 2. x",
+    "*a* _b_ c_d ~e~": "\\*a\\* \\_b\\_ c_d \\~e\\~",
+    "&lt;b> & c": "\\&lt;b> & c",
+    "a\u200bb\u202e": "a\\\\u200bb\\\\u202e",
 }
 
 
