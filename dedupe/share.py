@@ -100,7 +100,7 @@ def _move(folder: Path, out: Path, names: Sequence[str], *, force: bool) -> None
     for name in names:
         try:
             target = Path(os.path.realpath(out.parent / name))
-            require_replaceable(target)
+            require_replaceable(out.parent / name)
             place(folder / name, target, replace=force)
         except FileExistsError:
             for path in moved:
@@ -123,6 +123,7 @@ def _check_call(path: Path, out: Path, *, force: bool) -> None:
         raise InputError(f"--out {out}: must end in {path.suffix} as the file does")
     if out.exists() and out.samefile(path):
         raise InputError(f"--out {out}: is the file itself, must be another")
+    require_replaceable(out)
     if out.exists() and not force:
         raise InputError(f"--out {out}: is there already, must be a new file; --force replaces it")
 

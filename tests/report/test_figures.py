@@ -186,7 +186,10 @@ def test_many_kernels_share_the_budget(shape):
     chain = [replace(manifest.kernels[0], name=name, shape=(n, 512)) for name, n in zip(names, (4096, *[512] * 8), strict=True)]
     recipe = replace(manifest.recipe, model=ModelConfig([{"units": 512}] * 9))
     model = replace(manifest.model, widths=(4096, *[512] * 9))
-    manifest = replace(manifest, recipe=recipe, kernels=tuple(chain), model=model)
+    fused = manifest.operations.fused
+    fused = replace(fused, kernels=dict.fromkeys(names, fused.kernels["kernel_0"]))
+    operations = replace(manifest.operations, fused=fused)
+    manifest = replace(manifest, recipe=recipe, kernels=tuple(chain), model=model, operations=operations)
     every = [{name: each["kernel_0"][: 4096 if name == names[0] else 512] for name in names} for each in (kernels, masks)]
     html = render_kernels(manifest, *every)
     assert len(html) <= KERNEL_BYTES + 9 * 500 and len(pictures(html)) == 9
