@@ -46,15 +46,15 @@ def rows(nets: Sequence[Net]) -> list[Row]:
     texts = ", ".join(f"{each:,}" for each in kernels)
     return [
         ecg_row("ecg_conv_ratio", nets, ">= 34", ">= 44"),
-        ecg_row("ecg_conv_finer_ratio", [finer(net) for net in nets], "", ""),
+        ecg_row("ecg_conv_finer_ratio", [scaled(net, FACTOR) for net in nets], "", ""),
         Row("ecg_conv_kernel_bytes", max(kernels), "B", f"<= {KERNELS}", "", f"int8, seeds: {texts}"),
     ]
 
 
-def finer(net: Net) -> Net:
-    """The net with codes in steps of FACTOR."""
+def scaled(net: Net, factor: float) -> Net:
+    """The net with the scale of its codes times a factor, as by `tiedae rescale`."""
     program = net.program.program
-    programs = with_factor(Programs(program, program), training_inputs(net.program, net.data.train, seed=0), FACTOR)
+    programs = with_factor(Programs(program, program), training_inputs(net.program, net.data.train, seed=0), factor)
     return replace(net, program=replace(net.program, program=programs.fused))
 
 

@@ -9,7 +9,6 @@ Trained nets are kept in FOLDER, where the next call finds them.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from statistics import median
 
 import numpy as np
 from msgspec.structs import replace
-from rows import Row, arguments_of, report
+from rows import Row, report_trained, training_arguments_of
 from tiedae.bundle.fidelity import squared_error
 from tiedae.bundle.task_results import Coder
 from tiedae.calibration import quantize_post_training, representative
@@ -281,17 +280,28 @@ def ecg_nets(recipe: Recipe, folder: Path, console: Console) -> list[Net]:
     return [trained(of_seed(recipe, seed, recipe.train.rate), data, folder, console) for seed in SEEDS]
 
 
+@dataclass(frozen=True)
+class EcgCost:
+    """11 bits a value / those of a .tae file, and the error of its samples as PRDN in %."""
+
+    ratio: float
+    prdn: float
+
+
+def ecg_cost(net: Net) -> EcgCost:
+    """What a net makes of its test samples."""
+    data = net.data
+    cost = net.file(data.test, net.tables)
+    x = data.scaling.apply(data.test.take(np.arange(len(data.test))))
+    prdn = 100 * np.sqrt(cost.error * len(x) / np.square(x - x.mean()).sum())
+    return EcgCost(ADC_BITS * data.inputs / cost.bits, float(prdn))
+
+
 def ecg_row(name: str, nets: Sequence[Net], reach: str, stretch: str) -> Row:
-    """11 bits a value / those of a .tae file of the test samples; 0 where its PRDN is above `PRDN`."""
-    ratios, parts = [], []
-    for net in nets:
-        data = net.data
-        cost = net.file(data.test, net.tables)
-        x = data.scaling.apply(data.test.take(np.arange(len(data.test))))
-        prdn = 100 * np.sqrt(cost.error * len(x) / np.square(x - x.mean()).sum())
-        ratio = ADC_BITS * data.inputs / cost.bits
-        ratios.append(ratio if prdn <= PRDN else 0.0)
-        parts.append(f"{ratio:.1f} at {prdn:.1f} %")
+    """The ratio of test samples; 0 where their PRDN is above `PRDN`."""
+    costs = [ecg_cost(net) for net in nets]
+    ratios = [cost.ratio if cost.prdn <= PRDN else 0.0 for cost in costs]
+    parts = [f"{cost.ratio:.1f} at {cost.prdn:.1f} %" for cost in costs]
     return Row(name, median(ratios), "", reach, stretch, "seeds: " + ", ".join(parts))
 
 
@@ -300,18 +310,14 @@ MEASURES: Mapping[str, Callable[[Path, Console], Sequence[Row]]] = {"fashion": f
 
 
 def main() -> int:
-    parser = arguments_of(__doc__ or "")
+    parser = training_arguments_of(__doc__ or "")
     parser.add_argument("--only", choices=MEASURES, action="append", help="measure only this data set (can be repeated)")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep trained nets here")
     arguments = parser.parse_args()
 
-    def measure(console: Console) -> Sequence[Row]:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = arguments.keep or Path(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            return [row for name in arguments.only or MEASURES for row in MEASURES[name](folder, console)]
+    def measure(folder: Path, console: Console) -> Sequence[Row]:
+        return [row for name in arguments.only or MEASURES for row in MEASURES[name](folder, console)]
 
-    return report("Rate", measure, arguments.json)
+    return report_trained("Rate", measure, arguments.json, arguments.keep)
 
 
 if __name__ == "__main__":
