@@ -1,126 +1,116 @@
-"""The rate and the code's scale of `tiedae recipe --for ecg-conv`, chosen on four blocks of the training record.
+"""The rate and the scale of the codes for `benchmarks/convolution_ecg.py`, chosen on four blocks of the training record.
 
-    python benchmarks/convolution_ecg_choice.py --json choice.json [--rate 0.06] [--keep FOLDER]
+    python benchmarks/convolution_ecg_choice.py --json choice.json [--rate 0.085] [--keep FOLDER]
 
-The first four fifths of the record are four blocks of 42 windows, as many as the test has. For each block an int8 net is trained on the
-other three and codes the block to a .tae file. The rule, written before the test was run: of all rates and scales whose PRDN stays within
-the limit by `upper_bound`, the one of the highest mean ratio.
+The first four fifths of the record are four blocks, each as long as the test. For each block a float net of the recipe's layers is
+trained on the other three, for `EPOCHS` epochs, and codes the block. The test takes no part.
+
+The rule: of all rates and factors on the scale whose PRDN keeps the limit by `prediction_limit`, the one of the highest mean ratio.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
-from convolution_ecg import scaled
 from msgspec.structs import replace as replace_record
-from rate import PRDN, Net, ecg_cost, listed, trained
-from rows import Row, arguments_of, report
-from tiedae.compress import Dataset, Recipe
+from rate import PRDN, EcgCost, float_cost, listed
+from rows import Row, report_trained, training_arguments_of
+from tiedae.compress import Dataset, Recipe, TiedAutoencoder, Training, train_float
 from tiedae.compress.data import overlapping
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS
+from tiedae.factor_choice import PARTS, prediction_limit
 from tiedae.recipe import load_recipe
 from tiedae.sources import load_dataset
 
-RATES = (0.06, 0.085, 0.12)
-FACTORS = (0.7, 0.85, 1.0)
+RATES = (0.085,)
+FACTORS = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4)
 """Factors on the scale of the codes, as of `tiedae rescale`."""
-BLOCKS = 4
-QUANTILE = 2.353
-"""Student's t at 95 % with `BLOCKS` − 1 degrees of freedom."""
+EPOCHS = 20
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A rate and a factor on the scale, with the ratio and the PRDN in % of each block."""
+    """A rate and a factor on the scale, with what each block costs."""
 
     rate: float
     factor: float
-    ratios: tuple[float, ...]
-    prdns: tuple[float, ...]
+    costs: tuple[EcgCost, ...]
 
     @property
     def bound(self) -> float:
-        return upper_bound(self.prdns)
+        """PRDN in % that another block keeps in 95 % of cases."""
+        return prediction_limit([cost.prdn for cost in self.costs], lower_is_better=True)
+
+    @property
+    def ratio(self) -> float:
+        return mean(cost.ratio for cost in self.costs)
+
+    @property
+    def row(self) -> Row:
+        ratios, errors = (listed(values) for values in zip(*((cost.ratio, cost.prdn) for cost in self.costs), strict=True))
+        detail = f"ratio {self.ratio:.1f}: {ratios}; PRDN {errors} %"
+        return Row(f"ecg_conv_bound · rate {self.rate:g}, factor {self.factor:g}", self.bound, "%", "", "", detail)
 
 
-def upper_bound(values: Sequence[float]) -> float:
-    """What the next block stays below in 95 % of cases: mean + t · s · √(1 + 1/n), the prediction limit of normal values."""
-    return mean(values) + QUANTILE * stdev(values) * (1 + 1 / len(values)) ** 0.5
-
-
-def best(choices: Sequence[Choice], limit: float) -> Choice:
+def best(choices: Sequence[Choice]) -> Choice:
     """The choice of the rule; the one of the lowest bound where none keeps the limit."""
-    within = [choice for choice in choices if choice.bound <= limit]
-    return max(within, key=lambda choice: mean(choice.ratios)) if within else min(choices, key=lambda choice: choice.bound)
+    within = [choice for choice in choices if choice.bound <= PRDN]
+    return max(within, key=lambda choice: choice.ratio) if within else min(choices, key=lambda choice: choice.bound)
 
 
 def blocks_of(data: Dataset, stride: int) -> list[Dataset]:
-    """A data set for each block of the training windows: its test samples are the block, its training windows are within the others."""
+    """A data set for each block: its test samples are the block, its training windows lie in the others."""
     windows = data.train.disjoint
-    blocks = np.array_split(np.arange(len(windows)), BLOCKS)
+    every = np.arange(len(windows))
     return [
-        replace(
-            data,
-            train=overlapping(windows.select(np.delete(np.arange(len(windows)), block)), stride),
-            test=windows.select(block),
-        )
-        for block in blocks
+        replace(data, train=overlapping(windows.select(np.delete(every, block)), stride), test=windows.select(block))
+        for block in np.array_split(every, PARTS)
     ]
+
+
+def trained_on(recipe: Recipe, data: Dataset, file: Path, console: Console) -> TiedAutoencoder:
+    """The float net of a recipe, trained unless the file is there."""
+    if not file.exists():
+        model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
+        train_float(model, data, Training(recipe.train, progress=console.progress))
+        model.save(file)
+    return TiedAutoencoder.load(file)
 
 
 def choices_of(recipe: Recipe, folds: Sequence[Dataset], rate: float, folder: Path, console: Console) -> list[Choice]:
-    nets: list[Net] = []
+    recipe = replace_record(recipe, train=replace_record(recipe.train, rate=rate, epochs=EPOCHS))
+    costs: dict[float, list[EcgCost]] = {factor: [] for factor in FACTORS}
     for number, fold in enumerate(folds, 1):
-        name = f"{recipe.name}-block-{number}"
-        named = replace_record(recipe, name=name, train=replace_record(recipe.train, rate=rate))
-        nets.append(trained(named, fold, folder, console))
-        cost = ecg_cost(nets[-1])
-        console.note(f"rate {rate:g}, block {number}: ratio {cost.ratio:.1f} at PRDN {cost.prdn:.1f} %")
-    costs = {factor: [ecg_cost(scaled(net, factor)) for net in nets] for factor in FACTORS}
-    return [
-        Choice(rate, factor, tuple(cost.ratio for cost in each), tuple(cost.prdn for cost in each))
-        for factor, each in costs.items()
-    ]
-
-
-def rows(choices: Sequence[Choice]) -> list[Row]:
-    chosen = best(choices, PRDN)
-    return [
-        Row(
-            f"ecg_conv_bound_{choice.rate:g}_{choice.factor:g}",
-            choice.bound,
-            "%",
-            f"<= {PRDN}" if choice is chosen else "",
-            "",
-            f"PRDN {listed(choice.prdns)}; ratio {mean(choice.ratios):.1f}: {listed(choice.ratios)}"
-            + ("; chosen" if choice is chosen else ""),
-        )
-        for choice in choices
-    ]
+        model = trained_on(recipe, fold, folder / f"{recipe.name}-{rate:g}-block-{number}.safetensors", console)
+        for factor in FACTORS:
+            cost = float_cost(model, fold, fold.test, factor, recipe.data.seed)
+            costs[factor].append(EcgCost.of(cost, fold.test))
+        found = costs[1.0][-1]
+        console.note(f"rate {rate:g}, block {number}: ratio {found.ratio:.1f} at PRDN {found.prdn:.2f} %")
+    return [Choice(rate, factor, tuple(each)) for factor, each in costs.items()]
 
 
 def main() -> int:
-    parser = arguments_of(__doc__ or "")
+    parser = training_arguments_of(__doc__ or "")
     parser.add_argument("--rate", type=float, action="append", help=f"of training (can be repeated; default: {listed(RATES)})")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep trained nets here")
     arguments = parser.parse_args()
 
-    def measure(console: Console) -> Sequence[Row]:
+    def measure(folder: Path, console: Console) -> Sequence[Row]:
         recipe = load_recipe(ASSETS / "ecg-conv.toml")
         folds = blocks_of(load_dataset(recipe.data, recipe.model.output_activation), recipe.data.stride)
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = arguments.keep or Path(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            return rows([c for rate in arguments.rate or RATES for c in choices_of(recipe, folds, rate, folder, console)])
+        rates = arguments.rate or RATES
+        choices = [choice for rate in rates for choice in choices_of(recipe, folds, rate, folder, console)]
+        chosen = best(choices)
+        kept = f"ratio {chosen.ratio:.1f}; rate {chosen.rate:g}, factor {chosen.factor:g}"
+        return [*(each.row for each in choices), Row("ecg_conv_bound", chosen.bound, "%", f"<= {PRDN}", "", kept)]
 
-    return report("ECG by convolutions, choice", measure, arguments.json)
+    return report_trained("ECG by convolutions, choice", measure, arguments.json, arguments.keep)
 
 
 if __name__ == "__main__":

@@ -106,23 +106,27 @@ class Net:
         return Cost(8 * len(data) / len(x), self.error(x, decoded))
 
     def floats(self, samples: Samples, factor: float) -> Cost:
-        """The float model's, whose codes are rounded to a factor times its step: by the bytes of the same frames."""
-        step = np.float32((self.floating.code_scale or 1.0) * factor)
-
-        def codes_of(x: np.ndarray) -> np.ndarray:
-            steps = np.rint(self.floating.encoder(self.data.scaling.apply(x)).numpy() / step)
-            return np.clip(steps + 128, 0, 255).astype(np.uint8)
-
-        x = samples.take(np.arange(len(samples)))
-        train = self.data.train
-        tables = fit(codes_of(train.take(choose(train, TABLE_SAMPLES, self.recipe.data.seed))))
-        codes = codes_of(x)
-        y = self.floating.decoder((codes.astype(np.float32) - 128) * step).numpy().reshape(x.shape)
-        return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), squared_error(self.data.scaling.apply(x), y))
+        """As `float_cost`."""
+        return float_cost(self.floating, self.data, samples, factor, self.recipe.data.seed)
 
     def error(self, x: np.ndarray, y: np.ndarray) -> float:
         """Of samples in the data's unit of measure."""
         return squared_error(self.data.scaling.apply(x), self.data.scaling.apply(y))
+
+
+def float_cost(model: TiedAutoencoder, data: Dataset, samples: Samples, factor: float, seed: int) -> Cost:
+    """A float model's cost, whose codes are rounded to a factor times its step: by the bytes of the frames of a .tae file."""
+    step = np.float32((model.code_scale or 1.0) * factor)
+
+    def codes_of(x: np.ndarray) -> np.ndarray:
+        steps = np.rint(model.encoder(data.scaling.apply(x)).numpy() / step)
+        return np.clip(steps + 128, 0, 255).astype(np.uint8)
+
+    x = samples.take(np.arange(len(samples)))
+    tables = fit(codes_of(data.train.take(choose(data.train, TABLE_SAMPLES, seed))))
+    codes = codes_of(x)
+    y = model.decoder((codes.astype(np.float32) - 128) * step).numpy().reshape(x.shape)
+    return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), squared_error(data.scaling.apply(x), y))
 
 
 def trained(recipe: Recipe, data: Dataset, folder: Path, console: Console) -> Net:
@@ -287,19 +291,17 @@ class EcgCost:
     ratio: float
     prdn: float
 
-
-def ecg_cost(net: Net) -> EcgCost:
-    """What a net makes of its test samples."""
-    data = net.data
-    cost = net.file(data.test, net.tables)
-    x = data.scaling.apply(data.test.take(np.arange(len(data.test))))
-    prdn = 100 * np.sqrt(cost.error * len(x) / np.square(x - x.mean()).sum())
-    return EcgCost(ADC_BITS * data.inputs / cost.bits, float(prdn))
+    @classmethod
+    def of(cls, cost: Cost, samples: Samples) -> EcgCost:
+        """That of a cost of these samples."""
+        x = samples.scaling.apply(samples.take(np.arange(len(samples))))
+        prdn = 100 * np.sqrt(cost.error * len(x) / np.square(x - x.mean()).sum())
+        return cls(ADC_BITS * samples.inputs / cost.bits, float(prdn))
 
 
 def ecg_row(name: str, nets: Sequence[Net], reach: str, stretch: str) -> Row:
     """The ratio of test samples; 0 where their PRDN is above `PRDN`."""
-    costs = [ecg_cost(net) for net in nets]
+    costs = [EcgCost.of(net.file(net.data.test, net.tables), net.data.test) for net in nets]
     ratios = [cost.ratio if cost.prdn <= PRDN else 0.0 for cost in costs]
     parts = [f"{cost.ratio:.1f} at {cost.prdn:.1f} %" for cost in costs]
     return Row(name, median(ratios), "", reach, stretch, "seeds: " + ", ".join(parts))
