@@ -66,8 +66,8 @@ class ExportedBundle(Bundle):
         """Write a bundle of the same model into the folder `path`, with tables fitted to these training samples.
 
         `factor`: on the scale of the codes, above 1 for fewer bits and more error. `fidelity`, in place of a factor: the
-        coarsest one that keeps this PRDN in %, PSNR in dB or R² on the validation samples, with a margin. `classes`: of the
-        tables, by default as many as this bundle has. Needs no TensorFlow. This bundle stays.
+        coarsest one that keeps this PRDN in %, PSNR in dB or R² on each of four parts of the validation samples. `classes`:
+        of the tables, by default as many as this bundle has. Needs no TensorFlow. This bundle stays.
 
         Raises InputError for a factor that the model does not allow, a fidelity that no factor keeps or a factor beside it,
         more classes than 256 or training samples, or a folder that exists, unless `overwrite`; DataError for samples of another

@@ -1,15 +1,14 @@
-"""The factor on the scale of the codes for a wanted fidelity: fewest bits, with a margin for samples that are yet to come.
+"""The factor on the scale of the codes for a wanted fidelity: fewest bits, with a margin for later samples.
 
-The validation samples are cut into `PARTS` parts in their order, in time for a record. Where parts of a record differ, the next
-part may break a limit that their mean keeps. So the limit has to hold for the prediction limit of another part (Hahn & Meeker,
-"Statistical Intervals", 1991, section 4.6).
+The validation samples are cut into `PARTS` parts in their order, in time for a record, and the worst of them has to keep the
+limit. Where parts of a record differ, the next part may break a limit that their mean keeps. Of parts in random order, the next
+one is worse than all these in 1 of `PARTS` + 1 cases.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import mean, stdev
 
 import numpy as np
 from tiedae.bundle.fidelity import LOWER_IS_BETTER, MEASURES, Fidelity
@@ -24,8 +23,6 @@ from .assemble import Announce
 from .derive import EarlierBundle
 
 PARTS = 4
-QUANTILE = 2.353
-"""Student's t is below it in 95 % of cases, with `PARTS` − 1 degrees of freedom."""
 LEAST = 2 * PARTS
 """Validation samples, at least."""
 PER_OCTAVE, STRIDE = 16, 4
@@ -36,28 +33,22 @@ COARSEST, FINEST = 48, -32
 class FactorChoice(Record, frozen=True):
     """A `factor`, and `values` of a fidelity `measure` in `unit` of each part of the validation samples at it.
 
-    `bound`: another part's fidelity is no worse in 95 % of cases; it is as good as `wanted`. `samples` of a part.
+    `worst` of them, which is as good as `wanted`. `samples` of a part.
     """
 
     factor: float
     measure: str
     unit: str
     wanted: float
-    bound: float
+    worst: float
     values: tuple[float, ...]
     samples: int
 
     @property
     def text(self) -> str:
         values = ", ".join(f"{value:.4g}" for value in self.values)
-        parts = f"{self.measure} {values} {self.unit}".rstrip() + f" of {len(self.values)} parts of the validation samples"
-        return f"factor {self.factor:.4g}: {parts}; 95 % of such parts are within {self.bound:.4g} {self.unit}".rstrip()
-
-
-def prediction_limit(values: Sequence[float], *, lower_is_better: bool) -> float:
-    """What the next value is no worse than in 95 % of cases, of `PARTS` normal values: mean ± t · s · √(1 + 1/n)."""
-    margin = QUANTILE * stdev(values) * math.sqrt(1 + 1 / len(values))
-    return mean(values) + (margin if lower_is_better else -margin)
+        fits = f"{self.measure} {values} {self.unit}".rstrip()
+        return f"factor {self.factor:.4g}: {fits} of {len(self.values)} parts of the validation samples"
 
 
 def choose_factor(origin: EarlierBundle, wanted: float, announce: Announce) -> FactorChoice:
@@ -83,7 +74,7 @@ def choose_factor(origin: EarlierBundle, wanted: float, announce: Announce) -> F
             return None
         choice = _choice(origin, scaled, 2 ** (step / PER_OCTAVE), wanted, parts)
         tried.append(choice)
-        return choice if _is_within(choice.bound, wanted, measure) else None
+        return choice if _is_within(choice.worst, wanted, measure) else None
 
     for step in range(COARSEST, FINEST - 1, -STRIDE):
         if (found := keeps(step)) is not None:
@@ -91,7 +82,7 @@ def choose_factor(origin: EarlierBundle, wanted: float, announce: Announce) -> F
     else:
         if not tried:
             raise InputError("fidelity: the program allows no other factor on the scale of its codes")
-        closest = (min if measure in LOWER_IS_BETTER else max)(tried, key=lambda choice: choice.bound)
+        closest = (min if measure in LOWER_IS_BETTER else max)(tried, key=lambda choice: choice.worst)
         got = f"{wanted:g}, which no factor keeps; closest is {closest.text}"
         raise InputError(f"fidelity: got {got}; must be what the model can give, or train it at a lower rate")
     low, high = step, min(step + STRIDE, COARSEST)
@@ -123,9 +114,9 @@ def _choice(
     measure, unit = fits[0].measure, fits[0].unit
     if len(values) < len(parts):
         raise InputError(f"fidelity: {measure} is not defined in each part of the validation samples; use --factor")
-    bound = prediction_limit(values, lower_is_better=measure in LOWER_IS_BETTER)
-    return FactorChoice(factor, measure, unit, wanted, bound, values, len(parts[0]))
+    worst = (max if measure in LOWER_IS_BETTER else min)(values)
+    return FactorChoice(factor, measure, unit, wanted, worst, values, len(parts[0]))
 
 
-def _is_within(bound: float, wanted: float, measure: str) -> bool:
-    return bound <= wanted if measure in LOWER_IS_BETTER else bound >= wanted
+def _is_within(value: float, wanted: float, measure: str) -> bool:
+    return value <= wanted if measure in LOWER_IS_BETTER else value >= wanted

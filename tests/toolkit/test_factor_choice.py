@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiedae as ta
-from scipy import stats
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE
 from tiedae.cli import main
 from tiedae.compress.errors import InputError
 from tiedae.derive import EarlierBundle
-from tiedae.factor_choice import COARSEST, PARTS, PER_OCTAVE, QUANTILE, choose_factor, prediction_limit
+from tiedae.factor_choice import COARSEST, PARTS, PER_OCTAVE, choose_factor
 
 
 def call(*arguments: object) -> int:
@@ -45,24 +44,16 @@ def psnr_of_parts(origin: EarlierBundle, factor: float) -> list[float]:
     return [10 * np.log10(255**2 / part.mean()) for part in np.array_split(squared, PARTS)]
 
 
-def test_the_limit_is_the_prediction_limit_of_students_t() -> None:
-    assert stats.t.ppf(0.95, PARTS - 1) == pytest.approx(QUANTILE, abs=1e-3)
-    values = np.random.default_rng(0).normal(10, 2, (20_000, PARTS + 1))
-    above, below = ([prediction_limit(row[:-1].tolist(), lower_is_better=lower) for row in values] for lower in (True, False))
-    assert np.mean(values[:, -1] <= above) == pytest.approx(0.95, abs=0.005)
-    assert np.mean(values[:, -1] >= below) == pytest.approx(0.95, abs=0.005)
-
-
 @pytest.mark.parametrize("lost", [0.002, 0.01, 0.02])
 def test_the_factor_is_the_coarsest_that_keeps_the_limit(origin: EarlierBundle, lost: float) -> None:
     """Those of other parts than the choice measured are computed here, from samples that are rounded to bytes."""
-    wanted = prediction_limit(psnr_of_parts(origin, 1), lower_is_better=False) - lost
+    wanted = min(psnr_of_parts(origin, 1)) - lost
     choice = choose_factor(origin, wanted, print)
     np.testing.assert_allclose(choice.values, psnr_of_parts(origin, choice.factor), atol=0.01)
     assert choice.measure == "PSNR" and choice.samples == 20
-    assert choice.bound == pytest.approx(prediction_limit(choice.values, lower_is_better=False)) and choice.bound >= wanted
+    assert min(choice.values) == choice.worst >= wanted
     coarser = psnr_of_parts(origin, choice.factor * 2 ** (1 / PER_OCTAVE))
-    assert choice.factor > 1 and prediction_limit(coarser, lower_is_better=False) < wanted
+    assert choice.factor > 1 and min(coarser) < wanted
 
 
 def test_no_factor_above_the_coarsest_is_tried(origin: EarlierBundle) -> None:
@@ -76,7 +67,7 @@ def test_a_bundle_of_it_is_written(
     written = json.loads((run / "bundle" / FILE).read_bytes())
     written["recipe"]["data"]["validation"] = 0.2
     write_files(run / "bundle", {FILE: json.dumps(written).encode()})
-    wanted = prediction_limit(psnr_of_parts(origin, 1), lower_is_better=False) - 0.02
+    wanted = min(psnr_of_parts(origin, 1)) - 0.02
     options = ["--data", recipe_file.parent / "samples.npy", "--fidelity", wanted, "-o", out, "--json", report]
     assert call("rescale", run, *options) in (0, 1)
     choice = choose_factor(origin, wanted, print)

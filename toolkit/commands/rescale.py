@@ -11,7 +11,7 @@ def add_arguments(parser: Parser) -> None:
     text = "factor on the scale of the codes: above 1, fewer bits and more error (default: 1, tables alone)"
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--factor", metavar="FACTOR", help=text, type=float, default=1.0)
-    text = "the coarsest factor that keeps this PRDN in %%, PSNR in dB or R² on validation samples, with a margin"
+    text = "the coarsest factor that keeps this PRDN in %%, PSNR in dB or R² on each of four parts of the validation samples"
     scale.add_argument("--fidelity", metavar="VALUE", help=text, type=float)
     text = "of samples, each with tables of its own: fewer bits (default: as many as BUNDLE has; 1: none)"
     parser.add_value("--classes", "N", text, type=int)
