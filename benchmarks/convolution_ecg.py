@@ -40,7 +40,6 @@ def rows(nets: Sequence[Net]) -> list[Row]:
     texts = ", ".join(f"{each:,}" for each in kernels)
     return [
         ecg_row("ecg_conv_ratio", [scaled(net, FACTOR) for net in nets], ">= 34", ">= 44"),
-        ecg_row("ecg_conv_unscaled_ratio", nets, "", ""),
         Row("ecg_conv_kernel_bytes", max(kernels), "B", f"<= {KERNELS}", "", f"int8, seeds: {texts}"),
     ]
 
