@@ -53,8 +53,8 @@ def equality(console: Console) -> Sequence[Row]:
                 different[name] += sum(int(np.count_nonzero(got[each] != expected[each])) for each in ("code", "y"))
                 copies = max(copies, _copies(path, program))
             count += sum(expected[each].size for each in ("code", "y"))
-    told = ", ".join(f"{number} in {name}" for name, number in different.items())
-    detail = f"of {count:,} values of code and y of {RANDOM} random nets in each: {told}"
+    texts = ", ".join(f"{number} in {name}" for name, number in different.items())
+    detail = f"of {count:,} values of code and y of {RANDOM} random nets in each: {texts}"
     return [
         Row("conv_values_different", sum(different.values()), "values", "== 0", "", detail),
         Row("kernel_copies_max", copies, "", "== 1", "", f".tflite, .onnx and C files of {RANDOM} random nets"),

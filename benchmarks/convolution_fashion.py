@@ -10,7 +10,6 @@ them.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from exported import Exported, exported
 from msgspec.structs import replace as replace_record
 from rate import BITS, SEEDS, Net, archives, listed, of_seed, trained
-from rows import Row, arguments_of, report
+from rows import Row, report_trained, training_arguments_of
 from tiedae.compress import Dataset, Recipe, TiedAutoencoder, Training, fit
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
@@ -82,18 +81,14 @@ def twin(net: Net, data: Dataset, folder: Path, console: Console) -> TiedAutoenc
 
 
 def main() -> int:
-    parser = arguments_of(__doc__ or "")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep trained nets here")
+    parser = training_arguments_of(__doc__ or "")
     parser.add_argument("--only", choices=("conv_error_150",), help="measure only this row")
     arguments = parser.parse_args()
 
-    def measure(console: Console) -> Sequence[Row]:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = arguments.keep or Path(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            return fashion_rows(folder, console, ratio=arguments.only is None)
+    def measure(folder: Path, console: Console) -> Sequence[Row]:
+        return fashion_rows(folder, console, ratio=arguments.only is None)
 
-    return report("Convolutions on Fashion-MNIST", measure, arguments.json)
+    return report_trained("Convolutions on Fashion-MNIST", measure, arguments.json, arguments.keep)
 
 
 if __name__ == "__main__":

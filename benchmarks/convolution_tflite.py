@@ -84,7 +84,7 @@ TILES = {
 
 
 def view_latency(console: Console) -> list[Row]:
-    """decode of a file by view / with two copies; and of a portable one beside it."""
+    """decode of a file by view / with two copies; the detail has a portable one."""
     console.note("latency of a view")
     files = {name: {kind: to_tflite(net.program, kernels=kind) for kind in KINDS} for name, net in NETS.items()}
     return _latencies("conv_view_latency_ratio", files, "view", {"copies": ("", "<= 1.05", "<= 1.00")})
@@ -109,8 +109,8 @@ def load_costs(console: Console) -> list[Row]:
     memory = np.array([found.memory or 0 for found in spent]).reshape(len(NETS), 2) / 2**20
     ratios = memory[:, 0] / memory[:, 1]
     return [
-        Row("conv_load_ms", opened[:, 0].max(), "ms", "<= 60", "<= 30", "view, copies, ms: " + _told(opened, ".1f")),
-        Row("conv_rss_ratio", ratios.max(), "x", "<= 1.0", "<= 0.75", "view, copies, MiB: " + _told(memory, ".2f")),
+        Row("conv_load_ms", opened[:, 0].max(), "ms", "<= 60", "<= 30", "view, copies, ms: " + _listed(opened, ".1f")),
+        Row("conv_rss_ratio", ratios.max(), "x", "<= 1.0", "<= 0.75", "view, copies, MiB: " + _listed(memory, ".2f")),
     ]
 
 
@@ -131,7 +131,7 @@ def stock_costs(console: Console) -> list[Row]:
             "x",
             "<= 0.50",
             "<= 0.40",
-            "ours, stock of fixed and of dynamic batch, B: " + _told(sizes, ","),
+            "ours, stock of fixed and of dynamic batch, B: " + _listed(sizes, ","),
         ),
         *_latencies("conv_tflite_latency_ratio", files, "ours", limits, "reconstruct"),
     ]
@@ -149,11 +149,11 @@ def sparse_bytes(console: Console) -> list[Row]:
         program = replace(program, constants={**program.constants, **kernels})
         sizes.append([len(to_tflite(program, kernels=kind)) for kind in ("sparse", "view", "copies")])
     found = np.array(sizes)
-    detail = "sparse, view, copies, B: " + _told(found, ",", SPARSE)
+    detail = "sparse, view, copies, B: " + _listed(found, ",", SPARSE)
     return [Row("sparse75_bytes_ratio", (found[:, 0] / found[:, 1]).max(), "x", "<= 0.88", "<= 0.75", detail)]
 
 
-def _told(values: np.ndarray, form: str, names: Sequence[str] | Mapping[str, Net] = NETS) -> str:
+def _listed(values: np.ndarray, form: str, names: Sequence[str] | Mapping[str, Net] = NETS) -> str:
     return "; ".join(f"{net} {', '.join(format(each, form) for each in row)}" for net, row in zip(names, values, strict=True))
 
 

@@ -133,7 +133,7 @@ def bench_rows(run: Finished, console: Console) -> list[Row]:
 
 
 def memory_row(run: Finished, measured: Bench) -> Row:
-    """Ours with the one signature reconstruct against the stock file; the stock file of one signature is told beside it."""
+    """Ours with the one signature reconstruct against the stock file; the detail has the stock file of one signature."""
     alone, ratio_to_stock = next((row, row.ratio) for row in measured.memory if row.subject.endswith(ALONE) and row.ratio)
     memory = {(row.maker, *row.signatures): row.resident_bytes or 0 for row in measured.memory[::-1] if int8_tflite(row)}
     single = run.folder / "stock.reconstruct.tflite"
@@ -195,8 +195,10 @@ def share_rows(run: Finished, console: Console) -> list[Row]:
     rows, ratios = [], {}
     for form, runtime in {"tflite": "litert-xnnpack", "onnx": "ort-cpu"}.items():
         stock, out = run.stock_file("f32", form), run.folder / f"shared.f32.{form}"
-        told = share_file(stock, out, announce=console.note)
-        detail = f"{told['bytes_after']:,} B against {told['bytes_before']:,} B, {len(told['merged'])} kernels stored once"
+        outcome = share_file(stock, out, announce=console.note)
+        detail = (
+            f"{outcome['bytes_after']:,} B against {outcome['bytes_before']:,} B, {len(outcome['merged'])} kernels stored once"
+        )
         value = out.stat().st_size / stock.stat().st_size
         rows.append(Row(f"share_{form}_bytes_ratio", value, "x", "<= 0.51", "<= 0.502", detail))
         x = run.samples("float32")
@@ -219,9 +221,9 @@ def embedding_row(folder: Path, console: Console) -> Row:
             texts.append(f"{path.suffix}: its converter stores the table once already")
             continue
         out = folder / f"shared{path.suffix}"
-        told = share_file(path, out, announce=console.note)
+        outcome = share_file(path, out, announce=console.note)
         ratios.append(out.stat().st_size / path.stat().st_size)
-        texts.append(f"{path.suffix}: {told['bytes_after']:,} B against {told['bytes_before']:,} B")
+        texts.append(f"{path.suffix}: {outcome['bytes_after']:,} B against {outcome['bytes_before']:,} B")
     if not ratios:
         raise CheckError("share_embedding_bytes_ratio: neither format stores the table twice")
     return Row("share_embedding_bytes_ratio", max(ratios), "x", "<= 0.55", "", "; ".join(texts))

@@ -9,7 +9,6 @@ Trained nets are kept in FOLDER, where the next call finds them.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from statistics import median
 
 import numpy as np
 from msgspec.structs import replace
-from rows import Row, arguments_of, report
+from rows import Row, report_trained, training_arguments_of
 from tiedae.bundle.fidelity import squared_error
 from tiedae.bundle.task_results import Coder
 from tiedae.calibration import quantize_post_training, representative
@@ -107,23 +106,27 @@ class Net:
         return Cost(8 * len(data) / len(x), self.error(x, decoded))
 
     def floats(self, samples: Samples, factor: float) -> Cost:
-        """The float model's, whose codes are rounded to a factor times its step: by the bytes of the same frames."""
-        step = np.float32((self.floating.code_scale or 1.0) * factor)
-
-        def codes_of(x: np.ndarray) -> np.ndarray:
-            steps = np.rint(self.floating.encoder(self.data.scaling.apply(x)).numpy() / step)
-            return np.clip(steps + 128, 0, 255).astype(np.uint8)
-
-        x = samples.take(np.arange(len(samples)))
-        train = self.data.train
-        tables = fit(codes_of(train.take(choose(train, TABLE_SAMPLES, self.recipe.data.seed))))
-        codes = codes_of(x)
-        y = self.floating.decoder((codes.astype(np.float32) - 128) * step).numpy().reshape(x.shape)
-        return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), squared_error(self.data.scaling.apply(x), y))
+        """As `float_cost`."""
+        return float_cost(self.floating, self.data, samples, factor, self.recipe.data.seed)
 
     def error(self, x: np.ndarray, y: np.ndarray) -> float:
         """Of samples in the data's unit of measure."""
         return squared_error(self.data.scaling.apply(x), self.data.scaling.apply(y))
+
+
+def float_cost(model: TiedAutoencoder, data: Dataset, samples: Samples, factor: float, seed: int) -> Cost:
+    """A float model's cost, whose codes are rounded to a factor times its step: by the bytes of the frames of a .tae file."""
+    step = np.float32((model.code_scale or 1.0) * factor)
+
+    def codes_of(x: np.ndarray) -> np.ndarray:
+        steps = np.rint(model.encoder(data.scaling.apply(x)).numpy() / step)
+        return np.clip(steps + 128, 0, 255).astype(np.uint8)
+
+    x = samples.take(np.arange(len(samples)))
+    tables = fit(codes_of(data.train.take(choose(data.train, TABLE_SAMPLES, seed))))
+    codes = codes_of(x)
+    y = model.decoder((codes.astype(np.float32) - 128) * step).numpy().reshape(x.shape)
+    return Cost(8 * file_bytes(tables, codes, x.shape[1]) / len(x), squared_error(data.scaling.apply(x), y))
 
 
 def trained(recipe: Recipe, data: Dataset, folder: Path, console: Console) -> Net:
@@ -281,17 +284,26 @@ def ecg_nets(recipe: Recipe, folder: Path, console: Console) -> list[Net]:
     return [trained(of_seed(recipe, seed, recipe.train.rate), data, folder, console) for seed in SEEDS]
 
 
-def ecg_row(name: str, nets: Sequence[Net], reach: str, stretch: str) -> Row:
-    """11 bits a value / those of a .tae file of the test samples; 0 where its PRDN is above `PRDN`."""
-    ratios, parts = [], []
-    for net in nets:
-        data = net.data
-        cost = net.file(data.test, net.tables)
-        x = data.scaling.apply(data.test.take(np.arange(len(data.test))))
+@dataclass(frozen=True)
+class EcgCost:
+    """11 bits a value / those of a .tae file, and the error of its samples as PRDN in %."""
+
+    ratio: float
+    prdn: float
+
+    @classmethod
+    def of(cls, cost: Cost, samples: Samples) -> EcgCost:
+        """That of a cost of these samples."""
+        x = samples.scaling.apply(samples.take(np.arange(len(samples))))
         prdn = 100 * np.sqrt(cost.error * len(x) / np.square(x - x.mean()).sum())
-        ratio = ADC_BITS * data.inputs / cost.bits
-        ratios.append(ratio if prdn <= PRDN else 0.0)
-        parts.append(f"{ratio:.1f} at {prdn:.1f} %")
+        return cls(ADC_BITS * samples.inputs / cost.bits, float(prdn))
+
+
+def ecg_row(name: str, nets: Sequence[Net], reach: str, stretch: str) -> Row:
+    """The ratio of test samples; 0 where their PRDN is above `PRDN`."""
+    costs = [EcgCost.of(net.file(net.data.test, net.tables), net.data.test) for net in nets]
+    ratios = [cost.ratio if cost.prdn <= PRDN else 0.0 for cost in costs]
+    parts = [f"{cost.ratio:.1f} at {cost.prdn:.1f} %" for cost in costs]
     return Row(name, median(ratios), "", reach, stretch, "seeds: " + ", ".join(parts))
 
 
@@ -300,18 +312,14 @@ MEASURES: Mapping[str, Callable[[Path, Console], Sequence[Row]]] = {"fashion": f
 
 
 def main() -> int:
-    parser = arguments_of(__doc__ or "")
+    parser = training_arguments_of(__doc__ or "")
     parser.add_argument("--only", choices=MEASURES, action="append", help="measure only this data set (can be repeated)")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep trained nets here")
     arguments = parser.parse_args()
 
-    def measure(console: Console) -> Sequence[Row]:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = arguments.keep or Path(temporary)
-            folder.mkdir(parents=True, exist_ok=True)
-            return [row for name in arguments.only or MEASURES for row in MEASURES[name](folder, console)]
+    def measure(folder: Path, console: Console) -> Sequence[Row]:
+        return [row for name in arguments.only or MEASURES for row in MEASURES[name](folder, console)]
 
-    return report("Rate", measure, arguments.json)
+    return report_trained("Rate", measure, arguments.json, arguments.keep)
 
 
 if __name__ == "__main__":

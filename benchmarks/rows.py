@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -68,3 +69,24 @@ def report(title: str, measure: Callable[[Console], Sequence[Row]], json_file: P
         text = json.dumps({"rows": [dataclasses.asdict(row) for row in rows]}, indent=1)
         write_atomic(json_file, (text + "\n").encode())
     return 0 if all(row.ok for row in rows) else 1
+
+
+def training_arguments_of(text: str) -> argparse.ArgumentParser:
+    """As `arguments_of`, of a benchmark that trains nets."""
+    parser = arguments_of(text)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep trained nets here")
+    return parser
+
+
+def report_trained(
+    title: str, measure: Callable[[Path, Console], Sequence[Row]], json_file: Path | None, keep: Path | None
+) -> int:
+    """As `report`; `measure` gets the folder for trained nets: `keep`, or a temporary one."""
+
+    def measure_in_folder(console: Console) -> Sequence[Row]:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = keep or Path(temporary)
+            folder.mkdir(parents=True, exist_ok=True)
+            return measure(folder, console)
+
+    return report(title, measure_in_folder, json_file)

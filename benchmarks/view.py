@@ -38,7 +38,7 @@ DEMOS = ("fashion", "ecg")
 EPOCHS, SAMPLES = 2, 1000
 RANDOM = 100
 NETS = {"784-512-256-30": (784, 512, 256, 30), "4096-512": (4096, 512)}
-"""The first one gives the rows, the others are told beside it."""
+"""The first one gives the rows, the details have the others."""
 SECONDS, ROUNDS, PROCESSES = 8.0, (60, 2000), 5
 KINDS = ("view", "split", "stock")
 
@@ -126,7 +126,7 @@ def cost_rows(folder: Path, console: Console) -> list[Row]:
     }
     rows = latency_rows(folder)
 
-    def told(text: str, value) -> str:
+    def by_kind(text: str, value) -> str:
         return text + "; ".join(f"{net}: {', '.join(f'{kind} {value(net, kind)}' for kind in KINDS)}" for net in NETS)
 
     def mebibytes(net: str, kind: str) -> float:
@@ -137,14 +137,14 @@ def cost_rows(folder: Path, console: Console) -> list[Row]:
     sizes = {net: {kind: len(files[net][kind]) for kind in KINDS} for net in NETS}
     return [
         *rows,
-        Row("view_load_ms", spent[first, "view"].startup_ms, "ms", "", "", told("to the first result, ", start)),
+        Row("view_load_ms", spent[first, "view"].startup_ms, "ms", "", "", by_kind("to the first result, ", start)),
         Row(
             "view_rss_ratio",
             against["stock"],
             "x",
             "<= 1.05",
             "<= 0.8",
-            told("MiB, ", lambda net, kind: f"{mebibytes(net, kind):.2f}") + f"; / split {against['split']:.3f}",
+            by_kind("MiB, ", lambda net, kind: f"{mebibytes(net, kind):.2f}") + f"; / split {against['split']:.3f}",
         ),
         Row(
             "view_bytes_ratio",
@@ -152,7 +152,7 @@ def cost_rows(folder: Path, console: Console) -> list[Row]:
             "x",
             "",
             "",
-            told("B, ", lambda net, kind: f"{sizes[net][kind]:,}"),
+            by_kind("B, ", lambda net, kind: f"{sizes[net][kind]:,}"),
         ),
     ]
 
@@ -190,8 +190,8 @@ def source(signature: str) -> str:
 
 
 def latency_rows(folder: Path) -> list[Row]:
-    """decode by view / by split and / stock, and what reconstruct takes, which calls decode: of the first net, with the others'
-    beside it."""
+    """decode by view / by split and / stock, and what reconstruct takes, which calls decode: of the first net; the
+    details have the others'."""
     signatures = ("decode", "reconstruct")
     groups = [
         TimedGroup(tuple(load(folder / net, kind)[SIGNATURES.index(signature)] for kind in KINDS), 1, Way.INVOKE)

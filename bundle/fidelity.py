@@ -28,6 +28,9 @@ from .task_results import Measure
 MEASURES: Mapping[Kind, tuple[Measure, str]] = {"image": ("PSNR", "dB"), "table": ("R²", ""), "record": ("PRDN", "%")}
 """(measure, unit) of each kind of data."""
 
+LOWER_IS_BETTER: tuple[Measure, ...] = ("PRDN",)
+"""Of the others, a higher value is better."""
+
 MEANINGS: Mapping[str, str] = {
     "PSNR": "10 · log₁₀(peak² / MSE), peak 255 for bytes, else the range of the training data",
     "R²": "1 − squared error / squared distance from the column's mean, averaged over columns; below 0 the mean is closer",

@@ -36,7 +36,7 @@ def with_factor(programs: Programs, x: np.ndarray, factor: float) -> Programs:
     if not (math.isfinite(factor) and factor > 0):
         raise InputError(f"factor: got {factor:g}, must be a number above 0: the factor on the scale of the codes")
     before = programs.reference
-    _require_free(before)
+    require_free_scale(before)
     finest, coarsest = factor_limits(programs)
     if not finest <= factor <= coarsest:
         raise InputError(f"factor: got {factor:g}, must lie in {finest:.3g}…{coarsest:.3g}, which the program's products allow")
@@ -101,7 +101,8 @@ def _accumulator_ratio(program: Program, operation: Operation) -> float:
     return float(source.scale * dense.scales(program).max() / target.scale)
 
 
-def _require_free(program: Program) -> None:
+def require_free_scale(program: Program) -> None:
+    """Raise InputError unless codes of the program can have another scale."""
     if not program.quantized:
         raise InputError(f"program {program.name}: is float, must be an integer program: float codes have no scale")
     function = _function(program)

@@ -93,19 +93,32 @@ class EarlierBundle:
     def programs(self, announce: Announce) -> dict[str, Programs]:
         """The integer programs alone, with codes of the scale's `factor`. Raises InputError as `with_factor`."""
         announce("codes of the training samples")
-        programs = self.bundle.programs({name: read_model(self.bundle.path / name) for name in self.integer_files})
-        if self.factor != 1:
-            noise = noise_of(self.recipe.train.noise, self.data.train)
-            backend = self.backend(programs.reference, announce)
-            x = training_inputs(backend, self.data.train, self.recipe.data.seed, noise)
-            programs = with_factor(programs, x, self.factor)
+        programs = self.earlier if self.factor == 1 else self.scaled(self.factor)
         announce(export_text(self.recipe.export.targets))
         return {PRECISION: programs}
+
+    @cached_property
+    def earlier(self) -> Programs:
+        """The integer programs of the source."""
+        return self.bundle.programs({name: read_model(self.bundle.path / name) for name in self.integer_files})
+
+    def scaled(self, factor: float) -> Programs:
+        """The integer programs with codes of the scale's `factor`. Raises InputError as `with_factor`."""
+        return with_factor(self.earlier, self._training_inputs, factor)
+
+    @cached_property
+    def _training_inputs(self) -> np.ndarray:
+        noise = noise_of(self.recipe.train.noise, self.data.train)
+        return training_inputs(self.backend_of(self.earlier.reference), self.data.train, self.recipe.data.seed, noise)
 
     def masks(self) -> dict[str, np.ndarray]:
         return self.bundle.masks()
 
     def backend(self, integer: Program, announce: Announce) -> ProgramBackend:
+        return self.backend_of(integer)
+
+    def backend_of(self, integer: Program) -> ProgramBackend:
+        """The codec's model of an integer program, on samples as the source takes them."""
         before = self.bundle.manifest
         return ProgramBackend(integer, before.data.spec, before.io, before.integer_maps)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,23 +58,33 @@ class ExportedBundle(Bundle):
         data: Dataset,
         *,
         factor: float = 1.0,
+        fidelity: float | None = None,
         classes: int | None = None,
         overwrite: bool = False,
         verbose: bool = True,
     ) -> ExportedBundle:
         """Write a bundle of the same model into the folder `path`, with tables fitted to these training samples.
 
-        `factor`: on the scale of the codes, above 1 for fewer bits and more error. `classes`: of the tables, by default as
-        many as this bundle has. Needs no TensorFlow. This bundle stays.
+        `factor`: on the scale of the codes, above 1 for fewer bits and more error. `fidelity`, in place of a factor: the
+        coarsest one that keeps this PRDN in %, PSNR in dB or R² on each of four parts of the validation samples. `classes`:
+        of the tables, by default as many as this bundle has. Needs no TensorFlow. This bundle stays.
 
-        Raises InputError for a factor that the model does not allow, more classes than 256 or training samples, or a folder
-        that exists, unless `overwrite`; DataError for samples of another shape or dtype. A check that fails is no error here.
+        Raises InputError for a factor that the model does not allow, a fidelity that no factor keeps or a factor beside it,
+        more classes than 256 or training samples, or a folder that exists, unless `overwrite`; DataError for samples of another
+        shape or dtype. A check that fails is no error here.
         """
         from .derive import EarlierBundle
+        from .factor_choice import choose_factor
         from .rescaling import derived
 
+        announce = print if verbose else _ignore
+        require_new(Path(path), replace=overwrite, option="overwrite=True", apart=self.path)
+        if fidelity is not None and factor != 1:
+            raise InputError(f"factor: got {factor:g} beside a fidelity, must be left out")
         origin = EarlierBundle.of(self, data, data.config.source, factor=factor, classes=classes)
-        derived(origin, Path(path), replace=overwrite, announce=print if verbose else _ignore)
+        if fidelity is not None:
+            origin = dataclasses.replace(origin, factor=choose_factor(origin, fidelity, announce).factor)
+        derived(origin, Path(path), replace=overwrite, announce=announce)
         return ExportedBundle.open(path)
 
     def load(self, runtime: str = "auto") -> Codec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tiedae.verify.collecting import MAX_SAMPLES
 
 from .assemble import assemble
 from .derive import EarlierBundle
+from .factor_choice import FactorChoice, choose_factor
 from .run_artifacts import load_training
 from .run_directory import new_folder, require_new
 
@@ -22,7 +24,7 @@ from .run_directory import new_folder, require_new
 class Derived(Record, frozen=True):
     """A bundle that was written: `bits` of a test sample's codes under its tables, and `bits_before` under the source's, None
     where it has none; the metrics. `classes`: of its tables, 1 for none. `same_data`: whether its tables are of the samples
-    that the model was trained on.
+    that the model was trained on. `choice`: of the factor, None where the call states it.
     """
 
     factor: float
@@ -32,6 +34,7 @@ class Derived(Record, frozen=True):
     bits_before: float | None
     bits: float
     metrics: Metrics
+    choice: FactorChoice | None
 
 
 def rescale(
@@ -40,6 +43,7 @@ def rescale(
     out: Path,
     *,
     factor: float,
+    fidelity: float | None,
     classes: int | None,
     replace: bool,
     announce: Callable[[str], None],
@@ -47,6 +51,8 @@ def rescale(
     """Write a bundle of the same model into the folder `out`: see `EarlierBundle`.
 
     `path`: a bundle, or OUT of a run. `source`: the training data, as in a recipe, which are split as the bundle's recipe says.
+    `fidelity`: in place of a factor, see `choose_factor`.
+
     Raises InputError also where `out` exists, unless `replace`, or holds the source or lies in it.
     """
     bundle = bundle_of(path)
@@ -56,12 +62,16 @@ def rescale(
     if not same:
         announce(f"{source}: is not the training data of {bundle.path} (another sha256): its tables fit {source} instead")
     origin = EarlierBundle.of(bundle, data, source, factor=factor, classes=classes)
+    choice = None if fidelity is None else choose_factor(origin, fidelity, announce)
+    if choice is not None:
+        announce(choice.text)
+        origin = dataclasses.replace(origin, factor=choice.factor)
     metrics = derived(origin, out, replace=replace, announce=announce)
     some = min(len(data.test), MAX_SAMPLES)
     made = Bundle.open(out)
     before, after = (_bits(each, data.test, some) for each in (bundle, made))
     assert after is not None
-    return Derived(factor, made.tables().classes, same, some, before, after, metrics)
+    return Derived(origin.factor, made.tables().classes, same, some, before, after, metrics, choice)
 
 
 def derived(origin: EarlierBundle, out: Path, *, replace: bool, announce: Callable[[str], None]) -> Metrics:

@@ -9,7 +9,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_bundle()
     parser.add_value("--data", "DATA", "the training data: a file, a folder of images or a known name", required=True)
     text = "factor on the scale of the codes: above 1, fewer bits and more error (default: 1, tables alone)"
-    parser.add_value("--factor", "FACTOR", text, type=float, default=1.0)
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument("--factor", metavar="FACTOR", help=text, type=float, default=1.0)
+    text = "the coarsest factor that keeps this PRDN in %%, PSNR in dB or R² on each of four parts of the validation samples"
+    scale.add_argument("--fidelity", metavar="VALUE", help=text, type=float)
     text = "of samples, each with tables of its own: fewer bits (default: as many as BUNDLE has; 1: none)"
     parser.add_value("--classes", "N", text, type=int)
     parser.add_json("bits per sample and the metrics")
@@ -27,6 +30,7 @@ def run(call: Call) -> None:
         call.data,
         call.out,
         factor=call.factor,
+        fidelity=call.fidelity,
         classes=call.classes,
         replace=call.force,
         announce=call.console.note,
