@@ -46,10 +46,10 @@ CHECKS = (
     CheckRow(Kind.OPERATIONS, "", "every operation is the program's on equal inputs"),
     CheckRow(Kind.TRACE, "code|y", "what is seen inside is what the plain run computes"),
     CheckRow(Kind.SCORE, "", "files of a target with scores have a signature score"),
-    CheckRow(Kind.SCORE, "score of (test|golden) samples", "scores are those of the detector"),
-    CheckRow(Kind.SCORE, "anomaly of (test|golden) samples", "flags are those of the detector"),
+    CheckRow(Kind.SCORE, "score of (test |golden )?samples", "scores are those of the detector"),
+    CheckRow(Kind.SCORE, "anomaly of (test |golden )?samples", "flags are those of the detector"),
     CheckRow(
-        Kind.SCORE, "NaN and infinity in (test|golden) samples", "a sample that is not finite is flagged, without a score"
+        Kind.SCORE, "NaN and infinity in (test |golden )?samples", "a sample that is not finite is flagged, without a score"
     ),
     CheckRow(Kind.FLOAT, "program", "float files hold constants that give the golden vectors of Keras"),
     CheckRow(Kind.FLOAT, "constants", "all float files hold the same biases"),
