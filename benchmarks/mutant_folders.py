@@ -4,14 +4,15 @@
     nice python benchmarks/mutant_folders.py entropy --resume        # goes on; what other tests cannot change is kept
     python benchmarks/mutant_folders.py --report                     # what is known, and runs nothing
 
-The changes are those of `mutants.py`. The tests of a change are those that run the changed function, which is recorded once. Of a
-change outside of functions, or of a function that runs when modules are imported, they are those that run anything in its file, and
-those that run nothing of the folder. A change is in the sample for its own sake: changes elsewhere in a folder leave it there.
+The changes are those of `mutants.py`. The tests of a change are those that run the changed function, which is recorded once. Of
+a change outside of functions, or of a function that runs when modules are imported, they are those that run anything in its
+file, and those that run nothing of the folder. A change is in the sample for its own sake: others leave it there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
 import tomllib
@@ -33,11 +34,13 @@ from tiedae.compress.files import write_atomic
 
 LEAST, TIMES = 30, 5
 """The limit of a change in seconds of processor time: `LEAST`, and `TIMES` what its tests take without it."""
+MOST = 60.0
+"""Seconds that the tests of a change took when they were recorded, at most; the shortest are taken."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Modules, the tests of their changes by files, and the sample: `size` changes by `seed`, of which `explained` may survive."""
+    """Modules, files of tests, and the sample: `size` changes by `seed`, of which the fraction `explained` may survive."""
 
     name: str
     root: Path
@@ -72,11 +75,15 @@ def main() -> int:
     parser = arguments_of(__doc__ or "")
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of mutation/folders.toml; all by default")
     parser.add_argument("--resume", action="store_true", help="keep the outcomes of the same change and the same tests")
+    parser.add_argument(
+        "--part", default="0/1", metavar="K/N", help="run every Nth change from the Kth on"
+    )
     parser.add_argument("--report", action="store_true", help="run nothing: the rows of what is known")
     arguments = parser.parse_args()
 
     def rows(_console: object) -> list[Row]:
-        return folder_rows(arguments.folders, run=not arguments.report, resume=arguments.resume)
+        part = None if arguments.report else tuple(map(int, arguments.part.split("/")))
+        return folder_rows(arguments.folders, part, resume=arguments.resume)
 
     try:
         return report("Mutation tests of folders", rows, arguments.json)
@@ -85,9 +92,11 @@ def main() -> int:
         return 130
 
 
-def folder_rows(names: Sequence[str] = (), *, run: bool = False, resume: bool = True) -> list[Row]:
-    """`mutants_unexplained` and a row for each folder; without `run` of what was run before. Raises DataError for a name that
-    mutation/folders.toml has not."""
+def folder_rows(names: Sequence[str] = (), part: tuple[int, ...] | None = None, *, resume: bool = True) -> list[Row]:
+    """`mutants_unexplained` and a row for each folder. `part`: which changes run, (k, n); without, none: what was run before.
+
+    Raises DataError for a name that mutation/folders.toml has not.
+    """
     require(packages=("cosmic_ray",))
     folders = read_folders(ROOT)
     if unknown := [name for name in names if name not in folders]:
@@ -96,7 +105,7 @@ def folder_rows(names: Sequence[str] = (), *, run: bool = False, resume: bool = 
     for name in names or folders:
         folder = folders[name]
         changes = sample_of(folder)
-        outcomes = run_folder(folder, changes, resume=resume) if run else known_outcomes(folder, changes)
+        outcomes = known_outcomes(folder, changes) if part is None else run_folder(folder, changes, part, resume=resume)
         sampled.append(Sampled(folder, tuple(change.what for change in changes), outcomes))
     survivors = {what for each in sampled for what, outcome in each.outcomes.items() if outcome.name == "survived"}
     return rows_of(sampled, explained(ROOT / "mutation" / "survivors.toml", survivors))
@@ -154,16 +163,16 @@ def _version(folder: Folder, outcome: Outcome) -> str:
     return folder.digest(Path(file)) if outcome.name == "killed" and file else folder.digest()
 
 
-def run_folder(folder: Folder, changes: Sequence[Change], *, resume: bool) -> dict[str, Outcome]:
+def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...], *, resume: bool) -> dict[str, Outcome]:
     """The outcome of each change, by `Change.what`; a file beside the sample keeps them, one line of JSON each.
 
     Raises CheckError if a test fails without a change.
     """
     known = known_outcomes(folder, changes) if resume else {}
-    rest = [change for change in changes if change.what not in known]
+    rest = [change for change in changes[part[0] :: part[1]] if change.what not in known]
     if not rest:
         return known
-    temporary = folder.state.parent / f"tmp-{folder.name}"
+    temporary = folder.state.parent / f"tmp-{folder.name}-{part[0]}"
     reach = reach_of(folder.root, folder.files, folder.tests, folder.state.with_suffix(".reach.json"), temporary)
     tests = Tests(folder.root, tuple(map(str, folder.tests)), LEAST, temporary)
     tests.durations |= reach.durations
@@ -220,8 +229,10 @@ def _check(folder: Folder, run: Run, reach: Reach, tests: Tests) -> None:
 
 
 def _outcome(run: Run, reach: Reach, root: Path, change: Change) -> Outcome:
-    """Of the tests that can see a change; 10 examples of each property first, then as many as it has."""
-    only = reach.of(root, change)
+    """Of the shortest tests that can see a change; 10 examples of each property first, then as many as it has."""
+    names = sorted(reach.of(root, change), key=lambda name: reach.durations.get(name, 0))
+    times = itertools.accumulate(reach.durations.get(name, 0) for name in names)
+    only = [name for number, (name, time) in enumerate(zip(names, times, strict=True)) if time <= MOST or not number]
     for examples, properties in ((EXAMPLES, False), (None, True)):
         outcome = run(change, examples, properties=properties, only=only, seconds=_limit(reach, only))
         if outcome.name != "survived":

@@ -1,4 +1,4 @@
-"""Which tests run which functions of a folder: recorded once, so that a change of a function is tried on the tests that run it."""
+"""Which tests run which functions of a folder, recorded once: a change of a function is tried on the tests that run it."""
 
 from __future__ import annotations
 

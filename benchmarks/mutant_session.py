@@ -1,4 +1,4 @@
-"""Tries changes of functions in a pytest session that has collected its tests: each in a forked process that gets the changed code.
+"""Tries changes of functions in a pytest session that has collected its tests: a forked process gets the changed code.
 
 What a module computes when it is imported must not change; see `patched`.
 """
@@ -146,7 +146,7 @@ class _Failure:
 
 
 def patched(path: Path, old: str, new: str) -> dict[tuple[str, str, int], CodeType]:
-    """The functions that differ, by file, qualified name and first line. Raises PatchError if code outside of functions does."""
+    """The functions that differ, by file, qualified name and first line. Raises PatchError if code outside of them does."""
     before, after = (compile(source, str(path), "exec", dont_inherit=True) for source in (old, new))
     if _outside(before) != _outside(after):
         raise PatchError("it changes what the module computes when it is imported")

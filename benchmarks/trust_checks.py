@@ -1,4 +1,4 @@
-"""Rows of `benchmarks/trust.py`: whether every check of `verify` was seen red, and every sampled change of a folder explained."""
+"""Rows of `benchmarks/trust.py`: whether every check of `verify` was seen red, and every sampled change explained."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ TESTS = "tests/verify/test_checks.py"
 
 
 def check_rows() -> list[Row]:
-    """`checks_without_damage`: checks and statements of verify that no damaged bundle turned red with its message, and -1 where the
-    tests that look for them could not run."""
+    """`checks_without_damage`: checks and statements of verify that no damaged bundle turned red with its message; -1 where the
+    tests fail otherwise."""
     sys.path.insert(0, str(ROOT))
     from tiedae.verify.checks import CHECKS, STORAGE, row_of
 

@@ -10,7 +10,7 @@ from tiedae.export.kinds import Kind
 
 @dataclass(frozen=True)
 class CheckRow:
-    """Checks of one `kind` whose `detail` is this expression, and the claim that each makes of its file, signature and runtime."""
+    """Checks of one `kind` whose `detail` is this expression, and what each claims of its file, signature and runtime."""
 
     kind: Kind
     detail: str
