@@ -26,7 +26,7 @@ from mutant_changes import Change, changes_of, files_of
 from mutant_process import Outcome, Tests
 from mutant_reach import Reach, reach_of
 from mutant_session import PatchError, Session, run_session
-from mutants import EXAMPLES, ROOT, excluded_operators, explained
+from mutants import ROOT, excluded_operators, explained
 from needs import require
 from rows import Row, arguments_of, report
 from tiedae.compress.errors import CheckError, DataError
@@ -34,7 +34,7 @@ from tiedae.compress.files import write_atomic
 
 LEAST, TIMES = 30, 5
 """The limit of a change in seconds of processor time: `LEAST`, and `TIMES` what its tests take without it."""
-MOST = 60.0
+MOST = 20.0
 """Seconds that the tests of a change took when they were recorded, at most; the shortest are taken."""
 
 
@@ -75,9 +75,7 @@ def main() -> int:
     parser = arguments_of(__doc__ or "")
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of mutation/folders.toml; all by default")
     parser.add_argument("--resume", action="store_true", help="keep the outcomes of the same change and the same tests")
-    parser.add_argument(
-        "--part", default="0/1", metavar="K/N", help="run every Nth change from the Kth on"
-    )
+    parser.add_argument("--part", default="0/1", metavar="K/N", help="run every Nth change from the Kth on")
     parser.add_argument("--report", action="store_true", help="run nothing: the rows of what is known")
     arguments = parser.parse_args()
 
@@ -224,20 +222,16 @@ Run = Callable[..., Outcome]
 def _check(folder: Folder, run: Run, reach: Reach, tests: Tests) -> None:
     """The tests that failed hold without a change."""
     killers = [name for name in tests.kills if name in reach.durations]
-    if killers and (outcome := run(None, EXAMPLES, only=killers, seconds=_limit(reach, killers))).name != "survived":
+    if killers and (outcome := run(None, None, only=killers, seconds=_limit(reach, killers))).name != "survived":
         raise CheckError(f"{folder.name}: {outcome.test or 'a test'} fails without a change, in the order that kills first")
 
 
 def _outcome(run: Run, reach: Reach, root: Path, change: Change) -> Outcome:
-    """Of the shortest tests that can see a change; 10 examples of each property first, then as many as it has."""
+    """Of the shortest tests that can see a change, with as many examples as each property has."""
     names = sorted(reach.of(root, change), key=lambda name: reach.durations.get(name, 0))
     times = itertools.accumulate(reach.durations.get(name, 0) for name in names)
     only = [name for number, (name, time) in enumerate(zip(names, times, strict=True)) if time <= MOST or not number]
-    for examples, properties in ((EXAMPLES, False), (None, True)):
-        outcome = run(change, examples, properties=properties, only=only, seconds=_limit(reach, only))
-        if outcome.name != "survived":
-            return outcome
-    return Outcome("survived")
+    return run(change, None, only=only, seconds=_limit(reach, only))
 
 
 def _limit(reach: Reach, only: Sequence[str]) -> int:

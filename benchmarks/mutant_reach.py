@@ -111,7 +111,15 @@ class _Recording(Tests):
         self.confine(self.seconds)
         plugin = _Recorder(names)
         with plugin.profiling():
-            options = ["-q", "-n0", "-pno:cacheprovider", "--tb=native", "--assert=plain", f"--basetemp={self.folder}"]
+            options = [
+                "-q",
+                "-n0",
+                "-pno:cacheprovider",
+                "-pno:unraisableexception",
+                "--tb=native",
+                "--assert=plain",
+                f"--basetemp={self.folder}",
+            ]
             code = int(pytest.main([*options, *self.tests], plugins=[plugin]))
         writer.send((code, plugin.failed, plugin.recorded(self.others())))
         os._exit(0)

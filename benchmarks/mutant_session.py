@@ -36,7 +36,15 @@ class PatchError(Exception):
 
 def run_session(tests: Tests, try_changes: Callable[[Session], None]) -> None:
     """Collect the tests, and call a function with their session."""
-    options = ["-q", "-n0", "-pno:cacheprovider", "--tb=native", "--assert=plain", f"--basetemp={tests.folder}"]
+    options = [
+        "-q",
+        "-n0",
+        "-pno:cacheprovider",
+        "-pno:unraisableexception",
+        "--tb=native",
+        "--assert=plain",
+        f"--basetemp={tests.folder}",
+    ]
     plugin = _Loop(tests, try_changes)
     code = pytest.main([*options, *tests.tests], plugins=[plugin])
     if plugin.error is not None:

@@ -143,14 +143,15 @@ def between(make_program, detector: Detector, io: str, y: tuple[np.ndarray, np.n
     return program, scaled, x, Scored.between(detector, "fused", program, FileIO(io), scaled, scaled, x, y)
 
 
-def test_an_error_that_may_be_nothing_is_nothing(make_program) -> None:
+@pytest.mark.parametrize("kind", ["mse", "mae"])
+def test_an_error_that_may_be_nothing_is_nothing(make_program, kind: ScoreKind) -> None:
     """Between the least and the largest y lies every sample: the least score is 0, the largest that of the farther end."""
-    detector, ends = detector_of("mse", 4), (np.zeros((6, 4), np.uint8), np.full((6, 4), 255, np.uint8))
+    detector, ends = detector_of(kind, 4), (np.zeros((6, 4), np.uint8), np.full((6, 4), 255, np.uint8))
     _, scaled, _, (low, high) = between(make_program, detector, "float32", ends)
     assert low.totals.tolist() == [0] * 6
     real = [OUTPUT.dequantize(each).astype(np.float64) for each in ends]
     farther = np.maximum(*(np.abs(scaled - each) for each in real))
-    np.testing.assert_allclose(high.score, np.square(farther).mean(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(high.score, (farther ** (2 if kind == "mse" else 1)).mean(axis=1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("end", [0, 255])
