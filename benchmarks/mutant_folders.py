@@ -35,7 +35,7 @@ from tiedae.compress.files import write_atomic
 LEAST, TIMES = 30, 5
 """The limit of a change in seconds of processor time: `LEAST`, and `TIMES` what its tests take without it."""
 MOST = 20.0
-"""Seconds that the tests of a change took when they were recorded, at most; the shortest are taken."""
+"""Seconds that the tests which are tried first took when they were recorded, at most."""
 
 
 @dataclass(frozen=True)
@@ -227,11 +227,15 @@ def _check(folder: Folder, run: Run, reach: Reach, tests: Tests) -> None:
 
 
 def _outcome(run: Run, reach: Reach, root: Path, change: Change) -> Outcome:
-    """Of the shortest tests that can see a change, with as many examples as each property has."""
+    """Of the tests that can see a change, with as many examples as each property has: the shortest first, then the others."""
     names = sorted(reach.of(root, change), key=lambda name: reach.durations.get(name, 0))
     times = itertools.accumulate(reach.durations.get(name, 0) for name in names)
-    only = [name for number, (name, time) in enumerate(zip(names, times, strict=True)) if time <= MOST or not number]
-    return run(change, None, only=only, seconds=_limit(reach, only))
+    first = [name for number, (name, time) in enumerate(zip(names, times, strict=True)) if time <= MOST or not number]
+    for only in filter(None, (first, names[len(first) :])):
+        outcome = run(change, None, only=only, seconds=_limit(reach, only))
+        if outcome.name != "survived":
+            return outcome
+    return Outcome("survived")
 
 
 def _limit(reach: Reach, only: Sequence[str]) -> int:
