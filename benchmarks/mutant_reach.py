@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -139,7 +140,7 @@ class _Recorder:
     durations: dict[str, float] = field(default_factory=dict)
     failed: str = ""
 
-    def profiling(self) -> pytest.MonkeyPatch | Any:
+    def profiling(self) -> AbstractContextManager[None]:
         return _profiled(self._called)
 
     def _called(self, frame: FrameType, event: str, _argument: object) -> None:
@@ -194,16 +195,13 @@ def _by_file(ran: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
     return places
 
 
-class _profiled:
+@contextmanager
+def _profiled(called: Callable[[FrameType, str, object], None]) -> Iterator[None]:
     """Calls a function at each call of a Python function, in every thread."""
-
-    def __init__(self, called: Any) -> None:
-        self.called = called
-
-    def __enter__(self) -> None:
-        threading.setprofile(self.called)
-        sys.setprofile(self.called)
-
-    def __exit__(self, *_: object) -> None:
+    threading.setprofile(called)
+    sys.setprofile(called)
+    try:
+        yield
+    finally:
         sys.setprofile(None)
         threading.setprofile(None)  # pyright: ignore[reportArgumentType]
