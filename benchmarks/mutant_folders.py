@@ -34,6 +34,8 @@ from tiedae.compress.files import write_atomic
 
 LEAST, TIMES = 30, 5
 """The limit of a change in seconds of processor time: `LEAST`, and `TIMES` what its tests take without it."""
+WHOLE = (0, 1)
+"""The part of a sample that is all of it."""
 MOST = 20.0
 """Seconds that the tests which are tried first took when they were recorded, at most."""
 
@@ -164,11 +166,11 @@ def _version(folder: Folder, outcome: Outcome) -> str:
 def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...], *, resume: bool) -> dict[str, Outcome]:
     """The outcome of each change, by `Change.what`; a file beside the sample keeps them, one line of JSON each.
 
-    Raises CheckError if a test fails without a change.
+    A whole run ends with the tests that failed, without a change. Raises CheckError if one fails.
     """
     known = known_outcomes(folder, changes) if resume else {}
-    rest = [change for change in changes[part[0] :: part[1]] if change.what not in known]
-    if not rest:
+    rest = [change for change in changes if change.what not in known][part[0] :: part[1]]
+    if not rest and part != WHOLE:
         return known
     temporary = folder.state.parent / f"tmp-{folder.name}-{part[0]}"
     reach = reach_of(folder.root, folder.files, folder.tests, folder.state.with_suffix(".reach.json"), temporary)
@@ -185,13 +187,13 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
                     log.add(change, _outcome(session.run, reach, folder.root, change))
                 except PatchError:
                     later.append(change)
-            _check(folder, session.run, reach, tests)
+            if part == WHOLE:
+                _check(folder, session, reach, known)
 
         run_session(tests, in_session)
         tests.warm(list(reach.modules))
         for change in later:
             log.add(change, _outcome(tests.run, reach, folder.root, change))
-        _check(folder, tests.run, reach, tests)
     return known
 
 
@@ -219,10 +221,10 @@ class _Log:
 Run = Callable[..., Outcome]
 
 
-def _check(folder: Folder, run: Run, reach: Reach, tests: Tests) -> None:
-    """The tests that failed hold without a change."""
-    killers = [name for name in tests.kills if name in reach.durations]
-    if killers and (outcome := run(None, None, only=killers, seconds=_limit(reach, killers))).name != "survived":
+def _check(folder: Folder, session: Session, reach: Reach, known: Mapping[str, Outcome]) -> None:
+    """The tests that failed for a change hold without one."""
+    killers = sorted({outcome.test for outcome in known.values()} & reach.durations.keys())
+    if killers and (outcome := session.run(None, None, only=killers, seconds=_limit(reach, killers))).name != "survived":
         raise CheckError(f"{folder.name}: {outcome.test or 'a test'} fails without a change, in the order that kills first")
 
 
