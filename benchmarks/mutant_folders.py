@@ -66,11 +66,15 @@ class Folder:
 
 @dataclass(frozen=True)
 class Sampled:
-    """The changes of a folder's sample, and the outcomes that are known, by `Change.what`."""
+    """The changes of a folder's sample, none where it was never drawn, and the outcomes that are known, by `Change.what`."""
 
     folder: Folder
     changes: tuple[str, ...]
     outcomes: Mapping[str, Outcome]
+
+    @property
+    def size(self) -> int:
+        return len(self.changes) or self.folder.size
 
 
 def main() -> int:
@@ -104,6 +108,9 @@ def folder_rows(names: Sequence[str] = (), part: tuple[int, ...] | None = None, 
     sampled = []
     for name in names or folders:
         folder = folders[name]
+        if part is None and not folder.state.with_suffix(".jsonl").exists():
+            sampled.append(Sampled(folder, (), {}))
+            continue
         changes = sample_of(folder)
         outcomes = known_outcomes(folder, changes) if part is None else run_folder(folder, changes, part, resume=resume)
         sampled.append(Sampled(folder, tuple(change.what for change in changes), outcomes))
@@ -248,19 +255,17 @@ def rows_of(sampled: Sequence[Sampled], reasons: Mapping[str, str]) -> list[Row]
     """`mutants_unexplained`: changes that survived without a reason, or were not run; and how many a folder has of each."""
     survived = {what: each for each in sampled for what, o in each.outcomes.items() if o.name == "survived"}
     unexplained = sorted(set(survived) - set(reasons))
-    missing = {each.folder.name: len(each.changes) - len(each.outcomes) for each in sampled}
-    total = sum(len(each.changes) for each in sampled)
+    missing = {each.folder.name: each.size - len(each.outcomes) for each in sampled}
+    total = sum(each.size for each in sampled)
     gaps = "; ".join(f"{name}: {count} not run" for name, count in missing.items() if count)
     detail = f"of {total:,} changes: {'; '.join(unexplained) or 'none'}{f'; {gaps}' if gaps else ''}"
     rows = [Row("mutants_unexplained", len(unexplained) + sum(missing.values()), "changes", "== 0", "", detail)]
     for each in sampled:
         counts = Counter(outcome.name for outcome in each.outcomes.values())
         known = sum(what in reasons for what, outcome in each.outcomes.items() if outcome.name == "survived")
-        detail = (
-            f"{len(each.outcomes)} of {len(each.changes)} run: {counts['killed']} killed, {counts['time']} by the time limit, "
-        )
+        detail = f"{len(each.outcomes)} of {each.size} run: {counts['killed']} killed, {counts['time']} by the time limit, "
         detail += f"{known} of {counts['survived']} survivors explained"
-        share = 100 * known / len(each.changes)
+        share = 100 * known / each.size
         limit = f"<= {100 * each.folder.explained:g}"
         rows.append(Row(f"mutants_explained_{each.folder.name}", share, "% of the sample", limit, "", detail))
     return rows

@@ -129,3 +129,5 @@ def test_changes_that_were_not_run_are_not_explained(benchmarks_folder: Path) ->
     assert first.value == 50.0 and not first.ok
     (whole,) = folders.rows_of([folders.Sampled(one, ("a", "b", "c"), outcomes)], {"b": "", "c": ""})[:1]
     assert whole.value == 0 and whole.ok
+    (never,) = folders.rows_of([folders.Sampled(one, (), {})], {})[:1]
+    assert never.value == 4 and never.detail == "of 4 changes: none; one: 4 not run"
