@@ -8,7 +8,7 @@ READY := .venv/.ready
 # The folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers bench-convolution mutation examples clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers bench-convolution mutation mutation-folders examples clean
 
 setup: $(READY)
 
@@ -89,6 +89,11 @@ bench-carry: $(READY)
 mutation: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS),mutation]'
 	$(BIN)/python benchmarks/mutants.py $(MODULE) --json build/mutants.json
+
+# Of 300 changes of each folder, drawn by a seed: hours. FOLDER=entropy runs one; it goes on where it was interrupted.
+mutation-folders: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),mutation]'
+	$(BIN)/python benchmarks/mutant_folders.py $(FOLDER) --resume --json build/mutant_folders.json
 
 # Folders of the bundle in examples/. Tests make them again and compare every byte of examples/c, and hashes of the others.
 EXAMPLE := build/example

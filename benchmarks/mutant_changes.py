@@ -84,10 +84,28 @@ def _copied(node: Any) -> Any:
 
 
 class _Unannotated(ast.NodeTransformer):
-    """Leaves out annotations inside functions, which `from __future__ import annotations` never evaluates."""
+    """Leaves out annotations in modules, dataclasses and functions, which `from __future__ import annotations` never evaluates,
+    and whether an argument may be given by position or by name."""
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._unannotated(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        values = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        return self._unannotated(node) if values else self.generic_visit(node)
+
+    def _unannotated(self, node: ast.Module | ast.ClassDef) -> ast.AST:
+        for part in node.body:
+            if isinstance(part, ast.AnnAssign):
+                part.annotation = ast.Constant("")
+        return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
+        given = node.args
+        given.args = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+        given.defaults = [*given.defaults, *(default or ast.Constant(...) for default in given.kw_defaults)]
+        given.posonlyargs, given.kwonlyargs, given.kw_defaults = [], [], []
         for part in ast.walk(node):
             if isinstance(part, ast.arg):
                 part.annotation = None
@@ -143,3 +161,16 @@ def _definition(source: str, line: int) -> str:
 
 def _first(node: ast.ClassDef | ast.FunctionDef) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+def definition_lines(source: str, change: Change) -> range:
+    """The lines of the function that a change of `source` is in; those of the whole file outside of functions."""
+    changed = change.source.splitlines()
+    lines = source.splitlines()
+    number = next((i for i, (a, b) in enumerate(zip(lines, changed, strict=False), 1) if a != b), len(lines))
+    found = [
+        range(_first(node), (node.end_lineno or 0) + 1)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and _first(node) <= number <= (node.end_lineno or 0)
+    ]
+    return max(found, key=len, default=range(1, len(lines) + 1))

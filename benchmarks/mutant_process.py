@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -26,6 +26,8 @@ from mutant_changes import Change
 
 PATIENCE = 10
 """The limit of wall time, as a multiple of that of processor time: other work may have the processor."""
+MEMORY, WRITTEN = 8 << 30, 1 << 30
+"""Limits in bytes of a process's memory and of a file that it writes: a change may take any amount."""
 SETTINGS = "_hypothesis_internal_use_settings"
 """Where hypothesis keeps what `@settings` states."""
 FORK = multiprocessing.get_context("fork")
@@ -47,14 +49,24 @@ class Tests:
         self.durations: dict[str, float] = {}
         self.kills: Counter[str] = Counter()
 
-    def run(self, change: Change | None, examples: int | None, *, properties: bool = False) -> Outcome:
-        """The outcome of the tests, or of `properties` alone, with a change: `examples` of each, or as many as it has."""
+    def run(
+        self,
+        change: Change | None,
+        examples: int | None,
+        *,
+        properties: bool = False,
+        only: Collection[str] = (),
+        seconds: int | None = None,
+    ) -> Outcome:
+        """The outcome of the tests, or of `properties` alone, with a change: `examples` of each, or as many as it has. `only`:
+        the ids of those that run, else all; `seconds`: their limit, else the suite's."""
+        limit = self.seconds if seconds is None else seconds
         reader, writer = FORK.Pipe(duplex=False)
-        process = FORK.Process(target=self._child, args=(writer, change, examples, properties))
+        process = FORK.Process(target=self._child, args=(writer, change, examples, properties, frozenset(only), limit))
         process.start()
         writer.close()
         try:
-            said = reader.recv() if reader.poll(PATIENCE * self.seconds) else None
+            said = reader.recv() if reader.poll(PATIENCE * limit) else None
         except EOFError:
             process.join()
             said = None if process.exitcode == -signal.SIGXCPU else (1, "", {}, [])
@@ -70,11 +82,11 @@ class Tests:
             self.kills[test] += 1
             return Outcome("killed", test)
         if not self.durations:
-            self._warm(modules)
+            self.warm(modules)
         self.durations |= durations
         return Outcome("survived")
 
-    def _warm(self, modules: list[str]) -> None:
+    def warm(self, modules: list[str]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for name in modules:
@@ -83,26 +95,44 @@ class Tests:
         gc.collect()
         gc.freeze()
 
-    def _child(self, writer: Connection, change: Change | None, examples: int | None, properties: bool) -> None:
-        os.setpgid(0, 0)
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        resource.setrlimit(resource.RLIMIT_CPU, (self.seconds, self.seconds + 1))
-        os.chdir(self.root)
-        for name in self._own():
-            del sys.modules[name]
+    def _child(
+        self,
+        writer: Connection,
+        change: Change | None,
+        examples: int | None,
+        properties: bool,
+        only: frozenset[str],
+        seconds: int,
+    ) -> None:
+        self.confine(seconds)
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
         most = hypothesis.settings().max_examples if examples is None else examples
         hypothesis.settings.register_profile("mutants", derandomize=True, deadline=None, phases=phases, max_examples=most)
-        watch = _Watch(self, examples, properties)
+        watch = _Watch(self, examples, properties, only)
+        tests = sorted({name.partition("::")[0] for name in only}) or self.tests
         options = ["-x", "-q", "-n0", "-pno:cacheprovider", "--tb=native", "--assert=plain", "--hypothesis-profile=mutants"]
         with _imported(self.root, change):
-            code = int(pytest.main([*options, f"--basetemp={self.folder}", *self.tests], plugins=[watch]))
+            code = int(pytest.main([*options, f"--basetemp={self.folder}", *tests], plugins=[watch]))
         if properties and code == pytest.ExitCode.NO_TESTS_COLLECTED:
             code = 0
-        others = [] if self.durations else sorted(set(sys.modules) - self._own())
+        others = [] if self.durations else self.others()
         writer.send((code, watch.failed, watch.durations, others))
         os._exit(0)
+
+    def confine(self, seconds: int, *, again: bool = True) -> None:
+        """A group of its own without outputs, within limits, in the root; `again`: import what a change may reach again."""
+        os.setpgid(0, 0)
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN, WRITTEN))
+        os.chdir(self.root)
+        for name in self._own() if again else ():
+            del sys.modules[name]
+
+    def others(self) -> list[str]:
+        return sorted(set(sys.modules) - self._own())
 
     def _own(self) -> set[str]:
         """Modules that a change may reach, and tests: each process imports them itself."""
@@ -116,17 +146,21 @@ class Tests:
 class _Watch:
     """A plugin of pytest: order, examples of properties that state a number, durations, the first test that fails."""
 
-    def __init__(self, tests: Tests, examples: int | None, properties: bool) -> None:
-        self.tests, self.examples, self.properties = tests, examples, properties
+    def __init__(self, tests: Tests, examples: int | None, properties: bool, only: frozenset[str]) -> None:
+        self.tests, self.examples, self.properties, self.only = tests, examples, properties, only
         self.failed, self.durations = "", {}
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         durations, kills = self.tests.durations, self.tests.kills
         items.sort(key=lambda item: -(kills[item.nodeid] + 0.1) / (durations.get(item.nodeid, 0) + 0.01))
         functions = {item: _function(item) for item in items}
-        if self.properties:
-            config.hook.pytest_deselected(items=[item for item in items if not is_hypothesis_test(functions[item])])
-            items[:] = [item for item in items if is_hypothesis_test(functions[item])]
+        wanted = [
+            item
+            for item in items
+            if (not self.only or item.nodeid in self.only) and (not self.properties or is_hypothesis_test(functions[item]))
+        ]
+        config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+        items[:] = wanted
         for function in functions.values():
             stated = getattr(function, SETTINGS, None)
             if stated is not None and self.examples is not None:

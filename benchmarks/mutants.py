@@ -29,6 +29,8 @@ from rows import Row, arguments_of, report
 from tiedae.compress.errors import CheckError, DataError
 
 ROOT = Path(__file__).resolve().parent.parent
+OTHERS = ("folders", "operators", "survivors")
+"""Files of mutation/ that are no suites."""
 EXAMPLES = 10
 """Of each property, against a change. A change that survives them is tried again with as many as the tests have."""
 
@@ -76,16 +78,22 @@ def mutant_rows(names: Sequence[str] = (), sample: int | None = None, seed: int 
     """`mutants_revived`, and a row for each module. Raises DataError for a name without a configuration."""
     require(packages=("cosmic_ray",))
     folder = ROOT / "mutation"
-    excluded = tomllib.loads((folder / "operators.toml").read_text("utf-8"))["cosmic-ray"]["filters"]["operators-filter"]
+    excluded = excluded_operators(folder)
     results = []
-    for name in names or sorted(path.stem for path in folder.glob("*.toml") if path.stem not in ("operators", "survivors")):
+    for name in names or sorted(path.stem for path in folder.glob("*.toml") if path.stem not in OTHERS):
         suite = read_suite(folder / f"{name}.toml", ROOT)
-        changes = changes_of(suite.root, suite.files, excluded["exclude-operators"])
+        changes = changes_of(suite.root, suite.files, excluded)
         if sample is not None:
             changes = random.Random(seed).sample(changes, min(sample, len(changes)))
         state = ROOT / "build" / "mutants" / f"{name}.jsonl"
         results.append(Result(suite, run_suite(suite, changes, state, resume=resume), sample is None))
     return rows_of(results, explained(folder / "survivors.toml", survivors_of(results)))
+
+
+def excluded_operators(folder: Path) -> list[str]:
+    """Expressions for the names of operators that make no change."""
+    settings = tomllib.loads((folder / "operators.toml").read_text("utf-8"))["cosmic-ray"]
+    return settings["filters"]["operators-filter"]["exclude-operators"]
 
 
 def read_suite(path: Path, root: Path) -> Suite:

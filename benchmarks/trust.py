@@ -16,11 +16,18 @@ from tiedae.console import Console
 
 sys.path.insert(0, str(ROOT))
 
+from trust_checks import check_rows, mutation_rows
 from trust_kills import kill_rows
 from trust_payloads import payloads
 from trust_values import values
 
-PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {"payloads": payloads, "kills": kill_rows, "values": values}
+PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
+    "payloads": payloads,
+    "kills": kill_rows,
+    "checks": lambda _: check_rows(),
+    "mutants": lambda _: mutation_rows(),
+    "values": values,
+}
 
 if __name__ == "__main__":
     sys.exit(report_parts(__doc__ or "", "Trust", PARTS))

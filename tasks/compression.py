@@ -15,6 +15,7 @@ from tiedae.bundle.verdict import Criterion
 from tiedae.codec.frames import FileModel
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
+from tiedae.compress.errors import FormatError
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality
@@ -53,7 +54,8 @@ class _Rates:
 
     def tied(self) -> tuple[RatePoint, np.ndarray]:
         """Our file, and what it decodes to."""
-        assert self.exported.tables is not None
+        if self.exported.tables is None:
+            raise FormatError("the bundle lists no tables of codes, and files of codes need them")
         model = FileModel(self.exported.backend, self.exported.tables, bytes(8))
         data = StreamEncoder(model, self.exported.model).whole(self.samples)
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)

@@ -10,6 +10,8 @@ from tiedae.compress.config import VerifyConfig
 from tiedae.export.kinds import Kind
 from tiedae.export.targets import tolerances_of
 
+from .checks import row_of
+
 ROUNDING = 0.01
 """Rounding error of a dequantized output, in LSB."""
 
@@ -19,7 +21,7 @@ Judge = Callable[[VerifyConfig], Judged]
 
 @dataclass(frozen=True)
 class Observation:
-    """A check before its limit is applied.
+    """A check before its limit is applied, of a row of `CHECKS`.
 
     `text` says what was found, `failure`, where it is given, what is wrong. `of`: file, signature, runtime, detail and peer.
     `target`: of the files, whose own tolerances replace the defaults.
@@ -32,6 +34,9 @@ class Observation:
     of: Mapping[str, str] = field(default_factory=dict)
     target: str = ""
     failure: str = ""
+
+    def __post_init__(self) -> None:
+        row_of(self.kind, self.of.get("detail", ""))
 
     def judged(self, limits: VerifyConfig) -> Check:
         ok, limit = self.judge(tolerances_of(self.target, limits) if self.target else limits)
