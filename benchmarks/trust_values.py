@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from aarch64 import aarch64
@@ -34,12 +35,12 @@ from tests.conftest import build_program
 from tests.export.c.compiled import MAIN
 from tests.program import convolutions
 
-NETS = 20
+NETS = 40
 """Of each kind: dense with a decoder in one product, dense with products and biases apart, convolutions."""
 SAMPLES = 64
 CORES = {"aarch64": "aarch64-linux-gnu-gcc", "riscv64": "riscv64-linux-gnu-gcc", "s390x": "s390x-linux-gnu-gcc"}
 """What compiles C for a processor; `qemu-NAME` runs it."""
-PROMISES: Mapping[str, Mapping[str, object]] = {"lossy": {}, "lossless": {"lossless": True}, "bounded": {"max_error": 3}}
+PROMISES: Mapping[str, Mapping[str, Any]] = {"lossy": {}, "lossless": {"lossless": True}, "bounded": {"max_error": 3}}
 BUNDLE = ROOT / "examples" / "bundle.zip"
 
 
@@ -65,7 +66,7 @@ def values(console: Console) -> Sequence[Row]:
         for processor in processors:
             console.note(f"values: model files and .tae files on {processor.name}")
             counts[f"model files on {processor.name}"] = of_files(nets, processor, folder / "files")
-            counts[f".tae files on {processor.name}"] = of_archives(processor, folder / "archives")
+            counts[f".tae files on {processor.name}"] = of_archives(processor, folder / "bundle")
         for core, compiler in CORES.items():
             console.note(f"values: C on {core}")
             counts[f"C on {core}"] = of_c(nets, core, compiler, folder / core)

@@ -115,7 +115,8 @@ def _verdict_section(metrics: Metrics) -> str:
     lines = "\n".join(f"- {markdown(each)}" for each in texts(verdict))
     table = _table("Baselines", VERDICT_HEADER, verdict_rows(verdict), "llrrrrl")
     line = f"{sign} {text.format(markdown(summary(verdict)))}".strip()
-    return "\n\n".join(filter(None, ("### Verdict", line, lines, table, markdown(method_text(verdict)))))
+    parts = ("### Verdict", line, lines, table, str(markdown(method_text(verdict))))
+    return "\n\n".join(filter(None, parts))
 
 
 def _parity_tables(metrics: Metrics) -> list[tuple[str, Sequence[str], list[tuple[str, ...]]]]:

@@ -128,7 +128,7 @@ def metrics_subject(bundle: Bundle, change: Callable[[dict[str, Any]], object] =
 
     def show(metrics: Metrics) -> Surfaces:
         pages = render_pages(Report(bundle.manifest, metrics, *arrays))
-        return {name: text.decode() for name, text in pages.items()} | metrics_surfaces(metrics)
+        return {name: text.decode() for name, text in pages.items()} | dict(metrics_surfaces(metrics))
 
     return Subject(f"metrics{name}", document, text_fields(Metrics, document), read, show)
 

@@ -146,8 +146,9 @@ def _put(document: Doc, steps: tuple[Step, ...], text: str) -> Doc:
 
 def _fits(node: Any, document: Doc) -> bool:
     if isinstance(node, TABLES):
-        tagged = isinstance(node, inspect.StructType) and node.tag_field
-        return isinstance(document, dict) and (not tagged or document.get(node.tag_field) == node.tag)
+        if isinstance(node, inspect.StructType) and node.tag_field and isinstance(document, dict):
+            return document.get(node.tag_field) == node.tag
+        return isinstance(document, dict)
     return isinstance(document, dict if isinstance(node, inspect.DictType) else list)
 
 

@@ -111,10 +111,11 @@ def _onnx_replaced(data: bytes, old: str, text: str) -> bytes:
     model = onnx.ModelProto.FromString(data)
     for message in _onnx_messages(model):
         for field in message.DESCRIPTOR.fields:
-            if field.type == TEXT and isinstance(value := getattr(message, field.name), str):
+            value = getattr(message, field.name) if field.type == TEXT else None
+            if isinstance(value, str):
                 if value == old and message.HasField(field.name):
                     setattr(message, field.name, text)
-            elif field.type == TEXT:
+            elif value is not None:
                 value[:] = [text if each == old else each for each in value]
     return model.SerializeToString()
 

@@ -127,7 +127,8 @@ def unquoted(value: Any, **_: object) -> str:
 
 @pytest.mark.ci
 def test_libraries_without_their_escapes_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool("javac"), tool("node")
+    tool("javac")
+    tool("node")
     made = CASES[2].made()
     (_, alike), (_, reserved), (_, active) = models(made, [HARMLESS, "class", "${alert(1)}"])
     assert not javac(placed(java_sources(reserved), tmp_path / "right"), tmp_path / "classes")

@@ -123,5 +123,6 @@ def test_libraries_and_pages_of_any_names_are_those_of_a_harmless_one(index: int
         web = web_files(model, payload)
         modules |= {tmp_path / str(i) / path: web[path].decode() for path in ("model.mjs", "page/data.mjs")}
         java |= {tmp_path / "java" / model.name / path: text for path, text in java_sources(model).items()}
-    tool("node"), tool("javac")
+    tool("node")
+    tool("javac")
     assert not run_modules(modules) and not javac(java, tmp_path / "classes")
