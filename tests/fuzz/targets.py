@@ -1,0 +1,186 @@
+"""The table of readers that are fuzzed: a new reader is a row."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+from PIL import Image
+from tiedae import arrays
+from tiedae.bundle import manifest
+from tiedae.bundle.results import read_metrics
+from tiedae.calibration.calibration_file import KIND, read_calibration
+from tiedae.compress import npy
+from tiedae.compress.archive import FORMAT, unpack, unpack_npz
+from tiedae.compress.config import DataConfig
+from tiedae.compress.errors import InputError
+from tiedae.dedupe.inputs import read_data
+from tiedae.dedupe.inspection import inspect_file
+from tiedae.export.c.reader import read_c, read_interface
+from tiedae.export.model_file import Contents, Signature, TensorInfo
+from tiedae.importing import Start
+from tiedae.intervals import read_intervals
+from tiedae.readers import keys_of, read
+from tiedae.recipe import load_recipe
+from tiedae.report.inspection import render
+from tiedae.tae_files import inspect
+
+from . import codec, containers, messages, seeds
+from .mutations import Mutation, blind, tokens, values
+
+CORPUS = Path(__file__).parent / "corpus"
+"""Inputs of each target in a folder of its name: what broke a law once, and what guided runs found, made small."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader, the name of its file, whole files to start from, and what changes them.
+
+    `beside`: other files of its folder. `declared`: the decoded size in bytes that an input states, as far as the reader's limit
+    for it, where that may be more than the input. `longest`: bytes of an input at most. `anywhere`: it may open files outside
+    the folder, by names of the user's.
+    """
+
+    read: Callable[[Path], object]
+    file: str
+    whole: Callable[[], Sequence[bytes]]
+    mutations: Sequence[Mutation]
+    beside: Callable[[], Mapping[str, bytes]] = dict
+    declared: Callable[[bytes], int] = len
+    longest: int = 1 << 16
+    anywhere: bool = False
+
+    def corpus(self, name: str) -> list[bytes]:
+        return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
+
+
+def _inspect(path: Path) -> None:
+    render(inspect_file(path))
+
+
+def _import(path: Path) -> None:
+    Start.read(path, tie=None).mirror.weights()
+
+
+def _samples(path: Path) -> None:
+    """As they are, and then with the keys of [data] that such a file may have."""
+    read(path)
+    config = DataConfig(str(path), label="label", time="time", groups="groups" if path.suffix == ".npz" else "group")
+    read(path, keys_of(config, path))
+
+
+def _record(path: Path) -> None:
+    read(path.parent, DataConfig(str(path.parent), kind="record"))
+
+
+def _inputs(path: Path) -> None:
+    signature = Signature("main", (TensorInfo("x", "float32", (None, 4)),), (), {})
+    read_data(path, Contents("onnx", 0, (), (signature,)))
+
+
+def _image(path: Path) -> None:
+    read(path.parent)
+    read(path.parent, replace(DataConfig(str(path.parent)), resize=(4, 4), grayscale=True))
+
+
+def _intervals(path: Path) -> None:
+    read_intervals(path)
+
+
+def _c(path: Path) -> None:
+    for reader in (read_interface, read_c):
+        reader(path)
+
+
+def _unpacked(data: bytes) -> int:
+    """What the members of a ZIP archive unpack to."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return min(sum(info.file_size for info in archive.infolist()), arrays.UNPACKED)
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return len(data)
+
+
+def _unzipped(data: bytes) -> int:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            return min(len(file.read(arrays.UNPACKED)), arrays.UNPACKED)
+    except (OSError, EOFError, ValueError, zlib.error):
+        return len(data)
+
+
+def _pixels(data: bytes) -> int:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.width * image.height * 4
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return len(data)
+
+
+JSON = (values, values, values, blind)
+TOML = tokens(b"[model]", b"layers = [8, 4]", b"units", b"kind", b'"anomaly"', b"[[x]]", b"= {", b'"""', b"1979-05-27T07:32:00Z", b"false")
+TABLE = tokens(b",", b";", b"\t", b"label", b"time", b"start", b"end", b"kind", b"group", b'""', b"\r", b"\r\n", b"\xef\xbb\xbf", b"1_0")
+C_TEXT = tokens(b"/*", b"*/", b"{", b"};", b"static const ", b"int8_t", b"#if 0\n", b"#endif\n", b"[", b"\\\n", b"0x7f", b"INT64_C(5)", b"u")
+ZIP_NPY = (containers.zipped({".npy": containers.npy, "json": values}),) * 3 + (blind,)
+ZIP_KERAS = (containers.zipped({".json": values, ".h5": blind}),) * 3 + (blind,)
+_CHOICES = [bytes([choice]) for choice in range(4)]
+_PAYLOADS, _RESIDUALS = ([bytes([choice, *rest]) for choice in each] for each, rest in ((range(5), (8, 0)), ((0, 1, 2, 3, 128), (1, 3, 0))))
+
+TARGETS: Mapping[str, Target] = {
+    "tflite": Target(_inspect, "x.tflite", seeds.tflite, (messages.fields, messages.fields, messages.fields, messages.tables, blind)),
+    "onnx": Target(
+        _inspect, "x.onnx", seeds.onnx_files, (messages.protobuf,) * 3 + (blind,), lambda: {"kernels.bin": seeds.external()[2]}
+    ),
+    "onnx-import": Target(
+        _import, "x.onnx", seeds.onnx_nets, (messages.protobuf,) * 3 + (blind,), lambda: {"kernels.bin": seeds.external()[2]}
+    ),
+    "onnx-data": Target(
+        _inspect, "kernels.bin", lambda: seeds.external()[2:], (blind,), lambda: {"x.onnx": seeds.external()[0]}
+    ),
+    "keras": Target(_import, "x.keras", seeds.keras, ZIP_KERAS, declared=_unpacked),
+    "h5": Target(_import, "x.h5", seeds.h5, (blind,)),
+    "npz": Target(_samples, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
+    "npz-inputs": Target(_inputs, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
+    "npz-program": Target(lambda path: unpack_npz(path, "tiedae-program"), "program.npz", seeds.programs, ZIP_NPY),
+    "npy": Target(npy.read_npy, "x.npy", seeds.arrays_npy, (containers.npy,)),
+    "safetensors": Target(lambda path: unpack(path, FORMAT), "x.safetensors", seeds.archives, (containers.archive,)),
+    "csv": Target(_samples, "x.csv", seeds.csv, (TABLE, TABLE, TABLE, blind)),
+    "intervals": Target(_intervals, "x.csv", seeds.csv, (TABLE, TABLE, TABLE, blind)),
+    "idx": Target(_samples, "x.idx", seeds.idx, (blind,)),
+    "idx-gz": Target(_samples, "x.idx.gz", seeds.idx_gz, (containers.gzipped,), declared=_unzipped),
+    "wav": Target(_samples, "x.wav", seeds.wav, (blind,)),
+    "images": Target(_image, "pictures/x.png", seeds.images, (containers.png,), declared=_pixels),
+    "record": Target(_record, "record/x.csv", seeds.csv, (TABLE, TABLE, blind), lambda: {"record/y.csv": seeds.csv()[0]}),
+    "manifest": Target(lambda path: manifest.read(path.parent), "manifest.json", lambda: seeds.bundle_texts("manifest.json"), JSON),
+    "metrics": Target(read_metrics, "metrics.json", lambda: seeds.bundle_texts("metrics.json"), JSON),
+    "calibration": Target(read_calibration, "calibration.json", seeds.calibrations, JSON),
+    "recipe": Target(load_recipe, "recipe.toml", seeds.recipes, (TOML, TOML, TOML, blind), anywhere=True),
+    "c": Target(
+        _c, "net.c", lambda: [source for source, _ in seeds.c_sources()], (C_TEXT, C_TEXT, C_TEXT, blind),
+        lambda: {"net.h": seeds.c_sources()[0][1]},
+    ),
+    "c-header": Target(
+        _c, "net.h", lambda: [header for _, header in seeds.c_sources()], (C_TEXT, C_TEXT, C_TEXT, blind),
+        lambda: {"net.c": seeds.c_sources()[0][0]},
+    ),
+    "contents": Target(codec.reads(codec.fuzz_contents), "x.bin", lambda: codec.golden("*.tae", _CHOICES[:2]), (blind,), longest=4096),
+    "tae": Target(
+        codec.reads(codec.fuzz_file), "x.bin",
+        lambda: codec.golden("*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]), (blind,), longest=4096,
+    ),
+    "tae-info": Target(inspect, "x.tae", lambda: codec.golden("*.tae", [b""]), (blind,), longest=4096),
+    "tables": Target(codec.reads(codec.fuzz_tables), "x.bin", lambda: codec.golden("*.codec", _CHOICES), (blind,), longest=4096),
+    "residual-tables": Target(
+        codec.reads(codec.fuzz_residual_tables), "x.bin", lambda: codec.golden("*.residuals", _CHOICES), (blind,), longest=4096
+    ),
+    "payload": Target(codec.reads(codec.fuzz_payload, 3), "x.bin", lambda: codec.golden("*.tae", _PAYLOADS), (blind,), longest=4096),
+    "residuals": Target(
+        codec.reads(codec.fuzz_residuals, 4), "x.bin", lambda: codec.golden("*.tae", _RESIDUALS), (blind,), longest=4096
+    ),
+}  # fmt: skip
