@@ -20,6 +20,7 @@ import numpy as np
 from msgspec import inspect
 
 from .errors import FormatError, RecipeError
+from .limits import JSON
 
 T = TypeVar("T")
 LARGEST = 2**31 - 1
@@ -127,7 +128,9 @@ def decode(kind: type[T], value: object, where: object) -> T:
 
 
 def load_json(text: str | bytes, where: object) -> Any:
-    """Parse JSON; FormatError, prefixed with `where`, for invalid JSON, NaN, infinities and lone surrogates."""
+    """Parse JSON; FormatError, prefixed with `where`, for too much of it, invalid JSON, NaN, infinities and lone surrogates."""
+    if len(text) > JSON:
+        raise FormatError(f"{where}: has {len(text):,} bytes, must have {JSON:,} at most")
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from tiedae.bundle.manifest import FILE as MANIFEST
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import read_regular, require_alone, write_atomic
-from tiedae.compress.records import decode, encode
+from tiedae.compress.records import decode, encode, load_json
 
 
 def claim(
@@ -84,8 +83,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(read_regular(path))
-    except (OSError, ValueError) as error:
+        return load_json(read_regular(path), path)
+    except (OSError, FormatError) as error:
         raise FormatError(f"{path}: missing or damaged ({error}); --force starts afresh") from None
 
 

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from onnx import NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
 from ..errors import FormatError, InputError
+from ..limits import PROTOBUF
 from . import graph
 from . import graph_rows as rows
 from .chain import Chain, ChainArray, Refused, stored
@@ -25,9 +26,6 @@ from .graph import Flow, GraphConstant, GraphStep, Node, Operations, Unread, Val
 
 MIN_OPSET = 7
 """The first opset in which operations broadcast as NumPy does."""
-MAX_BYTES = 2**31
-"""Upper bound of a protobuf message; larger models use external data."""
-
 _ONNX = ("", "ai.onnx")
 """Names of the domain of the standard's operations."""
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -64,8 +62,8 @@ def chain_of_proto(path: Path, model: onnx.ModelProto, read: Read) -> Chain:
 def _parsed(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    if (size := path.stat().st_size) >= MAX_BYTES:
-        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {MAX_BYTES:,}")
+    if (size := path.stat().st_size) >= PROTOBUF:
+        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {PROTOBUF:,}")
     try:
         return onnx.load_model(path, load_external_data=False)
     except (DecodeError, ValueError):
@@ -125,6 +123,8 @@ def _node(path: Path, node: NodeProto, opset: int) -> Node:
     name = node.name or next(iter(node.output), "")
     if not node.output or not node.output[0]:
         raise FormatError(f"{path}: damaged: a node ({op}) has no output")
+    if referring := [each.name for each in node.attribute if each.ref_attr_name]:
+        raise FormatError(f"{path}: damaged: {name} ({op}): {referring[0]} is that of a function, and this is none")
     if op in _READ and op != "Constant":  # whose values may be elsewhere
         context = type(checker.DEFAULT_CONTEXT)()
         context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": opset}

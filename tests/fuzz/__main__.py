@@ -49,7 +49,9 @@ def main() -> int:
         tallies[name] = tally = run(inputs, numbers, seconds=arguments.seconds)
         print(_line(name, tally), flush=True)
         for breach in tally.breaches:
-            print(f"    input {breach.case} ({breach.size} bytes; {breach.count} inputs) {breach.place}: {breach.law}", flush=True)
+            print(
+                f"    input {breach.case} ({breach.size} bytes; {breach.count} inputs) {breach.place}: {breach.law}", flush=True
+            )
         kept = {breach.case for breach in tally.breaches} | ({arguments.case} - {None})
         for case in kept if arguments.keep else ():
             arguments.keep.mkdir(parents=True, exist_ok=True)

@@ -217,8 +217,6 @@ def with_errors(work: Callable[[], Any]) -> None:
         require("\n" not in str(error), "an error of several lines")
 
 
-
-
 def reads(run: Callable[[Subject, bytes], None], least: int = 1) -> Callable[[Path], None]:
     """One of these functions as a reader of a file; nothing of one of fewer than `least` bytes."""
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import safetensors
 from tiedae.compress import archive as archives
+from tiedae.compress.npy import DAMAGE
 
 from .mutations import TEXT, Mutation, blind, values
 
@@ -31,7 +32,24 @@ def npy(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
     return data[:8] + min(len(text) + 1, 256**size - 1).to_bytes(size, "little") + text + b"\n" + data[stop:]
 
 
-DTYPES = ("|u1", "<f4", "<f8", ">i4", "|b1", "|O", "<U4", "|S3", "<c16", "<f2", "|V7", "<M8[s]", "|u0", "<U0", "<i8", "|V2147483647")
+DTYPES = (
+    "|u1",
+    "<f4",
+    "<f8",
+    ">i4",
+    "|b1",
+    "|O",
+    "<U4",
+    "|S3",
+    "<c16",
+    "<f2",
+    "|V7",
+    "<M8[s]",
+    "|u0",
+    "<U0",
+    "<i8",
+    "|V2147483647",
+)
 SIZES = (0, 1, 2, 3, 5, 12, 1 << 20, 1 << 31, 1 << 40, (1 << 63) - 1, 1 << 63, 1 << 70, -1)
 
 
@@ -77,7 +95,21 @@ def zipped(inner: Mapping[str, Mutation]) -> Mutation:
     return change
 
 
-NAMES = ("../x", "/x", "x.npy", "labels.npy", "x_train.npy", "y.npy", "groups.npy", "x", "config.json", "a\\..\\..\\x", "é.npy", "data.pkl", "")
+NAMES = (
+    "../x",
+    "/x",
+    "x.npy",
+    "labels.npy",
+    "x_train.npy",
+    "y.npy",
+    "groups.npy",
+    "x",
+    "config.json",
+    "a\\..\\..\\x",
+    "é.npy",
+    "data.pkl",
+    "",
+)
 
 
 def archived(members: Sequence[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -176,8 +208,7 @@ def sealed_archive(data: bytes) -> bytes:
         size = int.from_bytes(data[:8], "little")
         whole = json.loads(data[8 : 8 + size])
         whole["__metadata__"]["tiedae"] = stated
-    except (ValueError, KeyError, AttributeError, RecursionError, safetensors.SafetensorError, *archives.DAMAGE):
+    except (ValueError, KeyError, AttributeError, RecursionError, safetensors.SafetensorError, *DAMAGE):
         return data
     text = json.dumps(whole).encode()
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
-

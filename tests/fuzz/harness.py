@@ -180,7 +180,7 @@ def _child(inputs: Inputs, numbers: range, folder: Path, state: mmap.mmap, send:
                 break
             data = inputs[number]
             begun = time.process_time()
-            verdict = court.judge(inputs.target.read, path, data, inputs.target.declared(data))
+            verdict = court.judge(inputs.target.read, path, data, inputs.target.declared(data), resident=inputs.target.resident)
             slowest = max(slowest, time.process_time() - begun)
             values += verdict.value
             refused += verdict.refused

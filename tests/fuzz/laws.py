@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import signal
 import sys
@@ -27,13 +28,24 @@ from tiedae.compress.errors import TiedaeError
 SECONDS = 5.0
 TIMES = 10
 MEMORY = 200 << 20
+RESERVED = 16 << 30
+"""Bytes of address space of a library that reserves what a damaged file states, and reads it then, which fails."""
 WALL_SECONDS = 120.0
 """After this a process is taken to wait for something."""
 _PAGE = resource.getpagesize()
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.remove": 1, "os.rename": 2, "os.mkdir": 1, "os.rmdir": 1, "os.link": 2, "os.symlink": 2, "os.truncate": 1}
 _CHANGES |= {"os.chmod": 1, "os.chown": 1, "os.utime": 1, "os.mkfifo": 1, "os.mknod": 1}
-_RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen"}
+_RUNS = {
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "pickle.find_class",
+    "ctypes.dlopen",
+}
 _RUNS |= {"socket.connect", "socket.bind", "socket.getaddrinfo", "code.__new__"}
 
 
@@ -134,14 +146,14 @@ class Court:
             signal.signal(name, signal.SIG_DFL)
         sys.addaudithook(self.guard)
 
-    def judge(self, read: Callable[[Path], object], path: Path, data: bytes, declared: int) -> Verdict:
-        """Write `data` to `path` and read it."""
+    def judge(self, read: Callable[[Path], object], path: Path, data: bytes, declared: int, *, resident: bool) -> Verdict:
+        """Write `data` to `path` and read it. `resident`: what is reserved and never touched counts as no memory."""
         path.write_bytes(data)
         self.guard.broken.clear()
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
         try:
-            with _memory(TIMES * max(len(data), declared) + MEMORY):
+            with (_resident if resident else _mapped)(TIMES * max(len(data), declared) + MEMORY):
                 self.guard.on = True
                 try:
                     read(path)
@@ -149,7 +161,7 @@ class Court:
                     self.guard.on = False
         except TiedaeError as error:
             causes = list(_causes(error))
-            return Verdict(place_of(causes[-1]), self._law(str(error), causes))
+            return Verdict(place_of(causes[-1]), self._law(str(error), [] if resident else causes))
         except BaseException as error:  # noqa: BLE001 (what this looks for)
             return Verdict(place_of(error), f"{type(error).__name__}: {error!s:.200}")
         finally:
@@ -163,8 +175,15 @@ class Court:
             return self.guard.broken[0]
         if "\n" in text:
             return f"an error of several lines: {text!r:.100}"
-        unchecked = [each for each in causes if isinstance(each, MemoryError) or "alloc" in str(each).lower()]
+        unchecked = [each for each in causes if _is_allocation(each)]
         return f"allocates before it checks: {unchecked[0]!s:.100}" if unchecked else ""
+
+
+def _is_allocation(error: BaseException) -> bool:
+    """Whether an error says that there is no memory; Python's parser says so of too many brackets too."""
+    parser = any(frame.filename.endswith("/ast.py") for frame in traceback.extract_tb(error.__traceback__))
+    named = re.search(r"unable to allocate|memory allocation failed|cannot allocate|out of memory", str(error), re.IGNORECASE)
+    return (isinstance(error, MemoryError) and not parser) or named is not None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -182,7 +201,27 @@ def place_of(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _memory(limit: int) -> Iterator[None]:
+def _resident(limit: int) -> Iterator[None]:
+    """Broken where the process then had more than `limit` bytes in memory beside what it had; it may map `RESERVED`."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _peak()
+    try:
+        with _mapped(RESERVED):
+            yield
+    finally:
+        peak = _peak()
+        require(peak - before <= limit, f"takes {peak - before:,} bytes of memory, must be {limit:,} at most")
+
+
+def _peak() -> int:
+    """Bytes that were in memory at most since the count was cleared."""
+    found = re.search(rb"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_bytes())
+    assert found
+    return int(found[1]) << 10
+
+
+@contextlib.contextmanager
+def _mapped(limit: int) -> Iterator[None]:
     """Let the process map `limit` bytes more than it has."""
     pages = int(Path("/proc/self/statm").read_bytes().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * _PAGE + limit, resource.RLIM_INFINITY))

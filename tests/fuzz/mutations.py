@@ -52,8 +52,34 @@ def number(data: bytes, rng: random.Random, _: Sequence[bytes]) -> bytes:
     return data[:at] + (value % (1 << 8 * width)).to_bytes(width, order) + data[at + width :]
 
 
-WORDS = (b"0", b"-1", b"1", b"2", b"255", b"2147483648", b"-9223372036854775809", b"18446744073709551616", b"1e400", b"-0.0", b"nan")
-WORDS += (b"inf", b"1e-400", b"0x10", b"true", b"null", b"", b'""', b'"\\ud800"', b"\xff\xfe", b"\0", b"\n", b"../../x", b"/etc/passwd")
+WORDS = (
+    b"0",
+    b"-1",
+    b"1",
+    b"2",
+    b"255",
+    b"2147483648",
+    b"-9223372036854775809",
+    b"18446744073709551616",
+    b"1e400",
+    b"-0.0",
+    b"nan",
+)
+WORDS += (
+    b"inf",
+    b"1e-400",
+    b"0x10",
+    b"true",
+    b"null",
+    b"",
+    b'""',
+    b'"\\ud800"',
+    b"\xff\xfe",
+    b"\0",
+    b"\n",
+    b"../../x",
+    b"/etc/passwd",
+)
 WORDS += (b"{", b"}", b"[", b"]", b",", b'"', b"'", b"#", b"\\", b"9" * 500, b"[" * 3000, "é".encode())
 _TOKEN = re.compile(rb"\"[^\"\n]*\"|[A-Za-z_][\w.]*|-?\d[\d.eE+-]*|\s+|.", re.DOTALL)
 
@@ -101,7 +127,27 @@ def _lines(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
     return b"".join([*lines[:at], *changed, *lines[at + (kind < 6) :]])
 
 
-VALUES: tuple[Any, ...] = (None, True, False, 0, 1, -1, 2, 8, 255, 2**31, -(2**63), 2**64, 10**400, 0.5, -0.0, 1e308, "", "x", "int8")
+VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    8,
+    255,
+    2**31,
+    -(2**63),
+    2**64,
+    10**400,
+    0.5,
+    -0.0,
+    1e308,
+    "",
+    "x",
+    "int8",
+)
 VALUES += ("../x", "/etc/passwd", "\n", "\x1b[31m", "é", "0" * 64, [], [1], [[]], {}, {"x": 1}, [0] * 3000, {"kind": "x"})
 
 

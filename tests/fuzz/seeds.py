@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tiedae.calibration.calibration_file import Calibration, CalibratedTensor, CalibrationData, Fingerprint
+from tiedae.calibration.calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from tiedae.calibration.histogram import Histogram
 from tiedae.compress.archive import pack, pack_npz
 from tiedae.compress.scaling import Scaling
@@ -197,7 +197,11 @@ def images() -> list[bytes]:
     found = []
     for kind, mode, options in KINDS:
         image = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 900) if mode == "I;16" else gray.convert(mode)
-        exif = {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"} if kind in ("JPEG", "PNG", "WEBP") else {}
+        exif = (
+            {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}
+            if kind in ("JPEG", "PNG", "WEBP")
+            else {}
+        )
         found.append(written(lambda file, i=image, k=kind, o=options | exif: i.save(file, k, **o)))
     return found
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from msgspec.structs import replace
 from PIL import Image
-from tiedae import arrays
 from tiedae.bundle import manifest
 from tiedae.bundle.results import read_metrics
-from tiedae.calibration.calibration_file import KIND, read_calibration
-from tiedae.compress import npy
+from tiedae.calibration.calibration_file import read_calibration
+from tiedae.compress import limits, npy
 from tiedae.compress.archive import FORMAT, unpack, unpack_npz
 from tiedae.compress.config import DataConfig
-from tiedae.compress.errors import InputError
 from tiedae.dedupe.inputs import read_data
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.export.c.reader import read_c, read_interface
@@ -32,6 +32,7 @@ from tiedae.report.inspection import render
 from tiedae.tae_files import inspect
 
 from . import codec, containers, messages, seeds
+from .codec import golden, reads
 from .mutations import Mutation, blind, tokens, values
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -44,7 +45,7 @@ class Target:
 
     `beside`: other files of its folder. `declared`: the decoded size in bytes that an input states, as far as the reader's limit
     for it, where that may be more than the input. `longest`: bytes of an input at most. `anywhere`: it may open files outside
-    the folder, by names of the user's.
+    the folder, by names of the user's. `resident`: its memory is measured where it is touched, not where it is reserved.
     """
 
     read: Callable[[Path], object]
@@ -55,6 +56,7 @@ class Target:
     declared: Callable[[bytes], int] = len
     longest: int = 1 << 16
     anywhere: bool = False
+    resident: bool = False
 
     def corpus(self, name: str) -> list[bytes]:
         return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
@@ -102,17 +104,20 @@ def _unpacked(data: bytes) -> int:
     """What the members of a ZIP archive unpack to."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return min(sum(info.file_size for info in archive.infolist()), arrays.UNPACKED)
+            return min(sum(info.file_size for info in archive.infolist()), limits.UNPACKED)
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
         return len(data)
 
 
 def _unzipped(data: bytes) -> int:
+    """What the header of a packed idx file states."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            return min(len(file.read(arrays.UNPACKED)), arrays.UNPACKED)
+            head = file.read(4)
+            sizes = file.read(4 * head[3]) if len(head) == 4 else b""
     except (OSError, EOFError, ValueError, zlib.error):
         return len(data)
+    return min(8 * math.prod(np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4").tolist()), limits.UNPACKED)
 
 
 def _pixels(data: bytes) -> int:
@@ -124,13 +129,21 @@ def _pixels(data: bytes) -> int:
 
 
 JSON = (values, values, values, blind)
-TOML = tokens(b"[model]", b"layers = [8, 4]", b"units", b"kind", b'"anomaly"', b"[[x]]", b"= {", b'"""', b"1979-05-27T07:32:00Z", b"false")
-TABLE = tokens(b",", b";", b"\t", b"label", b"time", b"start", b"end", b"kind", b"group", b'""', b"\r", b"\r\n", b"\xef\xbb\xbf", b"1_0")
-C_TEXT = tokens(b"/*", b"*/", b"{", b"};", b"static const ", b"int8_t", b"#if 0\n", b"#endif\n", b"[", b"\\\n", b"0x7f", b"INT64_C(5)", b"u")
+TOML = tokens(
+    b"[model]", b"layers = [8, 4]", b"units", b"kind", b'"anomaly"', b"[[x]]", b"= {", b'"""', b"1979-05-27T07:32:00Z", b"false"
+)
+TABLE = tokens(
+    b",", b";", b"\t", b"label", b"time", b"start", b"end", b"kind", b"group", b'""', b"\r", b"\r\n", b"\xef\xbb\xbf", b"1_0"
+)
+C_TEXT = tokens(
+    b"/*", b"*/", b"{", b"};", b"static const ", b"int8_t", b"#if 0\n", b"#endif\n", b"[", b"\\\n", b"0x7f", b"INT64_C(5)", b"u"
+)
 ZIP_NPY = (containers.zipped({".npy": containers.npy, "json": values}),) * 3 + (blind,)
 ZIP_KERAS = (containers.zipped({".json": values, ".h5": blind}),) * 3 + (blind,)
 _CHOICES = [bytes([choice]) for choice in range(4)]
-_PAYLOADS, _RESIDUALS = ([bytes([choice, *rest]) for choice in each] for each, rest in ((range(5), (8, 0)), ((0, 1, 2, 3, 128), (1, 3, 0))))
+_PAYLOADS, _RESIDUALS = (
+    [bytes([choice, *rest]) for choice in each] for each, rest in ((range(5), (8, 0)), ((0, 1, 2, 3, 128), (1, 3, 0)))
+)
 
 TARGETS: Mapping[str, Target] = {
     "tflite": Target(_inspect, "x.tflite", seeds.tflite, (messages.fields, messages.fields, messages.fields, messages.tables, blind)),
@@ -143,8 +156,8 @@ TARGETS: Mapping[str, Target] = {
     "onnx-data": Target(
         _inspect, "kernels.bin", lambda: seeds.external()[2:], (blind,), lambda: {"x.onnx": seeds.external()[0]}
     ),
-    "keras": Target(_import, "x.keras", seeds.keras, ZIP_KERAS, declared=_unpacked),
-    "h5": Target(_import, "x.h5", seeds.h5, (blind,)),
+    "keras": Target(_import, "x.keras", seeds.keras, ZIP_KERAS, declared=_unpacked, resident=True),
+    "h5": Target(_import, "x.h5", seeds.h5, (blind,), resident=True),
     "npz": Target(_samples, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
     "npz-inputs": Target(_inputs, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
     "npz-program": Target(lambda path: unpack_npz(path, "tiedae-program"), "program.npz", seeds.programs, ZIP_NPY),
@@ -169,18 +182,18 @@ TARGETS: Mapping[str, Target] = {
         _c, "net.h", lambda: [header for _, header in seeds.c_sources()], (C_TEXT, C_TEXT, C_TEXT, blind),
         lambda: {"net.c": seeds.c_sources()[0][0]},
     ),
-    "contents": Target(codec.reads(codec.fuzz_contents), "x.bin", lambda: codec.golden("*.tae", _CHOICES[:2]), (blind,), longest=4096),
+    "contents": Target(reads(codec.fuzz_contents), "x.bin", lambda: golden("*.tae", _CHOICES[:2]), (blind,), longest=4096),
     "tae": Target(
-        codec.reads(codec.fuzz_file), "x.bin",
-        lambda: codec.golden("*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]), (blind,), longest=4096,
+        reads(codec.fuzz_file), "x.bin",
+        lambda: golden("*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]), (blind,), longest=4096,
     ),
-    "tae-info": Target(inspect, "x.tae", lambda: codec.golden("*.tae", [b""]), (blind,), longest=4096),
-    "tables": Target(codec.reads(codec.fuzz_tables), "x.bin", lambda: codec.golden("*.codec", _CHOICES), (blind,), longest=4096),
+    "tae-info": Target(inspect, "x.tae", lambda: golden("*.tae", [b""]), (blind,), longest=4096),
+    "tables": Target(reads(codec.fuzz_tables), "x.bin", lambda: golden("*.codec", _CHOICES), (blind,), longest=4096),
     "residual-tables": Target(
-        codec.reads(codec.fuzz_residual_tables), "x.bin", lambda: codec.golden("*.residuals", _CHOICES), (blind,), longest=4096
+        reads(codec.fuzz_residual_tables), "x.bin", lambda: golden("*.residuals", _CHOICES), (blind,), longest=4096
     ),
-    "payload": Target(codec.reads(codec.fuzz_payload, 3), "x.bin", lambda: codec.golden("*.tae", _PAYLOADS), (blind,), longest=4096),
+    "payload": Target(reads(codec.fuzz_payload, 3), "x.bin", lambda: golden("*.tae", _PAYLOADS), (blind,), longest=4096),
     "residuals": Target(
-        codec.reads(codec.fuzz_residuals, 4), "x.bin", lambda: codec.golden("*.tae", _RESIDUALS), (blind,), longest=4096
+        reads(codec.fuzz_residuals, 4), "x.bin", lambda: golden("*.tae", _RESIDUALS), (blind,), longest=4096
     ),
 }  # fmt: skip

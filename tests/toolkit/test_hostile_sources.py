@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae import arrays
+from tiedae.compress import limits
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.readers import READERS, read
 
@@ -89,7 +89,7 @@ def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path
     path = tmp_path / name
     write(path, np.zeros((20, 500, 1000), np.uint8))
     assert read(path).values.shape == (20, 500, 1000)
-    monkeypatch.setattr(arrays, "UNPACKED", 1 << 20)
+    monkeypatch.setattr(limits, "UNPACKED", 1 << 20)
     with pytest.raises(DataError, match=rf"{name}: [\d,]+ bytes would unpack to 10,000,\d\d\d, must be at most 100 × its size"):
         read(path)
     write(path, np.random.default_rng(0).integers(0, 256, (20, 500, 1000), np.uint8))
