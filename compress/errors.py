@@ -30,7 +30,7 @@ def listed(names: Sequence[object]) -> str:
 
 def printable(text: str) -> str:
     """The text with its control characters escaped."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class TiedaeError(Exception):

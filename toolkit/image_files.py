@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +52,11 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
     values = np.empty(0, np.uint8)
     for i, path in enumerate(paths):
         try:
-            with open_regular(path) as file, Image.open(file) as image:
+            with (
+                warnings.catch_warnings(action="ignore"),  # of damage that Pillow reads over
+                open_regular(path) as file,
+                Image.open(file) as image,
+            ):
                 pixels = _pixels(image, path, grayscale=grayscale)
             pixels = _resized(pixels, resize) if resize else pixels
         except (*DAMAGE, Image.DecompressionBombError) as error:

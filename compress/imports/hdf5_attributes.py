@@ -82,7 +82,7 @@ class Attributes:
             stored = self._stored(h5py.h5o.get_info(group.id).addr, name.encode())[: count * _REFERENCE]
             wide = group.file.id.get_create_plist().get_sizes()[0] == 8
             if h5py.check_string_dtype(dtype) is None or len(stored) < count * _REFERENCE or not wide:
-                raise OSError(f"attribute {name} of {group.name} is stored as nothing that is read")
+                raise OSError(f"attribute {name} of {group.name} holds texts in a form that is not read")
             needed = int(np.frombuffer(stored, "<u4")[:: _REFERENCE // 4].astype(np.int64).sum())
         if needed > whole:
             raise OSError(f"attribute {name} of {group.name} would take {needed:,} bytes of {whole:,}")

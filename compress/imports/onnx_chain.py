@@ -19,6 +19,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_
 
 from ..errors import FormatError, InputError
 from ..limits import PROTOBUF
+from ..records import LARGEST
 from . import graph
 from . import graph_rows as rows
 from .chain import Chain, ChainArray, Refused, stored
@@ -75,6 +76,8 @@ def _require_readable(path: Path, model: onnx.ModelProto) -> None:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
     if (opset := _opset(model)) < MIN_OPSET:
         raise InputError(f"{path}: opset {opset}, must be {MIN_OPSET} or newer: onnx.version_converter converts it")
+    if opset > LARGEST:
+        raise FormatError(f"{path}: damaged: opset {opset}")
     _require_text(path, model.graph)
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import multiprocessing
 import shlex
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,31 +31,30 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="of each target, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, help="this input alone")
+    parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="write inputs that break a law here, or the one of --case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write how the inputs ended here")
-    parser.add_argument("--atheris", metavar="DIR", help="guided by coverage; its corpus, and what it adds")
+    parser.add_argument("--atheris", type=Path, metavar="DIR", help="guided by coverage; its corpus, and what it adds")
     arguments, options = parser.parse_known_args()
     names = arguments.target or list(TARGETS)
     if arguments.atheris:
         from .guided import guided
 
-        guided(names[0], arguments.atheris, options)
+        guided(names[0], TARGETS[names[0]], arguments.atheris, options)
     if options:
         parser.error(f"unknown: {shlex.join(options)}")
     if arguments.seconds is None and arguments.cases == 1 << 40 and arguments.case is None:
         parser.error("state --cases or --seconds")
+    numbers = range(arguments.cases) if arguments.case is None else range(arguments.case, arguments.case + 1)
     tallies = {}
-    for name in names:
+    with ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("fork")) as pool:
+        running = {pool.submit(_run, name, arguments.seed, numbers, arguments.seconds): name for name in names}
+        for done in as_completed(running):
+            tallies[running[done]] = done.result()
+            _show(running[done], done.result())
+    for name in names if arguments.keep else ():
         inputs = Inputs.of(name, TARGETS[name], arguments.seed)
-        numbers = range(arguments.cases) if arguments.case is None else range(arguments.case, arguments.case + 1)
-        tallies[name] = tally = run(inputs, numbers, seconds=arguments.seconds)
-        print(_line(name, tally), flush=True)
-        for breach in tally.breaches:
-            print(
-                f"    input {breach.case} ({breach.size} bytes; {breach.count} inputs) {breach.place}: {breach.law}", flush=True
-            )
-        kept = {breach.case for breach in tally.breaches} | ({arguments.case} - {None})
-        for case in kept if arguments.keep else ():
+        for case in {breach.case for breach in tallies[name].breaches} | ({arguments.case} - {None}):
             arguments.keep.mkdir(parents=True, exist_ok=True)
             (arguments.keep / f"{name}-{arguments.seed}-{case}").write_bytes(inputs[case])
     if arguments.json:
@@ -61,9 +62,16 @@ def main() -> int:
     return 1 if any(tally.broken for tally in tallies.values()) else 0
 
 
-def _line(name: str, tally: Tally) -> str:
+def _run(name: str, seed: int, numbers: range, seconds: float | None) -> Tally:
+    return run(Inputs.of(name, TARGETS[name], seed), numbers, seconds=seconds)
+
+
+def _show(name: str, tally: Tally) -> None:
     ends = f"{tally.values:>9,} values {tally.refused:>9,} refused at {len(tally.places):>3} places {tally.broken:>5,} broken"
-    return f"{name:<16}{tally.cases:>9,} inputs {ends}; {tally.seconds:.0f} s, slowest {tally.slowest:.2f} s"
+    print(f"{name:<16}{tally.cases:>9,} inputs {ends}; {tally.seconds:.0f} s, slowest {tally.slowest:.2f} s", flush=True)
+    for breach in tally.breaches:
+        which = f"input {breach.case} ({breach.size} bytes; {breach.count} inputs)"
+        print(f"    {which} {breach.place}: {breach.law}", flush=True)
 
 
 def record(tallies: dict[str, Tally], seed: int) -> dict[str, object]:
@@ -72,7 +80,7 @@ def record(tallies: dict[str, Tally], seed: int) -> dict[str, object]:
     targets = {
         name: {key: value for key, value in asdict(tally).items() if key not in ("breaches", "places")}
         | {"places": len(tally.places), "breaches": [asdict(each) for each in tally.breaches]}
-        for name, tally in tallies.items()
+        for name, tally in sorted(tallies.items())
     }
     return {"command": command, "date": str(datetime.date.today()), "seed": seed, "targets": targets}
 

@@ -32,24 +32,8 @@ def npy(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
     return data[:8] + min(len(text) + 1, 256**size - 1).to_bytes(size, "little") + text + b"\n" + data[stop:]
 
 
-DTYPES = (
-    "|u1",
-    "<f4",
-    "<f8",
-    ">i4",
-    "|b1",
-    "|O",
-    "<U4",
-    "|S3",
-    "<c16",
-    "<f2",
-    "|V7",
-    "<M8[s]",
-    "|u0",
-    "<U0",
-    "<i8",
-    "|V2147483647",
-)
+DTYPES = ("|u1", "<f4", "<f8", ">i4", "|b1", "|O", "<U4", "|S3", "<c16", "<f2", "|V7", "<M8[s]", "|u0", "<U0", "<i8")
+DTYPES += ("|V2147483647", "<U536870911")
 SIZES = (0, 1, 2, 3, 5, 12, 1 << 20, 1 << 31, 1 << 40, (1 << 63) - 1, 1 << 63, 1 << 70, -1)
 
 
@@ -95,21 +79,8 @@ def zipped(inner: Mapping[str, Mutation]) -> Mutation:
     return change
 
 
-NAMES = (
-    "../x",
-    "/x",
-    "x.npy",
-    "labels.npy",
-    "x_train.npy",
-    "y.npy",
-    "groups.npy",
-    "x",
-    "config.json",
-    "a\\..\\..\\x",
-    "é.npy",
-    "data.pkl",
-    "",
-)
+NAMES = ("../x", "/x", "x.npy", "labels.npy", "x_train.npy", "y.npy", "groups.npy", "x", "config.json", "a\\..\\..\\x")
+NAMES += ("é.npy", "data.pkl", "")
 
 
 def archived(members: Sequence[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:

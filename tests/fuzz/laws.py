@@ -36,17 +36,8 @@ _PAGE = resource.getpagesize()
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.remove": 1, "os.rename": 2, "os.mkdir": 1, "os.rmdir": 1, "os.link": 2, "os.symlink": 2, "os.truncate": 1}
 _CHANGES |= {"os.chmod": 1, "os.chown": 1, "os.utime": 1, "os.mkfifo": 1, "os.mknod": 1}
-_RUNS = {
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.fork",
-    "subprocess.Popen",
-    "pickle.find_class",
-    "ctypes.dlopen",
-}
-_RUNS |= {"socket.connect", "socket.bind", "socket.getaddrinfo", "code.__new__"}
+_RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pickle.find_class"}
+_RUNS |= {"ctypes.dlopen", "socket.connect", "socket.bind", "socket.getaddrinfo", "code.__new__"}
 
 
 class Broken(BaseException):
@@ -181,7 +172,7 @@ class Court:
 
 def _is_allocation(error: BaseException) -> bool:
     """Whether an error says that there is no memory; Python's parser says so of too many brackets too."""
-    parser = any(frame.filename.endswith("/ast.py") for frame in traceback.extract_tb(error.__traceback__))
+    parser = any(frame.f_code.co_filename.endswith("/ast.py") for frame, _ in traceback.walk_tb(error.__traceback__))
     named = re.search(r"unable to allocate|memory allocation failed|cannot allocate|out of memory", str(error), re.IGNORECASE)
     return (isinstance(error, MemoryError) and not parser) or named is not None
 
@@ -194,10 +185,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def place_of(error: BaseException) -> str:
     """File and line of the innermost frame, and of the innermost of ours."""
-    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    ours = [frame for frame in frames if not {"site-packages", "lib", "fuzz"} & {*frame[0].parts}]
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [frame for frame in frames if not re.search("/site-packages/|/lib/|/fuzz/|<", frame[0])]
     named = dict.fromkeys((*frames[-1:], *ours[-1:]))
-    return " < ".join(f"{'/'.join(path.parts[-2:])}:{line}" for path, line in named)
+    return " < ".join(f"{'/'.join(file.split('/')[-2:])}:{line}" for file, line in named)
 
 
 @contextlib.contextmanager

@@ -26,26 +26,7 @@ from .mutations import NUMBERS, blind
 
 LARGEST_PART = 1 << 12
 """Bytes of a message that is put in another place, at most."""
-VALUES = (
-    0,
-    1,
-    -1,
-    2,
-    7,
-    16,
-    255,
-    2**31 - 1,
-    -(2**31),
-    2**62,
-    1.5,
-    float("nan"),
-    "",
-    "x",
-    "../x",
-    "/etc/passwd",
-    b"\1\2\3\4",
-    b"",
-)
+VALUES = (0, 1, -1, 2, 7, 16, 255, 2**31 - 1, -(2**31), 2**62, 1.5, float("nan"), "", "x", "../x", "/etc/passwd", b"\1\2", b"")
 
 
 def protobuf(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
@@ -102,9 +83,8 @@ def fields(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
         at, size = rng.choice(places)
         before = int.from_bytes(changed[at : at + size], "little")
         other, width = rng.choice(places)
-        value = rng.choice(
-            (rng.choice(NUMBERS), before + rng.randrange(-4, 5), int.from_bytes(data[other : other + width], "little"))
-        )
+        copied = int.from_bytes(data[other : other + width], "little")
+        value = rng.choice((rng.choice(NUMBERS), before + rng.randrange(-4, 5), copied))
         changed[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
     return bytes(changed)
 

@@ -36,6 +36,8 @@ from ..program.convolutions import random_program
 
 WIDTHS = (12, 6, 3)
 C_NAME = "net"
+STOCK = Path(__file__).parent / "stock"
+"""The small model of tests/export/test_duplicates.py as the stock tools convert it, which stores each kernel twice."""
 
 
 def saved(**arrays: np.ndarray) -> bytes:
@@ -68,13 +70,17 @@ LABELS = np.array(["a", "b", "a", "b", "a", "a"])
 BYTES = np.arange(48, dtype=np.uint8).reshape(4, 3, 4)
 
 
+def stock(suffix: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(STOCK.glob(f"*{suffix}"))]
+
+
 def tflite() -> list[bytes]:
     program = build_program(WIDTHS, form="split", granularity="unit")
     convolved, _ = random_program(1)
     files = [to_tflite(program), to_tflite(build_program(WIDTHS, form="split", quantized=False)), to_tflite(convolved)]
     program = build_program((40, 24, 6), form="split")
     sparse = {name: np.where(program.constants[name] % 7 == 0, program.constants[name], 0) for name in program.kernels}
-    return [*files, to_tflite(replace(program, constants={**program.constants, **sparse}))]
+    return [*files, *stock(".tflite"), to_tflite(replace(program, constants={**program.constants, **sparse}))]
 
 
 @cache
@@ -85,7 +91,7 @@ def external() -> tuple[bytes, bytes, bytes]:
 
 def onnx_files() -> list[bytes]:
     encoder, decoder, _ = external()
-    return [to_onnx(build_program(WIDTHS)), to_onnx(random_program(1)[0]), encoder, decoder, nested_model()]
+    return [to_onnx(build_program(WIDTHS)), to_onnx(random_program(1)[0]), encoder, decoder, nested_model(), *stock(".onnx")]
 
 
 def onnx_nets() -> list[bytes]:
@@ -192,17 +198,17 @@ KINDS: Sequence[tuple[str, str, dict[str, Any]]] = (
 )  # fmt: skip
 
 
+TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"
+"""EXIF data of an image that is turned by 90°."""
+
+
 def images() -> list[bytes]:
     gray = Image.fromarray((np.arange(64, dtype=np.uint8) * 3).reshape(8, 8))
     found = []
     for kind, mode, options in KINDS:
         image = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 900) if mode == "I;16" else gray.convert(mode)
-        exif = (
-            {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}
-            if kind in ("JPEG", "PNG", "WEBP")
-            else {}
-        )
-        found.append(written(lambda file, i=image, k=kind, o=options | exif: i.save(file, k, **o)))
+        more = options | ({"exif": TURNED} if kind in ("JPEG", "PNG", "WEBP") else {})
+        found.append(written(lambda file, i=image, k=kind, o=more: i.save(file, k, **o)))
     return found
 
 
@@ -260,9 +266,10 @@ def calibrations() -> list[bytes]:
 
 
 @cache
-def c_sources() -> Sequence[tuple[bytes, bytes]]:
-    """(NAME.c, NAME.h) of a network in each storage."""
+def c_sources() -> tuple[list[bytes], list[bytes]]:
+    """NAME.c and NAME.h of a network in each storage."""
     narrow = build_program(WIDTHS, bits=4, granularity="unit")
     programs: list[tuple[Program, Storage]] = [(build_program(WIDTHS), "dense"), (narrow, "dense"), (build_program(), "sparse")]
-    sources = [to_c(replace(program, name=C_NAME), storage=storage) for program, storage in programs]
-    return [(source.files[f"{C_NAME}.c"].encode(), source.files[f"{C_NAME}.h"].encode()) for source in sources]
+    files = [to_c(replace(program, name=C_NAME), storage=storage).files for program, storage in programs]
+    sources, headers = ([each[f"{C_NAME}.{suffix}"].encode() for each in files] for suffix in "ch")
+    return sources, headers

@@ -15,9 +15,10 @@ import numpy as np
 from msgspec.structs import replace
 from PIL import Image
 from tiedae.bundle import manifest
+from tiedae.bundle.bundle import PROGRAM_KIND
 from tiedae.bundle.results import read_metrics
 from tiedae.calibration.calibration_file import read_calibration
-from tiedae.compress import limits, npy
+from tiedae.compress import limits
 from tiedae.compress.archive import FORMAT, unpack, unpack_npz
 from tiedae.compress.config import DataConfig
 from tiedae.dedupe.inputs import read_data
@@ -29,6 +30,7 @@ from tiedae.intervals import read_intervals
 from tiedae.readers import keys_of, read
 from tiedae.recipe import load_recipe
 from tiedae.report.inspection import render
+from tiedae.run_directory import read_json
 from tiedae.tae_files import inspect
 
 from . import codec, containers, messages, seeds
@@ -43,8 +45,8 @@ CORPUS = Path(__file__).parent / "corpus"
 class Target:
     """A reader, the name of its file, whole files to start from, and what changes them.
 
-    `beside`: other files of its folder. `declared`: the decoded size in bytes that an input states, as far as the reader's limit
-    for it, where that may be more than the input. `longest`: bytes of an input at most. `anywhere`: it may open files outside
+    `beside`: other files of its folder. `declared`: the decoded size in bytes that an input states, up to the reader's limit,
+    where that may be more than the input. `longest`: bytes of an input at most. `anywhere`: it may open files outside
     the folder, by names of the user's. `resident`: its memory is measured where it is touched, not where it is reserved.
     """
 
@@ -91,13 +93,17 @@ def _image(path: Path) -> None:
     read(path.parent, replace(DataConfig(str(path.parent)), resize=(4, 4), grayscale=True))
 
 
-def _intervals(path: Path) -> None:
-    read_intervals(path)
-
-
 def _c(path: Path) -> None:
-    for reader in (read_interface, read_c):
-        reader(path)
+    read_interface(path)
+    read_c(path)
+
+
+def _c_header(path: Path) -> None:
+    _c(path.with_suffix(".c"))
+
+
+def _inspect_beside(path: Path) -> None:
+    _inspect(path.with_name("x.onnx"))
 
 
 def _unpacked(data: bytes) -> int:
@@ -129,71 +135,68 @@ def _pixels(data: bytes) -> int:
 
 
 JSON = (values, values, values, blind)
-TOML = tokens(
-    b"[model]", b"layers = [8, 4]", b"units", b"kind", b'"anomaly"', b"[[x]]", b"= {", b'"""', b"1979-05-27T07:32:00Z", b"false"
-)
-TABLE = tokens(
-    b",", b";", b"\t", b"label", b"time", b"start", b"end", b"kind", b"group", b'""', b"\r", b"\r\n", b"\xef\xbb\xbf", b"1_0"
-)
-C_TEXT = tokens(
-    b"/*", b"*/", b"{", b"};", b"static const ", b"int8_t", b"#if 0\n", b"#endif\n", b"[", b"\\\n", b"0x7f", b"INT64_C(5)", b"u"
-)
+TOML_WORDS = (b"[model]", b"layers = [8, 4]", b"units", b"kind", b'"anomaly"', b"[[x]]", b"= {", b'"""', b"false")
+CSV_WORDS = (b",", b";", b"\t", b"label", b"time", b"start", b"end", b"kind", b"group", b'""', b"\r", b"\xef\xbb\xbf", b"1_0")
+C_WORDS = (b"/*", b"*/", b"{", b"};", b"static const ", b"int8_t", b"#if 0\n", b"#endif\n", b"[", b"\\\n", b"0x7f")
+TOML, TABLE, C_TEXT = ((tokens(*words),) * 3 + (blind,) for words in (TOML_WORDS, CSV_WORDS, C_WORDS))
 ZIP_NPY = (containers.zipped({".npy": containers.npy, "json": values}),) * 3 + (blind,)
 ZIP_KERAS = (containers.zipped({".json": values, ".h5": blind}),) * 3 + (blind,)
+PROTOBUF = (messages.protobuf,) * 3 + (blind,)
+FLATBUFFER = (messages.fields,) * 7 + (messages.tables, blind, blind)
+BLIND = (blind,)
 _CHOICES = [bytes([choice]) for choice in range(4)]
-_PAYLOADS, _RESIDUALS = (
-    [bytes([choice, *rest]) for choice in each] for each, rest in ((range(5), (8, 0)), ((0, 1, 2, 3, 128), (1, 3, 0)))
-)
+_FILES = [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]
+_PAYLOADS = [bytes([choice, 8, 0]) for choice in range(5)]
+_RESIDUALS = [bytes([choice, 1, 3, 0]) for choice in (0, 1, 2, 3, 128)]
+
+
+def _kernels() -> dict[str, bytes]:
+    return {"kernels.bin": seeds.external()[2]}
+
+
+def _encoder() -> dict[str, bytes]:
+    return {"x.onnx": seeds.external()[0]}
+
+
+def _coded(read: Callable[[Path], object], whole: Callable[[], Sequence[bytes]], file: str = "x.bin") -> Target:
+    return Target(read, file, whole, BLIND, longest=4096)
+
+
+def _json(read: Callable[[Path], object], file: str, whole: Callable[[], Sequence[bytes]]) -> Target:
+    return Target(read, file, whole, JSON)
+
 
 TARGETS: Mapping[str, Target] = {
-    "tflite": Target(_inspect, "x.tflite", seeds.tflite, (messages.fields, messages.fields, messages.fields, messages.tables, blind)),
-    "onnx": Target(
-        _inspect, "x.onnx", seeds.onnx_files, (messages.protobuf,) * 3 + (blind,), lambda: {"kernels.bin": seeds.external()[2]}
-    ),
-    "onnx-import": Target(
-        _import, "x.onnx", seeds.onnx_nets, (messages.protobuf,) * 3 + (blind,), lambda: {"kernels.bin": seeds.external()[2]}
-    ),
-    "onnx-data": Target(
-        _inspect, "kernels.bin", lambda: seeds.external()[2:], (blind,), lambda: {"x.onnx": seeds.external()[0]}
-    ),
+    "tflite": Target(_inspect, "x.tflite", seeds.tflite, FLATBUFFER),
+    "onnx": Target(_inspect, "x.onnx", seeds.onnx_files, PROTOBUF, _kernels),
+    "onnx-import": Target(_import, "x.onnx", seeds.onnx_nets, PROTOBUF, _kernels),
+    "onnx-data": Target(_inspect_beside, "kernels.bin", lambda: seeds.external()[2:], BLIND, _encoder),
     "keras": Target(_import, "x.keras", seeds.keras, ZIP_KERAS, declared=_unpacked, resident=True),
-    "h5": Target(_import, "x.h5", seeds.h5, (blind,), resident=True),
+    "h5": Target(_import, "x.h5", seeds.h5, BLIND, resident=True),
     "npz": Target(_samples, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
     "npz-inputs": Target(_inputs, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
-    "npz-program": Target(lambda path: unpack_npz(path, "tiedae-program"), "program.npz", seeds.programs, ZIP_NPY),
-    "npy": Target(npy.read_npy, "x.npy", seeds.arrays_npy, (containers.npy,)),
+    "npz-program": Target(lambda path: unpack_npz(path, PROGRAM_KIND), "program.npz", seeds.programs, ZIP_NPY),
+    "npy": Target(read, "x.npy", seeds.arrays_npy, (containers.npy,)),
     "safetensors": Target(lambda path: unpack(path, FORMAT), "x.safetensors", seeds.archives, (containers.archive,)),
-    "csv": Target(_samples, "x.csv", seeds.csv, (TABLE, TABLE, TABLE, blind)),
-    "intervals": Target(_intervals, "x.csv", seeds.csv, (TABLE, TABLE, TABLE, blind)),
-    "idx": Target(_samples, "x.idx", seeds.idx, (blind,)),
+    "csv": Target(_samples, "x.csv", seeds.csv, TABLE),
+    "intervals": Target(read_intervals, "x.csv", seeds.csv, TABLE),
+    "record": Target(_record, "record/x.csv", seeds.csv, TABLE, lambda: {"record/y.csv": seeds.csv()[0]}),
+    "idx": Target(_samples, "x.idx", seeds.idx, BLIND),
     "idx-gz": Target(_samples, "x.idx.gz", seeds.idx_gz, (containers.gzipped,), declared=_unzipped),
-    "wav": Target(_samples, "x.wav", seeds.wav, (blind,)),
+    "wav": Target(_samples, "x.wav", seeds.wav, BLIND),
     "images": Target(_image, "pictures/x.png", seeds.images, (containers.png,), declared=_pixels),
-    "record": Target(_record, "record/x.csv", seeds.csv, (TABLE, TABLE, blind), lambda: {"record/y.csv": seeds.csv()[0]}),
-    "manifest": Target(lambda path: manifest.read(path.parent), "manifest.json", lambda: seeds.bundle_texts("manifest.json"), JSON),
-    "metrics": Target(read_metrics, "metrics.json", lambda: seeds.bundle_texts("metrics.json"), JSON),
-    "calibration": Target(read_calibration, "calibration.json", seeds.calibrations, JSON),
-    "recipe": Target(load_recipe, "recipe.toml", seeds.recipes, (TOML, TOML, TOML, blind), anywhere=True),
-    "c": Target(
-        _c, "net.c", lambda: [source for source, _ in seeds.c_sources()], (C_TEXT, C_TEXT, C_TEXT, blind),
-        lambda: {"net.h": seeds.c_sources()[0][1]},
-    ),
-    "c-header": Target(
-        _c, "net.h", lambda: [header for _, header in seeds.c_sources()], (C_TEXT, C_TEXT, C_TEXT, blind),
-        lambda: {"net.c": seeds.c_sources()[0][0]},
-    ),
-    "contents": Target(reads(codec.fuzz_contents), "x.bin", lambda: golden("*.tae", _CHOICES[:2]), (blind,), longest=4096),
-    "tae": Target(
-        reads(codec.fuzz_file), "x.bin",
-        lambda: golden("*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]), (blind,), longest=4096,
-    ),
-    "tae-info": Target(inspect, "x.tae", lambda: golden("*.tae", [b""]), (blind,), longest=4096),
-    "tables": Target(reads(codec.fuzz_tables), "x.bin", lambda: golden("*.codec", _CHOICES), (blind,), longest=4096),
-    "residual-tables": Target(
-        reads(codec.fuzz_residual_tables), "x.bin", lambda: golden("*.residuals", _CHOICES), (blind,), longest=4096
-    ),
-    "payload": Target(reads(codec.fuzz_payload, 3), "x.bin", lambda: golden("*.tae", _PAYLOADS), (blind,), longest=4096),
-    "residuals": Target(
-        reads(codec.fuzz_residuals, 4), "x.bin", lambda: golden("*.tae", _RESIDUALS), (blind,), longest=4096
-    ),
-}  # fmt: skip
+    "manifest": _json(lambda path: manifest.read(path.parent), "manifest.json", lambda: seeds.bundle_texts("manifest.json")),
+    "metrics": _json(read_metrics, "metrics.json", lambda: seeds.bundle_texts("metrics.json")),
+    "calibration": _json(read_calibration, "calibration.json", seeds.calibrations),
+    "run-state": _json(read_json, "run.json", seeds.calibrations),
+    "recipe": Target(load_recipe, "recipe.toml", seeds.recipes, TOML, anywhere=True),
+    "c": Target(_c, "net.c", lambda: seeds.c_sources()[0], C_TEXT, lambda: {"net.h": seeds.c_sources()[1][0]}),
+    "c-header": Target(_c_header, "net.h", lambda: seeds.c_sources()[1], C_TEXT, lambda: {"net.c": seeds.c_sources()[0][0]}),
+    "contents": _coded(reads(codec.fuzz_contents), lambda: golden("*.tae", _CHOICES[:2])),
+    "tae": _coded(reads(codec.fuzz_file), lambda: golden("*.tae", _FILES)),
+    "tae-info": _coded(inspect, lambda: golden("*.tae", [b""]), "x.tae"),
+    "tables": _coded(reads(codec.fuzz_tables), lambda: golden("*.codec", _CHOICES)),
+    "residual-tables": _coded(reads(codec.fuzz_residual_tables), lambda: golden("*.residuals", _CHOICES)),
+    "payload": _coded(reads(codec.fuzz_payload, 3), lambda: golden("*.tae", _PAYLOADS)),
+    "residuals": _coded(reads(codec.fuzz_residuals, 4), lambda: golden("*.tae", _RESIDUALS)),
+}
