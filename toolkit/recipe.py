@@ -47,6 +47,8 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: is not UTF-8 text (byte {error.start}), must be a recipe in TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: not valid TOML: it is nested too deep") from None
     with within(f"{path}: "):
         return parse_recipe(with_source(mapping, path.parent), slug(path.stem))
 

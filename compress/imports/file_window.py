@@ -35,7 +35,7 @@ class FileWindow(io.RawIOBase):
         view = memoryview(buffer).cast("B")[: max(self._size - self._at, 0)]
         count = os.preadv(self._descriptor, [view], self._start + self._at) if len(view) else 0
         self._at += count
-        require_heap(view[:count], self._size)
+        require_heap(view[:count], self)
         return count
 
     def close(self) -> None:
@@ -44,14 +44,35 @@ class FileWindow(io.RawIOBase):
         super().close()
 
 
-def require_heap(data: memoryview, whole: int) -> None:
-    """Raise OSError where bytes of a file of `whole` bytes begin with a heap that libhdf5 would not survive (HDF5 File Format
-    Specification 3.0, "Local Heap", "Global Heap"): names of more bytes than the file, for which it would make room, and a
-    collection of texts whose objects do not fill it, of which it would search one of 0 bytes for ever (object 0 is free)."""
-    names = int.from_bytes(data[8:16], "little") if data[:4] == b"HEAP" else 0
-    if names > whole:
-        raise OSError(f"the names of a group take {names:,} bytes of {whole:,}")
-    size = int.from_bytes(data[8:16], "little") if data[:4] == b"GCOL" else 0
+def require_heap(data: memoryview, window: FileWindow) -> None:
+    """Raise OSError where bytes begin with a heap that libhdf5 would not survive (HDF5 File Format Specification 3.0).
+
+    "Local Heap": names of more bytes than the file, for which it would make room, or whose list of free places is a circle.
+    "Global Heap": a collection of texts whose objects do not fill it, of which it would search one of 0 bytes for ever (object
+    0 is free space).
+    """
+    if data[:4] == b"HEAP":
+        _require_names(*(int.from_bytes(data[i : i + 8], "little") for i in (8, 16, 24)), window)
+    elif data[:4] == b"GCOL":
+        _require_texts(data, int.from_bytes(data[8:16], "little"))
+
+
+_NONE = 1
+"""The place behind the last free one."""
+
+
+def _require_names(size: int, free: int, address: int, window: FileWindow) -> None:
+    if size > window.size:
+        raise OSError(f"the names of a group take {size:,} bytes of {window.size:,}")
+    names, seen = window.at(address, size), set()
+    while free != _NONE and free + 16 <= len(names):
+        if free in seen:
+            raise OSError(f"the free places between the names of a group lead to byte {free:,} twice")
+        seen.add(free)
+        free = int.from_bytes(names[free : free + 8], "little")
+
+
+def _require_texts(data: memoryview, size: int) -> None:
     at = 16
     while at + 16 <= size <= len(data):
         index, length = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 8 : at + 16], "little")

@@ -88,8 +88,11 @@ def _inputs(path: Path) -> None:
     read_data(path, Contents("onnx", 0, (), (signature,)))
 
 
-def _image(path: Path) -> None:
+def _images(path: Path) -> None:
     read(path.parent)
+
+
+def _resized(path: Path) -> None:
     read(path.parent, replace(DataConfig(str(path.parent)), resize=(4, 4), grayscale=True))
 
 
@@ -184,7 +187,8 @@ TARGETS: Mapping[str, Target] = {
     "idx": Target(_samples, "x.idx", seeds.idx, BLIND),
     "idx-gz": Target(_samples, "x.idx.gz", seeds.idx_gz, (containers.gzipped,), declared=_unzipped),
     "wav": Target(_samples, "x.wav", seeds.wav, BLIND),
-    "images": Target(_image, "pictures/x.png", seeds.images, (containers.png,), declared=_pixels),
+    "images": Target(_images, "pictures/x.png", seeds.images, (containers.png,), declared=_pixels),
+    "images-resized": Target(_resized, "pictures/x.png", seeds.images, (containers.png,), declared=_pixels),
     "manifest": _json(lambda path: manifest.read(path.parent), "manifest.json", lambda: seeds.bundle_texts("manifest.json")),
     "metrics": _json(read_metrics, "metrics.json", lambda: seeds.bundle_texts("metrics.json")),
     "calibration": _json(read_calibration, "calibration.json", seeds.calibrations),
