@@ -228,6 +228,24 @@ def reads(run: Callable[[Subject, bytes], None], least: int = 1) -> Callable[[Pa
     return read_file
 
 
+def payloads() -> list[bytes]:
+    """Of eight samples, for each of the tables."""
+    rng, found = np.random.default_rng(0), []
+    for choice, tables in enumerate(subject().tables):
+        codes = rng.integers(0, 1 << tables.bits, (8, tables.units), np.uint8)
+        found.append(bytes([choice, 8, 0]) + rans.encode(tables, [codes])[0])
+    return found
+
+
+def residual_payloads() -> list[bytes]:
+    """Of three samples, for each of the coders, without loss and within 3."""
+    rng, found = np.random.default_rng(0), []
+    for choice, coder in enumerate(subject().coders):
+        samples = rng.integers(0, 128, (3, coder.inputs)).astype(coder.dtype)
+        found += [bytes([choice | 128, 3, bound, 0]) + coder.encode([samples], bound)[0] for bound in (0, 3)]
+    return found
+
+
 def golden(pattern: str, prefixes: Sequence[bytes]) -> list[bytes]:
     """The golden files behind each of these bytes."""
     return [prefix + path.read_bytes() for path in sorted(GOLDEN.glob(pattern)) for prefix in prefixes]

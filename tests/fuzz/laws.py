@@ -9,6 +9,7 @@ size was not checked first.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import re
 import resource
@@ -133,6 +134,7 @@ class Court:
     def __post_init__(self) -> None:
         self.guard = Guard(os.path.realpath(self.folder), anywhere=self.anywhere)
         tempfile.tempdir = self.guard.folder
+        faulthandler.disable()
         for name in (signal.SIGPROF, signal.SIGALRM):
             signal.signal(name, signal.SIG_DFL)
         sys.addaudithook(self.guard)

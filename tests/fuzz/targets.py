@@ -201,6 +201,6 @@ TARGETS: Mapping[str, Target] = {
     "tae-info": _coded(inspect, lambda: golden("*.tae", [b""]), "x.tae"),
     "tables": _coded(reads(codec.fuzz_tables), lambda: golden("*.codec", _CHOICES)),
     "residual-tables": _coded(reads(codec.fuzz_residual_tables), lambda: golden("*.residuals", _CHOICES)),
-    "payload": _coded(reads(codec.fuzz_payload, 3), lambda: golden("*.tae", _PAYLOADS)),
-    "residuals": _coded(reads(codec.fuzz_residuals, 4), lambda: golden("*.tae", _RESIDUALS)),
+    "payload": _coded(reads(codec.fuzz_payload, 3), lambda: [*codec.payloads(), *golden("*.tae", _PAYLOADS)]),
+    "residuals": _coded(reads(codec.fuzz_residuals, 4), lambda: [*codec.residual_payloads(), *golden("*.tae", _RESIDUALS)]),
 }
