@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from .errors import FormatError, InputError
 from .files import read_regular
-from .limits import JSON
+from .limits import ARCHIVE_HEADER
 from .npy import DAMAGE, members
 
 FORMAT = "tiedae-model"
@@ -85,7 +85,7 @@ def _npz(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
 
 def _safetensors(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     size = int.from_bytes(data[:8], "little")
-    if size > JSON:
+    if size > ARCHIVE_HEADER:
         raise ValueError(f"a header of {size:,} bytes")
     arrays = safetensors.numpy.load(data)
     written = json.loads(data[8 : 8 + size])

@@ -17,12 +17,14 @@ INFLATION = 100
 """How many times larger than what a model file stores for it an array or a member of an archive may be, beyond `FREE_BYTES`;
 and all arrays of a file together."""
 FREE_BYTES = 1 << 20
-JSON = 16 << 20
-"""Bytes of a JSON file; lists of lists take 21 times as much memory."""
+JSON = 8 << 20
+"""Bytes of a JSON file; empty lists in a list take 27 times as much memory."""
 TOML = 1 << 20
 """Bytes of a recipe."""
-KERAS_CONFIG = 16 << 20
+KERAS_CONFIG = 8 << 20
 """Bytes of the configuration in a Keras file, which is JSON too."""
+ARCHIVE_HEADER = 8 << 20
+"""Bytes of the header of a .safetensors file; a tensor of no values takes 20 times as much memory as its entry."""
 HDF5_OBJECTS = 100_000
 """Groups and arrays of a file."""
 HDF5_DEPTH = 64

@@ -4,12 +4,14 @@ python -m tests.fuzz --cases 50000 --seed 0 --json FILE          # each target
 python -m tests.fuzz --target npz --seconds 60 --seed 1
 python -m tests.fuzz --target npz --seed 1 --case 1234 --keep DIR    # writes an input
 python -m tests.fuzz --target npz --atheris DIR -max_total_time=600  # guided by coverage
+python -m tests.fuzz --target npz --harvest DIR                  # adds what that found to the corpus
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import multiprocessing
 import shlex
@@ -21,7 +23,7 @@ from pathlib import Path
 from tiedae.compress.files import write_atomic
 
 from .harness import Inputs, Tally, run
-from .targets import TARGETS
+from .targets import CORPUS, TARGETS
 
 
 def main() -> int:
@@ -35,12 +37,15 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="write inputs that break a law here, or the one of --case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write how the inputs ended here")
     parser.add_argument("--atheris", type=Path, metavar="DIR", help="guided by coverage; its corpus, and what it adds")
+    parser.add_argument("--harvest", type=Path, metavar="DIR", help="keep the inputs of DIR that are refused at new places")
     arguments, options = parser.parse_known_args()
     names = arguments.target or list(TARGETS)
     if arguments.atheris:
         from .guided import guided
 
         guided(names[0], TARGETS[names[0]], arguments.atheris, options)
+    if arguments.harvest:
+        return harvest(names[0], arguments.harvest)
     if options:
         parser.error(f"unknown: {shlex.join(options)}")
     if arguments.seconds is None and arguments.cases == 1 << 40 and arguments.case is None:
@@ -60,6 +65,20 @@ def main() -> int:
     if arguments.json:
         write_atomic(arguments.json, json.dumps(record(tallies, arguments.seed), indent=1).encode() + b"\n")
     return 1 if any(tally.broken for tally in tallies.values()) else 0
+
+
+def harvest(name: str, folder: Path) -> int:
+    """Add to the corpus the smallest input of a folder for each place that refuses it and none of the corpus; 1 for a broken
+    law."""
+    target, known = TARGETS[name], Inputs.of(name, TARGETS[name])
+    found = Inputs(target, sorted((path.read_bytes() for path in folder.iterdir()), key=len))
+    before, tally = (run(inputs, range(len(inputs.starts))) for inputs in (known, found))
+    _show(name, tally)
+    (CORPUS / name).mkdir(parents=True, exist_ok=True)
+    for place in tally.places.keys() - before.places:
+        data = found[tally.places[place]]
+        (CORPUS / name / hashlib.sha256(data).hexdigest()[:12]).write_bytes(data)
+    return 1 if tally.broken else 0
 
 
 def _run(name: str, seed: int, numbers: range, seconds: float | None) -> Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.codec.container import read
+from tiedae.compress import limits
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.entropy import rans
 
-from . import codec, laws
+from . import codec, containers, laws, seeds
 from .harness import Inputs, Tally, run
 from .laws import Broken
 from .mutations import blind
@@ -44,6 +46,44 @@ def test_mutations_give_a_value_or_one_line(name: str) -> None:
     tally = run(inputs, range(len(inputs.starts), len(inputs.starts) + CASES))
     assert not laws_broken(tally) and tally.values + tally.refused == CASES
     assert tally.refused > CASES // 20
+
+
+def lists(size: int) -> bytes:
+    """JSON that takes the most memory for its bytes."""
+    return b"[" + b"[]," * (size // 3 - 4) + b"[]]"
+
+
+def tensors(size: int) -> bytes:
+    """A .safetensors file of tensors without values."""
+    entries = {f"{i}": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for i in range(size // 60)}
+    header = json.dumps({"__metadata__": {"tiedae": "{}"}, **entries}, separators=(",", ":")).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+def configured(size: int) -> bytes:
+    config = b'{"class_name": "Sequential", "config": {"layers": %s}}' % lists(size - 200)
+    return containers.archived([("config.json", config), ("metadata.json", b"{}"), ("model.weights.h5", b"")])
+
+
+LARGEST: dict[str, Callable[[], bytes]] = {
+    "metrics": lambda: b'{"schema": 1, "checks": %s}' % lists(limits.JSON - 40),
+    "manifest": lambda: b'{"schema": 1, "files": {}, "kernels": %s}' % lists(limits.JSON - 60),
+    "calibration": lambda: b'{"kind": "tiedae-calibration", "schema": 1, "tensors": %s}' % lists(limits.JSON - 80),
+    "run-state": lambda: lists(limits.JSON),
+    "recipe": lambda: b"x = " + lists(limits.TOML - 10),
+    "safetensors": lambda: tensors(limits.ARCHIVE_HEADER),
+    "keras": lambda: configured(limits.KERAS_CONFIG),
+    "csv": lambda: b"a,label\n" + b"".join(b"%d,x%d\n" % (i % 10, i) for i in range(1 << 20)),
+    "c": lambda: b'#include "net.h"\nstatic const int16_t a[] = {' + b"300," * (4 << 20) + b"300};\n",
+    "npy": lambda: seeds.npy(np.zeros(1 << 25, np.uint8)),
+}
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_input_that_is_read_holds_the_laws(name: str) -> None:
+    tally = run(Inputs(TARGETS[name], [LARGEST[name]()]), range(1))
+    assert not laws_broken(tally) and tally.cases == 1
 
 
 def test_every_folder_of_the_corpus_is_of_a_target() -> None:
