@@ -21,6 +21,7 @@ from tiedae.calibration.calibration_file import read_calibration
 from tiedae.compress import limits
 from tiedae.compress.archive import FORMAT, unpack, unpack_npz
 from tiedae.compress.config import DataConfig
+from tiedae.compress.imports import onnx_chain  # noqa: F401 (which readers import late)
 from tiedae.dedupe.inputs import read_data
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.export.c.reader import read_c, read_interface
