@@ -14,6 +14,7 @@ from tests.fuzz.targets import TARGETS
 
 RECORD = Path(__file__).with_name("fuzz.json")
 """Written by the command that it states."""
+NONE = {"command": "no recorded run", "date": "-", "targets": {}}
 NOW = 500
 """Inputs of each target that are tried now, beside its whole files and its corpus."""
 SEED = 1
@@ -21,7 +22,7 @@ SEED = 1
 
 def fuzz(console: Console) -> Sequence[Row]:
     """Inputs of the target that the record has fewest of, 0 where it has none of one; broken laws of the record and of now."""
-    recorded = json.loads(RECORD.read_bytes())
+    recorded = json.loads(RECORD.read_bytes()) if RECORD.is_file() else NONE
     tried = {name: recorded["targets"].get(name, {}).get("cases", 0) for name in TARGETS}
     fewest = min(tried, key=lambda name: tried[name])
     broken = sum(target["broken"] for target in recorded["targets"].values())

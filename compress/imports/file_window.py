@@ -52,7 +52,8 @@ def require_heap(data: memoryview, window: FileWindow) -> None:
     0 is free space).
     """
     if data[:4] == b"HEAP":
-        _require_names(*(int.from_bytes(data[i : i + 8], "little") for i in (8, 16, 24)), window)
+        size, free, address = (int.from_bytes(data[i : i + 8], "little") for i in (8, 16, 24))
+        _require_names(size, free, address, window)
     elif data[:4] == b"GCOL":
         _require_texts(data, int.from_bytes(data[8:16], "little"))
 

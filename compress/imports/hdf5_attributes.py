@@ -55,7 +55,7 @@ class Attributes:
     source: str
     window: FileWindow
 
-    def text(self, group: h5py.Group, name: str) -> str | None:
+    def text(self, group: h5py.Group | h5py.Dataset, name: str) -> str | None:
         """An attribute that is a text; None where it is missing."""
         with damage(self.source):
             value = self._value(group, name) if name in group.attrs else None
@@ -72,7 +72,7 @@ class Attributes:
                 parts.append(self._value(group, f"{name}{len(parts)}"))
             return [str(item, "utf-8") if isinstance(item, bytes) else str(item) for part in parts for item in np.ravel(part)]
 
-    def _value(self, group: h5py.Group, name: str) -> Any:
+    def _value(self, group: h5py.Group | h5py.Dataset, name: str) -> Any:
         """The value; OSError where it says that it takes more bytes than the file."""
         h5py = import_h5py()
         attribute, whole = group.attrs.get_id(name), self.window.size

@@ -77,8 +77,8 @@ def test_every_flipped_byte_is_an_array_or_one_line(tmp_path: Path) -> None:
                 assert "\n" not in str(error)
 
 
-def member(path: Path, data: bytes, **options: int) -> Path:
-    with zipfile.ZipFile(path, "w", **options) as members:
+def member(path: Path, data: bytes, compression: int) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as members:
         members.writestr("x.npy", data)
     return path
 
@@ -97,7 +97,7 @@ WRONG_MEMBERS = {
 def test_a_member_of_another_kind_is_one_line_and_takes_no_memory(
     tmp_path: Path, data: bytes, text: str, compression: int
 ) -> None:
-    path = member(tmp_path / "x.npz", data, compression=compression)
+    path = member(tmp_path / "x.npz", data, compression)
     tracemalloc.start()
     try:
         with pytest.raises(FormatError, match=text):

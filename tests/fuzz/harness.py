@@ -71,21 +71,23 @@ class Tally:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a target by number: `starts`, then mutations of them."""
+    """The inputs of a target by number: `starts`, then mutations of them, mostly of the `whole` first ones."""
 
     target: Target
     starts: Sequence[bytes]
     seed: int = 0
+    whole: int = 0
 
     @classmethod
     def of(cls, name: str, target: Target, seed: int = 0) -> Inputs:
-        return cls(target, [*target.whole(), *target.corpus(name)], seed)
+        whole = target.whole()
+        return cls(target, [*whole, *target.corpus(name)], seed, len(whole))
 
     def __getitem__(self, number: int) -> bytes:
         if number < len(self.starts):
             return self.starts[number]
         rng = random.Random(self.seed << 40 | number)
-        data = rng.choice(self.starts)
+        data = rng.choice(self.starts[: self.whole or None] if rng.randrange(4) else self.starts)
         for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 8))):
             data = rng.choice(self.target.mutations)(data, rng, self.starts)
         return data[: self.target.longest]
@@ -160,10 +162,14 @@ def _batch(inputs: Inputs, numbers: range, tally: Tally, until: float | None) ->
         tally.add(Breach(number, f"writes {found} beside its folder", "", 0))
     code = os.waitstatus_to_exitcode(status)
     if code:
-        law = _DEATHS.get(-code, f"dies of {signal.Signals(-code).name if code < 0 else code}")
+        law = next((text for each, text in _DEATHS.items() if each == -code), f"dies of {_name(code)}")
         tally.add(Breach(number, law, f"input {number}", len(inputs[number])))
         return number + 1
     return number
+
+
+def _name(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else str(code)
 
 
 def _child(inputs: Inputs, numbers: range, folder: Path, state: mmap.mmap, send: int, until: float | None) -> None:

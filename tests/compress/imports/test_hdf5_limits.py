@@ -53,19 +53,21 @@ def long_text(path: Path) -> None:
 
 def large_chunk(path: Path) -> None:
     with h5py.File(path, "a") as file:
-        file["g"].create_dataset("y", data=np.zeros(4, np.float32), maxshape=(None,), chunks=(1 << 25,), compression="gzip")
+        file.require_group("g").create_dataset(
+            "y", data=np.zeros(4, np.float32), maxshape=(None,), chunks=(1 << 25,), compression="gzip"
+        )
 
 
 def bomb(path: Path) -> None:
     """A chunk of 4 kB that states 1 kB and unpacks to 4 MB."""
     with h5py.File(path, "a") as file:
-        y = file["g"].create_dataset("y", (256,), np.float32, chunks=(256,), compression="gzip")
+        y = file.require_group("g").create_dataset("y", (256,), np.float32, chunks=(256,), compression="gzip")
         y.id.write_direct_chunk((0,), zlib.compress(bytes(1 << 22)))
 
 
 def other_filter(path: Path) -> None:
     with h5py.File(path, "a") as file:
-        file["g"].create_dataset("y", data=np.zeros(4, np.float32), compression="lzf")
+        file.require_group("g").create_dataset("y", data=np.zeros(4, np.float32), compression="lzf")
 
 
 def many_names(path: Path) -> None:
@@ -99,7 +101,9 @@ def test_what_states_more_than_the_file_has_is_one_line(kind: str, tmp_path: Pat
 def test_texts_and_packed_arrays_are_read(options: dict[str, object], tmp_path: Path) -> None:
     with h5py.File(written(tmp_path / "x.h5", **options), "a") as file:
         file["g"].attrs["long"] = "z" * 5000
-        file["g"].create_dataset("y", data=np.arange(500.0), chunks=(100,), compression="gzip", shuffle=True, fletcher32=True)
+        file.require_group("g").create_dataset(
+            "y", data=np.arange(500.0), chunks=(100,), compression="gzip", shuffle=True, fletcher32=True
+        )
     found = dict(read(tmp_path / "x.h5", "long"))
     np.testing.assert_array_equal(found["g/y"], np.arange(500.0))
     np.testing.assert_array_equal(found["g/x"], np.arange(6.0))
