@@ -17,11 +17,13 @@ from tiedae.console import Console
 sys.path.insert(0, str(ROOT))
 
 from trust_checks import check_rows, mutation_rows
+from trust_fuzz import fuzz
 from trust_kills import kill_rows
 from trust_payloads import payloads
 from trust_values import values
 
 PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
+    "fuzz": fuzz,
     "payloads": payloads,
     "kills": kill_rows,
     "checks": lambda _: check_rows(),

@@ -5,11 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import lzma
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,30 +13,16 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from .errors import FormatError
+from .errors import FormatError, InputError
 from .files import read_regular
+from .limits import ARCHIVE_HEADER
+from .npy import DAMAGE, members
 
 FORMAT = "tiedae-model"
 VERSION = 1
 SUFFIX = ".safetensors"
 _HEADER = "header.json"
 _METADATA = "tiedae"
-
-DAMAGE = (
-    EOFError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    lzma.LZMAError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""Exceptions, besides ValueError, that NumPy and zipfile raise for a damaged or encrypted .npy or .npz."""
 
 
 def archive_path(folder: Path, name: str) -> Path:
@@ -83,7 +65,7 @@ def _unpacked(
         header, arrays = read(read_regular(path))
     except FileNotFoundError:
         raise FormatError(f"{path}: no such file") from None
-    except (ValueError, KeyError, safetensors.SafetensorError, *DAMAGE) as error:
+    except (InputError, ValueError, KeyError, safetensors.SafetensorError, *DAMAGE) as error:
         raise FormatError(f"{path}: not a {kind} file, or damaged ({type(error).__name__})") from error
     if not isinstance(header, dict) or header.get("format") != kind:
         raise FormatError(f"{path}: not a {kind} file")
@@ -94,17 +76,19 @@ def _unpacked(
 
 def _npz(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     """Members are stored as `pack_npz` does, so that arrays take no more memory than the file."""
-    with zipfile.ZipFile(io.BytesIO(data)) as members:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members.infolist()):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
             raise ValueError("members are compressed")
-    file = np.load(io.BytesIO(data), allow_pickle=False)
-    arrays = {name: np.asarray(file[name]) for name in file.files}
+        arrays = members(archive, "")
     return json.loads(arrays.pop(_HEADER).tobytes()), arrays
 
 
 def _safetensors(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+    size = int.from_bytes(data[:8], "little")
+    if size > ARCHIVE_HEADER:
+        raise ValueError(f"a header of {size:,} bytes")
     arrays = safetensors.numpy.load(data)
-    written = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    written = json.loads(data[8 : 8 + size])
     return json.loads(written["__metadata__"][_METADATA]), arrays
 
 

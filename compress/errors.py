@@ -11,7 +11,7 @@ TiedaeError
 │   └── NotInstalledError  a package or program that is not installed
 └── CheckError        a check ran and failed: exit code 1
 
-`listed` puts names into a message.
+`listed` puts names into a message, `printable` makes them one line.
 """
 
 from __future__ import annotations
@@ -28,12 +28,20 @@ def listed(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:MAX_LISTED])) + more
 
 
+def printable(text: str) -> str:
+    """The text with its control characters escaped."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class TiedaeError(Exception):
     """Base class; the text is one line that a user can act on."""
 
 
 class InputError(TiedaeError):
-    """Invalid input."""
+    """Invalid input. The text may quote what a stranger wrote: control characters are escaped, so that it stays one line."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class RecipeError(InputError, ValueError):

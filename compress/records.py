@@ -20,6 +20,7 @@ import numpy as np
 from msgspec import inspect
 
 from .errors import FormatError, RecipeError
+from .limits import JSON
 
 T = TypeVar("T")
 LARGEST = 2**31 - 1
@@ -127,7 +128,9 @@ def decode(kind: type[T], value: object, where: object) -> T:
 
 
 def load_json(text: str | bytes, where: object) -> Any:
-    """Parse JSON; FormatError, prefixed with `where`, for invalid JSON, NaN, infinities and lone surrogates."""
+    """Parse JSON; FormatError, prefixed with `where`, for too much of it, invalid JSON, NaN, infinities and lone surrogates."""
+    if len(text) > JSON:
+        raise FormatError(f"{where}: has {len(text):,} bytes, must have {JSON:,} at most")
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -145,10 +148,16 @@ def encode(value: object) -> bytes:
     return (_SURROGATES.sub("\ufffd", text) + "\n").encode()
 
 
+@functools.cache
+def _type_info(kind: Any) -> Any:
+    """msgspec's description of a type, which it makes anew for each call, in milliseconds for a large one."""
+    return inspect.type_info(kind)
+
+
 def _explained(error: msgspec.ValidationError, kind: Any, value: Any, key: str) -> str:
     """One line for a validation error: follows the path `$.layers[1].units` to the value and its type."""
     text, _, path = str(error).replace(_AT_KEY, "at `$").rpartition(" - at `$")
-    node = inspect.type_info(kind)
+    node = _type_info(kind)
     for name, index in re.findall(r"\.([^.\[`]+)|\[([0-9.]+)\]", path if text else ""):
         if name in (tags := _tags(node)):
             got, right = value.get(name), f"one of {', '.join(sorted(tags[name]))}"
@@ -267,7 +276,7 @@ def right_of(node: Any) -> str:
         case inspect.TupleType():
             return f"a list of {len(node.item_types)}: " + ", ".join(map(right_of, node.item_types))
         case inspect.CustomType() if issubclass(node.cls, OfKind):
-            return right_of(inspect.type_info(next(iter(node.cls.kinds.values()))))
+            return right_of(_type_info(next(iter(node.cls.kinds.values()))))
         case inspect.StructType() | inspect.DataclassType():
             names = [node.tag_field] if isinstance(node, inspect.StructType) and node.tag_field else []
             return "a table of " + ", ".join([*names, *(field.encode_name for field in node.fields)])

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tiedae.compress.errors import InputError
+from tiedae.compress.errors import InputError, printable
 from tiedae.compress.files import open_regular
-from tiedae.export.model_file import Contents, Signature, TensorInfo, printable
+from tiedae.compress.npy import MAGIC, read_npy, read_npz
+from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.export.random_inputs import STRING, Draw, Ranges, drawn
 from tiedae.runtimes.sandbox import TrialRun
 
@@ -59,15 +58,17 @@ def read_data(path: Path, contents: Contents) -> dict[str, np.ndarray]:
     """Values by input: of an .npz file by their keys, of an .npy file for the only input. Raises InputError."""
     names = list(dict.fromkeys(tensor.name for signature in contents.signatures for tensor in signature.inputs))
     try:
-        with open_regular(path) as stream:
-            loaded = np.load(stream, allow_pickle=False)
-            if not isinstance(loaded, np.ndarray):
-                return {name: _native(np.asarray(loaded[name])) for name in loaded.files}
+        with open_regular(path) as file:
+            single = file.read(len(MAGIC)) == MAGIC
+        if not single:
+            return {name: _native(values) for name, values in read_npz(path).items()}
+        loaded = read_npy(path)
     except FileNotFoundError:
         raise InputError(f"--data {path}: no such file") from None
-    except (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        cause = " ".join(str(error).split())
-        raise InputError(f"--data {path}: not an .npy or .npz file of numbers or strings: {cause}") from None
+    except OSError as error:
+        raise InputError(f"--data {path}: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"--data {error}") from None
     if len(names) != 1:
         raise InputError(f"--data {path}: must be an .npz file by input name: the file has {len(names)} inputs")
     return {names[0]: _native(loaded)}

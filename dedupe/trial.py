@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tiedae.compress.errors import CheckError, FormatError
+from tiedae.compress.errors import CheckError, FormatError, printable
 from tiedae.compress.records import plain
-from tiedae.export.model_file import Contents, printable
+from tiedae.export.model_file import Contents
 from tiedae.export.random_inputs import Draw, ranges_of
 from tiedae.runtimes.probes import BODIES, LATENCY, UNOPTIMIZED
 from tiedae.runtimes.sandbox import MEMORY, Answer, Job, TrialRun, run_apart

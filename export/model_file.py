@@ -37,11 +37,6 @@ def program_names(values: Mapping[str, np.ndarray], *suffixes: str) -> dict[str,
     return found
 
 
-def printable(name: str) -> str:
-    """Escape the control characters of a name."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
-
-
 def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     """Align rows of cells for a terminal; `sides` has `<` or `>` per column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tiedae.compress.errors import printable
 from tiedae.export.duplicates import searched
-from tiedae.export.model_file import columns, printable
+from tiedae.export.model_file import columns
 
 from .sharing import grouped
 

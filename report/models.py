@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiedae.export.model_file import columns, printable
+from tiedae.compress.errors import printable
+from tiedae.export.model_file import columns
 
 SHOWN = 24
 """Maximum number of constants listed; the others are summarized."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tiedae.compress.errors import printable
 from tiedae.export.duplicates import searched
-from tiedae.export.model_file import columns, printable
+from tiedae.export.model_file import columns
 
 SHOWN = 24
 """Maximum number of rows listed per section; the others are counted."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,19 +16,15 @@ from pathlib import Path
 import numpy as np
 from tiedae.codec.windows import Rest
 from tiedae.compress import npy
-from tiedae.compress.archive import DAMAGE
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
 from tiedae.compress.intervals import Intervals
 from tiedae.compress.labels import label_text
+from tiedae.compress.limits import require_unpackable
 from tiedae.compress.samples import Samples
 
 MAPPED_FROM = 256 << 20
 """Minimum size in bytes of a memory-mapped file; smaller ones are loaded."""
-UNPACKED = 1 << 30
-"""Bytes that a packed file may unpack to, whatever its own size."""
-RATIO = 100
-"""How many times larger than itself a file may be unpacked, beyond `UNPACKED`: zeros alone reach 1,000."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +110,6 @@ def read_npy(path: Path) -> Arrays:
     return Arrays(npy.read_npy(path, mapped_from=MAPPED_FROM))
 
 
-def require_unpackable(path: Path, unpacked: int, packed: int) -> None:
-    """Raise DataError for a packed file that takes far more memory than its size: more than any measured data do."""
-    if unpacked > max(UNPACKED, RATIO * packed):
-        right = f"at most {RATIO} × its size or {UNPACKED:,}; save the array as .npy, which is not packed"
-        raise DataError(f"{path}: {packed:,} bytes would unpack to {unpacked:,}, must be {right}")
-
-
 LABEL_KEYS = ("labels", "label", "y")
 """Names of an array of labels; with `_train` and `_test` beside `x_train` and `x_test`."""
 PARTS = {"": ("",), "_train": ("_train", "_test"), "_test": ("_test",)}
@@ -141,7 +129,7 @@ def read_npz(path: Path, groups: str = "") -> Arrays:
     Labels without `_train` and `_test` beside `x_train` and `x_test` are of those that are as many. Labels [n, 1], as Keras
     stores them, are [n]. Raises DataError for an array of another name beside these.
     """
-    arrays = _members(path)
+    arrays = npy.read_npz(path)
     if len(arrays) == 1 and not groups:
         return Arrays(next(iter(arrays.values())))
     names = {name.lower(): name for name in arrays}
@@ -222,30 +210,9 @@ def npz_names(path: Path) -> list[str]:
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as members:
             names = [Path(name).stem.lower() for name in members.namelist()]
-    except DAMAGE:
+    except npy.DAMAGE:
         return []
     return [name.removesuffix("_train").removesuffix("_test") for name in names]
-
-
-def _members(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by name."""
-    try:
-        with open_regular(path) as file:
-            if file.read(6) == b"\x93NUMPY":
-                raise FormatError(f"{path}: is a .npy file, must be .npz; rename it")
-            with zipfile.ZipFile(file) as members:
-                require_unpackable(path, sum(member.file_size for member in members.infolist()), path.stat().st_size)
-            file.seek(0)
-            with warnings.catch_warnings(action="ignore"), np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-    except DAMAGE as error:
-        raise FormatError(f"{path}: is damaged or not a .npz file ({error})") from None
-    except ValueError as error:
-        raise DataError(f"{path}: must hold arrays of numbers only ({error})") from None
-    for name, values in arrays.items():
-        if not isinstance(values, np.ndarray):
-            raise FormatError(f"{path}: {name} is not an array; a .npz holds .npy files only")
-    return arrays
 
 
 IDX_TYPES: Mapping[int, str] = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

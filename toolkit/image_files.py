@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +19,20 @@ if TYPE_CHECKING:
     from PIL import ImageFile
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow raises for a damaged image."""
 
 
 def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = False) -> Arrays:
@@ -35,11 +52,15 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
     values = np.empty(0, np.uint8)
     for i, path in enumerate(paths):
         try:
-            with open_regular(path) as file, Image.open(file) as image:
+            with (
+                warnings.catch_warnings(action="ignore"),  # of damage that Pillow reads over
+                open_regular(path) as file,
+                Image.open(file) as image,
+            ):
                 pixels = _pixels(image, path, grayscale=grayscale)
             pixels = _resized(pixels, resize) if resize else pixels
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise FormatError(f"{path}: is not an image or is damaged ({error})") from None
+        except (*DAMAGE, Image.DecompressionBombError) as error:
+            raise FormatError(f"{path}: is not an image or is damaged ({error or type(error).__name__})") from None
         if i == 0:
             values = np.empty((len(paths), *pixels.shape), pixels.dtype.newbyteorder("="))
         if pixels.shape != values.shape[1:] or pixels.dtype != values.dtype:

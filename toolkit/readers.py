@@ -25,16 +25,16 @@ KEYS: Mapping[str, str] = {
     "groups": "a .csv file, a .npz file or a folder of a record's files",
 }
 """Keys of [data] that are for some kinds of source only."""
+DEFAULTS: Mapping[str, object] = {field.name: field.default for field in fields(DataConfig) if field.name in KEYS}
 TABLE, IMAGES = ("columns", "drop", "label", "time", "groups"), ("resize", "grayscale")
 
 
 def require_keys(config: DataConfig, source: object, allowed: Collection[str]) -> None:
     """Raise DataError, naming `source`, for a key of another kind of source that is not in `allowed`."""
-    for key in fields(config):
-        if key.name in {*KEYS} - {*allowed} and getattr(config, key.name) != key.default:
-            got = getattr(config, key.name)
+    for name in KEYS:
+        if name not in allowed and (got := getattr(config, name)) != DEFAULTS[name]:
             got = list(got) if isinstance(got, tuple) else got
-            raise DataError(f"{source}: `{key.name}` in [data] is for {KEYS[key.name]}; got {got!r}, must be left out")
+            raise DataError(f"{source}: `{name}` in [data] is for {KEYS[name]}; got {got!r}, must be left out")
 
 
 def keys_of(config: DataConfig, path: Path) -> DataConfig:
@@ -49,7 +49,7 @@ def keys_of(config: DataConfig, path: Path) -> DataConfig:
 
 def _only(config: DataConfig, keys: Collection[str]) -> DataConfig:
     """The configuration with none but these of `KEYS`."""
-    return replace(config, **{field.name: field.default for field in fields(config) if field.name in {*KEYS} - {*keys}})
+    return replace(config, **{name: default for name, default in DEFAULTS.items() if name not in keys})
 
 
 def _has(file: Path, key: str, config: DataConfig) -> bool:

@@ -19,6 +19,7 @@ from tiedae.compress.errors import RecipeError
 from tiedae.compress.files import read_regular
 from tiedae.compress.keys import Line, Positive
 from tiedae.compress.layer_kinds import LAYER_KINDS, MERGED_KINDS, Activation, layer_tables
+from tiedae.compress.limits import TOML
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.patterns import check_pattern
 from tiedae.compress.records import checked, plain, require, right_of, within
@@ -36,13 +37,18 @@ def load_recipe(path: Path) -> Recipe:
     Raises RecipeError, naming the file, where it is missing, no TOML or no recipe.
     """
     try:
-        mapping = tomllib.loads(read_regular(path).decode())
+        text = read_regular(path)
+        if len(text) > TOML:
+            raise RecipeError(f"{path}: has {len(text):,} bytes, must have {TOML:,} at most")
+        mapping = tomllib.loads(text.decode())
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: is not UTF-8 text (byte {error.start}), must be a recipe in TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: not valid TOML: it is nested too deep") from None
     with within(f"{path}: "):
         return parse_recipe(with_source(mapping, path.parent), slug(path.stem))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from tiedae.bundle.manifest import FILE as MANIFEST
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import UNFINISHED, beside, place, place_folder, read_regular, require_alone, write_atomic
-from tiedae.compress.records import decode, encode
+from tiedae.compress.records import decode, encode, load_json
 
 NEXT = ".next"
 """In OUT: what --force works on, until it is whole."""
@@ -141,8 +140,8 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(read_regular(path))
-    except (OSError, ValueError) as error:
+        return load_json(read_regular(path), path)
+    except (OSError, FormatError) as error:
         raise FormatError(f"{path}: missing or damaged ({error}); --force starts afresh") from None
 
 

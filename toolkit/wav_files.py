@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def read_wav(path: Path) -> Arrays:
     try:
         with open_regular(path) as raw, wave.open(raw) as file:
             channels, width, rate, count = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
+            needed, size = count * channels * width, os.fstat(raw.fileno()).st_size
+            if needed > size:
+                raise FormatError(f"{path}: is of {size:,} bytes, must have {needed:,} of samples; damaged")
             data = file.readframes(count)
     except wave.Error as error:
         if "65534" in str(error) or "extended" in str(error):
@@ -32,12 +36,12 @@ def read_wav(path: Path) -> Arrays:
         if "unknown format" in str(error):
             raise DataError(f"{path}: holds samples of an {error}, must be PCM of 8, 16, 24 or 32 bits; convert it") from None
         raise FormatError(f"{path}: is damaged or not a .wav file ({error})") from None
-    except EOFError:
+    except (EOFError, RuntimeError):  # the second of a part that is longer than the file
         raise FormatError(f"{path}: is damaged or not a .wav file (it ends too early)") from None
     if width not in DTYPES:
         raise DataError(f"{path}: holds samples of {8 * width} bits, must be of 8, 16, 24 or 32")
-    if len(data) != count * channels * width:
-        raise FormatError(f"{path}: holds {len(data):,} bytes of samples, must be {count * channels * width:,}; damaged")
+    if len(data) != needed:
+        raise FormatError(f"{path}: holds {len(data):,} bytes of samples, must be {needed:,}; damaged")
     if width == 3:
         wide = np.zeros((count * channels, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import FormatError
+from ..limits import KERAS_CONFIG
 from .chain import Refused
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -75,7 +76,9 @@ class Output:
 
 
 def parsed(source: str, data: str | bytes) -> dict[str, Any]:
-    """JSON of a file; FormatError where it is damaged or no object."""
+    """JSON of a file; FormatError where it is damaged, too long or no object."""
+    if len(data) > KERAS_CONFIG:
+        raise FormatError(f"{source}: its configuration has {len(data):,} bytes, must have {KERAS_CONFIG:,} at most")
     try:
         value = json.loads(data)
     except RecursionError:

@@ -12,7 +12,8 @@ from typing import Any
 from ..errors import FormatError
 from ..layer_kinds import Shape
 from .chain import Chain, ChainLayer, ChainProduct, ChainReshape, Refused
-from .hdf5 import arrays, damage, import_h5py, text, texts
+from .hdf5 import arrays, damage, import_h5py
+from .hdf5_attributes import Attributes
 from .holders import Held, read_holder
 from .keras_config import TOO_DEEP, KerasLayer, layer_config, layer_configs, order, parsed
 from .keras_layers import LEFT_OUT, READERS, PlacedLayer, is_activation, read_layer
@@ -27,20 +28,22 @@ SAVE_WHOLE = 'it has weights and no topology; the file that model.save("model.ke
 def read_hdf5(path: Path) -> Chain:
     """A .h5 or .hdf5 file that `model.save` of Keras 2 or 3 wrote. Raises FormatError, and NotInstalledError without h5py."""
     source = str(path)
+    window = open_whole(path)
+    attributes = Attributes(source, window)
     with damage(source):
-        file = import_h5py().File(open_whole(path), "r")
+        file = import_h5py().File(window, "r")
         weights = "layer_names" in file.attrs or "layers" in file
-    config = text(source, file, "model_config")
+    config = attributes.text(file, "model_config")
     if config is None:
         raise FormatError(f"{source}: {SAVE_WHOLE if weights else 'holds no Keras model'}")
     with damage(source):
         root = file["model_weights"]
-    version = text(source, file, "keras_version") or text(source, root, "keras_version") or "1"
-    by_path = dict(arrays(source, root))
+    version = attributes.text(file, "keras_version") or attributes.text(root, "keras_version") or "1"
+    by_path = dict(arrays(attributes, root))
     by_layer = {}
-    for layer in texts(source, root, "layer_names"):
+    for layer in attributes.texts(root, "layer_names"):
         with damage(source):
-            names = texts(source, root[layer], "weight_names")
+            names = attributes.texts(root[layer], "weight_names")
         missing = [name for name in names if f"{layer}/{name}" not in by_path]
         if missing:
             raise FormatError(f"{source}: {layer}: {missing[0]} is missing")
@@ -53,18 +56,20 @@ def read_archive(path: Path) -> Chain:
     source = str(path)
     config = parsed(source, read_member(path, CONFIG))
     version = parsed(source, read_member(path, METADATA)).get("keras_version", "3")
+    window = open_member(path, WEIGHTS)
+    attributes = Attributes(source, window)
     with damage(source):
-        file = import_h5py().File(open_member(path, WEIGHTS), "r")
-    by_path = dict(arrays(source, file))
+        file = import_h5py().File(window, "r")
+    by_path = dict(arrays(attributes, file))
     with damage(source):
-        names = dict(_names(source, file, by_path))
+        names = dict(_names(attributes, file, by_path))
     return _chain(source, f"Keras {version} (.keras)", config, ArchiveGroup(by_path, names))
 
 
-def _names(source: str, file: Any, by_path: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _names(attributes: Attributes, file: Any, by_path: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The names of layers by the path of their group, where the file has them."""
     for folder in dict.fromkeys(path.rpartition("/")[0] for path in by_path):
-        if folder in file and (name := text(source, file[folder], "name")) is not None:
+        if folder in file and (name := attributes.text(file[folder], "name")) is not None:
             yield folder.removesuffix("vars").rstrip("/"), name
 
 

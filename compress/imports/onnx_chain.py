@@ -16,6 +16,8 @@ from google.protobuf.message import DecodeError
 from onnx import NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
 from ..errors import FormatError, InputError
+from ..limits import PROTOBUF
+from ..records import LARGEST
 from . import graph
 from .chain import Chain, ChainArray
 from .flow import Flow, GraphConstant, Node, Unread, Value
@@ -23,9 +25,6 @@ from .onnx_rows import FLOATS, INTEGERS, OPERATIONS, READ, computed
 
 MIN_OPSET = 7
 """The first opset in which operations broadcast as NumPy does."""
-MAX_BYTES = 2**31
-"""Upper bound of a protobuf message; larger models use external data."""
-
 _ONNX = ("", "ai.onnx")
 """Names of the domain of the standard's operations."""
 
@@ -60,8 +59,8 @@ def chain_of_proto(path: Path, model: onnx.ModelProto, read: Read) -> Chain:
 def _parsed(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    if (size := path.stat().st_size) >= MAX_BYTES:
-        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {MAX_BYTES:,}")
+    if (size := path.stat().st_size) >= PROTOBUF:
+        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {PROTOBUF:,}")
     try:
         return onnx.load_model(path, load_external_data=False)
     except (DecodeError, ValueError):
@@ -73,6 +72,8 @@ def _require_readable(path: Path, model: onnx.ModelProto) -> None:
         raise FormatError(f"{path}: not an ONNX file, or a truncated one: it has no graph")
     if (opset := _opset(model)) < MIN_OPSET:
         raise InputError(f"{path}: opset {opset}, must be {MIN_OPSET} or newer: onnx.version_converter converts it")
+    if opset > LARGEST:
+        raise FormatError(f"{path}: damaged: opset {opset}")
     _require_text(path, model.graph)
 
 
@@ -121,6 +122,8 @@ def _node(path: Path, node: NodeProto, opset: int) -> Node:
     name = node.name or next(iter(node.output), "")
     if not node.output or not node.output[0]:
         raise FormatError(f"{path}: damaged: a node ({op}) has no output")
+    if referring := [each.name for each in node.attribute if each.ref_attr_name]:
+        raise FormatError(f"{path}: damaged: {name} ({op}): {referring[0]} is that of a function, and this is none")
     if op in READ and op != "Constant":  # whose values may be elsewhere
         context = type(checker.DEFAULT_CONTEXT)()
         context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": opset}

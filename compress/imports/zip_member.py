@@ -15,10 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import FormatError
 from ..files import open_regular
-from .hdf5 import FREE_BYTES, MAX_INFLATION, require_heap
+from ..limits import FREE_BYTES, INFLATION, KERAS_CONFIG
+from .file_window import FileWindow
 
-MAX_TEXT = 64 << 20
-"""Bytes of a member that is a text, at most."""
 DAMAGE = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -32,35 +31,6 @@ DAMAGE = (
 )
 
 
-class FileWindow(io.RawIOBase):
-    """A part of an open file, from `start` on, of `size` bytes; owns the descriptor."""
-
-    def __init__(self, descriptor: int, start: int, size: int) -> None:
-        self._descriptor, self._start, self._size, self._at = descriptor, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:
-        view = memoryview(buffer).cast("B")[: max(self._size - self._at, 0)]
-        count = os.preadv(self._descriptor, [view], self._start + self._at) if len(view) else 0
-        self._at += count
-        require_heap(view[:count])
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
-
-
 def open_whole(path: Path) -> FileWindow:
     """A regular file as a whole. h5py does not see that it is one, so that a model may be saved to it while it is read."""
     with open_regular(path) as file:
@@ -71,8 +41,8 @@ def read_member(path: Path, name: str) -> bytes:
     """A member that is a text. Raises FormatError for a damaged archive, one without the member, and one too large."""
     with _archive(path) as (_, archive):
         info = _info(path, archive, name)
-        if info.file_size > MAX_TEXT:
-            raise FormatError(f"{path}: {name} has {info.file_size:,} bytes, must have {MAX_TEXT:,} at most")
+        if info.file_size > KERAS_CONFIG:
+            raise FormatError(f"{path}: {name} has {info.file_size:,} bytes, must have {KERAS_CONFIG:,} at most")
         return archive.read(info)
 
 
@@ -116,7 +86,7 @@ def _info(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
             raise FormatError(f"{path}: holds a pickle, which is code; torch.onnx.export writes a file that can be read")
         raise FormatError(f"{path}: has {names.count(name)} members {name}, must have 1: a .keras file that model.save wrote")
     info = archive.getinfo(name)
-    if info.file_size > FREE_BYTES + MAX_INFLATION * info.compress_size:
+    if info.file_size > FREE_BYTES + INFLATION * info.compress_size:
         sizes = f"{info.file_size:,} bytes, of which the archive has {info.compress_size:,}"
         raise FormatError(f"{path}: {name} would take {sizes}")
     return info

@@ -15,15 +15,13 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, numpy_helper
 from tiedae.compress.errors import FormatError
+from tiedae.compress.limits import PROTOBUF
 
 from ..model_file import Constant, Contents, Signature, TensorInfo
 from .quantization import quantizations
 from .scopes import ReadScope, annotated_in, bodies, kind
 from .tensors import TensorData, bytes_in_file, content, dtype_of
 from .wire import split
-
-MAX_BYTES = 2**31
-"""Upper bound of a protobuf message; larger models use external data."""
 
 _NUMBERS = {"value_float": "f", "value_floats": "floats", "value_int": "i", "value_ints": "ints"}
 """Fields of a `Constant` node's number attributes."""
@@ -96,8 +94,8 @@ def _parse(path: Path) -> tuple[onnx.ModelProto, TensorData]:
     size = path.stat().st_size
     if not size:
         raise FormatError(f"{path}: the file is empty")
-    if size >= MAX_BYTES:
-        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {MAX_BYTES:,}")
+    if size >= PROTOBUF:
+        raise FormatError(f"{path}: not an ONNX file: it has {size:,} bytes, must be fewer than {PROTOBUF:,}")
     encoded, inside = split(content(path))
     try:
         model = onnx.load_from_string(encoded)

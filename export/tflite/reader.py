@@ -18,11 +18,11 @@ from typing import TypeVar
 import ml_dtypes
 import numpy as np
 from tiedae.compress.affine import unsigned
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.errors import FormatError, InputError, printable
 from tiedae.compress.files import open_regular
 from tiedae.program.file_io import MODEL
 
-from ..model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, printable, program_names
+from ..model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, program_names
 from .builder import INNER
 from .flatbuffer import Flatbuffer, Table
 from .schema import OPERATORS, Op, Type

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import math
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiedae.compress.errors import DataError, FormatError
-from tiedae.compress.npy import read_npy
+from tiedae.compress.npy import read_npy, read_npz
 
 VALUES = np.arange(12, dtype=np.int16).reshape(3, 4)
 
@@ -74,3 +75,41 @@ def test_every_flipped_byte_is_an_array_or_one_line(tmp_path: Path) -> None:
                 read_npy(tmp_path / "x.npy")
             except (FormatError, DataError) as error:
                 assert "\n" not in str(error)
+
+
+def member(path: Path, data: bytes, compression: int) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as members:
+        members.writestr("x.npy", data)
+    return path
+
+
+WRONG_MEMBERS = {
+    "a huge shape": (header((1 << 40, 1 << 20)) + b"data", "x: is truncated: 132 bytes"),
+    "wide items": (header((6,)).replace(b"<i2'", b"|V2147483647'")[:128], "x: its header is damaged|x: is truncated"),
+    "an open header": (header((3, 4)).replace(b")", b" "), "x: its header is damaged"),
+    "brackets": (header((3, 4)).replace(b" " * 20, b"(" * 20), "x: its header is damaged"),
+    "text": (b"text", "x is not an array; a .npz holds .npy files only"),
+}
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(("data", "text"), WRONG_MEMBERS.values(), ids=WRONG_MEMBERS)
+def test_a_member_of_another_kind_is_one_line_and_takes_no_memory(
+    tmp_path: Path, data: bytes, text: str, compression: int
+) -> None:
+    path = member(tmp_path / "x.npz", data, compression)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=text):
+            read_npz(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_members_come_back(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", a=VALUES, b=np.asfortranarray(VALUES), c=np.array(["é", "b"]))
+    found = read_npz(tmp_path / "x.npz")
+    assert list(found) == ["a", "b", "c"] and found["c"].tolist() == ["é", "b"]
+    for name in "ab":
+        np.testing.assert_array_equal(found[name], VALUES, strict=True)

@@ -5,13 +5,18 @@ import os
 import subprocess
 import sys
 import tracemalloc
+import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiedae import arrays
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.bundle.results import read_metrics
+from tiedae.calibration.calibration_file import read_calibration
+from tiedae.compress import limits, records
+from tiedae.compress.errors import DataError, FormatError, RecipeError
 from tiedae.readers import READERS, read
+from tiedae.recipe import load_recipe
+from tiedae.run_directory import read_json
 
 from .test_sources import LABELS, PIXELS, idx
 
@@ -89,8 +94,44 @@ def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path
     path = tmp_path / name
     write(path, np.zeros((20, 500, 1000), np.uint8))
     assert read(path).values.shape == (20, 500, 1000)
-    monkeypatch.setattr(arrays, "UNPACKED", 1 << 20)
+    monkeypatch.setattr(limits, "UNPACKED", 1 << 20)
     with pytest.raises(DataError, match=rf"{name}: [\d,]+ bytes would unpack to 10,000,\d\d\d, must be at most 100 × its size"):
         read(path)
     write(path, np.random.default_rng(0).integers(0, 256, (20, 500, 1000), np.uint8))
     assert read(path).values.shape == (20, 500, 1000)
+
+
+def test_a_wav_file_that_states_4_gib_is_one_line_and_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((2, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(64))
+    path.write_bytes(path.read_bytes().replace(b"data" + (64).to_bytes(4, "little"), b"data" + b"\xfc\xff\xff\xff"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=r"x\.wav: is of 108 bytes, must have 4,294,967,292 of samples; damaged"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("x = " + "[" * 5000, "it is nested too deep"),
+        ("# " + "x" * limits.TOML, "has 1,048,578 bytes, must have 1,048,576 at most"),
+    ],
+)
+def test_a_recipe_nested_too_deep_or_too_long_is_one_line(tmp_path: Path, text: str, right: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(RecipeError, match=right):
+        load_recipe(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("read_file", [read_metrics, read_calibration, read_json])
+def test_json_of_more_bytes_than_any_is_not_parsed(tmp_path: Path, monkeypatch, read_file) -> None:
+    monkeypatch.setattr(records, "JSON", 100)
+    (tmp_path / "x.json").write_text(f'{{"schema": 1, "x": "{"y" * 100}"}}')
+    with pytest.raises(FormatError, match=r"x\.json: .*has 1\d\d bytes, must have 100 at most"):
+        read_file(tmp_path / "x.json")

@@ -17,11 +17,13 @@ from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import Kind, SampleSpec
 from tiedae.export.c.codec_source import codec_text
 
-from ...codec.fuzz import mutations
+from ...fuzz.mutations import blind
 from .codec_library import Copying
 from .codec_models import SHAPES, coarse, file_of, header_of, model_of, walk
 from .compiled import write
 
+LONGEST = 4096
+"""Bytes of an input at most."""
 SOURCE = Path(__file__).parent / "fuzz_frame.c"
 
 
@@ -69,11 +71,13 @@ def _with_ends(data: bytes) -> bytes:
 def mutated(model: FileModel, count: int, seed: int = 0) -> Iterator[bytes]:
     """The inputs, then changed ones."""
     seeds = list(inputs(model))
-    changed = mutations(seeds, seed)
     rng = random.Random(seed)
     yield from seeds
     for _ in range(count):
-        data = next(changed)
+        data = rng.choice(seeds)
+        for _ in range(1 << rng.randrange(4)):
+            data = blind(data, rng, seeds)
+        data = data[:LONGEST]
         yield bytes((rng.randrange(5), *data[1:])) if data and rng.random() < 0.2 else data
 
 

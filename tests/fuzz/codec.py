@@ -1,27 +1,17 @@
-"""Fuzzing of what reads bytes: files, streams and tables. Any bytes give a result or a TiedaeError, in bounded time and memory.
+"""What the readers of .tae files and their tables are held to beside the laws of all: bytes and samples that come back.
 
-    python -m tests.codec.fuzz [--target NAME] [--seconds 30] [--seed 0]
-    python -m tests.codec.fuzz --target NAME --atheris DIR -max_total_time=600
-
-The first mutates the corpus blindly. The second is guided by coverage, with atheris (`pip install atheris`, on Linux), whose
-own options follow; DIR is its corpus. Half of the inputs are **sealed**: checksums and identity are made right where the bytes
-look like a file, so that damage reaches what lies behind them.
+The first byte of an input says how the others are read. Half of the inputs are **sealed**: checksums and identity are made
+right where the bytes look like a file, so that damage reaches what lies behind them.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import itertools
-import random
-import resource
-import sys
 import tempfile
-import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +31,12 @@ from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.residuals import ContextTables, ResidualCoder
 from tiedae.entropy.tables import FrequencyTables
 
-from .conftest import GOLDEN, NAMES, extract_runs
+from ..codec.conftest import GOLDEN, NAMES, extract_runs
+from .laws import require
 
-CORPUS = Path(__file__).parent / "corpus"
-"""Inputs of each target, in a folder of its name, beside the golden files: what a guided run found, made small."""
-MOST_SECONDS = 20.0
-"""Processor time of an input at most."""
-MOST_MEMORY = 1 << 30
-"""Bytes that all inputs may add to the address space of the process."""
-LONGEST = 4096
-"""Bytes of an input at most."""
 MOST_SYMBOLS = 1 << 18
 """Symbols of a file that are decoded; beyond that its contents alone are read, to try more inputs a second."""
 _INDEX = b"\xa7\xef"
-
-
-class Broken(AssertionError):
-    """A law does not hold for an input."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +67,15 @@ class Subject:
         record = ContextTables(part.weights, ALONE, FrequencyTables(8, part.tables.frequencies[:1]))
         signals = [ResidualCoder(kind, (6,), "int16", record) for kind in ("record", "table")]
         return [residuals.prediction, residuals.corrections, *signals]
+
+
+@cache
+def subject() -> Subject:
+    """Read whole, so that nothing of its folder is needed."""
+    with tempfile.TemporaryDirectory() as folder:
+        read_whole = Subject(extract_runs(Path(folder)))
+        _ = read_whole.models, read_whole.tables, read_whole.coders
+    return read_whole
 
 
 def seal(data: bytes, identity: bytes) -> bytes:
@@ -229,146 +217,35 @@ def with_errors(work: Callable[[], Any]) -> None:
         require("\n" not in str(error), "an error of several lines")
 
 
-def require(holds: bool, law: str) -> None:
-    if not holds:
-        raise Broken(law)
+def reads(run: Callable[[Subject, bytes], None], least: int = 1) -> Callable[[Path], None]:
+    """One of these functions as a reader of a file; nothing of one of fewer than `least` bytes."""
+
+    def read_file(path: Path) -> None:
+        data = path.read_bytes()
+        if len(data) >= least:
+            run(subject(), data)
+
+    return read_file
 
 
-@dataclass(frozen=True)
-class Target:
-    """A function of bytes, and golden files with the bytes before them that it starts from."""
-
-    run: Callable[[Subject, bytes], None]
-    golden: str
-    prefixes: Sequence[bytes]
-    least: int = 1
-
-    def seeds(self, name: str) -> list[bytes]:
-        whole = [prefix + path.read_bytes() for path in sorted(GOLDEN.glob(self.golden)) for prefix in self.prefixes]
-        return whole + [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
+def payloads() -> list[bytes]:
+    """Of eight samples, for each of the tables."""
+    rng, found = np.random.default_rng(0), []
+    for choice, tables in enumerate(subject().tables):
+        codes = rng.integers(0, 1 << tables.bits, (8, tables.units), np.uint8)
+        found.append(bytes([choice, 8, 0]) + rans.encode(tables, [codes])[0])
+    return found
 
 
-_CHOICES = [bytes([choice]) for choice in range(4)]
-TARGETS: Mapping[str, Target] = {
-    "contents": Target(fuzz_contents, "*.tae", _CHOICES[:2]),
-    "file": Target(fuzz_file, "*.tae", [bytes([choice]) for choice in (0, 2, 3, 6, 7, 130, 134)]),
-    "tables": Target(fuzz_tables, "*.codec", _CHOICES),
-    "residual-tables": Target(fuzz_residual_tables, "*.residuals", _CHOICES),
-    "payload": Target(fuzz_payload, "*.tae", [bytes([choice, 8, 0]) for choice in range(5)], 3),
-    "residuals": Target(fuzz_residuals, "*.tae", [bytes([choice, 1, 3, 0]) for choice in (0, 1, 2, 3, 128)], 4),
-}
+def residual_payloads() -> list[bytes]:
+    """Of three samples, for each of the coders, without loss and within 3."""
+    rng, found = np.random.default_rng(0), []
+    for choice, coder in enumerate(subject().coders):
+        samples = rng.integers(0, 128, (3, coder.inputs)).astype(coder.dtype)
+        found += [bytes([choice | 128, 3, bound, 0]) + coder.encode([samples], bound)[0] for bound in (0, 3)]
+    return found
 
 
-def check(subject: Subject, target: Target, data: bytes) -> float:
-    """Processor seconds of an input; Broken, or any other error than TiedaeError, where a law does not hold."""
-    if len(data) < target.least:
-        return 0.0
-    begun = time.process_time()
-    with_errors(lambda: target.run(subject, data))
-    taken = time.process_time() - begun
-    require(taken <= MOST_SECONDS, f"{taken:.1f} s")
-    return taken
-
-
-def mutations(seeds: Sequence[bytes], seed: int) -> Iterator[bytes]:
-    """Inputs without end: one to eight changes of a seed each, the same for the same seeds and number."""
-    rng = random.Random(seed)
-    while True:
-        data = bytearray(rng.choice(seeds))
-        for _ in range(1 << rng.randrange(4)):
-            at, size = rng.randrange(len(data) + 1), 1 << rng.randrange(7)
-            match rng.randrange(7):
-                case 0 if at < len(data):
-                    data[at] ^= 1 << rng.randrange(8)
-                case 1:
-                    data[at : at + 1] = bytes([rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))])
-                case 2:
-                    data[at : at + 4] = rng.choice((0, 1, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFF)).to_bytes(4, "little")
-                case 3:
-                    del data[at : at + size]
-                case 4:
-                    data[at:at] = rng.randbytes(size)
-                case 5:
-                    other = rng.randrange(len(data) + 1)
-                    data[at:at] = data[other : other + size]
-                case _:
-                    other = rng.choice(seeds)
-                    data[at:] = other[rng.randrange(len(other) + 1) :]
-        yield bytes(data[:LONGEST])
-
-
-def run(subject: Subject, name: str, seconds: float, seed: int) -> tuple[int, float, bytes]:
-    """Try the corpus, then mutations for a time: the number of inputs, the most seconds of one, which. Raises like `check`."""
-    target, begun, most, worst = TARGETS[name], time.monotonic(), 0.0, b""
-    seeds = target.seeds(name)
-    for number, data in enumerate(itertools.chain(seeds, mutations(seeds, seed))):
-        if number >= len(seeds) and time.monotonic() - begun > seconds:
-            return number, most, worst
-        try:
-            taken = check(subject, target, data)
-        except Exception as error:
-            error.add_note(f"{name}: input {number} of seed {seed}: {data.hex()}")
-            raise
-        most, worst = (taken, data) if taken > most else (most, worst)
-    raise AssertionError("mutations have no end")
-
-
-def _functions() -> Iterator[Any]:
-    """The functions of the codec's modules, those of classes included."""
-    for name, module in list(sys.modules.items()):
-        if not name.startswith("tiedae.codec."):
-            continue
-        for holder in (module, *(each for each in vars(module).values() if isinstance(each, type))):
-            for value in list(vars(holder).values()):
-                function = getattr(value, "__func__", value)
-                if getattr(function, "__module__", None) == name and hasattr(function, "__code__"):
-                    yield function
-
-
-def guided(subject: Subject, name: str, folder: str, options: Sequence[str]) -> None:
-    """Run atheris; an error ends it and leaves the input in the current folder."""
-    atheris: Any = importlib.import_module("atheris")
-    target = TARGETS[name]
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for i, data in enumerate(target.seeds(name)):
-        (Path(folder) / f"seed-{i}").write_bytes(data)
-    slowest = [0.0]
-
-    def one(data: bytes) -> None:
-        slowest[0] = max(slowest[0], check(subject, target, data[:LONGEST]))
-
-    for function in _functions():
-        atheris.instrument_func(function)
-    atheris.Setup([sys.argv[0], folder, f"-max_len={LONGEST}", *options], one)
-    atheris.Fuzz()
-
-
-def limit_memory() -> None:
-    """Let a process have `MOST_MEMORY` more than it has now; beyond that an allocation is a MemoryError."""
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MOST_MEMORY, resource.RLIM_INFINITY))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--target", choices=TARGETS, help="this one alone")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of all targets together")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--atheris", metavar="DIR", help="guided by coverage; its corpus, and what it adds")
-    arguments, options = parser.parse_known_args()
-    names = [arguments.target] if arguments.target else list(TARGETS)
-    with tempfile.TemporaryDirectory() as folder:
-        subject = Subject(extract_runs(Path(folder)))
-        _ = subject.models, subject.tables, subject.coders
-        if arguments.atheris:
-            guided(subject, names[0], arguments.atheris, options)
-            return
-        limit_memory()
-        for name in names:
-            tried, most, _ = run(subject, name, arguments.seconds / len(names), arguments.seed)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-            print(f"{name:<16} {tried:>8,} inputs, {most:.2f} s the slowest, {peak:,} MiB at most so far, nothing found")
-
-
-if __name__ == "__main__":
-    main()
+def golden(pattern: str, prefixes: Sequence[bytes]) -> list[bytes]:
+    """The golden files behind each of these bytes."""
+    return [prefix + path.read_bytes() for path in sorted(GOLDEN.glob(pattern)) for prefix in prefixes]

@@ -1,0 +1,42 @@
+"""Limits of what is read, since any file may be a stranger's. docs/trust.md has the table of readers and their limits.
+
+A size that a file states is held to its limit before anything of that size is allocated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import DataError
+
+UNPACKED = 1 << 30
+"""Bytes that a packed file of samples may unpack to, whatever its own size."""
+RATIO = 100
+"""How many times larger than itself a file of samples may be unpacked, beyond `UNPACKED`: zeros alone reach 1,000."""
+INFLATION = 100
+"""How many times larger than what a model file stores for it an array or a member of an archive may be, beyond `FREE_BYTES`;
+and all arrays of a file together."""
+FREE_BYTES = 1 << 20
+JSON = 8 << 20
+"""Bytes of a JSON file; empty lists in a list take 27 times as much memory."""
+TOML = 1 << 20
+"""Bytes of a recipe."""
+KERAS_CONFIG = 8 << 20
+"""Bytes of the configuration in a Keras file, which is JSON too."""
+ARCHIVE_HEADER = 8 << 20
+"""Bytes of the header of a .safetensors file; a tensor of no values takes 20 times as much memory as its entry."""
+HDF5_OBJECTS = 100_000
+"""Groups and arrays of a file."""
+HDF5_DEPTH = 64
+"""Groups inside groups."""
+PROTOBUF = 2**31
+"""Upper bound of a protobuf message; larger models use external data."""
+BRACKETS = 100
+"""Brackets in the header of a .npy file, which Python's parser reads."""
+
+
+def require_unpackable(path: Path | str, unpacked: int, packed: int) -> None:
+    """Raise DataError for a packed file that takes far more memory than its size: more than any measured data do."""
+    if unpacked > max(UNPACKED, RATIO * packed):
+        right = f"at most {RATIO} × its size or {UNPACKED:,}; save the array as .npy, which is not packed"
+        raise DataError(f"{path}: {packed:,} bytes would unpack to {unpacked:,}, must be {right}")
