@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.export.tflite.reader import INSTEAD_OF_VIEWS, has_views, read_entries, with_primary
@@ -141,7 +142,7 @@ def _compile(core: Any, path: Path, signature: str, options: Mapping[str, Any]) 
         model = _read(core, path, path, options)
         (source,) = model.inputs
         size = tuple(extent.get_length() for extent in list(source.get_partial_shape())[1:])
-        names = tuple(min(output.get_names()) for output in model.outputs)
+        names = tuple(each.name for each in onnx.load(path, load_external_data=False).graph.output)
         return model.create_infer_request(), names, (np.dtype(source.get_element_type().to_dtype()), size)
     data = path.read_bytes()
     if has_views(data):

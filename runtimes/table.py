@@ -7,6 +7,7 @@ be exactly equal. Others may differ by 1 LSB per operation, which later operatio
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tiedae.program.interpreter import Conversion
+from tiedae.program.operations.convolution import Convolution
 from tiedae.program.program import Program
 from tiedae.program.score_graph import SCORE
 
@@ -85,8 +87,11 @@ def _opens(session: str, name: str, *, package: str = "", library: bool = False)
 
 
 def _square_kernels(program: Program, signature: str) -> str:
-    """OpenVINO 2026.4 has the fault."""
-    square = {name: kernel.units for name, kernel in program.kernels.items() if kernel.inputs == kernel.units}
+    """OpenVINO 2026.4 has the fault. A convolution's kernel is square with as many filters as channels."""
+    windows = {each.kernel: math.prod(each.sizes) for each in program.encoder if isinstance(each, Convolution)}
+    square = {
+        name: kernel.units for name, kernel in program.kernels.items() if kernel.inputs == kernel.units * windows.get(name, 1)
+    }
     if signature not in ("reconstruct", SCORE) or not square:
         return ""
     confuses = importlib.import_module(".openvino_runtime", __package__).confuses_square

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tiedae as ta
+from onnx import TensorProto, helper, numpy_helper
 from tiedae.bundle.bundle import Bundle, Programs
 from tiedae.compress import ExportConfig
 from tiedae.compress.errors import FormatError
@@ -22,6 +23,7 @@ from tiedae.verify.findings import Findings
 from tiedae.verify.sessions import Runnable, open_sessions
 
 from ..conftest import build_program
+from ..program import convolutions
 from ..samples import curve
 from .test_table import SIGNATURES, opened, samples, toy, write
 
@@ -45,6 +47,32 @@ def test_differs_in_few_values(target, tmp_path):
     x = samples(program, "encode", 1000)
     codes, expected = session.run("encode", x)["code"], execute(program, "encode", x)["code"]
     assert np.mean(codes != expected) < 0.001
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 7, 8, 16])
+def test_the_probe_knows_kernels_of_as_many_filters_as_channels(seed, tmp_path):
+    program, x = convolutions.random_program(seed, quantized=False)
+    path = tmp_path / "convolved.onnx"
+    path.write_bytes(to_onnx(program, signature="reconstruct"))
+    got, right = opened("openvino-onnx", {"reconstruct": path}).run("reconstruct", x), execute(program, "reconstruct", x)
+    assert np.allclose(got["code"], right["code"], atol=1e-4 * np.abs(right["code"]).max())
+    equal = np.allclose(got["y"], right["y"], atol=1e-4 * np.abs(right["y"]).max())
+    assert equal == (not RUNTIMES["openvino-onnx"].fault(program, "reconstruct")) == (seed < 2)
+
+
+def test_outputs_have_the_names_of_the_file(tmp_path):
+    """A value that OpenVINO's own passes merge with an output has several names there, and a number comes first."""
+    nodes = [helper.make_node("Relu", ["x"], ["8"]), helper.make_node("Mul", ["8", "one"], ["9"])]
+    nodes.append(helper.make_node("Add", ["9", "zero"], ["y"]))
+    constants = [numpy_helper.from_array(np.float32(value), name) for name, value in (("one", 1), ("zero", 0))]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in "xy")
+    graph = helper.make_graph(nodes, "same", [x], [y], constants)
+    path = tmp_path / "same.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    got = opened("openvino-onnx", {"reconstruct": path}).run("reconstruct", values)
+    np.testing.assert_array_equal(got.pop("y"), values)
+    assert not got
 
 
 class Stack(ctypes.Structure):
