@@ -22,6 +22,26 @@ def test_a_tied_model_passes_live_and_saved(tmp_path: Path) -> None:
         assert [pair.status for pair in ta.assert_tied(tied)] == ["tied", "tied"]
 
 
+@pytest.mark.parametrize(
+    ("layers", "inputs"),
+    [
+        ([12, 5], 48),
+        ([{"units": 12, "activation": "relu", "batch_norm": True}, 5], 48),
+        ([{"kind": "conv2d", "filters": 4, "strides": 2, "activation": "relu"}, {"kind": "flatten"}, 5], (6, 8, 1)),
+    ],
+    ids=["dense", "batch_norm", "conv2d"],
+)
+def test_a_model_of_ours_is_tied_until_a_layer_uses_no_kernel(layers: list, inputs: Any) -> None:
+    model = ta.TiedAutoencoder(layers, inputs=inputs)
+    before = [each.numpy() for each in model.variables]
+    assert [pair.status for pair in ta.assert_tied(model)] == ["tied", "tied"]
+    assert [pair.status for pair in ta.assert_tied(model, inputs=np.ones((3, 6, 8)))] == ["tied", "tied"]
+    assert all(np.array_equal(each.numpy(), was) for each, was in zip(model.variables, before, strict=True))
+    model.decoder.stack[-1].call = lambda x, training, kernel: np.ones((len(x), 48), np.float32)
+    with pytest.raises(ta.CheckError, match="2 of 2 pairs are not tied"):
+        ta.assert_tied(model)
+
+
 def test_an_untied_model_fails_with_each_pair() -> None:
     model = apart(0.02)("keras")
     with pytest.raises(AssertionError) as raised:
