@@ -115,7 +115,7 @@ def _onnx_replaced(data: bytes, old: str, text: str) -> bytes:
             if isinstance(value, str):
                 if value == old and message.HasField(field.name):
                     setattr(message, field.name, text)
-            elif value is not None:
+            elif value is not None and not isinstance(value, bytes):  # what is no UTF-8
                 value[:] = [text if each == old else each for each in value]
     return model.SerializeToString()
 
