@@ -64,6 +64,7 @@ class Outer(Record, frozen=True):
         ({"item": 3}, "item: unknown key; did you mean items?"),
         ({"zzz": 3}, "zzz: unknown key; the keys here are inner, items"),
         ({3: 4}, "got {3: 4}, must be a table"),
+        ({"inner": {"size": 1, "kind": "\ud800"}}, "a text: got '\\ud800', must be Unicode without lone surrogates"),
     ],
 )
 def test_what_is_refused_is_named(value: object, text: str) -> None:
