@@ -118,7 +118,7 @@ def checked(kind: type[T] | Any, value: object, key: str = "", *, strict: bool =
     except msgspec.ValidationError as error:
         raise RecipeError(_explained(error, kind, value, key)) from None
     except UnicodeEncodeError as error:
-        raise RecipeError(f"{key or 'a text'}: got {ascii(error.object)}, must be Unicode without lone surrogates") from None
+        raise RecipeError(f"{key or 'a text'}: got {error.object!a}, must be Unicode without lone surrogates") from None
 
 
 def decode(kind: type[T], value: object, where: object) -> T:

@@ -82,7 +82,7 @@ class Guard:
             self._require(name in self.known, f"imports {arguments[0]!r:.80}")
 
     def _open(self, path: Any, mode: str | None, flags: int) -> None:
-        if isinstance(path, int) or self._inside(path):
+        if isinstance(path, int) or path == "<string>" or self._inside(path):  # Python looks there for a line that is no syntax
             return
         writes = bool(flags & _WRITES) if mode is None else bool(set("wax+") & set(mode))
         own = os.fsdecode(path).startswith((*self.modules, "/proc/self/", "/dev/urandom"))

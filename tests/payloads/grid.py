@@ -195,8 +195,9 @@ def _one(subject: Subject, field: Field, payload: str, alike: Surfaces | str, ou
 
 
 def _problems(subject: Subject, fields: Sequence[Field], payload: str, shown: Surfaces, alike: Surfaces) -> Iterator[Problem]:
+    """An empty text shows nothing, and what is left out then is not compared."""
     names = tuple(each.name for each in fields)
-    for surface, text in shown.items():
+    for surface, text in shown.items() if payload else ():
         for wrong in beyond(surface, text, alike.get(surface, "")):
             yield Problem(subject.name, names, payload, surface, wrong)
 

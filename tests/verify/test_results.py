@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 from msgspec.structs import replace
 from tiedae.bundle.results import LABELS, SCHEMA, Check, Kind, Metrics, Parity, finite, read_metrics, to_json
+from tiedae.bundle.task_results import INPUT, PROGRAM, Denoised, DenoisingResult
 from tiedae.compress import FormatError, InputError
 from tiedae.compress.records import decode
 
@@ -30,11 +32,19 @@ SCALARS = st.none() | st.booleans() | st.integers(-LARGEST, LARGEST) | FLOATS | 
 JSON = st.recursive(SCALARS, lambda inner: lists(inner) | st.dictionaries(TEXTS, inner, max_size=2))
 
 
+def _denoising(row: Denoised, rows: tuple[Denoised, ...], level: float | None, **fields: Any) -> DenoisingResult:
+    """One that has the rows of the input and of the program at its level."""
+    least = tuple(replace(row, method=method, level=level) for method in (INPUT, PROGRAM))
+    return DenoisingResult(rows=(*least, *rows), level=level, **fields)
+
+
 def values(kind: inspect.Type) -> st.SearchStrategy:
     """Values of a type that a record may have, within its bounds."""
     match kind:
         case inspect.StructType():
             fields = {field.name: values(field.type) for field in kind.fields}
+            if kind.cls is DenoisingResult:
+                return st.builds(_denoising, row=values(inspect.type_info(Denoised)), **fields)
             compared = {"kind": st.sampled_from([*LABELS])} if kind.cls is Parity else {}
             return st.builds(kind.cls, **fields | compared)
         case inspect.UnionType():
@@ -60,7 +70,9 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
         case inspect.Metadata():
             return values(kind.type)
         case inspect.StrType():
-            return TEXTS if kind.pattern is None else LINES
+            if kind.pattern is None:
+                return TEXTS
+            return st.from_regex(kind.pattern) if "[0-9]" in kind.pattern else LINES
         case inspect.BoolType():
             return st.booleans()
         case inspect.NoneType():
