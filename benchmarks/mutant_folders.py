@@ -1,7 +1,7 @@
 """Whether a test fails for small changes of whole folders, drawn by a seed: `mutation/folders.toml` states how many.
 
     python benchmarks/mutant_folders.py                              # all folders, hours of one core
-    nice python benchmarks/mutant_folders.py entropy --resume        # goes on; what other tests cannot change is kept
+    nice python benchmarks/mutant_folders.py entropy --resume        # continues; what other tests cannot change is kept
     python benchmarks/mutant_folders.py --report                     # what is known, and runs nothing
 
 The changes are those of `mutants.py`. The tests of a change are those that run the changed function, which is recorded once. Of
@@ -92,7 +92,7 @@ def main() -> int:
     try:
         return report("Mutation tests of folders", rows, arguments.json)
     except KeyboardInterrupt:
-        print("interrupted: --resume goes on", file=sys.stderr)
+        print("interrupted: --resume continues", file=sys.stderr)
         return 130
 
 

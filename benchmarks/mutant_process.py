@@ -33,6 +33,11 @@ SETTINGS = "_hypothesis_internal_use_settings"
 FORK = multiprocessing.get_context("fork")
 
 
+def quiet_options(folder: Path) -> list[str]:
+    """Options of pytest in a process that tries changes; `folder`: where tests write."""
+    return ["-q", "-n0", "-pno:cacheprovider", "--tb=native", "--assert=plain", f"--basetemp={folder}"]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """`survived`, `killed` by the `test` that failed, or out of `time`."""
@@ -110,9 +115,9 @@ class Tests:
         hypothesis.settings.register_profile("mutants", derandomize=True, deadline=None, phases=phases, max_examples=most)
         watch = _Watch(self, examples, properties, only)
         tests = sorted({name.partition("::")[0] for name in only}) or self.tests
-        options = ["-x", "-q", "-n0", "-pno:cacheprovider", "--tb=native", "--assert=plain", "--hypothesis-profile=mutants"]
+        options = ["-x", *quiet_options(self.folder), "--hypothesis-profile=mutants"]
         with _imported(self.root, change):
-            code = int(pytest.main([*options, f"--basetemp={self.folder}", *tests], plugins=[watch]))
+            code = int(pytest.main([*options, *tests], plugins=[watch]))
         if properties and code == pytest.ExitCode.NO_TESTS_COLLECTED:
             code = 0
         others = [] if self.durations else self.others()

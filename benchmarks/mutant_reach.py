@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from mutant_changes import Change, definition_lines
-from mutant_process import FORK, Tests
+from mutant_process import FORK, Tests, quiet_options
 from tiedae.compress.errors import CheckError
 from tiedae.compress.files import write_atomic
 
@@ -112,16 +112,7 @@ class _Recording(Tests):
         self.confine(self.seconds)
         plugin = _Recorder(names)
         with plugin.profiling():
-            options = [
-                "-q",
-                "-n0",
-                "-pno:cacheprovider",
-                "-pno:unraisableexception",
-                "--tb=native",
-                "--assert=plain",
-                f"--basetemp={self.folder}",
-            ]
-            code = int(pytest.main([*options, *self.tests], plugins=[plugin]))
+            code = int(pytest.main([*quiet_options(self.folder), "-pno:unraisableexception", *self.tests], plugins=[plugin]))
         writer.send((code, plugin.failed, plugin.recorded(self.others())))
         os._exit(0)
 

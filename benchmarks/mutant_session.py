@@ -21,7 +21,7 @@ import hypothesis
 import pytest
 from hypothesis import is_hypothesis_test
 from mutant_changes import Change
-from mutant_process import FORK, PATIENCE, SETTINGS, Outcome, Tests
+from mutant_process import FORK, PATIENCE, SETTINGS, Outcome, Tests, quiet_options
 
 FUNCTION = 0x3
 """The flags of the code of a function: CO_OPTIMIZED and CO_NEWLOCALS."""
@@ -36,15 +36,7 @@ class PatchError(Exception):
 
 def run_session(tests: Tests, try_changes: Callable[[Session], None]) -> None:
     """Collect the tests, and call a function with their session."""
-    options = [
-        "-q",
-        "-n0",
-        "-pno:cacheprovider",
-        "-pno:unraisableexception",
-        "--tb=native",
-        "--assert=plain",
-        f"--basetemp={tests.folder}",
-    ]
+    options = [*quiet_options(tests.folder), "-pno:unraisableexception"]
     plugin = _Loop(tests, try_changes)
     code = pytest.main([*options, *tests.tests], plugins=[plugin])
     if plugin.error is not None:

@@ -4,7 +4,7 @@
     python benchmarks/mutants.py kernel --sample 50 --seed 37 --resume
 
 No file is changed: the process that runs the tests imports the changed source. `mutation/survivors.toml` explains changes that
-no test can fail for. Outcomes are kept in build/mutants/, so that `--resume` goes on where a run was interrupted.
+no test can fail for. Outcomes are kept in build/mutants/, so that `--resume` continues where a run was interrupted.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main() -> int:
             arguments.json,
         )
     except KeyboardInterrupt:
-        print("interrupted: --resume goes on", file=sys.stderr)
+        print("interrupted: --resume continues", file=sys.stderr)
         return 130
 
 

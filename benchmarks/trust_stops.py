@@ -43,7 +43,7 @@ CRASHED = 70
 class Way(StrEnum):
     """How a command is stopped. `TORN`: the kernel ends it amid a write. `LATER`: Ctrl-C a moment after the change.
 
-    `LIMIT`: files may not grow; it stands in for a full disk where none can be mounted. `BESIDE`: it is not stopped; another
+    `LIMIT`: files may not grow; it replaces a full disk where none can be mounted. `BESIDE`: it is not stopped; another
     process runs the same command meanwhile.
     """
 

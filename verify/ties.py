@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def assert_tied(model: Any, *, inputs: np.ndarray | None = None, assumed: bool =
     InputError or FormatError for what cannot be read or run.
     """
     is_file = isinstance(model, str | Path)
-    of_live = _of_tied if type(model).__module__.startswith("tiedae.") else audit
+    network = sys.modules.get("tiedae.compress.network")  # whose import would import TensorFlow
+    of_live = _of_tied if network is not None and isinstance(model, network.TiedNetwork) else audit
     found = pairs(read_model(Path(model))) if is_file else of_live(model, inputs)
     name = str(model) if is_file else model.name
     if not found:

@@ -43,7 +43,7 @@ def moved_convolutions(names: tuple[str, str], kernel: ChainArray, x: Shape, y: 
 
 
 def _windows(sizes: Lengths, lengths: Lengths, places: Lengths) -> Iterator[Window]:
-    """The windows of these sizes over axes of these lengths that have so many places, each once."""
+    """The windows of these sizes over axes of these lengths that have `places`, each once."""
     seen: set[tuple[Lengths, bytes]] = set()
     for padding in ("same", "valid"):
         for strides in itertools.product(*(range(1, size + 1) for size in sizes)):

@@ -1,4 +1,4 @@
-"""Why layers and operations of a model are in no chain, and what would do: what the readers of formats say alike."""
+"""Why layers and operations of a model are in no chain, and what would do, for the readers of all formats."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     [7, 7, 32] ─ transpose ─→ [32, 7, 7] ─ flatten ─→ [1568] ─ dense, W        W has its rows in the order of [32, 7, 7]
     [7, 7, 32] ─ flatten ─→ [1568] ─ dense, W's rows in the order of [7, 7, 32]
 
-A decoder that gives [1568], as [32, 7, 7], back has the columns of its kernel moved alike. So a tie stays a tie.
+A decoder that gives [1568], as [32, 7, 7], back has the columns of its kernel moved in the same way. So a tie stays a tie.
 """
 
 from __future__ import annotations

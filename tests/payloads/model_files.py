@@ -36,7 +36,7 @@ TEXT = onnx.GraphProto.DESCRIPTOR.fields_by_name["name"].type
 
 @dataclass(frozen=True)
 class Renamed:
-    """A text of a file, wherever it stands in it; `new`: a text that the file lacks, by where it may be.
+    """A text of a file, at any place in it; `new`: a text that the file lacks, by where it may be.
 
     Names of a file are different ones: where it has the payload, another one ends in a number too.
     """

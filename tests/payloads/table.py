@@ -361,7 +361,7 @@ PATHS = (
     "/",
     "//",
     "/etc/passwd",
-    "/tmp/owned",
+    "/owned",
     "~/owned",
     "~root",
     "$HOME/owned",
