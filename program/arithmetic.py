@@ -5,7 +5,8 @@ Requantize                            an exact accumulator, then `requantize`: r
                                       multiplier, rounded to an integer, ties to even; so round XNNPACK and MLAS
 AddBias                               each term times a multiplier of at most 21 bits, summed, shifted; ties upwards, as in
                                       XNNPACK
-Activate                              a table of 256 entries, rounded to nearest, ties to even
+Activate                              a table of 256 entries, rounded to nearest; lowering keeps them clear of ties, see
+                                      `clear_of_ties`
 Interleave                            no rounding
 
 Accumulators are exact although float32 BLAS computes them. A product's terms are integers (q_x − zero point) · q_w. Where their
@@ -16,11 +17,12 @@ the number of threads, or whether multiplications and additions are fused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from tiedae.compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
+from tiedae.compress.errors import ExportError
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ EXACT = 2**24
 """Largest magnitude up to which float32 represents every integer."""
 LARGEST_STEPS = 255
 """Bound of |q_x − zero point|: both lie in 0…255."""
+NEAR_TIE = 2.0**-14
+"""Steps of an output from a tie within which functions in float32 may round it another way: 4 ulp of 128…256 steps."""
+SCALE_STEP, SCALES = 2.0**-20, 1_000
+"""Relative steps of a scale, and how many are tried each way, see `clear_of_ties`."""
 TERMS = 512
 """Terms of a product that any kernel can sum exactly in float32: 255 · 128 · 512 = 16,711,680 < 2²⁴ = 16,777,216."""
 
@@ -166,5 +172,29 @@ def add_parameters(x: Quantization, bias: Quantization, y: Quantization) -> tupl
 @lru_cache(maxsize=64)
 def activation_table(function: str, x: Quantization, y: Quantization) -> np.ndarray:
     """The outputs of an elementwise function, uint8 [256], indexed by its uint8 input."""
-    real = (np.arange(256) - x.zero_point) * np.float64(x.scale)
-    return y.quantize(FUNCTIONS[function].real(real))
+    return y.quantize(_table_values(function, x))
+
+
+def clear_of_ties(function: str, x: Quantization, y: Quantization, least: float = 0.0) -> Quantization:
+    """x with a scale next to its own at which no output lies within `NEAR_TIE` of a tie: runtimes that compute the table in
+    float32 then round it as `activation_table` does. The nearest scale with x's own table, or else the nearest; not below
+    `least` unless x's own is.
+
+    Raises ExportError where there is none up to `SCALES` steps away.
+    """
+    nearest, table, inexact = None, activation_table(function, x, y), np.arange(256) != x.zero_point
+    for i in sorted(range(-SCALES, SCALES + 1), key=abs):
+        near = replace(x, scale=float(np.float32(x.scale * (1 + i * SCALE_STEP))))
+        steps = _table_values(function, near)[inexact] / y.scale
+        if near.scale < min(least, x.scale) or np.abs(steps - np.floor(steps) - 0.5).min() <= NEAR_TIE:
+            continue
+        if np.array_equal(activation_table(function, near, y), table):
+            return near
+        nearest = nearest or near
+    if nearest is None:
+        raise ExportError(f"{function} of scale {x.scale:g} and zero point {x.zero_point}: must have no output next to a tie")
+    return nearest
+
+
+def _table_values(function: str, x: Quantization) -> np.ndarray:
+    return FUNCTIONS[function].real((np.arange(256) - x.zero_point) * np.float64(x.scale))

@@ -13,7 +13,7 @@ from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import exceeding_pairs
 from tiedae.compress.patterns import of_rows
 
-from .arithmetic import FUNCTIONS
+from .arithmetic import FUNCTIONS, clear_of_ties
 from .operations import Activate, Gain, Operation, Requantize, Rescale
 from .tensors import Kernel, Tensor
 
@@ -123,8 +123,17 @@ class Lowering:
             else:
                 rest = [Activate(linear, name, layer.activation)]
         self.tensor(name, shape, chain[-1] if chain else None)
-        self.coarsen(linear, self.accumulator_step(layer, x, layer.gains))
+        least = self.accumulator_step(layer, x, layer.gains)
+        self.coarsen(linear, least)
+        if rest and self.quantized:
+            self._clear(layer.activation, linear, rest[0].y, least)
         return linear, rest
+
+    def _clear(self, function: str, linear: str, name: str, least: float) -> None:
+        """Move the scale of a table's input a little where an output lies next to a tie, see `clear_of_ties`."""
+        x, y = (self.tensors[each].quantization for each in (linear, name))
+        if x is not None and y is not None:
+            self.tensors[linear] = replace(self.tensors[linear], quantization=clear_of_ties(function, x, y, least))
 
     def accumulator_step(self, layer: TiedLayer, x: str, gains: np.ndarray | None = None) -> float:
         """The largest scale of the accumulator, over all units and `gains`; 0 in a float program."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 import zlib
@@ -54,8 +55,7 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
         try:
             with (
                 warnings.catch_warnings(action="ignore"),  # of damage that Pillow reads over
-                open_regular(path) as file,
-                Image.open(file) as image,
+                Image.open(io.BytesIO(read_regular(path))) as image,  # a file would allocate what a chunk states as its size
             ):
                 pixels = _pixels(image, path, grayscale=grayscale)
             pixels = _resized(pixels, resize) if resize else pixels

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tiedae.compress import ExportError
 from tiedae.compress.affine import SIGMOID_OUTPUT, Quantization
-from tiedae.program.arithmetic import FUNCTIONS, activation_table, add_parameters, requantize
+from tiedae.program.arithmetic import FUNCTIONS, activation_table, add_parameters, clear_of_ties, requantize
 from tiedae.program.interpreter import apply, execute
 from tiedae.program.operations import AddBias, Requantize, Rescale
 from tiedae.program.operations.interleave import interleaved
@@ -188,6 +188,39 @@ def test_tables_are_the_nearest_values(function: str) -> None:
     x = Quantization.from_range(-8, 8)
     real = FUNCTIONS[function].real((np.arange(256) - x.zero_point) * x.scale)
     np.testing.assert_array_equal(activation_table(function, x, SIGMOID_OUTPUT), SIGMOID_OUTPUT.quantize(real))
+
+
+def tables_in_float32(function: str, x: Quantization, y: Quantization) -> list[np.ndarray]:
+    """Tables as runtimes compute them: in float32, by a division or by factors, to even or away from zero."""
+    real = (np.arange(256) - x.zero_point).astype(np.float32) * np.float32(x.scale)
+    one = np.float32(1)
+    values = [np.tanh(real)] if function == "tanh" else [one / (one + np.exp(-real)), np.exp(real) / (one + np.exp(real))]
+    steps = [value * np.float32(1 / y.scale) for value in values]
+    rounded = [rounding(each) for each in steps for rounding in (np.rint, lambda each: np.trunc(each + np.copysign(0.5, each)))]
+    return [np.clip(each + y.zero_point, 0, 255).astype(np.uint8) for each in rounded]
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(["sigmoid", "tanh"]), st.floats(-5, -0.6), st.integers(0, 255))
+def test_tables_that_are_clear_of_ties_are_those_of_runtimes_in_float32(function: str, power: float, zero: int) -> None:
+    x, y = Quantization(float(np.float32(10**power)), zero), FUNCTIONS[function].output
+    assert y is not None
+    clear = clear_of_ties(function, x, y)
+    assert abs(clear.scale / x.scale - 1) < 0.001 and clear == clear_of_ties(function, clear, y)
+    for table in tables_in_float32(function, clear, y):
+        np.testing.assert_array_equal(table, activation_table(function, clear, y))
+
+
+def test_a_scale_with_a_tie_in_its_table_is_moved() -> None:
+    x = Quantization(float(np.float32(0.018721677)), 92)
+    assert any(
+        (table != activation_table("sigmoid", x, SIGMOID_OUTPUT)).any()
+        for table in tables_in_float32("sigmoid", x, SIGMOID_OUTPUT)
+    )
+    moved, raised = (clear_of_ties("sigmoid", x, SIGMOID_OUTPUT, least) for least in (0, x.scale))
+    assert x.scale < raised.scale < x.scale * 1.0001 and abs(moved.scale - x.scale) <= raised.scale - x.scale
+    clear = Quantization.from_range(-8, 8)
+    assert clear_of_ties("sigmoid", clear, SIGMOID_OUTPUT) == clear
 
 
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
