@@ -61,6 +61,7 @@ def _file_changes(root: Path, file: Path, excluded: Sequence[str]) -> Iterator[C
 def _sources(source: str, excluded: Sequence[str]) -> Iterator[str]:
     """What `cosmic_ray.mutating.mutate_code` gives for each operator and place; the tree is parsed once."""
     from cosmic_ray.ast import ast_nodes, get_ast  # pyright: ignore[reportMissingImports]
+    from cosmic_ray.operators.exception_replacer import ExceptionReplacer  # pyright: ignore[reportMissingImports]
     from cosmic_ray.plugins import get_operator, operator_names  # pyright: ignore[reportMissingImports]
 
     names = [name for name in operator_names() if not any(re.match(expression, name) for expression in excluded)]
@@ -68,7 +69,10 @@ def _sources(source: str, excluded: Sequence[str]) -> Iterator[str]:
     starts = [0, *itertools.accumulate(map(len, source.splitlines(keepends=True)))]
     for node in ast_nodes(get_ast(source)):
         for operator in operators:
-            for index in range(len(list(operator.mutation_positions(node)))):
+            for index, (start, end) in enumerate(list(operator.mutation_positions(node))):
+                place = source[starts[start[0] - 1] + start[1] : starts[end[0] - 1] + end[1]]
+                if isinstance(operator, ExceptionReplacer) and not place.isidentifier():
+                    continue  # `except module.Error` and `except (*ERRORS, Error)`: it replaces names alone
                 changed = operator.mutate(_copied(node), index)
                 line, column = node.get_start_pos_of_prefix() if changed is None else node.start_pos
                 code = "" if changed is None else changed.get_code(include_prefix=False)

@@ -97,10 +97,12 @@ def _lines(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
     source = lines if rng.randrange(2) else rng.choice(others).splitlines(keepends=True) or [b""]
     at, line = rng.randrange(len(lines)), rng.choice(source)
     kind = rng.randrange(8)
-    changed = [line] * rng.choice((2, 40, 2000)) if kind == 0 else [] if kind < 4 else [line]
+    changed = [line] * min(rng.choice((2, 40, 2000)), MOST // (len(line) + 1) + 1) if kind == 0 else [] if kind < 4 else [line]
     return b"".join([*lines[:at], *changed, *lines[at + (kind < 6) :]])
 
 
+MOST = 1 << 20
+"""Bytes that are repeated at most."""
 VALUES: tuple[Any, ...] = (None, True, False, 0, 1, -1, 2, 8, 255, 2**31, -(2**63), 2**64, 10**400, 0.5, -0.0, 1e308)
 VALUES += ("", "x", "int8", "../x", "/etc/passwd", "\n", "\x1b[31m", "é", "0" * 64)
 VALUES += ([], [1], [[]], {}, {"x": 1}, [0] * 3000, {"kind": "x"})
@@ -127,7 +129,7 @@ def changed_value(whole: Any, rng: random.Random) -> Any:
         case 1 if isinstance(holder, dict):
             holder[str(rng.choice((*VALUES, *holder)))] = holder.pop(key)
         case 2 if isinstance(holder, list):
-            holder[key:key] = [holder[key]] * rng.choice((1, 2, 200))
+            holder[key:key] = [holder[key]] * min(rng.choice((1, 2, 200)), MOST // len(json.dumps(holder[key])) + 1)
         case 3:
             holder[key] = [holder[key]] if rng.randrange(2) else {"x": holder[key]}
         case 4 if other is not None:
