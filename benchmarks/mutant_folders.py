@@ -56,6 +56,11 @@ class Folder:
     def state(self) -> Path:
         return self.root / "build" / "mutants" / f"folder-{self.name}"
 
+    @property
+    def outcomes(self) -> Path:
+        """A line of JSON for each change that was run; committed, so that a run tries only what has changed since."""
+        return self.root / "mutation" / "outcomes" / f"{self.name}.jsonl"
+
     def digest(self, *names: Path) -> str:
         """Of files, by default of the tests, and of the fixtures that all share."""
         digest = hashlib.sha256((self.root / "tests" / "conftest.py").read_bytes())
@@ -108,7 +113,7 @@ def folder_rows(names: Sequence[str] = (), part: tuple[int, ...] | None = None, 
     sampled = []
     for name in names or folders:
         folder = folders[name]
-        if part is None and not folder.state.with_suffix(".jsonl").exists():
+        if part is None and not folder.outcomes.exists():
             sampled.append(Sampled(folder, (), {}))
             continue
         changes = sample_of(folder)
@@ -157,11 +162,26 @@ def sample_of(folder: Folder) -> list[Change]:
 def known_outcomes(folder: Folder, changes: Sequence[Change]) -> dict[str, Outcome]:
     """Outcomes of an earlier run, by `Change.what`: of the same change, and of tests that are as they were. A change that was
     killed needs only the file of the test that failed."""
-    path, known = folder.state.with_suffix(".jsonl"), {}
-    for line in map(json.loads, path.read_text("utf-8").splitlines() if path.exists() else ()):
+    known = {}
+    for line in _lines(folder):
         if line["tests"] == _version(folder, Outcome(line["outcome"], line["test"])):
             known[line["key"]] = Outcome(line["outcome"], line["test"])
     return {change.what: known[change.key] for change in changes if change.key in known}
+
+
+def _lines(folder: Folder) -> list[dict[str, str]]:
+    return [json.loads(line) for line in folder.outcomes.read_text("utf-8").splitlines()] if folder.outcomes.exists() else []
+
+
+def _tidy(folder: Folder, changes: Sequence[Change]) -> None:
+    """Keep the last outcome of each change of the sample, in the order of their names."""
+    last = {line["what"]: line for line in _lines(folder)}
+    kept = [last[what] for what in sorted({change.what for change in changes} & last.keys())]
+    write_atomic(folder.outcomes, "".join(f"{_text(line)}\n" for line in kept).encode())
+
+
+def _text(line: Mapping[str, str]) -> str:
+    return json.dumps(line, ensure_ascii=False)
 
 
 def _version(folder: Folder, outcome: Outcome) -> str:
@@ -171,7 +191,7 @@ def _version(folder: Folder, outcome: Outcome) -> str:
 
 
 def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...], *, resume: bool) -> dict[str, Outcome]:
-    """The outcome of each change, by `Change.what`; a file beside the sample keeps them, one line of JSON each.
+    """The outcome of each change, by `Change.what`; `Folder.outcomes` keeps them.
 
     A whole run ends with the tests that failed, without a change. Raises CheckError if one fails.
     """
@@ -183,7 +203,8 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
     reach = reach_of(folder.root, folder.files, folder.tests, folder.state.with_suffix(".reach.json"), temporary)
     tests = Tests(folder.root, tuple(map(str, folder.tests)), LEAST, temporary)
     tests.durations |= reach.durations
-    with folder.state.with_suffix(".jsonl").open("a" if resume else "w", encoding="utf-8") as file:
+    folder.outcomes.parent.mkdir(exist_ok=True)
+    with folder.outcomes.open("a" if resume else "w", encoding="utf-8") as file:
         log = _Log(folder, len(rest), file, known)
         later = [change for change in rest if reach.on_import(folder.root, change)]
         of_functions = [change for change in rest if change not in later]
@@ -201,6 +222,8 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
         tests.warm(list(reach.modules))
         for change in later:
             log.add(change, _outcome(tests.run, reach, folder.root, change))
+    if len(known_outcomes(folder, changes)) == len(changes):
+        _tidy(folder, changes)
     return known
 
 
@@ -219,7 +242,7 @@ class _Log:
         self.number += 1
         version = _version(self.folder, outcome)
         line = {"key": change.key, "tests": version, "outcome": outcome.name, "test": outcome.test, "what": change.what}
-        print(json.dumps(line, ensure_ascii=False), file=self.file, flush=True)
+        print(_text(line), file=self.file, flush=True)
         if outcome.name != "killed" or self.number % 20 == 0 or self.number == self.count:
             text = f"{self.folder.name} {self.number}/{self.count} {outcome.name}: {change.what}"
             print(text, file=sys.__stderr__, flush=True)
