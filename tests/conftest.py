@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.compress.integers import kernel_bounds, within_pairs
+from tiedae.program.arithmetic import clear_of_ties
 from tiedae.program.interpreter import execute
 from tiedae.program.lowering import interleave as interleave_program
 from tiedae.program.operations import Activate, AddBias, Dense, Gain, Product, Requantize, Rescale
@@ -179,6 +180,7 @@ def _quantize(program, tensors, encoder, decoder, values, granularity, byte_data
     for op in (*encoder, *decoder):
         if isinstance(op, Activate) and op.function in FIXED:
             quantization[op.y] = FIXED[op.function]
+            quantization[op.x] = clear_of_ties(op.function, quantization[op.x], FIXED[op.function])
     constants, kernels = {}, {}
     for name, kernel in program.kernels.items():
         real, bounds = program.constants[name], kernel_bounds(bits)

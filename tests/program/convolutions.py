@@ -9,7 +9,7 @@ import numpy as np
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.integers import within_pairs
 from tiedae.compress.windows import Window
-from tiedae.program.arithmetic import FUNCTIONS
+from tiedae.program.arithmetic import FUNCTIONS, clear_of_ties
 from tiedae.program.interpreter import execute
 from tiedae.program.operations import (
     Activate,
@@ -192,7 +192,10 @@ def integer_program(program: Program, x: np.ndarray, rng: np.random.Generator) -
     for operation in program.operations:
         if isinstance(operation, Activate):
             fixed = FUNCTIONS[operation.function].output
-            tensors[operation.y] = replace(tensors[operation.y], quantization=fixed or tensors[operation.y].quantization)
+            if fixed is not None:
+                clear = clear_of_ties(operation.function, tensors[operation.x].quantization, fixed)
+                tensors[operation.x] = replace(tensors[operation.x], quantization=clear)
+                tensors[operation.y] = replace(tensors[operation.y], quantization=fixed)
     _with_biases(program, tensors, kernels, constants)
     return Program(program.name, tensors, kernels, program.encoder, program.decoder, constants)
 
