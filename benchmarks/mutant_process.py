@@ -11,13 +11,14 @@ import signal
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 import hypothesis
 import pytest
@@ -66,20 +67,8 @@ class Tests:
         """The outcome of the tests, or of `properties` alone, with a change: `examples` of each, or as many as it has. `only`:
         the ids of those that run, else all; `seconds`: their limit, else the suite's."""
         limit = self.seconds if seconds is None else seconds
-        reader, writer = FORK.Pipe(duplex=False)
-        process = FORK.Process(target=self._child, args=(writer, change, examples, properties, frozenset(only), limit))
-        process.start()
-        writer.close()
-        try:
-            said = reader.recv() if reader.poll(PATIENCE * limit) else None
-        except EOFError:
-            process.join()
-            said = None if process.exitcode == -signal.SIGXCPU else (1, "", {}, [])
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid or 0, signal.SIGKILL)
-            process.join()
-            reader.close()
+        arguments = (change, examples, properties, frozenset(only), limit)
+        said = answer_of(self._child, arguments, limit, died=(1, "", {}, []))
         if said is None:
             return Outcome("time")
         code, test, durations, modules = said
@@ -146,6 +135,25 @@ class Tests:
     def _lies_here(self, module: ModuleType) -> bool:
         paths = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
         return any(path and path.startswith(f"{self.root}{os.sep}") and "site-packages" not in path for path in paths)
+
+
+def answer_of(child: Callable[..., None], arguments: tuple[Any, ...], seconds: int, *, died: Any) -> Any:
+    """What a forked process, child(writer, *arguments), sends: `died` where it ends without, None past its limit. What it
+    started ends with it."""
+    reader, writer = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=child, args=(writer, *arguments))
+    process.start()
+    writer.close()
+    try:
+        return reader.recv() if reader.poll(PATIENCE * seconds) else None
+    except EOFError:
+        process.join()
+        return None if process.exitcode == -signal.SIGXCPU else died
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid or 0, signal.SIGKILL)
+        process.join()
+        reader.close()
 
 
 class _Watch:

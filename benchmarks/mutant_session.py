@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,7 +19,7 @@ import hypothesis
 import pytest
 from hypothesis import is_hypothesis_test
 from mutant_changes import Change
-from mutant_process import FORK, PATIENCE, SETTINGS, Outcome, Tests, quiet_options
+from mutant_process import SETTINGS, Outcome, Tests, answer_of, quiet_options
 
 FUNCTION = 0x3
 """The flags of the code of a function: CO_OPTIMIZED and CO_NEWLOCALS."""
@@ -86,20 +84,7 @@ class Session:
         chosen.sort(key=lambda item: -(kills[item.nodeid] + 0.1) / (durations.get(item.nodeid, 0) + 0.01))
         if not chosen:
             return Outcome("survived")
-        reader, writer = FORK.Pipe(duplex=False)
-        process = FORK.Process(target=self._child, args=(writer, codes, chosen, examples, seconds))
-        process.start()
-        writer.close()
-        try:
-            said = reader.recv() if reader.poll(PATIENCE * seconds) else None
-        except EOFError:
-            process.join()
-            said = None if process.exitcode == -signal.SIGXCPU else ""
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid or 0, signal.SIGKILL)
-            process.join()
-            reader.close()
+        said = answer_of(self._child, (codes, chosen, examples, seconds), seconds, died="")
         if said is None:
             return Outcome("time")
         if said is True:
