@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError
-from tiedae.compress.files import open_regular
+from tiedae.compress.files import read_regular
 
 from .arrays import Arrays
 
