@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import sys
 import tomllib
 from collections import Counter
@@ -36,6 +37,8 @@ LEAST, TIMES = 30, 5
 """The limit of a change in seconds of processor time: `LEAST`, and `TIMES` what its tests take without it."""
 WHOLE = (0, 1)
 """The part of a sample that is all of it."""
+MARKS = "-m ''"
+"""Options of pytest: tests that CI alone runs are among those of a folder."""
 MOST = 20.0
 """Seconds that the tests which are tried first took when they were recorded, at most."""
 
@@ -195,6 +198,7 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
 
     A whole run ends with the tests that failed, without a change. Raises CheckError if one fails.
     """
+    os.environ["PYTEST_ADDOPTS"] = MARKS
     known = known_outcomes(folder, changes) if resume else {}
     rest = [change for change in changes if change.what not in known][part[0] :: part[1]]
     if not rest and part != WHOLE:
