@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import sys
 import tomllib
 from collections import Counter
@@ -45,7 +46,10 @@ MOST = 20.0
 
 @dataclass(frozen=True)
 class Folder:
-    """Modules, files of tests, and the sample: `size` changes by `seed`, of which the fraction `explained` may survive."""
+    """Modules, files of tests, and the sample: `size` changes by `seed`, of which the fraction `explained` may survive.
+
+    `same`: expressions for the names of changes that do not change what is computed, wherever they are.
+    """
 
     name: str
     root: Path
@@ -54,6 +58,7 @@ class Folder:
     seed: int
     size: int
     explained: float
+    same: tuple[str, ...] = ()
 
     @property
     def state(self) -> Path:
@@ -129,7 +134,7 @@ def folder_rows(names: Sequence[str] = (), part: tuple[int, ...] | None = None, 
 def read_folders(root: Path) -> dict[str, Folder]:
     """The folders of mutation/folders.toml by name. Raises DataError where a path is not there."""
     settings = tomllib.loads((root / "mutation" / "folders.toml").read_text("utf-8"))
-    sample = (settings["seed"], settings["changes"], settings["explained"])
+    sample = (settings["seed"], settings["changes"], settings["explained"], tuple(settings["same"]))
     folders = {}
     for name, entry in settings["folders"].items():
         tests = [
@@ -145,7 +150,7 @@ def sample_of(folder: Folder) -> list[Change]:
     """The changes whose names have the least hashes with the seed."""
     operators = excluded_operators(folder.root / "mutation")
     version = hashlib.sha256(
-        json.dumps([folder.seed, folder.size, operators, folder.digest(*folder.files)]).encode()
+        json.dumps([folder.seed, folder.size, operators, folder.same, folder.digest(*folder.files)]).encode()
     ).hexdigest()
     kept = folder.state.with_suffix(".sample.json")
     if kept.exists() and (known := json.loads(kept.read_text("utf-8")))["version"] == version:
@@ -155,7 +160,9 @@ def sample_of(folder: Folder) -> list[Change]:
     def rank(change: Change) -> str:
         return hashlib.sha256(f"{folder.seed} {change.what}".encode()).hexdigest()
 
-    sample = sorted(changes_of(folder.root, folder.files, operators), key=rank)[: folder.size]
+    every = changes_of(folder.root, folder.files, operators)
+    sample = sorted((each for each in every if not any(re.match(same, each.what) for same in folder.same)), key=rank)
+    sample = sample[: folder.size]
     kept.parent.mkdir(parents=True, exist_ok=True)
     changes = [(str(change.file), change.what, change.source) for change in sample]
     write_atomic(kept, json.dumps({"version": version, "changes": changes}).encode())
