@@ -135,4 +135,4 @@ def _fitted(codes: np.ndarray, chosen: np.ndarray, means: np.ndarray, scales: np
     place = np.zeros(len(pooled), np.uint8)
     place[used[order]] = np.arange(len(used))
     weights = np.bincount(chosen, minlength=len(means)) + 1.0
-    return ClassTables(FrequencyTables(bits, family.frequencies[order]), allot(weights[None])[0], means, place[scales])
+    return ClassTables(FrequencyTables(bits, family.frequencies[order]), allot(weights[None]).ravel(), means, place[scales])

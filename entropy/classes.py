@@ -170,12 +170,12 @@ class ClassTables:
         symbols = self.family.symbols.ravel()
         for row in found:
             slot = state & SLOT
-            classes.take(slot, 0, row[0], "clip")
+            classes.take(slot, None, row[0], "clip")
             of_class.take(slot, 0, advance, "clip")
             take(state, frequency, offset, words, position)
             for unit, at in zip(row[1:], rows[:, row[0]], strict=True):
                 at |= state & SLOT
-                symbols.take(at, 0, unit, "clip")
+                symbols.take(at, None, unit, "clip")
                 of_family.take(at, 0, advance, "clip")
                 take(state, frequency, offset, words, position)
         return found

@@ -65,7 +65,8 @@ class ContextTree:
     def leaves_of(self, features: np.ndarray) -> np.ndarray:
         """The leaf, int64 [...], of each of the features, int [features, ...]."""
         signs, most = self._paths
-        values, leaves = features.reshape(len(features), -1), np.empty(features[0].size, np.int64)
+        values = features.reshape(len(features), -1)
+        leaves = np.empty(values.shape[1], np.int64)
         for at in range(0, len(leaves), _AT_ONCE):
             asked = values[self.nodes[:, 0], at : at + _AT_ONCE] >= self.nodes[:, 1, None]
             leaves[at : at + _AT_ONCE] = (signs @ asked.astype(np.float32) - most).argmax(axis=0)

@@ -11,6 +11,8 @@ from tiedae.compress.errors import FormatError, InputError
 from tiedae.entropy.channels import COUNT, Links
 from tiedae.entropy.classes import MOST_TABLES, ClassTables, read_tables
 from tiedae.entropy.contexts import ALONE, ContextTree
+from tiedae.entropy.grid import restored
+from tiedae.entropy.lanes import LaneReader
 from tiedae.entropy.rans import SUM, decode, least_bits
 from tiedae.entropy.residuals import ContextTables, ResidualCoder
 from tiedae.entropy.tables import FrequencyTables
@@ -134,3 +136,14 @@ def test_a_decoder_keeps_what_links_reach_and_what_a_channel_is_ahead() -> None:
     assert links.depth == 7  # a lag of 5 to a channel that is one step ahead, and the value itself
     assert Links(distances, np.where(distances > 0, lags, 0).astype(np.uint8), links.weights).depth == 6
     assert SUM == MOST
+
+
+def test_a_halving_is_of_the_whole_step() -> None:
+    steps, base = np.array([-3.0, 0, 5]), np.array([10.0, 0, -1])
+    assert restored(steps, base, 0.75, 0, "float64").tolist() == [5.5, 0, 6.5]
+    assert restored(steps, base, 0.75, 3, "float64").tolist() == [10 - 3 * 1.5 / 8, 0, -1 + 5 * 1.5 / 8]
+
+
+def test_streams_are_read_with_a_number_each() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        LaneReader([b"\xff" * 4, b"\xff" * 4], [0])
