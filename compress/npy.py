@@ -6,6 +6,7 @@ import io
 import lzma
 import math
 import struct
+import sys
 import tokenize
 import warnings
 import zipfile
@@ -68,9 +69,17 @@ def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:
     _require_array(file, size, name)
     try:
         with warnings.catch_warnings(action="ignore"):
-            return np.lib.format.read_array(file, allow_pickle=False)
+            array = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, *DAMAGE) as error:
         raise FormatError(f"{name}: cannot be read ({error or type(error).__name__})") from None
+    numbers = np.dtype("u4").newbyteorder(array.dtype.byteorder)
+    if (
+        array.dtype.kind == "U"
+        and array.dtype.itemsize
+        and np.ascontiguousarray(array).view(numbers).max(initial=0) > sys.maxunicode
+    ):
+        raise FormatError(f"{name}: is damaged (a text of what is no character)")
+    return array
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -113,3 +113,18 @@ def test_members_come_back(tmp_path: Path) -> None:
     assert list(found) == ["a", "b", "c"] and found["c"].tolist() == ["é", "b"]
     for name in "ab":
         np.testing.assert_array_equal(found[name], VALUES, strict=True)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,)])
+def test_texts_come_back_unless_a_number_is_no_character(tmp_path: Path, order: str, shape: tuple[int, ...]) -> None:
+    texts = np.full(shape, "a\U0010ffff", f"{order}U3")
+    np.save(tmp_path / "x.npy", texts)
+    assert read_npy(tmp_path / "x.npy").tolist() == texts.tolist()
+    data = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(
+        data.replace(b"\x00\x10\xff\xff", b"\x00\x11\x00\x00").replace(b"\xff\xff\x10\x00", b"\x00\x00\x11\x00")
+    )
+    if texts.size:
+        with pytest.raises(FormatError, match=r"x\.npy: is damaged \(a text of what is no character\)$"):
+            read_npy(tmp_path / "x.npy")
