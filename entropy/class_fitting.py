@@ -127,8 +127,8 @@ def _moved(histograms: np.ndarray, means: np.ndarray) -> np.ndarray:
 def _fitted(codes: np.ndarray, chosen: np.ndarray, means: np.ndarray, scales: np.ndarray, bits: int) -> ClassTables:
     """The tables of these means and scales, fitted to the codes that use them: those in use alone, from narrow to wide."""
     pooled = np.zeros((int(scales.max()) + 1, 1 << bits), np.int64)
-    for histogram, mean, scale in zip(_histograms(codes, chosen, len(means), bits), means, scales, strict=True):
-        np.add.at(pooled, scale, _moved(histogram, mean))
+    for i, histogram in enumerate(_histograms(codes, chosen, len(means), bits)):
+        np.add.at(pooled, scales[i], _moved(histogram, means[i]))
     used = np.flatnonzero(pooled.any(axis=1))
     family = fit_counts(pooled[used], bits)
     order = np.argsort((pooled[used] * family.information).sum(axis=1) / pooled[used].sum(axis=1), kind="stable")

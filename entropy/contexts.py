@@ -135,12 +135,10 @@ def grow(features: np.ndarray, residuals: np.ndarray) -> ContextTree:
 
     every = np.arange(len(residuals))
     splits: list[tuple[_Split, int]] = []
-    waiting = [(0.0, 0, _best_split(every, counted(every), lowest))]
-    parts = 1
-    while waiting and len(splits) + 1 < _GROWN_LEAVES:
+    first = _best_split(every, counted(every), lowest)
+    waiting, parts = [(-first.gain, 0, first)], 1
+    while -waiting[0][0] >= _LEAST_GAIN and len(splits) + 1 < _GROWN_LEAVES:
         _, part, split = heapq.heappop(waiting)
-        if split.gain < _LEAST_GAIN:
-            continue
         splits.append((split, part))
         above = features[split.feature, split.rows] >= split.threshold
         sides = split.rows[~above], split.rows[above]
@@ -184,4 +182,4 @@ def _best_split(rows: np.ndarray, counts: np.ndarray, lowest: int) -> _Split:
 def _entropy(counts: np.ndarray) -> np.ndarray:
     """Nats of all symbols under their own frequencies, counts [..., symbols]."""
     totals = counts.sum(axis=-1)
-    return totals * np.log(np.maximum(totals, 1)) - (counts * np.log(np.maximum(counts, 1))).sum(axis=-1)
+    return totals * np.log(totals) - (counts * np.log(np.maximum(counts, 1))).sum(axis=-1)

@@ -278,16 +278,14 @@ def fit_start_weights(series: np.ndarray, bounds: Sequence[int] = (0,)) -> np.nd
     """
     rng = np.random.default_rng(0)
     moments, products = np.eye(TAPS) * 1e-3, np.zeros(TAPS)
-    for bound in bounds:
+    for bound in bounds if len(series) > TAPS + 1 else ():
         decoded = series + rng.integers(-bound, bound, series.shape, endpoint=True)
         differences = np.diff(decoded, axis=0).astype(np.float64)
-        for each, values, last in zip(differences.T, series.T, decoded.T, strict=True):
-            if len(each) <= TAPS:
-                continue
+        targets = series[TAPS + 1 :] - decoded[TAPS:-1]
+        for i, each in enumerate(differences.T):
             windows = np.lib.stride_tricks.sliding_window_view(each[:-1], TAPS)[:, ::-1]
-            targets = values[TAPS + 1 :] - last[TAPS:-1]
             scale = 1 / max(np.square(windows).mean(), 1e-9)
             moments += scale * windows.T @ windows
-            products += scale * windows.T @ targets
+            products += scale * windows.T @ targets[:, i]
     weights = np.rint(np.linalg.solve(moments, products) * (1 << WEIGHT_BITS))
     return within(_WEIGHT_LIMITS, weights).astype(np.int16)

@@ -299,6 +299,6 @@ def allot(weights: np.ndarray) -> np.ndarray:
             low, high = np.where(fits, low, middle), np.where(fits, middle, high)
         frequencies[used] = served(high)
     left = SUM - frequencies.sum(axis=1, keepdims=True)
-    gains = np.where(used, weights * np.log1p(1 / np.maximum(frequencies, 1)), -1)
+    gains = weights * np.log1p(1 / np.maximum(frequencies, 1))
     frequencies += (-gains).argsort(axis=1, kind="stable").argsort(axis=1) < left
     return frequencies.astype(np.uint16)

@@ -14,7 +14,7 @@ from tiedae.entropy.contexts import ALONE, ContextTree
 from tiedae.entropy.grid import restored
 from tiedae.entropy.lanes import LaneReader
 from tiedae.entropy.rans import SUM, decode, least_bits
-from tiedae.entropy.residuals import ContextTables, ResidualCoder
+from tiedae.entropy.residuals import ContextTables, ResidualCoder, _write
 from tiedae.entropy.tables import FrequencyTables
 
 from .test_classes import example
@@ -94,6 +94,20 @@ def test_more_samples_than_bytes_can_hold_are_refused_before_they_are_decoded(si
         assert refusal(payload, most + 1, decoded) == text
         assert "cannot hold" not in refusal(payload, most, decoded)
         assert "cannot hold" in refusal(payload, -1, decoded)
+
+
+@pytest.mark.parametrize(("bound", "largest"), [(0, 255), (3, 36), (200, 1)])
+def test_a_residual_beyond_the_range_of_samples_is_damage(bound: int, largest: int) -> None:
+    """−largest…largest quanta of 2E + 1 reach every sample from every prediction."""
+    whole = np.zeros((1, 257), np.uint16)
+    whole[0, 256] = MOST
+    coder = ResidualCoder("record", (1,), "uint8", ContextTables(np.zeros(16, np.int16), ALONE, FrequencyTables(8, whole)))
+    for residual in (largest, -largest, largest + 1, -largest - 1):
+        (payload,) = _write(coder.part, np.array([[residual]]), np.zeros((1, 1), np.int64))
+        if abs(residual) <= largest:
+            assert coder.decode([payload], [1], bound)[0].shape == (1, 1)
+        else:
+            assert refusal(payload, 1, lambda payload, n: coder.decode([payload], [n], bound)).endswith("that no sample has")
 
 
 def class_tables(tables: int = 2, units: int = 2) -> ClassTables:
