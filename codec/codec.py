@@ -321,10 +321,6 @@ class Codec:
         finite: bool = True,
     ) -> np.ndarray:
         """The outputs of `function`, [n, *size], for batches of samples or codes [n, …]; if `finite`, DataError for others."""
-        if 0 < len(x) <= BATCH:
-            if finite:
-                self.spec.require_finite(x)
-            return function(np.ascontiguousarray(x))
         whole = np.empty((len(x), *size), dtype)
         for start, part in self._batches(x, finite=finite):
             whole[start : start + len(part)] = function(part)
