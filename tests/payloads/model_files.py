@@ -28,7 +28,7 @@ from tiedae.csv_files import read_csv
 from tiedae.export.tflite.schema import pack_model
 
 from .documents import terminal
-from .grid import Subject, Surfaces
+from .grid import HARMLESS, Subject, Surfaces
 
 MARK = "payload-goes-here-"
 TEXT = onnx.GraphProto.DESCRIPTOR.fields_by_name["name"].type
@@ -45,6 +45,7 @@ class Renamed:
     change: Callable[[Any, str, str], Any]
     kind: str = "file"
     number: int = 0
+    valid: str = HARMLESS
 
     @property
     def name(self) -> str:
@@ -116,7 +117,8 @@ def _onnx_replaced(data: bytes, old: str, text: str) -> bytes:
                 if value == old and message.HasField(field.name):
                     setattr(message, field.name, text)
             elif value is not None and not isinstance(value, bytes):  # what is no UTF-8
-                value[:] = [text if each == old else each for each in value]
+                for i in [i for i, each in enumerate(value) if each == old]:
+                    value[i] = text
     return model.SerializeToString()
 
 
@@ -301,6 +303,7 @@ class Cell:
     row: int
     column: int
     kind: str = "cell"
+    valid: str = HARMLESS
 
     @property
     def name(self) -> str:
