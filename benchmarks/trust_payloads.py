@@ -21,7 +21,7 @@ from tests.payloads.table import ALL
 
 SHOWN = 10
 """Problems of a subject that are printed."""
-CHUNK = 100
+CHUNK = 200
 """Payloads that a process tries at a time."""
 SOURCES = "sources"
 
