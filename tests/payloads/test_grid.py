@@ -31,7 +31,7 @@ from .subjects import BY_KERAS, SUBJECTS
 from .table import ALL, PAYLOADS
 
 SAMPLE = tuple(texts[i] for texts in PAYLOADS.values() for i in (0, len(texts) // 2))
-FEW = ("<script>alert(1)</script>", "\u202etxt.exe\x1b]0;owned\x07")
+FEW = ("<script>alert(1)</script>", "\u202etxt.exe\x1b]0;owned\x07", "\ud800")
 
 
 def outcome(name: str, folder: Path, payloads: Iterable[str]) -> Outcome:
