@@ -272,10 +272,9 @@ def _hdf5_renamed(data: bytes, old: str, text: str) -> bytes:
         nodes = _nodes(file)
         for node in nodes:
             for key, value in list(node.attrs.items()):
-                if (renamed := _attribute_renamed(value, old, text)) is value:
-                    continue
                 try:
-                    node.attrs[key] = renamed
+                    if (renamed := _attribute_renamed(value, old, text)) is not value:
+                        node.attrs[key] = renamed
                 except (ValueError, OSError, RuntimeError, TypeError, UnicodeEncodeError):
                     node.attrs[key] = value
         for name in sorted((node.name for node in nodes if node.name), key=len, reverse=True):
