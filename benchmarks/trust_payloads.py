@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,7 +13,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as in a process of the command line
 
+import msgspec
+from install import ROOT
 from rows import Row
+from tiedae.compress.files import write_atomic
 from tiedae.console import Console
 
 from tests.payloads.grid import Outcome, Problem, grid
@@ -21,17 +26,20 @@ from tests.payloads.table import ALL
 
 SHOWN = 10
 """Problems of a subject that are printed."""
-CHUNK = 100
+CHUNK = 200
 """Payloads that a process tries at a time."""
 SOURCES = "sources"
+KEPT = ROOT / "build" / "payloads"
+"""Outcomes without a problem, by a digest of the repository without its pages: a run that was stopped goes on from there."""
 
 
 def payloads(console: Console) -> Sequence[Row]:
     """Cells whose text reaches a page, a terminal, a source or a path as more than text."""
     fields, cells, refused, wrong = {}, 0, 0, 0
     tasks = [(name, start) for start in range(0, len(ALL), CHUNK) for name in (*SUBJECTS, SOURCES)]
+    folder = KEPT / _digest()
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        running = {pool.submit(tried, *task): task for task in tasks}
+        running = {pool.submit(_kept, folder, *task): task for task in tasks}
         for i, done in enumerate(as_completed(running), 1):
             (name, start), outcome = running[done], done.result()
             fields[name] = outcome.fields
@@ -47,6 +55,27 @@ def payloads(console: Console) -> Sequence[Row]:
         f"text; and C, Java and JavaScript of {len(ALL)} models compiled"
     )
     return [Row("payloads_unescaped", wrong, "cells", "== 0", "", detail)]
+
+
+def _digest() -> str:
+    """Of all files that git knows or would, but for pages and figures."""
+    listed = ["git", "ls-files", "-coz", "--exclude-standard", "--", ":!*.md", ":!benchmarks/figures.json"]
+    names = sorted(subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0"))
+    digest = hashlib.sha256()
+    for name in filter(None, names):
+        digest.update(f"{name}\0".encode() + ((ROOT / name).read_bytes() if (ROOT / name).is_file() else b""))
+    return digest.hexdigest()[:16]
+
+
+def _kept(folder: Path, name: str, start: int) -> Outcome:
+    file = folder / f"{name}-{start}.json"
+    if file.exists():
+        return msgspec.json.decode(file.read_bytes(), type=Outcome)
+    outcome = tried(name, start)
+    if not outcome.problems:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, msgspec.json.encode(outcome))
+    return outcome
 
 
 def tried(name: str, start: int) -> Outcome:

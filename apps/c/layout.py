@@ -44,18 +44,19 @@ def c_project(source: CSource, golden: GoldenSamples, taken: CoreBytes | None = 
         "VALUES": f"{golden.data.shape[1]:,}",
         "UNITS": f"{golden.code.shape[1]:,}",
     }
-    texts = {f"src/{name}": text for name, text in source.files.items()}
-    texts |= {place: project_text(name) for name, place in PROJECT.items()}
+    texts = {place: project_text(name) for name, place in PROJECT.items()}
     texts["README.md"] = re.sub(r"\b[A-Z]{5,7}\b", lambda found: values.get(found[0], found[0]), texts["README.md"]) + macros
     if taken is not None:
         texts["README.md"] += _TAKEN + "".join(f"| {what} | {size} |\n" for what, size in taken.rows)
     included = "NAMED_float.h" if golden.floats else "NAMED.h"
     data = golden_text(golden, source.signatures)
     texts["examples/check/NAMED_golden.h"] = f'/* What Python computed. */\n#include "{included}"\n\n{data}'
-    return {
-        path.replace("NAMED", source.name): named(text.replace("NAMED", source.name), source.name).encode()
+    texts = {
+        path.replace("NAMED", source.name): named(text.replace("NAMED", source.name), source.name)
         for path, text in texts.items()
     }
+    sources = {f"src/{name}": text for name, text in source.files.items()}
+    return {path: text.encode() for path, text in (sources | texts).items()}
 
 
 def project_text(name: str) -> str:

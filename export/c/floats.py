@@ -17,7 +17,7 @@ from tiedae.program.scoring import FRACTION_BITS, LEAST_SCALE, fixed_point
 from .entries import Network
 from .samples import float_array, number, per_value
 from .streams import float_stream_text
-from .text import comment, identifier, indented, literal, part
+from .text import identifier, indented, literal, part
 
 STEP_BITS = 14
 """Bits behind the point of `tae_estimated`."""
@@ -198,12 +198,11 @@ def _score(network: Network, kind: str) -> str:
     assert network.detector is not None
     multiplier, point = fixed_point((1 << FRACTION_BITS) / network.detector.scoring.scale)
     zero = network.program.quantization("y").zero_point << FRACTION_BITS
-    title = (
-        "The score of data[TAE_INPUTS], before it is quantized and clipped. NaN or infinity is an anomaly of the largest score."
-        " Here arena must not be NULL, with TAE_STATIC_ARENA neither: TAE_ARGUMENT."
-    )
     parameters = f"tae_arena *arena, const {kind} *data, uint64_t *score, uint8_t *anomaly"
-    return f"""{comment(title)}static inline int tae_score_float({parameters})
+    return f"""\
+/* The score of data[TAE_INPUTS], before it is quantized and clipped. NaN or infinity is an anomaly of the largest
+   score. Here arena must not be NULL, with TAE_STATIC_ARENA neither: TAE_ARGUMENT. */
+static inline int tae_score_float({parameters})
 {{
   uint64_t total = 0;
   uint8_t *y, *code;

@@ -39,15 +39,15 @@ LONGEST_NAME = 48
 
 
 def identifier(name: str) -> str:
-    """A C identifier for the name of a model, in lower case, of at most `LONGEST_NAME` characters."""
+    """A C identifier for the name of a model: lower case, at most `LONGEST_NAME` characters, without our prefix `tae_`."""
     found = re.sub(r"[^a-z0-9]+", "_", name.lower())[:LONGEST_NAME].strip("_")
-    free = found and not found[0].isdigit() and found not in KEYWORDS | HEADERS
+    free = found and not found[0].isdigit() and found not in KEYWORDS | HEADERS and not PREFIX.match(found)
     return found if free else f"m_{found}".rstrip("_")
 
 
 def named(text: str, prefix: str) -> str:
-    """C text with the names of a model: `tae_` and `TAE_` become its prefix."""
-    return PREFIX.sub(lambda found: f"{prefix if found[1] == 'tae' else prefix.upper()}_", text)
+    """C text with the names of a model: `tae_` and `TAE_` become its prefix, except in `quoted` text."""
+    return PREFIX.sub(lambda found: f"{prefix if found[1] == 'tae' else prefix.upper()}_", text).replace("\0", "")
 
 
 def part(name: str) -> str:
@@ -78,9 +78,12 @@ def symbol(name: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text of others, such as a model's name, in a comment: ASCII that neither ends the comment nor begins another."""
-    plain = " ".join(text.encode("ascii", "replace").decode().split())
-    return plain.replace("*/", "* /").replace("/*", "/ *")
+    """Text of others, such as a model's name, in a comment: ASCII that neither ends the comment nor begins another.
+
+    NUL parts what `named` would take for a prefix.
+    """
+    plain = " ".join(text.encode("ascii", "replace").decode().replace("\0", "?").split())
+    return PREFIX.sub("\\1\0_", plain.replace("*/", "* /").replace("/*", "/ *"))
 
 
 def array(name: str, values: np.ndarray) -> str:

@@ -101,7 +101,7 @@ def manifest_subject(bundle: Bundle, change: Callable[[dict[str, Any]], object] 
 
     files = Step(None, "files"), Step(None, next(each for each in document["files"] if each.endswith(".int8.onnx")))
     described = document["files"][files[1].to]
-    more = [TextField((*files, *each.steps), each.kind) for each in text_fields(ModelFileInfo, described)]
+    more = [TextField((*files, *each.steps), each.leaf) for each in text_fields(ModelFileInfo, described)]
     return Subject(f"manifest{name}", document, [*text_fields(Manifest, document), *more], read, show)
 
 

@@ -33,10 +33,18 @@ KEY = "\0key"
 
 @dataclasses.dataclass(frozen=True)
 class TextField:
-    """A text of a document; what it may be is the same for all of a `kind`."""
+    """A text of a document, which its type `leaf` allows to be `valid`; what it may be is the same for all of a `kind`."""
 
     steps: tuple[Step, ...]
-    kind: str = ""
+    leaf: Any = ""
+
+    @property
+    def kind(self) -> str:
+        return repr(self.leaf)
+
+    @property
+    def valid(self) -> str:
+        return self.leaf if isinstance(self.leaf, str) else str(example(self.leaf))
 
     @property
     def name(self) -> str:
@@ -52,7 +60,8 @@ class TextField:
         return _put(document, self.steps, text)
 
 
-Found = tuple[str, tuple[Step, ...]]
+Found = tuple[Any, tuple[Step, ...]]
+"""A type, or what else says what a text may be, and the way there."""
 
 
 def _step_text(step: Step) -> str:
@@ -65,7 +74,7 @@ def _step_text(step: Step) -> str:
 def text_fields(kind: Any, document: Doc) -> list[TextField]:
     """Those of a document of a type, each once; and a key of its top level that no type knows."""
     node = inspect.type_info(kind)
-    found = [TextField(steps, kind) for kind, steps in _walk(node, document, ())]
+    found = [TextField(steps, leaf) for leaf, steps in _walk(node, document, ())]
     unknown = TextField((Step(inspect.DictType(inspect.StrType(), inspect.AnyType()), UNKNOWN), Step(None, KEY)))
     return [*{field.name: field for field in found}.values(), unknown]
 
@@ -74,11 +83,11 @@ def _walk(node: Any, document: Doc, before: tuple[Step, ...]) -> Iterator[Found]
     for member in _members(node):
         match member:
             case inspect.StrType() | inspect.EnumType() | inspect.LiteralType():
-                yield repr(member), before
+                yield member, before
             case inspect.StructType() | inspect.DataclassType():
                 present = document if isinstance(document, dict) else {}
                 if isinstance(member, inspect.StructType) and member.tag_field and isinstance(member.tag, str):
-                    yield repr(member.tag), (*before, Step(member, member.tag_field))
+                    yield member.tag, (*before, Step(member, member.tag_field))
                 for field in member.fields:
                     step = Step(member, field.encode_name)
                     yield from _walk(field.type, present.get(field.encode_name), (*before, step))
@@ -88,7 +97,7 @@ def _walk(node: Any, document: Doc, before: tuple[Step, ...]) -> Iterator[Found]
                 for i, item in enumerate(member.item_types):
                     yield from _walk(item, None, (*before, Step(member, i)))
             case inspect.DictType():
-                yield repr(member.key_type), (*before, Step(member, KEY))
+                yield member.key_type, (*before, Step(member, KEY))
                 if isinstance(member.value_type, inspect.AnyType):
                     yield from _texts(document, before)
                 yield from _walk(member.value_type, _first(document), (*before, Step(member, None)))

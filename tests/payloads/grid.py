@@ -32,6 +32,11 @@ class Field(Protocol):
     @property
     def kind(self) -> str: ...
 
+    @property
+    def valid(self) -> str:
+        """A text that the place allows, as far as its type says."""
+        ...
+
     def put(self, document: Any, text: str) -> Any: ...
 
 
@@ -89,11 +94,13 @@ def _grid(subject: Subject, payloads: Sequence[str], step: Callable[[str], None]
     outcome = Outcome(fields=len(subject.fields))
     base = subject.show(subject.read(subject.document))
     free: dict[tuple[str, ...], list[Field]] = {}  # by kind and variant
-    bound, unseen = [], []
+    bound: list[tuple[Field, Surfaces]] = []  # with what a valid text shows: a part that the document lacks is there too
+    unseen = []
     for each in subject.fields:
         shown = _surfaces(subject, each.put(subject.document, HARMLESS))
         if isinstance(shown, str):
-            bound.append(each)
+            valid = _surfaces(subject, each.put(subject.document, each.valid))
+            bound.append((each, base if isinstance(valid, str) else valid))
             continue
         if shown == base:
             unseen.append(each)
@@ -103,8 +110,8 @@ def _grid(subject: Subject, payloads: Sequence[str], step: Callable[[str], None]
     groups = [_Group(subject, group) for group in free.values()]
     for i, payload in enumerate(payloads):
         step(f"{subject.name}: payload {i + 1} of {len(payloads)}")
-        for each in bound:
-            _one(subject, each, payload, base, outcome)
+        for each, valid in bound:
+            _one(subject, each, payload, valid, outcome)
         outcome.shown += sum(_taken(subject, each, payload, outcome) for each in unseen)
         for group in groups:
             group.try_one(payload, outcome)

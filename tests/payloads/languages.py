@@ -134,7 +134,6 @@ KINDS: Mapping[str, Callable[[NativeModel, str], dict[str, bytes]]] = {
     "ios": lambda model, _: swift_package(model),
     "web": web_files,
 }
-BY_COMPILERS = (".wasm", ".c", ".h")
 SHOWN = ("index.html", "page/data.mjs", "model.mjs")
 """Files that show more of a stranger's than the model's name."""
 
@@ -156,8 +155,8 @@ def different(alike: NativeModel, model: NativeModel, payload: str) -> list[str]
             more = beyond("index.html", files["index.html"].decode(), expected["index.html"])
             wrong += [f"{kind}: {payload!r:.80}: index.html: {text}" for text in more]
         if model.word == model.name:
-            compared = [path for path in files if not path.endswith(BY_COMPILERS) and path not in SHOWN]
-            same = {path: files[path].decode() for path in compared}
+            own = {*model.source.files, *SHOWN}  # the model's C is compiled, see `compiled`
+            same = {path: data.decode() for path, data in files.items() if not {path, Path(path).name} & own}
             changed = [path for path, text in same.items() if expected.get(path) != text]
             wrong += [f"{kind}: {payload!r:.80}: {path} is not that of a harmless model" for path in changed]
     return wrong

@@ -28,10 +28,11 @@ from tiedae.csv_files import read_csv
 from tiedae.export.tflite.schema import pack_model
 
 from .documents import terminal
-from .grid import Subject, Surfaces
+from .grid import HARMLESS, Subject, Surfaces
 
 MARK = "payload-goes-here-"
 TEXT = onnx.GraphProto.DESCRIPTOR.fields_by_name["name"].type
+MESSAGE = onnx.GraphProto.DESCRIPTOR.fields_by_name["node"].type
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Renamed:
     change: Callable[[Any, str, str], Any]
     kind: str = "file"
     number: int = 0
+    valid: str = HARMLESS
 
     @property
     def name(self) -> str:
@@ -88,9 +90,9 @@ def onnx_subject(data: bytes, folder: Path) -> Subject:
 
 def _onnx_messages(message: Any) -> Iterator[Any]:
     yield message
-    for _, value in message.ListFields():
-        for each in value if hasattr(value, "__len__") and not isinstance(value, str | bytes) else [value]:
-            if hasattr(each, "ListFields"):
+    for field, value in message.ListFields():
+        if field.type == MESSAGE:
+            for each in value if hasattr(value, "__len__") else [value]:
                 yield from _onnx_messages(each)
 
 
@@ -110,13 +112,15 @@ def _onnx_renamed(data: bytes, old: str, text: str) -> bytes:
 def _onnx_replaced(data: bytes, old: str, text: str) -> bytes:
     model = onnx.ModelProto.FromString(data)
     for message in _onnx_messages(model):
-        for field in message.DESCRIPTOR.fields:
-            value = getattr(message, field.name) if field.type == TEXT else None
+        for field, value in message.ListFields():
+            if field.type != TEXT or isinstance(value, bytes):  # what is no UTF-8
+                continue
             if isinstance(value, str):
-                if value == old and message.HasField(field.name):
+                if value == old:
                     setattr(message, field.name, text)
-            elif value is not None and not isinstance(value, bytes):  # what is no UTF-8
-                value[:] = [text if each == old else each for each in value]
+            else:
+                for i in [i for i, each in enumerate(value) if each == old]:
+                    value[i] = text
     return model.SerializeToString()
 
 
@@ -265,13 +269,15 @@ def _hdf5_renamed(data: bytes, old: str, text: str) -> bytes:
     """What HDF5 does not store, such as a name with NUL, stays as it is."""
     buffer = io.BytesIO(data)
     with h5py.File(buffer, "r+") as file:
-        for node in _nodes(file):
+        nodes = _nodes(file)
+        for node in nodes:
             for key, value in list(node.attrs.items()):
                 try:
-                    node.attrs[key] = _attribute_renamed(value, old, text)
+                    if (renamed := _attribute_renamed(value, old, text)) is not value:
+                        node.attrs[key] = renamed
                 except (ValueError, OSError, RuntimeError, TypeError, UnicodeEncodeError):
                     node.attrs[key] = value
-        for name in sorted((node.name for node in _nodes(file) if node.name), key=len, reverse=True):
+        for name in sorted((node.name for node in nodes if node.name), key=len, reverse=True):
             if name.rpartition("/")[2] == old and text and "/" not in text and "\0" not in text and as_bytes(text) != b".":
                 with contextlib.suppress(ValueError, OSError, RuntimeError, UnicodeEncodeError):
                     file.move(name, f"{name.rpartition('/')[0]}/{text}")
@@ -279,6 +285,7 @@ def _hdf5_renamed(data: bytes, old: str, text: str) -> bytes:
 
 
 def _attribute_renamed(value: Any, old: str, text: str) -> Any:
+    """The value itself where it has no such text."""
     if isinstance(value, np.ndarray):
         changed = [_attribute_renamed(each, old, text) for each in value.tolist()]
         return (
@@ -290,7 +297,9 @@ def _attribute_renamed(value: Any, old: str, text: str) -> Any:
     if not isinstance(plain, str):
         return value
     if plain.startswith("{"):
-        return json.dumps(json_renamed(json.loads(plain), old, text))
+        known = json.loads(plain)
+        renamed = json_renamed(known, old, text)
+        return value if renamed == known else json.dumps(renamed)
     return text if plain == old else value
 
 
@@ -301,6 +310,7 @@ class Cell:
     row: int
     column: int
     kind: str = "cell"
+    valid: str = HARMLESS
 
     @property
     def name(self) -> str:

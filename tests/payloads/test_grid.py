@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from tiedae.bundle.results import Metrics
-from tiedae.compress.records import Record
+from tiedae.compress.keys import Sha256
+from tiedae.compress.records import Record, decode
 
 from ..export.c.compiled import tool
 from .checks import PARTS, beyond, hidden_in
 from .fields import text_fields
-from .grid import Outcome, grid
+from .grid import Outcome, Subject, Surfaces, grid
 from .languages import (
     c_sources,
     compiled,
@@ -30,7 +31,7 @@ from .subjects import BY_KERAS, SUBJECTS
 from .table import ALL, PAYLOADS
 
 SAMPLE = tuple(texts[i] for texts in PAYLOADS.values() for i in (0, len(texts) // 2))
-FEW = ("<script>alert(1)</script>", "\u202etxt.exe\x1b]0;owned\x07")
+FEW = ("<script>alert(1)</script>", "\u202etxt.exe\x1b]0;owned\x07", "\ud800")
 
 
 def outcome(name: str, folder: Path, payloads: Iterable[str]) -> Outcome:
@@ -73,6 +74,23 @@ def test_a_new_text_of_a_record_is_a_field_and_lacks_nothing_on_its_way() -> Non
     assert len(text_fields(Metrics, {})) > 100
 
 
+class Origin(Record, frozen=True):
+    sha256: Sha256
+
+
+class Origins(Record, frozen=True):
+    rows: tuple[Origin, ...] = ()
+
+
+def test_a_row_that_only_a_valid_text_brings_is_no_problem() -> None:
+    def show(origins: Origins) -> Surfaces:
+        return {"page.html": "".join(f"<tr><td>{row.sha256}</td></tr>" for row in origins.rows)}
+
+    subject = Subject("origins", {}, text_fields(Origins, {}), lambda each: decode(Origins, each, "origins"), show)
+    found = grid(subject, ["0" * 64, "f" * 64, "<b>"])
+    assert (found.cells, found.refused) == (6, 4) and not found.problems, found
+
+
 WRONG: tuple[tuple[str, Any, Any], ...] = (
     ("page.html", "<td>{}</td>", "<script>alert(1)</script>"),
     ("page.html", '<td title="{}">', '" onmouseover="alert(1)'),
@@ -102,7 +120,16 @@ def test_every_surface_has_a_reader() -> None:
     assert hidden_in("a\u200bb") == "U+200B" and not hidden_in("a\tb\n é 12 %")
 
 
-IN_SOURCES = ("*/ int owned; /*", "\\u000a int owned;", "${alert(1)}", "x\u2028alert(1)//", "??/\nint owned;", "class", "errno")
+IN_SOURCES = (
+    "*/ int owned; /*",
+    "\\u000a int owned;",
+    "${alert(1)}",
+    "x\u2028alert(1)//",
+    "??/\nint owned;",
+    "class",
+    "errno",
+    "TAE_OK",
+)
 
 
 def test_c_sources_of_any_names_compile(tmp_path: Path) -> None:

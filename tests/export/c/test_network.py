@@ -241,6 +241,8 @@ def test_sums_beyond_32_bits_are_an_error() -> None:
         ("arm-acle", "m_arm_acle"),
         ("Überraschung", "berraschung"),
         ("…", "m"),
+        ("TAE_OK", "m_tae_ok"),
+        ("tae", "tae"),
         ("a" * 500, "a" * 48),
     ],
 )

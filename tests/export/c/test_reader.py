@@ -23,6 +23,7 @@ from tiedae.export.storage_check import prove
 from tiedae.program.program import Program
 
 from ...conftest import build_program
+from ...payloads.languages import renamed
 from ...variants import every
 from .models import CASES, Case
 from .programs import random_program
@@ -42,6 +43,15 @@ def failed(path: Path, program: Program) -> dict[str, str]:
     """The texts of the failed statements by name."""
     masks = {name: program.constants[name] != 0 for name in program.kernels}
     return {finding.name: finding.text for finding in prove(read_c(path), program, masks) if not finding.ok}
+
+
+def test_names_that_begin_as_those_of_the_text_stay(tmp_path: Path) -> None:
+    program = renamed(build_program(WIDTHS), "TAE_OK")
+    path = write(tmp_path, program)
+    assert path.read_text().startswith('#include "m_tae_ok.h"\n')
+    assert path.with_suffix(".h").read_text().startswith("/* TAE_OK: a tied autoencoder")
+    assert any(name.startswith("TAE_OK") for name in program.kernels)
+    assert {*program.kernels} <= {constant.name for constant in read_c(path).constants}
 
 
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
