@@ -45,6 +45,15 @@ def image() -> bytes:
     return residuals("image", (9, 7), (ramps + rng.integers(-6, 7, ramps.shape)).reshape(300, 63))
 
 
+def colors() -> bytes:
+    """Images of three channels, [5, 4, 3], next to values of 64 levels."""
+    rng = np.random.default_rng(8)
+    light = rng.integers(-40, 41, (400, 5, 4, 1)).cumsum(axis=1).cumsum(axis=2)
+    return residuals(
+        "image", (5, 4, 3), (light * [1, 2, -1] + rng.integers(-4, 5, (400, 5, 4, 3))).reshape(400, 60), with_y=True
+    )
+
+
 def codes(bits: int, units: int) -> np.ndarray:
     """Codes of three kinds of samples, each with its own middle and spread, and some that go around the end."""
     rng = np.random.default_rng(bits)
@@ -69,6 +78,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "channels": (lambda: residuals("record", (16, 4), channels(4800).reshape(300, 64)), "3eeebaff13ba9e30"),
     "an image": (image, "12e7aa92c52c2405"),
+    "an image of colors beside y": (colors, "a5303c836ec7b281"),
     "contexts": (contexts, "6f5ec170c692b219"),
     "codes of 8 bits": (lambda: fit(codes(8, 6)).to_bytes(), "201b4c43cc05a99c"),
     "codes of 4 bits": (lambda: fit(codes(4, 6), 4).to_bytes(), "bfd6ae2f59f17d15"),
