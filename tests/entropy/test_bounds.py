@@ -15,11 +15,11 @@ from tiedae.entropy.grid import restored
 from tiedae.entropy.lanes import LaneReader
 from tiedae.entropy.rans import SUM, decode, least_bits
 from tiedae.entropy.residuals import ContextTables, ResidualCoder, _write
-from tiedae.entropy.tables import FrequencyTables
+from tiedae.entropy.tables import FrequencyTables, allot
 
 from .test_classes import example
 from .test_residuals import golden_tables
-from .test_tables import GOLDEN, signed
+from .test_tables import GOLDEN, cost, greedy, signed
 
 MOST = 1 << 14
 
@@ -161,3 +161,10 @@ def test_a_halving_is_of_the_whole_step() -> None:
 def test_streams_are_read_with_a_number_each() -> None:
     with pytest.raises(ValueError, match="zip"):
         LaneReader([b"\xff" * 4, b"\xff" * 4], [0])
+
+
+@pytest.mark.parametrize("large", [3.0, 7.0, 40.0, 101.0])
+def test_slots_that_are_left_go_to_those_that_gain_most(large: float) -> None:
+    """Two symbols gain the same: where one slot is left, it is theirs and not that of the likeliest."""
+    weights = [1.0, 1.0, large, 0.0]
+    assert cost(weights, allot(np.array([weights]))[0].tolist()) == pytest.approx(greedy(weights), rel=1e-13)
