@@ -78,11 +78,12 @@ RESCALE = ("rescale", "in/run", "--data", "in/samples.npy", "--factor", "1.5", "
 ENCODE = ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "out/x.tae", "-q")
 GO_ON, FORCED = (("--resume",), ()), (("--resume",), ("--force",))
 ANEW, PART, MADE = (("--resume", "--force"),), ("x.tae.part",), ("made",)
-BUNDLE, CHECKPOINT = ("run/bundle",), "run/model/checkpoint.safetensors"
+BUNDLE, MODELS, CHECKPOINT = ("run/bundle",), ("search/models",), "run/model/checkpoint.safetensors"
 
 
 CODES = ("encode", "in/run", "in/samples.npy", "-o", "out/codes.npy", "-q")
 DECODE = ("decode", "in/run", "in/x.tae", "-o", "out/x.npy", "-q")
+SCORE = ("score", "in/run", "in/samples.npy", "--csv", "out/x.csv", "--map", "out/x.npy", "--json", "out/x.json", "-q")
 DEDUPE = ("dedupe", "in/twice.onnx", "-o", "out/once.onnx", "-q")
 
 
@@ -113,10 +114,14 @@ def _unfinished(out: Path) -> None:
     (out / "search" / "point-09.toml").write_text("of fewer trials")
 
 
-def _replaced(out: Path) -> None:
-    """A run with --force that was killed when all was made, beside the earlier one."""
-    _copied("earlier", "run")(out)
-    _copied("run", "run/.next")(out)
+def _replaced(earlier: str, name: str) -> Callable[[Path], None]:
+    """A run or search with --force that was killed when all was made, beside the earlier one."""
+
+    def fill(out: Path) -> None:
+        _copied(earlier, name)(out)
+        _copied(name, f"{name}/.next")(out)
+
+    return fill
 
 
 JOBS: dict[str, Job] = {
@@ -126,10 +131,28 @@ JOBS: dict[str, Job] = {
         (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, (), True, ("--force",), ("earlier",), "run_directory:"
     ),
     "run --force, whole": Job(
-        (*RUN, "--resume"), _replaced, GO_ON, BUNDLE, drops=("--resume",), needs=("earlier",), only="run_directory:"
+        (*RUN, "--resume"),
+        _replaced("earlier", "run"),
+        GO_ON,
+        BUNDLE,
+        drops=("--resume",),
+        needs=("earlier",),
+        only="run_directory:",
     ),
     "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*/*"), trains=True),
     "search, trained": Job((*SEARCH, "--resume"), _unfinished, GO_ON, drops=("--resume",), needs=("search",)),
+    "search --force": Job(
+        (*SEARCH, "--force"), _copied("other", "search"), FORCED, MODELS, trains=True, drops=("--force",), needs=("other",)
+    ),
+    "search --force, whole": Job(
+        (*SEARCH, "--resume"),
+        _replaced("other", "search"),
+        GO_ON,
+        MODELS,
+        drops=("--resume",),
+        needs=("other", "search"),
+        only="run_directory:",
+    ),
     "rescale": Job(RESCALE, folders=MADE),
     "rescale --force": Job((*RESCALE, "--force"), _copied("earlier/bundle", "made"), folders=MADE, needs=("earlier",)),
     **{f"package {kind}": Job(_package(kind), folders=MADE) for kind in ("c", "web", "npm", "android", "ios")},
@@ -144,6 +167,7 @@ JOBS: dict[str, Job] = {
     "decode .npy": Job(("decode", "in/run", "in/codes.npy", "-o", "out/x.npy", "-q"), needs=("codes.npy",)),
     "dedupe": Job(DEDUPE, needs=("twice.onnx",)),
     "dedupe --force": Job((*DEDUPE, "--force"), _copied("twice.onnx", "once.onnx"), needs=("twice.onnx",)),
+    "score": Job(SCORE, again=((), ("--force",))),
     "report": Job(("report", "out/made", "-q"), _copied("unrendered", "made"), needs=("unrendered",)),
 }
 
@@ -167,6 +191,7 @@ def prepare(where: Place, finished: Path | None) -> None:
 INPUTS: dict[str, tuple[str, ...]] = {
     "earlier": ("run", "in/earlier.toml", "-o", "in/earlier", "-q"),
     "search": ("search", "in/mini.toml", *LIMITS, "-o", "in/search", "-q"),
+    "other": ("search", "in/earlier.toml", *LIMITS, "-o", "in/other", "-q"),
     "x.tae": ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "in/x.tae", "-q"),
     "codes.npy": ("encode", "in/run", "in/samples.npy", "-o", "in/codes.npy", "-q"),
     "c": ("package", "in/run", "--for", "c", "-o", "in/c", "-q"),

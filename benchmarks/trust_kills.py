@@ -117,11 +117,11 @@ def _broken(job: Job, stop: Stop, where: Place, before: Tree, right: Tree) -> It
         if "--append" in job.call and not ended.code + beside[0].code:
             return  # one behind the other
     else:
-        yield from _code(ended, stop, done=after == right)
+        done = _visible(after) == _visible(right)
+        yield from _code(ended, stop, done=done if stop.way is Way.READ_ONLY else after == right)
         yield from _not_whole(job, before, after, right)
         if "--append" in job.call:
             yield from _not_decoded(where)
-        done = _visible(after) == _visible(right)
         kept = [path for path in after.keys() - before if _hidden(path) and Path(path).name not in HELD]
         if (
             ended.code > 0
