@@ -45,6 +45,8 @@ SIZES = (0, 1, 300, 4096)
 LATENCY = "latency_us"
 RESUMED = re.compile(r"/\.(next|ready)(/|$)")
 """What `--force` works in, below OUT."""
+POINTS = 7
+"""Stops of a command that trains: one of each way."""
 HELD = {".lock"}
 """Stays in a folder that a command worked in."""
 
@@ -236,7 +238,7 @@ def kill_rows(
     console: Console,
     *,
     seed: int = 0,
-    points: int = 12,
+    points: int = POINTS,
     jobs: Sequence[str] = tuple(JOBS),
     ways: Sequence[Way] = tuple(Way),
     finished: Path | None = None,
@@ -265,7 +267,7 @@ def main() -> int:
     parser.add_argument("--job", choices=JOBS, action="append", help="this command alone (can be repeated)")
     parser.add_argument("--way", type=Way, choices=list(Way), action="append", help="to stop it (can be repeated)")
     parser.add_argument(
-        "--points", type=int, default=12, help="changes of a command that trains; others have three times as many"
+        "--points", type=int, default=POINTS, help="changes of a command that trains; others have three times as many"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, metavar="DIR", help="OUT of a finished run beside its samples.npy; none is trained")
