@@ -49,7 +49,7 @@ class Job:
     """A command in `in` and `out` of a place. `before` makes what `out` holds.
 
     `again`: options to go on with, tried in turn. `folders`: below `out`, each whole as one thing. `unfinished`: patterns of
-    files below `out` that `again` continues. `trains`: takes many seconds. `drops`: options of `call` that `again` is without.
+    files below `out` that `again` continues. `drops`: options of `call` that `again` is without.
     `needs`: what `in` holds beside samples, recipes and a run. `only`, `but`: text in the places in our code where it is
     stopped, and where it is not.
     """
@@ -59,7 +59,6 @@ class Job:
     again: tuple[tuple[str, ...], ...] = ((),)
     folders: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
-    trains: bool = False
     drops: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     only: str = ""
@@ -125,10 +124,10 @@ def _replaced(earlier: str, name: str) -> Callable[[Path], None]:
 
 
 JOBS: dict[str, Job] = {
-    "run": Job(RUN, again=GO_ON, folders=BUNDLE, unfinished=(CHECKPOINT,), trains=True, but="assemble:"),
+    "run": Job(RUN, again=GO_ON, folders=BUNDLE, unfinished=(CHECKPOINT,), but="assemble:"),
     "run, trained": Job((*RUN, "--resume"), _trained, GO_ON, BUNDLE, drops=("--resume",)),
     "run --force": Job(
-        (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, (), True, ("--force",), ("earlier",), "run_directory:"
+        (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, (), ("--force",), ("earlier",), "run_directory:"
     ),
     "run --force, whole": Job(
         (*RUN, "--resume"),
@@ -139,10 +138,10 @@ JOBS: dict[str, Job] = {
         needs=("earlier",),
         only="run_directory:",
     ),
-    "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*/*"), trains=True),
+    "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*/*")),
     "search, trained": Job((*SEARCH, "--resume"), _unfinished, GO_ON, drops=("--resume",), needs=("search",)),
     "search --force": Job(
-        (*SEARCH, "--force"), _copied("other", "search"), FORCED, MODELS, trains=True, drops=("--force",), needs=("other",)
+        (*SEARCH, "--force"), _copied("other", "search"), FORCED, MODELS, drops=("--force",), needs=("other",)
     ),
     "search --force, whole": Job(
         (*SEARCH, "--resume"),
@@ -158,7 +157,7 @@ JOBS: dict[str, Job] = {
     **{f"package {kind}": Job(_package(kind), folders=MADE) for kind in ("c", "web", "npm", "android", "ios")},
     "package --force": Job((*_package("ios"), "--force"), _copied("c", "made"), folders=MADE, needs=("c",)),
     "encode": Job(ENCODE, again=GO_ON, unfinished=PART),
-    "encode --force": Job((*ENCODE, "--force"), _copied("samples.npy", "x.tae"), ANEW, (), PART, False, ("--force",)),
+    "encode --force": Job((*ENCODE, "--force"), _copied("samples.npy", "x.tae"), ANEW, (), PART, ("--force",)),
     "encode --append": Job((*ENCODE, "--append"), _copied("x.tae", "x.tae"), GO_ON, unfinished=("x.tae",), needs=("x.tae",)),
     "encode .npy": Job(CODES),
     "encode .npy --force": Job((*CODES, "--force"), _copied("samples.npy", "codes.npy")),
