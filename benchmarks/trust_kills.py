@@ -134,7 +134,7 @@ def _broken(job: Job, stop: Stop, where: Place, before: Tree, right: Tree) -> It
         ):
             yield f"left {left}"
         if after != right:
-            yield from _goes_on(job, where, (("--force",),) if done else job.again)
+            yield from _goes_on(job, where, (("--force",), *job.again) if done else job.again)
     after = tree(where)
     if different := sorted(path for path in after.keys() | right if after.get(path) != right.get(path)):
         yield f"the end differs in {different}"
