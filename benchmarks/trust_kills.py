@@ -217,7 +217,7 @@ Chooser = Callable[[Job, Sequence[str], Place], list[Stop]]
 def chooser(seed: int, points: int, ways: Sequence[Way]) -> Chooser:
     """`points` changes, each in one of the ways, in turn, spread over the command from its beginning to its end.
 
-    Each is the first of its place in our code while there are such, and any change behind these.
+    Each is the first of its place in our code while there are such, then any, and then one of these once more in another way.
     """
 
     def choose(job: Job, sites: Sequence[str], where: Place) -> list[Stop]:
@@ -228,7 +228,8 @@ def chooser(seed: int, points: int, ways: Sequence[Way]) -> Chooser:
         chosen = _spread(sorted(first.values()), points, rng)
         chosen += _spread([i for site, i in known if first[site] != i], points - len(chosen), rng)
         turn = rng.randrange(len(usable))
-        return [Stop(point, usable[(turn + i) % len(usable)], rng.choice(SIZES)) for i, point in enumerate(chosen)]
+        again = itertools.islice(itertools.cycle(chosen), points)
+        return [Stop(point, usable[(turn + i) % len(usable)], rng.choice(SIZES)) for i, point in enumerate(again)]
 
     return choose
 
