@@ -49,7 +49,7 @@ class Job:
     """A command in `in` and `out` of a place. `before` makes what `out` holds.
 
     `again`: options to go on with, tried in turn. `folders`: below `out`, each whole as one thing. `unfinished`: patterns of
-    files below `out` that `again` continues. `trains`: takes many seconds. `drops`: options of `call` that `again` is without.
+    files below `out` that `again` continues. `drops`: options of `call` that `again` is without.
     `needs`: what `in` holds beside samples, recipes and a run. `only`, `but`: text in the places in our code where it is
     stopped, and where it is not.
     """
@@ -59,7 +59,6 @@ class Job:
     again: tuple[tuple[str, ...], ...] = ((),)
     folders: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
-    trains: bool = False
     drops: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     only: str = ""
@@ -78,11 +77,12 @@ RESCALE = ("rescale", "in/run", "--data", "in/samples.npy", "--factor", "1.5", "
 ENCODE = ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "out/x.tae", "-q")
 GO_ON, FORCED = (("--resume",), ()), (("--resume",), ("--force",))
 ANEW, PART, MADE = (("--resume", "--force"),), ("x.tae.part",), ("made",)
-BUNDLE, CHECKPOINT = ("run/bundle",), "run/model/checkpoint.safetensors"
+BUNDLE, MODELS, CHECKPOINT = ("run/bundle",), ("search/models",), "run/model/checkpoint.safetensors"
 
 
 CODES = ("encode", "in/run", "in/samples.npy", "-o", "out/codes.npy", "-q")
 DECODE = ("decode", "in/run", "in/x.tae", "-o", "out/x.npy", "-q")
+SCORE = ("score", "in/run", "in/samples.npy", "--csv", "out/x.csv", "--map", "out/x.npy", "--json", "out/x.json", "-q")
 DEDUPE = ("dedupe", "in/twice.onnx", "-o", "out/once.onnx", "-q")
 
 
@@ -113,29 +113,51 @@ def _unfinished(out: Path) -> None:
     (out / "search" / "point-09.toml").write_text("of fewer trials")
 
 
-def _replaced(out: Path) -> None:
-    """A run with --force that was killed when all was made, beside the earlier one."""
-    _copied("earlier", "run")(out)
-    _copied("run", "run/.next")(out)
+def _replaced(earlier: str, name: str) -> Callable[[Path], None]:
+    """A run or search with --force that was killed when all was made, beside the earlier one."""
+
+    def fill(out: Path) -> None:
+        _copied(earlier, name)(out)
+        _copied(name, f"{name}/.next")(out)
+
+    return fill
 
 
 JOBS: dict[str, Job] = {
-    "run": Job(RUN, again=GO_ON, folders=BUNDLE, unfinished=(CHECKPOINT,), trains=True, but="assemble:"),
+    "run": Job(RUN, again=GO_ON, folders=BUNDLE, unfinished=(CHECKPOINT,), but="assemble:"),
     "run, trained": Job((*RUN, "--resume"), _trained, GO_ON, BUNDLE, drops=("--resume",)),
     "run --force": Job(
-        (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, (), True, ("--force",), ("earlier",), "run_directory:"
+        (*RUN, "--force"), _copied("earlier", "run"), FORCED, BUNDLE, (), ("--force",), ("earlier",), "run_directory:"
     ),
     "run --force, whole": Job(
-        (*RUN, "--resume"), _replaced, GO_ON, BUNDLE, drops=("--resume",), needs=("earlier",), only="run_directory:"
+        (*RUN, "--resume"),
+        _replaced("earlier", "run"),
+        GO_ON,
+        BUNDLE,
+        drops=("--resume",),
+        needs=("earlier",),
+        only="run_directory:",
     ),
-    "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*/*"), trains=True),
+    "search": Job(SEARCH, again=GO_ON, unfinished=("search/study.db*", "search/models/*/*")),
     "search, trained": Job((*SEARCH, "--resume"), _unfinished, GO_ON, drops=("--resume",), needs=("search",)),
+    "search --force": Job(
+        (*SEARCH, "--force"), _copied("other", "search"), FORCED, MODELS, drops=("--force",), needs=("other",)
+    ),
+    "search --force, whole": Job(
+        (*SEARCH, "--resume"),
+        _replaced("other", "search"),
+        GO_ON,
+        MODELS,
+        drops=("--resume",),
+        needs=("other", "search"),
+        only="run_directory:",
+    ),
     "rescale": Job(RESCALE, folders=MADE),
     "rescale --force": Job((*RESCALE, "--force"), _copied("earlier/bundle", "made"), folders=MADE, needs=("earlier",)),
     **{f"package {kind}": Job(_package(kind), folders=MADE) for kind in ("c", "web", "npm", "android", "ios")},
     "package --force": Job((*_package("ios"), "--force"), _copied("c", "made"), folders=MADE, needs=("c",)),
     "encode": Job(ENCODE, again=GO_ON, unfinished=PART),
-    "encode --force": Job((*ENCODE, "--force"), _copied("samples.npy", "x.tae"), ANEW, (), PART, False, ("--force",)),
+    "encode --force": Job((*ENCODE, "--force"), _copied("samples.npy", "x.tae"), ANEW, (), PART, ("--force",)),
     "encode --append": Job((*ENCODE, "--append"), _copied("x.tae", "x.tae"), GO_ON, unfinished=("x.tae",), needs=("x.tae",)),
     "encode .npy": Job(CODES),
     "encode .npy --force": Job((*CODES, "--force"), _copied("samples.npy", "codes.npy")),
@@ -144,6 +166,7 @@ JOBS: dict[str, Job] = {
     "decode .npy": Job(("decode", "in/run", "in/codes.npy", "-o", "out/x.npy", "-q"), needs=("codes.npy",)),
     "dedupe": Job(DEDUPE, needs=("twice.onnx",)),
     "dedupe --force": Job((*DEDUPE, "--force"), _copied("twice.onnx", "once.onnx"), needs=("twice.onnx",)),
+    "score": Job(SCORE, again=((), ("--force",))),
     "report": Job(("report", "out/made", "-q"), _copied("unrendered", "made"), needs=("unrendered",)),
 }
 
@@ -167,6 +190,7 @@ def prepare(where: Place, finished: Path | None) -> None:
 INPUTS: dict[str, tuple[str, ...]] = {
     "earlier": ("run", "in/earlier.toml", "-o", "in/earlier", "-q"),
     "search": ("search", "in/mini.toml", *LIMITS, "-o", "in/search", "-q"),
+    "other": ("search", "in/earlier.toml", *LIMITS, "-o", "in/other", "-q"),
     "x.tae": ("encode", "in/run", "in/samples.npy", "--frame", "16", "-o", "in/x.tae", "-q"),
     "codes.npy": ("encode", "in/run", "in/samples.npy", "-o", "in/codes.npy", "-q"),
     "c": ("package", "in/run", "--for", "c", "-o", "in/c", "-q"),

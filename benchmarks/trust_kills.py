@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -45,6 +46,8 @@ SIZES = (0, 1, 300, 4096)
 LATENCY = "latency_us"
 RESUMED = re.compile(r"/\.(next|ready)(/|$)")
 """What `--force` works in, below OUT."""
+POINTS = 14
+"""Stops of a command: each way twice."""
 HELD = {".lock"}
 """Stays in a folder that a command worked in."""
 
@@ -117,11 +120,11 @@ def _broken(job: Job, stop: Stop, where: Place, before: Tree, right: Tree) -> It
         if "--append" in job.call and not ended.code + beside[0].code:
             return  # one behind the other
     else:
-        yield from _code(ended, stop, done=after == right)
+        done = _visible(after) == _visible(right)
+        yield from _code(ended, stop, done=done if stop.way is Way.READ_ONLY else after == right)
         yield from _not_whole(job, before, after, right)
         if "--append" in job.call:
             yield from _not_decoded(where)
-        done = _visible(after) == _visible(right)
         kept = [path for path in after.keys() - before if _hidden(path) and Path(path).name not in HELD]
         if (
             ended.code > 0
@@ -131,7 +134,7 @@ def _broken(job: Job, stop: Stop, where: Place, before: Tree, right: Tree) -> It
         ):
             yield f"left {left}"
         if after != right:
-            yield from _goes_on(job, where, (("--force",),) if done else job.again)
+            yield from _goes_on(job, where, (("--force",), *job.again) if done else job.again)
     after = tree(where)
     if different := sorted(path for path in after.keys() | right if after.get(path) != right.get(path)):
         yield f"the end differs in {different}"
@@ -212,9 +215,9 @@ Chooser = Callable[[Job, Sequence[str], Place], list[Stop]]
 
 
 def chooser(seed: int, points: int, ways: Sequence[Way]) -> Chooser:
-    """`points` changes, three times as many of a command that does not train, each in one of the ways, in turn.
+    """`points` changes, each in one of the ways, in turn, spread over the command from its beginning to its end.
 
-    Each is the first of its place in our code while there are such, and any change behind these.
+    Each is the first of its place in our code while there are such, then any, and then one of these once more in another way.
     """
 
     def choose(job: Job, sites: Sequence[str], where: Place) -> list[Stop]:
@@ -222,21 +225,27 @@ def chooser(seed: int, points: int, ways: Sequence[Way]) -> Chooser:
         usable = [way for way in ways if way is not (Way.LIMIT if where.mounted else Way.FULL)]
         known = [(site, i) for i, site in enumerate(sites, 1) if job.only in site and not (job.but and job.but in site)]
         first = dict(reversed(known))
-        others = [i for site, i in known if first[site] != i]
-        count = points if job.trains else 3 * points
-        chosen = sorted([*first.values()] if len(first) <= count else rng.sample([*first.values()], count))
-        chosen += sorted(rng.sample(others, min(count - len(chosen), len(others))))
+        chosen = _spread(sorted(first.values()), points, rng)
+        chosen += _spread([i for site, i in known if first[site] != i], points - len(chosen), rng)
         turn = rng.randrange(len(usable))
-        return [Stop(point, usable[(turn + i) % len(usable)], rng.choice(SIZES)) for i, point in enumerate(chosen)]
+        again = itertools.islice(itertools.cycle(chosen), points)
+        return [Stop(point, usable[(turn + i) % len(usable)], rng.choice(SIZES)) for i, point in enumerate(again)]
 
     return choose
+
+
+def _spread(changes: Sequence[int], count: int, rng: random.Random) -> list[int]:
+    """Of `count` equal parts of the changes one each; all, where there are fewer."""
+    count = min(count, len(changes))
+    bounds = [len(changes) * i // count for i in range(count + 1)] if count else []
+    return [changes[rng.randrange(begin, end)] for begin, end in itertools.pairwise(bounds)]
 
 
 def kill_rows(
     console: Console,
     *,
     seed: int = 0,
-    points: int = 12,
+    points: int = POINTS,
     jobs: Sequence[str] = tuple(JOBS),
     ways: Sequence[Way] = tuple(Way),
     finished: Path | None = None,
@@ -264,9 +273,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--job", choices=JOBS, action="append", help="this command alone (can be repeated)")
     parser.add_argument("--way", type=Way, choices=list(Way), action="append", help="to stop it (can be repeated)")
-    parser.add_argument(
-        "--points", type=int, default=12, help="changes of a command that trains; others have three times as many"
-    )
+    parser.add_argument("--points", type=int, default=POINTS, help="stops of each command")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, metavar="DIR", help="OUT of a finished run beside its samples.npy; none is trained")
     parser.add_argument("--json", type=Path)

@@ -123,15 +123,20 @@ def _unfinished(target: Path, path: Path, *, folder: bool) -> Iterator[Path]:
         with _locked(temporary, busy):
             shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
     try:
-        temporary.mkdir() if folder else temporary.touch(0o644, exist_ok=False)
-    except FileExistsError:
-        raise InputError(busy) from None
-    with _locked(temporary, busy) as descriptor:
         try:
-            yield temporary
-        finally:
-            if _is_open_at(descriptor, temporary):
-                shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink()
+            temporary.mkdir() if folder else temporary.touch(0o644, exist_ok=False)
+        except FileExistsError:
+            raise InputError(busy) from None
+        with _locked(temporary, busy) as descriptor:
+            try:
+                yield temporary
+            finally:
+                if _is_open_at(descriptor, temporary):
+                    shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink()
+    except KeyboardInterrupt:  # it may come before the lock, or amid the removal
+        with contextlib.suppress(InputError), _locked(temporary, busy):
+            shutil.rmtree(temporary, ignore_errors=True) if folder else temporary.unlink()
+        raise
 
 
 @contextlib.contextmanager

@@ -26,11 +26,11 @@ def row_of(tmp_path: Path, *arguments: object) -> dict:
 
 def test_stopped_commands_keep_what_was_there_and_end_in_the_same_bytes(finished_run: Path, tmp_path: Path) -> None:
     jobs = ("encode", "encode --append", "encode .npy --force", "decode --force")
-    row = row_of(tmp_path, "--run", finished_run, "--points", 4, *(word for job in jobs for word in ("--job", job)))
+    row = row_of(tmp_path, "--run", finished_run, "--points", 12, *(word for job in jobs for word in ("--job", job)))
     assert row["value"] == 0 and all(way in row["detail"] for way in ("kill -9", "Ctrl-C", "read-only folder", "two processes"))
 
 
 @pytest.mark.ci
 def test_a_run_that_is_stopped_in_any_stage_ends_in_the_same_bundle(tmp_path: Path) -> None:
-    row = row_of(tmp_path, "--points", 6, *(word for job in ("run", "run, trained") for word in ("--job", job)))
+    row = row_of(tmp_path, "--points", 12, *(word for job in ("run", "run, trained") for word in ("--job", job)))
     assert row["value"] == 0

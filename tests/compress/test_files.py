@@ -1,6 +1,7 @@
 """Files are whole or not at all, and an error names the file that was asked for."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,29 @@ def test_a_hard_link_that_was_left_keeps_its_file(tmp_path):
     os.link(tmp_path / "file", tmp_path / f".new{files.UNFINISHED}")
     write_atomic(tmp_path / "new", b"ours")
     assert (tmp_path / "file").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize(
+    ("name", "works"),
+    [("touch", atomic), ("unlink", atomic), ("mkdir", beside), ("rmdir", beside)],
+    ids=["made", "removed", "folder made", "folder removed"],
+)
+def test_ctrl_c_at_any_moment_leaves_nothing_unfinished(tmp_path, monkeypatch, name, works):
+    owner = os if name == "rmdir" else Path
+    real = getattr(owner, name)
+
+    def interrupted(path, *arguments, **options):
+        if not str(path).endswith(files.UNFINISHED):
+            return real(path, *arguments, **options)
+        monkeypatch.undo()
+        if name in ("touch", "mkdir"):
+            real(path, *arguments, **options)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(KeyboardInterrupt), works(tmp_path / "name"):
+        raise InputError("what was begun is removed")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_part_of_the_next_process_stays(tmp_path, monkeypatch):

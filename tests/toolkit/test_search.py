@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
+import sqlite3
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy.event
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -412,6 +415,27 @@ def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(FormatError, match=r"study\.db: damaged .*--force starts a new search"):
         Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {})
+
+
+@pytest.mark.parametrize(
+    ("pragma", "expected"), [("max_page_count = 1", errno.ENOSPC), ("query_only = 1", errno.EACCES)], ids=["full", "read-only"]
+)
+def test_a_study_that_cannot_be_written_is_not_called_damaged(tmp_path: Path, pragma: str, expected: int) -> None:
+    trials = Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {})
+    proposal = trials.propose(math.inf)
+    assert proposal is not None
+
+    def limit(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute(f"PRAGMA {pragma}")
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", limit)
+    try:
+        with pytest.raises(OSError, match=r"study\.db") as caught:
+            trials.record(proposal, Outcome(1, proposal.point, "refused", "too long for the pages there are" * 1000))
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "connect", limit)
+    assert caught.value.errno == expected
+    assert Trials(tmp_path / "study.db", space_of(whole_recipe()), lambda _: {}).outcomes == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ trial and proposes the same one again, since the number of stored trials seeds e
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,13 @@ STARTUP = 8
 """Random trials before the sampler uses their results."""
 MAX_ATTEMPTS = 20
 """Proposals in a row that may be known or impossible before drawing from all remaining points."""
+_REFUSED = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EACCES,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+"""What SQLite says where the system refuses, https://www.sqlite.org/rescode.html: the low 8 bits."""
 
 
 def require_optuna() -> None:
@@ -152,7 +162,7 @@ class Trials:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Raise FormatError for the exceptions of Optuna and SQLite on a damaged file."""
+    """Raise FormatError for the exceptions of Optuna and SQLite on a damaged file, OSError where the system refuses."""
     import optuna
     import sqlalchemy.exc
 
@@ -160,4 +170,9 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except damaged as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__
+        if code := _REFUSED.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF):
+            raise OSError(code, os.strerror(code), str(path)) from error
         raise FormatError(f"{path}: damaged ({type(error).__name__}); --force starts a new search") from error
