@@ -28,7 +28,7 @@ SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
 BEFORE = 50_172
 """Lines of the product in commit 2704762, before formats owned their operations."""
 FEATURES = {"signals": 2_708, "microcontrollers": 585, "streams and pages of apps": 2_088, "imports": 4_901}
-FEATURES |= {"batch normalization, views and ties": 1_342, "convolutions": 3_937, "trust": 649}
+FEATURES |= {"batch normalization, views and ties": 1_342, "convolutions": 3_937, "trust": 713}
 """Lines that features since added when they landed, and the files that were split for them. They are left out."""
 
 
