@@ -168,3 +168,12 @@ def test_slots_that_are_left_go_to_those_that_gain_most(large: float) -> None:
     """Two symbols gain the same: where one slot is left, it is theirs and not that of the likeliest."""
     weights = [1.0, 1.0, large, 0.0]
     assert cost(weights, allot(np.array([weights]))[0].tolist()) == pytest.approx(greedy(weights), rel=1e-13)
+
+
+def test_tables_have_at_most_65535_units() -> None:
+    rows = np.zeros((65_536, 17), np.uint16)
+    rows[:, 16] = MOST
+    assert FrequencyTables(4, rows[1:]).units == 65_535
+    for wrong in (rows, rows[:0]):
+        with pytest.raises(InputError, match=r"must be uint16 \[units, 17\] of 1…65,535 units$"):
+            FrequencyTables(4, wrong)
