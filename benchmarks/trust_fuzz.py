@@ -31,10 +31,20 @@ def fuzz(console: Console) -> Sequence[Row]:
         console.note(f"fuzzing: {name}, target {number + 1} of {len(TARGETS)}")
         inputs = Inputs.of(name, target, SEED)
         again += run(inputs, range(len(inputs.starts) + NOW)).broken
+    ends = recorded["targets"].values()
+    slowest = max((target["slowest"] for target in ends), default=0.0)
+    took = f"{sum(target['seconds'] for target in ends):,.0f} s of processor time, the slowest {slowest:.1f} s"
     command = f"{recorded['command']} ({recorded['date']})"
     return [
         Row(
             "fuzz_cases_min", tried[fewest], "inputs", ">= 50000", ">= 500000", f"{fewest}, of {len(tried)} targets; {command}"
         ),
-        Row("fuzz_laws_broken", broken + again, "inputs", "== 0", "", f"{broken} of the record, {again} of {NOW} each now"),
+        Row(
+            "fuzz_laws_broken",
+            broken + again,
+            "inputs",
+            "== 0",
+            "",
+            f"{broken} of the record, {took}; {again} of {NOW} each now",
+        ),
     ]
