@@ -245,7 +245,7 @@ def waves_of(shape: tuple[int, ...]) -> Waves:
     return Waves(shape[0], channels_of("record", shape))
 
 
-def features_of(kind: Kind, channels: int = 1) -> int:
+def features_of(kind: Kind, channels: int) -> int:
     """How many features the values of a kind of data have."""
     return (Median if kind == "image" else SignLms).features + (channels > 1)
 

@@ -10,7 +10,7 @@ import pytest
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.entropy.channels import COUNT, Links
 from tiedae.entropy.classes import MOST_TABLES, ClassTables, read_tables
-from tiedae.entropy.contexts import ALONE, ContextTree
+from tiedae.entropy.contexts import ALONE, ContextTree, _symbols
 from tiedae.entropy.grid import restored
 from tiedae.entropy.lanes import LaneReader
 from tiedae.entropy.rans import SUM, decode, least_bits
@@ -177,3 +177,19 @@ def test_tables_have_at_most_65535_units() -> None:
     for wrong in (rows, rows[:0]):
         with pytest.raises(InputError, match=r"must be uint16 \[units, 17\] of 1…65,535 units$"):
             FrequencyTables(4, wrong)
+
+
+def test_a_table_without_an_escape_is_named() -> None:
+    rows = np.zeros((3, 17), np.uint16)
+    rows[:, 5], rows[:, 16] = MOST - 1, 1
+    rows[2] = 0
+    rows[2, 0] = MOST
+    with pytest.raises(InputError, match=r"^tables: unit 2: the escape's frequency is 0, must be 1 or more$"):
+        FrequencyTables(4, rows)
+
+
+def test_symbols_of_contexts_rise_with_residuals_and_paths_say_yes_and_no() -> None:
+    symbols = _symbols(np.array([-70_000, -100, -5, -1, 0, 1, 5, 100, 70_000])).astype(int)
+    assert (np.diff(symbols) > 0).all() and (symbols + symbols[::-1] == 2 * symbols[4]).all()
+    signs, yes = ContextTree(np.array([[0, 2, 1, 128], [1, 0, 129, 130]], np.int16))._paths
+    assert signs.tolist() == [[1, 0], [-1, -1], [-1, 1]] and yes.ravel().tolist() == [1, 0, 1]
