@@ -46,6 +46,10 @@ def test_what_is_not_finite_is_refused_by_its_row(coded_runs: Path, samples: np.
     for wrong in (x, x[row]):
         with pytest.raises(DataError, match="nan" if wrong.ndim == 1 else rf"\b{row}\b.*nan"):
             getattr(codec, result)(wrong)
+    if result == "score":
+        for axis in (0, None):
+            with pytest.raises(DataError, match=rf"\b{row}\b.*nan"):
+                codec.score(x, axis=axis)
 
 
 def test_a_file_of_float32_quantizes_its_input_itself(coded_runs: Path) -> None:
