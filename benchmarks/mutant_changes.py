@@ -69,7 +69,7 @@ def _sources(source: str, excluded: Sequence[str]) -> Iterator[str]:
     starts = [0, *itertools.accumulate(map(len, source.splitlines(keepends=True)))]
     for node in ast_nodes(get_ast(source)):
         for operator in operators:
-            for index, (start, end) in enumerate(list(operator.mutation_positions(node))):
+            for index, (start, end) in enumerate(operator.mutation_positions(node)):
                 place = source[starts[start[0] - 1] + start[1] : starts[end[0] - 1] + end[1]]
                 if isinstance(operator, ExceptionReplacer) and not place.isidentifier():
                     continue  # `except module.Error` and `except (*ERRORS, Error)`: it replaces names alone

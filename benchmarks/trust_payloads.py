@@ -30,7 +30,7 @@ CHUNK = 200
 """Payloads that a process tries at a time."""
 SOURCES = "sources"
 KEPT = ROOT / "build" / "payloads"
-"""Outcomes without a problem, by a digest of the repository without its pages: a run that was stopped goes on from there."""
+"""Outcomes without a problem, by a digest of the repository without its pages: an interrupted run continues from them."""
 
 
 def payloads(console: Console) -> Sequence[Row]:

@@ -78,7 +78,7 @@ def read_array(file: IO[bytes], size: int, name: str) -> np.ndarray:
         and array.dtype.itemsize
         and np.ascontiguousarray(array).view(numbers).max(initial=0) > sys.maxunicode
     ):
-        raise FormatError(f"{name}: is damaged (a text of what is no character)")
+        raise FormatError(f"{name}: is damaged (text with a value that is no Unicode character)")
     return array
 
 

@@ -55,10 +55,11 @@ EXACT = 2**24
 """Largest magnitude up to which float32 represents every integer."""
 LARGEST_STEPS = 255
 """Bound of |q_x − zero point|: both lie in 0…255."""
-NEAR_TIE = 2.0**-14
-"""Steps of an output from a tie within which functions in float32 may round it another way: 4 ulp of 128…256 steps."""
+TABLE_TIE = 2.0**-14
+"""Distance from a tie, in LSB, within which a runtime may round an output of a table the other way: 4 ulp of float32 above 128.
+Products have `TIE`."""
 SCALE_STEP, SCALES = 2.0**-20, 1_000
-"""Relative steps of a scale, and how many are tried each way, see `clear_of_ties`."""
+"""Relative change of a scale from one candidate to the next, and candidates on each side, see `clear_of_ties`."""
 TERMS = 512
 """Terms of a product that any kernel can sum exactly in float32: 255 · 128 · 512 = 16,711,680 < 2²⁴ = 16,777,216."""
 
@@ -176,23 +177,24 @@ def activation_table(function: str, x: Quantization, y: Quantization) -> np.ndar
 
 
 def clear_of_ties(function: str, x: Quantization, y: Quantization, least: float = 0.0) -> Quantization:
-    """x with a scale next to its own at which no output lies within `NEAR_TIE` of a tie: runtimes that compute the table in
-    float32 then round it as `activation_table` does. The nearest scale with x's own table, or else the nearest; not below
-    `least` unless x's own is.
+    """x, or x with the nearest scale at which no output of its table lies within `TABLE_TIE` of a tie.
 
-    Raises ExportError where there is none up to `SCALES` steps away.
+    Then runtimes that compute the table in float32 round every output as `activation_table` does. A scale that keeps x's own
+    table is preferred. None is below `least`, unless x's own is. The output of 0 may be a tie, since it is computed exactly.
+    Raises ExportError if none of the candidates will do.
     """
-    nearest, table, inexact = None, activation_table(function, x, y), np.arange(256) != x.zero_point
+    nearest, table, nonzero = None, activation_table(function, x, y), np.arange(256) != x.zero_point
     for i in sorted(range(-SCALES, SCALES + 1), key=abs):
         near = replace(x, scale=float(np.float32(x.scale * (1 + i * SCALE_STEP))))
-        steps = _table_values(function, near)[inexact] / y.scale
-        if near.scale < min(least, x.scale) or np.abs(steps - np.floor(steps) - 0.5).min() <= NEAR_TIE:
+        steps = _table_values(function, near)[nonzero] / y.scale
+        if near.scale < min(least, x.scale) or np.abs(steps - np.floor(steps) - 0.5).min() <= TABLE_TIE:
             continue
         if np.array_equal(activation_table(function, near, y), table):
             return near
         nearest = nearest or near
     if nearest is None:
-        raise ExportError(f"{function} of scale {x.scale:g} and zero point {x.zero_point}: must have no output next to a tie")
+        right = "must have a scale nearby without outputs next to a tie"
+        raise ExportError(f"{function} of scale {x.scale:g} and zero point {x.zero_point}: {right}")
     return nearest
 
 

@@ -125,12 +125,12 @@ class Lowering:
         self.tensor(name, shape, chain[-1] if chain else None)
         least = self.accumulator_step(layer, x, layer.gains)
         self.coarsen(linear, least)
-        if rest and self.quantized:
+        if rest:
             self._clear(layer.activation, linear, rest[0].y, least)
         return linear, rest
 
     def _clear(self, function: str, linear: str, name: str, least: float) -> None:
-        """Move the scale of a table's input a little where an output lies next to a tie, see `clear_of_ties`."""
+        """Change the scale of a table's input a little where an output lies next to a tie, see `clear_of_ties`."""
         x, y = (self.tensors[each].quantization for each in (linear, name))
         if x is not None and y is not None:
             self.tensors[linear] = replace(self.tensors[linear], quantization=clear_of_ties(function, x, y, least))

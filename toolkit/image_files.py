@@ -55,7 +55,7 @@ def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = F
         try:
             with (
                 warnings.catch_warnings(action="ignore"),  # of damage that Pillow reads over
-                Image.open(io.BytesIO(read_regular(path))) as image,  # a file would allocate what a chunk states as its size
+                Image.open(io.BytesIO(read_regular(path))) as image,  # of a file, Pillow allocates the size that a chunk states
             ):
                 pixels = _pixels(image, path, grayscale=grayscale)
             pixels = _resized(pixels, resize) if resize else pixels

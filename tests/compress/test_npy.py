@@ -126,5 +126,5 @@ def test_texts_come_back_unless_a_number_is_no_character(tmp_path: Path, order: 
         data.replace(b"\x00\x10\xff\xff", b"\x00\x11\x00\x00").replace(b"\xff\xff\x10\x00", b"\x00\x00\x11\x00")
     )
     if texts.size:
-        with pytest.raises(FormatError, match=r"x\.npy: is damaged \(a text of what is no character\)$"):
+        with pytest.raises(FormatError, match=r"x\.npy: is damaged \(text with a value that is no Unicode character\)$"):
             read_npy(tmp_path / "x.npy")

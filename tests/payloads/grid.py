@@ -34,7 +34,7 @@ class Field(Protocol):
 
     @property
     def valid(self) -> str:
-        """A text that the place allows, as far as its type says."""
+        """A text that the type of the place allows."""
         ...
 
     def put(self, document: Any, text: str) -> Any: ...

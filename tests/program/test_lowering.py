@@ -12,11 +12,14 @@ import pytest
 from msgspec import structs
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
-from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT
+from tiedae.compress.affine import BYTE, SIGMOID_OUTPUT, Quantization
+from tiedae.program.arithmetic import activation_table
 from tiedae.program.construction import Lowering
 from tiedae.program.interpreter import execute
 from tiedae.program.lowering import LOWERINGS, interleaved_parts, lower, operations_of
 from tiedae.program.operations import Activate, AddBias, Dense, Interleave, Product, Rescale
+
+from .test_interpreter import tables_in_float32
 
 BYTES = np.random.default_rng(0).integers(0, 256, (200, 24)).astype(np.uint8)
 
@@ -95,6 +98,23 @@ def test_the_program_gives_what_the_simulation_gives(activation: str, output: st
         quantization = program.tensors[name].quantization
         steps = np.abs(quantization.dequantize(values[name]) - simulated) / quantization.scale
         assert np.mean(steps) < limit, f"{name}: {np.mean(steps > 0.5):.2%} differ, up to {steps.max():.1f} steps"
+
+
+@pytest.mark.parametrize("form", ["split", "fused"])
+def test_a_range_whose_table_has_a_tie_gets_another_scale(form: str) -> None:
+    model, scale = quantized("relu", "sigmoid", form=form, byte_data=False), 0.018721677
+    assert model.quantizers is not None
+    for end, q in (("min_var", 0), ("max_var", 255)):
+        model.quantizers.range_variables["y.linear"][end].assign((q - 92) * scale)
+    own = Quantization.from_range(*model.quantizers.ranges()["y.linear"])
+    assert any(
+        (table != activation_table("sigmoid", own, SIGMOID_OUTPUT)).any()
+        for table in tables_in_float32("sigmoid", own, SIGMOID_OUTPUT)
+    )
+    lowered = lower(model, "p", layout=form).quantization("y.linear")
+    assert lowered.zero_point == own.zero_point and 0 < abs(lowered.scale / own.scale - 1) < 1e-4
+    for table in tables_in_float32("sigmoid", lowered, SIGMOID_OUTPUT):
+        np.testing.assert_array_equal(table, activation_table("sigmoid", lowered, SIGMOID_OUTPUT))
 
 
 def test_kernels_and_code_keep_to_their_bits() -> None:
