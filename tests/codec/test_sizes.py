@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiedae.codec.container import FrameSpan
 from tiedae.codec.header import MOST_BYTES, MOST_SAMPLES, FileKind, Header, most_per_frame
@@ -26,6 +26,7 @@ def test_a_frame_holds_samples_of_64_mib_at_most(shape: tuple[int, ...], dtype: 
     assert most_per_frame(SampleSpec(shape, dtype)) == most
 
 
+@example([9000, 8000, 192, 1], 24)
 @given(st.lists(st.integers(1, 9000), max_size=12), st.sampled_from([24, 5000, 7400]))
 def test_frames_are_decoded_together_up_to_the_limit_and_not_one_less(counts: list[int], sample_bytes: int) -> None:
     header = Header(bytes(8), sample_bytes, 9000, FileKind.LOSSY, 0.0)

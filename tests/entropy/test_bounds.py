@@ -41,6 +41,7 @@ SKEWED = tables_of({0: MOST - 1, 16: 1}, {7: 200, 15: 16_000, 16: 184}, {3: 84, 
 
 
 def test_a_symbol_takes_the_least_bits_of_the_format() -> None:
+    assert SUM == MOST
     frequencies = [1, 2, 3, 500, 8192, MOST - 1, MOST]
     np.testing.assert_allclose(least_bits(np.array([0, *frequencies])), [least(1), *map(least, frequencies)], rtol=1e-14)
 
@@ -149,7 +150,6 @@ def test_a_decoder_keeps_what_links_reach_and_what_a_channel_is_ahead() -> None:
     links = Links(distances, lags, np.zeros((2, COUNT), np.int32))
     assert links.depth == 7  # a lag of 5 to a channel that is one step ahead, and the value itself
     assert Links(distances, np.where(distances > 0, lags, 0).astype(np.uint8), links.weights).depth == 6
-    assert SUM == MOST
 
 
 def test_a_halving_is_of_the_whole_step() -> None:
