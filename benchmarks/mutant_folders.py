@@ -42,6 +42,8 @@ MARKS = "-m ''"
 """Options of pytest: tests that CI alone runs are among those of a folder."""
 MOST = 20.0
 """Seconds that the tests which are tried first took when they were recorded, at most."""
+UNKNOWN = 0.1
+"""How many changes of a file a test counts as having killed that has killed none."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
         def in_session(session: Session) -> None:
             for change in of_functions:
                 try:
-                    log.add(change, _outcome(session.run, reach, folder.root, change))
+                    log.add(change, _outcome(session.run, reach, folder.root, change, known))
                 except PatchError:
                     later.append(change)
             if part == WHOLE:
@@ -232,7 +234,7 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
         run_session(tests, in_session)
         tests.warm(list(reach.modules))
         for change in later:
-            log.add(change, _outcome(tests.run, reach, folder.root, change))
+            log.add(change, _outcome(tests.run, reach, folder.root, change, known))
     if len(known_outcomes(folder, changes)) == len(changes):
         _tidy(folder, changes)
     return known
@@ -269,9 +271,9 @@ def _check(folder: Folder, session: Session, reach: Reach, known: Mapping[str, O
         raise CheckError(f"{folder.name}: {outcome.test or 'a test'} fails without a change, in the order that kills first")
 
 
-def _outcome(run: Run, reach: Reach, root: Path, change: Change) -> Outcome:
-    """Of the tests that can see a change, with as many examples as each property has: the shortest first, then the others."""
-    names = sorted(reach.of(root, change), key=lambda name: reach.durations.get(name, 0))
+def _outcome(run: Run, reach: Reach, root: Path, change: Change, known: Mapping[str, Outcome]) -> Outcome:
+    """Of the tests that can see a change, with as many examples as each property has: first those of `MOST`."""
+    names = _ordered(reach, root, change, known)
     times = itertools.accumulate(reach.durations.get(name, 0) for name in names)
     first = [name for number, (name, time) in enumerate(zip(names, times, strict=True)) if time <= MOST or not number]
     for only in filter(None, (first, names[len(first) :])):
@@ -279,6 +281,12 @@ def _outcome(run: Run, reach: Reach, root: Path, change: Change) -> Outcome:
         if outcome.name != "survived":
             return outcome
     return Outcome("survived")
+
+
+def _ordered(reach: Reach, root: Path, change: Change, known: Mapping[str, Outcome]) -> list[str]:
+    """The tests that can see a change: first those that are short for how many changes of its file they have killed."""
+    kills = Counter(outcome.test for what, outcome in known.items() if what.startswith(f"{change.file} "))
+    return sorted(reach.of(root, change), key=lambda name: reach.durations.get(name, 0) / (kills[name] + UNKNOWN))
 
 
 def _limit(reach: Reach, only: Sequence[str]) -> int:

@@ -171,7 +171,8 @@ def _outputs(scaling: Scaling, dtype: str, y: Quantization) -> list[np.ndarray]:
 
 
 def _agreed(ways: Sequence[np.ndarray]) -> np.ndarray | None:
-    return ways[0].astype(np.int64) if all(np.array_equal(ways[0], each) for each in ways[1:]) else None
+    first, *others = ways
+    return first.astype(np.int64) if all(np.array_equal(first, each) for each in others) else None
 
 
 def _linear(values: np.ndarray, results: np.ndarray, slope: float, low: int, high: int) -> LinearMap | None:
@@ -197,4 +198,4 @@ def _linear(values: np.ndarray, results: np.ndarray, slope: float, low: int, hig
 
 
 def _joined(maps: Sequence[LinearMap]) -> LinearMap:
-    return LinearMap(*(tuple(getattr(each, name)[0] for each in maps) for name in _PARTS))
+    return LinearMap(*(sum((getattr(each, name) for each in maps), ()) for name in _PARTS))

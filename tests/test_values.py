@@ -19,16 +19,18 @@ COLLECTING = {
 }
 
 
-def dataclasses_of(folder: str) -> Iterator[type]:
+def records_of(folder: str) -> Iterator[tuple[type, bool]]:
+    """Dataclasses and structs of a folder, and whether each is frozen."""
     package = importlib.import_module(f"tiedae.{folder}")
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         for _, each in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            if each.__module__ == module.name and "__dataclass_params__" in vars(each):
-                yield each
+            settings = vars(each).get("__dataclass_params__") or getattr(each, "__struct_config__", None)
+            if each.__module__ == module.name and settings:
+                yield each, settings.frozen
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_dataclasses_are_frozen_but_those_that_collect(folder: str) -> None:
-    found = list(dataclasses_of(folder))
-    open_ones = {f"{each.__module__}.{each.__qualname__}" for each in found if not each.__dataclass_params__.frozen}
+def test_records_are_frozen_but_those_that_collect(folder: str) -> None:
+    found = list(records_of(folder))
+    open_ones = {f"{each.__module__}.{each.__qualname__}" for each, frozen in found if not frozen}
     assert found and open_ones == {name for name in COLLECTING if name.startswith(f"tiedae.{folder}.")}

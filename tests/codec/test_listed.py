@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from tiedae.codec.container import End, FrameSpan, Gap, _index_stop, index_entries, is_index, pack_end, read
 from tiedae.codec.streams import StreamEncoder, _are_listed
@@ -66,3 +67,18 @@ def test_a_record_ends_that_has_begun(written: tuple[FrameSpan | End, ...], is_i
     else:
         with pytest.raises(InputError, match=r"^record: ends behind 0 of 0 samples, must have one or more, and end in them$"):
             encoder.end_record()
+
+
+@pytest.mark.parametrize(
+    ("samples", "ends", "is_in_record"),
+    [(3, [], True), (3, [(3, 0)], False), (3, [(1, 5)], True), (3, [(2, 9), (3, 5)], False), (1, [(1, 7)], False)],
+    ids=str,
+)
+def test_a_record_goes_on_behind_the_last_end(samples: int, ends: list[tuple[int, int]], is_in_record: bool) -> None:
+    codec = codec_of(RECORDS[0].made())
+    encoder = codec.encoder()
+    encoder.push(np.zeros((samples, *codec.spec.shape), codec.spec.dtype), ends)
+    if is_in_record:
+        encoder.end_record()
+    with pytest.raises(InputError, match=r"^record: ends behind 0 of 0 samples"):
+        encoder.end_record()
