@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 import tomllib
 from collections import Counter
@@ -207,12 +208,14 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
 
     A whole run ends with the tests that failed, without a change. Raises CheckError if one fails.
     """
-    os.environ["PYTEST_ADDOPTS"] = MARKS
+    os.environ |= {"PYTEST_ADDOPTS": MARKS, "PYTEST_XDIST_WORKER": "mutants"}  # the fixture make_once shares what it fills
     known = known_outcomes(folder, changes) if resume else {}
     rest = [change for change in changes if change.what not in known][part[0] :: part[1]]
     if not rest and part != WHOLE:
         return known
-    temporary = folder.state.parent / f"tmp-{folder.name}-{part[0]}"
+    temporary = folder.state.parent / f"tmp-{folder.name}-{part[0]}" / "forked"
+    shutil.rmtree(temporary.parent, ignore_errors=True)
+    temporary.parent.mkdir(parents=True)
     reach = reach_of(folder.root, folder.files, folder.tests, folder.state.with_suffix(".reach.json"), temporary)
     tests = Tests(folder.root, tuple(map(str, folder.tests)), LEAST, temporary)
     tests.durations |= reach.durations
@@ -223,6 +226,7 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
         of_functions = [change for change in rest if change not in later]
 
         def in_session(session: Session) -> None:
+            session.fill()
             for change in of_functions:
                 try:
                     log.add(change, _outcome(session.run, reach, folder.root, change, known))

@@ -20,7 +20,10 @@ import pytest
 from hypothesis import is_hypothesis_test
 from mutant_changes import Change
 from mutant_process import SETTINGS, Outcome, Tests, answer_of, quiet_options
+from tiedae.compress.errors import CheckError
 
+FILLING = 600
+"""Of processor time for the tests that fill what others share."""
 FUNCTION = 0x3
 """The flags of the code of a function: CO_OPTIMIZED and CO_NEWLOCALS."""
 PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -91,6 +94,17 @@ class Session:
             return Outcome("survived")
         kills[said] += 1
         return Outcome("killed", said)
+
+    def fill(self) -> None:
+        """Let tests without a change fill what forked processes share: each fixture that asks for `make_once` in one test."""
+        asking = {
+            name: item.nodeid
+            for item in sorted(self.items.values(), key=lambda item: -self.tests.durations.get(item.nodeid, 0))
+            for name, found in item._fixtureinfo.name2fixturedefs.items()  # type: ignore[attr-defined]
+            if "make_once" in found[-1].argnames
+        }
+        if asking and (outcome := self.run(None, None, only=sorted(set(asking.values())), seconds=FILLING)).name != "survived":
+            raise CheckError(f"{outcome.test or 'a test'} fails without a change")
 
     def _child(
         self, writer: Connection, codes: dict[Any, CodeType], chosen: list[pytest.Item], examples: int | None, seconds: int
