@@ -28,15 +28,15 @@ from typing import TextIO
 from mutant_changes import Change, changes_of, files_of
 from mutant_process import Outcome, Tests
 from mutant_reach import Reach, reach_of
-from mutant_session import PatchError, Session, run_session
+from mutant_session import TIMES, PatchError, Session, run_session
 from mutants import ROOT, excluded_operators, explained
 from needs import require
 from rows import Row, arguments_of, report
 from tiedae.compress.errors import CheckError, DataError
 from tiedae.compress.files import write_atomic
 
-LEAST, TIMES = 30, 5
-"""The limit of a change in seconds of processor time: `LEAST`, and `TIMES` what its tests take without it."""
+LEAST = 30
+"""The limit of a change in seconds of processor time: this, and `TIMES` what its tests take without it."""
 WHOLE = (0, 1)
 """The part of a sample that is all of it."""
 MARKS = "-m ''"

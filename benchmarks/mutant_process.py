@@ -148,7 +148,7 @@ def answer_of(child: Callable[..., None], arguments: tuple[Any, ...], seconds: i
         return reader.recv() if reader.poll(PATIENCE * seconds) else None
     except EOFError:
         process.join()
-        return None if process.exitcode == -signal.SIGXCPU else died
+        return None if process.exitcode in (-signal.SIGXCPU, -signal.SIGPROF) else died
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid or 0, signal.SIGKILL)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -24,6 +25,8 @@ from tiedae.compress.errors import CheckError
 
 FILLING = 600
 """Of processor time for the tests that fill what others share."""
+TIMES = 5
+"""The limit of a test in seconds of processor time: the suite's, and this multiple of what the test takes without a change."""
 FUNCTION = 0x3
 """The flags of the code of a function: CO_OPTIMIZED and CO_NEWLOCALS."""
 PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -103,7 +106,11 @@ class Session:
             for name, found in item._fixtureinfo.name2fixturedefs.items()  # type: ignore[attr-defined]
             if "make_once" in found[-1].argnames
         }
-        if asking and (outcome := self.run(None, None, only=sorted(set(asking.values())), seconds=FILLING)).name != "survived":
+        if not asking:
+            return
+        patient = replace(self, tests=Tests(self.tests.root, self.tests.tests, FILLING, self.tests.folder))
+        outcome = patient.run(None, None, only=sorted(set(asking.values())), seconds=FILLING)
+        if outcome.name != "survived":
             raise CheckError(f"{outcome.test or 'a test'} fails without a change")
 
     def _child(
@@ -117,6 +124,8 @@ class Session:
         watch = _Failure()
         chosen[0].config.pluginmanager.register(watch)
         for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+            alone = self.tests.seconds + TIMES * self.tests.durations.get(item.nodeid, 0)
+            signal.setitimer(signal.ITIMER_PROF, alone)  # SIGPROF ends the process
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if watch.failed:
                 break
