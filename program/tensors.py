@@ -62,7 +62,7 @@ class Tensor:
         if self.quantization is None:
             if not np.isfinite(values).all():
                 raise DataError(f"{right} and finite, got {values[~np.isfinite(values)][0]}")
-        elif self.quantization.bits < 8 and values.max(initial=0) > self.quantization.top:
+        elif values.max(initial=0) > self.quantization.top:
             top, bits = self.quantization.top, self.quantization.bits
             raise DataError(f"{right} in 0…{top} ({bits} bits), got {values.max()}")
 

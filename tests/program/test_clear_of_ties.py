@@ -1,4 +1,4 @@
-"""The scale that a table's input gets: the nearest at which no output lies next to a tie, and which keeps the table if one does."""
+"""The scale of a table: the nearest at which no output lies next to a tie, and which keeps the table if one does."""
 
 from __future__ import annotations
 
