@@ -39,3 +39,12 @@ def test_a_scan_reads_64_bytes_per_byte_and_a_mebibyte(begin: bytes, walked: int
         assert found == [Gap(offset, SIZE - len(FRAME)), FrameSpan(0, 64, SIZE - len(FRAME), len(FRAME))]
     else:
         assert found == [Gap(offset, SIZE)]
+
+
+@pytest.mark.parametrize(("longest", "waits"), [(1001, True), (1000, True), (999, False), (10, False)])
+def test_a_scan_waits_for_a_payload_of_the_longest_and_no_longer(longest: int, waits: bool) -> None:
+    begun = pack_frame(HEADER, 0, 64, bytes(1000))[:500]
+    data = HEADER.to_bytes() + begun + FRAME
+    found = list(scan(data, HEADER.size, HEADER, final=False, longest=longest))
+    start = HEADER.size + len(begun)
+    assert found == ([] if waits else [Gap(HEADER.size, start), FrameSpan(0, 64, start, len(FRAME))])

@@ -1,0 +1,54 @@
+"""The files of a bundle as a codec's backend: which of them hold a whole model, and what they are given."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec import structs
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.backends import FileBackend
+from tiedae.codec.opening import load, open_files
+from tiedae.program.file_io import FileIO
+
+
+def with_signatures(folder: Path, *names: str) -> Bundle:
+    """A bundle whose files have these signatures alone."""
+    bundle = Bundle.open(folder)
+    files = {
+        file: structs.replace(info, signatures={name: each for name, each in info.signatures.items() if name in names})
+        if file in bundle.models
+        else info
+        for file, info in bundle.manifest.files.items()
+    }
+    return dataclasses.replace(bundle, manifest=structs.replace(bundle.manifest, files=files))
+
+
+def test_encoder_and_decoder_are_a_whole_model(bundle: Path, samples: np.ndarray) -> None:
+    parts, whole = (open_files(with_signatures(bundle, *names)) for names in (("encode", "decode"), ("reconstruct",)))
+    assert isinstance(parts, FileBackend) and not parts.whole
+    assert isinstance(whole, FileBackend) and whole.whole
+    for found, right in zip(parts.reconstruct(samples), whole.reconstruct(samples), strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize("names", [(), ("encode",), ("decode",)], ids=str)
+def test_files_of_a_part_are_no_backend(coded_runs: Path, names: tuple[str, ...]) -> None:
+    assert open_files(with_signatures(coded_runs / "bytes" / "bundle", *names)) is None
+
+
+@pytest.mark.parametrize("name", ["bytes", "table"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
+def test_files_are_given_what_they_state(coded_runs: Path, name: str, dtype: str) -> None:
+    codec = load(coded_runs / name / "bundle")
+    assert isinstance(codec.backend, FileBackend)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (5, codec.spec.inputs)).astype(np.uint8) if name == "bytes" else rng.normal(size=(5, 10))
+    scaled = codec.spec.scaling.apply(x)
+    integers = codec.backend.x.affine.quantize(scaled)
+    right = {"uint8": integers, "int8": (integers.astype(np.int16) - 128).astype(np.int8), "float32": scaled}[dtype]
+    found = dataclasses.replace(codec.backend, io=FileIO(dtype)).input(x)  # pyright: ignore[reportArgumentType]
+    assert found.dtype == right.dtype
+    np.testing.assert_array_equal(found, right.reshape(found.shape))
