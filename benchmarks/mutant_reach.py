@@ -38,12 +38,16 @@ class Reach:
 
     def of(self, root: Path, change: Change) -> list[str]:
         """The tests that run the changed function. Where it runs on import, or the change is of no function: those that run
-        anything in its file, and those that run nothing of the folder, which look at what modules define."""
+        anything in its file, and those that run nothing of the folder but imports, which look at what modules define."""
         file = str(change.file)
         if self.on_import(root, change):
-            return [name for name, places in self.tests.items() if file in places or not places] or list(self.tests)
+            return [name for name, places in self.tests.items() if file in places or self.imports(places)] or list(self.tests)
         lines = set(definition_lines((root / file).read_text("utf-8"), change))
         return [name for name, places in self.tests.items() if lines & places.get(file, frozenset())]
+
+    def imports(self, places: Places) -> bool:
+        """Whether a test runs nothing but what runs on import."""
+        return all(lines <= self.imported.get(file, frozenset()) for file, lines in places.items())
 
     def on_import(self, root: Path, change: Change) -> bool:
         """Whether the change is of no function, or of one that runs when modules are imported."""
