@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -226,37 +226,38 @@ class StreamDecoder:
             self._problems.append(f"{got} hold no whole frame")
         elif isinstance(found, End) and found.padding >= self._model.spec.window:
             self._problems.append(long_padding(self._model))
-        _list(self._entries, found)
+        _list(self._entries, *_entry(found))
 
 
 def _entries(parts: Iterable[FrameSpan | End | Gap], at: int) -> list[tuple[int, int]]:
     """What an index lists of parts from an offset on, (samples, bytes), with what lies between them."""
     entries: list[tuple[int, int]] = []
     for part in parts:
-        _list(entries, Gap(at, part.offset))
-        _list(entries, part)
+        if at < part.offset:
+            _list(entries, 0, part.offset - at)
+        _list(entries, *_entry(part))
         at = part.stop
     return entries
 
 
-def _list(entries: list[tuple[int, int]], part: FrameSpan | End | Gap) -> None:
-    """Add a part to what an index lists, with bytes to skip that lie side by side as one entry."""
-    size, samples = part.stop - part.offset, part.samples if isinstance(part, FrameSpan) else 0
+def _entry(part: FrameSpan | End | Gap) -> tuple[int, int]:
+    return part.samples if isinstance(part, FrameSpan) else 0, part.stop - part.offset
+
+
+def _list(entries: list[tuple[int, int]], samples: int, size: int) -> None:
+    """Add to what an index lists, with bytes to skip that lie side by side as one entry."""
     if entries and not entries[-1][0] and not samples:
         entries[-1] = (0, entries[-1][1] + size)
-    elif size:
+    else:
         entries.append((samples, size))
 
 
-def _are_listed(entries: Sequence[tuple[int, int]], index: Iterator[tuple[int, int]]) -> bool:
+def _are_listed(entries: Sequence[tuple[int, int]], index: Iterable[tuple[int, int]]) -> bool:
     """Whether an index lists these entries; bytes to skip may be several of its own."""
+    listed: list[tuple[int, int]] = []
     try:
-        for samples, size in entries:
-            found, length = next(index, (0, 0))
-            while not samples and not found and length < size and (more := next(index, None)):
-                found, length = more[0], length + more[1]
-            if (samples, size) != (found, length):
-                return False
-        return next(index, None) is None
+        for samples, size in index:
+            _list(listed, samples, size)
     except (IndexError, ValueError):
         return False
+    return listed == entries

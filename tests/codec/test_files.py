@@ -52,3 +52,22 @@ def test_files_are_given_what_they_state(coded_runs: Path, name: str, dtype: str
     found = dataclasses.replace(codec.backend, io=FileIO(dtype)).input(x)  # pyright: ignore[reportArgumentType]
     assert found.dtype == right.dtype
     np.testing.assert_array_equal(found, right.reshape(found.shape))
+
+
+@pytest.mark.parametrize("form", ["uint8", "int8", "float32", "folded"])
+def test_what_files_give_is_in_the_unit_of_the_data(bundle: Path, form: str) -> None:
+    codec = load(bundle)
+    spec, backend = codec.spec, codec.backend
+    assert isinstance(backend, FileBackend)
+    integers = np.random.default_rng(0).integers(0, 256, (5, spec.inputs)).astype(np.uint8)
+    scaled = backend.y.dequantize(integers)
+    given = {
+        "uint8": integers,
+        "int8": (integers.astype(np.int16) - 128).astype(np.int8),
+        "float32": scaled,
+        "folded": spec.scaling.invert(scaled, np.float64).astype(np.float32),
+    }[form]
+    io = FileIO("float32", spec.scaling) if form == "folded" else FileIO(given.dtype.name)
+    found = dataclasses.replace(backend, io=io).samples(given)
+    assert found.dtype == spec.dtype
+    np.testing.assert_allclose(found, spec.scaling.invert(scaled, np.float64), rtol=1e-5)
