@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from msgspec import structs
 from tiedae.bundle.bundle import Bundle
-from tiedae.codec.backends import FileBackend
-from tiedae.codec.opening import load, open_files
+from tiedae.codec.backends import FileBackend, ProgramBackend
+from tiedae.codec.opening import codec_of, load, open_files
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.compress.scaling import Scaling
 from tiedae.program.file_io import FileIO
+from tiedae.program.lowering import lower
+from tiedae.runtimes.table import RUNTIMES
+
+from ..program.test_lowering import quantized
 
 
 def with_signatures(folder: Path, *names: str) -> Bundle:
@@ -71,3 +77,21 @@ def test_what_files_give_is_in_the_unit_of_the_data(bundle: Path, form: str) -> 
     found = dataclasses.replace(backend, io=io).samples(given)
     assert found.dtype == spec.dtype
     np.testing.assert_allclose(found, spec.scaling.invert(scaled, np.float64), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "right"), [("float32", "multiply"), ("uint8", "divide")])
+def test_float_files_quantize_as_their_runtime_does(coded_runs: Path, dtype: str, right: str) -> None:
+    backend = load(coded_runs / "table" / "bundle", runtime="litert-xnnpack").backend
+    assert isinstance(backend, FileBackend) and RUNTIMES[backend.runtime].converts == "multiply"
+    assert dataclasses.replace(backend, io=FileIO(dtype)).conversion == right
+
+
+@pytest.mark.parametrize("form", ["view", "fused"])
+def test_a_model_runs_as_the_program_that_its_quantizers_simulated(form: str) -> None:
+    model = quantized("relu", "sigmoid", form=form)
+    spec = SampleSpec((24,), "uint8", Scaling("byte", 0.0, 255.0))
+    backend = codec_of(model, spec, "p").backend
+    assert isinstance(backend, ProgramBackend)
+    own = {layout: lower(model, "p", layout=layout) for layout in ("view", "fused")}  # pyright: ignore[reportArgumentType]
+    assert own["view"].decoder != own["fused"].decoder
+    assert backend.program.decoder == own[form].decoder
