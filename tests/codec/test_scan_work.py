@@ -28,7 +28,9 @@ def crafted(begin: bytes, read: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("begin", "walked"), [(b"\0", 0), (b"\xa7\xef" + bytes(2 * PAIRS) + b"\x80\0", 2 + 2 * PAIRS)], ids=["frames", "index"]
+    ("begin", "walked"),
+    [(b"\0", 0), (false_frame(20_000), 0), (b"\xa7\xef" + bytes(2 * PAIRS) + b"\x80\0", 2 + 2 * PAIRS)],
+    ids=["byte", "frame", "index"],
 )
 @pytest.mark.parametrize("left", [1, 0, -1])
 def test_a_scan_reads_64_bytes_per_byte_and_a_mebibyte(begin: bytes, walked: int, left: int) -> None:
