@@ -32,6 +32,8 @@ MEMORY, WRITTEN = 8 << 30, 1 << 30
 SETTINGS = "_hypothesis_internal_use_settings"
 """Where hypothesis keeps what `@settings` states."""
 FORK = multiprocessing.get_context("fork")
+STEADY: dict[str, Any] = {"derandomize": True, "deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+"""Settings of properties: the same examples each time, and a busy machine is no failure."""
 
 
 def quiet_options(folder: Path) -> list[str]:
@@ -101,7 +103,7 @@ class Tests:
         self.confine(seconds)
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
         most = hypothesis.settings().max_examples if examples is None else examples
-        hypothesis.settings.register_profile("mutants", derandomize=True, deadline=None, phases=phases, max_examples=most)
+        hypothesis.settings.register_profile("mutants", **STEADY, phases=phases, max_examples=most)
         watch = _Watch(self, examples, properties, only)
         tests = sorted({name.partition("::")[0] for name in only}) or self.tests
         options = ["-x", *quiet_options(self.folder), "--hypothesis-profile=mutants"]

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+import hypothesis
 import pytest
 from mutant_changes import Change, definition_lines
-from mutant_process import FORK, Tests, quiet_options
+from mutant_process import FORK, STEADY, Tests, quiet_options
 from tiedae.compress.errors import CheckError
 from tiedae.compress.files import write_atomic
 
@@ -115,8 +116,10 @@ class _Recording(Tests):
     def send(self, writer: Any, names: Mapping[str, str]) -> None:
         self.confine(self.seconds)
         plugin = _Recorder(names)
+        hypothesis.settings.register_profile("recorded", **STEADY)
+        options = [*quiet_options(self.folder), "--hypothesis-profile=recorded", "-pno:unraisableexception"]
         with plugin.profiling():
-            code = int(pytest.main([*quiet_options(self.folder), "-pno:unraisableexception", *self.tests], plugins=[plugin]))
+            code = int(pytest.main([*options, *self.tests], plugins=[plugin]))
         writer.send((code, plugin.failed, plugin.recorded(self.others())))
         os._exit(0)
 

@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 from hypothesis import is_hypothesis_test
 from mutant_changes import Change
-from mutant_process import SETTINGS, Outcome, Tests, answer_of, quiet_options
+from mutant_process import SETTINGS, STEADY, Outcome, Tests, answer_of, quiet_options
 from tiedae.compress.errors import CheckError
 
 FILLING = 600
@@ -135,7 +135,7 @@ class Session:
 
 def _examples(chosen: Sequence[pytest.Item], examples: int | None) -> None:
     most = hypothesis.settings().max_examples if examples is None else examples
-    fixed = {"derandomize": True, "deadline": None, "phases": PHASES, "database": None}
+    fixed = {**STEADY, "phases": PHASES, "database": None}
     hypothesis.settings.register_profile("mutants", max_examples=most, **fixed)
     hypothesis.settings.load_profile("mutants")
     for function in {_function(item) for item in chosen}:
