@@ -15,6 +15,7 @@ from msgspec import inspect
 from msgspec.structs import replace
 from tiedae.bundle.results import LABELS, SCHEMA, Check, Kind, Metrics, Parity, finite, read_metrics, to_json
 from tiedae.bundle.task_results import INPUT, PROGRAM, Denoised, DenoisingResult
+from tiedae.bundle.verdict import Finding, LayerUse, Reason, Verdict
 from tiedae.compress import FormatError, InputError
 from tiedae.compress.records import decode
 
@@ -38,6 +39,13 @@ def _denoising(row: Denoised, rows: tuple[Denoised, ...], level: float | None, *
     return DenoisingResult(rows=(*least, *rows), level=level, **fields)
 
 
+def _verdict(layers: tuple[LayerUse, ...], findings: tuple[Finding, ...], **fields: Any) -> Verdict:
+    """One whose findings about dead units name a layer."""
+    named = [replace(each, subject=layer.layer) for each, layer in zip(findings, layers, strict=False)]
+    kept = (*named, *(each for each in findings[len(layers) :] if each.reason is not Reason.DEAD_UNITS))
+    return Verdict(layers=layers, findings=kept, **fields)
+
+
 def values(kind: inspect.Type) -> st.SearchStrategy:
     """Values of a type that a record may have, within its bounds."""
     match kind:
@@ -45,6 +53,8 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
             fields = {field.name: values(field.type) for field in kind.fields}
             if kind.cls is DenoisingResult:
                 return st.builds(_denoising, row=values(inspect.type_info(Denoised)), **fields)
+            if kind.cls is Verdict:
+                return st.builds(_verdict, **fields)
             compared = {"kind": st.sampled_from([*LABELS])} if kind.cls is Parity else {}
             return st.builds(kind.cls, **fields | compared)
         case inspect.UnionType():
