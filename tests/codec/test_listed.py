@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiedae.codec.container import End, FrameSpan, Gap, _index_stop, index_entries, is_index, pack_end, read
+from tiedae.codec.container import End, FrameSpan, Gap, _index_start, _index_stop, index_entries, is_index, pack_end, read
 from tiedae.codec.streams import StreamEncoder, _are_listed
 from tiedae.compress.errors import InputError
 
@@ -83,3 +83,9 @@ def test_a_record_goes_on_behind_the_last_end(samples: int, ends: list[tuple[int
         encoder.end_record()
     with pytest.raises(InputError, match=r"^record: ends behind 0 of 0 samples"):
         encoder.end_record()
+
+
+@pytest.mark.parametrize("size", range(10))
+def test_bytes_that_are_too_few_are_no_index(size: int) -> None:
+    assert _index_start(b"\xa7\xef" + bytes(8), size, HEADER) is None
+    assert _index_start(bytes(size), size, HEADER) is None
