@@ -74,7 +74,7 @@ class Rounding:
         wide = most - least >= BYTE
         bits = 8 if wide.any() else max(CODE_BITS[0], int((most - least).max()).bit_length())
         middle = np.where(wide, BYTE * BYTE, 1 << bits) / 2
-        return cls(step, np.rint((least + most) / 2) - middle, bits, np.flatnonzero(wide))
+        return cls(step, np.ceil((least + most) / 2) - middle, bits, np.flatnonzero(wide))
 
     def codes(self, values: np.ndarray) -> np.ndarray:
         """uint8 [n, components + wide]; numbers beyond the codes saturate."""
