@@ -3,7 +3,7 @@
 pca      principal components (Pearson, 1901), all rounded to one step, which shares the error best where rates are high
          (Goyal, "Theoretical foundations of transform coding", IEEE Signal Processing Magazine 18, 2001), and entropy coded as
          our codes are: static tables of training codes, the same frames
-jpeg     ITU-T T.81, progressive, optimized tables; webp: RFC 9649, method 6; both by Pillow, of one mosaic of all images
+jpeg     ITU-T T.81, progressive with its optimized tables; webp: RFC 9649, method 6; both by Pillow, of one mosaic
 avif     AOMedia's AV1 Image File Format 1.1, by Pillow, of mosaics of up to 1,000 images
 lzma     differences of neighbouring values of each channel, channel after channel (`.lzma`, preset 9 extreme), by the standard
          library; lossless
@@ -23,7 +23,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import pairwise
 
 import numpy as np
 from tiedae.bundle.task_results import Coder
@@ -75,7 +74,7 @@ class Rounding:
         wide = most - least >= BYTE
         bits = 8 if wide.any() else max(CODE_BITS[0], int((most - least).max()).bit_length())
         middle = np.where(wide, BYTE * BYTE, 1 << bits) / 2
-        return cls(step, np.rint((least + most) / 2) - middle, bits, np.flatnonzero(wide))
+        return cls(step, np.ceil((least + most) / 2) - middle, bits, np.flatnonzero(wide))
 
     def codes(self, values: np.ndarray) -> np.ndarray:
         """uint8 [n, components + wide]; numbers beyond the codes saturate."""
@@ -124,7 +123,11 @@ class PcaChoice:
 
     train: np.ndarray = field(repr=False)
     held: np.ndarray = field(repr=False)
-    _costs: dict[float, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _costs(self) -> dict[float, tuple[np.ndarray, np.ndarray]]:
+        """By step, what `costs` has found."""
+        return {}
 
     @cached_property
     def pca(self) -> Pca:
@@ -254,7 +257,7 @@ class ImageCoder:
 
 
 IMAGE_CODERS: Mapping[Coder, ImageCoder] = {
-    "jpeg": ImageCoder("JPEG", "jpg", {"optimize": True, "progressive": True}),
+    "jpeg": ImageCoder("JPEG", "jpg", {"progressive": True}),
     "webp": ImageCoder("WEBP", "webp", {"method": 6}),
     "avif": ImageCoder("AVIF", "avif", {"speed": 6}, {"speed": 3}, together=1_000),
 }
@@ -266,16 +269,15 @@ def least_quality(errors: dict[int, float], error: float, measure: Callable[[int
     `errors`: those of some qualities, to which those that `measure` finds on the way are added.
     """
     known = sorted(errors)
-    if errors[known[0]] <= error:
-        return known[0]
-    low, high = next(((a, b) for a, b in pairwise([*known, LARGEST_QUALITY]) if errors.get(b, 0.0) <= error), (0, 0))
+    high = next((quality for quality in known if errors[quality] <= error), LARGEST_QUALITY)
+    low = max((quality for quality in known if quality < high), default=high)
     while high - low > 1:
         middle = (low + high) // 2
         errors[middle] = measure(middle)
         low, high = (low, middle) if errors[middle] <= error else (middle, high)
-    if high and high not in errors:
+    if high not in errors:
         errors[high] = measure(high)
-    return high if high and errors[high] <= error else None
+    return high if errors[high] <= error else None
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class _CleanSamples:
 
 
 def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[float] = FACTORS) -> TaskMeasurement:
-    """The result on the first `samples` test samples, at these multiples of the level of training, 1 among them."""
+    """The result on the first `samples` test samples, at the level of training and at these multiples of it."""
     data, noise = exported.data, exported.recipe.train.noise
     test = data.test
     taken = np.arange(min(len(test), samples))
@@ -68,25 +68,27 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
         return not_measured("denoising", "neither train.noise nor data.clean is stated", Why.NO_SAMPLES)
     bench, scaling = _CleanSamples(exported, clean), data.scaling
     trained = None if noise is None else noise.level
-    rows: list[Denoised] = []
-    others: list[Denoised] = []
-    shown: dict[str, list[np.ndarray]] = {"noisy": [], "denoised": []}
-    x = model_x = own = np.empty(0)
-    for level in levels(exported, factors):
+
+    def program(level: float | None) -> tuple[np.ndarray, np.ndarray, list[Denoised]]:
+        """At a level: the samples given, the outputs in scaled values, and a row of each."""
         given = test.take(taken) if level is None else at_level(exported, clean, level)
         y = exported.model.scaled_values(exported.model.reconstruct(given)[1])
         before = bench.input(level, given)
-        found = [before, bench.row(PROGRAM, level, y, before)]
+        return given, y, [before, bench.row(PROGRAM, level, y, before)]
+
+    x, own, rows = program(trained)
+    others: list[Denoised] = []
+    shown: dict[str, list[np.ndarray]] = {"noisy": [], "denoised": []}
+    for level in levels(exported, factors):
+        given, y, found = (x, own, []) if level == trained else program(level)
+        others += found
         shown["noisy"].append(given[:SHOWN])
         shown["denoised"].append(scaling.invert(y[:SHOWN], given.dtype))
-        if level == trained:
-            x, model_x, own, rows = given, scaling.apply(given), y, found
-        else:
-            others += found
     skipped: list[Skipped] = []
     errors, settings = {}, {}
     if exported.others:
-        outputs, skipped = _baselines(exported, scaling.apply(x))
+        model_x = scaling.apply(x)
+        outputs, skipped = _baselines(exported, model_x)
         if exported.keras is None:
             skipped.append(Skipped(Kind.TASK, Why.NO_KERAS, "denoising by the float model", "there is no Keras model here"))
         else:
