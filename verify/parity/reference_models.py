@@ -98,9 +98,10 @@ def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple
         outputs = [session.call(signature.name, piece) for piece in _pieces(signature, x)]
     except FormatError as error:
         raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
-    if len(outputs) == 1:
-        return session.provider, {name: np.array(values) for name, values in outputs[0].items()}
-    return session.provider, {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+    first, *rest = outputs
+    if not rest:
+        return session.provider, {name: np.array(values) for name, values in first.items()}
+    return session.provider, {name: np.concatenate([values, *(each[name] for each in rest)]) for name, values in first.items()}
 
 
 def _pieces(signature: Signature, x: Values) -> Iterator[Values]:

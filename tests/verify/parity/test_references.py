@@ -129,7 +129,7 @@ def test_one_lsb_in_a_hundredth_of_the_values_is_allowed(
         code, _ = assert_parity(moved(program, steps), path, inputs=x).outputs
         assert (code.count, code.differing, code.largest) == (500, len(steps), max(steps.values(), default=0))
         return
-    with pytest.raises(ParityError, match="allowed 1 LSB, and 0.01 of the values"):
+    with pytest.raises(ParityError, match=r"allowed 1 LSB, and 0\.01 of the values"):
         assert_parity(moved(program, steps), path, inputs=x)
 
 
