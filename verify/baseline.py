@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 from tiedae.bundle.bundle import PROGRAM_FILE
@@ -137,12 +137,12 @@ class _Compared:
     worse and improved ones, and what could not be measured, with the reason."""
 
     group: FigureGroup
-    compared: int = 0
-    unlike: int = 0
-    undefined: int = 0
-    worse: list[str] = field(default_factory=list)
-    improved: list[str] = field(default_factory=list)
-    unmeasured: dict[str, str] = field(default_factory=dict)
+    compared: int
+    unlike: int
+    undefined: int
+    worse: list[str]
+    improved: list[str]
+    unmeasured: dict[str, str]
 
     @property
     def text(self) -> str:

@@ -49,7 +49,7 @@ class MeasuredSamples:
         return cls(samples, len(samples))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class BundleFiles:
     """Files by name: their sha256, or `MISSING`; those that are `intact`, as the manifest says; the contents of model files;
     what is wrong with a `damaged` model file or intact tables.

@@ -84,7 +84,8 @@ def _run_onnx(path: Path, x: np.ndarray) -> OriginalAnswer:
 
     contents = read_model(path)
     signature = choose_signature(path, contents, None)
-    stored = {name: to_stored(signature.inputs[0], values) for name, values in name_inputs(signature, x).items()}
+    named = name_inputs(signature, x)
+    stored = {tensor.name: to_stored(tensor, named[tensor.name]) for tensor in signature.inputs}
     provider, outputs = run_file(path, signature, usual("onnx"), stored)
     return OriginalAnswer(f"onnxruntime {load('onnxruntime').__version__} ({provider})", next(iter(outputs.values())))
 

@@ -70,7 +70,7 @@ def codes(row: Parity, same_rounding: bool, kernels: int, limits: VerifyConfig) 
     most, least = limits.codes_max_lsb, limits.codes_equal_share
     if same_rounding:
         return row.within(max_lsb=most, equal_fraction=least), f">= {least}, <= {most} LSB"
-    return row.within(max_lsb=most * kernels, equal_fraction=0.0), f"<= {most * kernels} LSB (rounds differently)"
+    return row.within(max_lsb=most * kernels), f"<= {most * kernels} LSB (rounds differently)"
 
 
 def codes_of_formats(row: Parity, same_rounding: bool, kernels: int, limits: VerifyConfig) -> Judged:

@@ -104,7 +104,8 @@ class _ScoredSamples:
     x: np.ndarray
 
     def of(self, y: np.ndarray) -> Scored:
-        return self._between(slice(None), (y, y))[0]
+        scored, _ = self._between(slice(None), (y, y))
+        return scored
 
     def possible(self, rows: np.ndarray) -> tuple[Scored, Scored]:
         """The least and the largest scores of some samples in a runtime that computes in floats."""
@@ -137,9 +138,9 @@ def _compare(
     """Check outputs against the nearest of the scores of these integers of `y`, sample by sample; in a runtime that computes in
     floats scores that are farther away, against what rounding at ties allows."""
     subject, of_references = scored.subject, [scored.of(y) for y in references]
-    right = of_references[0].outputs
+    first, *_ = of_references
     for name, values in ((SCORE, score), (ANOMALY, anomaly)):
-        if problem := mismatch(right[name], values):
+        if problem := mismatch(first.outputs[name], values):
             subject.check(
                 Kind.SCORE, SCORE, False, "mismatch", "as the program", f"{name}: {problem}", detail=f"{name} of {samples}"
             )
@@ -148,7 +149,7 @@ def _compare(
     distances = np.array([each.relative(np.where(missing, 0, score)) for each in of_references])
     nearest = distances.argmin(axis=0), np.arange(count)
     totals = np.array([each.totals for each in of_references])[nearest]
-    relative, low = np.where(missing, np.inf, distances[nearest]), replace(of_references[0], totals=totals)
+    relative, low = np.where(missing, np.inf, distances[nearest]), replace(first, totals=totals)
     high, rounded = low, np.flatnonzero((relative > TOLERANCE) & ~missing & _computes_in_floats(subject))
     if len(rounded):
         totals, possible = np.stack([low.totals, low.totals]), scored.possible(rounded)
@@ -205,7 +206,7 @@ def _check_nan(subject: Subject, x: np.ndarray, samples: str) -> None:
     broken = flat(np.repeat(x[:1], len(values), axis=0))
     broken[np.arange(len(values)), places * 3] = values
     got = subject.run(SCORE, subject.program.tensors["x"].shaped(broken))
-    right = got[ANOMALY] & np.isnan(got[SCORE]) if len(got) == 2 else np.zeros(0, bool)
+    right = got[ANOMALY] & np.isnan(got[SCORE]) if len(got) == 2 else False
     missed = len(values) - int(np.count_nonzero(right))
     text = f"{missed} of {len(values)} samples with NaN or infinity are not flagged, or have a score"
     subject.check(Kind.SCORE, SCORE, missed == 0, missed, "== 0", text, detail=f"NaN and infinity in {samples}")

@@ -109,8 +109,9 @@ def _judge_reading(manifest: Manifest, files: BundleFiles, findings: Findings) -
     for name in manifest.models:
         if name in files.damaged:
             findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)
+    codes, residuals = tables_of(manifest)
     units = f"tables of {manifest.units} units of {manifest.tensors.code.bits} bits, as in the manifest"
-    for name, text in zip(tables_of(manifest), (units, "tables of the residuals of the manifest's data"), strict=True):
+    for name, text in ((codes, units), (residuals, "tables of the residuals of the manifest's data")):
         if name in files.damaged:
             findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)
         elif name in files.intact:

@@ -171,13 +171,13 @@ def _identity(subject: BenchSubject, provider: str = "") -> dict[str, Any]:
 def _footprints(
     subjects: Sequence[BenchSubject], inputs: Mapping[tuple[str, str], Path], plan: Plan, announce: Announce
 ) -> Iterator[tuple[BenchSubject, Load, Footprint]]:
-    owned = [
-        (subject, tuple(_timed(subject, signature, inputs) for signature in signatures))
+    owned = {
+        tuple(_timed(subject, signature, inputs) for signature in signatures): subject
         for subject in (subjects if plan.processes else ())
         for signatures in _choices(subject)
-    ]
-    found = footprints([load for _, load in owned], processes=plan.processes, announce=announce)
-    yield from ((subject, load, each) for (subject, load), (_, each) in zip(owned, found, strict=True))
+    }
+    for load, found in footprints(tuple(owned), processes=plan.processes, announce=announce):
+        yield owned[load], load, found
 
 
 def _choices(subject: BenchSubject) -> list[tuple[str, ...]]:
@@ -262,7 +262,7 @@ def _sizes(subjects: Sequence[BenchSubject]) -> tuple[Size, ...]:
 def _size(path: Path, subject: BenchSubject, signatures: Sequence[str]) -> Size:
     data = path.read_bytes()
     of = (path.name, subject.maker, subject.format, subject.precision, tuple(signatures))
-    return Size(*of, len(data), len(gzip.compress(data, compresslevel=9, mtime=0)))
+    return Size(*of, len(data), len(gzip.compress(data, compresslevel=9)))
 
 
 def _threads(count: int) -> str:

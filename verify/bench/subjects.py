@@ -151,8 +151,9 @@ def _add_stock(cast: Cast, path: Path, target: str, precision: Precision, ours: 
     except FormatError as error:
         cast.skip(label, str(error))
         return
-    known = {each.name: each for each in contents.signatures}
-    signatures = {name: known[name] for name in SIGNATURES if name in known} or {"reconstruct": contents.signatures[0]}
+    named = {each.name: each for each in contents.signatures}
+    known = {name: named[name] for name in SIGNATURES if name in named}
+    signatures = known or {"reconstruct": _signature(contents, "reconstruct")}
     _add(cast, Maker.STOCK, target, precision, dict.fromkeys(signatures, path), signatures)
     if maker.integer_io and "reconstruct" in ours:
         tensors = (*ours["reconstruct"].inputs, *ours["reconstruct"].outputs)

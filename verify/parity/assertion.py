@@ -163,7 +163,7 @@ def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarr
     if len(arrays) != len(names):
         counts = f"the reference gives {len(arrays)} outputs, the file {len(names)}"
         raise ParityError(f"{path.name}, {signature.name}: {counts}: {', '.join(names)}")
-    return {name: array_of(values) for name, values in zip(names, arrays, strict=True)}
+    return {name: array_of(arrays[i]) for i, name in enumerate(names)}
 
 
 def _agreement(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:
@@ -193,13 +193,13 @@ def _quantized(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, found:
 def _plain(_tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, found: Differences, tolerance: Tolerance) -> str:
     """What exceeds the tolerance of floats, or differs in numbers without a scale."""
     if got.dtype.kind != "f":
-        count, worst, bound = found.differing, found.samples[:1], "must be equal"
+        count, worst, bound = found.differing, next(iter(found.samples), None), "must be equal"
     else:
         wide = expected.astype(np.float64)
         excess = np.abs(got.astype(np.float64) - wide) - (tolerance.atol + tolerance.rtol * np.abs(wide))
         count = int(np.count_nonzero(excess > 0))
-        worst = [sample_at(excess.argmax(), expected, got)] if count else []
+        worst = sample_at(excess.argmax(), expected, got) if count else None
         bound = f"allowed atol {tolerance.atol:g} + rtol {tolerance.rtol:g}"
-    if not worst:
+    if worst is None:
         return ""
-    return f"{count} of {found.count} values differ, by up to {found.largest:.3g}, worst at {place(worst[0])}; {bound}"
+    return f"{count} of {found.count} values differ, by up to {found.largest:.3g}, worst at {place(worst)}; {bound}"

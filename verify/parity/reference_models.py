@@ -42,8 +42,8 @@ def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:
 
 def _require_shape(tensor: TensorInfo, values: np.ndarray) -> None:
     """Raise InputError unless rank and sizes match the input; the batch may have any size."""
-    fits = len(values.shape) == len(tensor.shape) and all(
-        want is None or got == want for got, want in zip(values.shape[1:], tensor.shape[1:], strict=True)
+    fits = values.ndim == len(tensor.shape) and all(
+        tensor.shape[axis] in (None, size) for axis, size in enumerate(values.shape) if axis > 0
     )
     if tensor.shape and not fits:
         shape = ", ".join("any" if size is None else str(size) for size in tensor.shape)
@@ -98,9 +98,10 @@ def run_file(path: Path, signature: Signature, runtime: str, x: Values) -> tuple
         outputs = [session.call(signature.name, piece) for piece in _pieces(signature, x)]
     except FormatError as error:
         raise FormatError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
-    if len(outputs) == 1:
-        return session.provider, {name: np.array(values) for name, values in outputs[0].items()}
-    return session.provider, {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+    first, *rest = outputs
+    if not rest:
+        return session.provider, {name: np.array(values) for name, values in first.items()}
+    return session.provider, {name: np.concatenate([values, *(each[name] for each in rest)]) for name, values in first.items()}
 
 
 def _pieces(signature: Signature, x: Values) -> Iterator[Values]:
@@ -136,15 +137,15 @@ def own_inputs(reference: Any, contents: Contents, signature: Signature) -> dict
     bundle = _bundle(reference)
     if bundle is None or signature.name not in SIGNATURES or len(signature.inputs) != 1:
         return None
-    golden, manifest = bundle.golden(), bundle.manifest
+    (tensor,), golden, manifest = signature.inputs, bundle.golden(), bundle.manifest
     if signature.name == "decode":
         code = manifest.tensors.code
         real = ((golden["code"].astype(np.float64) - code.zero_point) * code.scale).astype(np.float32)
     else:
         io = _file_io(bundle, contents)
         real = io.samples(golden["x"]) if io.folded else manifest.data.scaling.apply(golden["x"])
-        real = real.reshape(len(real), *signature.inputs[0].sample[1])
-    return {signature.inputs[0].name: real}
+        real = real.reshape(len(real), *tensor.sample[1])
+    return {tensor.name: real}
 
 
 def _bundle(reference: Any) -> Bundle | None:
