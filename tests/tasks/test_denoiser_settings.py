@@ -199,3 +199,14 @@ def test_outputs_of_baselines_on_bytes_end_where_bytes_do(monkeypatch: pytest.Mo
     outputs, skipped = denoising._baselines(subject, x)
     assert outputs["mean"][0] == "same" and skipped == []
     np.testing.assert_array_equal(outputs["mean"][1], np.clip(x, 0, 1))
+
+
+def test_the_candidate_nearest_to_the_clean_samples_is_chosen() -> None:
+    """Not the one nearest to their opposite, nor the first; of settings that are equally good the first is."""
+    selection = given((8,))
+    factors = {"opposite": -1.0, "none": 0.0, "near": 0.9, "same": 0.9, "far": 2.0}
+    candidates = [(name, lambda x, factor=factor: factor * selection.clean) for name, factor in factors.items()]
+    denoiser = dataclasses.replace(DENOISERS["mean"], candidates=lambda _: iter(candidates))
+    chosen = denoiser.chosen(selection)
+    assert chosen is not None and chosen[0] == "near"
+    assert dataclasses.replace(denoiser, candidates=lambda _: iter(())).chosen(selection) is None
