@@ -1,0 +1,44 @@
+"""Codes of a runtime are compared with the program's: 16 samples of a piece, the first and the last among them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiedae.bundle.bundle import Bundle
+from tiedae.codec.backends import FileBackend
+from tiedae.codec.frames import FileModel
+from tiedae.codec.opening import load
+from tiedae.codec.streams import StreamEncoder
+from tiedae.compress.errors import CheckError
+
+
+@dataclasses.dataclass(frozen=True)
+class Wrong(FileBackend):
+    """The files of a bundle, with another code for one sample of each call."""
+
+    place: int = 0
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        codes = super().encode(x).copy()
+        codes[self.place, 0] ^= 1
+        return codes
+
+
+def wrong(folder: Path, place: int) -> StreamEncoder:
+    backend = load(folder).backend
+    assert isinstance(backend, FileBackend)
+    fields = {field.name: getattr(backend, field.name) for field in dataclasses.fields(backend)}
+    return StreamEncoder(FileModel.of(Bundle.open(folder)), Wrong(**fields, place=place))
+
+
+@pytest.mark.parametrize(
+    ("count", "place", "compared"), [(1, 0, 1), (9, 0, 9), (9, 4, 9), (9, 8, 9), (16, 7, 16), (40, 0, 16), (40, 39, 16)]
+)
+def test_another_code_is_an_error(bundle: Path, samples: np.ndarray, count: int, place: int, compared: int) -> None:
+    text = f"1 of {compared} samples have other codes than in the program; runtime program gives them"
+    with pytest.raises(CheckError, match=re.escape(text)):
+        wrong(bundle, place).push(samples[:count])
