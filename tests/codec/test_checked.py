@@ -13,7 +13,10 @@ from tiedae.codec.backends import FileBackend
 from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import load
 from tiedae.codec.streams import StreamEncoder
-from tiedae.compress.errors import CheckError
+from tiedae.compress.errors import CheckError, InputError
+
+from ..export.c.stream_library import RECORDS
+from .test_windows import codec_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,3 +45,13 @@ def test_another_code_is_an_error(bundle: Path, samples: np.ndarray, count: int,
     text = f"1 of {compared} samples have other codes than in the program; runtime program gives them"
     with pytest.raises(CheckError, match=re.escape(text)):
         wrong(bundle, place).push(samples[:count])
+
+
+@pytest.mark.parametrize("padding", [-1, "window"])
+def test_padding_is_less_than_a_window(padding: int | str) -> None:
+    codec = codec_of(RECORDS[0].made())
+    window = codec.spec.shape[0]
+    x, got = np.zeros((2, *codec.spec.shape), codec.spec.dtype), window if padding == "window" else padding
+    with pytest.raises(InputError, match=f"^padding: got {got} time steps, must be 0 to {window - 1}, of windows of a record$"):
+        codec.encoder().push(x, [(1, got)])  # pyright: ignore[reportArgumentType]
+    codec.encoder().push(x, [(1, window - 1)])
