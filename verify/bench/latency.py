@@ -91,7 +91,7 @@ def interleave(
 def _repeats(call: Call, sample_ns: int, clock: Callable[[], int]) -> int:
     """Number of calls per sample, a power of two, so that a fast sample takes at least `sample_ns`."""
     inner = 1
-    while not min(_sample(call, inner, clock) for _ in range(WARM_UP)) * inner < sample_ns:
+    while min(_sample(call, inner, clock) for _ in range(WARM_UP)) * inner < sample_ns:
         inner *= 2
     return inner
 
