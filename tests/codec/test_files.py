@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.manifest import ModelFileInfo
 from tiedae.codec.backends import FileBackend, ProgramBackend
 from tiedae.codec.opening import codec_of, load, open_files
 from tiedae.compress.sample_spec import SampleSpec
@@ -25,7 +26,7 @@ def with_signatures(folder: Path, *names: str) -> Bundle:
     bundle = Bundle.open(folder)
     files = {
         file: structs.replace(info, signatures={name: each for name, each in info.signatures.items() if name in names})
-        if file in bundle.models
+        if isinstance(info, ModelFileInfo)
         else info
         for file, info in bundle.manifest.files.items()
     }
