@@ -236,7 +236,8 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
                 _check(folder, session, reach, known)
 
         run_session(tests, in_session)
-        tests.warm(list(reach.modules))
+        tests.warm([name for name in reach.modules if name.partition(".")[0] != "tests"])
+        _require_green(folder, tests, reach)
         for change in later:
             log.add(change, _outcome(tests.run, reach, folder.root, change, known))
     if len(known_outcomes(folder, changes)) == len(changes):
@@ -273,6 +274,14 @@ def _check(folder: Folder, session: Session, reach: Reach, known: Mapping[str, O
     killers = sorted({outcome.test for outcome in known.values()} & reach.durations.keys())
     if killers and (outcome := session.run(None, None, only=killers, seconds=_limit(reach, killers))).name != "survived":
         raise CheckError(f"{folder.name}: {outcome.test or 'a test'} fails without a change, in the order that kills first")
+
+
+def _require_green(folder: Folder, tests: Tests, reach: Reach) -> None:
+    """A test holds without a change where changes are imported. Raises CheckError if not."""
+    shortest = min(reach.durations, key=lambda name: reach.durations[name])
+    outcome = tests.run(None, None, only=[shortest], seconds=_limit(reach, [shortest]))
+    if outcome.name != "survived":
+        raise CheckError(f"{folder.name}: {outcome.test or 'the import of tests'} fails without a change")
 
 
 def _outcome(run: Run, reach: Reach, root: Path, change: Change, known: Mapping[str, Outcome]) -> Outcome:

@@ -128,7 +128,8 @@ class Tests:
             del sys.modules[name]
 
     def others(self) -> list[str]:
-        return sorted(set(sys.modules) - self._own())
+        """Modules to import ahead. A package of others may be named `tests`, too: it would take the place of ours."""
+        return sorted(name for name in set(sys.modules) - self._own() if name.partition(".")[0] != "tests")
 
     def _own(self) -> set[str]:
         """Modules that a change may reach, and tests: each process imports them itself."""
