@@ -254,12 +254,14 @@ def _tensor_info(subgraph: _Subgraph, index: int, name: str | None = None) -> Te
     tensor = _at(subgraph.tensors, index, "tensor")
     shape = _shape(tensor, 7) or _shape(tensor, 0)
     scales, zero_points, _ = _quantization(tensor)
-    single = (*scales, *zero_points) if len(scales) == len(zero_points) == 1 else (None, None)
+    single = len(scales) == len(zero_points) == 1
+    (scale,), (zero_point,) = (scales, zero_points) if single else ((None,), (None,))
     return TensorInfo(
         tensor.text(3) if name is None else name,
         _TYPES.get(tensor.integer(1, "b"), "unknown").lower(),
         tuple(None if size < 0 else size for size in shape),
-        *single,
+        scale,
+        zero_point,
     )
 
 

@@ -13,8 +13,8 @@ def steps_of(
     multipliers: list[float] | float, least: int, most: int, zero_point: int = 0, low: int = 0, high: int = 255
 ) -> Steps:
     multiplier = np.atleast_1d(np.float32(multipliers))
-    ends = (np.full(len(multiplier), end) for end in (least, most))
-    return Steps(*ends, multiplier, zero_point, low, high)
+    first, last = (np.full(len(multiplier), end) for end in (least, most))
+    return Steps(first, last, multiplier, zero_point, low, high)
 
 
 def random_steps(seed: int) -> Steps:
