@@ -227,11 +227,9 @@ def _shape(tensor: Table, slot: int) -> tuple[int, ...]:
 
 
 def _unpack(data: np.ndarray, bits: int, dtype: np.dtype, count: int) -> np.ndarray:
+    """The low bits of each value are those of its dtype, signed or not."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    values = (data[:, None] >> shifts & (1 << bits) - 1).reshape(-1)[:count].astype(np.int8)
-    if np.dtype(dtype).name.startswith("int"):
-        values = np.where(values >= 1 << (bits - 1), values - (1 << bits), values)
-    return values.astype(dtype)
+    return (data[:, None] >> shifts & (1 << bits) - 1).reshape(-1)[:count].astype(dtype)
 
 
 def _signatures(model: _TfliteModel) -> list[Signature]:
@@ -256,13 +254,14 @@ def _tensor_info(subgraph: _Subgraph, index: int, name: str | None = None) -> Te
     tensor = _at(subgraph.tensors, index, "tensor")
     shape = _shape(tensor, 7) or _shape(tensor, 0)
     scales, zero_points, _ = _quantization(tensor)
-    single = len(scales) == 1 and len(zero_points) == 1
+    single = len(scales) == len(zero_points) == 1
+    (scale,), (zero_point,) = (scales, zero_points) if single else ((None,), (None,))
     return TensorInfo(
         tensor.text(3) if name is None else name,
         _TYPES.get(tensor.integer(1, "b"), "unknown").lower(),
         tuple(None if size < 0 else size for size in shape),
-        scales[0] if single else None,
-        zero_points[0] if single else None,
+        scale,
+        zero_point,
     )
 
 

@@ -127,8 +127,7 @@ def pixels(graph: TfliteGraphBuilder, name: str) -> int:
     *rows, channels = graph.program.tensors[name].shape
     if _is_pixels(graph, name):
         return graph.inner(name)
-    height, width = (*rows, 1, 1)[:2] if len(rows) < 2 else (math.prod(rows), 1)
-    return graph.between(_label(graph, name), name, (height, width, channels))
+    return graph.between(_label(graph, name), name, (math.prod(rows), 1, channels))
 
 
 def either(graph: TfliteGraphBuilder, name: str) -> int:
