@@ -138,7 +138,7 @@ def zero_points_of(tensor: Any) -> np.ndarray:
 def is_int8(tensor: Any) -> bool:
     """Whether the tensor is int8 with one valid scale and zero point, as activations of int8 operators are."""
     zero_points = zero_points_of(tensor)
-    fits = zero_points.size == 1 and -128 <= zero_points[0] <= 127
+    fits = zero_points.size == 1 and -128 <= zero_points.item() <= 127
     return tensor.type == Type.INT8 and scales_of(tensor).size == 1 and fits and has_scales(tensor)
 
 

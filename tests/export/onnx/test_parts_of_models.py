@@ -144,7 +144,7 @@ def test_operator_sets_are_named_from_version_3_on(ir: int, read: bool, tmp_path
             read_onnx(path)
 
 
-@pytest.mark.parametrize(("offset", "text"), [("9" * 18, "bytes 9+ to 9+ are needed"), ("9" * 19, "must be a number of bytes")])
+@pytest.mark.parametrize(("offset", "text"), [("9" * 18, r"bytes 9+ to 1\d+ are"), ("9" * 19, "must be a number of bytes")])
 def test_an_offset_has_at_most_18_digits(offset: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(bytes(8))
     tensor = TensorProto(name="a", data_type=TensorProto.INT8, dims=[8], data_location=TensorProto.EXTERNAL)
