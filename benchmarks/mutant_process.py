@@ -128,12 +128,12 @@ class Tests:
             del sys.modules[name]
 
     def others(self) -> list[str]:
-        """Modules to import ahead. A package of others may be named `tests`, too: it would take the place of ours."""
-        return sorted(name for name in set(sys.modules) - self._own() if name.partition(".")[0] != "tests")
+        return sorted(set(sys.modules) - self._own())
 
     def _own(self) -> set[str]:
-        """Modules that a change may reach, and tests: each process imports them itself."""
-        return {name for name, module in sys.modules.items() if self._lies_here(module)}
+        """Modules that a change may reach, and tests: each process imports them itself. A package of others may be named
+        `tests`, too, and would take the place of ours."""
+        return {name for name, module in sys.modules.items() if name.partition(".")[0] == "tests" or self._lies_here(module)}
 
     def _lies_here(self, module: ModuleType) -> bool:
         paths = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
