@@ -18,7 +18,7 @@ from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.tables import FrequencyTables
 from tiedae.export.c.builder import CBuilder, CStep
 from tiedae.export.c.codec_source import SampleCodec, code_tables, codec_text
-from tiedae.export.c.kernels import stored
+from tiedae.export.c.kernels import sparse_arrays, stored
 from tiedae.export.c.memory import plan
 from tiedae.export.c.operations import C_OPERATIONS
 from tiedae.export.c.reader import read_c
@@ -179,6 +179,26 @@ def test_sums_of_a_convolution_are_below_2_31(beyond: int) -> None:
     else:
         with pytest.raises(ExportError, match="sums reach 2,147,483,648, C holds them in 32 bits: must be below 2,147,483,648"):
             C_OPERATIONS.write(graph, wide)
+
+
+def test_a_transposed_convolution_holds_32_bits_of_each_value_under_a_window() -> None:
+    for seed in range(6):
+        program = convolutions.random_program(seed)[0]
+        graph, transposed = CBuilder(program), [each for each in program.decoder if isinstance(each, Convolution)]
+        for each in transposed:
+            C_OPERATIONS.write(graph, each)
+            columns, channels = max(each.sizes[-1], each.strides[-1]), program.tensors[each.y].shape[-1]
+            assert graph.steps[-1].scratch == 4 * columns * channels + graph.kernel(each.kernel).scratch
+
+
+def test_a_zero_follows_the_values_of_a_sparse_kernel() -> None:
+    """A decoder reads one value beyond the last row before it knows that none is left."""
+    found = sparse_arrays(np.array([[0, 3, 0], [-4, 0, 5]], np.int8))
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "mask": [[0b010], [0b101]],
+        "values": [3, -4, 5, 0],
+        "counts": [0, 1],
+    }
 
 
 @pytest.mark.parametrize(
