@@ -13,17 +13,20 @@ from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError, FormatError
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling
+from tiedae.compress.windows import Window
 from tiedae.entropy.channels import COUNT, Links
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.tables import FrequencyTables
 from tiedae.export.c.builder import CBuilder, CStep
 from tiedae.export.c.codec_source import SampleCodec, code_tables, codec_text
-from tiedae.export.c.kernels import stored
+from tiedae.export.c.convolutions import Plane, WindowAxis
+from tiedae.export.c.kernels import sparse_arrays, stored
 from tiedae.export.c.memory import plan
 from tiedae.export.c.operations import C_OPERATIONS
 from tiedae.export.c.reader import read_c
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
+from tiedae.export.c.streams import stream_declarations
 from tiedae.export.c.text import literal
 from tiedae.program.file_io import FileIO
 from tiedae.program.operations import AddBias, Convolution, Dense, Operation, Product
@@ -32,6 +35,7 @@ from tiedae.program.program import Kernel, Program, Tensor
 from ...conftest import build_program
 from ...program import convolutions
 from .codec_models import IDENTITY, model_of
+from .models import backend_of, detector_of
 
 LARGEST = 2**31 - 1
 
@@ -181,6 +185,26 @@ def test_sums_of_a_convolution_are_below_2_31(beyond: int) -> None:
             C_OPERATIONS.write(graph, wide)
 
 
+def test_a_transposed_convolution_holds_32_bits_of_each_value_under_a_window() -> None:
+    for seed in range(6):
+        program = convolutions.random_program(seed)[0]
+        graph, transposed = CBuilder(program), [each for each in program.decoder if isinstance(each, Convolution)]
+        for each in transposed:
+            C_OPERATIONS.write(graph, each)
+            columns, channels = max(each.sizes[-1], each.strides[-1]), program.tensors[each.y].shape[-1]
+            assert graph.steps[-1].scratch == 4 * columns * channels + graph.kernel(each.kernel).scratch
+
+
+def test_a_zero_follows_the_values_of_a_sparse_kernel() -> None:
+    """A decoder reads one value beyond the last row before it knows that none is left."""
+    found = sparse_arrays(np.array([[0, 3, 0], [-4, 0, 5]], np.int8))
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "mask": [[0b010], [0b101]],
+        "values": [3, -4, 5, 0],
+        "counts": [0, 1],
+    }
+
+
 @pytest.mark.parametrize(
     ("x", "scale", "estimated"),
     [
@@ -229,3 +253,30 @@ def test_places_of_tables_have_16_bits_up_to_65535(last: int, kind: str) -> None
     frequencies[-1, -1] = (1 << 14) - (rest - 2)
     text = code_tables(FrequencyTables(8, frequencies), ["encode"])
     assert f"static const {kind} tae_places[" in text
+
+
+def test_windows_over_an_image_have_an_axis_each_and_over_a_signal_one() -> None:
+    window = Window((3, 5), (2, 1), "same")
+    image, signal = Plane.of(window, (7, 20, 4)), Plane.of(Window((5,), (2,), "valid"), (20, 4))
+    assert (image.lines, image.columns) == (WindowAxis(7, 3, 2, 4, 1), WindowAxis(20, 5, 1, 20, 2))
+    assert (signal.lines, signal.columns) == (WindowAxis(1, 1, 1, 1, 0), WindowAxis(20, 5, 2, 8, 0))
+    assert image.channels == signal.channels == 4 and image.width == signal.width == 80
+
+
+@pytest.mark.parametrize("shape", [(12,), (4, 3), (2, 6)])
+def test_a_stream_states_steps_and_channels(shape: tuple[int, ...]) -> None:
+    unit = DataUnit(SampleSpec(shape, "int16", kind="record"))
+    numbers = dict(re.findall(r"#define TAE_STREAM_(STEPS|CHANNELS) (\d+)", stream_declarations(unit)))
+    assert numbers == {"STEPS": str(shape[0]), "CHANNELS": str(12 // shape[0])}
+
+
+@pytest.mark.parametrize(("signatures", "converted"), [(("encode",), 16), (("decode",), 0), (("score",), 16 + 12)])
+def test_an_arena_has_a_sample_that_is_converted_and_the_code_of_one_that_is_scored(
+    signatures: tuple[str, ...], converted: int
+) -> None:
+    """13 inputs and 9 units, in whole words: behind the memory of either half."""
+    backend = backend_of(dense_program(13, 9, Quantization(0.5, 100)), "int16", per_feature=False)
+    detector = detector_of(backend, "mse") if "score" in signatures else None
+    source = to_c(backend.program, signatures=signatures, unit=DataUnit(backend.spec, backend.maps), detector=detector)
+    halves = [int(size) for size in re.findall(r"(?:en|de)code (\d+)", source.header.partition("in bytes:")[2].split(".")[0])]
+    assert source.arena == max(halves) + converted
