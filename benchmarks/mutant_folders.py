@@ -236,7 +236,7 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
                 _check(folder, session, reach, known)
 
         run_session(tests, in_session)
-        tests.warm([name for name in reach.modules if name.partition(".")[0] != "tests"])
+        tests.warm(list(reach.modules))
         _require_green(folder, tests, reach)
         for change in later:
             log.add(change, _outcome(tests.run, reach, folder.root, change, known))
@@ -297,7 +297,7 @@ def _outcome(run: Run, reach: Reach, root: Path, change: Change, known: Mapping[
 
 
 def _ordered(reach: Reach, root: Path, change: Change, known: Mapping[str, Outcome]) -> list[str]:
-    """The tests that can see a change: first those that are short for how many changes of its file they have killed."""
+    """The tests that can see a change: first those that killed most changes of its file in the least time."""
     kills = Counter(outcome.test for what, outcome in known.items() if what.startswith(f"{change.file} "))
     return sorted(reach.of(root, change), key=lambda name: reach.durations.get(name, 0) / (kills[name] + UNKNOWN))
 

@@ -24,9 +24,8 @@ LARGEST_SHIFT = 46
 LARGEST_MULTIPLIER = 1 << 31
 MOST_EXCEPTIONS = 8
 """Listed accumulators per requantization with one multiplier, or per unit on average divided by 16."""
-OFFSETS = np.array([0, 1, -1])
-"""Multipliers that are tried, by their distance from the nearest to the slope. The interval of R is concave in M and largest at
-the slope: where none of these fits, none does."""
+OFFSETS = np.array([0, 1, -1, 2, -2])
+"""Multipliers that are tried, by their distance from the nearest to the slope."""
 MANTISSA_BITS = 24
 INT32 = 1 << 31
 

@@ -255,13 +255,12 @@ def _tensor_info(subgraph: _Subgraph, index: int, name: str | None = None) -> Te
     shape = _shape(tensor, 7) or _shape(tensor, 0)
     scales, zero_points, _ = _quantization(tensor)
     single = len(scales) == len(zero_points) == 1
-    (scale,), (zero_point,) = (scales, zero_points) if single else ((None,), (None,))
     return TensorInfo(
         tensor.text(3) if name is None else name,
         _TYPES.get(tensor.integer(1, "b"), "unknown").lower(),
         tuple(None if size < 0 else size for size in shape),
-        scale,
-        zero_point,
+        scales[0] if single else None,
+        zero_points[0] if single else None,
     )
 
 

@@ -23,7 +23,7 @@ from .test_reduction import exported
 @pytest.mark.parametrize("least", [-8, -7, 0, 1])
 @pytest.mark.parametrize("bits", [4, 5, 8])
 def test_numbers_saturate_at_both_ends_of_the_codes(bits: int, least: int) -> None:
-    """Training samples that fill all codes of so many bits, wherever they begin: 0 up to 2^bits − 1, and nothing beyond."""
+    """Training samples that fill all codes, wherever they begin: 0…2^bits − 1, and nothing beyond."""
     values = np.arange(1 << bits, dtype=np.float64)[:, None] + least
     rounding = Rounding.of(values, 1.0)
     assert rounding.bits == bits and rounding.wide.size == 0
@@ -53,7 +53,7 @@ def choice(inputs: int = 12, seed: int = 0) -> PcaChoice:
 
 
 def test_steps_go_from_the_coarsest_to_the_finest_half_an_octave_apart() -> None:
-    """Where no step gives so many bits, each was tried: 2^1.5 down to 2^−10 standard deviations of the first component."""
+    """Where no step reaches the rate, each was tried: 2^1.5 to 2^−10 standard deviations of the first component."""
     subject = choice()
     assert subject.at(1e6) is None
     deviation = subject.pca.encode(subject.train)[:, 0].std()

@@ -1,4 +1,4 @@
-"""What a baseline does not hold is said with its reason and its number, and what it holds stays held beside it."""
+"""What a baseline lacks is named with its reason and number; what it has is compared as before."""
 
 from __future__ import annotations
 

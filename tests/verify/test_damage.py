@@ -15,10 +15,11 @@ from tiedae.bundle.reference_outputs import expect
 from tiedae.bundle.results import Kind, Lost, Precision
 from tiedae.compress import ExportConfig, VerifyConfig
 from tiedae.export.targets import read_model
-from tiedae.runtimes.session import Session
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.findings import Evidence, Findings, Subject
 from tiedae.verify.measurement import measure_int8
+
+from .changed_session import ChangedSession, Outputs
 
 SIZE = 16
 
@@ -260,34 +261,16 @@ def changed_output(node: str, value: np.float32) -> Callable[[onnx.ModelProto], 
     return apply
 
 
-@dataclasses.dataclass(frozen=True)
-class Unsteady:
-    """A real session whose plain run is not what its trace shows: `y` is other, by a lot, in one place."""
-
-    session: Session
-
-    @property
-    def runtime(self) -> str:
-        return self.session.runtime
-
-    @property
-    def provider(self) -> str:
-        return self.session.provider
-
-    def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        outputs = self.session.run(signature, x)
-        outputs["y"][1, 2] ^= 128
-        return outputs
-
-    def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
-        return self.session.trace(signature, x)
-
-
 def test_what_is_seen_inside_is_what_the_plain_run_computes(case) -> None:
     files, program, findings = case.files("int8", "onnx"), case.int8.fused, Findings()
     session = RUNTIMES["ort-cpu"].open({"decode": case.folder / files["decode"]})
     contents = {files["decode"]: read_model(case.folder / files["decode"])}
-    subject = Subject(Unsteady(session), {"decode": files["decode"]}, contents, program, VerifyConfig(), findings)
+
+    def unsteady(_x: np.ndarray, outputs: Outputs) -> None:
+        outputs["y"][1, 2] ^= 128
+
+    changed = ChangedSession(session, "decode", unsteady)
+    subject = Subject(changed, {"decode": files["decode"]}, contents, program, VerifyConfig(), findings)
     evidence = Evidence(case.samples, case.samples, None, None, False)
     measure_int8(subject, expect(program, case.samples), evidence)
     text = failed(findings)["trace y toy.decoder.int8.onnx decode ort-cpu"]

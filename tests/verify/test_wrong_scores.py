@@ -13,35 +13,11 @@ from tiedae.bundle.reference_outputs import expect
 from tiedae.bundle.results import Check
 from tiedae.compress import VerifyConfig
 from tiedae.program.score_graph import ANOMALY, SCORE, Scored
-from tiedae.runtimes.session import Session
 from tiedae.verify.findings import Evidence, Findings, Subject
 from tiedae.verify.scores import _check_scores, _compare_integers, measure_scores
 
+from .changed_session import ChangedSession, Outputs
 from .test_scores import DATA, Files, detector_of, programs_of
-
-Outputs = dict[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class ChangedScores:
-    """A real session whose signature score gives something else."""
-
-    session: Session
-    change: Callable[[np.ndarray, Outputs], None]
-
-    @property
-    def runtime(self) -> str:
-        return self.session.runtime
-
-    @property
-    def provider(self) -> str:
-        return self.session.provider
-
-    def run(self, signature: str, x: np.ndarray) -> Outputs:
-        outputs = {name: values.copy() for name, values in self.session.run(signature, x).items()}
-        if signature == SCORE:
-            self.change(x, outputs)
-        return outputs
 
 
 @pytest.fixture
@@ -57,7 +33,7 @@ def evidence_of(files: Files) -> Evidence:
 
 def checks(files: Files, change: Callable[[np.ndarray, Outputs], None]) -> dict[str, Check]:
     subject = files.subject("litert-xnnpack")
-    changed = dataclasses.replace(subject, session=ChangedScores(subject.session, change), findings=Findings())
+    changed = dataclasses.replace(subject, session=ChangedSession(subject.session, SCORE, change), findings=Findings())
     expected = expect(subject.program, files.data.scaled, subject.conversion)
     measure_scores(changed, files.detector, evidence_of(files), expected, "samples")
     return {check.detail: check for check in changed.findings.judged(VerifyConfig())}

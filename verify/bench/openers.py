@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class KerasModel:
         return Bound(lambda: fetch(run(tensor)), lambda: fetch(run(tf.constant(x))))
 
 
-@cache
+@lru_cache(maxsize=1)
 def _loaded(path: Path, threads: int) -> tuple[Any, str]:
     """(Keras model, device: a GPU if TensorFlow finds one). Fixes the process's threads."""
     import tensorflow as tf

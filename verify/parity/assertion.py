@@ -163,7 +163,7 @@ def _named(signature: Signature, outputs: Any, path: Path) -> dict[str, np.ndarr
     if len(arrays) != len(names):
         counts = f"the reference gives {len(arrays)} outputs, the file {len(names)}"
         raise ParityError(f"{path.name}, {signature.name}: {counts}: {', '.join(names)}")
-    return {name: array_of(arrays[i]) for i, name in enumerate(names)}
+    return {name: array_of(values) for name, values in zip(names, arrays, strict=True)}
 
 
 def _agreement(tensor: TensorInfo, expected: np.ndarray, got: np.ndarray, tolerance: Tolerance) -> Agreement:

@@ -43,7 +43,7 @@ def name_inputs(signature: Signature, given: object) -> dict[str, np.ndarray]:
 def _require_shape(tensor: TensorInfo, values: np.ndarray) -> None:
     """Raise InputError unless rank and sizes match the input; the batch may have any size."""
     fits = values.ndim == len(tensor.shape) and all(
-        tensor.shape[axis] in (None, size) for axis, size in enumerate(values.shape) if axis > 0
+        want in (None, got) for got, want in zip(values.shape[1:], tensor.shape[1:], strict=True)
     )
     if tensor.shape and not fits:
         shape = ", ".join("any" if size is None else str(size) for size in tensor.shape)

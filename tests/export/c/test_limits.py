@@ -226,7 +226,7 @@ def test_values_are_estimated_where_their_steps_and_scales_are_in_range(x: float
 
 @pytest.mark.parametrize(("lag", "kept"), [(1, 4), (2, 4), (3, 8), (6, 8), (7, 16), (14, 16), (15, 32)])
 def test_a_power_of_two_of_the_last_changes_is_kept(lag: int, kept: int) -> None:
-    """A link to the channel before, so many steps back, reaches `lag` + 2 changes."""
+    """A link to the channel before, `lag` steps back, reaches `lag` + 2 changes."""
     spec = SampleSpec((5, 2), "uint16", kind="record")
     model = model_of(spec)
     assert model.residuals is not None
