@@ -294,6 +294,6 @@ def test_the_tests_of_the_guide_pass(finished_run: Path, tmp_path: Path, index: 
     assert len(blocks) == 3
     (tmp_path / "test_models.py").write_text(blocks[index].replace("clothes", "mini"), encoding="utf-8")
     shutil.copytree(finished_run / "bundle", tmp_path / "models" / "mini")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_models.py"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_models.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and f"{(1, 5)[index]} passed" in done.stdout, done.stdout + done.stderr
