@@ -39,8 +39,6 @@ LEAST = 30
 """The limit of a change in seconds of processor time: this, and `TIMES` what its tests take without it."""
 WHOLE = (0, 1)
 """The part of a sample that is all of it."""
-MARKS = "-m ''"
-"""Options of pytest: tests that CI alone runs are among those of a folder."""
 MOST = 20.0
 """Seconds that the tests which are tried first took when they were recorded, at most."""
 UNKNOWN = 0.1
@@ -51,7 +49,8 @@ UNKNOWN = 0.1
 class Folder:
     """Modules, files of tests, and the sample: `size` changes by `seed`, of which the fraction `explained` may survive.
 
-    `same`: expressions for the names of changes that do not change what is computed, wherever they are.
+    `same`: expressions for the names of changes that do not change what is computed, wherever they are. `without`: tests that
+    cannot run within the limits of a process, as pytest's option -k names them.
     """
 
     name: str
@@ -62,6 +61,12 @@ class Folder:
     size: int
     explained: float
     same: tuple[str, ...] = ()
+    without: str = ""
+
+    @property
+    def options(self) -> str:
+        """Of pytest: tests that CI alone runs are among those of a folder."""
+        return "-m ''" + (f" -k 'not ({self.without})'" if self.without else "")
 
     @property
     def state(self) -> Path:
@@ -140,12 +145,9 @@ def read_folders(root: Path) -> dict[str, Folder]:
     sample = (settings["seed"], settings["changes"], settings["explained"], tuple(settings["same"]))
     folders = {}
     for name, entry in settings["folders"].items():
-        tests = [
-            path
-            for path in files_of(root, entry["tests"])
-            if path.name.startswith("test_") and str(path) not in entry.get("without", ())
-        ]
-        folders[name] = Folder(name, root, files_of(root, entry["modules"]), tuple(dict.fromkeys(tests)), *sample)
+        tests = [path for path in files_of(root, entry["tests"]) if path.name.startswith("test_")]
+        files, without = files_of(root, entry["modules"]), entry.get("without", "")
+        folders[name] = Folder(name, root, files, tuple(dict.fromkeys(tests)), *sample, without)
     return folders
 
 
@@ -208,7 +210,7 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
 
     A whole run ends with the tests that failed, without a change. Raises CheckError if one fails.
     """
-    os.environ |= {"PYTEST_ADDOPTS": MARKS, "PYTEST_XDIST_WORKER": "mutants"}  # the fixture make_once shares what it fills
+    os.environ |= {"PYTEST_ADDOPTS": folder.options, "PYTEST_XDIST_WORKER": "mutants"}  # the fixture make_once shares what it fills
     known = known_outcomes(folder, changes) if resume else {}
     rest = [change for change in changes if change.what not in known][part[0] :: part[1]]
     if not rest and part != WHOLE:
