@@ -210,7 +210,7 @@ def run_folder(folder: Folder, changes: Sequence[Change], part: tuple[int, ...],
 
     A whole run ends with the tests that failed, without a change. Raises CheckError if one fails.
     """
-    os.environ |= {"PYTEST_ADDOPTS": folder.options, "PYTEST_XDIST_WORKER": "mutants"}  # the fixture make_once shares what it fills
+    os.environ |= {"PYTEST_ADDOPTS": folder.options, "PYTEST_XDIST_WORKER": "mutants"}  # make_once shares what it fills
     known = known_outcomes(folder, changes) if resume else {}
     rest = [change for change in changes if change.what not in known][part[0] :: part[1]]
     if not rest and part != WHOLE:
