@@ -84,6 +84,8 @@ class Session:
         """As `Tests.run`. Raises PatchError if the change must be imported."""
         path = None if change is None else self.tests.root / change.file
         codes = {} if change is None or path is None else patched(path, path.read_text("utf-8"), change.source)
+        if any(key not in self.functions and "<locals>" not in key[1] for key in codes):
+            raise PatchError("no test has imported the function yet")
         chosen = [self.items[name] for name in only if name in self.items]
         chosen = [item for item in chosen if not properties or is_hypothesis_test(_function(item))]
         kills, durations = self.tests.kills, self.tests.durations

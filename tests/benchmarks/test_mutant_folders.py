@@ -26,6 +26,10 @@ def twice(x: int) -> int:
         return y + x
     return again(x)
 """
+LATE = """NAME = "late"
+def five():
+    return 4 + 1
+"""
 TESTS = """
 import pytest
 from tiny import Clipped, clip, twice
@@ -38,6 +42,9 @@ def test_four(four):
     assert four == 4
 def test_low():
     assert Clipped().low == 3
+def test_late():
+    import late
+    assert late.five() == 5
 """
 RECORD = """
 import json
@@ -51,13 +58,14 @@ root = Path.cwd()
 sys.path.insert(0, str(root))
 (root / "tests").mkdir()
 (root / "tests" / "conftest.py").write_text("")
-source = Path("tiny.py").read_text()
-reach = reach_of(root, [Path("tiny.py")], [Path("test_tiny.py")], root / "reach.json", root / "tmp")
+sources = {file: file.read_text() for file in (Path("tiny.py"), Path("late.py"))}
+reach = reach_of(root, list(sources), [Path("test_tiny.py")], root / "reach.json", root / "tmp")
 tests = Tests(root, ("test_tiny.py",), 9, root / "tmp")
 found = []
 def try_changes(session):
     for old, new in json.loads(sys.argv[1]):
-        change = Change(Path("tiny.py"), "", source.replace(old, new))
+        (file,) = [file for file, source in sources.items() if old in source]
+        change = Change(file, "", sources[file].replace(old, new))
         names = reach.of(root, change)
         try:
             outcome = session.run(change, None, only=names, seconds=9).name
@@ -81,8 +89,10 @@ def test_a_change_is_tried_on_the_tests_that_run_it(tmp_path: Path, benchmarks_f
         ("top = 9", "top = 8"): (everything, "must be imported", True),
         ("@cache\n", "\n"): (["test_four"], "must be imported", False),
         ("float = 1", "float = 2"): (["test_clip"], "must be imported", False),
+        ("4 + 1", "4 - 1"): (["test_late"], "must be imported", False),  # its module is imported by the test itself
     }
     (tmp_path / "tiny.py").write_text(SOURCE)
+    (tmp_path / "late.py").write_text(LATE)
     (tmp_path / "test_tiny.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     environment = {"PYTHONPATH": str(benchmarks_folder), "PATH": ""}
