@@ -2,8 +2,8 @@
 
     python benchmarks/convolution_ecg.py --json convolution_ecg.json [--keep FOLDER]
 
-`convolution_ecg_choice.py` chose the recipe's rate, and `FACTOR`, on the first four fifths. Training with fake quantization
-has all of that rate: the recipe's half has less error, for more bits. Trained nets are kept in FOLDER.
+`convolution_ecg_choice.py` chose the recipe's rate, and `FACTOR`, on the first four fifths. Quantization-aware
+training has all of that rate: the recipe's half has less error, for more bits. Trained nets are kept in FOLDER.
 """
 
 from __future__ import annotations

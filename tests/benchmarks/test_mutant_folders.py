@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +142,16 @@ def test_changes_that_were_not_run_are_not_explained(benchmarks_folder: Path) ->
     assert whole.value == 0 and whole.ok
     (never,) = folders.rows_of([folders.Sampled(one, (), {})], {})[:1]
     assert never.value == 4 and never.detail == "of 4 changes: none; one: 4 not run"
+
+
+@pytest.mark.parametrize("without", ["", "slow or large_file"])
+def test_tests_that_a_process_cannot_run_are_left_out(without: str, tmp_path: Path, benchmarks_folder: Path) -> None:
+    folder = importlib.import_module("mutant_folders").Folder("one", Path(), (), (), 37, 4, 0.25, without=without)
+    names = ("test_slow", "test_a_large_file", "test_fast")
+    (tmp_path / "test_three.py").write_text("".join(f"def {name}(): pass\n" for name in names))
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    environment = os.environ | {"PYTEST_ADDOPTS": folder.options}
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    found = [line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line]
+    assert found == (["test_fast"] if without else list(names)), done.stderr
