@@ -245,7 +245,7 @@ def ad_net() -> tuple[Program, bytes]:
     model = TiedAutoencoder(ModelConfig(layers, "linear", 640))
     x = np.random.default_rng(0).normal(size=(256, 640)).astype(np.float32)
     stock = stock_tflite(model, representative=x, io_dtype="uint8")
-    quantize_post_training(model, Representative(np.arange(len(x)), x, 0, Scaling()), QuantizeConfig(method="ptq"))
+    quantize_post_training(model, Representative(np.arange(len(x)), x, 0, Scaling(), len(x)), QuantizeConfig(method="ptq"))
     return lower(model, "ad", layout="fused"), stock
 
 

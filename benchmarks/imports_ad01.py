@@ -47,7 +47,9 @@ def quantized() -> TiedAutoencoder:
     for norm in model.norms:
         norm.momentum = 0.0
     model(windows, training=True)
-    quantize_post_training(model, Representative(np.arange(len(windows)), windows, 0, Scaling()), QuantizeConfig(method="ptq"))
+    quantize_post_training(
+        model, Representative(np.arange(len(windows)), windows, 0, Scaling(), len(windows)), QuantizeConfig(method="ptq")
+    )
     return model
 
 

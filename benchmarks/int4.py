@@ -44,7 +44,7 @@ def write(folder: Path, form: str, kind: str) -> dict[str, Path]:
     bits, int4 = KINDS[kind]
     model = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 784))
     x = np.random.default_rng(0).uniform(size=(256, 784)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0, Scaling("byte", 0.0, 255.0))
+    data = Representative(np.arange(len(x)), x, 0, Scaling("byte", 0.0, 255.0), len(x))
     quantize_post_training(model, data, QuantizeConfig(method="ptq", bits=(bits,)))
     if form == "tflite":
         path = folder / f"{bits}.{int4}.tflite"

@@ -167,7 +167,7 @@ def kinds_of(widths: Sequence[int], folder: Path) -> dict[str, bytes]:
     layers = (*(LayerConfig(units, "relu") for units in widths[1:-1]), LayerConfig(widths[-1]))
     model, floating = (TiedAutoencoder(ModelConfig(layers, "sigmoid", widths[0]), seed=0) for _ in range(2))
     x = np.random.default_rng(0).uniform(size=(256, widths[0])).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0, Scaling("byte", 0.0, 255.0))
+    data = Representative(np.arange(len(x)), x, 0, Scaling("byte", 0.0, 255.0), len(x))
     quantize_post_training(model, data, QuantizeConfig(method="ptq"))
     files = {kind: to_tflite(lower(model, "net", layout=kind)) for kind in KINDS[:2]}
     files["stock"] = stock_tflite(floating, representative=x[:64], io_dtype="uint8")

@@ -41,7 +41,8 @@ def unit_scales(
 
     1 if the activation or a clustered kernel on either side forbids scaling, or nothing reaches the output. `levels`: the
     largest integer of each kernel; `per_unit`: one step size per unit. Deterministic, and invariant to a previous scaling of
-    the hidden units.
+    the hidden units but for one factor of each layer, which costs no precision: the median scale of a layer is 1, so that
+    Adam, whose steps do not follow the size of weights, trains each kernel as fast as before.
     """
     hidden = model.config.layers[:-1]
     own = [kernel.clusters is None for kernel in model.kernels]
@@ -68,6 +69,7 @@ def unit_scales(
             variables.append(_ends(each.values * np.exp(sign * of_rows(variables[i], each.values.shape[1]))))
     reached = predicted_loss(terms, variables)[0] > 0
     found = _descended(terms, variables, held) if reached else [np.zeros_like(each) for each in variables]
+    found = [each - np.median(each) for each in found]
     pairs = [(found[of_encoder[i]], found[i]) if of_encoder[i] != i else found[i] for i in range(1, len(magnitudes))]
     return [np.exp(log).astype(np.float32) for log in pairs]
 

@@ -14,6 +14,7 @@ from msgspec import structs
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import QuantizeConfig
 from tiedae.compress.errors import InputError
+from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.integers import kernel_bounds
 from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import DecoderLayout, QuantizationSpec
@@ -32,7 +33,9 @@ MARGINS = (2.0, 1.5, 1.25)
 """Candidates for a range as multiples of what calibration samples need: samples that they are not reach further."""
 MARGIN_COST = 2.0
 """What a margin may cost, as a fraction of the reconstruction error, divided by the number of calibration samples: of n samples
-the next one exceeds an extreme with a probability of 1 / (n + 1)."""
+the next one exceeds an extreme with a probability of 1 / (n + 1). Of samples drawn from fewer than `ENOUGH`."""
+ALL_MARGINS_COST = 0.001
+"""What all margins together may cost, as a fraction of the reconstruction error, of samples drawn from `ENOUGH` or more."""
 LEAST_SAMPLES = 128
 """Samples by which influence is measured, at least."""
 CLIP_FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
@@ -48,7 +51,8 @@ class Reference:
     """The float model on samples `x`, float32 [n, inputs], with its `output`, float32 [n, inputs].
 
     `products`: mean of each layer's product; `influence`: of the quantized tensors; `levels`: largest integer of each kernel;
-    `per_unit`: one scale per unit. `progress`: called with (step, steps) of a refinement that takes long.
+    `per_unit`: one scale per unit. `population`: samples that `x` was drawn from. `progress`: called with (step, steps) of a
+    refinement that takes long.
     """
 
     x: np.ndarray
@@ -57,14 +61,16 @@ class Reference:
     influence: Influence
     levels: Sequence[int]
     per_unit: bool
+    population: int
     progress: Callable[[int, int], None] = _unseen
 
     @classmethod
-    def of(cls, model: TiedAutoencoder, x: np.ndarray, levels: Sequence[int], *, per_unit: bool) -> Reference:
+    def of(cls, model: TiedAutoencoder, data: Representative, levels: Sequence[int], *, per_unit: bool) -> Reference:
+        x = data.inputs
         kernels = [kernel.unquantized() for kernel in model.kernels]
         tensors = tensors_of(model, x, kernels)
         means, few = product_means(model, tensors, kernels), x[:: max(1, len(x) // _for_influence(model, len(x)))]
-        return cls(x, model(x).numpy(), means, influence(model, few), levels, per_unit)
+        return cls(x, model(x).numpy(), means, influence(model, few), levels, per_unit, data.population)
 
     def error(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> float:
         """The mean squared error of a model's output relative to `output`."""
@@ -145,8 +151,8 @@ def correct_biases(model: TiedAutoencoder, reference: Reference) -> None:
 
 
 def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
-    """Widen the range of each activation by the first of `MARGINS` whose cost `MARGIN_COST` allows, for samples that reach
-    further. A range whose resolution counts is shrunk instead, one end at a time, while the output error falls."""
+    """Widen the range of each activation by the first of `MARGINS` whose cost is allowed, for samples that reach further. A
+    range whose resolution counts is shrunk instead, one end at a time, while the output error falls."""
     quantizers = model.quantizers
     assert quantizers is not None
     kernels = [kernel() for kernel in model.kernels]
@@ -160,28 +166,49 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
         for name, variables in quantizers.range_variables.items()
         if quantizers.is_free(name) and not name.endswith(OF_WEIGHTS)
     }
+    costs = MarginCosts(least[1], len(reference.x), reference.population)
     for step, variables in enumerate(free.values()):
         reference.progress(step, len(free))
-        if (widened := _widened(variables, reference, errors, least)) is not None:
+        widened = _widened(variables, errors, least[1] + costs.allowed(least[1], len(free) - step))
+        if widened is not None:
+            costs.add(widened[1] - least[1])
             least = widened
             continue
         for end in variables.values():
             least = _shrink(end, errors, least)
 
 
+@dataclass
+class MarginCosts:
+    """What margins may cost and have cost, in mean squared errors.
+
+    `error`: of the reconstruction before any margin. `samples` are calibrated on, drawn from `population`.
+    """
+
+    error: float
+    samples: int
+    population: int
+    spent: float = 0.0
+
+    def allowed(self, error: float, ranges: int) -> float:
+        """What the next margin may cost, of `ranges` that are left: an equal part of what all may cost, or where few samples
+        speak what each may cost. `error`: of the reconstruction as it is."""
+        if self.population < ENOUGH:
+            return MARGIN_COST / self.samples * error
+        return (ALL_MARGINS_COST * self.error - self.spent) / ranges
+
+    def add(self, cost: float) -> None:
+        """Count a margin; one that reduces the error leaves more for the others."""
+        self.spent += cost
+
+
 Errors = Callable[[], tuple[float, float]]
 """`Reference.errors` of a model, whose kernels stay as they are."""
 
 
-def _widened(
-    ends: Mapping[str, tf.Variable], reference: Reference, errors: Errors, before: tuple[float, float]
-) -> tuple[float, float] | None:
-    """Widen a range and return the errors; None, without changes, where every margin costs too much.
-
-    `before`: the errors of the model as it is.
-    """
+def _widened(ends: Mapping[str, tf.Variable], errors: Errors, most: float) -> tuple[float, float] | None:
+    """Widen a range and return the errors; None, without changes, where every margin brings the reconstruction above `most`."""
     start = {key: end.numpy() for key, end in ends.items()}
-    most = (1 + MARGIN_COST / len(reference.x)) * before[1]
     for margin in MARGINS:
         for key, end in ends.items():
             end.assign(margin * start[key])
@@ -256,7 +283,7 @@ def quantize_post_training(
         if not chosen & {name for phase in phases for name in REFINEMENTS[phase]}:
             return None
         see(name, 0, 1)
-        reference = Reference.of(model, data.inputs, levels, per_unit=spec.granularity == "unit")
+        reference = Reference.of(model, data, levels, per_unit=spec.granularity == "unit")
         see(name, 1, 1)
         return reference
 

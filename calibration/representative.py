@@ -22,13 +22,15 @@ MINIMUM = 8
 class Representative:
     """Calibration samples: `inputs` float32 [n, inputs] in scaled values, by `scaling`, at int64 ascending `indices`.
 
-    `sha256`: digest of `inputs`, which a calibration records.
+    `sha256`: digest of `inputs`, which a calibration records. `population`: samples that they were drawn from, as
+    `Samples.independent` counts them.
     """
 
     indices: np.ndarray = field(repr=False)
     inputs: np.ndarray = field(repr=False)
     seed: int
     scaling: Scaling
+    population: int
 
     def __post_init__(self) -> None:
         if self.inputs.dtype != np.float32:
@@ -76,4 +78,4 @@ def representative(samples: Samples, count: int, *, seed: int = 0, noise: NoiseC
     count = min(count, len(samples))
     indices = choose(samples, count, seed)
     inputs, _ = next(pairs(samples, indices, count, noise_of(noise, samples), [seed, *b"calibration"]))
-    return Representative(indices, inputs, seed, samples.scaling)
+    return Representative(indices, inputs, seed, samples.scaling, samples.independent)

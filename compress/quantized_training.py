@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from .config import QuantizeConfig, TrainConfig
-from .data import Dataset, choose
+from .data import Dataset
 from .errors import InputError
+from .held_out import Judges
 from .network import TiedNetwork
 from .noise import pairs
 from .rate import code_bits
 from .records import plain
 from .start_or_end import Change, StartOrEnd
-from .train import CODE_SAMPLES, History, Training, fit, noise_seed
+from .train import History, Training, fit, noise_seed
 
 
 def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
@@ -29,10 +29,12 @@ def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig,
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
-    training, judged = Training.fine_tuning(train, config, model, splits), Training.of(train)
-    start, before = model.arrays(), HeldOut.of(model, splits, judged)
-    history = fit(model, splits, training, stage="quantize")
-    kept = before.kept(HeldOut.of(model, splits, judged), "validation" if splits.validation else "training")
+    training = Training.fine_tuning(train, config, model, splits)
+    judged = Training.of(train)
+    judges = Judges.of(splits, judged.config.seed)
+    start, before = model.arrays(), HeldOut.of(model, judges, judged)
+    history = fit(model, judges.splits, training, stage="quantize")
+    kept = before.kept(HeldOut.of(model, judges, judged), judges)
     if kept.is_start:
         model.restore(start)
     history[-1]["kept"] = plain(kept)
@@ -41,25 +43,27 @@ def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig,
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The squared error of each validation sample in scaled values, float64 [n]; of training samples, `CODE_SAMPLES` at most,
-    without any. `costs`: with the bits of its code, at the empirical entropy of each unit, where a model is trained for rate.
+    """The squared error of each sample that judges, in scaled values, float64 [n]. `costs`: with the bits of its code, at the
+    empirical entropy of each unit, where a model is trained for rate.
     """
 
     errors: np.ndarray
     costs: np.ndarray
 
     @classmethod
-    def of(cls, model: TiedNetwork, splits: Dataset, training: Training) -> HeldOut:
-        samples = splits.validation or splits.train
-        chosen = np.arange(len(samples)) if splits.validation else choose(samples, CODE_SAMPLES, training.config.seed)
+    def of(cls, model: TiedNetwork, judges: Judges, training: Training) -> HeldOut:
+        samples, noise, seed = judges.samples, training.noise(judges.splits), noise_seed(training.config, "validation")
         errors, codes = [], []
-        for x, wanted in pairs(samples, chosen, 1000, training.noise(splits), noise_seed(training.config, "validation")):
+        for x, wanted in pairs(samples, np.arange(len(samples)), 1000, noise, seed):
             code, y = model.encode_decode(x)
             errors.append(tf.reduce_sum(tf.square(y - wanted), axis=1).numpy().astype(np.float64))
             codes.append(code.numpy().reshape(len(code), -1))
         squared = np.concatenate(errors)
         return cls(squared, squared + training.config.rate * code_bits(np.concatenate(codes)))
 
-    def kept(self, end: HeldOut, split: Literal["validation", "training"]) -> StartOrEnd:
+    def kept(self, end: HeldOut, judges: Judges) -> StartOrEnd:
         """What is to be kept of this start and an end."""
-        return StartOrEnd(Change.of(self.errors, end.errors), Change.of(self.costs, end.costs), split)
+        clusters = judges.clusters
+        return StartOrEnd(
+            Change.of(self.errors, end.errors, clusters), Change.of(self.costs, end.costs, clusters), judges.split
+        )

@@ -73,6 +73,11 @@ class Samples:
             apart, values=self.values[:: self.overlap], rows=apart.places(np.arange(len(chosen))) // self.overlap, overlap=1
         )
 
+    @property
+    def independent(self) -> int:
+        """How many samples share no values: of overlapping windows only the disjoint ones count."""
+        return len(self.disjoint)
+
     @cached_property
     def wanted(self) -> Samples:
         """The samples that the model shall give: these, or the clean ones."""

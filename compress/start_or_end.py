@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,22 +14,32 @@ from .records import Record
 Cost = Annotated[float, Meta(ge=0)]
 BEYOND_NOISE = 1.96
 """Standard errors of a mean that chance explains: 95 % of a normal distribution lie within."""
-Split = Literal["validation", "training"]
-LEAST_GAIN = 4.0
-"""Standard errors by which the error has to fall: twice those of independent samples, since samples of one image or record are
-correlated."""
+LEAST_CLUSTERS = 4
+"""Clusters whose means tell how much a mean varies, at least."""
+CORRELATED = 2.0
+"""Standard errors of correlated samples, in those of independent ones, where too few clusters tell."""
+Split = Literal["validation", "held-out", "training"]
+FITTED = 4.0
+"""Standard errors by which the error of samples that were trained on has to fall."""
 LEAST_FITTED = 0.04
 """The fraction by which the error of samples that were trained on has to fall too: they fit better than others."""
 
 
-def standard_error(differences: np.ndarray, groups: np.ndarray | None = None) -> float:
+def standard_error(differences: np.ndarray, clusters: np.ndarray | None = None) -> float:
     """That of the mean of differences, sample by sample, float64 [n].
 
-    `groups`: int [n], equal for samples that are one observation, such as duplicates (Liang & Zeger, Biometrika 73, 1986).
+    `clusters`: int [n], equal for samples that are one observation, such as duplicates (Liang & Zeger, Biometrika 73, 1986).
     """
     centred = differences - differences.mean()
-    sums = centred if groups is None else np.bincount(groups, centred)
+    sums = centred if clusters is None else np.bincount(clusters, centred)
     return math.sqrt(np.square(sums).sum() * len(sums) / max(1, len(sums) - 1)) / len(differences)
+
+
+def noise_of_mean(differences: np.ndarray, clusters: np.ndarray | None = None) -> float:
+    """The standard error by clusters of correlated samples; below `LEAST_CLUSTERS` `CORRELATED` times that of samples."""
+    if clusters is None or clusters.max() + 1 >= LEAST_CLUSTERS:
+        return standard_error(differences, clusters)
+    return CORRELATED * standard_error(differences)
 
 
 class Change(Record, frozen=True):
@@ -39,9 +50,9 @@ class Change(Record, frozen=True):
     noise: Cost
 
     @classmethod
-    def of(cls, start: np.ndarray, end: np.ndarray) -> Change:
-        """That of values of the same samples before and after training, float64 [n]."""
-        return cls(float(start.mean()), float(end.mean()), standard_error(start - end))
+    def of(cls, start: np.ndarray, end: np.ndarray, clusters: np.ndarray | None = None) -> Change:
+        """That of values of the same samples before and after training, float64 [n]; `clusters` as of `noise_of_mean`."""
+        return cls(float(start.mean()), float(end.mean()), noise_of_mean(start - end, clusters))
 
     @property
     def gain(self) -> float:
@@ -55,7 +66,7 @@ class Change(Record, frozen=True):
 
 
 class StartOrEnd(Record, frozen=True):
-    """How `HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
+    """How `Judged` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
     The start is that of post-training quantization. The end is kept where the error falls by more than `least_gain` and the
     cost, at the rate of float training, does not rise beyond chance: another trade of error for bits is not what quantization
@@ -73,9 +84,10 @@ class StartOrEnd(Record, frozen=True):
 
     @property
     def least_gain(self) -> float:
-        """By how much the error has to fall: more than chance or fitting explains."""
-        fitted = LEAST_FITTED * self.error.start if self.split == "training" else 0.0
-        return max(LEAST_GAIN * self.error.noise, fitted)
+        """By how much the error has to fall: more than chance explains, or fitting."""
+        if self.split == "training":
+            return max(FITTED * self.error.noise, LEAST_FITTED * self.error.start)
+        return self.error.chance
 
     @property
     def text(self) -> str:
@@ -86,4 +98,12 @@ class StartOrEnd(Record, frozen=True):
         if self.cost != self.error:
             text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, "
             text += f"must not rise by more than {self.cost.chance:.2g}"
-        return text if self.split == "validation" else f"{text}; samples that were trained on, since [data] validation is 0"
+        return text + REASONS[self.split]
+
+
+REASONS: Mapping[Split, str] = {
+    "validation": "",
+    "held-out": "; training samples that this training left out, since [data] validation is 0",
+    "training": "; samples that were trained on, since [data] validation is 0 and they are few",
+}
+"""Why samples other than validation samples judge."""

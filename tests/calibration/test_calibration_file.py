@@ -116,7 +116,7 @@ def biased(model: TiedAutoencoder) -> TiedAutoencoder:
 
 
 def test_a_calibration_on_other_scaling_is_refused(calibration: Calibration, data: Representative) -> None:
-    refused, other = tiny(), Representative(data.indices, data.inputs, 0, Scaling("minmax", 1.0, 2.0))
+    refused, other = tiny(), Representative(data.indices, data.inputs, 0, Scaling("minmax", 1.0, 2.0), len(data.inputs))
     with pytest.raises(InputError, match=r"calibration: on data scaled by byte \(− 0\) / 255, must be minmax \(− 1\) / 2"):
         quantize_post_training(refused, other, QuantizeConfig(), calibration=calibration)
     assert not refused.quantized
@@ -135,7 +135,7 @@ def test_a_calibration_on_other_scaling_is_refused(calibration: Calibration, dat
 )
 def test_data_that_no_range_follows_from_are_refused(inputs: np.ndarray, text: str) -> None:
     with pytest.raises(DataError, match=text):
-        calibrate(tiny(), Representative(np.arange(len(inputs)), inputs.astype(np.float32), 0, Scaling()))
+        calibrate(tiny(), Representative(np.arange(len(inputs)), inputs.astype(np.float32), 0, Scaling(), len(inputs)))
 
 
 def test_a_tensor_that_is_not_finite_is_named(data: Representative) -> None:

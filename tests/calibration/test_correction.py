@@ -22,8 +22,8 @@ def means_of(model: TiedAutoencoder, x: np.ndarray) -> dict[str, np.ndarray]:
     return {layer.tensor_name: means[layer.tensor_name] + layer.bias.numpy() for layer in model.stack}
 
 
-def reference_of(model: TiedAutoencoder, x: np.ndarray) -> Reference:
-    return Reference.of(model, x, (127,) * len(model.kernels), per_unit=False)
+def reference_of(model: TiedAutoencoder, data: Representative) -> Reference:
+    return Reference.of(model, data, (127,) * len(model.kernels), per_unit=False)
 
 
 def test_means_come_back_in_both_directions(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
@@ -35,7 +35,7 @@ def test_means_come_back_in_both_directions(trained: Callable[[], TiedAutoencode
     model.quantize_kernels("tensor")
     model.quantize_activations(QuantizationSpec(), calibrate(model, samples).ranges)
     shifted = means_of(model, samples.inputs)
-    correct_biases(model, reference_of(trained(), samples.inputs))
+    correct_biases(model, reference_of(trained(), samples))
     corrected = means_of(model, samples.inputs)
     parted = {name: np.abs(shifted[name] - mean).max() for name, mean in wanted.items()}
     back = {name for name, mean in wanted.items() if np.abs(corrected[name] - mean).max() < 0.02 * parted[name] + 1e-3}
@@ -49,7 +49,7 @@ def test_means_come_back_in_both_directions(trained: Callable[[], TiedAutoencode
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_the_output_never_gets_worse(trained: Callable[[], TiedAutoencoder], samples: Representative, bits: int) -> None:
     """Means that few bits have moved far are not all worth their correction; what no shift helps stays as it was."""
-    model, reference = trained(), reference_of(trained(), samples.inputs)
+    model, reference = trained(), reference_of(trained(), samples)
     model.quantize_kernels("tensor", (bits,))
     model.quantize_activations(QuantizationSpec(bits=(bits,)), calibrate(model, samples).ranges)
     before = reference.error(model)
@@ -65,7 +65,7 @@ def test_the_samples_pass_once_per_change(
     trained: Callable[[], TiedAutoencoder], samples: Representative, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pass over the samples is what time goes into: one to begin with, one per corrected layer or widened range."""
-    model, reference = trained(), reference_of(trained(), samples.inputs)
+    model, reference = trained(), reference_of(trained(), samples)
     model.quantize_kernels("tensor")
     model.quantize_activations(QuantizationSpec(), calibrate(model, samples).ranges)
     quantizers = model.quantizers

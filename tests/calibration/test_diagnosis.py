@@ -31,7 +31,7 @@ def tiny(output: str = "linear") -> TiedAutoencoder:
 
 
 def drawn(values: np.ndarray) -> Representative:
-    return Representative(np.arange(len(values)), values.astype(np.float32), 0, Scaling())
+    return Representative(np.arange(len(values)), values.astype(np.float32), 0, Scaling(), len(values))
 
 
 def looked_into(model: TiedAutoencoder, data: Representative, observer: str = "minmax", **limits) -> Diagnosis:

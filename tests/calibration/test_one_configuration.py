@@ -132,10 +132,10 @@ def test_a_count_is_one_or_more(count: int) -> None:
 def test_raw_values_are_no_representative_data() -> None:
     raw = np.random.default_rng(0).integers(0, 256, (20, 24))
     with pytest.raises(DataError, match="got uint8, must be float32 in scaled values"):
-        Representative(np.arange(20), raw.astype(np.uint8), 0, BYTES_BY_255)
+        Representative(np.arange(20), raw.astype(np.uint8), 0, BYTES_BY_255, 20)
     with pytest.raises(TypeError, match="scaling"):
         Representative(np.arange(20), raw.astype(np.float32), 0)  # pyright: ignore[reportCallIssue]
     with pytest.raises(DataError, match=r"values from 0 to 255, must be 0…1, bytes / 255, with scaling 'byte'"):
         quantize_post_training(
-            model_of(), Representative(np.arange(20), raw.astype(np.float32), 0, BYTES_BY_255), QuantizeConfig()
+            model_of(), Representative(np.arange(20), raw.astype(np.float32), 0, BYTES_BY_255, 20), QuantizeConfig()
         )

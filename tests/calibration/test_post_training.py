@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiedae.calibration import Representative, calibrate, post_training, quantize_post_training
-from tiedae.calibration.post_training import MARGIN_COST, MARGINS, REFINEMENTS, Reference
+from tiedae.calibration.post_training import ALL_MARGINS_COST, MARGIN_COST, MARGINS, REFINEMENTS, MarginCosts, Reference
 from tiedae.compress import QuantizeConfig, RecipeError, TiedAutoencoder, interleave
 from tiedae.compress.config import Refinement
+from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.integers import within_pairs
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.export import lower, to_onnx, to_tflite
@@ -68,17 +72,50 @@ def test_steps_before_ranges_are_better_than_none_on_unseen_samples(
     assert errors[ALL[:-1]] < 0.7 * errors[()]
 
 
-def test_ranges_get_the_margin_that_they_may_cost(made: Quantized, samples: Representative) -> None:
-    models = [made(refinements) for refinements in ((), ("ranges",))]
-    quantizers = models[0].quantizers
-    assert quantizers is not None
-    before, after = (model.quantizers.ranges() for model in models if model.quantizers)
-    free = [name for name in before if quantizers.is_free(name) and not name.endswith(".bias")]
-    factors = {name: (after[name][1] - after[name][0]) / (before[name][1] - before[name][0]) for name in free}
-    widened = [name for name, factor in factors.items() if factor == pytest.approx(MARGINS[0])]
-    assert widened and all(after[name] == pytest.approx(MARGINS[0] * np.array(before[name])) for name in widened)
-    plain, wide = (error(model, lambda x: x, samples.inputs) for model in models)
-    assert wide <= plain * (1 + MARGIN_COST / len(samples.inputs)) ** len(free)
+def widened(plain: TiedAutoencoder, wide: TiedAutoencoder) -> list[str]:
+    """The free ranges that have a margin, both ends in proportion."""
+    assert plain.quantizers is not None and wide.quantizers is not None
+    before, after = plain.quantizers.ranges(), wide.quantizers.ranges()
+    free = [name for name in before if plain.quantizers.is_free(name) and not name.endswith(".bias")]
+    return [name for name in free if any(after[name] == pytest.approx(m * np.array(before[name])) for m in MARGINS)]
+
+
+def reconstruction_error(model: TiedAutoencoder, samples: Representative) -> float:
+    return error(model, lambda x: x, samples.inputs)
+
+
+def test_each_range_gets_the_margin_that_it_may_cost_where_few_samples_speak(made: Quantized, samples: Representative) -> None:
+    plain, wide = made(()), made(("ranges",))
+    assert samples.population < ENOUGH and widened(plain, wide)
+    most = (1 + MARGIN_COST / len(samples.inputs)) ** len(plain.quantizers.ranges())
+    assert reconstruction_error(wide, samples) <= reconstruction_error(plain, samples) * most
+
+
+@pytest.mark.parametrize("cost", [ALL_MARGINS_COST, 0.05])
+def test_margins_of_many_ranges_share_one_cost_where_many_samples_speak(
+    trained: Callable[[], TiedAutoencoder],
+    made: Quantized,
+    samples: Representative,
+    monkeypatch: pytest.MonkeyPatch,
+    cost: float,
+) -> None:
+    monkeypatch.setattr(post_training, "CLIP_FRACTIONS", ())  # shrinking is judged by the float model's output
+    monkeypatch.setattr(post_training, "ALL_MARGINS_COST", cost)
+    few, many = (
+        quantized(trained(), replace(samples, population=population), ("ranges",)) for population in (ENOUGH - 1, ENOUGH)
+    )
+    most = (1 + cost) * reconstruction_error(made(()), samples)
+    assert reconstruction_error(many, samples) <= most < reconstruction_error(few, samples)
+    assert bool(widened(made(()), many)) == (cost > ALL_MARGINS_COST)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(1e-6, 1e6))
+def test_margins_never_cost_more_than_all_of_them_may(fractions: list[float], before: float) -> None:
+    costs = MarginCosts(before, 256, ENOUGH)
+    for left, fraction in zip(range(len(fractions), 0, -1), fractions, strict=True):
+        if (cost := fraction * ALL_MARGINS_COST * before) <= costs.allowed(before, left):
+            costs.add(cost)
+    assert costs.spent <= ALL_MARGINS_COST * before * (1 + 1e-9)
 
 
 @pytest.mark.ci
@@ -100,9 +137,7 @@ def test_steps_are_judged_by_reconstructions_in_the_order_of_the_samples(
 ) -> None:
     """Inside an interleaved model inputs have another order; what the refinements compare with has not."""
     floating = interleave(trained(), 4)
-    np.testing.assert_array_equal(
-        Reference.of(floating, samples.inputs, (127,) * 3, per_unit=False).output, floating(samples.inputs)
-    )
+    np.testing.assert_array_equal(Reference.of(floating, samples, (127,) * 3, per_unit=False).output, floating(samples.inputs))
     plain, other = (error(model, floating, unseen) for model in (made(), quantized(interleave(trained(), 4), samples)))
     assert other < 1.2 * plain
 
@@ -142,8 +177,8 @@ def test_twice_the_same_and_saved_as_it_is(
 
     def compared(reference: Reference, model: TiedAutoencoder, kernels: Sequence[Any] | None = None) -> tuple[float, float]:
         assert kernels is not None
-        for given, kernel in zip(kernels, model.kernels, strict=True):
-            np.testing.assert_array_equal(given, kernel())
+        for tensor, kernel in zip(kernels, model.kernels, strict=True):
+            np.testing.assert_array_equal(tensor, kernel())
         return errors(reference, model, kernels)
 
     monkeypatch.setattr(Reference, "errors", compared)

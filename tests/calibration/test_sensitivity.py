@@ -35,7 +35,7 @@ def trained() -> TiedAutoencoder:
 
 def data_of(count: int = 48, inputs: int = 24) -> Representative:
     x = next(build_splits(inputs).train.batches(np.arange(count), count))
-    return Representative(np.arange(count), x, 0, Scaling())
+    return Representative(np.arange(count), x, 0, Scaling(), count)
 
 
 @settings(max_examples=60, deadline=None)
@@ -120,7 +120,7 @@ def test_what_cannot_be_measured_is_said(trained: TiedAutoencoder) -> None:
     bad.inputs[3, 5] = np.nan
     cases = {
         r"samples have shape \[48, 10\], must be \[samples, 24\]": data_of(inputs=10),
-        r"samples have shape \[0, 24\]": Representative(np.arange(0), np.zeros((0, 24), np.float32), 0, Scaling()),
+        r"samples have shape \[0, 24\]": Representative(np.arange(0), np.zeros((0, 24), np.float32), 0, Scaling(), 0),
         "samples hold values that are not finite": bad,
     }
     for text, data in cases.items():
@@ -128,7 +128,7 @@ def test_what_cannot_be_measured_is_said(trained: TiedAutoencoder) -> None:
             sensitivity(trained, data)
     exact = TiedAutoencoder(ModelConfig((LayerConfig(4),), "linear", 24))
     with pytest.raises(DataError, match="reconstructs these samples exactly"):
-        sensitivity(exact, Representative(np.arange(2), np.zeros((2, 24), np.float32), 0, Scaling()))
+        sensitivity(exact, Representative(np.arange(2), np.zeros((2, 24), np.float32), 0, Scaling(), 2))
     quantize_post_training(exact, data_of(), QuantizeConfig())
     with pytest.raises(InputError, match=r"the model is quantized already; must be a float model"):
         sensitivity(exact, data_of())

@@ -24,12 +24,13 @@ from tiedae.compress import (
     prune,
     train_quantized,
 )
+from tiedae.compress.held_out import Judges
 from tiedae.compress.kernel import OUTLIER_RMS
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
 from tiedae.compress.quantized_training import HeldOut
 from tiedae.compress.records import checked
-from tiedae.compress.start_or_end import Change, StartOrEnd, standard_error
+from tiedae.compress.start_or_end import Change, StartOrEnd, noise_of_mean, standard_error
 from tiedae.compress.train import training_step, validation_loss
 
 from ..variants import every
@@ -382,10 +383,10 @@ def test_quantization_aware_training_keeps_its_end_only_where_that_is_better(
     config = QuantizeConfig(epochs=2, learning_rate=rate, refinements=())
     quantize_post_training(model, representative(splits.train, 64), config)
     training = Training(TrainConfig(batch_size=32))
-    start, error = weights(model), HeldOut.of(model, splits, training).errors.mean()
+    start, error = weights(model), HeldOut.of(model, Judges.of(splits, 0), training).errors.mean()
     kept = checked(StartOrEnd, train_quantized(model, splits, config, training)[-1]["kept"])
     assert (kept.is_start, same(weights(model), start), kept.error.start) == (is_start, is_start, error)
-    assert HeldOut.of(model, splits, training).errors.mean() == (kept.error.start if is_start else kept.error.end)
+    assert HeldOut.of(model, Judges.of(splits, 0), training).errors.mean() == (kept.error.start if is_start else kept.error.end)
     assert kept.error.start > kept.error.end + 1.96 * kept.error.noise or is_start
     assert kept.cost == kept.error and "bits" not in kept.text
     assert ("since [data] validation is 0" in kept.text) == (validation == 0)
@@ -404,7 +405,7 @@ def test_a_gain_that_chance_explains_keeps_the_start(gains: tuple[float, ...], i
     assert change.noise == pytest.approx(np.std(gains, ddof=1) / 2)
 
 
-FALLS, BARELY, STAYS, RISES = (Change(start, end, 0.1) for start, end in ((10, 9), (10, 9.9), (10, 10), (9, 10)))
+FALLS, BARELY, STAYS, RISES = (Change(start, end, 0.1) for start, end in ((10, 9), (10, 9.81), (10, 10), (9, 10)))
 
 
 @pytest.mark.parametrize(
@@ -443,8 +444,10 @@ def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
         (0.05, 0.13, "training", 0.52),
         (0.05, 0.12, "training", 0.48),
         (0.001, 0, "validation", 0),
-        (0.05, 0.13, "validation", 0.52),
-        (0.05, 0.12, "validation", 0.48),
+        (0.05, 0.26, "validation", 0.51),
+        (0.05, 0.25, "validation", 0.49),
+        (0.05, 0.26, "held-out", 0.51),
+        (0.05, 0.25, "held-out", 0.49),
     ],
 )
 def test_training_has_to_gain_more_than_noise_and_fitting(gain: float, noise: float, split, least: float) -> None:
@@ -452,14 +455,24 @@ def test_training_has_to_gain_more_than_noise_and_fitting(gain: float, noise: fl
     kept = StartOrEnd(change, change, split)
     assert kept.is_start == (10 * gain < least) and f"must fall by more than {least:.2g}" in kept.text
     assert ("samples that were trained on" in kept.text) == (split == "training")
+    assert ("that this training left out" in kept.text) == (split == "held-out")
     assert StartOrEnd(change, Change(10, 10.01, 0), split).is_start
+
+
+def test_too_few_clusters_count_twice() -> None:
+    differences = np.random.default_rng(0).normal(size=40)
+    clusters = np.arange(40) // 10
+    assert noise_of_mean(differences, clusters) == standard_error(differences, clusters) != standard_error(differences)
+    for few in (np.minimum(clusters, 2), np.zeros(40, int)):
+        assert noise_of_mean(differences, few) == 2 * standard_error(differences)
+    assert noise_of_mean(differences) == standard_error(differences)
 
 
 def test_what_is_kept_of_a_model_trained_for_rate_pays_for_its_bits(make_splits) -> None:
     splits, model = make_splits(validation=32), model_of()
     fit(model, splits, TrainConfig(epochs=2, batch_size=32, rate=0.01))
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(refinements=()))
-    held = HeldOut.of(model, splits, Training(TrainConfig(rate=0.01)))
+    held = HeldOut.of(model, Judges.of(splits, 0), Training(TrainConfig(rate=0.01)))
     free, paid = held.errors.mean(), held.costs.mean()
     x = splits.validation.scaling.apply(splits.validation.take(np.arange(32)))
     codes = np.rint(model.encoder(x).numpy() / model.code_scale)

@@ -68,7 +68,7 @@ def quantized(model: TiedAutoencoder, x: np.ndarray, seed: int) -> TiedAutoencod
         (int(rng.choice((4, 8), p=(0.2, 0.8))),),
         refinements=("equalize",) if rng.random() < 0.5 else (),
     )
-    quantize_post_training(other, Representative(np.arange(len(x)), x, 0, scaling), config)
+    quantize_post_training(other, Representative(np.arange(len(x)), x, 0, scaling, len(x)), config)
     return other
 
 

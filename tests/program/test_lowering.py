@@ -52,7 +52,7 @@ def quantized(
             layer.norm.gamma.assign(np.exp(rng.normal(0, 0.5, layer.bias.shape)))
             layer.norm.mean.assign(rng.normal(0, 0.2, layer.bias.shape))
     x = (BYTES / np.float32(255)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255 if byte_data else Scaling())
+    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255 if byte_data else Scaling(), len(x))
     config = QuantizeConfig(method="ptq", refinements=(), granularity=granularity, **bits)  # type: ignore[arg-type]
     quantize_post_training(model, data, config, layout=form)
     return model
@@ -282,7 +282,7 @@ def test_a_dead_decoder_layer_still_runs_everywhere() -> None:
     model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 24), seed=1)
     model.decoder.stack[0].bias.assign(np.full(12, -50, np.float32))
     x = (BYTES / np.float32(255)).astype(np.float32)
-    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255)
+    data = Representative(np.arange(len(x)), x, 0, BYTES_BY_255, len(x))
     quantize_post_training(model, data, QuantizeConfig(method="ptq"))
     program = lower(model, "p", layout="split")
     expected = execute(program, "reconstruct", BYTES)

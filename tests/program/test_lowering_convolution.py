@@ -54,7 +54,7 @@ def test_a_float_program_computes_what_the_layers_do(name: str, layout: DecoderL
 @pytest.mark.parametrize("name", NETS)
 def test_a_program_of_integers_gives_what_the_simulation_gives(name: str, options: dict[str, Any]) -> None:
     model, x = model_of(name), X[name]
-    data = Representative(np.arange(len(x)), flat(x), 0, Scaling("byte", 0.0, 255.0))
+    data = Representative(np.arange(len(x)), flat(x), 0, Scaling("byte", 0.0, 255.0), len(x))
     config = QuantizeConfig(method="ptq", refinements=(), granularity=options.get("granularity", "tensor"))
     quantize_post_training(model, data, config, layout=options["layout"])
     program = lower(model, "p", layout=options["layout"])
