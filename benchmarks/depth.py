@@ -40,13 +40,13 @@ VARIANTS: Mapping[str, Variant] = {
 }
 ERRORS = {
     "ptq_minmax": ("", ""),
-    "ptq": ("<= 1.008", "<= 1.002"),
-    "ptq_int4": ("<= 1.15", "<= 1.05"),
-    "qat_int4": ("<= 1.05", "<= 1.02"),
+    "ptq": ("<= 1.007", "<= 1.004"),
+    "ptq_int4": ("<= 1.085", "<= 1.05"),
+    "qat_int4": ("<= 1.045", "<= 1.02"),
     "dense": ("", ""),
-    "pruned75": ("<= 1.08", "<= 1.03"),
-    "nm24": ("<= 1.04", "<= 1.02"),
-    "structured50": ("<= 1.10", "<= 1.04"),
+    "pruned75": ("<= 1.07", "<= 1.05"),
+    "nm24": ("<= 1.038", "<= 1.02"),
+    "structured50": ("<= 1.10", "<= 1.07"),
 }
 """(reach, stretch) of the error of each variant against its float twin."""
 

@@ -4,7 +4,8 @@
     python benchmarks/figures.py record build/dense.json --command 'python benchmarks/dense.py' --machine 'two cores, idle'
 
 FILE is .json with the rows of a benchmark, or .md with a table that a benchmark prints: then each cell is a figure, whose name
-is "ROW · COLUMN". Figures of the same command and name are replaced. `benchmarks/jobs_figures.py` compares the pages with them.
+is "ROW · COLUMN". Figures of the same command and name are replaced. docs/figures.md says which commit they are from.
+`benchmarks/jobs_figures.py` compares the pages with them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,9 @@ from typing import Any
 from tiedae.compress.files import write_atomic
 
 FIGURES = Path(__file__).parent / "figures.json"
+ORIGINS = Path(__file__).parents[1] / "docs" / "figures.md"
+RULE = "| command | commit | date | machine | figures |\n|---|---|---|---|---|"
+"""The first lines of the table of origins."""
 NUMBER = re.compile(r"(?<![\w.,-])[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[−-]?\d+)?(?!\d|-\d)")
 """A number as pages write it, 1,210,920 or −0.5 or 2.4e-06, but not the widths of a net, 784-512-30."""
 UNITS = {"x": "x", "×": "x", "times": "x", "%": "%", "points": "%", "bit": "bit", "bits": "bit", "dB": "dB", "M/s": "M/s"}
@@ -52,12 +57,18 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The figures of one call: the command, the machine and the date (ISO 8601)."""
+    """The figures of one call: the command, the machine, the date (ISO 8601) and the commit whose code was run."""
 
     command: str
     machine: str
     date: str
+    commit: str
     figures: tuple[Figure, ...]
+
+    @property
+    def origin(self) -> tuple[str, str, str, str]:
+        """Command, machine, date and commit."""
+        return self.command, self.machine, self.date, self.commit
 
     @property
     def key(self) -> str:
@@ -137,11 +148,34 @@ def recorded(known: Sequence[Measurement], new: Measurement) -> list[Measurement
     names, runs = {figure.name for figure in new.figures}, list[Measurement]()
     for run in known:
         kept = tuple(figure for figure in run.figures if run.command != new.command or figure.name not in names)
-        if (run.command, run.machine, run.date) == (new.command, new.machine, new.date):
+        if run.origin == new.origin:
             new = dataclasses.replace(new, figures=(*kept, *new.figures))
         elif kept:
             runs.append(dataclasses.replace(run, figures=kept))
-    return sorted([*runs, new], key=lambda run: (run.command, run.date, run.machine))
+    return sorted([*runs, new], key=lambda run: (run.command, run.date, run.machine, run.commit))
+
+
+def origins_text(runs: Sequence[Measurement], head: str) -> str:
+    """The page that says which commit the figures of each command are from, below its `head`."""
+    rows = [f"| `{run.command}` | {run.commit} | {run.date} | {run.machine} | {len(run.figures)} |" for run in runs]
+    return "\n".join([head + RULE, *rows, ""])
+
+
+def head_of(page: str) -> str:
+    """A page of `origins_text` up to its table."""
+    return page.partition(RULE)[0]
+
+
+def current_commit() -> str:
+    """The commit of this checkout, and whether its files differ from it."""
+    described = subprocess.run(
+        ("git", "describe", "--always", "--abbrev=8", "--dirty", "--exclude=*"),
+        cwd=FIGURES.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return described.stdout.strip()
 
 
 def json_text(runs: Sequence[Measurement]) -> str:
@@ -164,6 +198,7 @@ def main() -> int:
     record.add_argument("files", metavar="FILE", nargs="+", type=Path, help="rows (.json), or a printed table (.md)")
     record.add_argument("--command", required=True, help="what was called")
     record.add_argument("--machine", required=True, help="what it ran on, and what else ran there")
+    record.add_argument("--commit", help="whose code was run (default: that of this checkout)")
     record.add_argument("--date", default=date.today().isoformat(), help="of the measurement (default: today)")
     arguments = parser.parse_args()
     figures: list[Figure] = []
@@ -171,8 +206,11 @@ def main() -> int:
         figures.extend((row_figures if path.suffix == ".json" else table_figures)(path.read_text(encoding="utf-8")))
     if not figures:
         parser.error(f"{', '.join(map(str, arguments.files))}: no figure found, must be rows or a table with numbers")
-    run = Measurement(arguments.command, arguments.machine, arguments.date, tuple(figures))
-    write_atomic(FIGURES, json_text(recorded(read_figures(FIGURES), run)).encode())
+    commit = arguments.commit or current_commit()
+    run = Measurement(arguments.command, arguments.machine, arguments.date, commit, tuple(figures))
+    runs = recorded(read_figures(FIGURES), run)
+    write_atomic(FIGURES, json_text(runs).encode())
+    write_atomic(ORIGINS, origins_text(runs, head_of(ORIGINS.read_text(encoding="utf-8"))).encode())
     print(f"{FIGURES}: {len(figures)} figures of {arguments.command}")
     return 0
 

@@ -193,7 +193,7 @@ def fashion_rows(folder: Path, console: Console) -> list[Row]:
         Row("codec_vs_pca", median(errors) / pca.error, "", "<= 0.72", "<= 0.68", f"PCA {pca.error:.3f} at {pca.bits:.1f} bit"),
         avif_row(nets[1], data.test),
         Row("classes_saving", median(saved), "", ">= 0.04", ">= 0.08", f"{CLASSES} classes, {texts(saved)}"),
-        Row("int8_rate_loss", median(lost), "", "<= 1.03", "<= 1.01", texts(lost)),
+        Row("int8_rate_loss", median(lost), "", "<= 1.01", "<= 1.005", texts(lost)),
         epoch_row(data),
     ]
 

@@ -66,7 +66,7 @@ class TiedAutoencoder(TiedNetwork):
         `batch_size`, `learning_rate`, `noise` and `rate` replace their own. `noise`: of the inputs, such as
         `{"kind": "gaussian", "level": 0.3}` (see `NoiseConfig`), anew in each epoch. `rate`: the error that a bit of the code
         has to save (see `TrainConfig`); units that are not worth their bits leave the model. Later stages keep both. With
-        validation samples the best epoch is kept. The ranges of a quantized model stay as they are.
+        validation samples the best epoch is kept. The ranges of a quantized model are trained too.
         The model is built for its samples if it is not yet.
 
         On arrays, float32 [n, inputs] in scaled values (see `Scaling`), after `compile`: Keras' own loop with its arguments,

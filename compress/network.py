@@ -253,10 +253,13 @@ class TiedNetwork(tf_keras.Model):
         return self.quantizers
 
     def finalize(self) -> None:
-        """Apply masks and clusters to the variables, and compute scales and bias ranges from the final weights."""
+        """Apply masks and clusters to the variables, compute scales and bias ranges from the final weights, and move the
+        ranges of activations by what training found."""
         for kernel in self.kernels:
             kernel.write_back()
             kernel.update_scales()
+        if self.quantizers is not None:
+            self.quantizers.finalize()
         self.update_bias_ranges()
 
     def update_bias_ranges(self) -> None:
@@ -282,6 +285,11 @@ class TiedNetwork(tf_keras.Model):
             for name, pair in self.quantizers.range_variables.items():
                 variables |= {f"range.{name}.{key}": variable for key, variable in pair.items()}
         return variables
+
+    def trained_state(self) -> dict[str, tf.Variable]:
+        """`state`, and the variables that are 0 after each epoch, by name: what an optimizer keeps moments of."""
+        factors = {} if self.quantizers is None else self.quantizers.factors
+        return self.state() | {f"range.{name}.factor": variable for name, variable in factors.items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The values of `state` by name; the inverse of `restore`."""

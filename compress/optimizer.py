@@ -39,7 +39,7 @@ class Optimizer:
         self.kernels = model.kernels
         self.decay = config.weight_decay
         self.variables = [*model.trainable_variables, *(rate.trainable_variables if rate else ())]
-        state = model.state() | (rate.state() if rate else {})
+        state = model.trained_state() | (rate.state() if rate else {})
         named = {name: variable for name, variable in state.items() if any(variable is v for v in self.variables)}
         self.slots = {"adam.step": self.keras.iterations}
         for slot in ("m", "v"):

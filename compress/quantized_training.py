@@ -20,7 +20,7 @@ from .train import History, Training, fit, noise_seed
 
 
 def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
-    """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and ranges.
+    """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and trained ranges.
 
     Keeps the model as trained if held-out errors are lower beyond noise, at no higher cost, else that which was given, after
     post-training quantization. The history's last record says which, as `kept`. Raises the errors of `fit`, InputError for a

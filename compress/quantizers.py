@@ -112,7 +112,9 @@ def _rules(config: ModelConfig) -> dict[str, ActivationRule]:
 class ActivationQuantizers(tf_keras.layers.Layer):
     """The tap of a quantized model: fake quantization of every tensor that the integer program quantizes.
 
-    `ranges`, by tensor name, are those of calibration; weights adapt to them. Those of biases and gains are their extremes.
+    `ranges`, by tensor name, are those of calibration. Training moves both ends by one factor, so that the zero point stays.
+    `factors` are the logarithms of what an epoch has moved them by so far, which `finalize` applies: they are 0 after it. The
+    ranges of biases and gains are their extremes.
     """
 
     def __init__(self, config: ModelConfig, spec: QuantizationSpec, ranges: Mapping[str, Range]) -> None:
@@ -132,6 +134,11 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         self.range_variables = {
             name: quantizer.build(None, name.replace(".", "_"), self) for name, quantizer in self.tracked.items()
         }
+        self.factors = {
+            name: self.add_weight(name=f"{name.replace('.', '_')}_factor", shape=(), initializer="zeros")
+            for name in self.tracked
+            if self.is_free(name) and not name.endswith(OF_WEIGHTS) and self.simulates(name)
+        }
         self.built = True
         for name, (low, high) in ranges.items():
             if spec.fixes(name):
@@ -148,6 +155,10 @@ class ActivationQuantizers(tf_keras.layers.Layer):
         """Whether a tensor's range is what its values need, rather than fixed."""
         return name in self.tracked and not self.spec.fixes(name)
 
+    def simulates(self, name: str) -> bool:
+        """Whether the decoder layout quantizes a tensor; the ranges of others are kept."""
+        return self.spec.layout == "split" or not name.endswith((".product", ".gained", *OF_WEIGHTS))
+
     def __call__(self, name: str, x: tf.Tensor, training: bool) -> tf.Tensor:
         if name.endswith(UNPOOLED):
             return x
@@ -157,9 +168,27 @@ class ActivationQuantizers(tf_keras.layers.Layer):
             return x
         if name in self.windows:
             x = tf.clip_by_value(x, *self.windows[name])
+        if training and name in self.factors:
+            return self._trained(name, x)
         quantized = self.tracked[name](x, training and name.endswith(OF_WEIGHTS), self.range_variables[name])
-        simulated = self.spec.layout == "split" or not name.endswith((".product", ".gained", *OF_WEIGHTS))
-        return quantized if simulated else x
+        return quantized if self.simulates(name) else x
+
+    def _trained(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        """Fake quantization with a gradient for the scale (Esser et al. 2020, arXiv:1902.08153)."""
+        low, high = (self.range_variables[name][end] for end in ("min_var", "max_var"))
+        bits = self.spec.bits_of(name)
+        levels = 2.0**bits - 1
+        scale = (high - low) / levels
+        zero = tf.round(-low / scale)
+        scale *= tf.exp(self.factors[name])
+        return scale * tf.quantization.fake_quant_with_min_max_vars(x / scale, -zero, levels - zero, bits)
+
+    def finalize(self) -> None:
+        """Move the ranges by what training found."""
+        for name, factor in self.factors.items():
+            for end in self.range_variables[name].values():
+                end.assign(end * tf.exp(factor))
+            factor.assign(0.0)
 
     def ranges(self) -> dict[str, Range]:
         """The tracked ranges, by tensor name, as float32 values."""

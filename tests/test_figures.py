@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ RECORD = figures.Measurement(
     "python benchmarks/dense.py",
     "two cores",
     "2026-11-28",
+    "0123abcd",
     (
         figures.Figure("bytes_ratio", 0.45334, "x", "<= 0.50", "548,960 B against 1,210,920 B"),
         figures.Figure("other_ratio", 0.5101, "x"),
@@ -53,8 +55,15 @@ def test_no_figure_of_readme_and_docs_is_stale() -> None:
     assert checked.stale(PAGES, RUNS) == []
 
 
-def test_every_run_states_command_machine_and_date() -> None:
+def test_every_run_states_command_machine_date_and_commit() -> None:
     assert all(run.command and run.machine and len(run.date) == 10 and run.figures for run in RUNS)
+    assert [run.command for run in RUNS if not re.fullmatch("[0-9a-f]{8}(-dirty)?", run.commit)] == []
+
+
+def test_a_page_says_which_commit_each_figure_is_from() -> None:
+    page = figures.ORIGINS.read_text(encoding="utf-8")
+    assert page == figures.origins_text(RUNS, figures.head_of(page))
+    assert f"| `{RUNS[0].command}` | {RUNS[0].commit} |" in page
     assert all(exemption.reason for exemption in checked.EXCEPTIONS)
 
 

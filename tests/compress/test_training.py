@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from msgspec import structs
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
@@ -364,13 +365,43 @@ def test_quantization_aware_training_begins_with_the_model_and_the_ranges_of_ptq
     assert same(weights(model), weights(other))
     x = splits.test.scaling.apply(splits.test.take(np.arange(8)))
     np.testing.assert_allclose(model(x, training=True), model(x), atol=1e-6)
-    start = model.quantizers.ranges()
     train_quantized(model, splits, QuantizeConfig(epochs=3), TrainConfig(batch_size=32))
-    ranges = model.quantizers.ranges()
     assert not same(weights(model), weights(other))
-    assert {name: ranges[name] for name in start if not name.endswith(".bias")} == {
-        name: start[name] for name in start if not name.endswith(".bias")
-    }
+
+
+@pytest.mark.usefixtures("any_gain")
+@pytest.mark.parametrize("layout", ["split", "fused"])
+def test_training_moves_both_ends_of_a_range_by_one_factor(make_splits, layout) -> None:
+    splits, model = make_splits(), model_of()
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(), layout=layout)
+    quantizers = model.quantizers
+    x = splits.test.scaling.apply(splits.test.take(np.arange(8)))
+    np.testing.assert_allclose(model(x, training=True), model(x), atol=1e-6)
+    start = quantizers.ranges()
+    train_quantized(model, splits, QuantizeConfig(epochs=3), TrainConfig(batch_size=32))
+    end = quantizers.ranges()
+    moved = {name for name in start if not name.endswith(".bias") and start[name] != end[name]}
+    assert moved == set(quantizers.factors) and {"encoder_0", "code"} <= moved
+    assert ("y.product" in moved) == (layout == "split")
+    for name in moved:
+        assert end[name][0] * start[name][1] == pytest.approx(end[name][1] * start[name][0], rel=1e-5)
+    assert all(factor.numpy() == 0 for factor in quantizers.factors.values())
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_gradient_of_a_range_is_that_of_its_scale(make_splits, bits: int) -> None:
+    """Of a value within the range its rounding error, of another the end that it is clipped to (Esser et al. 2020)."""
+    splits, model = make_splits(), model_of()
+    quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(code_bits=bits, refinements=()))
+    quantizers = model.quantizers
+    low, high = quantizers.ranges()["code"]
+    scale = (high - low) / (2**bits - 1)
+    low = -np.round(-low / scale) * scale
+    high = low + (2**bits - 1) * scale
+    for x, wanted in ((1.3 * scale, (np.round(1.3) - 1.3) * scale), (2 * high, high), (2 * low, low)):
+        with tf.GradientTape() as tape:
+            y = quantizers("code", tf.constant([x], tf.float32), True)
+        assert tape.gradient(y, quantizers.factors["code"]).numpy() == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.parametrize("validation", every(2, [0, 32]))
