@@ -170,7 +170,7 @@ def current_commit() -> str:
     """The commit of this checkout, and whether its files differ from it."""
     described = subprocess.run(
         ("git", "describe", "--always", "--abbrev=8", "--dirty", "--exclude=*"),
-        cwd=FIGURES.parent,
+        cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=True,

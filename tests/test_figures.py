@@ -159,11 +159,16 @@ def test_rows_and_tables_are_recorded_and_read_again(tmp_path: Path, monkeypatch
     rows = [{"name": "bytes_ratio", "value": 0.46, "unit": "x", "reach": "<= 0.5", "stretch": "", "detail": ""}]
     (tmp_path / "dense.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
     (tmp_path / "table.md").write_text("| kernels | bytes |\n|---|---|\n| sparse | 500 |\n", encoding="utf-8")
+    origins = tmp_path / "figures.md"
+    origins.write_text(figures.origins_text([], "# Origins\n\n"), encoding="utf-8")
     monkeypatch.setattr(figures, "FIGURES", record)
+    monkeypatch.setattr(figures, "ORIGINS", origins)
     files = [str(tmp_path / "dense.json"), str(tmp_path / "table.md")]
     call = ["figures.py", "record", *files, "--command", RECORD.command, "--machine", "one core", "--date", "2026-12-01"]
     monkeypatch.setattr(sys, "argv", call)
     assert figures.main() == 0
     old, new = figures.read_figures(record)
+    assert origins.read_text(encoding="utf-8") == figures.origins_text((old, new), "# Origins\n\n")
+    assert new.commit == figures.current_commit() and re.fullmatch("[0-9a-f]{8}(-dirty)?", new.commit)
     assert {f.name: f.value for f in new.figures} == {"bytes_ratio": 0.46, "sparse · bytes": 500} and new.machine == "one core"
     assert [f.name for f in old.figures] == ["other_ratio", "seconds", "dense, 50 % · bytes", "dense, 50 % · time"]
