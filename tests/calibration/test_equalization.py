@@ -83,6 +83,14 @@ def test_a_loud_unit_no_longer_sets_the_step_of_all(trained: Callable[[], TiedAu
     assert least_predicted_noise(loud) < min(0.02 * spoiled, least_predicted_noise(quiet))
 
 
+def test_the_median_scale_of_a_layer_is_one(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
+    """A factor that all units of a layer have costs no precision, but Adam would train their kernels faster or slower by it."""
+    model = trained()
+    rescale_units(model, [np.full(20, 8, np.float32), np.full(12, 0.25, np.float32)])
+    for scales in unit_scales(model, influence(model, samples.inputs), LEVELS):
+        assert np.median(np.log(scales)) == pytest.approx(0, abs=1e-6) and np.ptp(scales) > 0.1
+
+
 def test_zeros_stay_zeros(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
     model = trained()
     mask = (np.random.default_rng(0).uniform(size=(20, 12)) < 0.5).astype(np.float32)
