@@ -32,7 +32,7 @@ from tiedae.compress import (
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe
-from tiedae.sources import load_dataset
+from tiedae.sources import recipe_data
 
 LAYERS = (LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(30))
 RECIPE = Recipe("dense", DataConfig("fashion-mnist"), ModelConfig(LAYERS, "sigmoid"))
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def measure(out: Path, console: Console) -> list[Row]:
-    splits = load_dataset(RECIPE.data, "sigmoid")
+    splits = recipe_data(RECIPE, Path())
     quantized = run_recipe(RECIPE, base=Path(), out=out / "qat", resume=True, force=False, console=console)
     pruned_recipe = structs.replace(RECIPE, prune=PRUNE)
     pruned = run_recipe(pruned_recipe, base=Path(), out=out / "pruned", resume=True, force=False, console=console)

@@ -15,14 +15,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from dense import RECIPE
 from exported import Exported, Variant, compressed, exported, float_errors, latencies, trained
 from msgspec.structs import replace
 from observers import rows as observer_rows
 from pruning import PATTERNS
 from rows import Row, arguments_of, report
-from tiedae.compress import DataConfig, Dataset, QuantizeConfig
+from tiedae.compress import Dataset, QuantizeConfig
 from tiedae.console import Console
-from tiedae.sources import load_dataset
+from tiedae.sources import recipe_data
 
 SAMPLES = 256
 PTQ = QuantizeConfig(method="ptq", samples=SAMPLES)
@@ -59,7 +60,7 @@ def main() -> int:
     chosen = set(arguments.variant or VARIANTS)
     if {"pruned75", "structured50"} & chosen:
         chosen.add("dense")
-    splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
+    splits = recipe_data(RECIPE, Path())
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:

@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from dense import test_error
+from dense import RECIPE, test_error
 from exported import Variant, compressed, exported, trained
 from rows import Row, arguments_of, report
-from tiedae.compress import DataConfig, Dataset, QuantizeConfig, TiedAutoencoder
+from tiedae.compress import Dataset, QuantizeConfig, TiedAutoencoder
 from tiedae.compress.config import Granularity, Refinement
 from tiedae.console import Console
-from tiedae.sources import load_dataset
+from tiedae.sources import recipe_data
 
 REFINEMENTS: Mapping[str, tuple[Refinement, ...]] = {
     "plain": (),
@@ -38,7 +38,7 @@ def main() -> int:
     parser = arguments_of(__doc__ or "")
     parser.add_argument("--start", type=Path, metavar="NPZ", help="the trained float model (default: train it)")
     arguments = parser.parse_args()
-    splits = load_dataset(DataConfig("fashion-mnist"), "sigmoid")
+    splits = recipe_data(RECIPE, Path())
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:

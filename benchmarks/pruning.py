@@ -13,13 +13,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from dense import RECIPE
 from exported import Variant, compressed, exported, float_errors, latencies, trained
 from msgspec.structs import replace
 from rows import Row, arguments_of, report
 from tiedae.compress import Dataset, PruneConfig
 from tiedae.compress.config import DataConfig
 from tiedae.console import Console
-from tiedae.sources import load_dataset
+from tiedae.sources import recipe_data
 
 FINE_TUNING = PruneConfig(epochs=10, learning_rate=4e-3)
 """The schedule of every pattern, of the dense file and of the float twin."""
@@ -44,7 +45,7 @@ def main() -> int:
     parser.add_argument("--pattern", action="append", choices=list(PATTERNS), help="only these, and dense")
     arguments = parser.parse_args()
     chosen = [name for name in PATTERNS if arguments.pattern is None or name in (*arguments.pattern, "dense")]
-    splits = load_dataset(DataConfig(arguments.data), "sigmoid")
+    splits = recipe_data(replace(RECIPE, data=DataConfig(arguments.data)), Path())
     with tempfile.TemporaryDirectory() as folder:
 
         def measure(console: Console) -> list[Row]:

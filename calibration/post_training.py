@@ -18,6 +18,7 @@ from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.integers import kernel_bounds
 from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import DecoderLayout, QuantizationSpec
+from tiedae.compress.start_or_end import BEYOND_NOISE, standard_error
 from tiedae.compress.symmetries import rescale_units
 from tiedae.compress.tied_layers import TiedLayer
 from tiedae.compress.train import Progress
@@ -76,10 +77,11 @@ class Reference:
         """The mean squared error of a model's output relative to `output`."""
         return self.errors(model, kernels)[0]
 
-    def errors(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> tuple[float, float]:
-        """The mean squared errors of a model's output relative to `output` and to `x`, with the model's kernels if given."""
+    def errors(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> tuple[float, np.ndarray]:
+        """The mean squared error of a model's output relative to `output`, and that of each sample relative to `x`, float64
+        [n], with the model's kernels if given."""
         _, y = model.encode_decode(self.x, kernels=kernels)
-        return self.error_of(y), float(tf.reduce_mean(tf.square(y - self.x)))
+        return self.error_of(y), tf.reduce_mean(tf.square(y - self.x), 1).numpy().astype(np.float64)
 
     def error_of(self, y: tf.Tensor) -> float:
         """The mean squared error of y, float32 [n, inputs] or [n, *shape], relative to `output`."""
@@ -157,7 +159,7 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
     assert quantizers is not None
     kernels = [kernel() for kernel in model.kernels]
 
-    def errors() -> tuple[float, float]:
+    def errors() -> tuple[float, np.ndarray]:
         return reference.errors(model, kernels)
 
     least = errors()
@@ -166,12 +168,12 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
         for name, variables in quantizers.range_variables.items()
         if quantizers.is_free(name) and not name.endswith(OF_WEIGHTS)
     }
-    costs = MarginCosts(least[1], len(reference.x), reference.population)
+    costs = MarginCosts(float(least[1].mean()), reference.population)
     for step, variables in enumerate(free.values()):
         reference.progress(step, len(free))
-        widened = _widened(variables, errors, least[1] + costs.allowed(least[1], len(free) - step))
+        widened = _widened(variables, errors, partial(costs.allow, least[1], ranges=len(free) - step))
         if widened is not None:
-            costs.add(widened[1] - least[1])
+            costs.spent += float((widened[1] - least[1]).mean())
             least = widened
             continue
         for end in variables.values():
@@ -182,44 +184,46 @@ def set_ranges(model: TiedAutoencoder, reference: Reference) -> None:
 class MarginCosts:
     """What margins may cost and have cost, in mean squared errors.
 
-    `error`: of the reconstruction before any margin. `samples` are calibrated on, drawn from `population`.
+    `error`: of the reconstruction before any margin. `population`: samples that those of calibration were drawn from.
     """
 
     error: float
-    samples: int
     population: int
     spent: float = 0.0
 
-    def allowed(self, error: float, ranges: int) -> float:
-        """What the next margin may cost, of `ranges` that are left: an equal part of what all may cost, or where few samples
-        speak what each may cost. `error`: of the reconstruction as it is."""
+    def allow(self, before: np.ndarray, after: np.ndarray, *, ranges: int) -> bool:
+        """Whether the next margin is allowed, of `ranges` that are left. `before`, `after`: error of each sample, float64 [n].
+
+        Of many samples all margins share a cost, and what they cost other samples is known to the noise of these; of few, each
+        may cost what a sample beyond the range is worth.
+        """
+        costs = after - before
         if self.population < ENOUGH:
-            return MARGIN_COST / self.samples * error
-        return (ALL_MARGINS_COST * self.error - self.spent) / ranges
-
-    def add(self, cost: float) -> None:
-        """Count a margin; one that reduces the error leaves more for the others."""
-        self.spent += cost
+            return bool(costs.mean() <= MARGIN_COST / len(costs) * before.mean())
+        likely = costs.mean() + BEYOND_NOISE * standard_error(costs)
+        return bool(likely <= (ALL_MARGINS_COST * self.error - self.spent) / ranges)
 
 
-Errors = Callable[[], tuple[float, float]]
+Errors = Callable[[], tuple[float, np.ndarray]]
 """`Reference.errors` of a model, whose kernels stay as they are."""
 
 
-def _widened(ends: Mapping[str, tf.Variable], errors: Errors, most: float) -> tuple[float, float] | None:
-    """Widen a range and return the errors; None, without changes, where every margin brings the reconstruction above `most`."""
+def _widened(
+    ends: Mapping[str, tf.Variable], errors: Errors, allow: Callable[[np.ndarray], bool]
+) -> tuple[float, np.ndarray] | None:
+    """Widen a range and return the errors; None, without changes, where no margin is allowed."""
     start = {key: end.numpy() for key, end in ends.items()}
     for margin in MARGINS:
         for key, end in ends.items():
             end.assign(margin * start[key])
-        if (found := errors())[1] <= most:
+        if allow((found := errors())[1]):
             return found
     for key, end in ends.items():
         end.assign(start[key])
     return None
 
 
-def _shrink(end: tf.Variable, errors: Errors, least: tuple[float, float]) -> tuple[float, float]:
+def _shrink(end: tf.Variable, errors: Errors, least: tuple[float, np.ndarray]) -> tuple[float, np.ndarray]:
     """Move an end of a range inwards while the output error falls from `least`; returns the errors."""
     start = kept = end.numpy()
     for fraction in CLIP_FRACTIONS:

@@ -286,7 +286,10 @@ class DataConfig(Checked, frozen=True):
         Annotated[float, Meta(gt=0, lt=1)] | Line,
         means("fraction for the test set, where the source has none; or a source of test samples"),
     ] = 0.1
-    validation: Annotated[ProperFraction, means("fraction for the validation set")] = 0.0
+    validation: Annotated[
+        ProperFraction,
+        means("fraction for the validation set; 0: none, but with qat a twentieth of 1,000 training samples or more"),
+    ] = 0.0
     split: Annotated[
         Literal["auto", "random", "tail"], means("tail: the last samples are held out; auto: tail for records in time")
     ] = "auto"

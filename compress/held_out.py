@@ -1,4 +1,4 @@
-"""Which samples judge quantization-aware training: validation samples, or some of those to train on."""
+"""Which samples judge quantization-aware training: validation samples, or some that a run holds out of all of its training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from .data import Dataset, choose, split
 from .samples import Samples
 from .splitting import LEAST_GROUPS
 from .start_or_end import Split
-from .train import CODE_SAMPLES
 
 ENOUGH = 1000
 """Training samples, as `Samples.independent` counts them, from which on a part of them speaks for all others."""
@@ -20,49 +19,43 @@ FEWEST, MOST = 200, 5000
 """Held-out samples, at least and at most; of groups as many as come nearest."""
 
 
+def with_held_out(splits: Dataset) -> Dataset:
+    """The data with validation samples: its own, else a twentieth of the training samples, which are left out of these.
+
+    Whole groups where there are groups, the last windows of a record, others drawn by the data's seed. Without changes below
+    `ENOUGH` training samples and below `LEAST_GROUPS` groups. No stage may train on them: a model that was trained on the
+    judges remembers them, and forgets them while it is trained on others.
+    """
+    train = splits.train
+    few_groups = train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS
+    if splits.validation is not None or train.independent < ENOUGH or few_groups:
+        return splits
+    count = min(max(round(FRACTION * train.independent), FEWEST), MOST)
+    if splits.windows and train.groups is None:
+        rest, judges = _last_windows(train, count)
+    else:
+        rest, judges = split(train, (count / len(train),), splits.config.source, seed=splits.config.seed)
+    assert rest is not None
+    return replace(splits, train=rest, validation=judges)
+
+
 @dataclass(frozen=True, eq=False)
 class Judges:
-    """What quantization-aware training trains on, `splits`, and the `samples` by which its end is kept or its start.
+    """The `samples` by which the end of quantization-aware training is kept or its start, and whose they are, `split`.
 
-    `split`: whose samples these are. `clusters`: int64 [n], equal for samples that are correlated; None where none are.
+    `clusters`: int64 [n], equal for samples that are correlated; None where none are, and of training samples.
     """
 
-    splits: Dataset
     samples: Samples
     split: Split
     clusters: np.ndarray | None
 
     @classmethod
-    def of(cls, splits: Dataset, seed: int) -> Judges:
-        """The validation samples, else a twentieth of the training samples, which are left out then: whole groups where there
-        are groups, the last windows of a record, others drawn by the data's seed.
-
-        Below `ENOUGH` training samples, and below `LEAST_GROUPS` groups, training samples that `seed` draws.
-        """
-        if splits.validation is not None:
-            return cls._apart(splits, splits.validation, "validation")
-        train = splits.train
-        few_groups = train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS
-        if train.independent < ENOUGH or few_groups:
-            return cls(splits, train.select(choose(train, CODE_SAMPLES, seed)), "training", None)
-        rest, samples = held_out(splits)
-        return cls._apart(replace(splits, train=rest, validation=samples), samples, "held-out")
-
-    @classmethod
-    def _apart(cls, splits: Dataset, samples: Samples, split: Split) -> Judges:
-        return cls(splits, samples, split, clusters_of(samples, windows=splits.windows))
-
-
-def held_out(splits: Dataset) -> tuple[Samples, Samples]:
-    """The training samples without `FRACTION` of them, and these."""
-    train = splits.train
-    count = min(max(round(FRACTION * train.independent), FEWEST), MOST)
-    if splits.windows and train.groups is None:
-        return _last_windows(train, count)
-    rest, samples = split(train, (count / len(train),), splits.config.source, seed=splits.config.seed)
-    assert rest is not None
-    assert samples is not None
-    return rest, samples
+    def of(cls, splits: Dataset, count: int, seed: int) -> Judges:
+        """The validation samples; without any, `count` training samples that `seed` draws."""
+        if splits.validation is None:
+            return cls(splits.train.select(choose(splits.train, count, seed)), "training", None)
+        return cls(splits.validation, "validation", clusters_of(splits.validation, windows=splits.windows))
 
 
 def _last_windows(samples: Samples, count: int) -> tuple[Samples, Samples]:

@@ -12,29 +12,29 @@ from .data import Dataset
 from .errors import InputError
 from .held_out import Judges
 from .network import TiedNetwork
-from .noise import pairs
+from .noise import Noise, pairs
 from .rate import code_bits
 from .records import plain
 from .start_or_end import Change, StartOrEnd
-from .train import History, Training, fit, noise_seed
+from .train import CODE_SAMPLES, History, Training, fit, noise_seed
 
 
 def train_quantized(model: TiedNetwork, splits: Dataset, config: QuantizeConfig, train: TrainConfig | Training) -> History:
     """Fine-tune a model with fake-quantized kernels and activations (Jacob et al. 2018), with fixed masks and trained ranges.
 
-    Keeps the model as trained if held-out errors are lower beyond noise, at no higher cost, else that which was given, after
-    post-training quantization. The history's last record says which, as `kept`. Raises the errors of `fit`, InputError for a
-    float model, RecipeError if the model was quantized with another configuration or scaling.
+    Keeps the model as trained if the errors of validation samples are lower beyond noise, at no higher cost, else that which
+    was given, after post-training quantization; see `StartOrEnd`. The history's last record says which, as `kept`. Raises the
+    errors of `fit`, InputError for a float model, RecipeError if the model was quantized with another configuration or scaling.
     """
     if model.quantizers is None:
         raise InputError("train_quantized: got a float model; quantize_post_training must quantize it first")
     model.quantizers.spec.require_from(config, splits.train.scaling, source="the model is quantized")
     training = Training.fine_tuning(train, config, model, splits)
     judged = Training.of(train)
-    judges = Judges.of(splits, judged.config.seed)
-    start, before = model.arrays(), HeldOut.of(model, judges, judged)
-    history = fit(model, judges.splits, training, stage="quantize")
-    kept = before.kept(HeldOut.of(model, judges, judged), judges)
+    judges, noise = Judges.of(splits, CODE_SAMPLES, judged.config.seed), training.noise(splits)
+    start, before = model.arrays(), HeldOut.of(model, judges, judged, noise)
+    history = fit(model, splits, training, stage="quantize")
+    kept = before.kept(HeldOut.of(model, judges, judged, noise), judges)
     if kept.is_start:
         model.restore(start)
     history[-1]["kept"] = plain(kept)
@@ -51,8 +51,8 @@ class HeldOut:
     costs: np.ndarray
 
     @classmethod
-    def of(cls, model: TiedNetwork, judges: Judges, training: Training) -> HeldOut:
-        samples, noise, seed = judges.samples, training.noise(judges.splits), noise_seed(training.config, "validation")
+    def of(cls, model: TiedNetwork, judges: Judges, training: Training, noise: Noise | None = None) -> HeldOut:
+        samples, seed = judges.samples, noise_seed(training.config, "validation")
         errors, codes = [], []
         for x, wanted in pairs(samples, np.arange(len(samples)), 1000, noise, seed):
             code, y = model.encode_decode(x)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ LEAST_CLUSTERS = 4
 """Clusters whose means tell how much a mean varies, at least."""
 CORRELATED = 2.0
 """Standard errors of correlated samples, in those of independent ones, where too few clusters tell."""
-Split = Literal["validation", "held-out", "training"]
+Split = Literal["validation", "training"]
 FITTED = 4.0
 """Standard errors by which the error of samples that were trained on has to fall."""
 LEAST_FITTED = 0.04
@@ -66,7 +65,7 @@ class Change(Record, frozen=True):
 
 
 class StartOrEnd(Record, frozen=True):
-    """How `Judged` changed over samples of `split`: the squared error, and the cost with the bits of a code.
+    """How `HeldOut` changed over samples of `split`: the squared error, and the cost with the bits of a code.
 
     The start is that of post-training quantization. The end is kept where the error falls by more than `least_gain` and the
     cost, at the rate of float training, does not rise beyond chance: another trade of error for bits is not what quantization
@@ -98,12 +97,4 @@ class StartOrEnd(Record, frozen=True):
         if self.cost != self.error:
             text += f"; with the bits of its code {self.cost.start:.5g} before, {self.cost.end:.5g} after, "
             text += f"must not rise by more than {self.cost.chance:.2g}"
-        return text + REASONS[self.split]
-
-
-REASONS: Mapping[Split, str] = {
-    "validation": "",
-    "held-out": "; training samples that this training left out, since [data] validation is 0",
-    "training": "; samples that were trained on, since [data] validation is 0 and they are few",
-}
-"""Why samples other than validation samples judge."""
+        return text if self.split == "validation" else f"{text}; samples that were trained on: there are no validation samples"

@@ -20,13 +20,14 @@ from tiedae.compress.noise import noise_of, noisy_test
 from tiedae.compress.normal import normal_of, normal_only, require_detectable
 from tiedae.compress.records import decode
 from tiedae.compress.samples import Samples
+from tiedae.compress.scaling import Scaling
 from tiedae.verify.collecting import MAX_SAMPLES
 
 from .arrays import Arrays, Stretch
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .readers import keys_of
-from .sources import all_of, divide, load_arrays, load_dataset
+from .sources import all_of, divide, judged, load_arrays, load_dataset
 
 NONE = "none"
 SPLITS = ("train", "validation", "test", NONE)
@@ -95,6 +96,7 @@ def load_splits(
         config = replace(config, test=source)
     other = Path(whole).name != Path(stated.source).name
     splits = load_dataset(config, manifest.recipe.model.output_activation, normal=normal, other=other)
+    splits = judged(splits, manifest.recipe)
     if splits.inputs != manifest.data.inputs:
         raise DataError(f"{source}: has {splits.inputs} values per sample, must be {manifest.data.inputs} as in {path}")
     return splits
@@ -143,10 +145,12 @@ def _splits_of(manifest: Manifest, config: DataConfig, arrays: Arrays, window: i
     if whole.labels is not None and whole.labels.shape != (len(whole),):
         return splits
     try:
-        parts = divide(whole, config, window, normal_of(manifest.recipe.task), own_test=own_test)
+        train, validation, test = divide(whole, config, window, normal_of(manifest.recipe.task), own_test=own_test)
     except DataError:  # too few samples, or none of a label: these cannot be what the bundle was trained on
         return splits
-    train, *_ = parts
+    data = Dataset(train, validation, test or train, Scaling(), bool(arrays.stretches), config=config)
+    data = judged(data, manifest.recipe)
+    train, parts = data.train, (data.train, data.validation, test)
     if (len(train), train.inputs) != (manifest.data.train, manifest.data.inputs) or train.sha256 != manifest.data.sha256:
         return splits
     for name, part in zip(SPLITS, parts, strict=False):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed
+from tiedae.compress.held_out import with_held_out
 from tiedae.compress.intervals import NORMAL_WINDOW
 from tiedae.compress.labels import is_among, label_text, require_occurring, without_labels
 from tiedae.compress.layer_kinds import Activation
@@ -104,13 +105,20 @@ def load_data(
 def recipe_data(recipe: Recipe, base: Path) -> Dataset:
     """The data of a recipe, as its task trains on them; raises as `load_dataset`, and where a task needs more of them.
 
-    They are scaled as the model of `model.source` takes them, if the recipe starts from one.
+    Where the recipe has quantization-aware training, some samples judge it that nothing is trained on, see `judged`. They are
+    scaled as the model of `model.source` takes them, if the recipe starts from one.
     """
     splits = load_dataset(recipe.data, recipe.model.output_activation, base=base, normal=normal_of(recipe.task))
     if (start := start_of(recipe, base)) is not None:
         splits = start.scaled(splits)
+    splits = judged(splits, recipe)
     require_detectable(splits, recipe.task, recipe.data.source)
     return splits
+
+
+def judged(splits: Dataset, recipe: Recipe) -> Dataset:
+    """With samples that judge quantization-aware training, where the recipe has it: see `with_held_out`."""
+    return with_held_out(splits) if recipe.quantize.method == "qat" else splits
 
 
 def load_dataset(

@@ -109,13 +109,23 @@ def test_margins_of_many_ranges_share_one_cost_where_many_samples_speak(
     assert bool(widened(made(()), many)) == (cost > ALL_MARGINS_COST)
 
 
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(1e-6, 1e6))
-def test_margins_never_cost_more_than_all_of_them_may(fractions: list[float], before: float) -> None:
-    costs = MarginCosts(before, 256, ENOUGH)
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(1e-3, 1e3))
+def test_margins_never_cost_more_than_all_of_them_may(fractions: list[float], error: float) -> None:
+    costs, before = MarginCosts(error, ENOUGH), np.full(4, error)
     for left, fraction in zip(range(len(fractions), 0, -1), fractions, strict=True):
-        if (cost := fraction * ALL_MARGINS_COST * before) <= costs.allowed(before, left):
-            costs.add(cost)
-    assert costs.spent <= ALL_MARGINS_COST * before * (1 + 1e-9)
+        after = before + fraction * ALL_MARGINS_COST * error
+        if costs.allow(before, after, ranges=left):
+            costs.spent += (after - before).mean()
+            before = after
+    assert before.mean() - error <= ALL_MARGINS_COST * error * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("population", [ENOUGH - 1, ENOUGH])
+def test_what_chance_explains_is_no_saving_where_many_samples_speak(population: int) -> None:
+    """Of two samples one gains what the other loses: other samples may lose that."""
+    before = np.ones(2)
+    assert MarginCosts(1.0, population).allow(before, before, ranges=1)
+    assert MarginCosts(1.0, population).allow(before, np.array([1.3, 0.7]), ranges=1) == (population < ENOUGH)
 
 
 @pytest.mark.ci
@@ -175,7 +185,9 @@ def test_twice_the_same_and_saved_as_it_is(
     """The second time the kernels, which are computed once for all errors of a step, are compared with the model's."""
     first, errors = made(ALL, granularity), Reference.errors
 
-    def compared(reference: Reference, model: TiedAutoencoder, kernels: Sequence[Any] | None = None) -> tuple[float, float]:
+    def compared(
+        reference: Reference, model: TiedAutoencoder, kernels: Sequence[Any] | None = None
+    ) -> tuple[float, np.ndarray]:
         assert kernels is not None
         for tensor, kernel in zip(kernels, model.kernels, strict=True):
             np.testing.assert_array_equal(tensor, kernel())
