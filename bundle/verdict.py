@@ -63,6 +63,11 @@ TITLES: Mapping[str, str] = {
     "wavelet": "wavelet shrinkage",
     "nl-means": "non-local means",
     "isolation-forest": "IsolationForest",
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "lzma": "differences in LZMA",
+    "flac": "FLAC",
 }
 """Baselines in words."""
 
@@ -93,6 +98,17 @@ class MethodComparison(Record, frozen=True):
         return TITLES.get(self.baseline, self.baseline) + (f" ({self.setting})" if self.setting else "")
 
 
+class Uncompared(Record, frozen=True):
+    """A baseline that the program was not compared with, and why."""
+
+    baseline: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"{TITLES.get(self.baseline, self.baseline)}: {self.reason}"
+
+
 class LayerUse(Record, frozen=True):
     """`units` of a layer of the program; `dead`: those with one value on all samples, by index."""
 
@@ -115,7 +131,7 @@ class Verdict(Record, frozen=True):
 
     `comparisons` on `samples` test samples, with `resamples` of the bootstrap, drawn by the `seed`. `layers` and `constant`
     (every output is the same) on the first `observed` test samples. `for_rate`: whether the model was trained for rate. `kept`:
-    read from the bundle, not measured by this call.
+    read from the bundle, not measured by this call. `uncompared`: baselines that there is no figure of.
     """
 
     samples: Count
@@ -128,6 +144,7 @@ class Verdict(Record, frozen=True):
     for_rate: bool = False
     findings: tuple[Finding, ...] = ()
     kept: bool = False
+    uncompared: tuple[Uncompared, ...] = ()
 
     def __post_init__(self) -> None:
         layers = [row.layer for row in self.layers]

@@ -89,7 +89,7 @@ class NoiseConfig(Checked, frozen=True):
 Task = Compression | Anomaly | Denoising | Reduction
 
 BASELINES: Mapping[str, tuple[str, ...]] = {
-    "compression": ("pca", "mean"),
+    "compression": ("pca", "jpeg", "webp", "avif", "lzma", "flac", "mean"),
     "anomaly": ("pca", "isolation-forest", "mean"),
     "denoising": ("input", "median", "wavelet", "nl-means", "pca", "mean"),
     "reduction": ("pca", "mean"),

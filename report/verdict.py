@@ -22,7 +22,7 @@ def verdict_rows(verdict: Verdict | None) -> list[Row]:
         if row.pr_auc is not None:
             ours, theirs = row.pr_auc
             rows.append(("", "PR-AUC", *map(number, (ours, theirs, ours - theirs)), "", ""))
-    return rows
+    return rows + [(each.text, "", "", "", "", "", "not compared") for each in (verdict.uncompared if verdict else ())]
 
 
 def summary(verdict: Verdict) -> str:
@@ -40,6 +40,11 @@ def summary(verdict: Verdict) -> str:
 def texts(verdict: Verdict | None) -> Sequence[str]:
     """The findings, one sentence each."""
     return sentences(verdict) if verdict else ()
+
+
+def uncompared_text(verdict: Verdict) -> str:
+    """What the program was not compared with, each with the reason; empty if there is nothing."""
+    return "; ".join(each.text for each in verdict.uncompared)
 
 
 def shown(verdict: Verdict) -> dict[str, object]:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle, task_file
 from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
-from tiedae.bundle.verdict import TITLES, LayerUse, MethodComparison, Verdict, findings
+from tiedae.bundle.verdict import TITLES, LayerUse, MethodComparison, Uncompared, Verdict, findings
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.numbers import number
@@ -38,7 +38,8 @@ def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, s
     contest = measured.contest
     compared = () if contest is None else comparisons(contest, seed)
     samples = 0 if contest is None else len(contest.own)
-    verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant, for_rate)
+    uncompared = () if contest is None else tuple(Uncompared(*each) for each in contest.uncompared.items())
+    verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant, for_rate, uncompared=uncompared)
     return replace(verdict, findings=findings(verdict, measured.result))
 
 
@@ -76,7 +77,7 @@ def _again(kept: Verdict, bundle: Bundle, tested: Samples, measured: TaskMeasure
     manifest = bundle.manifest
     backend = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
     contest = measured.contest
-    if contest is not None and kept.comparisons:
+    if contest is not None and (kept.comparisons or kept.uncompared):
         measured = dataclasses.replace(measured, contest=_beside_kept(contest, kept, bundle))
     return judge(measured, backend, tested, kept.seed, for_rate=kept.for_rate)
 
@@ -92,7 +93,9 @@ def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:
     if not np.array_equal(rows, contest.rows):
         raise FormatError(f"{bundle.path / task_file('compared')}: got other test samples than those that are measured")
     settings = {row.baseline: row.setting for row in kept.comparisons if row.setting}
-    return dataclasses.replace(contest, baselines=dict(zip(names, figures[1:], strict=True)), settings=settings)
+    uncompared = {row.baseline: row.reason for row in kept.uncompared}
+    baselines = dict(zip(names, figures[1:], strict=True))
+    return dataclasses.replace(contest, baselines=baselines, settings=settings, uncompared=uncompared)
 
 
 def better_than(verdict: Verdict | None, names: Sequence[str]) -> tuple[Check, ...]:
@@ -103,7 +106,9 @@ def better_than(verdict: Verdict | None, names: Sequence[str]) -> tuple[Check, .
 def _better(verdict: Verdict | None, name: str) -> Check:
     row = None if verdict is None else verdict.against(name)
     if row is None:
-        return Check(Kind.VERDICT, False, "not compared", "> 0", f"{TITLES[name]}: was not compared with", detail=name)
+        reasons = () if verdict is None else verdict.uncompared
+        why = next((f": {each.reason}" for each in reasons if each.baseline == name), "")
+        return Check(Kind.VERDICT, False, "not compared", "> 0", f"{TITLES[name]}: was not compared with{why}", detail=name)
     interval = f"95 % interval {number(row.gain.low)} to {number(row.gain.high)}"
     text = f"gain over {row.title}: {number(row.gain.value)} in {row.criterion}, {interval}"
     return Check(Kind.VERDICT, row.better, row.gain.low, "> 0", text, detail=name)

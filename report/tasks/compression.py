@@ -18,7 +18,7 @@ from ..pages.charts import Curve, CurveChart, Point
 from .view import TableRow, TaskView, measured_text
 
 COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune", "avif": "avif"}
-EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
+EQUAL = {"": "", "bits": "around our bytes", "error": "at no larger error"}
 
 
 def quality_text(result: CompressionResult, point: RatePoint) -> str:
