@@ -12,6 +12,7 @@ from tiedae.bundle.task_results import AnomalyResult, Estimate, IntervalFlags
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.tasks.anomaly import FLOAT, FOREST, INT8, MEAN, PCA, SHOWN, TITLES
 from tiedae.tasks.ranking import Ranked
+from tiedae.tasks.signal_scores import DIFFERENCES, RMS, SPECTRA
 
 from ..images import diverging, encode_images
 from ..pages import fragment
@@ -20,7 +21,7 @@ from ..waveforms import PanelGroup, TimeAxes, Waveform
 from .view import TableRow, TaskView
 
 IMAGE_BYTES = 300_000
-COLOURS = {INT8: "ours", PCA: "keras", FOREST: "stock", MEAN: "prune"}
+COLOURS = {INT8: "ours", PCA: "keras", FOREST: "stock", MEAN: "prune", RMS: "rms", DIFFERENCES: "avif", SPECTRA: "spectra"}
 SCORES = {
     "mse": "mean squared error",
     "mae": "mean absolute error",
