@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 from tiedae.bundle.manifest import Manifest
-from tiedae.bundle.task_results import AnomalyResult, Estimate, IntervalFlags
+from tiedae.bundle.task_results import AnomalyResult, Detection, Estimate, IntervalFlags
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.tasks.anomaly import FLOAT, FOREST, INT8, MEAN, PCA, SHOWN, TITLES
 from tiedae.tasks.ranking import Ranked
@@ -34,6 +34,11 @@ DRAWN = 200
 
 def estimate_text(each: Estimate | None) -> str:
     return "" if each is None else f"{each.value:.4f} ({each.low:.4f}…{each.high:.4f})"
+
+
+def areas_text(found: Detection) -> str:
+    """`ROC-AUC 0.9 (0.8…1), PR-AUC …, F1 …`."""
+    return f"ROC-AUC {estimate_text(found.roc_auc)}, PR-AUC {estimate_text(found.pr_auc)}, F1 {estimate_text(found.f1)}"
 
 
 def intervals_text(intervals: IntervalFlags) -> str:
