@@ -223,7 +223,7 @@ def is_wrong(case: Case, verdict: Verdict) -> bool:
     if case.reason is None:
         return bool(verdict.findings)
     subjects = {finding.subject for finding in verdict.findings if finding.reason is case.reason}
-    return not subjects or bool(case.subjects) and not subjects & set(case.subjects)
+    return not subjects or (bool(case.subjects) and not subjects & set(case.subjects))
 
 
 def rows(console: Console) -> Sequence[Row]:
