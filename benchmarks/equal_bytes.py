@@ -20,7 +20,7 @@ from tiedae.console import Console
 from tiedae.recipe import parse_recipe
 from tiedae.sources import recipe_data
 from tiedae.tasks.compression import HELD_SAMPLES, LEAST_SAMPLES, MAX_INPUTS, MAX_SAMPLES, TRAINING_SAMPLES
-from tiedae.tasks.equal_bytes import Coded
+from tiedae.tasks.equal_bytes import CodedFile
 from tiedae.tasks.pca_files import PcaFiles, fair_pca
 
 RATES: Mapping[str, float] = {"low": 0.25, "middle": 1.0, "high": 3.0}
@@ -41,7 +41,7 @@ def is_compression(case: Case) -> bool:
     return isinstance(parse_recipe(dict(case.recipe), "case").task, Compression)
 
 
-def real_file(pca: PcaFiles, x: np.ndarray, units: int, step: float, size: int) -> Coded:
+def real_file(pca: PcaFiles, x: np.ndarray, units: int, step: float, size: int) -> CodedFile:
     """The file of so many components whose bytes are nearest to `size`, by bisection of the step around `step`."""
     finest, coarsest, best = step / 4, 4 * step, None
     for _ in range(30):

@@ -20,7 +20,7 @@ from tiedae.compress.errors import FormatError
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .coders import IMAGE_CODERS, LARGEST_QUALITY, LOSSLESS_CODERS, QUALITIES, grid_of, least_quality
-from .equal_bytes import Around, Coded, around
+from .equal_bytes import Around, CodedFile, around
 from .pca_files import fair_pca, squared_errors
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
 from .ssim import ssim_of
@@ -80,7 +80,7 @@ class _Rates:
     samples: np.ndarray = field(repr=False)
     opponents: Opponents = field(default_factory=Opponents)
 
-    def point(self, coder: Coder, file: Coded, chosen: Chosen = "") -> RatePoint:
+    def point(self, coder: Coder, file: CodedFile, chosen: Chosen = "") -> RatePoint:
         """The point of a file."""
         data, fidelity, decoded = self.exported.data, self.exported.fidelity, file.decoded
         found = fidelity.measure(self.samples, data.scaling.apply(decoded))
@@ -88,7 +88,7 @@ class _Rates:
         bits = 8 * file.size / self.samples.size
         return RatePoint(coder, chosen, file.size, bits, found.mse, found.value, similarity, file.setting)
 
-    def tied(self) -> Coded:
+    def tied(self) -> CodedFile:
         """Our file."""
         if self.exported.tables is None:
             raise FormatError("the bundle lists no tables of codes, and files of codes need them")
@@ -97,9 +97,9 @@ class _Rates:
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
         setting = f"{classes} classes" if classes > 1 else ""
-        return Coded(len(data), decoded, squared_errors(self.samples, decoded), setting)
+        return CodedFile(len(data), decoded, squared_errors(self.samples, decoded), setting)
 
-    def pca(self, own: Coded, skipped: list[Skipped]) -> Iterator[RatePoint]:
+    def pca(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
         """The points of the curve of PCA, and its two files around the bytes of ours."""
         spec = self.exported.data.spec
         train, other, chosen = self.exported.held_apart(HELD_SAMPLES, 5, TRAINING_SAMPLES)
@@ -123,7 +123,7 @@ class _Rates:
         if reason := self.opponents.uncompared.get("pca"):
             skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, "PCA at our bytes", reason))
 
-    def images(self, own: Coded, skipped: list[Skipped]) -> Iterator[RatePoint]:
+    def images(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
         """Image formats at several qualities, at the least of no larger error, and the two files around the bytes of ours."""
         spec = self.exported.data.spec
         reason = not_pictures(spec.shape, spec.dtype)
@@ -134,11 +134,11 @@ class _Rates:
                 continue
             yield from self._format(name, own, skipped)
 
-    def _format(self, name: Coder, own: Coded, skipped: list[Skipped]) -> Iterator[RatePoint]:
+    def _format(self, name: Coder, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
         """The points of a format of `IMAGE_CODERS`."""
 
         @cache
-        def code(quality: int) -> Coded:
+        def code(quality: int) -> CodedFile:
             return self._picture(name, quality)
 
         drawn = []
@@ -159,14 +159,14 @@ class _Rates:
         yield from () if best is None else (self.point(name, code(best), "error"),)
         yield from (self.point(name, file, "bits") for file in found.files if compared)
 
-    def _picture(self, name: Coder, quality: int) -> Coded:
+    def _picture(self, name: Coder, quality: int) -> CodedFile:
         """All samples in a format of `IMAGE_CODERS`."""
         shape = self.exported.data.spec.shape
         size, back = IMAGE_CODERS[name].code_images(self.samples.reshape(-1, *shape), quality)
         decoded = back.reshape(self.samples.shape)
-        return Coded(size, decoded, squared_errors(self.samples, decoded), f"quality {quality}")
+        return CodedFile(size, decoded, squared_errors(self.samples, decoded), f"quality {quality}")
 
-    def lossless(self, own: Coded, skipped: list[Skipped]) -> Iterator[LosslessSize]:
+    def lossless(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[LosslessSize]:
         spec = self.exported.data.spec
         for coder in LOSSLESS_CODERS:
             if problem := coder.missing(spec.dtype):
@@ -218,7 +218,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
     return TaskMeasurement(result, skipped=tuple(skipped), contest=contest_of(rates, own))
 
 
-def contest_of(rates: _Rates, own: Coded) -> Contest:
+def contest_of(rates: _Rates, own: CodedFile) -> Contest:
     """Our file against each opponent, and against the mean of the training samples."""
     exported, found = rates.exported, rates.opponents
     baselines = {name: opponent.errors for name, opponent in found.compared.items()}

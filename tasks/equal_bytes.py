@@ -16,7 +16,7 @@ MOST_APART = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Coded:
+class CodedFile:
     """A file of `size` bytes, and what it decodes to, [n, inputs] in the data's unit of measure; `errors`: the squared error
     of each sample, float64 [n]."""
 
@@ -35,11 +35,11 @@ class Around:
     """The files of two neighbouring settings, one of at most `size` bytes and one of more; None where no setting has one."""
 
     size: int
-    smaller: Coded | None
-    larger: Coded | None
+    smaller: CodedFile | None
+    larger: CodedFile | None
 
     @property
-    def files(self) -> list[Coded]:
+    def files(self) -> list[CodedFile]:
         return [file for file in (self.smaller, self.larger) if file is not None]
 
     @property
@@ -64,7 +64,7 @@ class Around:
         return (1 - at) * self.smaller.errors + at * self.larger.errors
 
 
-def around(code: Callable[[int], Coded], size: int, *, start: int, least: int, most: int) -> Around:
+def around(code: Callable[[int], CodedFile], size: int, *, start: int, least: int, most: int) -> Around:
     """The files of two neighbouring settings around `size` bytes, by doubling strides from `start`, then by bisection.
 
     `code`: the file of a setting in `least`…`most`; a larger setting has a larger file.

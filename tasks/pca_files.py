@@ -10,7 +10,7 @@ from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling
 
 from .coders import PcaChoice, PcaCoder, file_bytes
-from .equal_bytes import MOST_APART, Around, Coded, around
+from .equal_bytes import MOST_APART, Around, CodedFile, around
 
 UNSCALED = Scaling()
 PER_OCTAVE, OCTAVES = 16, 4
@@ -37,12 +37,12 @@ class PcaFiles:
     def fit(cls, spec: SampleSpec, scaling: Scaling, train: np.ndarray, held: np.ndarray) -> PcaFiles:
         return cls(spec, scaling, PcaChoice(scaled(train, scaling), scaled(held, scaling)), held)
 
-    def file(self, coder: PcaCoder, x: np.ndarray) -> Coded:
+    def file(self, coder: PcaCoder, x: np.ndarray) -> CodedFile:
         codes = coder.encode(scaled(x, self.scaling))
         size = file_bytes(coder.tables, codes, self.spec.inputs * np.dtype(self.spec.dtype).itemsize)
         decoded = self.scaling.invert(coder.decode(codes), self.spec.dtype)
         unscaled = isinstance(self.spec.scaling.scale, tuple) and self.scaling == UNSCALED
-        return Coded(size, decoded, squared_errors(x, decoded), coder.setting + ", values not scaled" * unscaled)
+        return CodedFile(size, decoded, squared_errors(x, decoded), coder.setting + ", values not scaled" * unscaled)
 
     def held_error(self, bits: float) -> float:
         """The mean squared error of the held samples at these bits each, in the data's unit of measure, squared."""
@@ -65,7 +65,7 @@ class PcaFiles:
         units, step, reach = coder.pca.components.shape[1], coder.rounding.step, PER_OCTAVE * OCTAVES
 
         @cache
-        def code(finer: int) -> Coded:
+        def code(finer: int) -> CodedFile:
             return self.file(self.choice.coder(units, step * 2 ** (-finer / PER_OCTAVE)), x)
 
         return around(code, size, start=0, least=-reach, most=reach)

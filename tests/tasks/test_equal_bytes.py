@@ -13,7 +13,7 @@ from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling
 from tiedae.report.verdict import uncompared_text, verdict_rows
 from tiedae.tasks import compression, pca_files
-from tiedae.tasks.equal_bytes import Around, Coded, around
+from tiedae.tasks.equal_bytes import Around, CodedFile, around
 from tiedae.tasks.judging import better_than, judge
 from tiedae.tasks.pca_files import UNSCALED, PcaFiles, fair_pca, squared_errors
 
@@ -22,8 +22,8 @@ from .test_compression import exported_of
 X = np.zeros((4, 1))
 
 
-def file(size: int, error: float = 1.0) -> Coded:
-    return Coded(size, X, np.full(4, error))
+def file(size: int, error: float = 1.0) -> CodedFile:
+    return CodedFile(size, X, np.full(4, error))
 
 
 @given(st.integers(1, 400), st.integers(0, 60), st.integers(1, 5))
@@ -43,7 +43,7 @@ def test_few_files_are_made_to_find_them() -> None:
 
 
 def test_the_logarithm_of_the_error_is_linear_in_the_bytes() -> None:
-    smaller, larger = Coded(100, X, np.array([8.0, 0, 8, 0])), Coded(108, X, np.array([2.0, 0, 0, 2]))
+    smaller, larger = CodedFile(100, X, np.array([8.0, 0, 8, 0])), CodedFile(108, X, np.array([2.0, 0, 0, 2]))
     for size, error in ((100, 4.0), (104, 2.0), (106, 2**0.5), (108, 1.0)):
         errors = Around(size, smaller, larger).errors()
         assert errors.mean() == pytest.approx(error) and errors[1] == 0

@@ -18,7 +18,7 @@ from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.tasks import coders, compression
 from tiedae.tasks.coders import IMAGE_CODERS, PcaChoice
 from tiedae.tasks.compression import Opponents
-from tiedae.tasks.equal_bytes import Coded
+from tiedae.tasks.equal_bytes import CodedFile
 from tiedae.tasks.row import Exported
 
 from ..conftest import build_program
@@ -76,9 +76,9 @@ def test_the_contest_is_of_the_first_samples_in_order() -> None:
     assert contest is not None and contest.rows.tolist() == list(range(20)) and len(contest.own) == 20
 
 
-def own_file(samples: np.ndarray, size: int = 100, error: float = 1.0) -> Coded:
+def own_file(samples: np.ndarray, size: int = 100, error: float = 1.0) -> CodedFile:
     """Our file, of some bytes and error."""
-    return Coded(size, samples, np.full(len(samples), error))
+    return CodedFile(size, samples, np.full(len(samples), error))
 
 
 def test_pca_is_asked_for_half_our_rate_up_to_twice_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,9 +110,9 @@ def curve_of(
     subject = exported()
     monkeypatch.setattr(compression, "IMAGE_CODERS", {"jpeg": IMAGE_CODERS["jpeg"]})
 
-    def picture(rates: Any, _name: Any, quality: int) -> Coded:
+    def picture(rates: Any, _name: Any, quality: int) -> CodedFile:
         mse = errors[max(key for key in errors if key <= quality)]
-        return Coded(100 + 4 * quality, rates.samples, np.full(len(rates.samples), mse), f"quality {quality}")
+        return CodedFile(100 + 4 * quality, rates.samples, np.full(len(rates.samples), mse), f"quality {quality}")
 
     monkeypatch.setattr(compression._Rates, "_picture", picture)
     rates = compression._Rates(subject, np.zeros((2, 24), np.uint8))
