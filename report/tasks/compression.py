@@ -28,7 +28,7 @@ def quality_text(result: CompressionResult, point: RatePoint) -> str:
 
 
 def title(point: RatePoint) -> str:
-    """`PCA at the same bits: 16 components, step 0.5`."""
+    """`PCA around our bytes: 16 components, step 0.5`."""
     return " ".join(filter(None, (TITLES[point.coder], EQUAL[point.chosen]))) + (f": {point.setting}" if point.setting else "")
 
 

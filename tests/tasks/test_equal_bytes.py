@@ -142,7 +142,7 @@ def test_the_interpolated_error_is_that_of_a_file_of_our_bytes() -> None:
     pca, size = fair_pca(per_feature(train), train, held, 20.0), 800
     found = pca.around(test, 20.0, size)
     assert found is not None
-    units, steps = int(found.files[0].setting.split()[0]), [2.0**-12, 2.0**12]
+    units, steps, real = int(found.files[0].setting.split()[0]), [2.0**-12, 2.0**12], found.files[0]
     for _ in range(50):
         middle = np.sqrt(steps[0] * steps[1])
         real = pca.file(pca.choice.coder(units, middle), test)
