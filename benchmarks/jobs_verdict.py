@@ -1,4 +1,4 @@
-"""The row `verdict_wrong`: 16 bundles, eight good ones and eight that are no good although their files are right.
+"""The row `verdict_wrong`: 30 bundles, eight good ones and 22 that are no good although their files are right.
 
 Each is trained, quantized, written and judged as a run does it; a run's verification and stock converters are left out.
 A good one is wrong where its verdict has a finding, a bad one where its verdict lacks the reason that is stated here. All seeds
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jobs_verdict_opponents import OPPONENTS
 from rows import Row
 from tiedae.assemble import exported_of, write_bundle
 from tiedae.bundle.verdict import Reason, Verdict
@@ -36,11 +37,15 @@ Arrays = Callable[[np.random.Generator], Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe, the `reason` why it is no good (None: good), and the `arrays` of its data where they are drawn here."""
+    """A recipe, the `reason` why it is no good (None: good), and the `arrays` of its data where they are drawn here.
+
+    `subjects`: the baselines of which the findings of that reason have to name one; empty: any.
+    """
 
     recipe: Mapping[str, Any]
     reason: Reason | None = None
     arrays: Arrays | None = field(default=None, repr=False)
+    subjects: tuple[str, ...] = ()
 
 
 def _shipped(name: str) -> dict[str, Any]:
@@ -93,7 +98,7 @@ FEW = {"test": 0.04}
 """400 images: image formats and denoisers take milliseconds for each."""
 HELD = {"validation": 0.2, "test": 0.2}
 UNTRAINED = {"learning_rate": 1e-9}
-CASES: Mapping[str, Case] = {
+CASES: dict[str, Case] = {
     "images, trained for rate": Case(_shipped("fashion")),
     "a record, trained for rate": Case(_shipped("ecg")),
     "a table": Case(
@@ -187,6 +192,10 @@ CASES: Mapping[str, Case] = {
         _drifting,
     ),
 }
+CASES |= {
+    name: Case(_recipe("drawn.npz", layers, epochs, **tables), reason, arrays, subjects)
+    for name, (layers, epochs, tables, reason, subjects, arrays) in OPPONENTS.items()
+}
 """By name. Nets and epochs were chosen so that the eight good ones are trained, not so that the verdict agrees."""
 
 
@@ -211,8 +220,10 @@ def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
 
 def is_wrong(case: Case, verdict: Verdict) -> bool:
     """Whether a verdict finds fault with a good case, or not the stated one with a bad one."""
-    reasons = {finding.reason for finding in verdict.findings}
-    return bool(reasons) if case.reason is None else case.reason not in reasons
+    if case.reason is None:
+        return bool(verdict.findings)
+    subjects = {finding.subject for finding in verdict.findings if finding.reason is case.reason}
+    return not subjects or (bool(case.subjects) and not subjects & set(case.subjects))
 
 
 def rows(console: Console) -> Sequence[Row]:

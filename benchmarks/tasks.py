@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from anomaly import anomaly_rows
+from equal_bytes import equal_bytes_rows
 from msgspec.structs import replace
 from needs import require
 from reduction import reduction_rows
@@ -90,6 +91,7 @@ def denoising_rows(console: Console) -> Sequence[Row]:
 MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "anomaly": anomaly_rows,
     "denoising": denoising_rows,
+    "equal_bytes": equal_bytes_rows,
     "reduction": reduction_rows,
     "score": score_rows,
 }
@@ -97,6 +99,7 @@ MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {
 PACKAGES: Mapping[str, Sequence[str]] = {
     "anomaly": ("sklearn",),
     "denoising": ("pywt", "scipy", "skimage"),
+    "equal_bytes": (),
     "reduction": ("sklearn",),
     "score": (),
 }

@@ -364,7 +364,7 @@ def samples_text(count: int, *, normal: bool) -> str:
 class Baseline(Record, frozen=True):
     """The comparison with metrics of `file`: number of figures, and texts of those better by more than the fraction `allow`.
 
-    `uncompared`: what was not compared, with the reason.
+    `uncompared`: what was not compared, with the reason. `allow_by`: fractions of some figures in place of `allow`.
     """
 
     file: str
@@ -372,6 +372,12 @@ class Baseline(Record, frozen=True):
     compared: int
     improved: tuple[str, ...]
     uncompared: tuple[str, ...] = ()
+    allow_by: Mapping[str, NonNegative] = {}
+
+    @property
+    def allowed(self) -> str:
+        """`1.00%, bytes 6.00%`."""
+        return ", ".join([f"{self.allow:.2%}", *(f"{name} {fraction:.2%}" for name, fraction in self.allow_by.items())])
 
 
 class Epoch(Record, frozen=True):

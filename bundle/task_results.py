@@ -13,7 +13,7 @@ Measure = Literal["PSNR", "R²", "PRDN"]
 """Measures of fidelity, see `fidelity`."""
 Method = Literal["int8", "float", "pca", "umap"]
 """`int8`: codes of the integer program, as real numbers; `float`: those of the float model that it comes from."""
-Scorer = Literal["int8", "float", "pca", "isolation-forest", "mean"]
+Scorer = Literal["int8", "float", "pca", "isolation-forest", "mean", "rms", "rms-differences", "log-spectra"]
 """What gives anomaly scores: the integer program, the float model, baselines."""
 Bytes = Annotated[int, Meta(ge=1)]
 INPUT, PROGRAM, KERAS = "input", "int8", "float"

@@ -23,6 +23,10 @@ DEAD = 0.5
 training for rate, which leaves units without a bit on purpose: then as of a hidden layer."""
 LITTLE = 0.5
 """A result keeps little from this fraction of the error of the mean of the training samples on."""
+FEW_FLAGGED = 0.5
+"""A threshold is no good where it flags less than this fraction of the anomalies, although…"""
+CLEAR = 0.8
+"""…the ROC-AUC is above this."""
 LEVEL = 0.95
 """Of the interval that an alarm count has to leave."""
 SHOWN = 8
@@ -39,6 +43,8 @@ class Reason(StrEnum):
     DEAD_UNITS = "dead units"
     ALARM_RATE = "alarm rate"
     BELOW_CHANCE = "AUC below 0.5"
+    FEW_FLAGGED = "few anomalies flagged"
+    NO_INTERVAL = "no interval found"
 
 
 class Criterion(StrEnum):
@@ -47,6 +53,7 @@ class Criterion(StrEnum):
     MSE = "mean squared error"
     SCORE = "mean score of normal samples"
     ROC_AUC = "ROC-AUC"
+    PR_AUC = "PR-AUC"
     TRUSTWORTHINESS = "trustworthiness"
 
     @property
@@ -55,6 +62,7 @@ class Criterion(StrEnum):
         return -1 if self in (Criterion.MSE, Criterion.SCORE) else 1
 
 
+AREAS = (Criterion.ROC_AUC, Criterion.PR_AUC)
 TITLES: Mapping[str, str] = {
     "pca": "PCA",
     "mean": "the mean of the training samples",
@@ -63,6 +71,14 @@ TITLES: Mapping[str, str] = {
     "wavelet": "wavelet shrinkage",
     "nl-means": "non-local means",
     "isolation-forest": "IsolationForest",
+    "rms": "the RMS of a window",
+    "rms-differences": "the RMS of second differences",
+    "log-spectra": "PCA of log spectra",
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "lzma": "differences in LZMA",
+    "flac": "FLAC",
 }
 """Baselines in words."""
 
@@ -72,7 +88,7 @@ class MethodComparison(Record, frozen=True):
 
     `gain`: how much better the program is, in the figure's unit, negative where it is worse, with the 95 % interval of the
     paired bootstrap. `setting` of the baseline. The mean squared error is per value, in the data's unit of measure, squared.
-    `pr_auc`: of both, beside ROC-AUC.
+    Detectors have a comparison by each of two areas.
     """
 
     baseline: str
@@ -81,7 +97,6 @@ class MethodComparison(Record, frozen=True):
     theirs: float
     gain: Estimate
     setting: str = ""
-    pr_auc: tuple[float, float] | None = None
 
     @property
     def better(self) -> bool:
@@ -89,8 +104,29 @@ class MethodComparison(Record, frozen=True):
         return self.gain.low > 0
 
     @property
+    def worse(self) -> bool:
+        """Whether the program is worse beyond noise."""
+        return self.gain.high < 0
+
+    @property
+    def perfect(self) -> bool:
+        """Whether both have an area of 1, which nothing is better than."""
+        return self.criterion in AREAS and min(self.ours, self.theirs) == 1
+
+    @property
     def title(self) -> str:
         return TITLES.get(self.baseline, self.baseline) + (f" ({self.setting})" if self.setting else "")
+
+
+class Uncompared(Record, frozen=True):
+    """A baseline that the program was not compared with, and why."""
+
+    baseline: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"{TITLES.get(self.baseline, self.baseline)}: {self.reason}"
 
 
 class LayerUse(Record, frozen=True):
@@ -102,12 +138,14 @@ class LayerUse(Record, frozen=True):
 
 
 class Finding(Record, frozen=True):
-    """A reason why a result is no good. `subject`: the baseline or layer; `value` and `limit`: what was got and expected."""
+    """A reason why a result is no good. `subject`: the baseline or layer; `value` and `limit`: what was got and expected.
+    `criterion`: by which a baseline was compared."""
 
     reason: Reason
     subject: str = ""
     value: float = 0.0
     limit: float = 0.0
+    criterion: Criterion | None = None
 
 
 class Verdict(Record, frozen=True):
@@ -115,7 +153,7 @@ class Verdict(Record, frozen=True):
 
     `comparisons` on `samples` test samples, with `resamples` of the bootstrap, drawn by the `seed`. `layers` and `constant`
     (every output is the same) on the first `observed` test samples. `for_rate`: whether the model was trained for rate. `kept`:
-    read from the bundle, not measured by this call.
+    read from the bundle, not measured by this call. `uncompared`: baselines that there is no figure of.
     """
 
     samples: Count
@@ -128,6 +166,7 @@ class Verdict(Record, frozen=True):
     for_rate: bool = False
     findings: tuple[Finding, ...] = ()
     kept: bool = False
+    uncompared: tuple[Uncompared, ...] = ()
 
     def __post_init__(self) -> None:
         layers = [row.layer for row in self.layers]
@@ -135,8 +174,17 @@ class Verdict(Record, frozen=True):
             known = finding.reason is not Reason.DEAD_UNITS or finding.subject in layers
             require(known, f"findings[{i}].subject", finding.subject, f"one of {', '.join(layers)}")
 
-    def against(self, baseline: str) -> MethodComparison | None:
-        return next((row for row in self.comparisons if row.baseline == baseline), None)
+    def against(self, baseline: str, criterion: Criterion | None = None) -> MethodComparison | None:
+        """The comparison with a baseline, by this criterion or the first one."""
+        return next((row for row in self.by(baseline) if criterion in (None, row.criterion)), None)
+
+    def by(self, baseline: str) -> list[MethodComparison]:
+        """The comparisons with a baseline, by each criterion."""
+        return [row for row in self.comparisons if row.baseline == baseline]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row.baseline for row in self.comparisons))
 
     def layer(self, name: str) -> LayerUse:
         return next(row for row in self.layers if row.layer == name)
@@ -163,7 +211,19 @@ class Rule:
 
 def _compared(reason: Reason, holds: Callable[[MethodComparison], bool]) -> Find:
     """A finding for each comparison of which this holds."""
-    return lambda verdict, _: (Finding(reason, row.baseline, row.ours, row.theirs) for row in verdict.comparisons if holds(row))
+    return lambda verdict, _: (_of(reason, row) for row in verdict.comparisons if holds(row))
+
+
+def _of(reason: Reason, row: MethodComparison) -> Finding:
+    return Finding(reason, row.baseline, row.ours, row.theirs, row.criterion)
+
+
+def _no_better(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
+    """A finding for each baseline that the program is neither better nor worse than, by any criterion."""
+    for name in verdict.baselines:
+        rows = [row for row in verdict.by(name) if not row.perfect]
+        if rows and not any(row.better or row.worse for row in rows):
+            yield _of(Reason.NO_BETTER, rows[0])
 
 
 def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
@@ -189,6 +249,21 @@ def _alarm_rate(_: Verdict, result: TaskResult | None) -> Iterator[Finding]:
     alarms = result.false_alarms or 0
     if not low <= alarms <= high and not 1 / OFF < result.alarm_rate < OFF:
         yield Finding(Reason.ALARM_RATE, "", alarms, result.normal * (1 - result.quantile))
+
+
+def _few_flagged(_: Verdict, result: TaskResult | None) -> Iterator[Finding]:
+    if not isinstance(result, AnomalyResult) or result.normal is None or result.false_alarms is None:
+        return
+    ours, anomalies = result.method("int8"), result.samples - result.normal
+    flagged = result.alarms - result.false_alarms
+    if ours is not None and ours.roc_auc.value > CLEAR and flagged < FEW_FLAGGED * anomalies:
+        yield Finding(Reason.FEW_FLAGGED, "", flagged, anomalies)
+
+
+def _no_interval(_: Verdict, result: TaskResult | None) -> Iterator[Finding]:
+    intervals = result.intervals if isinstance(result, AnomalyResult) else None
+    if intervals is not None and intervals.count and not intervals.flagged:
+        yield Finding(Reason.NO_INTERVAL, "", 0, intervals.count)
 
 
 def _below_chance(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
@@ -222,7 +297,7 @@ def alarm_interval(normal: int, held_out: int, quantile: float) -> tuple[int, in
 
 
 def _against_text(finding: Finding, verdict: Verdict) -> str:
-    row = verdict.against(finding.subject)
+    row = verdict.against(finding.subject, finding.criterion)
     if row is None:
         return "not among the comparisons"
     by = f"{row.criterion} {number(row.ours)} against {number(row.theirs)}" + (f" ({row.setting})" if row.setting else "")
@@ -242,12 +317,22 @@ def _all_against(text: str) -> Callable[[Sequence[Finding], Verdict], str]:
     """`worse than 2 baselines: mean squared error 0.3 against 0.1 of PCA, 0.2 of the mean …; on 90 test samples`."""
 
     def together(found: Sequence[Finding], verdict: Verdict) -> str:
-        rows = [row for finding in found if (row := verdict.against(finding.subject)) is not None]
-        theirs = ", ".join(f"{number(row.theirs)} of {TITLES.get(row.baseline, row.baseline)}" for row in rows)
-        ours = f"{rows[0].criterion} {number(rows[0].ours)} against {theirs}" if rows else "not among the comparisons"
-        return f"{text.format(len(found))}: {ours}; on {verdict.samples:,} test samples"
+        rows = [row for finding in found if (row := verdict.against(finding.subject, finding.criterion)) is not None]
+        parts = [_by_criterion(criterion, rows) for criterion in dict.fromkeys(row.criterion for row in rows)]
+        names = {finding.subject for finding in found}
+        which = text.format(f"{len(names)} baselines" if len(names) > 1 else TITLES.get(*names, *names))
+        return f"{which}: {'; '.join(parts) or 'not among the comparisons'}; on {verdict.samples:,} test samples"
 
     return together
+
+
+def _by_criterion(criterion: Criterion, rows: Sequence[MethodComparison]) -> str:
+    """`ROC-AUC 0.64 against 0.805 of the RMS of a window, 0.7 of PCA`."""
+    own = [row for row in rows if row.criterion is criterion]
+    several = len({row.baseline for row in rows}) > 1
+    names = (f" of {TITLES.get(row.baseline, row.baseline)}" if several else "" for row in own)
+    theirs = ", ".join(f"{number(row.theirs)}{name}" for row, name in zip(own, names, strict=True))
+    return f"{criterion} {number(own[0].ours)} against {theirs}"
 
 
 def _all_dead(found: Sequence[Finding], verdict: Verdict) -> str:
@@ -283,8 +368,20 @@ def _alarm_text(finding: Finding, _: Verdict) -> str:
     )
 
 
+def _few_flagged_text(finding: Finding, _: Verdict) -> str:
+    return (
+        f"{finding.value:,.0f} of {finding.limit:,.0f} anomalies of the test set are flagged, although their scores are higher "
+        "(ROC-AUC): the threshold is too high for them. A lower `quantile` in [task] flags more, and more normal samples"
+    )
+
+
+def _no_interval_text(finding: Finding, _: Verdict) -> str:
+    return f"none of {finding.limit:,.0f} intervals of the test set is found: no window that overlaps one is flagged"
+
+
 def _chance_text(finding: Finding, verdict: Verdict) -> str:
-    best = max(verdict.comparisons, key=lambda row: row.theirs)
+    rows = [row for row in verdict.comparisons if row.criterion is Criterion.ROC_AUC]
+    best = max(rows, key=lambda row: row.theirs)
     other = f"{best.title} has {number(best.theirs)} here" if best.theirs > 0.5 else "no baseline is above 0.5 either"
     return (
         f"ROC-AUC {finding.value:.4f}: anomalies score lower than normal samples, guessing has 0.5. They may be simpler than "
@@ -297,14 +394,10 @@ def _chance_text(finding: Finding, verdict: Verdict) -> str:
 RULES: Mapping[Reason, Rule] = {
     Reason.CONSTANT: Rule(_constant, _constant_text),
     Reason.BELOW_CHANCE: Rule(_below_chance, _chance_text),
-    Reason.WORSE: Rule(
-        _compared(Reason.WORSE, lambda row: row.gain.high < 0), _worse_text, _all_against("worse than {} baselines")
-    ),
-    Reason.NO_BETTER: Rule(
-        _compared(Reason.NO_BETTER, lambda row: row.gain.low <= 0 <= row.gain.high),
-        _no_better_text,
-        _all_against("no better than {} baselines beyond noise"),
-    ),
+    Reason.NO_INTERVAL: Rule(_no_interval, _no_interval_text),
+    Reason.FEW_FLAGGED: Rule(_few_flagged, _few_flagged_text),
+    Reason.WORSE: Rule(_compared(Reason.WORSE, lambda row: row.worse), _worse_text, _all_against("worse than {}")),
+    Reason.NO_BETTER: Rule(_no_better, _no_better_text, _all_against("no better than {} beyond noise")),
     Reason.LITTLE: Rule(_compared(Reason.LITTLE, _keeps_little), _little_text),
     Reason.ALARM_RATE: Rule(_alarm_rate, _alarm_text),
     Reason.DEAD_UNITS: Rule(_dead, _dead_text, _all_dead),

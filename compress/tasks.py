@@ -89,12 +89,13 @@ class NoiseConfig(Checked, frozen=True):
 Task = Compression | Anomaly | Denoising | Reduction
 
 BASELINES: Mapping[str, tuple[str, ...]] = {
-    "compression": ("pca", "mean"),
-    "anomaly": ("pca", "isolation-forest", "mean"),
+    "compression": ("pca", "jpeg", "webp", "avif", "lzma", "flac", "mean"),
+    "anomaly": ("pca", "isolation-forest", "mean", "rms", "rms-differences", "log-spectra"),
     "denoising": ("input", "median", "wavelet", "nl-means", "pca", "mean"),
     "reduction": ("pca", "mean"),
 }
-"""What a result is compared with, by kind of task. `mean`: that of the training samples, in place of any output or code."""
+"""What a result is compared with, by kind of task. `mean`: that of the training samples, in place of any output or code.
+`rms`, `rms-differences` and `log-spectra`: of records alone."""
 
 
 def task_kind(record: Struct) -> str:

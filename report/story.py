@@ -155,7 +155,7 @@ def _verdict(report: Report) -> Iterator[Fact]:
         yield Fact(f"! {len(verdict.findings)}", "; ".join(texts(verdict)), f"is {NO_GOOD}", "amber")
     elif verdict.comparisons:
         better = summary(verdict)
-        yield Fact(f"✓ {len(verdict.comparisons)}", f"{better}: baselines on the same test samples", f"is {better}", "ok")
+        yield Fact(f"✓ {len(verdict.baselines)}", f"{better}: baselines on the same test samples", f"is {better}", "ok")
 
 
 def _checks(report: Report) -> Iterator[Fact]:

@@ -13,16 +13,13 @@ Row = tuple[str, ...]
 
 
 def verdict_rows(verdict: Verdict | None) -> list[Row]:
-    """A row per baseline that the program was compared with; one more for its PR-AUC, which nothing is judged by."""
+    """A row per baseline and criterion that the program was compared by, and one per baseline that it was not compared with."""
     rows = []
     for row in verdict.comparisons if verdict else ():
         interval = f"{number(row.gain.low)} … {number(row.gain.high)}"
-        judged = "better" if row.better else "worse" if row.gain.high < 0 else "within noise"
+        judged = "better" if row.better else "worse" if row.worse else "equal" if row.perfect else "within noise"
         rows.append((row.title, row.criterion, *map(number, (row.ours, row.theirs, row.gain.value)), interval, judged))
-        if row.pr_auc is not None:
-            ours, theirs = row.pr_auc
-            rows.append(("", "PR-AUC", *map(number, (ours, theirs, ours - theirs)), "", ""))
-    return rows
+    return rows + [(each.text, "", "", "", "", "", "not compared") for each in (verdict.uncompared if verdict else ())]
 
 
 def summary(verdict: Verdict) -> str:
@@ -31,7 +28,7 @@ def summary(verdict: Verdict) -> str:
     if verdict.findings:
         count = f"{len(verdict.findings)} finding{'s' * (len(verdict.findings) > 1)}"
         return f"{NO_GOOD} ({count}{where})"
-    names = [row.title for row in verdict.comparisons]
+    names = list(dict.fromkeys(row.title for row in verdict.comparisons))
     if not names:
         return f"outputs vary and no unit is dead; there is no baseline to compare with{where}"
     return f"better than {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} beyond noise{where}"
@@ -40,6 +37,11 @@ def summary(verdict: Verdict) -> str:
 def texts(verdict: Verdict | None) -> Sequence[str]:
     """The findings, one sentence each."""
     return sentences(verdict) if verdict else ()
+
+
+def uncompared_text(verdict: Verdict) -> str:
+    """What the program was not compared with, each with the reason; empty if there is nothing."""
+    return "; ".join(each.text for each in verdict.uncompared)
 
 
 def shown(verdict: Verdict) -> dict[str, object]:

@@ -28,6 +28,7 @@ from tiedae.program.scoring import Scoring
 from .neighbourhoods import Pca
 from .ranking import Ranked, average_precision, by_interval, by_label, detection, roc_auc
 from .row import Contest, Exported, HeldFigure, Statistic, TaskMeasurement, TaskRow, not_measured
+from .signal_scores import DIFFERENCES, LEAST_STEPS, RMS, SPECTRA, signal_scores
 
 SAMPLES = 10_000
 """Samples of each split at most."""
@@ -35,7 +36,16 @@ TREES = 100
 SHOWN = 8
 """Worst test samples, and columns of one, that are drawn."""
 INT8, FLOAT, PCA, FOREST, MEAN = "int8", "float", "pca", "isolation-forest", "mean"
-TITLES = {INT8: "int8 program", FLOAT: "Keras float", PCA: "PCA", FOREST: "IsolationForest", MEAN: "mean of training samples"}
+TITLES = {
+    INT8: "int8 program",
+    FLOAT: "Keras float",
+    PCA: "PCA",
+    FOREST: "IsolationForest",
+    MEAN: "mean of training samples",
+    RMS: "RMS of a window",
+    DIFFERENCES: "RMS of second differences",
+    SPECTRA: "PCA of log spectra",
+}
 Score = Callable[[np.ndarray], np.ndarray]
 """Samples [n, inputs] in the data's unit of measure → scores, float64 [n]."""
 
@@ -158,6 +168,7 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[Scorer, Sc
     PCA: the same kind of score behind as many components as the code has values, standardized by its own training errors.
     Mean: the same behind none, the distance from the mean of the training samples.
     IsolationForest (Liu, Ting & Zhou 2008): scikit-learn's, with its own settings and 100 trees.
+    Of records also `signal_scores`.
     """
     data = exported.data
     apply, seed = data.scaling.apply, data.config.seed
@@ -183,7 +194,21 @@ def other_methods(exported: Exported, scoring: Scoring) -> tuple[dict[Scorer, Sc
 
         forest = IsolationForest(n_estimators=TREES, random_state=seed).fit(train)
         scores[FOREST] = lambda x: -forest.score_samples(apply(x))
-    return scores, skipped
+    return scores | signal_methods(exported, train, units), skipped
+
+
+def signal_methods(exported: Exported, train: np.ndarray, units: int) -> dict[Scorer, Score]:
+    """The scores of windows of a record, none of other data; `train`: training samples, float32 [n, inputs], scaled."""
+    spec, apply = exported.data.spec, exported.data.scaling.apply
+    if spec.kind != "record" or spec.window < LEAST_STEPS:
+        return {}
+
+    def windows(scaled: np.ndarray) -> np.ndarray:
+        return scaled.reshape(len(scaled), spec.window, spec.channels)
+
+    return {
+        name: lambda x, score=score: score(windows(apply(x))) for name, score in signal_scores(windows(train), units).items()
+    }
 
 
 def area(of: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[Contest, np.ndarray], Statistic]:

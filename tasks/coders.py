@@ -158,15 +158,15 @@ class PcaChoice:
             self._costs[step] = np.cumsum(rounding.per_component(bits)), left + np.cumsum(errors)
         return self._costs[step]
 
-    def at(self, bits: float) -> PcaCoder | None:
-        """The coder of the least error at this many bits per held sample or a little less; None where none is within 10 %.
+    def at(self, bits: float, slack: float = 0.1) -> PcaCoder | None:
+        """The coder of the least error at this many bits per held sample, or up to this fraction less; None where none is.
 
         From the coarsest step to finer ones, until the error rises.
         """
 
         def least(step: float) -> tuple[float, int, float]:
             cost, error = self.costs(step)
-            allowed = np.where((cost <= bits) & (cost > 0.9 * bits), error, np.inf)
+            allowed = np.where((cost <= bits) & (cost > (1 - slack) * bits), error, np.inf)
             return float(allowed.min()), int(allowed.argmin()) + 1, step
 
         best = math.inf, 0, float(self._values[:, 0].std())
@@ -178,6 +178,10 @@ class PcaChoice:
         if math.isinf(best[0]):
             return None
         _, units, step = min(least(between * best[2]) for between in BETWEEN)
+        return self.coder(units, step)
+
+    def coder(self, units: int, step: float) -> PcaCoder:
+        """That of the first `units` components and a step, with tables of the training samples."""
         rounding = Rounding.of(self._values[:, :units], step)
         tables = fit(rounding.codes(self._values[:, :units]), rounding.bits)
         return PcaCoder(self.pca.first(units), rounding, tables)
@@ -282,8 +286,10 @@ def least_quality(errors: dict[int, float], error: float, measure: Callable[[int
 
 @dataclass(frozen=True)
 class LosslessCoder:
-    """`size`: bytes of integer samples [times, channels]. `package` that it imports, '' for none; `dtypes` that it takes."""
+    """`size`: bytes of integer samples [times, channels]. `package` that it imports, '' for none; `dtypes` that it takes.
+    `name`: among the baselines."""
 
+    name: str
     title: str
     size: Callable[[np.ndarray], int]
     dtypes: tuple[str, ...]
@@ -323,6 +329,6 @@ def _flac(samples: np.ndarray) -> int:
 
 
 LOSSLESS_CODERS: Sequence[LosslessCoder] = (
-    LosslessCoder("differences, LZMA", _lzma, ("uint8", "int16", "uint16")),
-    LosslessCoder("FLAC level 8", _flac, ("int16", "uint16"), "soundfile"),
+    LosslessCoder("lzma", "differences, LZMA", _lzma, ("uint8", "int16", "uint16")),
+    LosslessCoder("flac", "FLAC level 8", _flac, ("int16", "uint16"), "soundfile"),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from tiedae.bundle.fidelity import MEASURES
@@ -18,7 +19,9 @@ from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.errors import FormatError
 from tiedae.export.kinds import Kind, Skipped, Why
 
-from .coders import IMAGE_CODERS, LOSSLESS_CODERS, QUALITIES, PcaChoice, file_bytes, grid_of, least_quality
+from .coders import IMAGE_CODERS, LARGEST_QUALITY, LOSSLESS_CODERS, QUALITIES, grid_of, least_quality
+from .equal_bytes import Around, CodedFile, around
+from .pca_files import fair_pca, squared_errors
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
 from .ssim import ssim_of
 
@@ -39,54 +42,89 @@ TITLES: Mapping[Coder, str] = {TIED: "this codec, .tae", "pca": "PCA", "jpeg": "
 
 
 @dataclass(frozen=True)
+class Opponent:
+    """What the verdict compares: the squared error of each sample, float64 [n], by a coder at our bytes, and how it was got."""
+
+    errors: np.ndarray = field(repr=False)
+    setting: str
+
+
+@dataclass
+class Opponents:
+    """The coders that the verdict compares, by name; and why others are not, by name."""
+
+    compared: dict[str, Opponent] = field(default_factory=dict)
+    uncompared: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: Coder, found: Around, detail: str = "", *, enough: float = -1.0) -> bool:
+        """Compare the files around our bytes, or the smaller one alone where its error is at most `enough`; whether it does."""
+        smaller = found.smaller
+        if not found.problem:
+            sizes = " and ".join(f"{file.size:,}" for file in found.files)
+            setting = f"at our bytes, between files of {sizes} bytes: {found.files[0].setting}{detail}"
+            self.compared[name] = Opponent(found.errors(), setting)
+        elif smaller is not None and smaller.mse <= enough:
+            self.compared[name] = Opponent(
+                smaller.errors, f"{smaller.size:,} bytes, no more than ours: {smaller.setting}{detail}"
+            )
+        else:
+            self.uncompared[name] = found.problem
+        return name in self.compared
+
+
+@dataclass(frozen=True)
 class _Rates:
     """Measures coders on the same test samples, [n, inputs] in the data's unit of measure."""
 
     exported: Exported
     samples: np.ndarray = field(repr=False)
+    opponents: Opponents = field(default_factory=Opponents)
 
-    def point(self, coder: Coder, size: int, decoded: np.ndarray, setting: str = "", chosen: Chosen = "") -> RatePoint:
-        """The point of a file of `size` bytes that decodes to samples [n, inputs] in the data's unit of measure and dtype."""
-        data, fidelity = self.exported.data, self.exported.fidelity
+    def point(self, coder: Coder, file: CodedFile, chosen: Chosen = "") -> RatePoint:
+        """The point of a file."""
+        data, fidelity, decoded = self.exported.data, self.exported.fidelity, file.decoded
         found = fidelity.measure(self.samples, data.scaling.apply(decoded))
         similarity = ssim_of(data.spec, fidelity.peak, self.samples, decoded) if chosen or coder == TIED else None
-        return RatePoint(coder, chosen, size, 8 * size / self.samples.size, found.mse, found.value, similarity, setting)
+        bits = 8 * file.size / self.samples.size
+        return RatePoint(coder, chosen, file.size, bits, found.mse, found.value, similarity, file.setting)
 
-    def tied(self) -> tuple[RatePoint, np.ndarray]:
-        """Our file, and what it decodes to."""
+    def tied(self) -> CodedFile:
+        """Our file."""
         if self.exported.tables is None:
             raise FormatError("the bundle lists no tables of codes, and files of codes need them")
         model = FileModel(self.exported.backend, self.exported.tables, bytes(8))
         data = StreamEncoder(model, self.exported.model).whole(self.samples)
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
-        return self.point(TIED, len(data), decoded, f"{classes} classes" if classes > 1 else ""), decoded
+        setting = f"{classes} classes" if classes > 1 else ""
+        return CodedFile(len(data), decoded, squared_errors(self.samples, decoded), setting)
 
-    def pca(self, skipped: list[Skipped]) -> Iterator[tuple[RatePoint, np.ndarray]]:
-        """The points of the curve of PCA, and what each file decodes to."""
-        spec, scaling = self.exported.data.spec, self.exported.data.scaling
+    def pca(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
+        """The points of the curve of PCA, and its two files around the bytes of ours."""
+        spec = self.exported.data.spec
         train, other, chosen = self.exported.held_apart(HELD_SAMPLES, 5, TRAINING_SAMPLES)
         if problem := no_pca(spec.inputs, len(train)):
             skipped.append(Skipped(Kind.TASK, Why.LIMITED, "PCA", problem))
             return
         held = other.take(chosen)
-        choice = PcaChoice(scaling.apply(self.exported.data.train.take(train)), scaling.apply(held))
         assert self.exported.tables is not None
         bits = self.exported.tables.cross_entropy(self.exported.backend.encode(held)) / len(held)
+        pca = fair_pca(spec, self.exported.data.train.take(train), held, bits)
         for rate in RATES:
-            coder = choice.at(rate * bits)
-            if coder is None:
-                if rate == 1:
-                    reason = f"no number of components and step costs {bits:.4g} bits a validation sample"
-                    skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, "PCA at the same bits", reason))
-                continue
-            codes = coder.encode(scaling.apply(self.samples))
-            size = file_bytes(coder.tables, codes, spec.inputs * np.dtype(spec.dtype).itemsize)
-            decoded = scaling.invert(coder.decode(codes), spec.dtype)
-            yield self.point("pca", size, decoded, coder.setting, "bits" if rate == 1 else ""), decoded
+            coder = pca.choice.at(rate * bits)
+            if coder is not None:
+                yield self.point("pca", pca.file(coder, self.samples))
+        found = pca.around(self.samples, bits, own.size)
+        if found is None:
+            self.opponents.uncompared["pca"] = f"no number of components and step costs {bits:.4g} bits a validation sample"
+        else:
+            compared = self.opponents.add("pca", found)
+            yield from (self.point("pca", file, "bits") for file in found.files if compared)
+        if reason := self.opponents.uncompared.get("pca"):
+            skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, "PCA at our bytes", reason))
 
-    def images(self, error: float, skipped: list[Skipped]) -> Iterator[RatePoint]:
-        """Image formats at several qualities, and at the least whose error is at most `error`."""
+    def images(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
+        """Image formats at several qualities, at the least of no larger error, and the two files around the bytes of ours."""
         spec = self.exported.data.spec
         reason = not_pictures(spec.shape, spec.dtype)
         for name, coder in IMAGE_CODERS.items():
@@ -94,27 +132,41 @@ class _Rates:
                 why = Why.NOT_COMPARABLE if reason else Why.NOT_INSTALLED
                 skipped.append(Skipped(Kind.TASK, why, TITLES[name], problem))
                 continue
-            found: dict[int, RatePoint] = {}
-            for quality in QUALITIES:
-                found[quality] = self._picture(name, quality)
-                if found[quality].mse <= error / FAR:
-                    break
-            errors = {quality: point.mse for quality, point in found.items()}
-            best = least_quality(errors, error, lambda quality, name=name: self._picture(name, quality).mse)
-            if best is None:
-                text = f"no quality reaches the mean squared error {error:.4g}"
-                skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at no larger error", text))
-            else:
-                found[best] = self._picture(name, best, "error")
-            yield from (found[quality] for quality in sorted(found))
+            yield from self._format(name, own, skipped)
 
-    def _picture(self, name: Coder, quality: int, chosen: Chosen = "") -> RatePoint:
+    def _format(self, name: Coder, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
+        """The points of a format of `IMAGE_CODERS`."""
+
+        @cache
+        def code(quality: int) -> CodedFile:
+            return self._picture(name, quality)
+
+        drawn = []
+        for quality in QUALITIES:
+            drawn.append(quality)
+            if code(quality).mse <= own.mse / FAR:
+                break
+        best = least_quality({quality: code(quality).mse for quality in drawn}, own.mse, lambda quality: code(quality).mse)
+        found = around(code, own.size, start=drawn[-1] if best is None else best, least=QUALITIES[0], most=LARGEST_QUALITY)
+        if best is None:
+            text = f"no quality reaches the mean squared error {own.mse:.4g}"
+            skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at no larger error", text))
+        mosaic = f", one mosaic of {len(self.samples):,} samples"
+        if not (compared := self.opponents.add(name, found, mosaic, enough=own.mse)):
+            problem = self.opponents.uncompared[name]
+            skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at our bytes", problem))
+        yield from (self.point(name, code(quality)) for quality in drawn if quality != best)
+        yield from () if best is None else (self.point(name, code(best), "error"),)
+        yield from (self.point(name, file, "bits") for file in found.files if compared)
+
+    def _picture(self, name: Coder, quality: int) -> CodedFile:
         """All samples in a format of `IMAGE_CODERS`."""
         shape = self.exported.data.spec.shape
         size, back = IMAGE_CODERS[name].code_images(self.samples.reshape(-1, *shape), quality)
-        return self.point(name, size, back.reshape(self.samples.shape), f"quality {quality}", chosen)
+        decoded = back.reshape(self.samples.shape)
+        return CodedFile(size, decoded, squared_errors(self.samples, decoded), f"quality {quality}")
 
-    def lossless(self, skipped: list[Skipped]) -> Iterator[LosslessSize]:
+    def lossless(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[LosslessSize]:
         spec = self.exported.data.spec
         for coder in LOSSLESS_CODERS:
             if problem := coder.missing(spec.dtype):
@@ -122,6 +174,11 @@ class _Rates:
                 skipped.append(Skipped(Kind.TASK, why, coder.title, problem))
                 continue
             size = coder.size(self.samples.reshape(-1, spec.channels))
+            if size <= own.size:
+                exact = Opponent(np.zeros(len(self.samples)), f"lossless in {size:,} bytes, ours {own.size:,}")
+                self.opponents.compared[coder.name] = exact
+            else:
+                self.opponents.uncompared[coder.name] = f"its file has {size:,} bytes, ours {own.size:,}"
             yield LosslessSize(coder.title, size, 8 * size / self.samples.size)
 
 
@@ -151,26 +208,25 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
     rows, columns = (count, 1) if not_pictures(spec.shape, spec.dtype) else grid_of(count)
     rates = _Rates(exported, exported.data.test.take(np.arange(rows * columns)))
     skipped: list[Skipped] = []
-    own, decoded = rates.tied()
-    points, lossless = [own], ()
-    baselines, settings = {}, {}
+    own = rates.tied()
+    points, lossless = [rates.point(TIED, own)], ()
     if exported.others:
-        for point, of_pca in rates.pca(skipped):
-            points.append(point)
-            if point.chosen:
-                baselines["pca"] = squared_errors(rates.samples, of_pca)
-                settings["pca"] = f"at the same bits, {point.setting}"
-        baselines["mean"] = squared_errors(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
-        points += rates.images(own.mse, skipped) if spec.kind == "image" else ()
-        lossless = tuple(rates.lossless(skipped)) if spec.kind == "record" else ()
+        points += rates.pca(own, skipped)
+        points += rates.images(own, skipped) if spec.kind == "image" else ()
+        lossless = tuple(rates.lossless(own, skipped)) if spec.kind == "record" else ()
     result = CompressionResult(*sizes, rows * columns, *MEASURES[spec.kind], tuple(points), lossless)
-    contest = Contest(Criterion.MSE, np.arange(rows * columns), squared_errors(rates.samples, decoded), baselines, settings)
-    return TaskMeasurement(result, skipped=tuple(skipped), contest=contest)
+    return TaskMeasurement(result, skipped=tuple(skipped), contest=contest_of(rates, own))
 
 
-def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The mean squared error of each sample, float64 [n], of [n, inputs] each in the data's unit of measure."""
-    return np.square(x.astype(np.float64) - y).mean(axis=1)
+def contest_of(rates: _Rates, own: CodedFile) -> Contest:
+    """Our file against each opponent, and against the mean of the training samples."""
+    exported, found = rates.exported, rates.opponents
+    baselines = {name: opponent.errors for name, opponent in found.compared.items()}
+    if exported.others:
+        baselines["mean"] = squared_errors(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
+    settings = {name: opponent.setting for name, opponent in found.compared.items()}
+    rows = np.arange(len(rates.samples))
+    return Contest(Criterion.MSE, rows, own.errors, baselines, settings, uncompared=found.uncompared)
 
 
 ROW = TaskRow(

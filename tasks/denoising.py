@@ -19,8 +19,8 @@ from tiedae.compress.errors import RecipeError
 from tiedae.compress.noise import Noise, noise_of, noisy_samples
 from tiedae.export.kinds import Kind, Skipped, Why
 
-from .compression import squared_errors
 from .denoisers import EXTRA, PCA_SAMPLES, Selection, denoisers_of
+from .pca_files import squared_errors
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
 from .ssim import ssim_of
 

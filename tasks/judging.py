@@ -7,14 +7,14 @@ chapter 16): samples are drawn, and both methods are measured on the same draw.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.bundle import Bundle, task_file
 from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
-from tiedae.bundle.verdict import TITLES, LayerUse, MethodComparison, Verdict, findings
+from tiedae.bundle.verdict import AREAS, TITLES, Criterion, LayerUse, MethodComparison, Uncompared, Verdict, findings
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.numbers import number
@@ -24,7 +24,7 @@ from tiedae.program.interpreter import execute
 from tiedae.program.tensors import flat
 
 from .ranking import Ranked, average_precision, estimates, roc_auc
-from .row import Contest, Statistic, TaskMeasurement
+from .row import Contest, TaskMeasurement
 
 RESAMPLES = 1000
 OBSERVED = 2_000
@@ -38,7 +38,8 @@ def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, s
     contest = measured.contest
     compared = () if contest is None else comparisons(contest, seed)
     samples = 0 if contest is None else len(contest.own)
-    verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant, for_rate)
+    uncompared = () if contest is None else tuple(Uncompared(*each) for each in contest.uncompared.items())
+    verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant, for_rate, uncompared=uncompared)
     return replace(verdict, findings=findings(verdict, measured.result))
 
 
@@ -76,14 +77,14 @@ def _again(kept: Verdict, bundle: Bundle, tested: Samples, measured: TaskMeasure
     manifest = bundle.manifest
     backend = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
     contest = measured.contest
-    if contest is not None and kept.comparisons:
+    if contest is not None and (kept.comparisons or kept.uncompared):
         measured = dataclasses.replace(measured, contest=_beside_kept(contest, kept, bundle))
     return judge(measured, backend, tested, kept.seed, for_rate=kept.for_rate)
 
 
 def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:
     """What the program adds to its figure now, beside what the run kept of its baselines for the same samples."""
-    names, arrays = [row.baseline for row in kept.comparisons], bundle.task_arrays()
+    names, arrays = kept.baselines, bundle.task_arrays()
     rows, figures = arrays.get("compared"), arrays.get("figures")
     if rows is None or figures is None or figures.shape != (1 + len(names), len(contest.rows)):
         raise FormatError(
@@ -92,7 +93,9 @@ def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:
     if not np.array_equal(rows, contest.rows):
         raise FormatError(f"{bundle.path / task_file('compared')}: got other test samples than those that are measured")
     settings = {row.baseline: row.setting for row in kept.comparisons if row.setting}
-    return dataclasses.replace(contest, baselines=dict(zip(names, figures[1:], strict=True)), settings=settings)
+    uncompared = {row.baseline: row.reason for row in kept.uncompared}
+    baselines = dict(zip(names, figures[1:], strict=True))
+    return dataclasses.replace(contest, baselines=baselines, settings=settings, uncompared=uncompared)
 
 
 def better_than(verdict: Verdict | None, names: Sequence[str]) -> tuple[Check, ...]:
@@ -101,41 +104,57 @@ def better_than(verdict: Verdict | None, names: Sequence[str]) -> tuple[Check, .
 
 
 def _better(verdict: Verdict | None, name: str) -> Check:
-    row = None if verdict is None else verdict.against(name)
-    if row is None:
-        return Check(Kind.VERDICT, False, "not compared", "> 0", f"{TITLES[name]}: was not compared with", detail=name)
+    rows = [] if verdict is None else verdict.by(name)
+    if not rows:
+        reasons = () if verdict is None else verdict.uncompared
+        why = next((f": {each.reason}" for each in reasons if each.baseline == name), "")
+        return Check(Kind.VERDICT, False, "not compared", "> 0", f"{TITLES[name]}: was not compared with{why}", detail=name)
+    row = next((row for row in rows if row.worse), max(rows, key=lambda row: row.better))
     interval = f"95 % interval {number(row.gain.low)} to {number(row.gain.high)}"
     text = f"gain over {row.title}: {number(row.gain.value)} in {row.criterion}, {interval}"
-    return Check(Kind.VERDICT, row.better, row.gain.low, "> 0", text, detail=name)
+    equal = all(each.perfect for each in rows)
+    return Check(Kind.VERDICT, row.better or equal, row.gain.low, ">= 0" if equal else "> 0", text, detail=name)
 
 
 def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
-    """The program against each baseline, all on the same resamples. Areas: normal and anomalous samples are drawn apart."""
-    criterion, names = contest.criterion, list(contest.baselines)
+    """The program against each baseline, all on the same resamples, detectors by two areas.
+
+    Areas: normal and anomalous samples are drawn apart.
+    """
+    names, criteria = list(contest.baselines), criteria_of(contest)
     if not names:
         return ()
-    statistics = [_statistic(contest, values) for values in contest.arrays["figures"]]
-    ours, *theirs = (statistic(None) for statistic in statistics)
+    statistics = [_figures(contest, values) for values in contest.arrays["figures"]]
+    ours, *theirs = (figures(None) for figures in statistics)
 
     def gains(weights: np.ndarray | None) -> list[float]:
-        own, *others = (statistic(weights) for statistic in statistics)
-        return [criterion.sign * (own - other) for other in others]
+        own, *others = (figures(weights) for figures in statistics)
+        return [each.sign * (a - b) for other in others for each, a, b in zip(criteria, own, other, strict=True)]
 
-    areas: list[tuple[float, float] | None] = [None] * len(names)
-    if contest.anomalous is not None:
-        own, *others = (average_precision(*Ranked.of(each, contest.anomalous).counts()) for each in contest.arrays["figures"])
-        areas = [(own, other) for other in others]
+    found = iter(estimates(gains, contest.groups, seed, RESAMPLES))
     return tuple(
-        MethodComparison(name, criterion, ours, value, gain, contest.settings.get(name, ""), area)
-        for name, value, gain, area in zip(names, theirs, estimates(gains, contest.groups, seed, RESAMPLES), areas, strict=True)
+        MethodComparison(name, criterion, own, other, next(found), contest.settings.get(name, ""))
+        for name, others in zip(names, theirs, strict=True)
+        for criterion, own, other in zip(criteria, ours, others, strict=True)
     )
 
 
-def _statistic(contest: Contest, values: np.ndarray) -> Statistic:
+def criteria_of(contest: Contest) -> tuple[Criterion, ...]:
+    """What a contest is judged by: both areas of a detector, else its criterion."""
+    return (contest.criterion,) if contest.anomalous is None else AREAS
+
+
+def _figures(contest: Contest, values: np.ndarray) -> Callable[[np.ndarray | None], list[float]]:
+    """The figures of `criteria_of`, of samples that count `weights` times."""
     if contest.anomalous is None:
-        return lambda weights: float(values.mean(dtype=np.float64) if weights is None else weights @ values / len(values))
+        return lambda weights: [float(values.mean(dtype=np.float64) if weights is None else weights @ values / len(values))]
     ranked = Ranked.of(values, contest.anomalous)
-    return lambda weights: roc_auc(*ranked.counts(weights))
+
+    def areas(weights: np.ndarray | None) -> list[float]:
+        counts = ranked.counts(weights)
+        return [roc_auc(*counts), average_precision(*counts)]
+
+    return areas
 
 
 def layer_use(backend: ProgramBackend, x: np.ndarray) -> tuple[tuple[LayerUse, ...], bool]:

@@ -83,6 +83,7 @@ class Contest:
     `own`: by the program; `keras`: by the float model, None where there is none; `baselines` by name, with a `settings` text
     where there is one. `anomalous`: bool [n], which samples are anomalies, where the figure is an area under a curve.
     `alarms`, `keras_alarms`: of a detector, what each sample adds to the alarm rate, flagged / expected, by both.
+    `uncompared`: baselines that were not compared, with the reason.
     """
 
     criterion: Criterion
@@ -94,6 +95,7 @@ class Contest:
     keras: np.ndarray | None = None
     alarms: np.ndarray | None = None
     keras_alarms: np.ndarray | None = None
+    uncompared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def groups(self) -> np.ndarray:

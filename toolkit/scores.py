@@ -47,7 +47,8 @@ class Scores(Record, frozen=True):
     `threshold`, `alarms`: of an anomaly bundle; those without a score are alarms. `detection`, `labels`: where samples have
     labels, normal and anomalous ones; `seed` of their intervals. `drift`: of the scores from those of the training samples,
     where the bundle holds these. `intervals`: of a record that has some; `groups`: of data that have some. `trained_on`:
-    samples that the bundle was trained on; `splits`: all by their split.
+    samples that the bundle was trained on; `splits`: all by their split. `tested`, `tested_intervals`: as `detection` and
+    `intervals`, of test samples alone, where the source also holds others of the bundle's data.
     """
 
     samples: int
@@ -69,6 +70,8 @@ class Scores(Record, frozen=True):
     groups: tuple[GroupFigures, ...] = ()
     trained_on: int = 0
     splits: tuple[SplitScores, ...] = ()
+    tested: Detection | None = None
+    tested_intervals: IntervalFlags | None = None
 
 
 def score(
@@ -105,6 +108,7 @@ def score(
     if codec.detector is not None and found.labels is not None:
         required = label is not None or intervals is not None
         brief = _with_labels(brief, codec, source, scores, flags, found, required=required)
+        brief = _with_tested(brief, codec, scores, flags, found, splits == "test")
     brief = _with_groups(brief, codec, scores, flags, found)
     errors = (codec.errors(part).astype(np.float32).reshape(part.shape) for _, part in pieces(values, report))
     return brief, _lines(codec, values, scores, flags, splits, stretches, steps_too=steps_too), errors
@@ -173,6 +177,24 @@ def _with_labels(
         detection=detection(METHOD, scores, flags, anomalous, seed),
         labels=by_label(scores, flags, labels, anomalous, seed),
         intervals=found.intervals and by_interval({METHOD: (scores, flags)}, found.intervals, normal, seed),
+    )
+
+
+def _with_tested(
+    brief: Scores, codec: Codec, scores: np.ndarray, flags: np.ndarray, found: Samples, test: np.ndarray
+) -> Scores:
+    """With the figures of the samples where `test`, bool [n], where these have anomalous and normal ones and are not all."""
+    assert codec.bundle is not None and found.labels is not None
+    recipe = codec.bundle.manifest.recipe
+    normal, rows = normal_of(recipe.task), np.flatnonzero(test)
+    anomalous = ~is_normal(np.asarray(found.labels)[rows], normal)
+    if brief.detection is None or not brief.trained_on or anomalous.all() or not anomalous.any():
+        return brief
+    scores, flags, intervals = scores[rows], flags[rows], found.intervals and found.intervals[rows]
+    return replace(
+        brief,
+        tested=detection(METHOD, scores, flags, anomalous, recipe.data.seed),
+        tested_intervals=intervals and by_interval({METHOD: (scores, flags)}, intervals, normal, recipe.data.seed),
     )
 
 

@@ -19,7 +19,8 @@ from tiedae.tasks.from_files import with_task
 from tiedae.tasks.judging import better_than, with_verdict
 from tiedae.tasks.losses import beside_kept, kept_original, with_losses
 from tiedae.tasks.table import TASKS
-from tiedae.verify.baseline import require_comparable, require_fraction, with_baseline
+from tiedae.verify.allowance import DEFAULT, Allowance
+from tiedae.verify.baseline import require_comparable, with_baseline
 from tiedae.verify.bench.benchmark import Plan, bench_bundle
 from tiedae.verify.collecting import MeasuredSamples
 from tiedae.verify.limits import Limits
@@ -37,7 +38,7 @@ def verify(
     data: str | None,
     limits: Sequence[str] = (),
     baseline: Path | None = None,
-    allow: float = 0.01,
+    allow: str | float = DEFAULT,
     allow_unmeasured: bool = False,
     run_source: bool = False,
     announce: Callable[[str], None],
@@ -46,11 +47,12 @@ def verify(
 
     `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says: on its test
     samples quality is measured, and through the files every figure of the task. `limits` are KEY=VALUE and replace those of the
-    recipe's [verify]. With `baseline`, a file of earlier metrics, what got worse by more than the fraction `allow` is a failed
-    check as well, and what could not be measured now unless `allow_unmeasured`. `run_source`: as `verify_bundle`. Raises
+    recipe's [verify]. With `baseline`, a file of earlier metrics, what got worse by more than `allow`, a fraction or a text
+    such as `bytes=0.06,error=0.01`, is a failed check as well, and what could not be measured now unless
+    `allow_unmeasured`. `run_source`: as `verify_bundle`. Raises
     InputError where one of them is wrong.
     """
-    require_fraction(allow)
+    allowed = Allowance.parse(allow)
     bundle = Bundle.open(path)
     manifest = bundle.manifest
     held = parse_limits(limits, manifest.recipe.verify)
@@ -81,7 +83,7 @@ def verify(
     metrics = structs.replace(metrics, checks=metrics.checks + better_than(metrics.verdict, held.better_than))
     if before is None:
         return metrics
-    return with_baseline(metrics, before, name=str(baseline), allow=allow, allow_unmeasured=allow_unmeasured)
+    return with_baseline(metrics, before, name=str(baseline), allow=allowed, allow_unmeasured=allow_unmeasured)
 
 
 def parse_limits(texts: Sequence[str], stated: VerifyConfig) -> VerifyConfig:

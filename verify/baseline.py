@@ -11,7 +11,6 @@ out where there is none: the figures that they rest on are compared. What was no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from tiedae.bundle.task_results import TaskResult
 from tiedae.compress.errors import InputError
 from tiedae.export.kinds import Kind, Lost, Skipped, Why
 
+from .allowance import Allowance
 from .figures import Figure, FigureGroup, Key, figures_of
 
 OF_SAMPLES = (Kind.QUALITY, Kind.SCORE, Kind.TASK)
@@ -40,23 +40,29 @@ class BaselineComparison:
     uncompared: tuple[str, ...]
 
 
-def with_baseline(metrics: Metrics, before: Metrics, *, name: str, allow: float, allow_unmeasured: bool = False) -> Metrics:
+def with_baseline(
+    metrics: Metrics, before: Metrics, *, name: str, allow: float | Allowance, allow_unmeasured: bool = False
+) -> Metrics:
     """The metrics with the rows of the comparison and a `baseline` of this name; raises as `compare_metrics` does."""
-    found = compare_metrics(metrics, before, allow=allow, allow_unmeasured=allow_unmeasured)
+    allowed = allow if isinstance(allow, Allowance) else Allowance.parse(allow)
+    found = compare_metrics(metrics, before, allow=allowed, allow_unmeasured=allow_unmeasured)
     return replace(
         metrics,
         checks=metrics.checks + found.checks,
         skipped=metrics.skipped + found.skipped,
-        baseline=Baseline(name, allow, found.compared, found.improved, found.uncompared),
+        baseline=Baseline(name, allowed.rest, found.compared, found.improved, found.uncompared, allowed.by),
     )
 
 
-def compare_metrics(now: Metrics, before: Metrics, *, allow: float, allow_unmeasured: bool = False) -> BaselineComparison:
-    """Compare every figure of `before`: one check per file and runtime, one per task, one of what could not be measured.
+def compare_metrics(
+    now: Metrics, before: Metrics, *, allow: float | Allowance, allow_unmeasured: bool = False
+) -> BaselineComparison:
+    """Compare every figure of `before`: one check per file and runtime, one per task, one of what could not be measured, and
+    one of the length of the code.
 
-    Raises InputError if the models differ, or `allow` is not a finite fraction of 0 or more.
+    Raises InputError if the models have other names or inputs, or `allow` is not a finite fraction of 0 or more.
     """
-    require_fraction(allow)
+    allowed = allow if isinstance(allow, Allowance) else Allowance.parse(allow)
     require_comparable(now.name, now.model, before)
     gaps = _Gaps.of(now, before)
     current, groups = figures_of(now), []
@@ -67,9 +73,10 @@ def compare_metrics(now: Metrics, before: Metrics, *, allow: float, allow_unmeas
         if group.kind == Lost.QUANTIZATION and group not in current and gaps.runtimes:
             continue  # no runtime of this layout is left
         if rounded or not group.of_rounding:
-            groups.append(_compare_group(group, figures, current.get(group, {}), gaps, allow))
-    checks = [_check(f"runtime {name}", 1, f"{name} ran in the baseline and does not now: {why}") for name, why in gaps.broken]
-    checks += [_check(each.group.name, len(each.worse), each.text) for each in groups if each.compared or each.worse]
+            groups.append(_compare_group(group, figures, current.get(group, {}), gaps, allowed))
+    checks = list(_code_checks(now.model, before.model))
+    checks += [_check(f"runtime {name}", 1, f"{name} ran in the baseline and does not now: {why}") for name, why in gaps.broken]
+    checks += [each.check for each in groups if each.compared or each.worse]
     lost, keras = _lost_checks(now, before, gaps)
     lacking = f"held in the baseline, not checked now: {', '.join(lost[:SHOWN])}{', …' * (len(lost) > SHOWN)}"
     checks.append(_check("checks", len(lost), lacking if lost else "all of the baseline's checks were made again"))
@@ -134,24 +141,28 @@ def _samples_gap(now: Metrics, before: Metrics) -> str:
 @dataclass(frozen=True)
 class _Compared:
     """The comparison of a group: figures compared, figures `unlike` (over another number of values) and `undefined`, texts of
-    worse and improved ones, and what could not be measured, with the reason."""
+    worse ones, each with its value and limit, and of improved ones, and what could not be measured, with the reason."""
 
     group: FigureGroup
     compared: int
     unlike: int
     undefined: int
-    worse: list[str]
+    worse: list[tuple[str, str, str]]
     improved: list[str]
     unmeasured: dict[str, str]
 
     @property
-    def text(self) -> str:
+    def check(self) -> Check:
+        """With the value and the limit of the first figure that is worse."""
+        if not self.worse:
+            return _check(self.group.name, 0, f"{self.group.name}: no worse than in the baseline")
+        text, value, limit = self.worse[0]
         more = f"; and {len(self.worse) - 1} more" * (len(self.worse) > 1)
-        return f"{self.worse[0]}{more}" if self.worse else f"{self.group.name}: no worse than in the baseline"
+        return Check(Kind.BASELINE, False, value, limit, f"{text}{more}", detail=self.group.name)
 
 
 def _compare_group(
-    group: FigureGroup, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], gaps: _Gaps, allow: float
+    group: FigureGroup, earlier: Mapping[Key, Figure], current: Mapping[Key, Figure], gaps: _Gaps, allowed: Allowance
 ) -> _Compared:
     worse, improved, unmeasured, compared, unlike, undefined = [], [], {}, 0, 0, 0
     for key, old in earlier.items():
@@ -160,18 +171,19 @@ def _compare_group(
         if of_task and gaps.task and (new is None or new.over != old.over):
             unmeasured[label] = gaps.task
         elif new is None:
-            worse.append(f"{label}: {old.text} in the baseline, not measured now")
+            worse.append((f"{label}: {old.text} in the baseline, not measured now", "not measured", "measured"))
         elif of_task and new.over != old.over:
-            worse.append(f"{label}: over {new.over:,} samples, in the baseline over {old.over:,}")
+            counts = f"{new.over:,} samples", f"over {old.over:,} samples"
+            worse.append((f"{label}: over {new.over:,} samples, in the baseline over {old.over:,}", *counts))
         elif new.over != old.over:
             unlike += 1
         elif old.value is None:
             undefined += 1
         else:
             compared += 1
-            text = f"{label}: {new.text}, in the baseline {old.text}"
+            text, allow = f"{label}: {new.text}, in the baseline {old.text}", allowed.of(old.measure)
             if not new.loss <= old.bound(allow):
-                worse.append(text)
+                worse.append((f"{text}, must be {old.limit(allow)}", new.text, old.limit(allow)))
             elif old.loss > new.bound(allow):
                 improved.append(text)
     return _Compared(group, compared, unlike, undefined, worse, improved, unmeasured)
@@ -230,19 +242,19 @@ def _program(metrics: Metrics) -> object:
     return next(rows, None)
 
 
-def require_fraction(allow: float) -> None:
-    """Raise InputError unless `allow` is a finite fraction of 0 or more."""
-    if not 0 <= allow < math.inf:
-        raise InputError(f"allow: got {allow:g}, must be a fraction of 0 or more, such as 0.01")
+def _code_checks(now: Model | None, before: Model | None) -> Iterator[Check]:
+    """A failed check where codes have another length than in the baseline: who stores them cannot read both."""
+    if now is None or before is None or now.widths[-1] == before.widths[-1]:
+        return
+    text = f"the code has {now.widths[-1]:,} values, in the baseline {before.widths[-1]:,}"
+    yield Check(Kind.BASELINE, False, now.widths[-1], f"== {before.widths[-1]}", text, detail="code")
 
 
 def require_comparable(name: str, model: Model | None, before: Metrics) -> None:
-    """Raise InputError unless earlier metrics are of this model."""
-    other = model is not None and before.model is not None and model.widths != before.model.widths
+    """Raise InputError unless earlier metrics are of a model of this name and as many inputs."""
+    other = model is not None and before.model is not None and model.widths[0] != before.model.widths[0]
     if name != before.name or other:
-        raise InputError(
-            f"the baseline is of another model: {_named(before.name, before.model)}, must be {_named(name, model)}"
-        )
+        raise InputError(f"the baseline is of {_named(before.name, before.model)}, this bundle is {_named(name, model)}")
 
 
 def _named(name: str, model: Model | None) -> str:

@@ -171,7 +171,6 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
     x = golden["x"] if test is None else test.take(taken)
     scaled = scaling.apply(io.samples(x))
     clean = None if test is None or test.clean is None else test.wanted.take(taken)
-    clean_scaled = None if clean is None else scaling.apply(io.samples(clean))
     known = (golden["code.f32"], io.floats.scaled_values(golden["y.f32"])) if test is None else None
     floats = best_floats(scaled, original, known, model.floating[0], model.programs.fused.tensors)
     normal = None if test is None else normal_rows(test, manifest.recipe.task, taken)
@@ -183,7 +182,7 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
         test is not None,
         Fidelity.of_data(manifest.data),
         clean,
-        clean_scaled,
+        scaling.apply(x if clean is None else clean),
         normal,
         left_out=0 if tested is None else max(0, tested.total - len(taken)),
         noises=original.noises,
@@ -191,7 +190,7 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
     reference = original.keras if original.uncompressed is None else original.uncompressed
     if reference is None:
         return evidence
-    y = reference(scaled)[1]
+    y = reference(scaling.apply(x))[1]
     evidence = replace(evidence, float_fit=evidence.fit(y))
     if original.error is not None:
         return evidence

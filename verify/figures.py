@@ -40,49 +40,56 @@ DEVIATIONS = 2.0
 
 @dataclass(frozen=True)
 class Scale:
-    """What an allowed fraction means; see the module."""
+    """What an allowed fraction means; see the module. `values`: those of a loss, the least and the largest that are allowed,
+    None where there is no limit."""
 
     loss: Callable[[float], float]
     bound: Callable[[float, float], float]
+    values: Callable[[float], tuple[float | None, float | None]]
 
 
-AMOUNT = Scale(lambda value: value, lambda loss, allow: loss * (1 + allow))
-DIFFERENT = Scale(lambda value: value, lambda loss, allow: loss * (1 + allow) + allow)
-FRACTION = Scale(lambda value: 1 - value, lambda loss, allow: loss * (1 + allow) + allow)
-DECIBEL = Scale(lambda value: -value, lambda loss, allow: loss + 10 * math.log10(1 + allow))
-EXPLAINED = Scale(lambda value: 1 - value, lambda loss, allow: loss * (1 + allow))
-RATE = Scale(lambda value: abs(math.log(value)), lambda loss, allow: loss + math.log1p(allow))
+AMOUNT = Scale(lambda value: value, lambda loss, allow: loss * (1 + allow), lambda loss: (None, loss))
+DIFFERENT = Scale(lambda value: value, lambda loss, allow: loss * (1 + allow) + allow, lambda loss: (None, loss))
+FRACTION = Scale(lambda value: 1 - value, lambda loss, allow: loss * (1 + allow) + allow, lambda loss: (1 - loss, None))
+DECIBEL = Scale(lambda value: -value, lambda loss, allow: loss + 10 * math.log10(1 + allow), lambda loss: (-loss, None))
+EXPLAINED = Scale(lambda value: 1 - value, lambda loss, allow: loss * (1 + allow), lambda loss: (1 - loss, None))
+RATE = Scale(
+    lambda value: abs(math.log(value)),
+    lambda loss, allow: loss + math.log1p(allow),
+    lambda loss: (math.exp(-loss), math.exp(loss)),
+)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A row of the table: how its figures compare, and how one reads."""
+    """A row of the table: how its figures compare, how one reads, and the name of several for `--allow`."""
 
     scale: Scale
     text: str
+    group: str
 
 
 MEASURES: Mapping[str, Measure] = {
-    "bytes": Measure(AMOUNT, "{:,.0f} bytes"),
-    "error": Measure(AMOUNT, "error {:.6g}"),
-    "RMS": Measure(AMOUNT, "{:.6g} RMS"),
-    "largest LSB": Measure(AMOUNT, "{:g} LSB"),
-    "largest float": Measure(AMOUNT, "{:.3g}"),
-    "fraction that differs": Measure(DIFFERENT, "{:.3%}"),
-    "MSE": Measure(AMOUNT, "{:.6g}"),
-    "bits per value": Measure(AMOUNT, "{:.5g}"),
-    "PSNR": Measure(DECIBEL, "{:.2f} dB"),
-    "gain": Measure(DECIBEL, "{:+.2f} dB"),
-    "R²": Measure(EXPLAINED, "{:.4f}"),
-    "PRDN": Measure(AMOUNT, "{:.4g} %"),
-    "SSIM": Measure(FRACTION, "{:.4f}"),
-    "ROC-AUC": Measure(FRACTION, "{:.4f}"),
-    "PR-AUC": Measure(FRACTION, "{:.4f}"),
-    "F1": Measure(FRACTION, "{:.4f}"),
-    "alarm rate": Measure(RATE, "{:.3g} × the expected one"),
-    "trustworthiness": Measure(FRACTION, "{:.4f}"),
-    "continuity": Measure(FRACTION, "{:.4f}"),
-    "k-NN accuracy": Measure(FRACTION, "{:.4f}"),
+    "bytes": Measure(AMOUNT, "{:,.0f} bytes", "bytes"),
+    "error": Measure(AMOUNT, "error {:.6g}", "error"),
+    "RMS": Measure(AMOUNT, "{:.6g} RMS", "error"),
+    "largest LSB": Measure(AMOUNT, "{:g} LSB", "parity"),
+    "largest float": Measure(AMOUNT, "{:.3g}", "parity"),
+    "fraction that differs": Measure(DIFFERENT, "{:.3%}", "parity"),
+    "MSE": Measure(AMOUNT, "{:.6g}", "error"),
+    "bits per value": Measure(AMOUNT, "{:.5g}", "bytes"),
+    "PSNR": Measure(DECIBEL, "{:.2f} dB", "error"),
+    "gain": Measure(DECIBEL, "{:+.2f} dB", "error"),
+    "R²": Measure(EXPLAINED, "{:.4f}", "error"),
+    "PRDN": Measure(AMOUNT, "{:.4g} %", "error"),
+    "SSIM": Measure(FRACTION, "{:.4f}", "error"),
+    "ROC-AUC": Measure(FRACTION, "{:.4f}", "detection"),
+    "PR-AUC": Measure(FRACTION, "{:.4f}", "detection"),
+    "F1": Measure(FRACTION, "{:.4f}", "detection"),
+    "alarm rate": Measure(RATE, "{:.3g} × the expected one", "detection"),
+    "trustworthiness": Measure(FRACTION, "{:.4f}", "neighbours"),
+    "continuity": Measure(FRACTION, "{:.4f}", "neighbours"),
+    "k-NN accuracy": Measure(FRACTION, "{:.4f}", "neighbours"),
 }
 
 BEST: Mapping[str, float] = {"PSNR": math.inf, "R²": 1.0, "PRDN": 0.0}
@@ -110,6 +117,17 @@ class Figure:
     def bound(self, allow: float) -> float:
         """The largest loss that is not worse."""
         return MEASURES[self.measure].scale.bound(self.loss, allow) + self.floor
+
+    def limit(self, allow: float) -> str:
+        """What a figure that is not worse has: `at most 1,010 bytes`."""
+        measure, bound = MEASURES[self.measure], self.bound(allow)
+        if not math.isfinite(bound):
+            return "defined" if math.isnan(bound) else measure.text.format(self.value)
+        least, most = measure.scale.values(bound)
+        parts = (
+            (f"at {which} {measure.text.format(end)}") for which, end in (("least", least), ("most", most)) if end is not None
+        )
+        return " and ".join(parts)
 
     @property
     def text(self) -> str:

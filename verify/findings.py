@@ -79,7 +79,8 @@ class Findings:
 class Evidence:
     """The samples: `x` in the data's unit of measure, `scaled` as the files compute them; and the float model's outputs.
 
-    `clean`, `clean_scaled`: the same of what the model shall give for them, where inputs are noisy; else None.
+    `clean`: what the model shall give for them, where inputs are noisy; else None. `exact`: what it shall give in scaled
+    values, taken from the data's dtype, which float32 in the data's unit of measure may round; None: `scaled`.
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
     float model before compression, the reference of quality, and `float_fit` its fidelity, if known; `float_errors` are those
@@ -95,7 +96,7 @@ class Evidence:
     measures_quality: bool
     fidelity: Fidelity | None = None
     clean: np.ndarray | None = None
-    clean_scaled: np.ndarray | None = None
+    exact: np.ndarray | None = None
     normal: np.ndarray | None = None
     float_fit: Fit | None = None
     left_out: int = 0
@@ -106,7 +107,7 @@ class Evidence:
     @property
     def wanted_scaled(self) -> np.ndarray:
         """What the model shall give, in scaled values."""
-        return self.scaled if self.clean_scaled is None else self.clean_scaled
+        return self.scaled if self.exact is None else self.exact
 
     @property
     def measured(self) -> np.ndarray:

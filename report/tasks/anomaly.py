@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 from tiedae.bundle.manifest import Manifest
-from tiedae.bundle.task_results import AnomalyResult, Estimate, IntervalFlags
+from tiedae.bundle.task_results import AnomalyResult, Detection, Estimate, IntervalFlags
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.tasks.anomaly import FLOAT, FOREST, INT8, MEAN, PCA, SHOWN, TITLES
 from tiedae.tasks.ranking import Ranked
+from tiedae.tasks.signal_scores import DIFFERENCES, RMS, SPECTRA
 
 from ..images import diverging, encode_images
 from ..pages import fragment
@@ -20,7 +21,7 @@ from ..waveforms import PanelGroup, TimeAxes, Waveform
 from .view import TableRow, TaskView
 
 IMAGE_BYTES = 300_000
-COLOURS = {INT8: "ours", PCA: "keras", FOREST: "stock", MEAN: "prune"}
+COLOURS = {INT8: "ours", PCA: "keras", FOREST: "stock", MEAN: "prune", RMS: "rms", DIFFERENCES: "avif", SPECTRA: "spectra"}
 SCORES = {
     "mse": "mean squared error",
     "mae": "mean absolute error",
@@ -33,6 +34,11 @@ DRAWN = 200
 
 def estimate_text(each: Estimate | None) -> str:
     return "" if each is None else f"{each.value:.4f} ({each.low:.4f}…{each.high:.4f})"
+
+
+def areas_text(found: Detection) -> str:
+    """`ROC-AUC 0.9 (0.8…1), PR-AUC …, F1 …`."""
+    return f"ROC-AUC {estimate_text(found.roc_auc)}, PR-AUC {estimate_text(found.pr_auc)}, F1 {estimate_text(found.f1)}"
 
 
 def intervals_text(intervals: IntervalFlags) -> str:

@@ -18,7 +18,7 @@ from ..pages.charts import Curve, CurveChart, Point
 from .view import TableRow, TaskView, measured_text
 
 COLOURS: Mapping[Coder, str] = {TIED: "ours", "pca": "keras", "jpeg": "stock", "webp": "prune", "avif": "avif"}
-EQUAL = {"": "", "bits": "at the same bits", "error": "at no larger error"}
+EQUAL = {"": "", "bits": "around our bytes", "error": "at no larger error"}
 
 
 def quality_text(result: CompressionResult, point: RatePoint) -> str:
@@ -28,7 +28,7 @@ def quality_text(result: CompressionResult, point: RatePoint) -> str:
 
 
 def title(point: RatePoint) -> str:
-    """`PCA at the same bits: 16 components, step 0.5`."""
+    """`PCA around our bytes: 16 components, step 0.5`."""
     return " ".join(filter(None, (TITLES[point.coder], EQUAL[point.chosen]))) + (f": {point.setting}" if point.setting else "")
 
 

@@ -144,7 +144,7 @@ VERDICT: Mapping[str, Any] = {
     **{"samples": 40, "observed": 40, "seed": 0, "resamples": 100, "constant": False},
     "comparisons": [
         {"criterion": "ROC-AUC", "ours": 0.5, "theirs": 0.6, "gain": {"value": -0.1, "low": -0.2, "high": 0.1}} | each
-        for each in ({"baseline": "pca", "pr_auc": [0.1, 0.2]}, {"baseline": "mean", "setting": "s"})
+        for each in ({"baseline": "pca"}, {"baseline": "mean", "setting": "s"})
     ],
     "layers": [{"layer": "code", "units": 4, "dead": [1]}, {"layer": "encoder_0", "units": 8, "dead": [0, 1, 2, 3, 4, 5]}],
 }

@@ -158,14 +158,16 @@ def test_thresholds_of_other_methods_come_from_held_out_samples(exported: Export
 
 def test_the_verdict_compares_the_areas_of_the_table(exported: Exported, measured: TaskMeasurement) -> None:
     result, found = result_of(measured), judge(measured, exported.backend, exported.data.test, 0)
-    assert [row.baseline for row in found.comparisons] == [
-        each.method for each in result.methods if each.method not in ("int8", "float")
-    ]
+    names = [each.method for each in result.methods if each.method not in ("int8", "float")]
+    assert list(found.baselines) == names and len(found.comparisons) == 2 * len(names)
+    assert {"rms", "rms-differences", "log-spectra"} < set(names), "windows of a record"
     for row in found.comparisons:
         ours, theirs = result.method("int8"), result.method(row.baseline)
-        assert ours is not None and theirs is not None and row.criterion is Criterion.ROC_AUC
-        assert (row.ours, row.theirs) == (pytest.approx(ours.roc_auc.value), pytest.approx(theirs.roc_auc.value, abs=1e-6))
-    assert Reason.NO_BETTER in {finding.reason for finding in found.findings}, "PCA tells two sines apart too: area 1"
+        assert ours is not None and theirs is not None
+        of = [each.roc_auc if row.criterion is Criterion.ROC_AUC else each.pr_auc for each in (ours, theirs)]
+        assert (row.ours, row.theirs) == (pytest.approx(of[0].value), pytest.approx(of[1].value, abs=1e-3)), "float32"
+    assert (pca := found.against("pca")) is not None and pca.ours == pca.theirs == 1, "PCA tells two sines apart too"
+    assert Reason.NO_BETTER not in {finding.reason for finding in found.findings if finding.subject == "pca"}
 
 
 def test_without_labels_the_mean_is_what_has_to_be_surpassed(exported: Exported) -> None:
@@ -195,7 +197,14 @@ def test_without_labels_of_both_kinds_alarms_alone_are_measured(exported: Export
 def test_a_missing_baseline_is_skipped_with_the_reason(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anomaly, "find_spec", lambda name: None)
     found = anomaly.measure(dataclasses.replace(exported, keras=None))
-    assert [each.method for each in result_of(found).methods] == ["int8", "pca", "mean"]
+    assert [each.method for each in result_of(found).methods] == [
+        "int8",
+        "pca",
+        "mean",
+        "rms",
+        "rms-differences",
+        "log-spectra",
+    ]
     assert [row.what for row in found.skipped] == ["anomalies by the float model", "baseline IsolationForest"]
     assert "tiedae[tasks]" in found.skipped[1].reason or "scikit-learn" in found.skipped[1].reason
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tiedae.bundle.task_results import INPUT, AnomalyResult, Estimate
+from tiedae.bundle.task_results import INPUT, AnomalyResult, Detection, Estimate, IntervalFlags, LabelFlags
 from tiedae.bundle.verdict import (
     RULES,
     TITLES,
@@ -63,6 +63,23 @@ def area(value: float) -> Verdict:
     return Verdict(200, 100, 0, RESAMPLES, (row,), (), False)
 
 
+def flagging(flagged: int, auc: float, intervals: tuple[int, int] | None = None) -> AnomalyResult:
+    """Of 100 anomalies so many are flagged; and of intervals (all, flagged)."""
+    area = Estimate(auc, auc, auc)
+    methods = (Detection("int8", area, area, area),)
+    kinds = None if intervals is None else IntervalFlags(methods, (LabelFlags("wear", False, *intervals),))
+    return AnomalyResult("mse", 0.99, 1.0, 2000, 1100, flagged + 10, 1000, 10, 0, methods, (), kinds)
+
+
+def areas(roc: tuple[float, float], precision: tuple[float, float]) -> Verdict:
+    """(ours, PCA's) by each area, without noise; a difference below 0.06 is noise."""
+    rows = []
+    for criterion, (ours, theirs) in ((Criterion.ROC_AUC, roc), (Criterion.PR_AUC, precision)):
+        gain, noise = ours - theirs, 0.0 if ours == theirs else 0.01
+        rows.append(MethodComparison("pca", criterion, ours, theirs, Estimate(gain, gain - noise, gain + noise)))
+    return replace(verdict(), comparisons=tuple(rows))
+
+
 @pytest.mark.parametrize(
     ("subject", "result", "reasons", "words"),
     [
@@ -107,6 +124,18 @@ def area(value: float) -> Verdict:
         (verdict(), alarms(3, normal=100, held_out=100), [], "three of one expected, of few samples: chance"),
         (area(0.49), alarms(10), [Reason.BELOW_CHANCE], "ROC-AUC 0.4900: anomalies score lower than normal samples"),
         (area(0.51), alarms(10), [], ""),
+        (verdict(), flagging(49, 0.81), [Reason.FEW_FLAGGED], "49 of 100 anomalies of the test set are flagged, although"),
+        (verdict(), flagging(50, 0.81), [], "half of them"),
+        (verdict(), flagging(0, 0.8), [], "of scores that hardly tell them apart"),
+        (verdict(), flagging(60, 0.9, (6, 0)), [Reason.NO_INTERVAL], "none of 6 intervals of the test set is found"),
+        (verdict(), flagging(60, 0.9, (6, 1)), [], ""),
+        (verdict(), flagging(60, 0.9, (0, 0)), [], "there are none"),
+        (areas((0.9, 0.9), (0.7, 0.9)), None, [Reason.WORSE], "worse than PCA: PR-AUC 0.7 against 0.9"),
+        (areas((0.9, 0.8), (0.7, 0.9)), None, [Reason.WORSE], "worse than PCA: PR-AUC 0.7 against 0.9"),
+        (areas((0.9, 0.8), (0.9, 0.9)), None, [], "better by one of two"),
+        (areas((0.9, 0.9), (0.9, 0.9)), None, [Reason.NO_BETTER], "no better than PCA beyond noise: ROC-AUC 0.9"),
+        (areas((1.0, 1.0), (1.0, 1.0)), None, [], "ties at 1 are no defect"),
+        (areas((1.0, 1.0), (0.9, 0.9)), None, [Reason.NO_BETTER], "no better than PCA beyond noise: PR-AUC 0.9"),
     ],
 )
 def test_a_reason_is_found_where_it_is_one(
@@ -185,17 +214,17 @@ def test_areas_are_compared_on_the_same_draws_of_normal_and_anomalous_samples() 
     anomalous = np.arange(1000) < 200
     common = RNG.normal(size=1000) + anomalous
     worse = common + RNG.normal(0, 0.6, 1000)
-    better, equal = comparisons(
+    better, precise, equal, equal_precise = comparisons(
         Contest(Criterion.ROC_AUC, np.arange(1000), common, {"pca": worse, "mean": 3 * common + 1}, anomalous=anomalous), 0
     )
     assert better.better and better.gain.low > 0 and better.ours > better.theirs
     assert (equal.gain.low, equal.gain.high) == (0, 0), "a monotone map of the scores has the same area in every draw"
-    assert better.pr_auc is not None and equal.pr_auc is not None and equal.pr_auc[0] == equal.pr_auc[1]
-    precise = [average_precision(*Ranked.of(each, anomalous).counts()) for each in (common, worse)]
-    assert better.pr_auc == pytest.approx(tuple(precise), abs=1e-4) and better.pr_auc[0] > better.pr_auc[1]
-    shown = verdict_rows(replace(verdict(), comparisons=(better, equal)))
-    assert [row[:2] for row in shown][:2] == [("PCA", "ROC-AUC"), ("", "PR-AUC")] and len(shown) == 4
-    assert shown[1][2:4] == tuple(map(number, better.pr_auc))
+    assert (equal_precise.gain.low, equal_precise.gain.high) == (0, 0) and precise.better
+    direct = [average_precision(*Ranked.of(each, anomalous).counts()) for each in (common, worse)]
+    assert [precise.ours, precise.theirs] == pytest.approx(direct, abs=1e-4) and precise.gain.low < precise.gain.value
+    shown = verdict_rows(replace(verdict(), comparisons=(better, precise, equal, equal_precise)))
+    assert [row[:2] for row in shown][:2] == [("PCA", "ROC-AUC"), ("PCA", "PR-AUC")] and len(shown) == 4
+    assert shown[1][2:4] == (number(precise.ours), number(precise.theirs))
 
 
 @pytest.mark.parametrize(("normal", "held_out", "quantile"), [(500, 300, 0.95), (1000, 1000, 0.99), (100, 100, 0.99)])
@@ -220,6 +249,26 @@ def test_dead_units_and_constant_outputs_are_those_of_the_program() -> None:
     assert constant and layers[1].dead == tuple(range(5)), "one sample never varies"
     found = judge(TaskMeasurement(None), backend, Samples(images()[:1]), 0)
     assert found.findings[0].reason is Reason.CONSTANT
+
+
+def test_several_findings_of_one_baseline_are_one_line() -> None:
+    subject = areas((0.7, 0.9), (0.5, 0.8))
+    found = findings(subject, None)
+    (text,) = sentences(replace(subject, findings=found))
+    assert [finding.criterion for finding in found] == [Criterion.ROC_AUC, Criterion.PR_AUC]
+    assert text == "worse than PCA: ROC-AUC 0.7 against 0.9; PR-AUC 0.5 against 0.8; on 200 test samples"
+
+
+@pytest.mark.parametrize(
+    ("roc", "precision", "ok"),
+    [((0.9, 0.8), (0.9, 0.8), True), ((0.9, 0.8), (0.7, 0.8), False), ((0.9, 0.8), (0.8, 0.8), True),
+     ((0.8, 0.8), (0.8, 0.8), False), ((1.0, 1.0), (1.0, 1.0), True)],
+)  # fmt: skip
+def test_a_detector_is_better_by_one_area_and_worse_by_none(
+    roc: tuple[float, float], precision: tuple[float, float], ok: bool
+) -> None:
+    (check,) = better_than(areas(roc, precision), ("pca",))
+    assert check.ok == ok
 
 
 def test_better_than_is_a_check_of_each_baseline() -> None:

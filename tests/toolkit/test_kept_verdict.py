@@ -59,7 +59,7 @@ def test_on_the_samples_of_the_run_it_is_measured_again(
     bundle: Bundle, splits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics, kept = of_run(bundle)
-    monkeypatch.setattr(compression, "PcaChoice", None)
+    monkeypatch.setattr(compression, "fair_pca", None)
     monkeypatch.setattr(Exported, "held_apart", None)
     found = with_verdict(metrics, bundle, splits.test, measured_again(bundle, splits)).verdict
     assert found is not None and not found.kept and [row.baseline for row in found.comparisons] == ["pca", "mean"]

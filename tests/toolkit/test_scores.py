@@ -240,6 +240,30 @@ def test_score_knows_the_samples_that_were_trained_on(run: Path, tmp_path: Path,
     assert all(states[i] == "worn" for i, each in enumerate(column) if each == "none")
 
 
+def test_the_areas_of_test_samples_come_before_those_of_samples_that_were_trained_on(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = run.parent / "t.csv"
+    files = ["--csv", str(tmp_path / "s.csv"), "--json", str(tmp_path / "s.json")]
+    assert main(["score", str(run), str(source), "--label", "state", *files]) == 0
+    rows = [line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:]]
+    worn = np.array([line.endswith("worn") for line in source.read_text().splitlines()[1:]])
+    scores, test = np.array([float(row[1]) for row in rows]), np.array([row[3] == "test" for row in rows])
+    direct = np.mean(scores[test & worn][:, None] > scores[test & ~worn])
+    brief = json.loads((tmp_path / "s.json").read_text())
+    assert brief["tested"]["roc_auc"]["value"] == pytest.approx(direct) and brief["tested_intervals"] is None
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("with labels")]
+    assert lines[0].startswith(f"with labels, test samples: ROC-AUC {direct:.4f} (")
+    trained_on, area = brief["trained_on"], brief["detection"]["roc_auc"]["value"]
+    assert (
+        lines[1].startswith(f"with labels, all 300, {trained_on} of them trained on: ROC-AUC {area:.4f} (") and area != direct
+    )
+    other = table(tmp_path, "other.csv", n=100)
+    assert main(["score", str(run), str(other), "--label", "state"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("with labels")]
+    assert line.startswith("with labels: ROC-AUC"), "none of them were trained on"
+
+
 @pytest.mark.parametrize("change", ["other values", "other order", "fewer", "one"])
 def test_score_says_that_other_data_were_not_trained_on(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiedae.bundle.results import Kind, read_metrics, to_json
 from tiedae.compress import FormatError, InputError
-from tiedae.report.result_writers import headline, to_markdown
+from tiedae.report.result_writers import headline, to_junit, to_markdown
+from tiedae.verify.allowance import Allowance
 from tiedae.verify.baseline import compare_metrics, with_baseline
 from tiedae.verify.figures import AMOUNT, DECIBEL, DIFFERENT, EXPLAINED, FRACTION, MEASURES, RATE, Figure
 
@@ -496,10 +497,86 @@ def test_no_change_of_a_value_makes_a_baseline_crash(data: st.DataObject) -> Non
             compare_metrics(typed(metrics()), read_metrics(path), allow=0.01)
 
 
-@pytest.mark.parametrize(("change", "got"), [({"name": "b"}, "b 8-4"), ({"model": {"widths": [8, 5]}}, "a 8-5")])
+@pytest.mark.parametrize(("change", "got"), [({"name": "b"}, "b 8-4"), ({"model": {"widths": [9, 4]}}, "a 9-4")])
 def test_another_model_is_a_wrong_call(change: dict, got: str) -> None:
-    with pytest.raises(InputError, match=f"of another model: {got}, must be a 8-4"):
+    with pytest.raises(InputError, match=f"^the baseline is of {got}, this bundle is a 8-4$"):
         compare_metrics(typed(metrics()), typed(metrics() | change), allow=0.01)
+
+
+@pytest.mark.parametrize("length", [2, 8])
+def test_a_code_of_another_length_is_a_result(length: int) -> None:
+    now = metrics() | {"model": {"widths": [8, length]}}
+    found = compare_metrics(typed(now), typed(metrics()), allow=0.01)
+    (failed,) = [check for check in found.checks if not check.ok]
+    assert failed.name == "baseline code" and failed.text == f"the code has {length} values, in the baseline 4"
+    assert (failed.value, failed.limit) == (length, "== 4") and found.compared > 3
+    merged = with_baseline(typed(now), typed(metrics()), name="old.json", allow=0.01)
+    assert failed.text in to_markdown(merged) and failed.text in to_junit(merged)
+
+
+def test_other_hidden_layers_are_no_failure() -> None:
+    found = compare_metrics(typed(metrics() | {"model": {"widths": [8, 6, 4]}}), typed(metrics()), allow=0.01)
+    assert all(check.ok for check in found.checks)
+
+
+@pytest.mark.parametrize(
+    ("allow", "limit"),
+    [
+        ("0.01", "at most 1,010 bytes"),
+        ("bytes=0.05", "at most 1,050 bytes"),
+        ("bytes=0.06", ""),
+        ("error=0.06", "at most 1,010 bytes"),
+        ("0.06", ""),
+        ("0.06,bytes=0.02", "at most 1,020 bytes"),
+        ("error=0.01, bytes=0.06", ""),
+    ],
+)
+def test_what_is_allowed_is_stated_by_figure(allow: str, limit: str) -> None:
+    now = metrics()
+    now["files"][0].update(bytes=1055)
+    found = with_baseline(typed(now), typed(metrics()), name="old.json", allow=Allowance.parse(allow))
+    assert [(check.value, check.limit) for check in found.failed] == [("1,055 bytes", limit)] * bool(limit)
+    assert all(f"1,055 bytes, in the baseline 1,000 bytes, must be {limit}" in check.text for check in found.failed)
+
+
+def test_a_better_model_of_more_bytes_passes_and_a_worse_one_does_not() -> None:
+    """5 % more bytes are allowed, and no more error for that."""
+    now, allow = metrics(), Allowance.parse("bytes=0.06,error=0.01")
+    now["files"][0].update(bytes=1050)
+    now["quality"][1].update(error=9.0)
+    assert not with_baseline(typed(now), typed(metrics()), name="old.json", allow=allow).failed
+    now["quality"][1].update(error=10.3)
+    merged = with_baseline(typed(now), typed(metrics()), name="old.json", allow=allow)
+    assert [check.limit for check in merged.failed] == ["at most error 10.1"]
+    assert "worse by more than 1.00%, bytes 6.00%, error 1.00%" in to_markdown(merged)
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "limit"),
+    [
+        ("PSNR", 30.0, "at least 29.96 dB"),
+        ("R²", 0.95, "at least 0.9495"),
+        ("ROC-AUC", 0.95, "at least 0.9395"),
+        ("alarm rate", 2.0, "at least 0.495 × the expected one and at most 2.02 × the expected one"),
+        ("fraction that differs", 0.02, "at most 3.020%"),
+        ("R²", None, "defined"),
+        ("PSNR", math.inf, "inf dB"),
+    ],
+)
+def test_a_limit_is_the_value_that_is_just_allowed(measure: str, value: float | None, limit: str) -> None:
+    assert Figure(measure, value).limit(0.01) == limit
+
+
+@pytest.mark.parametrize("text", ["byte=0.1", "bytes=x", "bytes=-1", "=0.1x", "0.01;bytes=2"])
+def test_an_allowance_that_says_nothing_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"^allow: got .*, must be "):
+        Allowance.parse(text)
+
+
+def test_an_allowance_by_group_and_by_figure() -> None:
+    allow = Allowance.parse("0.5,error=0.1,PSNR=0.2")
+    assert [allow.of(name) for name in ("bytes", "MSE", "PSNR", "bits per value")] == [0.5, 0.1, 0.2, 0.5]
+    assert Allowance.parse("bytes=0.06").of("bits per value") == 0.06 and Allowance.parse(0.02).rest == 0.02
 
 
 @pytest.mark.parametrize("allow", [-0.1, float("nan"), float("inf")])

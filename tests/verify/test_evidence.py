@@ -39,7 +39,7 @@ def test_noisy_samples_are_measured_against_the_clean_ones(bundle: Bundle, noisy
     if noisy:
         assert evidence.clean is not None and np.array_equal(evidence.clean, clean)
     else:
-        assert evidence.clean is None and evidence.clean_scaled is None
+        assert evidence.clean is None and evidence.exact is not None
     wanted = (clean if noisy else x) / np.float32(255)
     np.testing.assert_allclose(evidence.wanted_scaled, wanted, atol=1e-7)
     assert evidence.error(wanted) == pytest.approx(0, abs=1e-9)

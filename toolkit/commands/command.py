@@ -215,16 +215,16 @@ def require_checks(bundle: Path, metrics: Metrics) -> None:
 
 
 def say_verdict(metrics: Metrics, console: Console) -> None:
-    """The verdict in one line, and its findings."""
-    from tiedae.report.verdict import summary, texts
+    """The verdict in one line, its findings, and what was not compared."""
+    from tiedae.report.verdict import summary, texts, uncompared_text
 
     if metrics.verdict is None:
         return
-    if not metrics.verdict.findings:
-        console.say(f"verdict: {summary(metrics.verdict)}")
-        return
+    say = console.warn if metrics.verdict.findings else console.say
     for text in (f"verdict: {summary(metrics.verdict)}", *texts(metrics.verdict)):
-        console.warn(text)
+        say(text)
+    if text := uncompared_text(metrics.verdict):
+        console.say(f"not compared with {text}")
 
 
 def say_checks(metrics: Metrics, console: Console) -> None:

@@ -56,11 +56,16 @@ def trained_text(brief: Scores) -> str:
     return f"splits: {', '.join(parts)}"
 
 
+def all_text(brief: Scores) -> str:
+    """Which samples a figure of all is of, where it was trained on some: `, all 600, 337 of them trained on`."""
+    return f", all {brief.samples:,}, {brief.trained_on:,} of them trained on" if brief.trained_on else ""
+
+
 def texts(brief: Scores) -> list[str]:
     """The summary in lines."""
     from tiedae.program.drift import drift_text
     from tiedae.report.group_table import group_lines
-    from tiedae.report.tasks.anomaly import SCORES, estimate_text, intervals_text
+    from tiedae.report.tasks.anomaly import SCORES, areas_text, estimate_text, intervals_text
 
     lines = [f"{brief.samples:,} samples: every one holds NaN or infinity and has no score"]
     if brief.mean is not None:
@@ -78,14 +83,17 @@ def texts(brief: Scores) -> list[str]:
         if brief.drift is not None:
             lines.append(f"drift: {drift_text(brief.drift)}")
     if brief.detection is not None:
-        found = brief.detection
-        areas = f"ROC-AUC {estimate_text(found.roc_auc)}, PR-AUC {estimate_text(found.pr_auc)}, F1 {estimate_text(found.f1)}"
-        lines.append(f"with labels: {areas}; in brackets 95 % bootstrap intervals, seed {brief.seed}")
+        brackets = f"in brackets 95 % bootstrap intervals, seed {brief.seed}"
+        if brief.tested is not None:
+            lines.append(f"with labels, test samples: {areas_text(brief.tested)}; {brackets}")
+        lines.append(f"with labels{all_text(brief)}: {areas_text(brief.detection)}; {brackets}")
         for each in brief.labels:
             area = "normal" if each.normal else f"ROC-AUC {estimate_text(each.roc_auc)}"
             lines.append(f"label {each.label}: {each.flagged:,} of {each.samples:,} flagged, {area}")
     if brief.intervals is not None:
-        lines.append(f"intervals: {intervals_text(brief.intervals)}")
+        if brief.tested_intervals is not None:
+            lines.append(f"intervals, test samples: {intervals_text(brief.tested_intervals)}")
+        lines.append(f"intervals{all_text(brief)}: {intervals_text(brief.intervals)}")
         for each in brief.intervals.kinds:
             lines.append(f"intervals {each.label}: {each.flagged:,} of {each.samples:,} flagged, {estimate_text(each.roc_auc)}")
     return lines + group_lines(brief.groups)

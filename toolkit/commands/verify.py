@@ -13,8 +13,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_file("--junit", text="write the checks as JUnit XML, for CI")
     parser.add_file("--markdown", text="write a summary in Markdown, for a job's page")
     parser.add_path("--baseline", "FILE", "fail where these earlier metrics were better")
-    text = "how much worse than the baseline is fine (default: 0.01)"
-    parser.add_value("--allow", "FRACTION", text, type=float, default=0.01)
+    text = "how much worse than the baseline is fine (default: 0.01), by figure too: bytes=0.06,error=0.01"
+    parser.add_value("--allow", "FRACTION", text, default="0.01")
     parser.add_flag("--allow-unmeasured", "figures of the baseline that cannot be measured here are no failure")
     text = "replace a limit of the recipe's [verify]"
     parser.add_value("--limit", "KEY=VALUE", text, action="append", default=[])

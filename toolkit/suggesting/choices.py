@@ -336,6 +336,12 @@ def _classes(plan: RecipePlan) -> Chosen | None:
     )
 
 
+def _scaled(plan: RecipePlan) -> Chosen | None:
+    if not plan.facts.coarse:
+        return None
+    return Chosen(True, "files take scaled values: in the data's unit of measure float32 has too few digits here")
+
+
 def _normal(plan: RecipePlan) -> Chosen | None:
     if plan.task != "anomaly" or not plan.normal:
         return None
@@ -372,6 +378,7 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "quantize.weight_decay": _fine_decay,
     "quantize.rate_fraction": _rate_fraction,
     "codec.classes": _classes,
+    "export.scaled": _scaled,
     "verify.max_quality_loss": _most_lost,
     "task.kind": lambda plan: Chosen(plan.task, "what is measured and reported; --task chooses another"),
     "task.normal": _normal,

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+from tiedae.compress.affine import Quantization
+from tiedae.compress.config import ExportConfig
 from tiedae.compress.data import Dataset, choose
+from tiedae.compress.errors import ExportError
 from tiedae.compress.keys import Count, Positive
 from tiedae.compress.labels import label_text
 from tiedae.compress.records import Record
 from tiedae.compress.sample_spec import Kind
 from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import LARGEST_REACH, Rule, Scaling
+from tiedae.program.file_io import FileIO
 
 LOOKED_AT = 8_000
 """Training samples whose spectrum is computed, at most."""
@@ -43,7 +47,7 @@ class Facts(Record, frozen=True):
     largest magnitude of scaled values. `constants`: columns of one value. `duplicates`: samples that equal an earlier one.
     `labels`: the distinct ones, as text. `scaling`, `per_feature`, `output`: how samples are scaled, and for which output
     activation. `spread`: the standard deviation of scaled values. `variances`: of the principal components of scaled
-    values, descending, of `looked_at` samples.
+    values, descending, of `looked_at` samples. `coarse`: the inputs that float32 resolves too coarsely in their unit.
     """
 
     kind: Kind
@@ -68,6 +72,7 @@ class Facts(Record, frozen=True):
     spread: float
     variances: tuple[float, ...]
     looked_at: Positive
+    coarse: Count = 0
 
     def scaling_of(self, splits: Dataset) -> Scaling:
         """The scaling of the data set that the facts are about."""
@@ -107,7 +112,7 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
     rule = stated.get("data.scaling", "minmax" if narrow else "auto")
     per_feature = stated.get("data.per_feature", "auto")
     scaling = splits.fitted(rule, per_feature, output)
-    scaled = scaling.apply(x)
+    scaled, ends = scaling.apply(x), scaling.apply(np.stack([low, high]))
     held_out = 0 if splits.validation is None else len(splits.validation)
     return Facts(
         kind,
@@ -122,7 +127,7 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
         float(high.max()),
         deviation,
         tail,
-        float(np.abs(scaling.apply(np.stack([low, high]))).max()),
+        float(np.abs(ends).max()),
         int(np.count_nonzero(high <= low)),
         duplicates_of(train.disjoint),
         () if train.labels is None else tuple(label_text(label) for label in np.unique(train.labels).tolist()),
@@ -132,7 +137,21 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
         float(scaled.std(dtype=np.float64)),
         tuple(variances_of(scaled).tolist()),
         len(x),
+        coarse_inputs(scaling, train.dtype.name, float(np.ptp(ends))),
     )
+
+
+def coarse_inputs(scaling: Scaling, dtype: str, span: float) -> int:
+    """How many inputs float32 resolves too coarsely in their unit of measure (`FileIO.coarse`), all where it cannot represent
+    the scaling.
+
+    The scale of `x` is not known before training: that of the range of training samples in bytes, `span` / 255.
+    """
+    try:
+        io = FileIO.of(ExportConfig(), scaling, dtype)
+    except ExportError:
+        return max(1, np.size(scaling.scale))
+    return len(io.coarse(Quantization(float(np.float32((span or 1.0) / 255)), 0)))
 
 
 def subsample(splits: Dataset) -> np.ndarray:

@@ -1,0 +1,97 @@
+"""PCA as an opponent: files of its rounded components, in the scaling of less squared error, at the bytes of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from tiedae.compress.sample_spec import SampleSpec
+from tiedae.compress.scaling import Scaling
+
+from .coders import PcaChoice, PcaCoder, file_bytes
+from .equal_bytes import MOST_APART, Around, CodedFile, around
+
+UNSCALED = Scaling()
+PER_OCTAVE, OCTAVES = 16, 4
+"""Steps that are tried around the chosen one: so many per factor of 2, up to this many factors of 2 away."""
+ROUNDS = 6
+"""Rates that are tried until a file has nearly our bytes."""
+
+
+def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The mean squared error of each sample, float64 [n], of [n, inputs] each in the data's unit of measure."""
+    return np.square(x.astype(np.float64) - y).mean(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class PcaFiles:
+    """Components of samples in a `scaling`, and files of them. Samples are [n, inputs] in the data's unit of measure."""
+
+    spec: SampleSpec
+    scaling: Scaling
+    choice: PcaChoice
+    held: np.ndarray
+
+    @classmethod
+    def fit(cls, spec: SampleSpec, scaling: Scaling, train: np.ndarray, held: np.ndarray) -> PcaFiles:
+        return cls(spec, scaling, PcaChoice(scaled(train, scaling), scaled(held, scaling)), held)
+
+    def file(self, coder: PcaCoder, x: np.ndarray) -> CodedFile:
+        codes = coder.encode(scaled(x, self.scaling))
+        size = file_bytes(coder.tables, codes, self.spec.inputs * np.dtype(self.spec.dtype).itemsize)
+        decoded = self.scaling.invert(coder.decode(codes), self.spec.dtype)
+        unscaled = isinstance(self.spec.scaling.scale, tuple) and self.scaling == UNSCALED
+        return CodedFile(size, decoded, squared_errors(x, decoded), coder.setting + ", values not scaled" * unscaled)
+
+    def held_error(self, bits: float) -> float:
+        """The mean squared error of the held samples at these bits each, in the data's unit of measure, squared."""
+        coder = self.coder(bits)
+        return np.inf if coder is None else self.file(coder, self.held).mse
+
+    def coder(self, bits: float) -> PcaCoder | None:
+        """That of the least error at these bits per held sample, or at less where none has nearly as many."""
+        return self.choice.at(bits) or self.choice.at(bits, slack=1.0)
+
+    def around(self, x: np.ndarray, bits: float, size: int) -> Around | None:
+        """Files of x around `size` bytes; None where no coder costs as few as `bits` per held sample.
+
+        Held samples choose the number of components, at the rate at which a file of x has nearly `size` bytes. Steps of the
+        same components then lie around it.
+        """
+        coder = self._matched(x, bits, size)
+        if coder is None:
+            return None
+        units, step, reach = coder.pca.components.shape[1], coder.rounding.step, PER_OCTAVE * OCTAVES
+
+        @cache
+        def code(finer: int) -> CodedFile:
+            return self.file(self.choice.coder(units, step * 2 ** (-finer / PER_OCTAVE)), x)
+
+        return around(code, size, start=0, least=-reach, most=reach)
+
+    def _matched(self, x: np.ndarray, bits: float, size: int) -> PcaCoder | None:
+        coder = None
+        for _ in range(ROUNDS):
+            coder = self.coder(bits) or coder
+            if coder is None:
+                break
+            own = self.file(coder, x).size
+            if abs(own / size - 1) <= MOST_APART:
+                break
+            bits *= size / own
+        return coder
+
+
+def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Samples in a scaling, float [n, inputs]; those that are not scaled as float64, which holds every value."""
+    return x.astype(np.float64) if scaling == UNSCALED else scaling.apply(x)
+
+
+def fair_pca(spec: SampleSpec, train: np.ndarray, held: np.ndarray, bits: float) -> PcaFiles:
+    """PCA of scaled values or of samples as they are, whichever has less squared error on `held` samples at these bits each.
+
+    One scale for all values leaves the components as they are, so that nothing is to be chosen.
+    """
+    scalings = [spec.scaling] + [UNSCALED] * isinstance(spec.scaling.scale, tuple)
+    return min((PcaFiles.fit(spec, scaling, train, held) for scaling in scalings), key=lambda files: files.held_error(bits))
