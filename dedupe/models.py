@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import InputError, listed
+from tiedae.compress.imports.assumed import unread
 from tiedae.compress.imports.chain import (
     Affine,
     BatchNorm,
@@ -147,7 +148,8 @@ def _refused(chain: Chain, untied: Sequence[Pair]) -> list[str]:
             names[layer.class_name, layer.reason].append(layer.name)
     texts = [f"{listed(list(dict.fromkeys(group)))} ({kind}): {reason}" for (kind, reason), group in names.items()]
     do = "; `[model] tie = true` would tie it" if _can_be_tied(chain) else ""
-    return [*texts, *([f"{len(untied)} of its pairs, which are not tied{do}"] if untied else [])]
+    unknown = [text] if (text := unread(chain)) else []
+    return [*texts, *unknown, *([f"{len(untied)} of its pairs, which are not tied{do}"] if untied else [])]
 
 
 def _can_be_tied(chain: Chain) -> bool:

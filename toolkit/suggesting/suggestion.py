@@ -16,6 +16,7 @@ from tiedae.bundle.fidelity import Fidelity, fit_value
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError, RecipeError, listed
+from tiedae.compress.keys import Line
 from tiedae.compress.labels import label_text
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import require_detectable
@@ -127,7 +128,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     Raises DataError or FormatError for a source that cannot be used, RecipeError for a stated key that is wrong.
     """
     replaced = checked(Mapping[str, Activation], wish.stated.get("model.replace", {}), "model.replace")
-    start = Start.read(base / wish.model, replaced, tie=None) if wish.model else None
+    assume = checked(tuple[Line, ...], wish.stated.get("model.assume", ()), "model.assume")
+    start = Start.read(base / wish.model, replaced, tie=None, assume=assume) if wish.model else None
     config, chosen = _data(wish, base, start)
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
@@ -183,9 +185,13 @@ def model_text(start: Start) -> str:
     return ". ".join([f"{kind}, {'not tied' if found.untied else how}", *found.notes])
 
 
-def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:
-    """A recipe that starts from a trained model, for data that are to be named; raises as `Start.read`."""
-    start = Start.read(base / model, tie=None)
+def model_recipe(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> str:
+    """A recipe that starts from the wish's trained model, for data that are to be named; raises as `Start.read`, and
+    RecipeError for a stated key other than model.assume."""
+    wrong = [key for key in wish.stated if key != "model.assume"]
+    require(not wrong, "--set", wrong[:1], "model.assume, or beside --data SOURCE, which is missing")
+    assume, model = checked(tuple[Line, ...], wish.stated.get("model.assume", ()), "model.assume"), wish.model
+    start = Start.read(base / model, tie=None, assume=assume)
     shape, scaling = " × ".join(map(str, start.mirror.chain.shape)), start.mirror.scaling
     of = "as its own scaling takes them" if scaling is not None else "of the scale that it was trained on"
     parts = [
@@ -193,6 +199,7 @@ def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:
         f"\n[data]\n{_comment(f'your samples: {shape} values each, {of}')}source = {toml_value('samples.npy')}\n",
         f"\n[model]\n{_comment(model_text(start))}source = {toml_value(_named_from(model, base, to))}\n",
         f"{_comment(TIE)}tie = true\n" if start.mirror.untied else "",
+        f"assume = {toml_value(assume)}\n" if assume else "",
     ]
     return "".join(parts)
 
