@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
+from ..limits import KERAS_LAYERS
 from .chain import Chain, ChainLayer, ChainProduct, ChainReshape, Refused
 from .hdf5 import arrays, damage, import_h5py
 from .hdf5_attributes import Attributes
@@ -22,6 +23,8 @@ from .zip_member import open_member, open_whole, read_member
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 """The members of an archive."""
+VARIABLES = "vars"
+"""The group of a layer's own arrays in an archive; Keras 3.9 and later write the layer's name there."""
 SAVE_WHOLE = 'it has weights and no topology; the file that model.save("model.keras") writes would do'
 
 
@@ -67,10 +70,17 @@ def read_archive(path: Path) -> Chain:
 
 
 def _names(attributes: Attributes, file: Any, by_path: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The names of layers by the path of their group, where the file has them."""
-    for folder in dict.fromkeys(path.rpartition("/")[0] for path in by_path):
+    """The names of layers by the path of their group, where the file has them; a model's is on a group without arrays."""
+    for group in dict.fromkeys(group for path in by_path for group in _above(path)):
+        folder = f"{group}/{VARIABLES}"
         if folder in file and (name := attributes.text(file[folder], "name")) is not None:
-            yield folder.removesuffix("vars").rstrip("/"), name
+            yield group, name
+
+
+def _above(path: str) -> Iterator[str]:
+    """The groups that an array is in."""
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) -> Chain:
@@ -113,23 +123,26 @@ def _with_activation(value: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Read:
-    """The layers of a model that are read so far. `sample`, `shape`: of the input and of the last output; None: unknown."""
+    """The layers of a model that are read so far. `sample`, `shape`: of the input and of the last output; None: unknown.
+    `seen`: layers, those of each call of a model inside among them."""
 
     sample: Shape | None
     shape: Shape | None
     layers: tuple[ChainLayer, ...] = ()
     left_out: tuple[str, ...] = ()
     held: tuple[Held, ...] = ()
+    seen: int = 0
 
     @classmethod
-    def of(cls, model: KerasLayer, group: Group, shape: Shape | None, held: tuple[Held, ...] = ()) -> _Read:
+    def of(cls, model: KerasLayer, group: Group, shape: Shape | None, held: tuple[Held, ...] = (), seen: int = 0) -> _Read:
         """A model, with what was read before it in the chain that it is part of."""
-        read = cls(shape, shape, held=held)
+        read = cls(shape, shape, held=held, seen=seen)
         if not model.is_model:
             return read.then(read_layer(PlacedLayer(model, group, shape)), model)
         configs = layer_configs(model)
         groups = group.layers(configs)
         indices, broken = order(model, configs)
+        read = read.counted(model, max(len(configs), len(indices)))
         if broken is not None:
             read = replace(read, layers=(broken,))
         for position, i in enumerate(indices):
@@ -139,6 +152,13 @@ class _Read:
                 place = replace(place, shape=read.shape or place.shape, following=_width(following))
             read = read.next(place)
         return read
+
+    def counted(self, model: KerasLayer, layers: int) -> _Read:
+        """With layers more that are seen; FormatError, naming the model, for too many."""
+        if self.seen + layers > KERAS_LAYERS:
+            right = f"must be {KERAS_LAYERS:,} at most, those of a model inside once for each of its calls"
+            raise FormatError(f"{model.title}: has more than {KERAS_LAYERS:,} layers up to it, {right}")
+        return replace(self, seen=self.seen + layers)
 
     def next(self, place: PlacedLayer) -> _Read:
         """With a layer more."""
@@ -150,7 +170,7 @@ class _Read:
         if config.class_name in LEFT_OUT and not config.custom:
             return replace(read, left_out=(*self.left_out, config.title))
         if config.is_model:
-            inner = _Read.of(config, group, shape, self.held)
+            inner = _Read.of(config, group, shape, self.held, self.seen)
             left_out = (*self.left_out, *inner.left_out)
             return replace(inner, sample=read.sample or inner.sample, layers=(*self.layers, *inner.layers), left_out=left_out)
         place = replace(place, shape=shape)
