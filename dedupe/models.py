@@ -147,16 +147,18 @@ def _refused(chain: Chain, untied: Sequence[Pair]) -> list[str]:
         if isinstance(layer, Refused):
             names[layer.class_name, layer.reason].append(layer.name)
     texts = [f"{listed(list(dict.fromkeys(group)))} ({kind}): {reason}" for (kind, reason), group in names.items()]
-    do = "; `[model] tie = true` would tie it" if _can_be_tied(chain) else ""
     unknown = [text] if (text := unread(chain)) else []
-    return [*texts, *unknown, *([f"{len(untied)} of its pairs, which are not tied{do}"] if untied else [])]
+    return [*texts, *unknown, *([f"{len(untied)} of its pairs, which are not tied{_way(chain)}"] if untied else [])]
 
 
-def _can_be_tied(chain: Chain) -> bool:
+def _way(chain: Chain) -> str:
+    """How a chain whose pairs are not tied becomes a tied one; empty where it does not."""
     try:
-        return mirror(chain, tie=None).untied
+        found = mirror(chain, tie=None)
     except InputError:
-        return False
+        return ""
+    do = "makes one kernel of each pair, without training" if found.merged else "would tie it"
+    return f"; `[model] tie = true` {do}"
 
 
 def _warnings(chain: Chain) -> list[str]:

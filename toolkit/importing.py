@@ -323,7 +323,7 @@ def tie(
     It starts from the encoder's kernels, the decoder's, or the mean of units that were matched, whichever has the least loss on
     validation samples, and is trained against `data` and, for `distill` of the loss, against the model. `epochs`,
     `learning_rate` and `distill` replace those of `train`; `assume` as of `from_keras`. `export_bundle` then says what the tie
-    costs.
+    costs. Kernels that are equal copies become one without training.
 
     Raises InputError, naming the layer, for a model that is tied already, is not mirrored or computes something else, and
     without data; DataError for samples that do not fit it.
@@ -340,12 +340,23 @@ def tie(
     require(config.epochs > 0, "epochs", config.epochs, "1 or more: a tie is trained")
     start, original = _start(model, tie=True, assume=assume)
     untied, data = start.untied(config.seed), start.data(data)
-    assert untied is not None
+    if untied is None:
+        right = "left out: the kernels of a pair are equal and become one without training; fit trains the model on"
+        require(train is None and epochs is None, "epochs", config.epochs, right)
+        return _as_it_is(start, data, original)
     origin = start.compared(untied, data, original)
     tied, history = train_tied(untied, data, Training(config, progress=epoch_progress(verbose)))
     tied.spec = data.spec
     tied.lineage = evolve(tied.lineage.trained("train", config, history), origin=origin, untied=untied)
     return tied
+
+
+def _as_it_is(start: Start, data: Dataset, original: Original | None) -> TiedAutoencoder:
+    """The model of the start's own weights."""
+    found = start.tied()
+    found.spec = data.spec
+    found.lineage = evolve(found.lineage, origin=start.compared(found, data, original))
+    return found
 
 
 def _start(model: Any, *, tie: bool, assume: Sequence[str]) -> tuple[Start, Original | None]:

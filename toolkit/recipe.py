@@ -90,13 +90,16 @@ def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
         raise RecipeError(
             f"model.{stated[0]}: got {model[stated[0]]!r:.60}, must be left out beside `source`, which has its own"
         )
-    train = {**(TIED if tie else {"epochs": 0}), **train}
-    require(train["epochs"] != 0 or not tie, "train.epochs", 0, "1 or more with model.tie: a tie is trained")
+    start = Start.read(base / Path(source).expanduser(), replaced, tie=tie, assume=assume)
+    untied = start.mirror.untied
+    train = {**(TIED if untied else {"epochs": 0}), **train}
+    require(train["epochs"] != 0 or not untied, "train.epochs", 0, "1 or more with model.tie: a tie is trained")
+    distill = train.get("distill")
+    require(untied or not distill, "train.distill", distill, "0: the kernels of a pair are equal, no tie is trained")
     tuned = train["epochs"] != 0 or not replaced
     require(tuned, "train.epochs", 0, "1 or more with model.replace: other activations need fine-tuning")
     rate = train.get("rate", 0)
     require(train["epochs"] != 0 or not rate, "train.rate", rate, "0, or beside train.epochs: it is trained")
-    start = Start.read(base / Path(source).expanduser(), replaced, tie=tie, assume=assume)
     return {**tables, "model": {**model, **start.model_table}, "train": train}
 
 

@@ -52,6 +52,7 @@ STATED = "stated by --set"
 TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
 """Tables of a recipe, in its order."""
 TIE = f"one kernel per pair: float training ties them ([train] epochs is {TIED['epochs']})"
+MERGE = "one kernel per pair: their two are equal, nothing is trained for it"
 DECIDED = {"data.source": "--data", "task.kind": "--task"}
 """Keys that another option states."""
 
@@ -147,8 +148,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
         chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start))
-        if start.mirror.untied:
-            chosen["model.tie"] = Chosen(True, TIE)
+        if start.mirror.untied or start.mirror.merged:
+            chosen["model.tie"] = Chosen(True, TIE if start.mirror.untied else MERGE)
         if start.mirror.scaling is None:
             chosen["data.scaling"] = Chosen(facts.scaling, f"{wish.model} states none: the scale of these values as they are")
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
@@ -199,6 +200,7 @@ def model_recipe(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> str:
         f"\n[data]\n{_comment(f'your samples: {shape} values each, {of}')}source = {toml_value('samples.npy')}\n",
         f"\n[model]\n{_comment(model_text(start))}source = {toml_value(_named_from(model, base, to))}\n",
         f"{_comment(TIE)}tie = true\n" if start.mirror.untied else "",
+        f"{_comment(MERGE)}tie = true\n" if start.mirror.merged else "",
         f"assume = {toml_value(assume)}\n" if assume else "",
     ]
     return "".join(parts)
