@@ -116,13 +116,15 @@ class Start:
         return model
 
     def data(self, data: T) -> T:
-        """Data with the model's own scaling, if it has one; InputError for samples of another number of values."""
+        """Data with the model's own scaling; as they are, bytes by 255, where neither states one. InputError for samples of
+        another number of values."""
         if data is None:
             return data
         inputs = self.mirror.widths[0]
         if data.inputs != inputs:
             raise InputError(f"data: has {data.inputs} values per sample, {self.source} takes {inputs}")
-        return data if self.mirror.scaling is None else data.with_scaling(self.mirror.scaling)
+        stated = None if data.config.scaling == "auto" else data.scaling
+        return data.with_scaling(self.mirror.scaling or stated or as_they_are(data))
 
     def scaled(self, splits: Dataset) -> Dataset:
         """The data, scaled as the model takes them: by its own scaling, as `[data]` states, or where neither says so as they

@@ -35,7 +35,7 @@ def read_hdf5(path: Path) -> Chain:
     attributes = Attributes(source, window)
     with damage(source):
         file = import_h5py().File(window, "r")
-        weights = "layer_names" in file.attrs or "layers" in file
+        weights = "layer_names" in file.attrs or "layers" in file or bool(file.visit(_is_variables))
     config = attributes.text(file, "model_config")
     if config is None:
         raise FormatError(f"{source}: {SAVE_WHOLE if weights else 'holds no Keras model'}")
@@ -77,6 +77,11 @@ def _names(attributes: Attributes, file: Any, by_path: Mapping[str, Any]) -> Ite
             yield group, name
 
 
+def _is_variables(name: str) -> bool | None:
+    """Whether a group is that of a layer's own arrays, also of one that a class of your own names; None goes on searching."""
+    return name.rpartition("/")[2] == VARIABLES or None
+
+
 def _above(path: str) -> Iterator[str]:
     """The groups that an array is in."""
     while path := path.rpartition("/")[0]:
@@ -92,8 +97,9 @@ def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) ->
     except FormatError as error:
         raise FormatError(f"{source}: {error}") from None
     layers = read.layers
-    if not read.sample and not any(isinstance(layer, Refused) for layer in layers):
-        layers = (Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]"), *layers)
+    if not read.sample:
+        unknown = Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]")
+        layers = (*layers, unknown) if any(isinstance(layer, Refused) for layer in layers) else (unknown, *layers)
     own = [each for each in layers if isinstance(each, ChainProduct) and each.class_name not in READERS]
     custom = tuple(dict.fromkeys(each.class_name for each in own))
     return Chain(source, format, read.sample or (), layers, read.left_out, notes=_taken(config, own), custom=custom)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -42,6 +42,8 @@ from .places import ProductPlace, is_flattened, placed, require_pair
 from .scalings import without_scaling
 
 Kernels = list[np.ndarray]
+Checking = Callable[[], contextlib.AbstractContextManager[Any]]
+"""What makes the context of a check: `nullcontext` raises its error, another may collect it."""
 
 
 @dataclass(frozen=True)
@@ -229,11 +231,9 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
     replace(chain, layers=changed).require_readable()
     scaling, restores, layers = without_scaling(chain, changed)
     places = placed(chain)
-    functions, norms = _split(chain, layers)
-    half = _require_mirrored(chain, places)
-    if norm := norms.get(len(places) - 1):
-        right = "which needs a kernel of the decoder's own; leave it out and train again"
-        raise InputError(f"{chain.source}: {norm.title}: gives each value of the output a gain, {right}")
+    functions, norms = split_layers(chain, layers)
+    half = require_mirrored(chain, places)
+    require_plain_output(chain, norms.get(len(places) - 1))
     untied = is_untied(chain) if tie is None else tie
     halves = places[:half], places[half:]
     mirrors = [require_pair(chain, *pair, untied=untied) for pair in zip(halves[0], reversed(halves[1]), strict=True)]
@@ -242,12 +242,7 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
         _require_untied(chain)
     else:
         _require_tied(chain, encoder, decoder)
-    activations = functions[:half]
-    for i, (product, function) in enumerate(zip(decoder[:-1], functions[half:], strict=False)):
-        wanted, of = activations[half - 2 - i], encoder[half - 2 - i]
-        if function != wanted:
-            right = f"must be {wanted}, as of {of.title} whose output it gives back: a tied autoencoder mirrors its activations"
-            raise InputError(f"{chain.source}: {product.title}: activation {function}, {right}; change it and train again")
+    require_mirrored_activations(chain, encoder, decoder, functions)
     changes = {
         old.title: new.function
         for old, new in zip(chain.layers, changed, strict=True)
@@ -261,6 +256,30 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
     config = _config(chain, halves[0], functions, norms, biased)
     found = Mirror(chain, encoder, decoder, config, scaling, restores, changes, untied, norms)
     return _merged(found) or found if untied else found
+
+
+def require_plain_output(chain: Chain, norm: NormLayer | None) -> None:
+    """Raise InputError where the output is normalized."""
+    if norm is not None:
+        right = "which needs a kernel of the decoder's own; leave it out and train again"
+        raise InputError(f"{chain.source}: {norm.title}: gives each value of the output a gain, {right}")
+
+
+def require_mirrored_activations(
+    chain: Chain,
+    encoder: Sequence[ChainProduct],
+    decoder: Sequence[ChainProduct],
+    functions: Sequence[Activation],
+    checking: Checking = contextlib.nullcontext,
+) -> None:
+    """Raise InputError, naming the layers, for a decoder's activation that is not its mirror's; each check in `checking`."""
+    half = len(encoder)
+    for i, (product, function) in enumerate(zip(decoder[:-1], functions[half:], strict=False)):
+        wanted, of = functions[half - 2 - i], encoder[half - 2 - i]
+        if function != wanted:
+            right = f"must be {wanted}, as of {of.title} whose output it gives back: a tied autoencoder mirrors its activations"
+            with checking():
+                raise InputError(f"{chain.source}: {product.title}: activation {function}, {right}; change it and train again")
 
 
 def _merged(found: Mirror) -> Mirror | None:
@@ -304,8 +323,12 @@ def _replaced(layer: ChainLayer, names: Mapping[str, str]) -> ChainLayer:
     return layer if function is None else ChainFunction(layer.name, layer.class_name, function)
 
 
-def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[Activation, ...], dict[int, NormLayer]]:
-    """The activation behind each product, and what normalizes those that are normalized before it, by place."""
+def split_layers(
+    chain: Chain, layers: Sequence[ChainLayer], checking: Checking = contextlib.nullcontext
+) -> tuple[tuple[Activation, ...], dict[int, NormLayer]]:
+    """The activation behind each product, and what normalizes those that are normalized before it, by place.
+
+    `checking`: what each check of a layer runs in."""
     functions: list[Activation] = []
     norms: dict[int, NormLayer] = {}
     pooled = False
@@ -319,12 +342,14 @@ def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[Activation
             case ChainFunction(function="linear") | ChainReshape() | ChainUpsample():
                 pass
             case ChainFunction():
-                _require_activation(chain, layer, functions)
-                functions[-1] = cast(Activation, layer.function)
+                with checking():
+                    _require_activation(chain, layer, functions)
+                    functions[-1] = cast(Activation, layer.function)
             case BatchNorm() | Affine():
                 behind = [*functions[:-1], "max pooling"] if pooled else functions
-                require_between(chain.source, layer, behind, len(functions) - 1 in norms)
-                norms[len(functions) - 1] = layer
+                with checking():
+                    require_between(chain.source, layer, behind, len(functions) - 1 in norms)
+                    norms[len(functions) - 1] = layer
     return tuple(functions), norms
 
 
@@ -341,7 +366,7 @@ def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[
         raise InputError(f"{where}: activation {layer.function} behind {functions[-1]}, must be one activation a layer")
 
 
-def _require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
+def require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
     """The number of encoder layers; InputError for widths that do not come back."""
     source = chain.source
     if not places:
@@ -351,6 +376,9 @@ def _require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
     told = places[0].kind != DENSE != places[-1].kind  # `require_pair` names the axes
     if (widths != widths[::-1] and not told) or len(places) % 2:
         last = places[-1].product.title
+        if widths == widths[::-1]:
+            right = "an odd number: the decoder must have a layer for each of the encoder; this one has no mirror"
+            raise InputError(f"{source}: {places[len(places) // 2].product.title}: is one of {len(places)} products, {right}")
         if widths[-1] != widths[0]:
             right = f"must give the {widths[0]:,} values of a sample back: a classifier or an encoder alone has no mirror"
             raise InputError(f"{source}: {last}: gives {widths[-1]:,} values ({shown}), {right}")
@@ -362,7 +390,7 @@ def _require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
 def is_untied(chain: Chain) -> bool:
     """Whether kernels that mirror each other are two variables; InputError for widths that do not come back."""
     places = placed(chain)
-    half = _require_mirrored(chain, places)
+    half = require_mirrored(chain, places)
     mirrored = zip(places[:half], reversed(places[half:]), strict=True)
     return any(first.product.kernel.variable != second.product.kernel.variable for first, second in mirrored)
 

@@ -153,6 +153,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
         if start.mirror.scaling is None:
             chosen["data.scaling"] = Chosen(facts.scaling, f"{wish.model} states none: the scale of these values as they are")
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
+    if wish.stated.get("train.rate") == 0:
+        chosen = {key: choice for key, choice in chosen.items() if key in wish.stated or key != "quantize.rate_fraction"}
     chosen["data.source"] = Chosen(wish.source, _about(facts))
     for key in ("data.source", "data.test", "data.clean"):
         if key in chosen and isinstance(chosen[key].value, str):

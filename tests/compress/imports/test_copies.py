@@ -1,4 +1,4 @@
-"""Pairs of equal copies, as an exporter that folds constants leaves them: one kernel without training, and when they are none."""
+"""Pairs of equal copies, as an exporter that folds constants leaves them: when they become one kernel without training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ WIDTHS = (12, 6, 3)
 
 
 def folded(folder: Path, change: float = 0.0) -> Path:
-    """12-6-3-6-12 as PyTorch's exporter writes F.linear(h, weight.t()): the transpose is a constant of its own. `change`: of one of
-    its values."""
+    """12-6-3-6-12 as PyTorch's exporter writes F.linear(h, weight.t()): each transpose is a constant. `change`: of a value."""
     graph = Graph(("n", WIDTHS[0]))
     kernels = [graph.rng.normal(0, 0.5, shape).astype(np.float32) for shape in ((6, 12), (3, 6))]
     copies = [np.ascontiguousarray(kernel.T) for kernel in kernels]
