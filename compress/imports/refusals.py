@@ -11,7 +11,7 @@ from ..errors import InputError
 from .assumed import unread
 from .chain import Affine, BatchNorm, Chain, ChainArray, ChainLayer, ChainProduct, Refused
 from .keras_layers import is_activation
-from .mirrored import require_mirrored, require_mirrored_activations, require_plain_output, split_layers
+from .mirrored import Checking, require_mirrored, require_mirrored_activations, require_plain_output, split_layers
 from .places import ProductPlace, placed, require_pair
 from .scalings import without_scaling
 
@@ -43,31 +43,22 @@ def _collected(errors: list[InputError]) -> Iterator[None]:
         errors.append(error)
 
 
-def _check(chain: Chain, checking: partial[contextlib.AbstractContextManager[None]]) -> None:
+def _check(chain: Chain, checking: Checking) -> None:
     """Run the checks of `mirror`, each in `checking`."""
     layers: Sequence[ChainLayer] = tuple(layer for layer in chain.layers if not isinstance(layer, Affine))
-    places: tuple[ProductPlace, ...] = ()
     with checking():
         layers = without_scaling(chain, chain.layers)[2]
-    with checking():
-        places = placed(chain)
     functions, norms = split_layers(chain, layers, checking)
     with checking():
-        half = require_mirrored(chain, places) if places else 0
+        places = placed(chain)
+        half = require_mirrored(chain, places)
         _check_halves(chain, places[:half], places[half:], checking)
-        require_mirrored_activations(
-            chain, [each.product for each in places[:half]], [each.product for each in places[half:]], functions, checking
-        )
-    with checking():
-        require_plain_output(chain, norms.get(len(places) - 1) if places else None)
+        encoder, decoder = (tuple(each.product for each in part) for part in (places[:half], places[half:]))
+        require_mirrored_activations(chain, encoder, decoder, functions, checking)
+        require_plain_output(chain, norms.get(len(places) - 1))
 
 
-def _check_halves(
-    chain: Chain,
-    encoder: Sequence[ProductPlace],
-    decoder: Sequence[ProductPlace],
-    checking: partial[contextlib.AbstractContextManager[None]],
-) -> None:
+def _check_halves(chain: Chain, encoder: Sequence[ProductPlace], decoder: Sequence[ProductPlace], checking: Checking) -> None:
     for first, last in zip(encoder, reversed(decoder), strict=True):
         with checking():
             require_pair(chain, first, last, untied=True)

@@ -42,6 +42,11 @@ CASES: Mapping[str, tuple[Sequence[int], Callable[[Layers], object], tuple[str, 
     ),
     "a skewed one": ((12, 6, 5, 7, 12), nothing, ("dense_3 (Dense): widths 12-6-5-7-12, must be mirrored",)),
     "an odd number": ((12, 6, 6, 12), nothing, ("dense_1 (Dense): is one of 3 products, an odd number",)),
+    "no layer": (
+        (12, 12),
+        lambda layers: layers.__setitem__(0, {"class_name": "ReLU", "config": {"name": "r", "batch_input_shape": [None, 12]}}),
+        ("has no Dense layer and no convolution",),
+    ),
     "an activation": (
         WIDTHS,
         with_config(activation="tanh"),
