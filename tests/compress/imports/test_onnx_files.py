@@ -211,7 +211,7 @@ def test_changed_bytes_give_a_chain_or_one_line(seed: int, tmp_path: Path) -> No
         (
             lambda graph: (linear(graph, 8, 4), linear(graph, 4, 8), graph.add("LRN", size=3)),
             1,
-            "net.onnx: n2 (LRN): no operation",
+            "net.onnx: no kernel mirrors another; n2 (LRN): no operation",
         ),
         (lambda graph: linear(graph, 8, 4), 1, "no kernel mirrors another"),
     ],
