@@ -31,7 +31,7 @@ def bits_row() -> Row:
         folder = Path(name)
         np.save(folder / "x.npy", data.train.take(slice(None)))
         in_keras_3("imports_train.py", folder)
-        imported = ta.from_keras(folder / "model.keras", data)
+        imported = ta.from_keras(folder / "model.keras", data, assume=["DenseTied"])
         with np.load(folder / "weights.npz") as weights:
             kernels = [weights[f"kernel_{i}"] for i in range(2)]
             biases = [weights[f"bias_{i}"] for i in range(4)]

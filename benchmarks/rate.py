@@ -28,6 +28,7 @@ from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
+from tiedae.compress.config import with_rate
 from tiedae.compress.data import choose
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.quantized_training import train_quantized
@@ -152,7 +153,7 @@ def archives(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
 
 
 def of_seed(recipe: Recipe, seed: int, rate: float) -> Recipe:
-    return replace(recipe, train=replace(recipe.train, seed=seed, rate=rate))
+    return with_rate(replace(recipe, train=replace(recipe.train, seed=seed)), rate)
 
 
 def texts(values: Sequence[float]) -> str:

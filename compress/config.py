@@ -443,3 +443,9 @@ class Recipe(Checked, frozen=True):
         unknown = [name for name in self.verify.better_than if name not in BASELINES[kind]]
         require(not unknown, "verify.better_than", unknown, f"of {', '.join(BASELINES[kind])}, the baselines of [task] {kind}")
         require_combination(self)
+
+
+def with_rate(recipe: Recipe, rate: float) -> Recipe:
+    """The recipe with training for another rate; at 0 without a fraction of it."""
+    quantize = recipe.quantize if rate else replace(recipe.quantize, rate_fraction=1.0)
+    return replace(recipe, train=replace(recipe.train, rate=rate), quantize=quantize)

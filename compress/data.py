@@ -11,6 +11,7 @@ from msgspec.structs import replace as replace_record
 from numpy.typing import ArrayLike
 
 from .config import DataConfig
+from .equal_rows import equal_rows
 from .errors import DataError
 from .keys import Line
 from .layer_kinds import Activation
@@ -130,13 +131,14 @@ class Dataset:
 
 def split(samples: Samples, fractions: tuple[float, ...], source: str, *, seed: int | None) -> list[Samples | None]:
     """The training samples, then one part per fraction, as `split_rows`, or of groups `split_groups`, chooses them; None for a
-    fraction of 0."""
+    fraction of 0. With a seed, many equal samples are groups."""
     if not any(fractions):
         return [samples, *(None for _ in fractions)]
-    if samples.groups is None:
+    groups = samples.groups if samples.groups is not None or seed is None else equal_rows(samples)
+    if groups is None:
         parts = split_rows(len(samples), fractions, source, seed=seed)
     else:
-        parts = split_groups(samples.groups, fractions, source, seed=seed)
+        parts = split_groups(groups, fractions, source, seed=seed)
     return [samples.select(rows) if len(rows) else None for rows in parts]
 
 

@@ -23,6 +23,9 @@ TOML = 1 << 20
 """Bytes of a recipe."""
 KERAS_CONFIG = 8 << 20
 """Bytes of the configuration in a Keras file, which is JSON too."""
+KERAS_LAYERS = 5_000
+"""Layers of a Keras file, those of a model inside once for each of its calls: 16 models in each other, each of which calls the
+next one twice, have 2¹⁶."""
 ARCHIVE_HEADER = 8 << 20
 """Bytes of the header of a .safetensors file; a tensor of no values takes 20 times as much memory as its entry."""
 HDF5_OBJECTS = 100_000

@@ -45,6 +45,11 @@ class ModelConfig(Checked, frozen=True):
         means('with source: for activations by their class, such as { LeakyReLU = "relu" }; train.epochs ≥ 1; false: none'),
     ] = None
 
+    assume: Annotated[
+        tuple[Line, ...],
+        means('with source: classes of its own, such as ["DenseTied"], whose code is not read, to take for x·Wᵀ + b'),
+    ] = ()
+
     def check(self) -> None:
         divisor = f"a divisor of the {self.size} inputs"
         require(self.size % self.interleave == 0, "interleave", self.interleave, divisor)

@@ -26,6 +26,7 @@ from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
 from tiedae.compress.imports.pairs import TIES, Pair, pairs
 from tiedae.compress.imports.places import with_shapes
+from tiedae.compress.imports.refusals import refusals
 
 
 def inspect_model(path: Path) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def untied(row: dict[str, Any]) -> str | None:
             "--fail-on-copies finds what this one stores twice"
         )
     if not row["pairs"]:
-        return "; ".join(row["refused"]) or "no kernel mirrors another"
+        return "; ".join(["no kernel mirrors another", *row["refused"]])
     return "; ".join(pair["text"] for pair in row["pairs"] if pair["status"] not in TIES) or None
 
 
@@ -140,21 +141,23 @@ def _computes(layer: ChainLayer) -> str:
 
 
 def _refused(chain: Chain, untied: Sequence[Pair]) -> list[str]:
-    """What an import refuses, layers of one class and reason together."""
+    """Every reason for which an import refuses, layers of one class and reason together."""
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for layer in chain.layers:
         if isinstance(layer, Refused):
             names[layer.class_name, layer.reason].append(layer.name)
     texts = [f"{listed(list(dict.fromkeys(group)))} ({kind}): {reason}" for (kind, reason), group in names.items()]
-    do = "; `[model] tie = true` would tie it" if _can_be_tied(chain) else ""
-    return [*texts, *([f"{len(untied)} of its pairs, which are not tied{do}"] if untied else [])]
+    return [*texts, *refusals(chain), *([f"{len(untied)} of its pairs, which are not tied{_way(chain)}"] if untied else [])]
 
 
-def _can_be_tied(chain: Chain) -> bool:
+def _way(chain: Chain) -> str:
+    """How a chain whose pairs are not tied becomes a tied one; empty where it does not."""
     try:
-        return mirror(chain, tie=None).untied
+        found = mirror(chain, tie=None)
     except InputError:
-        return False
+        return ""
+    do = "makes one kernel of each pair, without training" if found.merged else "would tie it"
+    return f"; `[model] tie = true` {do}"
 
 
 def _warnings(chain: Chain) -> list[str]:

@@ -16,6 +16,7 @@ from tiedae.bundle.fidelity import squared_error
 from tiedae.compress.config import DataConfig, Recipe, TrainConfig
 from tiedae.compress.data import Dataset, mean_input
 from tiedae.compress.errors import DataError, InputError, RecipeError, UnavailableError
+from tiedae.compress.imports.assumed import require_assumed
 from tiedae.compress.imports.chain import FUNCTIONS
 from tiedae.compress.imports.mirrored import Mirror, Weights, mirror
 from tiedae.compress.imports.origin import ORIGINAL, REPLACED, TUNED, ImportOrigin
@@ -49,11 +50,20 @@ class Start:
     path: Path | None = None
 
     @classmethod
-    def read(cls, path: Path, replaced: Mapping[str, str] | None = None, *, tie: bool | None = False) -> Start:
-        """The model of a file; `tie` as of `mirror`. Raises what `read_model` and `mirror` raise."""
+    def read(
+        cls,
+        path: Path,
+        replaced: Mapping[str, str] | None = None,
+        *,
+        tie: bool | None = False,
+        assume: Sequence[str] = (),
+    ) -> Start:
+        """The model of a file; `tie` as of `mirror`, `assume` of `require_assumed`. Raises their errors and `read_model`'s."""
         from tiedae.compress.imports.formats import read_model
 
-        return cls(mirror(read_model(path), replaced=replaced, tie=tie), path)
+        found = mirror(read_model(path), replaced=replaced, tie=tie)
+        require_assumed(found.chain, assume)
+        return cls(found, path)
 
     @property
     def source(self) -> str:
@@ -106,13 +116,15 @@ class Start:
         return model
 
     def data(self, data: T) -> T:
-        """Data with the model's own scaling, if it has one; InputError for samples of another number of values."""
+        """Data with the model's own scaling; as they are, bytes by 255, where neither states one. InputError for samples of
+        another number of values."""
         if data is None:
             return data
         inputs = self.mirror.widths[0]
         if data.inputs != inputs:
             raise InputError(f"data: has {data.inputs} values per sample, {self.source} takes {inputs}")
-        return data if self.mirror.scaling is None else data.with_scaling(self.mirror.scaling)
+        stated = None if data.config.scaling == "auto" else data.scaling
+        return data.with_scaling(self.mirror.scaling or stated or as_they_are(data))
 
     def scaled(self, splits: Dataset) -> Dataset:
         """The data, scaled as the model takes them: by its own scaling, as `[data]` states, or where neither says so as they
@@ -198,7 +210,7 @@ class Start:
         """The original's answer; UnavailableError where nothing can load its file."""
         assert self.path is not None
         if custom := self.mirror.chain.custom:
-            taken = "its code is not read and taken for x·Wᵀ + b; ta.from_keras(model) compares the live model"
+            taken = "its code is not read; taken for x·Wᵀ + b, as `assume` says; ta.from_keras(model) compares the live model"
             raise UnavailableError(f"no package has the class {', '.join(custom)}: {taken}")
         return run_original(self.path, x)
 
@@ -270,21 +282,24 @@ def start_of(recipe: Recipe, base: Path) -> Start | None:
     """The model that a recipe starts from; None where it states layers. `base`: folder of a relative path."""
     if not recipe.model.source:
         return None
-    return Start.read(base / Path(recipe.model.source).expanduser(), recipe.model.replace, tie=recipe.model.tie)
+    model = recipe.model
+    return Start.read(base / Path(model.source).expanduser(), model.replace, tie=model.tie, assume=model.assume)
 
 
-def from_keras(model: Any, data: Dataset | None = None) -> TiedAutoencoder:
+def from_keras(model: Any, data: Dataset | None = None, *, assume: Sequence[str] = ()) -> TiedAutoencoder:
     """The tied autoencoder that a trained model is: a Keras model, or the path of an .h5, .keras or .onnx file or a SavedModel.
 
     It is compared with the original on random samples, and on those of `data`, within 1e-5 of full scale; where nothing that
     is installed can load a file, `lineage.origin` says so. A model that scales its input (Rescaling, Normalization) states that
-    as `spec.scaling`: `data.with_scaling(model.spec.scaling)`.
+    as `spec.scaling`: `data.with_scaling(model.spec.scaling)`. `assume`: classes of your own in a file, whose code is not read,
+    to take for x·Wᵀ + b, which nothing is compared with.
 
-    Raises InputError, naming the layer, for a model that is not a tied autoencoder or computes something else.
+    Raises InputError, naming the layer, for a model that is not a tied autoencoder or computes something else, and for a file
+    with a class of your own that `assume` does not name.
     """
     from tiedae.compress.sample_spec import SampleSpec
 
-    start, original = _start(model, tie=False)
+    start, original = _start(model, tie=False, assume=assume)
     found, own = start.tied(), start.mirror.scaling
     data = start.data(data)
     if own is not None:
@@ -302,13 +317,15 @@ def tie(
     learning_rate: float | None = None,
     distill: float | None = None,
     train: TrainConfig | None = None,
+    assume: Sequence[str] = (),
     verbose: Verbosity = "auto",
 ) -> TiedAutoencoder:
     """A tied autoencoder, trained from an untied one: a live Keras model or a path, as of `from_keras`, mirrored in its widths.
 
     It starts from the encoder's kernels, the decoder's, or the mean of units that were matched, whichever has the least loss on
     validation samples, and is trained against `data` and, for `distill` of the loss, against the model. `epochs`,
-    `learning_rate` and `distill` replace those of `train`. `export_bundle` then says what the tie costs.
+    `learning_rate` and `distill` replace those of `train`; `assume` as of `from_keras`. `export_bundle` then says what the tie
+    costs. Kernels that are equal copies become one without training.
 
     Raises InputError, naming the layer, for a model that is tied already, is not mirrored or computes something else, and
     without data; DataError for samples that do not fit it.
@@ -323,9 +340,12 @@ def tie(
     config = train or checked(TrainConfig, dict(TIED))
     config = with_given(config, {"epochs": epochs, "learning_rate": learning_rate, "distill": distill})
     require(config.epochs > 0, "epochs", config.epochs, "1 or more: a tie is trained")
-    start, original = _start(model, tie=True)
+    start, original = _start(model, tie=True, assume=assume)
     untied, data = start.untied(config.seed), start.data(data)
-    assert untied is not None
+    if untied is None:
+        right = "left out: the kernels of a pair are equal and become one without training; fit trains the model on"
+        require(train is None and epochs is None, "epochs", config.epochs, right)
+        return _as_it_is(start, data, original)
     origin = start.compared(untied, data, original)
     tied, history = train_tied(untied, data, Training(config, progress=epoch_progress(verbose)))
     tied.spec = data.spec
@@ -333,13 +353,24 @@ def tie(
     return tied
 
 
-def _start(model: Any, *, tie: bool) -> tuple[Start, Original | None]:
+def _as_it_is(start: Start, data: Dataset, original: Original | None) -> TiedAutoencoder:
+    """The model of the start's own weights."""
+    found = start.tied()
+    found.spec = data.spec
+    found.lineage = evolve(found.lineage, origin=start.compared(found, data, original))
+    return found
+
+
+def _start(model: Any, *, tie: bool, assume: Sequence[str]) -> tuple[Start, Original | None]:
     """The start that a live model or a path is, and what the model itself answers."""
+    assume = checked(tuple[str, ...], assume, "assume")
     if isinstance(model, str | Path):
-        return Start.read(Path(model), tie=tie), None
+        return Start.read(Path(model), tie=tie, assume=assume), None
     from tiedae.compress.imports.live_chain import chain_of_model
 
-    return Start(mirror(chain_of_model(model), tie=tie)), _live(model)
+    found = mirror(chain_of_model(model), tie=tie)
+    require_assumed(found.chain, assume)
+    return Start(found), _live(model)
 
 
 def _live(model: Any) -> Original:

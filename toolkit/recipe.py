@@ -74,6 +74,7 @@ def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
         return tables
     source = checked(Line, model.get("source", ""), "model.source")
     replaced = checked(Mapping[str, Activation], model.get("replace") or {}, "model.replace")
+    assume = checked(tuple[Line, ...], model.get("assume", ()), "model.assume")
     tie = checked(bool, model.get("tie", False), "model.tie")
     require(
         tie or not train.get("distill"), "train.distill", train.get("distill"), "0, or beside model.tie, whose source teaches"
@@ -82,19 +83,23 @@ def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
         if "layers" not in model:
             raise RecipeError("model.layers: is missing, must be a list, such as [256, 16]; or `source`, a trained model")
         require(not replaced, "model.replace", dict(replaced), "left out, or beside `source`")
+        require(not assume, "model.assume", list(assume), "left out, or beside `source`")
         require(not tie, "model.tie", tie, "left out, or beside `source`, an untied model")
         return tables
     if stated := [key for key in OF_SOURCE if key in model]:
         raise RecipeError(
             f"model.{stated[0]}: got {model[stated[0]]!r:.60}, must be left out beside `source`, which has its own"
         )
-    train = {**(TIED if tie else {"epochs": 0}), **train}
-    require(train["epochs"] != 0 or not tie, "train.epochs", 0, "1 or more with model.tie: a tie is trained")
+    start = Start.read(base / Path(source).expanduser(), replaced, tie=tie, assume=assume)
+    untied = start.mirror.untied
+    train = {**(TIED if untied else {"epochs": 0}), **train}
+    require(train["epochs"] != 0 or not untied, "train.epochs", 0, "1 or more with model.tie: a tie is trained")
+    distill = train.get("distill")
+    require(untied or not distill, "train.distill", distill, "0: the kernels of a pair are equal, no tie is trained")
     tuned = train["epochs"] != 0 or not replaced
     require(tuned, "train.epochs", 0, "1 or more with model.replace: other activations need fine-tuning")
     rate = train.get("rate", 0)
     require(train["epochs"] != 0 or not rate, "train.rate", rate, "0, or beside train.epochs: it is trained")
-    start = Start.read(base / Path(source).expanduser(), replaced, tie=tie)
     return {**tables, "model": {**model, **start.model_table}, "train": train}
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from ..errors import InputError
 from ..layer_kinds import Shape
 
-Tie = Literal["stored", "assumed", "trained"]
+Tie = Literal["stored", "assumed", "merged", "trained"]
 """Where the kernel of a layer comes from: its own weights or a variable that the file says it shares; or only its place in the
-model, as of a layer that stores a bias and no kernel, whose code is not read. trained: of a model that was not tied."""
+model, as of a layer that stores a bias and no kernel, whose code is not read. merged: from equal copies; trained: of a model
+that was not tied."""
 
 FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda x: x,

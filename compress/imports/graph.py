@@ -13,6 +13,7 @@ Nothing behind a refused operation is read.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,12 +75,20 @@ def _value(node: Node, operands: tuple[Value | None, ...], operations: Operation
     if unread:
         return step.refuse(unread.reason)
     if len(flows) > 1:
-        return step.refuse("joins two branches, must be a chain of layers")
+        return step.refuse(f"joins two branches ({_branches(flows)}), must be a chain of layers")
     if node.op in operations.reshapes:
         return reshaped(step, operations.reshapes[node.op])
     if node.op not in operations.rows:
         return step.refuse("no operation of a tied autoencoder (docs/import.md lists those that are)")
     return operations.rows[node.op](step)
+
+
+def _branches(flows: Sequence[Flow]) -> str:
+    """What each of some flows has that not all have."""
+    turns = zip(*(flow.layers for flow in flows), strict=False)
+    common = sum(1 for _ in itertools.takewhile(lambda turn: all(layer is turn[0] for layer in turn), turns))
+    names = (", ".join(layer.class_name for layer in flow.layers[common:]) for flow in flows)
+    return " and ".join(name or "no operation" for name in names)
 
 
 def _folded(

@@ -110,10 +110,10 @@ def _require_chunks(dataset: h5py.Dataset, size: int) -> None:
 
 
 def _dtype(dataset: h5py.Dataset, attributes: Attributes) -> np.dtype | None:
-    """The numbers of an array; None for anything else. Keras writes bfloat16 as two bytes and an attribute."""
+    """The numbers of an array; None for anything else. Keras writes bfloat16 as two bytes, in archives with an attribute."""
     if dataset.dtype.kind in "fiub":
         return dataset.dtype
-    if dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and attributes.text(dataset, "dtype") == "bfloat16":
+    if dataset.dtype.str == "|V2" and attributes.text(dataset, "dtype") in ("bfloat16", None):
         import ml_dtypes
 
         return np.dtype(ml_dtypes.bfloat16)

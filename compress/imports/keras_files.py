@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
+from ..limits import KERAS_LAYERS
 from .chain import Chain, ChainLayer, ChainProduct, ChainReshape, Refused
 from .hdf5 import arrays, damage, import_h5py
 from .hdf5_attributes import Attributes
@@ -22,6 +23,8 @@ from .zip_member import open_member, open_whole, read_member
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 """The members of an archive."""
+VARIABLES = "vars"
+"""The group of a layer's own arrays in an archive; Keras 3.9 and later write the layer's name there."""
 SAVE_WHOLE = 'it has weights and no topology; the file that model.save("model.keras") writes would do'
 
 
@@ -32,7 +35,7 @@ def read_hdf5(path: Path) -> Chain:
     attributes = Attributes(source, window)
     with damage(source):
         file = import_h5py().File(window, "r")
-        weights = "layer_names" in file.attrs or "layers" in file
+        weights = "layer_names" in file.attrs or "layers" in file or bool(file.visit(_is_variables))
     config = attributes.text(file, "model_config")
     if config is None:
         raise FormatError(f"{source}: {SAVE_WHOLE if weights else 'holds no Keras model'}")
@@ -67,10 +70,22 @@ def read_archive(path: Path) -> Chain:
 
 
 def _names(attributes: Attributes, file: Any, by_path: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The names of layers by the path of their group, where the file has them."""
-    for folder in dict.fromkeys(path.rpartition("/")[0] for path in by_path):
+    """The names of layers by the path of their group, where the file has them; a model's is on a group without arrays."""
+    for group in dict.fromkeys(group for path in by_path for group in _above(path)):
+        folder = f"{group}/{VARIABLES}"
         if folder in file and (name := attributes.text(file[folder], "name")) is not None:
-            yield folder.removesuffix("vars").rstrip("/"), name
+            yield group, name
+
+
+def _is_variables(name: str) -> bool | None:
+    """Whether a group is that of a layer's own arrays, also of one that a class of your own names; None goes on searching."""
+    return name.rpartition("/")[2] == VARIABLES or None
+
+
+def _above(path: str) -> Iterator[str]:
+    """The groups that an array is in."""
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) -> Chain:
@@ -82,8 +97,9 @@ def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) ->
     except FormatError as error:
         raise FormatError(f"{source}: {error}") from None
     layers = read.layers
-    if not read.sample and not any(isinstance(layer, Refused) for layer in layers):
-        layers = (Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]"), *layers)
+    if not read.sample:
+        unknown = Refused(model.name, model.class_name, "takes samples of no stated size, such as [null, 640]")
+        layers = (*layers, unknown) if any(isinstance(layer, Refused) for layer in layers) else (unknown, *layers)
     own = [each for each in layers if isinstance(each, ChainProduct) and each.class_name not in READERS]
     custom = tuple(dict.fromkeys(each.class_name for each in own))
     return Chain(source, format, read.sample or (), layers, read.left_out, notes=_taken(config, own), custom=custom)
@@ -113,23 +129,26 @@ def _with_activation(value: Any) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Read:
-    """The layers of a model that are read so far. `sample`, `shape`: of the input and of the last output; None: unknown."""
+    """The layers of a model that are read so far. `sample`, `shape`: of the input and of the last output; None: unknown.
+    `seen`: layers, those of each call of a model inside among them."""
 
     sample: Shape | None
     shape: Shape | None
     layers: tuple[ChainLayer, ...] = ()
     left_out: tuple[str, ...] = ()
     held: tuple[Held, ...] = ()
+    seen: int = 0
 
     @classmethod
-    def of(cls, model: KerasLayer, group: Group, shape: Shape | None, held: tuple[Held, ...] = ()) -> _Read:
+    def of(cls, model: KerasLayer, group: Group, shape: Shape | None, held: tuple[Held, ...] = (), seen: int = 0) -> _Read:
         """A model, with what was read before it in the chain that it is part of."""
-        read = cls(shape, shape, held=held)
+        read = cls(shape, shape, held=held, seen=seen)
         if not model.is_model:
             return read.then(read_layer(PlacedLayer(model, group, shape)), model)
         configs = layer_configs(model)
         groups = group.layers(configs)
         indices, broken = order(model, configs)
+        read = read.counted(model, max(len(configs), len(indices)))
         if broken is not None:
             read = replace(read, layers=(broken,))
         for position, i in enumerate(indices):
@@ -139,6 +158,13 @@ class _Read:
                 place = replace(place, shape=read.shape or place.shape, following=_width(following))
             read = read.next(place)
         return read
+
+    def counted(self, model: KerasLayer, layers: int) -> _Read:
+        """With layers more that are seen; FormatError, naming the model, for too many."""
+        if self.seen + layers > KERAS_LAYERS:
+            right = f"must be {KERAS_LAYERS:,} at most, those of a model inside once for each of its calls"
+            raise FormatError(f"{model.title}: has more than {KERAS_LAYERS:,} layers up to it, {right}")
+        return replace(self, seen=self.seen + layers)
 
     def next(self, place: PlacedLayer) -> _Read:
         """With a layer more."""
@@ -150,7 +176,7 @@ class _Read:
         if config.class_name in LEFT_OUT and not config.custom:
             return replace(read, left_out=(*self.left_out, config.title))
         if config.is_model:
-            inner = _Read.of(config, group, shape, self.held)
+            inner = _Read.of(config, group, shape, self.held, self.seen)
             left_out = (*self.left_out, *inner.left_out)
             return replace(inner, sample=read.sample or inner.sample, layers=(*self.layers, *inner.layers), left_out=left_out)
         place = replace(place, shape=shape)

@@ -8,15 +8,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 
 from ..errors import InputError
-from ..layer_kinds import DENSE, Activation, Shape
+from ..layer_kinds import DENSE, Activation
 from ..model_config import ModelConfig
 from ..patterns import of_rows
 from ..records import checked
@@ -33,16 +34,16 @@ from .chain import (
     Tie,
 )
 from .convolutions import ChainPool, ChainUpsample
+from .copies import merged_decoder
 from .keras_layers import is_activation
 from .norms import Norm, Normalized, NormLayer, finite, normalization, oriented, require_between
 from .pairs import TIES, pairs
-from .places import ProductPlace, is_flattened, placed, require_pair, with_shapes
-
-SAME = 1e-6
-"""Largest relative difference of the output's scaling from the inverse of the input's: float32."""
-
+from .places import ProductPlace, is_flattened, placed, require_pair
+from .scalings import without_scaling
 
 Kernels = list[np.ndarray]
+Checking = Callable[[], contextlib.AbstractContextManager[Any]]
+"""What makes the context of a check: `nullcontext` raises its error, another may collect it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Weights:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A chain that is a tied autoencoder, or becomes one by training: `untied`, kernels of a pair are two variables.
+    """A chain that is a tied autoencoder, or becomes one by training: `untied`, kernels of a pair are two variables. `merged`:
+    they were, of equal values, and `decoder` has those of the encoder.
 
     `encoder`, `decoder`: the products in forward order. `config`: the model's. `replaced`: activations that the
     chain has others in place of, by its layers. `scaling`: of the data, which the chain computes itself; None: they are scaled
@@ -79,6 +81,7 @@ class Mirror:
     replaced: Mapping[str, str] = field(default_factory=dict)
     untied: bool = False
     norms: Mapping[int, NormLayer] = field(default_factory=dict)
+    merged: bool = False
 
     @property
     def products(self) -> tuple[ChainProduct, ...]:
@@ -101,8 +104,9 @@ class Mirror:
 
     @property
     def tie(self) -> Tie:
-        """trained where the model has no tie; assumed where a kernel of one pair at least is known by its place alone."""
-        return "trained" if self.untied else "assumed" if self.assumed else "stored"
+        """trained where the model has no tie, merged where it has equal copies; assumed where a kernel of one pair at least is
+        known by its place alone."""
+        return "trained" if self.untied else "merged" if self.merged else "assumed" if self.assumed else "stored"
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -117,6 +121,8 @@ class Mirror:
         if self.untied:
             masks = "; its masks are left out, [prune] makes new ones" if any(product.mask for product in self.encoder) else ""
             notes.append(f"its pairs are not tied; report and card say what it costs to tie them{masks}")
+        if self.merged:
+            notes.append("its pairs are equal copies, which become one kernel each without training: no value changes")
         if self.assumed:
             stores = "stores no kernel" if len(self.assumed) == 1 else "store no kernels"
             text = f"{', '.join(self.assumed)} {stores}: assumed to use the encoder's (tie: assumed); its code is not read"
@@ -223,13 +229,11 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
     names = replaced or {}
     changed = tuple(_replaced(layer, names) for layer in chain.layers)
     replace(chain, layers=changed).require_readable()
-    scaling, restores, layers = _without_scaling(chain, changed)
+    scaling, restores, layers = without_scaling(chain, changed)
     places = placed(chain)
-    functions, norms = _split(chain, layers)
-    half = _require_mirrored(chain, places)
-    if norm := norms.get(len(places) - 1):
-        right = "which needs a kernel of the decoder's own; leave it out and train again"
-        raise InputError(f"{chain.source}: {norm.title}: gives each value of the output a gain, {right}")
+    functions, norms = split_layers(chain, layers)
+    half = require_mirrored(chain, places)
+    require_plain_output(chain, norms.get(len(places) - 1))
     untied = is_untied(chain) if tie is None else tie
     halves = places[:half], places[half:]
     mirrors = [require_pair(chain, *pair, untied=untied) for pair in zip(halves[0], reversed(halves[1]), strict=True)]
@@ -238,12 +242,7 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
         _require_untied(chain)
     else:
         _require_tied(chain, encoder, decoder)
-    activations = functions[:half]
-    for i, (product, function) in enumerate(zip(decoder[:-1], functions[half:], strict=False)):
-        wanted, of = activations[half - 2 - i], encoder[half - 2 - i]
-        if function != wanted:
-            right = f"must be {wanted}, as of {of.title} whose output it gives back: a tied autoencoder mirrors its activations"
-            raise InputError(f"{chain.source}: {product.title}: activation {function}, {right}; change it and train again")
+    require_mirrored_activations(chain, encoder, decoder, functions)
     changes = {
         old.title: new.function
         for old, new in zip(chain.layers, changed, strict=True)
@@ -255,7 +254,44 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
         raise InputError(f"{chain.source}: replace: has no {unused[0]}, must be one of {', '.join(classes) or 'none'}")
     biased = bool(norms) or any(product.bias or product.before for product in (*encoder, *decoder))
     config = _config(chain, halves[0], functions, norms, biased)
-    return Mirror(chain, encoder, decoder, config, scaling, restores, changes, untied, norms)
+    found = Mirror(chain, encoder, decoder, config, scaling, restores, changes, untied, norms)
+    return _merged(found) or found if untied else found
+
+
+def require_plain_output(chain: Chain, norm: NormLayer | None) -> None:
+    """Raise InputError where the output is normalized."""
+    if norm is not None:
+        right = "which needs a kernel of the decoder's own; leave it out and train again"
+        raise InputError(f"{chain.source}: {norm.title}: gives each value of the output a gain, {right}")
+
+
+def require_mirrored_activations(
+    chain: Chain,
+    encoder: Sequence[ChainProduct],
+    decoder: Sequence[ChainProduct],
+    functions: Sequence[Activation],
+    checking: Checking = contextlib.nullcontext,
+) -> None:
+    """Raise InputError, naming the layers, for a decoder's activation that is not its mirror's; each check in `checking`."""
+    half = len(encoder)
+    for i, (product, function) in enumerate(zip(decoder[:-1], functions[half:], strict=False)):
+        wanted, of = functions[half - 2 - i], encoder[half - 2 - i]
+        if function != wanted:
+            right = f"must be {wanted}, as of {of.title} whose output it gives back: a tied autoencoder mirrors its activations"
+            with checking():
+                raise InputError(f"{chain.source}: {product.title}: activation {function}, {right}; change it and train again")
+
+
+def _merged(found: Mirror) -> Mirror | None:
+    """The model over one kernel a pair, where all pairs are equal copies; None where they are not, and where signs of gains or
+    masks keep one from serving both directions."""
+    with contextlib.suppress(InputError):
+        if (decoder := merged_decoder(found.encoder, found.decoder)) is not None:
+            _require_own_kernels(found.chain, found.encoder)
+            merged = replace(found, decoder=decoder, untied=False, merged=True)
+            merged.weights()
+            return merged
+    return None
 
 
 def _config(
@@ -287,8 +323,12 @@ def _replaced(layer: ChainLayer, names: Mapping[str, str]) -> ChainLayer:
     return layer if function is None else ChainFunction(layer.name, layer.class_name, function)
 
 
-def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[Activation, ...], dict[int, NormLayer]]:
-    """The activation behind each product, and what normalizes those that are normalized before it, by place."""
+def split_layers(
+    chain: Chain, layers: Sequence[ChainLayer], checking: Checking = contextlib.nullcontext
+) -> tuple[tuple[Activation, ...], dict[int, NormLayer]]:
+    """The activation behind each product, and what normalizes those that are normalized before it, by place.
+
+    `checking`: what each check of a layer runs in."""
     functions: list[Activation] = []
     norms: dict[int, NormLayer] = {}
     pooled = False
@@ -302,12 +342,14 @@ def _split(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[tuple[Activation
             case ChainFunction(function="linear") | ChainReshape() | ChainUpsample():
                 pass
             case ChainFunction():
-                _require_activation(chain, layer, functions)
-                functions[-1] = cast(Activation, layer.function)
+                with checking():
+                    _require_activation(chain, layer, functions)
+                    functions[-1] = cast(Activation, layer.function)
             case BatchNorm() | Affine():
                 behind = [*functions[:-1], "max pooling"] if pooled else functions
-                require_between(chain.source, layer, behind, len(functions) - 1 in norms)
-                norms[len(functions) - 1] = layer
+                with checking():
+                    require_between(chain.source, layer, behind, len(functions) - 1 in norms)
+                    norms[len(functions) - 1] = layer
     return tuple(functions), norms
 
 
@@ -324,7 +366,7 @@ def _require_activation(chain: Chain, layer: ChainFunction, functions: Sequence[
         raise InputError(f"{where}: activation {layer.function} behind {functions[-1]}, must be one activation a layer")
 
 
-def _require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
+def require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
     """The number of encoder layers; InputError for widths that do not come back."""
     source = chain.source
     if not places:
@@ -334,6 +376,9 @@ def _require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
     told = places[0].kind != DENSE != places[-1].kind  # `require_pair` names the axes
     if (widths != widths[::-1] and not told) or len(places) % 2:
         last = places[-1].product.title
+        if widths == widths[::-1]:
+            right = "an odd number: the decoder must have a layer for each of the encoder; this one has no mirror"
+            raise InputError(f"{source}: {places[len(places) // 2].product.title}: is one of {len(places)} products, {right}")
         if widths[-1] != widths[0]:
             right = f"must give the {widths[0]:,} values of a sample back: a classifier or an encoder alone has no mirror"
             raise InputError(f"{source}: {last}: gives {widths[-1]:,} values ({shown}), {right}")
@@ -345,7 +390,7 @@ def _require_mirrored(chain: Chain, places: Sequence[ProductPlace]) -> int:
 def is_untied(chain: Chain) -> bool:
     """Whether kernels that mirror each other are two variables; InputError for widths that do not come back."""
     places = placed(chain)
-    half = _require_mirrored(chain, places)
+    half = require_mirrored(chain, places)
     mirrored = zip(places[:half], reversed(places[half:]), strict=True)
     return any(first.product.kernel.variable != second.product.kernel.variable for first, second in mirrored)
 
@@ -360,72 +405,20 @@ def _require_tied(chain: Chain, encoder: Sequence[ChainProduct], decoder: Sequen
     """Raise InputError, naming the pairs, where encoder and decoder have kernels of their own."""
     if is_untied(chain):
         shown = "; ".join(pair.text for pair in pairs(chain) if pair.status not in TIES)
-        do = "`tie = true` beside model.source trains it tied, as ta.tie(model, data) does"
+        do = "`tie = true` beside model.source trains it tied, as ta.tie(model, data) does; equal copies become one as they are"
         raise InputError(f"{chain.source}: not tied: {shown}; {do}")
-    used: dict[str, ChainProduct] = {}
+    _require_own_kernels(chain, encoder)
     for first, second in zip(encoder, reversed(decoder), strict=True):
-        if first.kernel.variable in used:
-            before = used[first.kernel.variable].title
-            raise InputError(f"{chain.source}: {first.title}: uses the kernel of {before} again, must have one of its own")
-        used[first.kernel.variable] = first
         if first.transposed == second.transposed:
             right = "must be its transpose"
             raise InputError(f"{chain.source}: {second.title}: multiplies by the kernel of {first.title} itself, {right}")
 
 
-def _without_scaling(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[Scaling | None, bool, Sequence[ChainLayer]]:
-    """The scaling at the input, whether its inverse is at the output, and the layers between them."""
-    computing = [i for i, layer in enumerate(layers) if isinstance(layer, ChainProduct | ChainFunction | BatchNorm)]
-    if not computing:
-        return None, False, layers
-    first, last = computing[0], computing[-1] + 1
-    placed = list(with_shapes(layers, chain.shape))
-    head, tail = _affine(placed[:first]), _affine(placed[last:])
-    rest = [layer for i, layer in enumerate(layers) if first <= i < last or not isinstance(layer, Affine)]
-    if tail is not None:
-        layer = next(layer for layer in layers[last:] if isinstance(layer, Affine))
-        _require_inverse(chain, layer, head, tail)
-    return None if head is None else _scaling(chain, layers, *head), tail is not None, rest
-
-
-def _require_inverse(chain: Chain, layer: ChainLayer, head: Any, tail: tuple[np.ndarray, np.ndarray]) -> None:
-    """Raise InputError unless `tail` undoes `head`: (scale, offset) of values each."""
-    if head is not None:
-        scale, offset = tail[0] * head[0], tail[0] * head[1] + tail[1]
-        size = 1 + np.abs(tail[1]).max()
-        if np.abs(scale - 1).max() <= SAME and np.abs(offset).max() <= SAME * size:
-            return
-    right = "must be the inverse of the scaling at the input, which the files do; leave it out and train again"
-    raise InputError(f"{chain.source}: {layer.title}: scales the output, {right}")
-
-
-def _affine(placed: Sequence[tuple[ChainLayer, Shape]]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The (scale, offset) that the affine layers among these amount to, float64, of one value or of all; None without one."""
-    found = None
-    for layer, shape in placed:
-        if isinstance(layer, Affine):
-            scale, offset = (_spread(np.asarray(each, np.float64), shape) for each in (layer.scale, layer.offset))
-            before = (np.ones(1), np.zeros(1)) if found is None else found
-            found = before[0] * scale, before[1] * scale + offset
-    return found
-
-
-def _spread(values: np.ndarray, shape: Shape) -> np.ndarray:
-    """One number, or one for each value of a sample of `shape`."""
-    return values.reshape(1) if values.size == 1 else np.broadcast_to(values, shape).reshape(-1)
-
-
-def _scaling(chain: Chain, layers: Sequence[ChainLayer], scale: np.ndarray, offset: np.ndarray) -> Scaling:
-    """x · scale + offset as a scaling: (x − middle) / size."""
-    layer = next(layer for layer in layers if isinstance(layer, Affine))
-    if not (np.isfinite(scale).all() and np.isfinite(offset).all() and scale.min() > 0):
-        raise InputError(f"{chain.source}: {layer.title}: multiplies by {scale.min():g}, must be finite and above 0")
-    inputs = math.prod(chain.shape)
-    size, middle = 1 / scale, -offset / scale
-    if all(np.ptp(values) == 0 for values in (size, middle)):
-        size, middle = float(size[0]), float(middle[0])
-        if middle == 0 and math.isclose(size, 255, rel_tol=SAME):
-            return Scaling("byte", 0.0, 255.0)
-        return Scaling("minmax", middle, size)
-    size, middle = (np.broadcast_to(values, inputs) for values in (size, middle))
-    return Scaling("standard", tuple(middle.tolist()), tuple(size.tolist()))
+def _require_own_kernels(chain: Chain, encoder: Sequence[ChainProduct]) -> None:
+    """Raise InputError for a kernel that two layers of the encoder have."""
+    used: dict[str, ChainProduct] = {}
+    for product in encoder:
+        if product.kernel.variable in used:
+            before = used[product.kernel.variable].title
+            raise InputError(f"{chain.source}: {product.title}: uses the kernel of {before} again, must have one of its own")
+        used[product.kernel.variable] = product

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.compress.combinations import FEATURES, FORBIDDEN, Forbidden, require_combination
+from tiedae.compress.config import with_rate
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.records import plain
 from tiedae.recipe import parse_recipe, recipe_to_toml
@@ -31,6 +32,7 @@ ON: dict[str, dict[str, Any]] = {
     "interleave": {"model": {"interleave": 2}},
     "convolutions": {"model": {"layers": [{"kind": "conv1d", "filters": 4}, 2]}},
     "clusters": {"cluster": {}},
+    "fraction of a rate": {"quantize": {"rate_fraction": 0.5}},
     "training for rate": {"train": {"rate": 0.1}},
     "tanh or sigmoid code": {"model": {"layers": CODE}},
     "output other than sigmoid": {"model": {"output_activation": "linear"}},
@@ -69,7 +71,7 @@ def test_each_pair_is_refused_in_one_line(pair: Forbidden) -> None:
 
 @pytest.mark.parametrize("feature", ON)
 def test_a_feature_alone_is_not_refused_unless_it_needs_another(feature: str) -> None:
-    needs = {"denoising": "noise", "score of C files": "anomaly"}.get(feature, "")
+    needs = {"denoising": "noise", "score of C files": "anomaly", "fraction of a rate": "training for rate"}.get(feature, "")
     given = tables(feature, needs)
     if {"anomaly", "patience"} & {feature, needs}:
         given["data"]["validation"] = 0.1
@@ -97,6 +99,14 @@ def test_a_combination_that_is_allowed_is_read() -> None:
     recipe = parse_recipe(tables("clusters", "training for rate", "C"), "fine")
     require_combination(recipe, "int16")
     assert plain(recipe)["cluster"]["clusters"] == 16
+
+
+def test_another_rate_of_0_takes_the_fraction_along() -> None:
+    """A search over rates may have 0 among them."""
+    recipe = parse_recipe(tables("fraction of a rate", "training for rate"), "searched")
+    other, none = with_rate(recipe, 0.2), with_rate(recipe, 0.0)
+    assert (other.train.rate, other.quantize.rate_fraction) == (0.2, 0.5)
+    assert (none.train.rate, none.quantize.rate_fraction) == (0.0, 1.0)
 
 
 def test_the_page_has_every_pair() -> None:

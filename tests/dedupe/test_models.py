@@ -37,7 +37,9 @@ def test_json_has_layers_constants_pairs_and_refusals(tmp_path, capsys) -> None:
     assert row["layers"][-1]["computes"] == "product 6 → 12, bias, the transposed kernel dense/dense/kernel:0"
     assert row["constants"][0] == {"name": "dense/dense/kernel:0", "dtype": "float32", "shape": [12, 6], "bytes": 288}
     assert [pair["status"] for pair in row["pairs"]] == ["tied", "untied"]
-    assert row["refused"] == ["1 of its pairs, which are not tied; `[model] tie = true` would tie it"]
+    own, pair = row["refused"]
+    assert own.startswith("mine (Mine): of a class of your own, whose code is not read")
+    assert pair == "1 of its pairs, which are not tied; `[model] tie = true` would tie it"
 
 
 @pytest.mark.parametrize(

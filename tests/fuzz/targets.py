@@ -22,6 +22,7 @@ from tiedae.compress import limits
 from tiedae.compress.archive import FORMAT, unpack, unpack_npz
 from tiedae.compress.config import DataConfig
 from tiedae.compress.imports import onnx_chain  # noqa: F401 (which readers import late)
+from tiedae.compress.imports.formats import read_model
 from tiedae.dedupe.inputs import read_data
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.export.c.reader import read_c, read_interface
@@ -70,7 +71,8 @@ def _inspect(path: Path) -> None:
 
 
 def _import(path: Path) -> None:
-    Start.read(path, tie=None).mirror.weights()
+    chain = read_model(path)
+    Start.read(path, tie=None, assume=chain.custom).mirror.weights()
 
 
 def _samples(path: Path) -> None:

@@ -28,6 +28,13 @@ def real_size(whole_job: None) -> Path:
     return Path(data)
 
 
+@pytest.fixture(scope="session")
+def installing() -> None:
+    """Without TIEDAE_INSTALL=1 the test that takes this, which installs PyTorch, is skipped; the nightly run has it."""
+    if os.environ.get("TIEDAE_INSTALL") != "1":
+        pytest.skip("installs PyTorch: TIEDAE_INSTALL=1 runs it")
+
+
 @pytest.fixture(scope="module")
 def benchmark_module() -> Iterator[Callable[[str], ModuleType]]:
     """Imports a module of benchmarks/ by its name, for the tests of a module."""

@@ -18,9 +18,11 @@ GUIDES = [DOCS / "microcontrollers.md", *sorted(path for path in (DOCS / "guides
 def test_a_guide_runs_as_it_is_written(guide: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if "TIEDAE_DATA" in guide.read_text(encoding="utf-8"):
         request.getfixturevalue("real_size")
+    if "pip install" in guide.read_text(encoding="utf-8"):
+        request.getfixturevalue("installing")
     run_page(guide, tmp_path)
 
 
 def test_the_index_names_every_guide() -> None:
     linked = re.findall(r"\]\(([^)]+)\)", (DOCS / "guides" / "README.md").read_text(encoding="utf-8"))
-    assert len(GUIDES) == 7 and {(DOCS / "guides" / name).resolve() for name in linked} >= {*GUIDES}
+    assert len(GUIDES) == 8 and {(DOCS / "guides" / name).resolve() for name in linked} >= {*GUIDES}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,8 +60,17 @@ def models(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     return make_once("imported", fill)
 
 
+ASSUME = ["Tied"]
+"""The class of the layers of tied.h5, bytes.h5 and selu.h5."""
+
+
+def start_of(path: Path) -> Start:
+    return Start.read(path, assume=ASSUME)
+
+
 def recipe(folder: Path, model: str, *, data: str = 'source = "bytes.npy"', more: str = "", targets: str = '"tflite"') -> Path:
     path = folder / f"r{abs(hash((model, data, more, targets)))}.toml"
+    model += '\nassume = ["Tied"]' if re.search(r'"(tied|bytes|selu)\.h5"', model) else ""
     text = f'name = "r"\n[data]\n{data}\n[model]\n{model}\n{more}'
     path.write_text(text + ("" if "[quantize]" in more else QUICK.format(targets=targets)))
     return path
@@ -78,10 +88,10 @@ def test_a_run_starts_from_the_file_and_its_bundle_needs_it_no_more(folder: Path
     assert "bytes.npy: values are divided by 255, since neither" in printed.err
     _, arrays = unpack(out / "model" / "train.safetensors", FORMAT)
     kept = {name: values for name, values in arrays.items() if name != "spec"}
-    expected = Start.read(folder / "tied.h5").tied().arrays()
+    expected = start_of(folder / "tied.h5").tied().arrays()
     assert kept.keys() == expected.keys() and all(np.array_equal(kept[name], expected[name]) for name in kept)
     imported = read(out / "bundle").imported
-    assert imported is not None and (imported.source, imported.tie) == ("tied.h5", Start.read(folder / "tied.h5").mirror.tie)
+    assert imported is not None and (imported.source, imported.tie) == ("tied.h5", start_of(folder / "tied.h5").mirror.tie)
     assert imported.difference is None and "Tied" in imported.reason
     assert imported.sha256 in (out / "bundle" / "MODEL_CARD.md").read_text() and imported.sha256 in (
         (out / "bundle" / "report.html").read_text()
@@ -203,7 +213,7 @@ def test_data_are_scaled_as_the_model_or_the_recipe_says(folder: Path, data: str
     found = load_recipe(recipe(folder, f'source = "{model}"', data=data))
     splits = recipe_data(found, folder)
     assert splits.scaling.rule == rule
-    text = Start.read(folder / model).scaling_text(found.data, splits)
+    text = start_of(folder / model).scaling_text(found.data, splits)
     assert ("scaling" in data) == (text == "")
     assert model != "bytes.h5" or "scales its input, which the data's scaling does from now on (byte)" in text
 
@@ -211,7 +221,7 @@ def test_data_are_scaled_as_the_model_or_the_recipe_says(folder: Path, data: str
 def test_a_scale_that_it_was_not_trained_on_is_said(folder: Path) -> None:
     np.save(folder / "dark.npy", 0.02 * samples())
     splits = recipe_data(load_recipe(recipe(folder, 'source = "tied.h5"', data='source = "dark.npy"')), folder)
-    start = Start.read(folder / "tied.h5")
+    start = start_of(folder / "tied.h5")
     (note,) = [note for note in start.compared(start.model(), splits, _unavailable).notes if "mean sample" in note]
     assert "were the data scaled otherwise for its training? State `scaling` in [data]" in note
     right = recipe_data(load_recipe(recipe(folder, 'source = "tied.h5"')), folder)
@@ -284,11 +294,11 @@ def test_what_nothing_can_load_is_said(models: Path) -> None:
 
 
 def test_a_class_that_no_package_has_is_said(models: Path) -> None:
-    start = Start.read(models / "tied.h5")
+    start = start_of(models / "tied.h5")
     origin = start.compared(start.model(), None)
     assert origin.compared == (
-        "not compared with the original: no package has the class Tied: its code is not read and taken for x·Wᵀ + b; "
-        "ta.from_keras(model) compares the live model"
+        "not compared with the original: no package has the class Tied: its code is not read; taken for x·Wᵀ + b, as "
+        "`assume` says; ta.from_keras(model) compares the live model"
     )
 
 
@@ -297,9 +307,10 @@ def test_a_recipe_for_a_model_is_one_that_it_runs_by(folder: Path, monkeypatch, 
     monkeypatch.chdir(folder)
     (folder / "deep").mkdir()
     shutil.copy("bytes.npy", "deep/samples.npy")
-    assert main(["recipe", *options, "-o", "deep/r.toml"]) == 0
+    assert main(["recipe", *options, "--set", 'model.assume=["Tied"]', "-o", "deep/r.toml"]) == 0
     found = load_recipe(Path("deep/r.toml"))
     assert found.model.source == "../tied.h5" and found.model.widths == (24, 12, 4) and found.train.epochs == 0
+    assert found.model.assume == ("Tied",)
     assert recipe_data(found, Path("deep")).scaling.rule == "byte"
     assert ("--data" in options) == (found.quantize.method == "ptq") and not found.train.for_rate
 
@@ -314,7 +325,11 @@ def test_a_recipe_for_a_model_is_one_that_it_runs_by(folder: Path, monkeypatch, 
             "--set: got ['model.layers'], must be left out",
         ),
         (["--from", "skewed.h5"], "skewed.h5: dense"),
-        (["--from", "tied.h5", "--data", "narrow.npy"], "narrow.npy: has 20 values per sample, tied.h5 takes 24"),
+        (
+            ["--from", "tied.h5", "--data", "narrow.npy", "--set", 'model.assume=["Tied"]'],
+            "narrow.npy: has 20 values per sample, tied.h5 takes 24",
+        ),
+        (["--from", "tied.h5", "--set", "data.window=3"], "--set: got ['data.window'], must be model.assume, or beside --data"),
     ],
 )
 def test_a_wrong_recipe_for_a_model_is_one_line(models: Path, monkeypatch, capsys, options: list[str], text: str) -> None:
@@ -345,14 +360,14 @@ def test_calibrate_sensitivity_and_search_take_a_source(folder: Path, capsys) ->
 
 def test_from_keras_gives_the_model_of_a_file(models: Path) -> None:
     x = samples(9)
-    model = ta.from_keras(models / "tied.h5")
-    start = Start.read(models / "tied.h5")
+    model = ta.from_keras(models / "tied.h5", assume=ASSUME)
+    start = start_of(models / "tied.h5")
     np.testing.assert_allclose(model(x), start.mirror.chain(x), atol=1e-6)
     assert model.lineage.origin is not None and "Tied" in model.lineage.origin.reason
-    scaled = ta.from_keras(models / "bytes.h5", ta.Dataset.from_array(np.load(models / "bytes.npy")))
+    scaled = ta.from_keras(models / "bytes.h5", ta.Dataset.from_array(np.load(models / "bytes.npy")), assume=ASSUME)
     assert scaled.spec is not None and scaled.spec.scaling.rule == "byte"
     with pytest.raises(TiedaeError, match=r"data: has 20 values per sample, .*tied.h5 takes 24"):
-        ta.from_keras(models / "tied.h5", ta.Dataset.from_array(samples()[:, :20]))
+        ta.from_keras(models / "tied.h5", ta.Dataset.from_array(samples()[:, :20]), assume=ASSUME)
 
 
 def tied_onnx(path: Path) -> Path:
@@ -411,7 +426,7 @@ def test_batch_normalization_is_imported_from_every_format(written: str, tmp_pat
         save(live, path)
     elif written != "live":
         live.save(path)
-    model = ta.from_keras(live if written == "live" else path)
+    model = ta.from_keras(live if written == "live" else path, assume=ASSUME if written in (".h5", ".keras") else ())
     np.testing.assert_allclose(model(x), live(x), atol=1e-6)
     assert all(layer.batch_norm for layer in model.config.layers)
     assert all(layer.gains is None or (layer.gains > 0).all() for layer in model.stack)

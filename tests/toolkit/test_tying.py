@@ -159,6 +159,14 @@ def test_a_model_with_its_own_scaling_is_tied_on_its_samples() -> None:
     assert model.spec is not None and model.spec.scaling.rule == "byte"
 
 
+@pytest.mark.parametrize(("values", "rule"), [(1, "none"), (255, "byte")])
+def test_samples_without_a_stated_scaling_are_taken_as_they_are(models: Path, values: int, rule: str) -> None:
+    """As a recipe takes them: the file's weights mean nothing on values of another scale."""
+    x = samples() if values == 1 else np.rint(255 * samples()).astype(np.uint8)
+    model = ta.tie(models / "untied.h5", ta.Dataset.from_array(0.5 * x if values == 1 else x), epochs=1, verbose=0)
+    assert model.spec is not None and model.spec.scaling.rule == rule
+
+
 def test_a_tie_without_data_or_epochs_is_refused(models: Path) -> None:
     data = ta.Dataset.from_array(samples(), scaling="none")
     with pytest.raises(InputError, match="tie: data: got NoneType, must be a Dataset: a tie is trained"):

@@ -32,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_value("--task", "KIND", "beside --data: compression (default), anomaly, denoising or reduction")
     text = "beside --data: the fraction of the variance that the code keeps (default: by the task, 0.8 to 0.95)"
     parser.add_value("--keep", "FRACTION", text, type=float)
-    text = "beside --data: a key that is yours to choose, such as data.window=128 or task.normal=[1]; can be repeated"
+    text = "beside --data: a key that is yours to choose, such as data.window=128 or task.normal=[1]; of --from: model.assume"
     parser.add_value("--set", "KEY=VALUE", text, action="append", default=[])
     parser.add_file("-o", "--out", text="where to (default: -, standard output)")
     parser.add_json("beside --data: the recipe, the facts about the data and the reasons")
@@ -48,9 +48,9 @@ def run(call: Call) -> None:
         call.require_suffix(".json" if call.schema else ".toml")
     if call.data is not None:
         return suggested(call)
-    require_unused(call)
     if call.model is not None:
         return of_model(call)
+    require_unused(call)
     if call.schema:
         text = as_json(recipe_schema())
     elif call.kind:
@@ -78,20 +78,22 @@ def of_model(call: Call) -> None:
     """Write the recipe for --from alone."""
     from tiedae.compress.errors import InputError
 
-    from ..suggesting import model_recipe
+    from ..suggesting import Wish, model_recipe
 
+    require_unused(call, "--set")
     for option, given in {"--for": call.kind, "--schema": call.schema}.items():
         if given:
             raise InputError(f"{option}: got it beside --from, must be one of them")
     to = Path() if call.out is None else call.out.parent
-    call.write(model_recipe(str(call.model), to=to), {"out": str})
+    wish = Wish.of("", settings=call.set, model=str(call.model))
+    call.write(model_recipe(wish, to=to), {"out": str})
 
 
-def require_unused(call: Call) -> None:
-    """Raise InputError for an option that goes with --data alone."""
+def require_unused(call: Call, *used: str) -> None:
+    """Raise InputError for an option, other than those that are `used`, that goes with --data alone."""
     from tiedae.compress.errors import InputError
 
     options: dict[str, Any] = {"--task": call.task, "--keep": call.keep, "--set": call.set, "--json": call.json}
     for option, value in options.items():
-        if value not in (None, []):
+        if value not in (None, []) and option not in used:
             raise InputError(f"{option}: goes with --data SOURCE, which is missing")

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
-from tiedae.compress.config import PruneConfig, Recipe, SearchConfig
+from tiedae.compress.config import PruneConfig, Recipe, SearchConfig, with_rate
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.records import require, within
@@ -220,11 +220,8 @@ def _quantization(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
 
 
 def _rate(recipe: Recipe, config: SearchConfig) -> list[SearchAxis]:
-    def apply(recipe: Recipe, rate: float) -> Recipe:
-        return replace(recipe, train=replace(recipe.train, rate=rate))
-
     own = recipe.train.rate
-    return [SearchAxis("rate", tuple(sorted(config.rate)) or (own,), own, apply)]
+    return [SearchAxis("rate", tuple(sorted(config.rate)) or (own,), own, with_rate)]
 
 
 AXES: tuple[Callable[[Recipe, SearchConfig], list[SearchAxis]], ...] = (_code, _hidden, _pruning, _quantization, _rate)

@@ -16,6 +16,7 @@ from tiedae.bundle.fidelity import Fidelity, fit_value
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError, RecipeError, listed
+from tiedae.compress.keys import Line
 from tiedae.compress.labels import label_text
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import require_detectable
@@ -51,6 +52,7 @@ STATED = "stated by --set"
 TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
 """Tables of a recipe, in its order."""
 TIE = f"one kernel per pair: float training ties them ([train] epochs is {TIED['epochs']})"
+MERGE = "one kernel per pair: their two are equal, nothing is trained for it"
 DECIDED = {"data.source": "--data", "task.kind": "--task"}
 """Keys that another option states."""
 
@@ -127,7 +129,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     Raises DataError or FormatError for a source that cannot be used, RecipeError for a stated key that is wrong.
     """
     replaced = checked(Mapping[str, Activation], wish.stated.get("model.replace", {}), "model.replace")
-    start = Start.read(base / wish.model, replaced, tie=None) if wish.model else None
+    assume = checked(tuple[Line, ...], wish.stated.get("model.assume", ()), "model.assume")
+    start = Start.read(base / wish.model, replaced, tie=None, assume=assume) if wish.model else None
     config, chosen = _data(wish, base, start)
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
@@ -145,11 +148,13 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
         chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start))
-        if start.mirror.untied:
-            chosen["model.tie"] = Chosen(True, TIE)
+        if start.mirror.untied or start.mirror.merged:
+            chosen["model.tie"] = Chosen(True, TIE if start.mirror.untied else MERGE)
         if start.mirror.scaling is None:
             chosen["data.scaling"] = Chosen(facts.scaling, f"{wish.model} states none: the scale of these values as they are")
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
+    if wish.stated.get("train.rate") == 0:
+        chosen = {key: choice for key, choice in chosen.items() if key in wish.stated or key != "quantize.rate_fraction"}
     chosen["data.source"] = Chosen(wish.source, _about(facts))
     for key in ("data.source", "data.test", "data.clean"):
         if key in chosen and isinstance(chosen[key].value, str):
@@ -183,9 +188,13 @@ def model_text(start: Start) -> str:
     return ". ".join([f"{kind}, {'not tied' if found.untied else how}", *found.notes])
 
 
-def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:
-    """A recipe that starts from a trained model, for data that are to be named; raises as `Start.read`."""
-    start = Start.read(base / model, tie=None)
+def model_recipe(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> str:
+    """A recipe that starts from the wish's trained model, for data that are to be named; raises as `Start.read`, and
+    RecipeError for a stated key other than model.assume."""
+    wrong = [key for key in wish.stated if key != "model.assume"]
+    require(not wrong, "--set", wrong[:1], "model.assume, or beside --data SOURCE, which is missing")
+    assume, model = checked(tuple[Line, ...], wish.stated.get("model.assume", ()), "model.assume"), wish.model
+    start = Start.read(base / model, tie=None, assume=assume)
     shape, scaling = " × ".join(map(str, start.mirror.chain.shape)), start.mirror.scaling
     of = "as its own scaling takes them" if scaling is not None else "of the scale that it was trained on"
     parts = [
@@ -193,6 +202,8 @@ def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:
         f"\n[data]\n{_comment(f'your samples: {shape} values each, {of}')}source = {toml_value('samples.npy')}\n",
         f"\n[model]\n{_comment(model_text(start))}source = {toml_value(_named_from(model, base, to))}\n",
         f"{_comment(TIE)}tie = true\n" if start.mirror.untied else "",
+        f"{_comment(MERGE)}tie = true\n" if start.mirror.merged else "",
+        f"assume = {toml_value(assume)}\n" if assume else "",
     ]
     return "".join(parts)
 

@@ -163,6 +163,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "weights of Keras 2": (saved_weights, f"it has weights and no topology; the file that {WHOLE}"),
     "weights of Keras 3": (lambda path: written(path, hdf5_bytes(dense_arrays(ARRAYS))), "it has weights and no topology"),
+    "weights of a class of one's own": (
+        lambda path: written(path, hdf5_bytes({"encoder_part/vars/0": ARRAYS[0]})),
+        f"it has weights and no topology; the file that {WHOLE}",
+    ),
     "HDF5 of something else": (lambda path: written(path, hdf5_bytes({"a/b": ARRAYS[0]})), "holds no Keras model"),
     "cut .h5": (lambda path: cut(h5(path), 0.5), "is damaged: "),
     "cut archive": (lambda path: cut(archive(path), 0.9), "is damaged: "),
@@ -394,6 +398,13 @@ def test_a_sample_of_free_size_is_refused(tmp_path: Path) -> None:
     config = other(lambda layers: layers[0]["config"].update(batch_input_shape=[None, None]))
     chain = read_model(h5(tmp_path / "m.h5", config=config))
     assert isinstance(chain.layers[0], Refused) and "no stated size" in chain.layers[0].reason
+
+
+def test_a_free_size_is_said_beside_other_reasons(tmp_path: Path) -> None:
+    config = other(lambda layers: layers[0]["config"].update(batch_input_shape=[None, None]))
+    config["config"]["layers"].append({"class_name": "Softmax", "config": {"name": "last"}})
+    reasons = [layer.reason for layer in read_model(h5(tmp_path / "m.h5", config=config)).layers if isinstance(layer, Refused)]
+    assert len(reasons) == 2 and "no stated size" in reasons[1]
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 20) | st.floats(allow_nan=False) | st.text(max_size=4)

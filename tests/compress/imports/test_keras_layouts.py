@@ -260,3 +260,15 @@ def test_bfloat16_is_two_bytes_and_an_attribute(tmp_path: Path) -> None:
     kernel = read_model(write_archive(tmp_path / "m.keras", sequential(LAYERS), path.read_bytes())).products[0].kernel
     assert kernel.dtype == "bfloat16"
     np.testing.assert_array_equal(kernel.read(), ARRAYS[0].astype(ml_dtypes.bfloat16))
+
+
+def test_bfloat16_of_a_h5_file_is_two_bytes_without_an_attribute(tmp_path: Path) -> None:
+    """As `model.save("m.h5")` of Keras 3 writes a model of dtype bfloat16."""
+    path = write_h5(tmp_path / "m.h5", sequential(dense_layers()), dense_weights(ARRAYS))
+    with h5py.File(path, "a") as file:
+        group: Any = file["model_weights/dense/dense"]
+        del group["kernel:0"]
+        group["kernel:0"] = ARRAYS[0].astype(ml_dtypes.bfloat16).view("V2")
+    kernel = read_model(path).products[0].kernel
+    assert kernel.dtype == "bfloat16"
+    np.testing.assert_array_equal(kernel.read(), ARRAYS[0].astype(ml_dtypes.bfloat16))

@@ -235,7 +235,7 @@ REFUSED: dict[str, tuple[Callable[[], Chain], str]] = {
             (12,),
             source="model.keras",
         ),
-        "model.keras: c (Dense): widths 12-8-8-12, must be mirrored",
+        "model.keras: b (Dense): is one of 3 products, an odd number",
     ),
     "kernels that do not fit": (
         lambda: Chain("model.keras", "arrays", (12,), (layers()[0], ChainProduct("b", "Dense", array("b", 4, 3)))),
