@@ -26,7 +26,7 @@ from .arrays import Arrays, Stretch
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .readers import keys_of
-from .sources import all_of, divide, load_arrays, load_dataset
+from .sources import all_of, divide, load_arrays, load_dataset, with_dtype
 
 NONE = "none"
 SPLITS = ("train", "validation", "test", NONE)
@@ -170,6 +170,7 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
         chosen = replace(chosen, kind="record", window=data.shape[0], rate=rate, columns=names, drop=())
     if Path(source).name != Path(recipe.data.source).name or (chosen.columns and not table):
         chosen = keys_of(chosen, Path(source))
+    chosen = with_dtype(chosen, Path(source), data.dtype)
     if not Path(source).is_dir():
         chosen = replace(chosen, resize=(), grayscale=False)
     if data.columns:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.config import DataConfig, Recipe
+from tiedae.compress.config import DataConfig, Recipe, TextType
 from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.intervals import NORMAL_WINDOW
@@ -25,12 +25,13 @@ from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Rule, Scaling
 
 from .arrays import Arrays, Interval
+from .csv_dtypes import stated
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .importing import start_of
 from .intervals import file_names, read_intervals, require_files, with_intervals
-from .readers import keys_of, read, require_keys
-from .recordings import FILE, cut, is_long, is_rate, place_in, shortest
+from .readers import is_recordings, is_text, keys_of, read, require_keys
+from .recordings import FILE, cut, is_long, is_rate, place_in, shortest, with_channels
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -52,9 +53,11 @@ def load_data(
     seed: int = 0,
     window: int = 0,
     stride: int = 0,
+    channels: int = 0,
     columns: Sequence[str] = (),
     drop: Sequence[str] = (),
     label: str = "auto",
+    dtype: TextType = "auto",
     resize: Sequence[int] = (),
     grayscale: bool = False,
     normal: Sequence[int | str] = (),
@@ -79,6 +82,7 @@ def load_data(
         kind,
         window,
         stride,
+        channels,
         rate,
         unit_of_measure,
         time,
@@ -87,6 +91,7 @@ def load_data(
         tuple(columns),
         tuple(drop),
         label,
+        dtype,
         tuple(resize),
         grayscale,
         scaling,
@@ -127,7 +132,7 @@ def load_dataset(
 
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
-    source = config.source
+    config, source = settled(config, base), config.source
     arrays, window = load_arrays(config, base, others=config.test_source is not None)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
@@ -151,7 +156,7 @@ def load_dataset(
         if window and config.groups not in ("", FILE):
             right = "must be left out beside `groups` of a long record; save noisy and clean samples as windows"
             raise DataError(f"{config.clean}: `clean` in [data] {right}")
-        clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
+        clean = load_arrays(_clean_config(config, whole, base), base)[0]
         whole = with_clean(whole, clean.values, config.clean)
         if test is not None:
             if clean.test_values is None:
@@ -251,7 +256,8 @@ def source_size(config: DataConfig, *, base: Path = Path()) -> tuple[int, int, i
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """
-    arrays, window = _read(config, base)
+    config = settled(config, base)
+    arrays, window = read_source(config, base)
     rows, shape = len(arrays.values), arrays.values.shape
     in_time = (
         config.kind == "record" or arrays.rate > 0 or config.window > 0 or (rows > 0 and shape[:1] == (arrays.values.size,))
@@ -323,8 +329,7 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     if source.is_relative_to(held_out) or held_out.is_relative_to(source):
         got = "is `source` and `test`" if source == held_out else f"as `test` shares files with {config.source}, the `source`"
         raise DataError(f"{config.test}: {got} in [data], must be other samples than those to train on")
-    window = train.shape[0] if arrays.stretches else 0
-    test = load_arrays(_test_config(config, arrays, window, base), base, others=True)[0]
+    test = load_arrays(_test_config(config, arrays, train, base), base, others=True)[0]
     if test.test_values is not None:
         right = "as `test` in [data] it must be test samples alone"
         raise DataError(f"{config.test}: has training samples and a test set of its own; {right}")
@@ -333,11 +338,23 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     return test, config.test_source
 
 
-def _test_config(config: DataConfig, arrays: Arrays, window: int, base: Path) -> DataConfig:
-    """How the source of `test` is read: with the columns of a .csv file by name, in the windows of a record."""
+def _clean_config(config: DataConfig, noisy: Samples, base: Path) -> DataConfig:
+    """How the clean samples are read: as the noisy ones, in their dtype."""
+    assert config.clean is not None
+    return replace(with_dtype(config, base / config.clean, noisy.dtype.name), source=config.clean, groups="")
+
+
+def with_dtype(config: DataConfig, path: Path, dtype: str) -> DataConfig:
+    """The configuration with the dtype of the training samples where a path is of .csv files."""
+    return replace(config, dtype=stated(dtype) if is_text(path, config) else "auto")
+
+
+def _test_config(config: DataConfig, arrays: Arrays, train: Samples, base: Path) -> DataConfig:
+    """How the source of `test` is read: with the columns of a .csv file by name, in the windows of a record and its dtype."""
     assert config.test_source is not None
-    path = base / Path(config.test_source)
+    path, window = base / Path(config.test_source), train.shape[0] if arrays.stretches else 0
     chosen = replace(keys_of(config, path), source=config.test_source, test=DataConfig("x").test, window=window, stride=0)
+    chosen = with_dtype(chosen, path, train.dtype.name)
     if path.suffix.lower() != ".csv" or not path.is_file() or arrays.columns is None:
         return chosen
     headings = read_headings(path)
@@ -361,11 +378,12 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
 
     `others`: `intervals` may have some of other files.
     """
-    arrays, window = _read(config, base)
+    config = settled(config, base)
+    arrays, window = read_source(config, base)
     window = config.window or (window if config.kind in ("auto", "record") else 0)
     if not (window or arrays.rate or config.kind == "record"):
         return arrays, 0
-    rate = signal_of(config, arrays).rate
+    rate, arrays = signal_of(config, arrays).rate, with_channels(arrays, config, window)
     whole, was_cut = cut(arrays, window, config.source)
     marks = _intervals_of(config, base) or arrays.marks
     if marks:
@@ -388,7 +406,14 @@ def _intervals_of(config: DataConfig, base: Path) -> tuple[Interval, ...]:
     return read_intervals(base / Path(config.intervals).expanduser()) if config.intervals else ()
 
 
-def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
+def settled(config: DataConfig, base: Path) -> DataConfig:
+    """The configuration with the kind of a folder of recordings, or of windows whose channels are stated."""
+    known = config.source in DATA_SETS or config.kind != "auto"
+    in_time = config.channels > 0 or (not known and is_recordings(base / config.source, config))
+    return replace(config, kind="record") if in_time else config
+
+
+def read_source(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     """The arrays of a source and its default window."""
     source = config.source
     known = DATA_SETS.get(source)

@@ -81,10 +81,11 @@ NOISE = 0.5
 
 @dataclass(frozen=True)
 class Chosen:
-    """A value of a key, and why."""
+    """A value of a key, why, and the other value that could be meant."""
 
     value: Any
     reason: str
+    other: str = ""
 
 
 @dataclass(frozen=True)

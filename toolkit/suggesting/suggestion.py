@@ -41,7 +41,8 @@ from .choices import (
     kept_by_default,
     window_of,
 )
-from .facts import Facts, looks_like_signal, measure
+from .facts import Facts, measure
+from .proposals import proposed
 
 WIDTH = 118
 """Characters of a comment line at most."""
@@ -128,15 +129,11 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     """
     replaced = checked(Mapping[str, Activation], wish.stated.get("model.replace", {}), "model.replace")
     start = Start.read(base / wish.model, replaced, tie=None) if wish.model else None
-    config, chosen = _data(wish, base, start)
+    inputs = 0 if start is None else start.mirror.widths[0]
+    seen = proposed(wish.table("data"), wish.source, wish.task, base, inputs)
+    config, chosen = _data(wish, base, start, {key: choice for key, choice in seen.items() if key not in wish.stated})
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
-    if "data.kind" not in wish.stated and looks_like_signal(splits):
-        chosen["data.kind"] = Chosen(
-            "record", "neighbouring values are similar, as time steps of a signal are: one scale for all"
-        )
-        config = replace(config, kind="record")
-        splits = load_dataset(config, "linear", base=base, normal=normal)
     _require_enough(splits)
     facts = measure(splits, wish.stated if start is None else _of_model(start, splits, wish.stated))
     given = 0 if start is None else start.mirror.widths[-1]
@@ -215,12 +212,11 @@ def ordered(chosen: Mapping[str, Chosen]) -> dict[str, Chosen]:
     return {key: chosen[key] for key in sorted(chosen, key=place)}
 
 
-def _data(wish: Wish, base: Path, start: Start | None) -> tuple[DataConfig, dict[str, Chosen]]:
-    """The keys of `[data]` that decide which samples are trained on, and why."""
-    with within("data."):
-        config = checked(DataConfig, {"source": wish.source, **wish.table("data")})
+def _data(wish: Wish, base: Path, start: Start | None, chosen: Mapping[str, Chosen]) -> tuple[DataConfig, dict[str, Chosen]]:
+    """The keys of `[data]` that decide which samples are trained on, and why: those chosen, and more."""
+    chosen = dict(chosen)
+    config = _config(wish, chosen)
     rows, shortest, window, own_test = source_size(config, base=base)
-    chosen: dict[str, Chosen] = {}
     if shortest and not (config.window or window):
         _require_windows(wish.source, rows)
         inputs = 0 if start is None else start.mirror.widths[0]
@@ -230,9 +226,14 @@ def _data(wish: Wish, base: Path, start: Start | None) -> tuple[DataConfig, dict
     source = SourceSize(rows // window if window else rows, window, own_test)
     chosen |= {key: choice for key, choose_value in EARLY.items() if (choice := choose_value(source, wish.task)) is not None}
     chosen = {key: choice for key, choice in chosen.items() if key not in wish.stated}
-    made = {key.removeprefix("data."): choice.value for key, choice in chosen.items()}
+    return _config(wish, chosen), chosen
+
+
+def _config(wish: Wish, chosen: Mapping[str, Chosen]) -> DataConfig:
+    """`[data]` with what is chosen, and what is stated."""
+    keys = {key.removeprefix("data."): choice.value for key, choice in chosen.items()}
     with within("data."):
-        return checked(DataConfig, {"source": wish.source, **made, **wish.table("data")}), chosen
+        return checked(DataConfig, {"source": wish.source, **keys, **wish.table("data")})
 
 
 def _require_windows(source: str, values: int) -> None:
@@ -300,7 +301,7 @@ def recipe_with_reasons(wish: Wish, chosen: Mapping[str, Chosen], baseline: str)
     for key, choice in ordered(chosen).items():
         name, _, field_name = key.partition(".")
         parts.append(f"\n[{name}]\n" if name != table else "")
-        parts.append(f"{_comment(choice.reason)}{field_name} = {toml_value(choice.value)}\n")
+        parts.append(f"{_comment(choice.reason)}{_comment(choice.other)}{field_name} = {toml_value(choice.value)}\n")
         table = name
     return "".join(parts)
 
