@@ -24,6 +24,10 @@ LABELS = ("label", "class", "target", "y")
 """Headings that `label` auto recognizes, in any case."""
 
 
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
+"""Cells without a value, in lower case."""
+
+
 def read_csv(
     path: Path, columns: Sequence[str] = (), *, drop: Sequence[str] = (), label: str = "auto", time: str = "", groups: str = ""
 ) -> Arrays:
@@ -206,6 +210,8 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) ->
         rows = csv.reader(file, delimiter=delimiter)
         names = next(rows) if heading else []
         width, width_line = (len(names), 1) if heading else (0, 0)
+        missing = Counter[int]()
+        first = ""
         for row in rows:
             if not row:
                 continue
@@ -218,10 +224,21 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) ->
                 if column in chosen.texts and not cell.strip():
                     kind = {chosen.label: "label", chosen.time: "time"}.get(column, "group")
                     raise DataError(f"{path}: {where} is empty, must be a {kind}")
-                if column not in chosen.texts and column not in chosen.ignored and _number(cell) is None:
+                if column in chosen.texts or column in chosen.ignored:
+                    continue
+                if cell.strip().lower() in MISSING:
+                    missing[column] += 1
+                    first = first or f"{where}: {cell!r}"
+                elif _number(cell) is None:
                     out = f', or left out: `drop = ["{names[column].strip()}"]` in [data]' if heading else ""
                     raise DataError(f"{path}: {where}: {cell!r} is not a number, must be one{out}")
-    raise DataError(f"{path}: is not a table of numbers")
+    if not missing:
+        raise DataError(f"{path}: is not a table of numbers")
+    counts = {names[column].strip() if heading else f"column {column + 1}": count for column, count in sorted(missing.items())}
+    dropped = ", ".join(f'"{name}"' for name in counts)
+    remedy = f"; fill them in, or leave the columns out: `drop = [{dropped}]` in [data]" if heading else ""
+    text = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+    raise DataError(f"{path}: {first} is not a number, must be one; missing values: {text}{remedy}")
 
 
 def _number(cell: str) -> float | None:

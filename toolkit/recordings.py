@@ -91,8 +91,10 @@ def _shape_text(part: Arrays) -> str:
     return counted(shape[1] if len(shape) == 2 else 1, "channel")
 
 
-def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
+def cut(arrays: Arrays, window: int, source: str, *, short: bool = False) -> tuple[Arrays, bool]:
     """Windows [N, t] or [N, t, channels] of a record [n] or [n, channels], and whether they were cut here.
+
+    `short`: stretches may be shorter than a window, which are rests alone.
 
     No window holds values of two files or two groups; what is left of a stretch is a rest. Windows that are cut already stay.
     Labels stay where each file, or each group in it, has one.
@@ -104,7 +106,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
             right = f"`window` in [data] is {window}; must be left out, or of one long record, shape [n] or [n, channels]"
             raise DataError(f"{source}: has shape {list(values.shape)}, windows of {values.shape[1]} time steps; {right}")
         return replace(arrays, values=values[..., 0] if values.shape[2:] == (1,) else values, stretches=arrays.parts), False
-    if values.ndim > 2 or values.ndim < 1 or (values.ndim == 2 and values.shape[1] > len(values)):
+    if values.ndim > 2 or values.ndim < 1 or (values.ndim == 2 and values.shape[1] > len(values) and not short):
         right = "`window` in [data] is for a long record, shape [n] or [n, channels]"
         raise DataError(f"{source}: has shape {list(values.shape)}; {right}")
     if not window:
@@ -113,7 +115,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     for file in arrays.parts:
         part = slice(at, at + file.rows)
         for begin, end in _runs(None if arrays.groups is None else arrays.groups[part], file.rows):
-            _require_longer(end - begin, window, source, file.file, begin if arrays.groups is not None else 0)
+            _require_longer(end - begin + window * short, window, source, file.file, begin if arrays.groups is not None else 0)
             stretches.append(Stretch(file.file, (end - begin) // window, begin))
             starts.append(at + begin)
             stops.append(at + end)

@@ -110,12 +110,12 @@ def source_of_clean(manifest: Manifest, source: str) -> str | None:
     return _config_of(manifest, source).clean
 
 
-def source_arrays(manifest: Manifest, source: str, label: str | None = None) -> Arrays:
+def source_arrays(manifest: Manifest, source: str, label: str | None = None, *, short: bool = False) -> Arrays:
     """A source, read and cut into windows as the bundle's recipe says; its values are not checked.
 
-    `label`: the column of labels, of a .csv file.
+    `label`: the column of labels, of a .csv file. `short`: a record may be shorter than a window, which is a rest alone.
     """
-    return load_arrays(replace(_config_of(manifest, source, label), intervals=""))[0]
+    return load_arrays(replace(_config_of(manifest, source, label), intervals=""), short=short)[0]
 
 
 def load_scored(

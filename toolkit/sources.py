@@ -133,6 +133,8 @@ def load_dataset(
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
     config, source = settled(config, base), config.source
+    if config.test_source is not None and config.intervals:
+        _require_file_column(config, base)
     arrays, window = load_arrays(config, base, others=config.test_source is not None)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
@@ -313,7 +315,7 @@ def require_like(test: Samples, train: Samples, source: str) -> None:
 
 def _checked(arrays: Arrays, source: str) -> Samples:
     samples = arrays.samples
-    check_samples(samples, source, place=partial(place_in, arrays) if arrays.stretches else None)
+    check_samples(samples, source, partial(place_in, arrays) if arrays.stretches else None, arrays.columns or ())
     return samples
 
 
@@ -336,6 +338,15 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     if arrays.rate and test.rate and not is_rate(test.rate, arrays.rate):
         raise DataError(f"{config.test}: has a rate of {test.rate:g} Hz, must be {arrays.rate:g} as of {config.source}")
     return test, config.test_source
+
+
+def _require_file_column(config: DataConfig, base: Path) -> None:
+    """Raise DataError for an interval that does not say whether it is of the source or of the test source."""
+    for each in _intervals_of(config, base):
+        if not each.file:
+            names = " or ".join(Path(str(name)).name for name in (config.source, config.test_source))
+            right = f"must have one beside `test` in [data]: the file that each interval is of, such as {names}"
+            raise DataError(f"{each.place}: has no column `file`, {right}")
 
 
 def _clean_config(config: DataConfig, noisy: Samples, base: Path) -> DataConfig:
@@ -373,10 +384,10 @@ def _require_dropped(config: DataConfig, whole: Samples, test: Samples | None) -
     require_occurring(labels, config.drop_labels, "data.drop_labels", config.source)
 
 
-def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False) -> tuple[Arrays, int]:
+def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False, short: bool = False) -> tuple[Arrays, int]:
     """The arrays of a source, a record cut into windows, and the window (0: none was cut).
 
-    `others`: `intervals` may have some of other files.
+    `others`: `intervals` may have some of other files. `short`: a record may be shorter than a window.
     """
     config = settled(config, base)
     arrays, window = read_source(config, base)
@@ -384,7 +395,7 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
     if not (window or arrays.rate or config.kind == "record"):
         return arrays, 0
     rate, arrays = signal_of(config, arrays).rate, with_channels(arrays, config, window)
-    whole, was_cut = cut(arrays, window, config.source)
+    whole, was_cut = cut(arrays, window, config.source, short=short)
     marks = _intervals_of(config, base) or arrays.marks
     if marks:
         if not was_cut:

@@ -37,8 +37,10 @@ from .choices import (
     Chosen,
     RecipePlan,
     SourceSize,
+    as_label,
     default_normal,
     kept_by_default,
+    label_counts,
     window_of,
 )
 from .facts import Facts, measure
@@ -264,8 +266,8 @@ def _normal(wish: Wish, config: DataConfig, base: Path) -> tuple[int | str, ...]
     normal = default_normal(labels)
     if not normal:
         names = [label_text(label) for label in np.unique(labels).tolist()]
-        example = f'"{names[0]}"' if labels.dtype.kind == "U" else names[0]
-        right = f"State them, such as --set 'task.normal=[{example}]', of {listed(names)}"
+        example = toml_value(as_label(next(iter(label_counts(labels))), labels))
+        right = f"State them, such as --set 'task.normal=[{example}]', the most frequent of {listed(names)}"
         raise DataError(f"{wish.source}: which of its labels are normal? {right}")
     return normal
 
