@@ -10,7 +10,6 @@ import pytest
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
-from tiedae.csv_dtypes import narrowest
 from tiedae.sources import load_dataset
 from tiedae.suggesting import Wish, suggest
 
@@ -38,6 +37,8 @@ def write(path: Path, *columns: list[object], names: tuple[str, ...] = ("a", "b"
     ],
 )
 def test_the_narrowest_dtype_holds_every_value(values: list[float], dtype: str) -> None:
+    from tiedae.csv_dtypes import narrowest
+
     assert narrowest(np.array([values])) == dtype
 
 
