@@ -53,7 +53,7 @@ FITTED, HELD = 4_000, 1_000
 STATED = "stated by --set"
 TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
 """Tables of a recipe, in its order."""
-TIE = f"one kernel per pair: float training ties them ([train] epochs is {TIED['epochs']})"
+TIE = "one kernel per pair: float training ties them ([train] epochs is {})"
 DECIDED = {"data.source": "--data", "task.kind": "--task"}
 """Keys that another option states."""
 
@@ -143,9 +143,9 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     rows = {key: row for key, row in CHOICES.items() if start is None or key not in OF_TRAINING}
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
-        chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start))
+        chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start, wish.stated.get("train.epochs")))
         if start.mirror.untied:
-            chosen["model.tie"] = Chosen(True, TIE)
+            chosen["model.tie"] = Chosen(True, TIE.format(wish.stated.get("train.epochs", TIED["epochs"])))
         if start.mirror.scaling is None:
             chosen["data.scaling"] = Chosen(facts.scaling, f"{wish.model} states none: the scale of these values as they are")
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
@@ -172,13 +172,14 @@ def _of_model(start: Start, splits: Dataset, stated: Mapping[str, Any]) -> dict[
     return known | {"model.output_activation": start.mirror.config.output_activation} | dict(stated)
 
 
-def model_text(start: Start) -> str:
-    """A trained model in a sentence, with its notes."""
+def model_text(start: Start, epochs: int | None = None) -> str:
+    """A trained model in a sentence, with its notes; `epochs` of [train], where they are stated."""
     found = start.mirror
     kind = f"{found.chain.format}: {'-'.join(map(str, found.widths))} and back"
     if layers := [str(i) for i, normalized in enumerate(found.batch_norm, start=1) if normalized]:
         kind += f", batch_norm = true of the units of layers {', '.join(layers)}"
-    how = "tied; fine-tuned" if found.replaced else "tied; no float training ([train] epochs is 0)"
+    still = "tied; no float training ([train] epochs is 0)" if not epochs else f"tied; fine-tuned ([train] epochs is {epochs})"
+    how = "tied; fine-tuned" if found.replaced else still
     return ". ".join([f"{kind}, {'not tied' if found.untied else how}", *found.notes])
 
 
@@ -191,7 +192,7 @@ def model_recipe(model: str, *, base: Path = Path(), to: Path = Path()) -> str:
         _comment(f"A recipe for {model}, by `tiedae recipe --from`; with --data SOURCE the rest of it fits the data."),
         f"\n[data]\n{_comment(f'your samples: {shape} values each, {of}')}source = {toml_value('samples.npy')}\n",
         f"\n[model]\n{_comment(model_text(start))}source = {toml_value(_named_from(model, base, to))}\n",
-        f"{_comment(TIE)}tie = true\n" if start.mirror.untied else "",
+        f"{_comment(TIE.format(TIED['epochs']))}tie = true\n" if start.mirror.untied else "",
     ]
     return "".join(parts)
 
