@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.bundle.manifest import read
-from tiedae.codec.opening import bundle_of
 from tiedae.compress.samples import Samples
 from tiedae.export.kinds import Kind, Why
 from tiedae.runtimes.table import RUNTIMES
@@ -18,15 +17,15 @@ from tiedae.verify.verify import verify_bundle
 
 from ..conftest import build_program
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "bundle.zip"
+RUNS = Path(__file__).parents[1] / "runs.zip"
 SAMPLES = 300
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("example") / "bundle"
-    zipfile.ZipFile(EXAMPLE).extractall(folder)
-    return bundle_of(folder).path
+    folder = tmp_path_factory.mktemp("runs")
+    zipfile.ZipFile(RUNS).extractall(folder)
+    return folder / "bytes" / "bundle"
 
 
 def test_a_budget_follows_from_the_multiply_adds_of_a_net() -> None:
