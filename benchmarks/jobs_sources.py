@@ -89,9 +89,11 @@ def shuffled(content: Callable[[], Content]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         values = content()
         assert isinstance(values, np.ndarray | Table)
-        rows = values.rows if isinstance(values, Table) else values
-        order = np.random.default_rng(SEED).permutation(len(rows)).tolist()
-        _write(path, Table(values.header, [rows[i] for i in order]) if isinstance(values, Table) else values[order])
+        rng = np.random.default_rng(SEED)
+        if isinstance(values, np.ndarray):
+            _write(path, values[rng.permutation(len(values))])
+        else:
+            _write(path, Table(values.header, [values.rows[i] for i in rng.permutation(len(values.rows)).tolist()]))
 
     return write
 

@@ -34,6 +34,7 @@ from tiedae.sources import load_dataset
 from tiedae.tasks import denoising
 from tiedae.tasks.row import Exported
 from tiedae.verify.parity.keras_device import keras_function
+from verify_seconds import verify_rows
 
 SEEDS = (0, 1, 2)
 IMAGES = 10_000
@@ -92,6 +93,7 @@ MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "denoising": denoising_rows,
     "reduction": reduction_rows,
     "score": score_rows,
+    "verify": verify_rows,
 }
 """The rows of each task."""
 PACKAGES: Mapping[str, Sequence[str]] = {
@@ -99,6 +101,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "denoising": ("pywt", "scipy", "skimage"),
     "reduction": ("sklearn",),
     "score": (),
+    "verify": (),
 }
 """What the baselines of each task run on: a row without them would flatter us."""
 

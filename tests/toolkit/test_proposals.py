@@ -128,7 +128,7 @@ def test_a_window_of_a_record_has_the_mark_of_its_steps(tmp_path: Path) -> None:
     write_table(tmp_path / "x.csv", {"a": motion()[:640, 0], "fault": marks})
     config = DataConfig("x.csv", kind="record", window=32, label="fault", split="tail")
     splits = load_dataset(config, "linear", base=tmp_path)
-    labels = np.concatenate([part.labels for part in (splits.train, splits.test)])
+    labels = np.concatenate([np.asarray(part.labels) for part in (splits.train, splits.test)])
     assert np.flatnonzero(labels).tolist() == [9]
 
 

@@ -75,7 +75,7 @@ def order_of_rows(values: np.ndarray) -> Order:
 def is_monotonic(columns: np.ndarray) -> np.ndarray:
     """Which columns [n, k] never fall, or never rise, bool [k]; constant ones among them."""
     steps = np.diff(columns, axis=0)
-    return (steps >= 0).all(axis=0) | (steps <= 0).all(axis=0)
+    return np.asarray((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0))
 
 
 def order_of_blocks(blocks: np.ndarray) -> Order:
