@@ -18,6 +18,7 @@ MODULES: Mapping[str, str] = {
     "gate": "jobs_gate",
     "verdict": "jobs_verdict",
     "figures": "jobs_figures",
+    "sources": "jobs_sources",
 }
 """The module whose `rows(console)` measures each part; one part needs none of the packages of another."""
 

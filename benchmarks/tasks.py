@@ -35,6 +35,7 @@ from tiedae.sources import load_dataset
 from tiedae.tasks import denoising
 from tiedae.tasks.row import Exported
 from tiedae.verify.parity.keras_device import keras_function
+from verify_seconds import verify_rows
 
 SEEDS = (0, 1, 2)
 IMAGES = 10_000
@@ -94,6 +95,7 @@ MEASURES: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "equal_bytes": equal_bytes_rows,
     "reduction": reduction_rows,
     "score": score_rows,
+    "verify": verify_rows,
 }
 """The rows of each task."""
 PACKAGES: Mapping[str, Sequence[str]] = {
@@ -102,6 +104,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "equal_bytes": (),
     "reduction": ("sklearn",),
     "score": (),
+    "verify": (),
 }
 """What the baselines of each task run on: a row without them would flatter us."""
 

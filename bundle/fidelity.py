@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.data import Dataset
-from tiedae.compress.sample_spec import Kind
+from tiedae.compress.sample_spec import Kind, SampleSpec
 from tiedae.compress.scaling import Scaling
 
 from .manifest import Data
@@ -30,6 +30,9 @@ MEASURES: Mapping[Kind, tuple[Measure, str]] = {"image": ("PSNR", "dB"), "table"
 
 LOWER_IS_BETTER: tuple[Measure, ...] = ("PRDN",)
 """Of the others, a higher value is better."""
+
+LARGE = 70.0
+"""PRDN of a channel, in %, from which on it is a warning: half of its power is lost."""
 
 MEANINGS: Mapping[str, str] = {
     "PSNR": "10 · log₁₀(peak² / MSE), peak 255 for bytes, else the range of the training data",
@@ -46,8 +49,8 @@ def meaning(measure: str, samples: Source | None) -> str:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Measures reconstruction quality. `scaling` of the data, `columns` of a table, `peak` of images, not scaled, `channels` of
-    a record, whose means are removed one by one."""
+    """Measures reconstruction quality. `scaling` of the data, `columns` of a table, or channels of a record, by name, `peak` of
+    images, not scaled, `channels` of a record, whose means are removed one by one."""
 
     kind: Kind
     scaling: Scaling
@@ -62,12 +65,12 @@ class Fidelity:
         if splits.kind == "image":
             low, high = (0, 255) if splits.train.dtype == np.uint8 else splits.train.extent
             peak = float(np.max(high)) - float(np.min(low))
-        return cls(splits.kind, splits.scaling, column_names(splits.columns, splits.inputs), peak, splits.spec.channels)
+        return cls(splits.kind, splits.scaling, value_names(splits.spec), peak, splits.spec.channels)
 
     @classmethod
     def of_data(cls, data: Data) -> Fidelity:
         """That of a manifest's data."""
-        return cls(data.kind, data.scaling, column_names(data.columns, data.inputs), data.peak, data.spec.channels)
+        return cls(data.kind, data.scaling, value_names(data.spec), data.peak, data.spec.channels)
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
         """Measure `y`, [n, inputs] in scaled values, against `x`, [n, inputs] in the data's unit of measure."""
@@ -82,12 +85,20 @@ class Fidelity:
             steps = wanted.reshape(-1, self.channels)
             varies = wanted.size > 0 and bool((steps.max(axis=0) > steps.min(axis=0)).any())
             power = float(np.square(steps - steps.mean(axis=0)).sum()) if varies else 0.0
-            return Fit(name, unit, mse, 100 * math.sqrt(error.sum() / power) if power > 0 else None)
-        r2 = column_r2(wanted, error)
-        known = [value for value in r2 if value is not None]
-        rmse = np.sqrt(error / max(len(x), 1)).tolist()
-        columns = tuple(Column(*each) for each in zip(self.columns, r2, rmse, strict=True))
+            value = 100 * math.sqrt(error.sum() / power) if power > 0 else None
+            return Fit(name, unit, mse, value, channels=self._columns(steps, np.square(difference).reshape(steps.shape)))
+        columns = self._columns(wanted, np.square(difference))
+        known = [column.r2 for column in columns if column.r2 is not None]
         return Fit(name, unit, mse, float(np.mean(known)) if known else None, columns)
+
+    def _columns(self, wanted: np.ndarray, squares: np.ndarray) -> tuple[Column, ...]:
+        """R² and error of each column, of values and squared errors, float64 [n, k] each; none without a value."""
+        if not wanted.size:
+            return ()
+        error = squares.sum(axis=0)
+        rmse = np.sqrt(error / len(wanted)).tolist()
+        names = self.columns or tuple(map(str, range(len(error))))
+        return tuple(Column(*each) for each in zip(names, column_r2(wanted, error), rmse, strict=True))
 
 
 @dataclass(frozen=True)
@@ -169,21 +180,35 @@ def column_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
     return tuple(names) if names else tuple(f"value {i}" for i in range(count))
 
 
-def warnings_of(quality: Iterable[Quality]) -> tuple[ColumnWarning, ...]:
-    """Columns with negative R², worst first, and constant columns.
+def value_names(spec: SampleSpec) -> tuple[str, ...]:
+    """The names of the columns of a table, of the channels of a record, or of the values of other samples."""
+    if spec.kind != "record":
+        return column_names(spec.columns, spec.inputs)
+    return spec.signal.channel_names or tuple(map(str, range(spec.channels)))
+
+
+def warnings_of(quality: Iterable[Quality], scaling: Scaling) -> tuple[ColumnWarning, ...]:
+    """Columns with negative R², worst first, and constant columns; channels of a record whose PRDN is `LARGE` or more.
 
     Taken from the worst of our exported files, or if none was measured from the last measured stage.
     """
-    rows = [row for row in quality if row.fidelity is not None and row.fidelity.columns]
+    rows = [row for row in quality if row.fidelity is not None and (row.fidelity.columns or row.fidelity.channels)]
     rows = [row for row in rows if row.stage is Stage.EXPORT] or [row for row in rows if row.stage is not Stage.STOCK][-1:]
     worst: dict[str, tuple[float, str]] = {}
     constant: dict[str, None] = {}
     for row in rows:
         where = row.title + (f" in {row.runtime}" if row.runtime else "")
-        for column in row.fidelity.columns if row.fidelity else ():
+        for column in (row.fidelity.columns or row.fidelity.channels) if row.fidelity else ():
             if column.r2 is None:
-                constant[column.name] = None
+                constant |= {} if row.fidelity and row.fidelity.channels else {column.name: None}
             elif column.r2 < worst.get(column.name, (math.inf, ""))[0]:
                 worst[column.name] = column.r2, where
-    found = sorted((r2, name, where) for name, (r2, where) in worst.items() if r2 < 0)
-    return *(ColumnWarning(name, r2, where) for r2, name, where in found), *(ColumnWarning(name, None) for name in constant)
+    of_channels = any(row.fidelity.channels for row in rows if row.fidelity)
+    most = 1 - (LARGE / 100) ** 2 if of_channels else 0.0
+    found = sorted((r2, name, where) for name, (r2, where) in worst.items() if r2 <= most and (of_channels or r2 < 0))
+    each = isinstance(scaling.scale, tuple)
+    prdn = (lambda r2: 100 * math.sqrt(1 - r2)) if of_channels else (lambda _: None)
+    return (
+        *(ColumnWarning(name, r2, where, prdn(r2), each) for r2, name, where in found),
+        *(ColumnWarning(name, None) for name in constant),
+    )

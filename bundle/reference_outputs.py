@@ -57,6 +57,11 @@ class Floats:
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
     layers_reference: str = ""
 
+    def leading(self, count: int) -> Floats:
+        """Those of the first samples."""
+        layers = {name: values[:count] for name, values in self.layers.items()}
+        return replace(self, code=self.code[:count], y=self.y[:count], layers=layers)
+
 
 @dataclass(frozen=True, eq=False)
 class Expected:
@@ -68,6 +73,13 @@ class Expected:
     code: np.ndarray
     y: np.ndarray
     traced: Mapping[str, np.ndarray]
+
+    def leading(self, count: int) -> Expected:
+        """Those of the first samples; these where they are no more."""
+        if count >= len(self.x):
+            return self
+        traced = {name: values[:count] for name, values in self.traced.items()}
+        return Expected(self.program, self.x[:count], self.code[:count], self.y[:count], traced)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """The program's `y` for other codes, uint8 [samples, *shape]."""

@@ -197,7 +197,7 @@ class LayerError(Record, frozen=True):
 
 
 class Column(Record, frozen=True):
-    """R² of one column of a table, None if it is constant, and the root of its mean squared error, in its unit of measure."""
+    """R² of a column of a table or a channel of a record, None if it is constant, and the root of its mean squared error."""
 
     name: str
     r2: float | None
@@ -205,13 +205,17 @@ class Column(Record, frozen=True):
 
 
 class Fit(Record, frozen=True):
-    """The fidelity of reconstructions that are not scaled, see `fidelity`; `value` is None if it is exact or undefined."""
+    """The fidelity of reconstructions that are not scaled, see `fidelity`; `value` is None if it is exact or undefined.
+
+    `columns` of a table; `channels` of a record.
+    """
 
     measure: Measure
     unit: str
     mse: float
     value: float | None
     columns: tuple[Column, ...] = ()
+    channels: tuple[Column, ...] = ()
 
     @property
     def worst_columns(self) -> list[tuple[float, str]]:
@@ -288,35 +292,47 @@ class ModelFile(Record, frozen=True):
 
 
 class ColumnWarning(Record, frozen=True):
-    """A column that is reconstructed worse than by its mean (`r2` below 0, file and runtime in `where`), or constant (None)."""
+    """A column that is reconstructed worse than by its mean (`r2` below 0, file and runtime in `where`), or constant (None); or
+    a channel of a record whose error is large, with its `prdn` in %. `per_feature`: each column has a scale of its own."""
 
     column: str
     r2: float | None
     where: str = ""
+    prdn: NonNegative | None = None
+    per_feature: bool = False
 
     @property
     def text(self) -> str:
         if self.r2 is None:
             return f"{self.column}: never changes in the measured samples, so it has no R²; drop it, or measure other samples"
-        advice = "its mean would be closer; try more epochs or units, or `per_feature = true`"
-        return f"{self.column}: R² is {self.r2:.3g} in {self.where}: {advice}"
+        if self.prdn is not None:
+            return f"{self.column}: PRDN is {self.prdn:.3g} % in {self.where}: little of it is kept; {self.advice}"
+        return f"{self.column}: R² is {self.r2:.3g} in {self.where}: its mean would be closer; {self.advice}"
+
+    @property
+    def advice(self) -> str:
+        return "try more epochs or units" + ("" if self.per_feature else ", or `per_feature = true`")
 
 
 def warning_lines(warnings: Sequence[ColumnWarning]) -> list[str]:
-    """One line for the columns that are worse than their mean, and one for those that are constant; each with their count."""
-    negative = [warning for warning in warnings if warning.r2 is not None]
+    """One line for the columns that are worse than their mean, one for those that are constant, and one for channels of large
+    errors; each with their count."""
+    negative = [warning for warning in warnings if warning.r2 is not None and warning.prdn is None]
     constant = [warning for warning in warnings if warning.r2 is None]
-    lines = []
-    if len(negative) == 1 or len(constant) == 1:
-        lines = [f"column {each[0].text}" for each in (negative, constant) if len(each) == 1]
+    channels = [warning for warning in warnings if warning.prdn is not None]
+    lines = [f"column {each[0].text}" for each in (negative, constant) if len(each) == 1]
+    lines += [f"channel {each.text}" for each in channels[:1] if len(channels) == 1]
     if len(negative) > 1:
         worst = negative[0]
-        advice = "their means would be closer; try more epochs or units, or `per_feature = true`"
         got = f"{len(negative):,} columns have an R² below 0, the worst {worst.column} with {worst.r2:.3g} in {worst.where}"
-        lines.append(f"{got}: {advice}")
+        lines.append(f"{got}: their means would be closer; {worst.advice}")
     if len(constant) > 1:
         got = f"{len(constant):,} columns never change in the measured samples ({listed([each.column for each in constant])})"
         lines.append(f"{got}, so they have no R²; drop them, or measure other samples")
+    if len(channels) > 1:
+        worst = channels[0]
+        got = f"{len(channels):,} channels have a large PRDN, the worst {worst.column} with {worst.prdn:.3g} % in {worst.where}"
+        lines.append(f"{got}: little of them is kept; {worst.advice}")
     return lines
 
 

@@ -164,7 +164,7 @@ class Codec:
     ) -> bytes:
         """The content of a .tae file of a record, [n] or [n, channels]: its windows, and its rest, padded to a window.
 
-        Raises as `compress`; DataError for a record that is shorter than a window.
+        Raises as `compress`; DataError for a record without a time step.
         """
         encoder = self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless)
         windows = Windows.of(record, self.spec)

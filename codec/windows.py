@@ -104,14 +104,14 @@ class Windows:
 
     @classmethod
     def of(cls, record: Any, spec: SampleSpec) -> Windows:
-        """Those of a record, [n] or [n, channels]; DataError for another shape or dtype, and one shorter than a window."""
+        """Those of a record, [n] or [n, channels]; DataError for another shape or dtype, and one without a time step."""
         window, step, record = spec.window, spec.shape[1:], np.asarray(record)
         if spec.kind != "record" or record.shape[1:] != step or record.ndim != 1 + len(step):
             right = f"{spec.dtype} [n{''.join(f', {size}' for size in step)}], a record"
             raise DataError(f"record: got {record.dtype} {list(record.shape)}, must be {right}")
         count = len(record) // window
-        if not count:
-            raise DataError(f"record: got {len(record)} time steps, must be {window} or more, a window")
+        if not len(record):
+            raise DataError("record: got 0 time steps, must be 1 or more")
         return cls(record[: count * window].reshape(count, *spec.shape), (Rest(count, record[count * window :]),))
 
     def __len__(self) -> int:

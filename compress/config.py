@@ -230,6 +230,10 @@ class SearchConfig(Checked, frozen=True):
             require(shaped, "patterns", pattern, "unstructured, block, structured or N:M with 1 ≤ N < M ≤ 16")
 
 
+TextType = Literal["auto", "int16", "uint16", "uint8", "float32", "float64"]
+"""What the numbers of a .csv file are read in."""
+
+
 class DataConfig(Checked, frozen=True):
     """Where samples come from and how they become float32 model inputs."""
 
@@ -248,11 +252,14 @@ class DataConfig(Checked, frozen=True):
     stride: Annotated[
         Count, means("time steps between the starts of training windows, which then overlap; a divisor of window; 0: window")
     ] = 0
+    channels: Annotated[
+        Count, means("of windows [n, k], flattened time step by time step: values of a step; 0: they are not flattened")
+    ] = 0
     rate: Annotated[NonNegative, means("of a record: time steps per second (Hz); 0: unknown, or as the source says")] = 0.0
     unit_of_measure: Annotated[Line, means('of a record: of its values, such as "mV"; "": unknown')] = ""
     time: Annotated[
         Line,
-        means('of a .csv record: the column of times in seconds, which gives the rate and is no channel; "": none'),
+        means('of a .csv record: the column of times, seconds or dates, which gives the rate and is no channel; "": none'),
     ] = ""
     groups: Annotated[
         Line,
@@ -271,6 +278,10 @@ class DataConfig(Checked, frozen=True):
         means(
             'of a .csv file: the column of labels; auto: label, class, target or y (not beside x); "": none, all are features'
         ),
+    ] = "auto"
+    dtype: Annotated[
+        TextType,
+        means("of a .csv file, whose later files are read in it too; auto: the narrowest that holds it, not uint8"),
     ] = "auto"
     resize: Annotated[tuple[Positive, ...], means("of a folder of images: [height, width]; empty: as they are")] = ()
     grayscale: Annotated[bool, means("of a folder of images: make them gray")] = False
@@ -317,7 +328,7 @@ class DataConfig(Checked, frozen=True):
         _require_different(self, "columns", "drop", "drop_labels")
         both = [name for name in self.columns if name in (*self.drop, self.label, self.time, self.groups)]
         require(not both, "columns", both, "names that none of `drop`, `label`, `time` and `groups` has")
-        for key in ("window", "stride", "rate", "unit_of_measure", "time", "intervals"):
+        for key in ("window", "stride", "channels", "rate", "unit_of_measure", "time", "intervals"):
             require(
                 self.kind in ("auto", "record") or not getattr(self, key), key, getattr(self, key), 'left out, or kind "record"'
             )

@@ -180,10 +180,12 @@ def check_varies(samples: Samples, source: str) -> None:
         raise DataError(f"{source}: every value to train on is {constant}; there is nothing to learn, must vary")
 
 
-def check_samples(samples: Samples, source: str, place: Callable[[int, int], str] | None = None) -> None:
+def check_samples(
+    samples: Samples, source: str, place: Callable[[int, int], str] | None = None, names: Sequence[str] = ()
+) -> None:
     """Raise DataError, naming the source, unless there are two or more finite numeric samples, with no labels or [n].
 
-    `place(sample, value)` names the position of a value; by default by these numbers.
+    `place(sample, value)` names the position of a value; by default by these numbers. `names`: of the columns, or channels.
     """
     values = samples.values
     if values.dtype.hasobject:
@@ -213,8 +215,20 @@ def check_samples(samples: Samples, source: str, place: Callable[[int, int], str
             sample, feature = np.argwhere(~usable)[0].tolist()
             got = chunk[sample, feature]
             right = f"within ±{LARGEST:g}; scale the data" if np.isfinite(got) else "finite"
+            right += missing_text(samples, names) if np.isnan(got) else ""
             where = f"sample {start + sample}, value {feature}" if place is None else place(start + sample, feature)
             raise DataError(f"{source}: {where} is {got}, must be {right}")
+
+
+def missing_text(samples: Samples, names: Sequence[str] = ()) -> str:
+    """`; missing values: b (3), f (17)`: how many each column of a table, or named channel, has; empty for other samples."""
+    if not names and len(samples.shape) != 1:
+        return ""
+    counts = sum(
+        np.isnan(chunk).reshape(len(chunk), -1, len(names) or samples.inputs).sum(axis=(0, 1)) for _, chunk in samples.chunks()
+    )
+    texts = [f"{names[i] if names else i} ({count:,})" for i, count in enumerate(np.atleast_1d(counts).tolist()) if count]
+    return f"; missing values: {', '.join(texts)}"
 
 
 def mean_input(samples: Samples) -> np.ndarray:

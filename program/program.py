@@ -93,6 +93,11 @@ class Program:
         yield from self.decoder
 
     @property
+    def multiply_adds(self) -> int:
+        """For one sample, zeros of pruned kernels included."""
+        return sum(each.multiply_adds(self.tensors[each.x], self.tensors[each.y]) for each in self.operations)
+
+    @property
     def layout(self) -> DecoderLayout:
         """That of the decoder."""
         return "split" if any(isinstance(operation, Product) for operation in self.decoder) else "fused"

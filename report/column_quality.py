@@ -21,7 +21,8 @@ def render_columns(metrics: Metrics) -> Markup:
     """The section of the report; empty unless the data are a table."""
     worst = worst_exported(metrics, Precision.INT8) or worst_exported(metrics, Precision.F32)
     rows = [] if worst is None or worst.fidelity is None else worst.fidelity.worst_columns
-    if worst is None or not (rows or metrics.warnings):
+    of_table = worst is not None and worst.fidelity is not None and bool(worst.fidelity.columns)
+    if worst is None or not (rows or (metrics.warnings and of_table)):
         return Markup()
     keras = next((row.fidelity for row in metrics.quality if row.stage is Stage.TRAIN), None)
     lost = worst.fidelity.lost(keras)[:SHOWN] if keras and keras.columns and worst.fidelity else []

@@ -50,7 +50,9 @@ class Runtime:
 
     `converts`: how float32 inputs are quantized (`interpreter.Conversion`). `fault`: why it does not run a file. `role`:
     `usual` is a format's default runtime and `witness` its cross-check; these and `foreign` ones run any file, `ours` only our
-    own. `module`: the Python module of a runtime that the benchmark times. `device`: where it runs.
+    own. `module`: the Python module of a runtime that the benchmark times. `device`: where it runs. `budget`: multiply-adds
+    of a signature that a verification runs in it, so that a slow runtime takes seconds. It is stated, never measured, so that
+    a report does not depend on the load.
     """
 
     format: str
@@ -62,11 +64,21 @@ class Runtime:
     role: Role = "ours"
     module: str = ""
     device: Literal["CPU", "CUDA"] = "CPU"
+    budget: float = math.inf
+
+    def samples(self, program: Program, total: int) -> int:
+        """How many of the samples a verification runs in it: what the budget allows, and `LEAST_SAMPLES` at least."""
+        if math.isinf(self.budget):
+            return total
+        return min(total, max(LEAST_SAMPLES, int(self.budget // max(1, program.multiply_adds))))
 
     def open(self, files: Files, *, threads: int = 1) -> Session:
         """Open the file of each signature; see `Open`."""
         return self.load()(files, threads=threads)
 
+
+LEAST_SAMPLES = 64
+"""Samples that a slow runtime runs, at least."""
 
 BOTH: tuple[Literal["int8", "f32"], ...] = ("int8", "f32")
 
@@ -113,9 +125,11 @@ _ort = partial(_opens, "ort.OrtSession", library=True)
 RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": Runtime("tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), role="usual", module=LITERT),
     "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled("litert-compiled")),
-    "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), role="foreign"),
-    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), role="witness"),
-    "tflm": Runtime("tflite", BOTH, "tflm", "away", _opens("tflm.TflmSession", "tflm")),
+    "litert-builtin": Runtime(
+        "tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), role="foreign", budget=3e10
+    ),
+    "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), role="witness", budget=3e9),
+    "tflm": Runtime("tflite", BOTH, "tflm", "away", _opens("tflm.TflmSession", "tflm"), budget=1e9),
     "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _openvino("openvino-tflite")),
     "openvino-onnx": Runtime("onnx", BOTH, "openvino", "divide", _openvino("openvino-onnx"), _square_kernels),
     "ort-cpu": Runtime("onnx", BOTH, "program", "divide", _ort("ort-cpu"), role="usual", module="onnxruntime"),

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
+import pytest
+
+
+def shared_data(name: str) -> Path:
+    """A file or folder of real data in TIEDAE_DATA; without it the test is skipped."""
+    if not (data := os.environ.get("TIEDAE_DATA")):
+        pytest.skip("TIEDAE_DATA, the folder of the data sets, is not set")
+    return Path(data) / name
 
 
 def curve(count: int, features: int, seed: int = 0) -> np.ndarray:

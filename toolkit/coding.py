@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from tiedae.codec.codec import Codec
+from tiedae.codec.header import SUFFIX
 from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.codec.windows import Windows
 from tiedae.compress.errors import DataError
@@ -48,6 +49,9 @@ def encode(path: Path, source: str, out: Path, *, runtime: str, replace: bool, p
     """Write the codes of every sample of a source as .npy, uint8 [n, *shape]. Raises what `Codec.encode` raises."""
     codec, windows = opened(path, source, runtime)
     samples, left_out = windows.whole, sum(len(rest.steps) for rest in windows.rests)
+    if not len(samples):
+        right = f"must have {codec.spec.window} or more for codes; a {SUFFIX} file holds them"
+        raise DataError(f"{source}: has {left_out} time steps, {right}")
     _written(out, samples, codec.encode, codec.code.shape, codec.code.dtype, replace, steps(progress, "encode"), source)
     return Encoded(len(samples), codec.spec.inputs * samples.itemsize, codec.code.size, codec.runtime, left_out)
 
@@ -67,11 +71,11 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
 def opened(path: Path, source: str, runtime: str) -> tuple[Codec, Windows]:
     """The codec of a bundle, and every sample of a source with the rests of its records; DataError without a sample."""
     bundle = bundle_of(path)
-    arrays = source_arrays(bundle.manifest, source)
-    samples = all_of(arrays).values
-    if not len(samples):
+    arrays = source_arrays(bundle.manifest, source, short=True)
+    windows = Windows(all_of(arrays).values, arrays.rests)
+    if not len(windows):
         raise DataError(f"{source}: holds no samples")
-    return open_bundle(bundle, runtime), Windows(samples, arrays.rests)
+    return open_bundle(bundle, runtime), windows
 
 
 def _written(

@@ -114,7 +114,7 @@ class Console:
             self.finish()
             self._stage, self._start = stage, (done, now)
         first, begun = self._start
-        left = _duration((now - begun) / (done - first) * (total - done)) if done > first else ""
+        left = _duration((now - begun) / (done - first) * (total - done)) if first < done < total else ""
         if self.err.isatty():
             self._draw(stage, done, total, _place(epoch, epochs, loss), left)
         elif step == steps:

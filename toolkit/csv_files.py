@@ -7,7 +7,7 @@ import difflib
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,12 +16,16 @@ from typing import Any, NoReturn
 import numpy as np
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
-from tiedae.compress.numbers import counted
 
 from .arrays import Arrays, group_names
+from .clocks import is_clock, is_named_like_time, rate_of, seconds_of
 
 LABELS = ("label", "class", "target", "y")
 """Headings that `label` auto recognizes, in any case."""
+
+
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
+"""Cells without a value, in lower case."""
 
 
 def read_csv(
@@ -31,8 +35,8 @@ def read_csv(
 
     `columns`: the features, in this order; default: all columns except `drop`, the label, `time` and `groups`. `label`: the
     column of the labels; auto: the one with a heading in `LABELS` that is not in `columns` (y beside x is a coordinate); empty:
-    none. Labels are float64 [n], or as written if one is text; groups are text. `time`: the column of the rows' times in
-    seconds, which gives the rate. Other columns may hold anything.
+    none. Labels are float64 [n], or as written if one is text; groups are text. `time`: the column of the rows' times, which
+    gives the rate; empty: a column of times is no feature unless `columns` has it. Other columns may hold anything.
     """
     try:
         with _open(path) as file:
@@ -42,6 +46,8 @@ def read_csv(
             if not heading:
                 file.seek(0)
             stated = {"columns": columns, "drop": drop, "label": label, "time": time, "groups": groups}
+            if heading and not columns:
+                stated["drop"] = [*drop, *(name for name in read_clocks(path) if name not in (*drop, label, groups, time))]
             chosen = _choose(path, [name.strip() for name in names] if heading else None, stated)
             texts: dict[int, list[str]] = {index: [] for index in chosen.texts}
             converters: dict[int | str, Callable[[str], float]] = dict.fromkeys(chosen.ignored, lambda _: 0.0)
@@ -61,14 +67,14 @@ def read_csv(
         return Arrays(values)
     if len(names) != values.shape[1]:
         raise DataError(f"{path}: line 1 has {len(names)} values, line 2 has {values.shape[1]}; must be the same number")
-    times = None if chosen.time is None else values[:, chosen.time]
+    times = None if chosen.time is None else seconds_of(path, time, texts[chosen.time])
     return Arrays(
         values[:, chosen.features],
         _encoded(texts, chosen.label),
         columns=tuple(chosen.names[i] for i in chosen.features),
         label=None if chosen.label is None else chosen.names[chosen.label],
         groups=None if chosen.groups is None else group_names(path, groups, np.array(texts[chosen.groups])),
-        rate=0.0 if times is None else _rate(path, chosen.names[chosen.time or 0], times),
+        rate=0.0 if times is None else rate_of(path, time, times),
         begin=0.0 if times is None else float(times[0]),
     )
 
@@ -88,26 +94,6 @@ def _encoded(texts: Mapping[int, list[str]], index: int | None) -> np.ndarray | 
     return np.array(texts[index]) if None in numbers else np.array(numbers, np.float64)
 
 
-def _rate(path: Path, name: str, times: np.ndarray) -> float:
-    """Rows per second of times in seconds, each of which may be rounded; DataError where they jump."""
-    steps = np.diff(times)
-    if not len(steps) or not np.isfinite(times).all():
-        raise DataError(f"{path}: column {name} of `time` in [data] must hold two or more finite times in seconds")
-    period = float(np.median(steps))
-    jumps = np.flatnonzero(~((steps > 0) & (np.abs(steps - period) <= period / 2)))
-    if len(jumps):
-        at = int(jumps[0])
-        got = f"{name} jumps at {counted(len(jumps), 'place')}"
-        where = f"first behind row {at + 1}, from {times[at]:.6g} to {times[at + 1]:.6g}"
-        right = (
-            f"must grow by about {period:.3g} s from row to row; save each part as a file of its own"
-            if period > 0
-            else "must grow"
-        )
-        raise DataError(f"{path}: {got}, {where}; {right}")
-    return float(f"{len(steps) / (times[-1] - times[0]):.6g}")
-
-
 @dataclass(frozen=True)
 class _Columns:
     """The headings of a .csv file, and the indices of its features, its label, its times and its groups."""
@@ -121,13 +107,11 @@ class _Columns:
     @cached_property
     def texts(self) -> frozenset[int]:
         """The columns that may hold text."""
-        return frozenset(index for index in (self.label, self.groups) if index is not None)
+        return frozenset(index for index in (self.label, self.groups, self.time) if index is not None)
 
     @cached_property
     def ignored(self) -> frozenset[int]:
-        return frozenset(range(len(self.names))).difference(
-            self.features, self.texts, [self.time or 0] * (self.time is not None)
-        )
+        return frozenset(range(len(self.names))).difference(self.features, self.texts)
 
 
 def _open(path: Path, errors: str = "strict") -> io.TextIOWrapper:
@@ -139,6 +123,22 @@ def read_headings(path: Path) -> list[str]:
     with _open(path, errors="replace") as file:
         names = [name.strip() for name in _cells(file.readline())]
     return names if _is_heading(names) else []
+
+
+def read_columns(path: Path, names: Collection[str]) -> dict[str, list[str]]:
+    """The cells of columns with these headings, as text, those of rows that are too short left out."""
+    with _open(path, errors="replace") as file:
+        delimiter = _delimiter(file.readline())
+        file.seek(0)
+        headings, *rows = csv.reader(file, delimiter=delimiter)
+    places = {name.strip(): place for place, name in enumerate(headings) if name.strip() in names}
+    return {name: [row[place].strip() for row in rows if len(row) > place] for name, place in places.items()}
+
+
+def read_clocks(path: Path) -> list[str]:
+    """The headings of columns of times: those that are named like it, and never fall or are dates."""
+    named = [name for name in read_headings(path) if is_named_like_time(name)]
+    return [name for name, cells in read_columns(path, named).items() if is_clock(cells)] if named else []
 
 
 def _cells(line: str) -> list[str]:
@@ -210,6 +210,8 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) ->
         rows = csv.reader(file, delimiter=delimiter)
         names = next(rows) if heading else []
         width, width_line = (len(names), 1) if heading else (0, 0)
+        missing = Counter[int]()
+        first = ""
         for row in rows:
             if not row:
                 continue
@@ -220,11 +222,23 @@ def _explain_csv(path: Path, delimiter: str, heading: bool, chosen: _Columns) ->
             for column, cell in enumerate(row):
                 where = f"line {rows.line_num}, column {column + 1}" + (f" ({names[column]})" if heading else "")
                 if column in chosen.texts and not cell.strip():
-                    raise DataError(f"{path}: {where} is empty, must be a {'label' if column == chosen.label else 'group'}")
-                if column not in chosen.texts and column not in chosen.ignored and _number(cell) is None:
+                    kind = {chosen.label: "label", chosen.time: "time"}.get(column, "group")
+                    raise DataError(f"{path}: {where} is empty, must be a {kind}")
+                if column in chosen.texts or column in chosen.ignored:
+                    continue
+                if cell.strip().lower() in MISSING:
+                    missing[column] += 1
+                    first = first or f"{where}: {cell!r}"
+                elif _number(cell) is None:
                     out = f', or left out: `drop = ["{names[column].strip()}"]` in [data]' if heading else ""
                     raise DataError(f"{path}: {where}: {cell!r} is not a number, must be one{out}")
-    raise DataError(f"{path}: is not a table of numbers")
+    if not missing:
+        raise DataError(f"{path}: is not a table of numbers")
+    counts = {names[column].strip() if heading else f"column {column + 1}": count for column, count in sorted(missing.items())}
+    dropped = ", ".join(f'"{name}"' for name in counts)
+    remedy = f"; fill them in, or leave the columns out: `drop = [{dropped}]` in [data]" if heading else ""
+    text = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+    raise DataError(f"{path}: {first} is not a number, must be one; missing values: {text}{remedy}")
 
 
 def _number(cell: str) -> float | None:

@@ -92,7 +92,7 @@ def run_recipe(recipe: Recipe, *, base: Path, out: Path, resume: bool, force: bo
         for text in run.import_notes:
             console.note(text)
         if looks_like_signal(splits):
-            text = 'columns that are next to each other are similar, as time steps of a signal are; `kind = "record"` in [data]'
+            text = 'neighbouring values are similar, as time steps of a signal are; `kind = "record"` in [data]'
             console.note(f'{recipe.data.source}: {text} takes them for that, `kind = "table"` leaves this note out')
         if (work / "bundle").exists():
             _require_intact(work / "bundle")

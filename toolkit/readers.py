@@ -14,19 +14,20 @@ from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 
 from .arrays import Arrays, npz_names, read_idx, read_npy, read_npz
+from .csv_dtypes import in_dtype
 from .csv_files import read_csv, read_headings
-from .image_files import read_images
+from .image_files import IMAGE_SUFFIXES, read_images
 from .recordings import FILE, read_folder, record_files
 from .wav_files import read_wav
 
 KEYS: Mapping[str, str] = {
-    **dict.fromkeys(("columns", "drop", "label", "time"), "a .csv file"),
+    **dict.fromkeys(("columns", "drop", "label", "time", "dtype"), "a .csv file"),
     **dict.fromkeys(("resize", "grayscale"), "a folder of images"),
     "groups": "a .csv file, a .npz file or a folder of a record's files",
 }
 """Keys of [data] that are for some kinds of source only."""
 DEFAULTS: Mapping[str, object] = {field.name: field.default for field in fields(DataConfig) if field.name in KEYS}
-TABLE, IMAGES = ("columns", "drop", "label", "time", "groups"), ("resize", "grayscale")
+TABLE, IMAGES = ("columns", "drop", "label", "time", "groups", "dtype"), ("resize", "grayscale")
 
 
 def require_keys(config: DataConfig, source: object, allowed: Collection[str]) -> None:
@@ -40,11 +41,19 @@ def require_keys(config: DataConfig, source: object, allowed: Collection[str]) -
 def keys_of(config: DataConfig, path: Path) -> DataConfig:
     """The configuration without keys of other kinds of source than `path`, other data than the recipe's, and without groups or
     times that a file of it has not."""
-    files = record_files(path, RECORDS) if path.is_dir() and config.kind == "record" else [path]
+    files = record_files(path, RECORDS) if is_recordings(path, config) else [path]
     lacking = {key for key in ("groups", "time") if not all(_has(file, key, config) for file in files)}
     if path.is_dir() and config.groups == FILE:
         lacking -= {"groups"}
     return _only(config, {*_allowed(path, config)} - lacking)
+
+
+def is_recordings(path: Path, config: DataConfig) -> bool:
+    """Whether a path is a folder of records: as `kind` says; auto: it holds files of records and no image."""
+    if not path.is_dir() or config.kind != "auto":
+        return path.is_dir() and config.kind == "record"
+    suffixes = {file.suffix.lower() for file in path.rglob("*")}
+    return bool(suffixes & {*RECORDS}) and not suffixes & {*IMAGE_SUFFIXES}
 
 
 def _only(config: DataConfig, keys: Collection[str]) -> DataConfig:
@@ -62,7 +71,7 @@ def _has(file: Path, key: str, config: DataConfig) -> bool:
 
 def _allowed(path: Path, config: DataConfig) -> Collection[str]:
     """The keys of `KEYS` that are for this source; for a folder of records, which each need a file that they are for."""
-    if path.is_dir() and config.kind == "record":
+    if is_recordings(path, config):
         return {"groups"}.union(*(_allowed(file, config) for file in record_files(path, RECORDS)))
     if path.is_dir():
         return IMAGES
@@ -70,14 +79,26 @@ def _allowed(path: Path, config: DataConfig) -> Collection[str]:
 
 
 def read(path: Path, config: DataConfig | None = None) -> Arrays:
-    """Read a file or folder by its extension, with the columns or images that `config` selects.
+    """Read a file or folder by its extension, with the columns or images that `config` selects; .csv files in its `dtype`.
 
     Raises DataError for a missing path, an unknown kind and keys of another kind of source.
     """
     config = config or DataConfig(str(path))
+    arrays = _as_stored(path, config)
+    return in_dtype(arrays, config.dtype, path) if is_text(path, config) else arrays
+
+
+def is_text(path: Path, config: DataConfig) -> bool:
+    """Whether a path is a .csv file, or a folder of records that are."""
+    files = record_files(path, RECORDS) if is_recordings(path, config) else [path]
+    return all(file.suffix.lower() == ".csv" for file in files)
+
+
+def _as_stored(path: Path, config: DataConfig) -> Arrays:
+    """What a path holds, the numbers of a .csv file as float64."""
     require_keys(config, path, _allowed(path, config))
-    if path.is_dir() and config.kind == "record":
-        return read_folder(path, config, RECORDS, _read_inner)
+    if is_recordings(path, config):
+        return read_folder(path, config, RECORDS, _of_folder)
     if path.is_dir():
         return read_images(path, config.resize, grayscale=config.grayscale)
     if not path.exists():
@@ -89,9 +110,9 @@ def read(path: Path, config: DataConfig | None = None) -> Arrays:
     return READERS[kind](path, config)
 
 
-def _read_inner(path: Path, config: DataConfig) -> Arrays:
+def _of_folder(path: Path, config: DataConfig) -> Arrays:
     """A file of a folder: `groups` and `time` are of each, other keys of those that they are for."""
-    return read(path, _only(config, {*_allowed(path, config), "groups", "time"}))
+    return _as_stored(path, _only(config, {*_allowed(path, config), "groups", "time"}))
 
 
 def _read_csv(path: Path, config: DataConfig) -> Arrays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,8 +91,10 @@ def _shape_text(part: Arrays) -> str:
     return counted(shape[1] if len(shape) == 2 else 1, "channel")
 
 
-def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
+def cut(arrays: Arrays, window: int, source: str, *, short: bool = False) -> tuple[Arrays, bool]:
     """Windows [N, t] or [N, t, channels] of a record [n] or [n, channels], and whether they were cut here.
+
+    `short`: stretches may be shorter than a window, which are rests alone.
 
     No window holds values of two files or two groups; what is left of a stretch is a rest. Windows that are cut already stay.
     Labels stay where each file, or each group in it, has one.
@@ -104,7 +106,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
             right = f"`window` in [data] is {window}; must be left out, or of one long record, shape [n] or [n, channels]"
             raise DataError(f"{source}: has shape {list(values.shape)}, windows of {values.shape[1]} time steps; {right}")
         return replace(arrays, values=values[..., 0] if values.shape[2:] == (1,) else values, stretches=arrays.parts), False
-    if values.ndim > 2 or values.ndim < 1 or (values.ndim == 2 and values.shape[1] > len(values)):
+    if values.ndim > 2 or values.ndim < 1 or (values.ndim == 2 and values.shape[1] > len(values) and not short):
         right = "`window` in [data] is for a long record, shape [n] or [n, channels]"
         raise DataError(f"{source}: has shape {list(values.shape)}; {right}")
     if not window:
@@ -113,7 +115,7 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     for file in arrays.parts:
         part = slice(at, at + file.rows)
         for begin, end in _runs(None if arrays.groups is None else arrays.groups[part], file.rows):
-            _require_longer(end - begin, window, source, file.file, begin if arrays.groups is not None else 0)
+            _require_longer(end - begin + window * short, window, source, file.file, begin if arrays.groups is not None else 0)
             stretches.append(Stretch(file.file, (end - begin) // window, begin))
             starts.append(at + begin)
             stops.append(at + end)
@@ -128,9 +130,9 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
     ]
     labels = arrays.labels
     if labels is not None:
-        pairs = zip(starts, rows, strict=True)
-        constant = all(len(np.unique(labels[start : start + count * window])) == 1 for start, count in pairs)
-        labels = labels[first] if constant and labels.shape == values.shape[:1] else None
+        labels = (
+            _labels_of_windows(labels, zip(starts, rows, strict=True), window) if labels.shape == values.shape[:1] else None
+        )
     return replace(
         arrays,
         values=parts[0] if len(parts) == 1 else np.concatenate(parts),
@@ -139,6 +141,32 @@ def cut(arrays: Arrays, window: int, source: str) -> tuple[Arrays, bool]:
         stretches=tuple(stretches),
         rests=tuple(rests),
     ), True
+
+
+def _labels_of_windows(labels: np.ndarray, stretches: Iterable[tuple[int, int]], window: int) -> np.ndarray | None:
+    """The label of each window of stretches, (first time step, windows) each: that of the stretch, or of marks of 0 and 1 the
+    largest of its time steps; None where other labels change within a stretch."""
+    windows = [labels[start : start + count * window].reshape(count, window) for start, count in stretches]
+    if all(len(np.unique(each)) == 1 for each in windows):
+        return np.concatenate([each[:, 0] for each in windows])
+    marks = labels.dtype.kind in "biuf" and bool(np.isin(labels, (0, 1)).all())
+    return np.concatenate([each.max(axis=1) for each in windows]) if marks else None
+
+
+def with_channels(arrays: Arrays, config: DataConfig, window: int) -> Arrays:
+    """Windows [n, k] that are flattened, as [n, k / channels, channels], the test set's too; others as they are.
+
+    Raises DataError, naming the source, where `channels` in [data] does not divide k.
+    """
+    width = arrays.values.shape[1] if arrays.values.ndim == 2 else 0
+    if not (config.channels and width) or (window and width != window * config.channels):
+        return arrays
+    if width % config.channels:
+        right = f"windows [n, k] with a k that {config.channels} divides, as `channels` in [data] says"
+        raise DataError(f"{config.source}: has shape {list(arrays.values.shape)}, must be {right}")
+    shape = (width // config.channels, config.channels)
+    tested = None if arrays.test_values is None else arrays.test_values.reshape(-1, *shape)
+    return replace(arrays, values=arrays.values.reshape(-1, *shape), test_values=tested, columns=None)
 
 
 def is_long(arrays: Arrays, window: int) -> bool:

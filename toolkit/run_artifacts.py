@@ -27,7 +27,7 @@ from .arrays import Arrays, Stretch
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .readers import keys_of
-from .sources import all_of, divide, judged, load_arrays, load_dataset
+from .sources import all_of, divide, judged, load_arrays, load_dataset, with_dtype
 
 NONE = "none"
 SPLITS = ("train", "validation", "test", NONE)
@@ -112,12 +112,12 @@ def source_of_clean(manifest: Manifest, source: str) -> str | None:
     return _config_of(manifest, source).clean
 
 
-def source_arrays(manifest: Manifest, source: str, label: str | None = None) -> Arrays:
+def source_arrays(manifest: Manifest, source: str, label: str | None = None, *, short: bool = False) -> Arrays:
     """A source, read and cut into windows as the bundle's recipe says; its values are not checked.
 
-    `label`: the column of labels, of a .csv file.
+    `label`: the column of labels, of a .csv file. `short`: a record may be shorter than a window, which is a rest alone.
     """
-    return load_arrays(replace(_config_of(manifest, source, label), intervals=""))[0]
+    return load_arrays(replace(_config_of(manifest, source, label), intervals=""), short=short)[0]
 
 
 def load_scored(
@@ -174,6 +174,7 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
         chosen = replace(chosen, kind="record", window=data.shape[0], rate=rate, columns=names, drop=())
     if Path(source).name != Path(recipe.data.source).name or (chosen.columns and not table):
         chosen = keys_of(chosen, Path(source))
+    chosen = with_dtype(chosen, Path(source), data.dtype)
     if not Path(source).is_dir():
         chosen = replace(chosen, resize=(), grayscale=False)
     if data.columns:

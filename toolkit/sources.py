@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.config import DataConfig, Recipe
+from tiedae.compress.config import DataConfig, Recipe, TextType
 from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.held_out import with_held_out
@@ -26,12 +26,13 @@ from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import Rule, Scaling
 
 from .arrays import Arrays, Interval
+from .csv_dtypes import stated
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .importing import start_of
 from .intervals import file_names, read_intervals, require_files, with_intervals
-from .readers import keys_of, read, require_keys
-from .recordings import FILE, cut, is_long, is_rate, place_in, shortest
+from .readers import is_recordings, is_text, keys_of, read, require_keys
+from .recordings import FILE, cut, is_long, is_rate, place_in, shortest, with_channels
 
 
 def provenance(source: str) -> dict[str, str]:
@@ -53,9 +54,11 @@ def load_data(
     seed: int = 0,
     window: int = 0,
     stride: int = 0,
+    channels: int = 0,
     columns: Sequence[str] = (),
     drop: Sequence[str] = (),
     label: str = "auto",
+    dtype: TextType = "auto",
     resize: Sequence[int] = (),
     grayscale: bool = False,
     normal: Sequence[int | str] = (),
@@ -80,6 +83,7 @@ def load_data(
         kind,
         window,
         stride,
+        channels,
         rate,
         unit_of_measure,
         time,
@@ -88,6 +92,7 @@ def load_data(
         tuple(columns),
         tuple(drop),
         label,
+        dtype,
         tuple(resize),
         grayscale,
         scaling,
@@ -135,7 +140,9 @@ def load_dataset(
 
     Raises DataError or FormatError, naming the source, for data that cannot be used for training.
     """
-    source = config.source
+    config, source = settled(config, base), config.source
+    if config.test_source is not None and config.intervals:
+        _require_file_column(config, base)
     arrays, window = load_arrays(config, base, others=config.test_source is not None)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
@@ -159,7 +166,7 @@ def load_dataset(
         if window and config.groups not in ("", FILE):
             right = "must be left out beside `groups` of a long record; save noisy and clean samples as windows"
             raise DataError(f"{config.clean}: `clean` in [data] {right}")
-        clean = load_arrays(replace(config, source=config.clean, groups=""), base)[0]
+        clean = load_arrays(_clean_config(config, whole, base), base)[0]
         whole = with_clean(whole, clean.values, config.clean)
         if test is not None:
             if clean.test_values is None:
@@ -259,7 +266,8 @@ def source_size(config: DataConfig, *, base: Path = Path()) -> tuple[int, int, i
 
     Raises DataError or FormatError, naming the source, for what cannot be read.
     """
-    arrays, window = _read(config, base)
+    config = settled(config, base)
+    arrays, window = read_source(config, base)
     rows, shape = len(arrays.values), arrays.values.shape
     in_time = (
         config.kind == "record" or arrays.rate > 0 or config.window > 0 or (rows > 0 and shape[:1] == (arrays.values.size,))
@@ -315,7 +323,7 @@ def require_like(test: Samples, train: Samples, source: str) -> None:
 
 def _checked(arrays: Arrays, source: str) -> Samples:
     samples = arrays.samples
-    check_samples(samples, source, place=partial(place_in, arrays) if arrays.stretches else None)
+    check_samples(samples, source, partial(place_in, arrays) if arrays.stretches else None, arrays.columns or ())
     return samples
 
 
@@ -331,8 +339,7 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     if source.is_relative_to(held_out) or held_out.is_relative_to(source):
         got = "is `source` and `test`" if source == held_out else f"as `test` shares files with {config.source}, the `source`"
         raise DataError(f"{config.test}: {got} in [data], must be other samples than those to train on")
-    window = train.shape[0] if arrays.stretches else 0
-    test = load_arrays(_test_config(config, arrays, window, base), base, others=True)[0]
+    test = load_arrays(_test_config(config, arrays, train, base), base, others=True)[0]
     if test.test_values is not None:
         right = "as `test` in [data] it must be test samples alone"
         raise DataError(f"{config.test}: has training samples and a test set of its own; {right}")
@@ -341,11 +348,32 @@ def _own_test(config: DataConfig, arrays: Arrays, train: Samples, base: Path) ->
     return test, config.test_source
 
 
-def _test_config(config: DataConfig, arrays: Arrays, window: int, base: Path) -> DataConfig:
-    """How the source of `test` is read: with the columns of a .csv file by name, in the windows of a record."""
+def _require_file_column(config: DataConfig, base: Path) -> None:
+    """Raise DataError for an interval that does not say whether it is of the source or of the test source."""
+    for each in _intervals_of(config, base):
+        if not each.file:
+            names = " or ".join(Path(str(name)).name for name in (config.source, config.test_source))
+            right = f"must have one beside `test` in [data]: the file that each interval is of, such as {names}"
+            raise DataError(f"{each.place}: has no column `file`, {right}")
+
+
+def _clean_config(config: DataConfig, noisy: Samples, base: Path) -> DataConfig:
+    """How the clean samples are read: as the noisy ones, in their dtype."""
+    assert config.clean is not None
+    return replace(with_dtype(config, base / config.clean, noisy.dtype.name), source=config.clean, groups="")
+
+
+def with_dtype(config: DataConfig, path: Path, dtype: str) -> DataConfig:
+    """The configuration with the dtype of the training samples where a path is of .csv files."""
+    return replace(config, dtype=stated(dtype) if is_text(path, config) else "auto")
+
+
+def _test_config(config: DataConfig, arrays: Arrays, train: Samples, base: Path) -> DataConfig:
+    """How the source of `test` is read: with the columns of a .csv file by name, in the windows of a record and its dtype."""
     assert config.test_source is not None
-    path = base / Path(config.test_source)
+    path, window = base / Path(config.test_source), train.shape[0] if arrays.stretches else 0
     chosen = replace(keys_of(config, path), source=config.test_source, test=DataConfig("x").test, window=window, stride=0)
+    chosen = with_dtype(chosen, path, train.dtype.name)
     if path.suffix.lower() != ".csv" or not path.is_file() or arrays.columns is None:
         return chosen
     headings = read_headings(path)
@@ -364,17 +392,18 @@ def _require_dropped(config: DataConfig, whole: Samples, test: Samples | None) -
     require_occurring(labels, config.drop_labels, "data.drop_labels", config.source)
 
 
-def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False) -> tuple[Arrays, int]:
+def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False, short: bool = False) -> tuple[Arrays, int]:
     """The arrays of a source, a record cut into windows, and the window (0: none was cut).
 
-    `others`: `intervals` may have some of other files.
+    `others`: `intervals` may have some of other files. `short`: a record may be shorter than a window.
     """
-    arrays, window = _read(config, base)
+    config = settled(config, base)
+    arrays, window = read_source(config, base)
     window = config.window or (window if config.kind in ("auto", "record") else 0)
     if not (window or arrays.rate or config.kind == "record"):
         return arrays, 0
-    rate = signal_of(config, arrays).rate
-    whole, was_cut = cut(arrays, window, config.source)
+    rate, arrays = signal_of(config, arrays).rate, with_channels(arrays, config, window)
+    whole, was_cut = cut(arrays, window, config.source, short=short)
     marks = _intervals_of(config, base) or arrays.marks
     if marks:
         if not was_cut:
@@ -396,7 +425,14 @@ def _intervals_of(config: DataConfig, base: Path) -> tuple[Interval, ...]:
     return read_intervals(base / Path(config.intervals).expanduser()) if config.intervals else ()
 
 
-def _read(config: DataConfig, base: Path) -> tuple[Arrays, int]:
+def settled(config: DataConfig, base: Path) -> DataConfig:
+    """The configuration with the kind of a folder of recordings, or of windows whose channels are stated."""
+    known = config.source in DATA_SETS or config.kind != "auto"
+    in_time = config.channels > 0 or (not known and is_recordings(base / config.source, config))
+    return replace(config, kind="record") if in_time else config
+
+
+def read_source(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     """The arrays of a source and its default window."""
     source = config.source
     known = DATA_SETS.get(source)

@@ -298,7 +298,8 @@ def encode_test(out: Path) -> tuple[Compressed, Path]:
 def _compressed(codec: Codec, header: Header, samples: Windows, size: int, wanted: np.ndarray | None = None) -> Compressed:
     """The report of a written file of `size` bytes; `wanted`: what the quality is against, by default the samples."""
     assert codec.bundle is not None
-    manifest, program, spec, whole = codec.bundle.manifest, codec.file_model.program, codec.spec, samples.whole
+    manifest, program, spec = codec.bundle.manifest, codec.file_model.program, codec.spec
+    whole = samples.whole if len(samples.whole) else samples[:]  # of a record shorter than a window, as the file holds it
     chosen = np.unique(np.linspace(0, len(whole) - 1, MEASURED_SAMPLES).astype(np.int64))
     x = spec.flatten(whole[chosen])[0]
     y = program.scaled_values(program.decode(codec.encode(x)))

@@ -199,7 +199,7 @@ class Trained:
             data=plain(manifest.data),
             history=tuple(checked(Epoch, record) for record in self.models.history),
             quality=quality,
-            warnings=warnings_of(quality),
+            warnings=warnings_of(quality, manifest.data.scaling),
             files=(*metrics.files, *files),
             parity=(*metrics.parity, *parity),
             untied=tuple(untied),

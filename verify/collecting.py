@@ -15,10 +15,11 @@ from tiedae.compress.errors import FormatError
 from tiedae.compress.normal import normal_rows
 from tiedae.compress.samples import Samples
 from tiedae.export.file_info import FileInfo, digest_of
-from tiedae.export.kinds import Precision
+from tiedae.export.kinds import Kind, Precision, Why
 from tiedae.export.model_file import Contents
 from tiedae.export.targets import TARGETS, read_model, tolerances_of
 from tiedae.program.program import Program
+from tiedae.runtimes.table import RUNTIMES
 
 from .cross_format import measure_crossing
 from .error_breakdown import attribute
@@ -222,7 +223,8 @@ class _Runs:
         for precision in PRECISIONS:
             outputs: list[Outputs] = []
             for subject in self.subjects(runnable, precision, findings, announce):
-                measured = self.int8(subject, expected) if precision == "int8" else measure_float(subject, evidence)
+                some = self.evidence_for(subject)
+                measured = self.int8(subject, expected, some) if precision == "int8" else measure_float(subject, some)
                 outputs.append(measured)
             if any(precision in TARGETS[target].precisions for target in manifest.recipe.export.targets):
                 measure_crossing(outputs, expected if precision == "int8" else {}, evidence, findings, precision)
@@ -234,18 +236,29 @@ class _Runs:
         """The files of this precision in each runtime that runs them."""
         manifest = self.bundle.manifest
         for session, files, target in open_sessions(runnable, precision, findings):
-            announce(f"{precision} {session.runtime}")
+            program, total = self.model.programs.of(target), len(self.evidence.x)
+            count = RUNTIMES[session.runtime].samples(program, total)
+            announce(f"{precision} {session.runtime}" + (f", {count:,} of {total:,} samples" if count < total else ""))
             io, tolerances = TARGETS[target].file_io(manifest.io_of(precision)), tolerances_of(target, self.limits.tolerances)
-            yield Subject(session, files, self.files.contents, self.model.programs.of(target), tolerances, findings, io)
+            yield Subject(session, files, self.files.contents, program, tolerances, findings, io)
 
-    def int8(self, subject: Subject, expected: dict[str, Expected]) -> Outputs:
-        """Measure int8 files; `expected`, the program's outputs by target, gets those of a new target."""
-        evidence, detector, target = self.evidence, self.bundle.manifest.detector, subject.format
-        tested = evidence.measures_quality
+    def evidence_for(self, subject: Subject) -> Evidence:
+        """The samples that run in a subject's runtime: of a slow one the first, with a row that says how many of how many."""
+        total = len(self.evidence.x)
+        count = RUNTIMES[subject.runtime].samples(subject.program, total)
+        if count < total:
+            what = f"quality of {' and '.join(sorted(set(subject.files.values())))} in {subject.runtime}"
+            reason = f"the runtime is slow: {count:,} of {total:,} samples run in it, whose codes and outputs are compared"
+            subject.findings.skip(Kind.QUALITY, Why.LIMITED, what, reason, runtime=subject.runtime)
+        return self.evidence.leading(count)
+
+    def int8(self, subject: Subject, expected: dict[str, Expected], evidence: Evidence) -> Outputs:
+        """Measure int8 files; `expected`, the program's outputs by target, gets those of a new target; `evidence` runs."""
+        detector, target, tested = self.bundle.manifest.detector, subject.format, self.evidence.measures_quality
         if target not in expected:
             known = None if tested else self.model.answered.get(target)
-            expected[target] = expect(subject.program, evidence.scaled, known=known)
-        own = expect(subject.program, evidence.scaled, subject.conversion, expected[target])
+            expected[target] = expect(subject.program, self.evidence.scaled, known=known)
+        own = expect(subject.program, evidence.scaled, subject.conversion, expected[target].leading(len(evidence.x)))
         outputs = measure_int8(subject, own, evidence)
         if detector is not None:
             measure_scores(subject, detector, evidence, own, "test samples" if tested else GOLDEN)

@@ -37,7 +37,9 @@ def measure_crossing(
         reason = f"{' and '.join(first) or 'no format'} alone ran here, must be two of {', '.join(TARGETS)}"
         findings.skip(Kind.FORMATS, Why.NOT_IN_FILES, f"{precision} formats against each other", reason)
         return
-    each_format = [first[target] for target in TARGETS if target in first]
+    count = min((each.count for each in first.values() if each.values), default=len(evidence.x))
+    each_format = [first[target].leading(count) for target in TARGETS if target in first]
+    evidence = evidence.leading(count)
     for one, other in combinations(each_format, 2):
         _compare_values(one, other)
     for encoder, decoder in permutations(each_format, 2):

@@ -73,7 +73,7 @@ def _equalized_back(layer: str, got: np.ndarray, reference: np.ndarray) -> np.nd
 
 
 def _row(error: Lost, layer: str, precision: Precision, expected: np.ndarray, got: np.ndarray, **identity: str) -> LayerError:
-    expected = expected[:TRACED_SAMPLES].astype(np.float64)
+    expected = expected[: min(TRACED_SAMPLES, len(got))].astype(np.float64)
     difference = got - expected
     sqnr_db, cosine = similarity(expected, got)
     return LayerError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -113,6 +114,15 @@ class Evidence:
     def measured(self) -> np.ndarray:
         """The samples that quality is measured on, by index."""
         return measured_rows(len(self.x), self.normal)
+
+    def leading(self, count: int) -> Evidence:
+        """The first samples, on which quality is not measured; these where they are no more."""
+        if count >= len(self.x):
+            return self
+        keys = ("x", "scaled", "clean", "clean_scaled", "normal")
+        parts = {key: values[:count] for key in keys if (values := getattr(self, key)) is not None}
+        floats = None if self.floats is None else self.floats.leading(count)
+        return dataclasses.replace(self, **parts, floats=floats, measures_quality=False, float_errors=None, groups=None)
 
     @property
     def samples_text(self) -> str:
@@ -283,3 +293,14 @@ class Outputs:
     values: Values
     layers: Values
     expected: Expected | None = None
+
+    @property
+    def count(self) -> int:
+        """Samples that it has outputs for."""
+        return min(map(len, self.values.values()), default=0)
+
+    def leading(self, count: int) -> Outputs:
+        """Those of the first samples."""
+        expected = None if self.expected is None else self.expected.leading(count)
+        values = {name: each[:count] for name, each in self.values.items()}
+        return Outputs(self.subject, values, self.layers, expected)

@@ -69,7 +69,8 @@ def verify_bundle(
     limits = (limits or Limits()).of(bundle.manifest.recipe)
     findings = judge(collect(bundle, tested, original or Original(), limits, announce), limits)
     rows = findings.rows(limits.tolerances)
-    return Metrics(bundle.manifest.name, **rows, warnings=warnings_of(findings.quality), versions=installed_versions())
+    warnings = warnings_of(findings.quality, bundle.manifest.data.scaling)
+    return Metrics(bundle.manifest.name, **rows, warnings=warnings, versions=installed_versions())
 
 
 def judge(collected: Collected, limits: Limits) -> Findings:

@@ -236,7 +236,7 @@ def test_what_is_no_record_is_refused(codecs: dict[str, MadeCodec]) -> None:
     encoder = codec.encoder()
     for wrong, error, text in (
         (lambda: encoder.end_record(), InputError, "record: ends behind 0 of 0 samples, must have one or more"),
-        (lambda: codec.compress_record(x[: window - 1]), DataError, f"got {window - 1} time steps, must be {window} or more"),
+        (lambda: codec.compress_record(x[:0]), DataError, "got 0 time steps, must be 1 or more"),
         (lambda: codec.compress_record(x + 0.5), DataError, "got 0.5|must be"),
         (lambda: codec.compress_record(x[None]), DataError, r"record: got .* \[1, 50.*a record"),
         (

@@ -145,7 +145,7 @@ def test_a_new_record_is_cut_as_the_known_one_was(tmp_path: Path, channels: tupl
 
     record = np.arange(1000, dtype=np.int16).reshape(-1, *channels)
     np.save(tmp_path / "record.npy", record)
-    data = SimpleNamespace(kind="record", shape=(128, *channels), columns=None, signal=Signal())
+    data = SimpleNamespace(kind="record", dtype="int16", shape=(128, *channels), columns=None, signal=Signal())
     manifest = SimpleNamespace(recipe=SimpleNamespace(data=DataConfig("ecg")), data=data)
     expected = np.arange(len(record) // 128 * 128 * len(record[:1].ravel())).reshape(-1, 128, *channels)
     np.testing.assert_array_equal(load_source(cast(Any, manifest), str(tmp_path / "record.npy")).values, expected)
@@ -164,7 +164,9 @@ def test_new_data_have_the_rate_of_the_bundle(tmp_path: Path) -> None:
     from tiedae.compress.sample_spec import Signal
     from tiedae.run_artifacts import load_scored, load_source
 
-    data = SimpleNamespace(kind="record", shape=(128,), columns=None, signal=Signal(rate=8000.0), label=None, sha256="")
+    data = SimpleNamespace(
+        kind="record", dtype="int16", shape=(128,), columns=None, signal=Signal(rate=8000.0), label=None, sha256=""
+    )
     data.train = data.inputs = 0
     manifest = cast(Any, SimpleNamespace(recipe=SimpleNamespace(data=DataConfig("x"), task=None), data=data))
     with wave.open(str(tmp_path / "x.wav"), "wb") as file:

@@ -181,3 +181,10 @@ def test_intervals_are_not_of_a_file_with_a_test_set_of_its_own(tmp_path: Path) 
     np.savez(tmp_path / "r.npz", x_train=np.arange(2000.0), x_test=np.arange(400.0))
     with pytest.raises(DataError, match=r"r\.npz: has a test set of its own beside `intervals` in \[data\]; save it as a file"):
         loaded(str(tmp_path / "r.npz"), faults(tmp_path, "4,5,x"))
+
+
+def test_intervals_beside_a_test_file_need_a_column_of_files(tmp_path: Path) -> None:
+    source, test = record(tmp_path), record(tmp_path, "t.npy", 600)
+    text = r"f\.csv, row 1: has no column `file`, must have one beside `test` in \[data\]: .* such as r\.npy or t\.npy"
+    with pytest.raises(DataError, match=text):
+        loaded(source, faults(tmp_path, "3,4,belt", "150,152,belt"), test=test)

@@ -307,7 +307,7 @@ def bad_folder(folder: Path, name: str) -> None:
         ("names", {}, r"b\.csv: has the channels u, w, but .*a\.csv has u, v; must be the same"),
         ("rates", {}, r"b\.wav: has a rate of 16000 Hz, but .*a\.wav has 8000; must be the same in all files"),
         ("dtypes", {}, r"b\.npy: is float64, but .*a\.npy is int16; must be the same in all files"),
-        ("nan", {}, r"^x: 2\.csv, time step 57, channel c is nan, must be finite$"),
+        ("nan", {}, r"^x: 2\.csv, time step 57, channel c is nan, must be finite; missing values: c \(1\)$"),
         ("short", {}, r"^x, 1\.wav: `window` in \[data\] is 10, longer than the record of 9 time steps; must be at most"),
         ("one", {}, r"b\.csv: has 1 channel, but .*a\.csv has 2 channels; must be the same in all files"),
         ("windows", {}, r"b\.npy: has rows of 1 value, but .*a\.npy has rows of 4 values; must be the same in all files"),

@@ -196,11 +196,11 @@ def test_what_is_stated_stays_and_decides_the_rest(tmp_path: Path, capsys) -> No
     np.savez(tmp_path / "x.npz", x=signals(np.random.default_rng(0), 300), labels=np.arange(300) % 3 + 4)
     call = ["recipe", "--data", str(tmp_path / "x.npz"), "--task", "anomaly", "-o", str(tmp_path / "r.toml")]
     assert main(call) == 2
-    asked = "which of its labels are normal? State them, such as --set 'task.normal=[{}]', of {}"
+    asked = "which of its labels are normal? State them, such as --set 'task.normal=[{}]', the most frequent of {}"
     assert asked.format("4", "4, 5, 6") in capsys.readouterr().err
     np.savez(tmp_path / "texts.npz", x=signals(np.random.default_rng(0), 99), labels=np.tile(["fine", "worn", "torn"], 33))
     assert main(["recipe", "--data", str(tmp_path / "texts.npz"), "--task", "anomaly"]) == 2
-    assert asked.format('"fine"', "fine, torn, worn") in capsys.readouterr().err
+    assert asked.format('"torn"', "fine, torn, worn") in capsys.readouterr().err
     stated = ["--set", "task.normal=[5, 6]", "--set", "task.score=max", "--set", "model.output_activation=tanh"]
     assert main([*call, *stated]) == 0
     recipe = load_recipe(tmp_path / "r.toml")
@@ -208,6 +208,30 @@ def test_what_is_stated_stays_and_decides_the_rest(tmp_path: Path, capsys) -> No
     assert recipe.model.output_activation == "tanh"
     assert "# stated by --set\nscore" in (tmp_path / "r.toml").read_text(encoding="utf-8")
     assert len(recipe_data(recipe, tmp_path).train) == pytest.approx(0.6 * 200, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("labels", "normal"),
+    [
+        ([0] * 200 + [1] * 100, (0,)),
+        ([0] * 60 + [1] * 240, (1,)),  # 0 is malignant in scikit-learn's breast cancer
+        (["benign"] * 200 + ["malignant"] * 100, ("benign",)),
+        (["fault"] * 200 + ["normal"] * 100, ("normal",)),
+        ([True] * 250 + [False] * 50, (1,)),
+        ([2.0] * 250 + [3.0] * 50, (2,)),
+    ],
+)
+def test_the_class_to_train_on_is_the_most_frequent_one(tmp_path: Path, labels: list, normal: tuple) -> None:
+    np.savez(tmp_path / "x.npz", x=signals(np.random.default_rng(0), 300), labels=np.random.default_rng(0).permutation(labels))
+    suggestion = suggest(Wish.of("x.npz", "anomaly"), base=tmp_path)
+    recipe = parse_recipe(tomllib.loads(suggestion.text), "x")
+    assert isinstance(recipe.task, Anomaly) and recipe.task.normal == normal
+
+
+def test_no_class_is_chosen_that_is_not_most_of_the_samples(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=signals(np.random.default_rng(0), 300), labels=np.repeat([3, 9, 7], [90, 130, 80]))
+    with pytest.raises(DataError, match=r"--set 'task\.normal=\[9\]', the most frequent of 3, 7, 9"):
+        suggest(Wish.of("x.npz", "anomaly"), base=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +270,7 @@ def test_missing_data_and_data_without_any_sample_are_named(tmp_path: Path) -> N
             suggest(Wish.of("few.npy", task), base=tmp_path)
     np.savez(tmp_path / "rare.npz", x=signals(np.random.default_rng(0), 200), y=np.arange(200) > 9)
     with pytest.raises(DataError, match=r"rare\.npz: has . training samples beside 40 test samples, must be 16 or more"):
-        suggest(Wish.of("rare.npz", "anomaly"), base=tmp_path)
+        suggest(Wish.of("rare.npz", "anomaly", settings=["task.normal=[0]"]), base=tmp_path)
     for name, values in {"short": np.arange(500), "none": np.zeros(0), "rows": np.zeros((0, 5))}.items():
         np.save(tmp_path / f"{name}.npy", values)
     with pytest.raises(DataError, match=r"short\.npy: is a record of 500 values, must be 512 or more for 16 windows of 32; or"):

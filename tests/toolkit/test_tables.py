@@ -13,9 +13,12 @@ from msgspec import structs
 from tiedae.bundle.manifest import read
 from tiedae.bundle.results import ColumnWarning, Stage, read_metrics
 from tiedae.cli import main
+from tiedae.compress.config import DataConfig
+from tiedae.compress.errors import DataError
 from tiedae.export.kinds import Kind, Precision
 from tiedae.recipe import load_recipe
 from tiedae.run_artifacts import load_test
+from tiedae.sources import load_dataset
 
 from ..conftest import ONE_FORMAT
 
@@ -193,3 +196,14 @@ def test_one_scale_for_all_loses_the_small_columns_and_says_which(plant: Path, t
     page = (tmp_path / "one" / "bundle" / "report.html").read_text()
     columns = page[page.index('<section id="columns">') :]
     assert columns.index("tiny") < columns.index("huge")
+
+
+@pytest.mark.parametrize("empty", ["", "NA", "?", "nan"])
+def test_every_column_with_missing_values_is_named(tmp_path: Path, empty: str) -> None:
+    rows = [[str(i), empty if i % 10 == 3 else "1.5", str(-i), empty if i == 7 else "2"] for i in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["id,age,b,cabin", *map(",".join, rows)]))
+    with pytest.raises(DataError) as caught:
+        load_dataset(DataConfig("x.csv"), "linear", base=tmp_path)
+    assert "missing values: age (4), cabin (1)" in str(caught.value)
+    if empty != "nan":
+        assert "x.csv: line 5, column 2 (age): " in str(caught.value) and '`drop = ["age", "cabin"]`' in str(caught.value)

@@ -193,3 +193,35 @@ def test_without_an_end_of_a_record_windows_are_written_and_it_is_said(
     assert call("decode", bundle, file, "-o", back, "-q") == 1
     assert "no end of a record was found, so windows are written" in capsys.readouterr().err
     assert np.load(back).shape == (4, WINDOW)
+
+
+def test_pieces_shorter_than_a_window_are_taken(bundle: Path, record: np.ndarray, tmp_path: Path) -> None:
+    file, back = tmp_path / "x.tae", tmp_path / "back.npy"
+    pieces = [record[:5], record[5 : WINDOW + 40], record[WINDOW + 40 : 2 * WINDOW]]
+    for number, piece in enumerate(pieces):
+        np.save(tmp_path / f"{number}.npy", piece)
+        assert call("encode", bundle, tmp_path / f"{number}.npy", "-o", file, "--append", "--lossless") == 0
+    assert call("decode", bundle, file, "-o", back) == 0
+    np.testing.assert_array_equal(np.load(back), record[: 2 * WINDOW])
+    codec = load(bundle)
+    np.testing.assert_array_equal(codec.decompress_record(codec.compress_record(record[:5], lossless=True)), record[:5])
+
+
+def test_codes_of_a_piece_without_a_window_are_refused(
+    bundle: Path, record: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "x.npy", record[:5])
+    assert call("encode", bundle, tmp_path / "x.npy", "-o", tmp_path / "codes.npy") == 2
+    right = f"has 5 time steps, must have {WINDOW} or more for codes; a .tae file holds them"
+    assert f"tiedae: {tmp_path / 'x.npy'}: {right}" in capsys.readouterr().err
+
+
+def test_encode_writes_to_standard_output(bundle: Path, record: np.ndarray, tmp_path: Path, capfdbinary) -> None:
+    np.save(tmp_path / "x.npy", record)
+    assert call("encode", bundle, tmp_path / "x.npy", "-o", tmp_path / "x.tae") == 0
+    capfdbinary.readouterr()
+    assert call("encode", bundle, tmp_path / "x.npy", "-o", "-") == 0
+    out, err = capfdbinary.readouterr()
+    assert out == (tmp_path / "x.tae").read_bytes() and b"-: 12 samples of" not in out and b" x smaller, " in err
+    assert call("encode", bundle, tmp_path / "x.npy", "-o", "-", "--append") == 2
+    assert b"--out -: is standard output, must be a file for --append" in capfdbinary.readouterr().err

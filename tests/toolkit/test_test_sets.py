@@ -161,7 +161,7 @@ def _write(folder: Path) -> None:
         (DataConfig("a.npy", test="gone.npy"), r"gone\.npy: no such file or folder"),
         (DataConfig("a.npy", test="nan.npy"), r"nan\.npy: sample 0, value 0 is nan, must be finite"),
         (DataConfig("table.csv", test="less.csv"), r"less\.csv: has no column p0, p1; must have those of table\.csv: p0, "),
-        (DataConfig("table.csv", test="a.npy"), r"a\.npy: a test sample is uint8 \[4, 3\], must be float64 \[12\] as those"),
+        (DataConfig("table.csv", test="a.npy"), r"a\.npy: a test sample is uint8 \[4, 3\], must be int16 \[12\] as those"),
     ],
     ids=lambda value: "" if isinstance(value, str) else f"{value.source} {value.test}",
 )

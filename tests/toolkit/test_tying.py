@@ -129,6 +129,15 @@ def test_a_recipe_for_an_untied_model_ties_it(models: Path, tmp_path: Path, monk
     assert load_recipe(folder / "again.toml") == found
 
 
+def test_a_comment_has_the_epochs_that_are_stated(models: Path, tmp_path: Path, monkeypatch) -> None:
+    folder = Path(shutil.copytree(models, tmp_path / "models"))
+    monkeypatch.chdir(folder)
+    call = ["recipe", "--from", "untied.h5", "--data", "bytes.npy", "--set", "train.epochs=4", "-o", "made.toml"]
+    assert main(call) == 0
+    text = (folder / "made.toml").read_text()
+    assert "ties them ([train] epochs is 4)" in text and "epochs = 4" in text and "epochs is 15" not in text
+
+
 def test_inspect_says_that_it_can_be_tied(models: Path, capsys) -> None:
     assert main(["inspect", str(models / "untied.h5")]) == 0
     assert "2 of its pairs, which are not tied; `[model] tie = true` would tie it" in capsys.readouterr().out

@@ -81,10 +81,11 @@ NOISE = 0.5
 
 @dataclass(frozen=True)
 class Chosen:
-    """A value of a key, and why."""
+    """A value of a key, why, and the other value that could be meant."""
 
     value: Any
     reason: str
+    other: str = ""
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,8 @@ def _scaled(plan: RecipePlan) -> Chosen | None:
 def _normal(plan: RecipePlan) -> Chosen | None:
     if plan.task != "anomaly" or not plan.normal:
         return None
-    return Chosen(list(plan.normal), "the label of normal samples by convention; the test set keeps all labels")
+    by = "of normal samples by convention" if set(plan.normal) <= {*NORMAL} else "of most samples, so that of normal ones"
+    return Chosen(list(plan.normal), f"the label {by}; the test set keeps all labels")
 
 
 def _quantile(plan: RecipePlan) -> Chosen | None:
@@ -397,6 +399,26 @@ OF_TRAINING += ("train.weight_decay",)
 
 
 def default_normal(labels: np.ndarray) -> tuple[int | str, ...]:
-    """Those of the labels that are normal by convention: 0 or normal."""
-    names = {label_text(label) for label in np.unique(labels).tolist()}
-    return tuple(label for label in NORMAL if label_text(label) in names)
+    """The label of normal samples, of labels [n]: normal; 0 where none is more frequent; one of more than half of them; or none
+    where that is not clear."""
+    counts = label_counts(labels)
+    most = max(counts.values())
+    conventional = [label for label in NORMAL if label_text(label) in counts]
+    if "normal" in conventional:
+        return ("normal",)
+    if conventional and counts[label_text(conventional[0])] == most:
+        return (conventional[0],)
+    first = next(iter(counts))
+    return (as_label(first, labels),) if 2 * most > len(labels) else ()
+
+
+def label_counts(labels: np.ndarray) -> dict[str, int]:
+    """How many samples have each label, as text, the most frequent first."""
+    names, counts = np.unique(labels, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return {label_text(names[place].item()): int(counts[place]) for place in order}
+
+
+def as_label(text: str, labels: np.ndarray) -> int | str:
+    """A label as a recipe states it."""
+    return int(text) if labels.dtype.kind != "U" and text.lstrip("-").isdecimal() else text

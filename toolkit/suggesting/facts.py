@@ -18,17 +18,12 @@ from tiedae.compress.samples import Samples
 from tiedae.compress.scaling import LARGEST_REACH, Rule, Scaling
 from tiedae.program.file_io import FileIO
 
+from .order import LEAST_ROWS, LEAST_STEPS, MOST_CHANNELS, channels_of_rows, order_of_rows
+
 LOOKED_AT = 8_000
 """Training samples whose spectrum is computed, at most."""
 MOST_VALUES = 1 << 25
 """Their values at most: larger samples are fewer."""
-SMOOTH = 0.5
-"""Below this, neighbouring values are those of a signal: their mean squared difference over twice the variance, 1 for noise
-(von Neumann 1941)."""
-LIKE = 10
-"""Standard deviations of the time steps of a signal differ by this factor at most."""
-LEAST_SIGNAL = 16
-"""Values of a sample that a signal has at least."""
 
 NARROW = 128
 """Bytes that span less than this are scaled to their own range."""
@@ -162,19 +157,13 @@ def subsample(splits: Dataset) -> np.ndarray:
 
 
 def looks_like_signal(splits: Dataset) -> bool:
-    """Whether the columns of a table without names seem to be time steps: neighbours are similar, and all vary as much."""
-    if splits.kind != "table" or splits.config.kind == "table" or splits.columns is not None or splits.inputs < LEAST_SIGNAL:
+    """Whether rows of a table of no stated kind seem to be time steps, or its columns do: neighbours are similar."""
+    if splits.kind != "table" or splits.config.kind == "table":
         return False
-    x = subsample(splits)
-    deviations = x.std(axis=0, dtype=np.float64)
-    return roughness(x) < SMOOTH and deviations.min() * LIKE >= deviations.max()
-
-
-def roughness(x: np.ndarray) -> float:
-    """Mean squared difference of neighbouring values over twice the variance of all values; x: [n, inputs]."""
-    wide = x.astype(np.float64)
-    variance = wide.var()
-    return float(np.square(np.diff(wide, axis=1)).mean() / (2 * variance)) if variance > 0 else 1.0
+    if splits.columns is None and splits.inputs >= LEAST_STEPS and channels_of_rows(subsample(splits)):
+        return True
+    values = splits.train.values
+    return len(values) >= LEAST_ROWS and splits.inputs <= MOST_CHANNELS and order_of_rows(values).in_time
 
 
 def tail_of(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:

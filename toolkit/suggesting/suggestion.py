@@ -38,11 +38,14 @@ from .choices import (
     Chosen,
     RecipePlan,
     SourceSize,
+    as_label,
     default_normal,
     kept_by_default,
+    label_counts,
     window_of,
 )
-from .facts import Facts, looks_like_signal, measure
+from .facts import Facts, measure
+from .proposals import proposed
 
 WIDTH = 118
 """Characters of a comment line at most."""
@@ -51,7 +54,7 @@ FITTED, HELD = 4_000, 1_000
 STATED = "stated by --set"
 TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
 """Tables of a recipe, in its order."""
-TIE = f"one kernel per pair: float training ties them ([train] epochs is {TIED['epochs']})"
+TIE = "one kernel per pair: float training ties them ([train] epochs is {})"
 MERGE = "one kernel per pair: their two are equal, nothing is trained for it"
 DECIDED = {"data.source": "--data", "task.kind": "--task"}
 """Keys that another option states."""
@@ -131,15 +134,11 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     replaced = checked(Mapping[str, Activation], wish.stated.get("model.replace", {}), "model.replace")
     assume = checked(tuple[Line, ...], wish.stated.get("model.assume", ()), "model.assume")
     start = Start.read(base / wish.model, replaced, tie=None, assume=assume) if wish.model else None
-    config, chosen = _data(wish, base, start)
+    inputs = 0 if start is None else start.mirror.widths[0]
+    seen = proposed(wish.table("data"), wish.source, wish.task, base, inputs)
+    config, chosen = _data(wish, base, start, {key: choice for key, choice in seen.items() if key not in wish.stated})
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
-    if "data.kind" not in wish.stated and looks_like_signal(splits):
-        chosen["data.kind"] = Chosen(
-            "record", "neighbouring values are similar, as time steps of a signal are: one scale for all"
-        )
-        config = replace(config, kind="record")
-        splits = load_dataset(config, "linear", base=base, normal=normal)
     _require_enough(splits)
     facts = measure(splits, wish.stated if start is None else _of_model(start, splits, wish.stated))
     given = 0 if start is None else start.mirror.widths[-1]
@@ -147,9 +146,11 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     rows = {key: row for key, row in CHOICES.items() if start is None or key not in OF_TRAINING}
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
-        chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start))
+        epochs = wish.stated.get("train.epochs")
+        chosen["model.source"] = Chosen(_named_from(wish.model, base, to), model_text(start, epochs))
         if start.mirror.untied or start.mirror.merged:
-            chosen["model.tie"] = Chosen(True, TIE if start.mirror.untied else MERGE)
+            tie = TIE.format(TIED["epochs"] if epochs is None else epochs)
+            chosen["model.tie"] = Chosen(True, tie if start.mirror.untied else MERGE)
         if start.mirror.scaling is None:
             chosen["data.scaling"] = Chosen(facts.scaling, f"{wish.model} states none: the scale of these values as they are")
     chosen |= {key: Chosen(value, STATED) for key, value in wish.stated.items()}
@@ -178,13 +179,14 @@ def _of_model(start: Start, splits: Dataset, stated: Mapping[str, Any]) -> dict[
     return known | {"model.output_activation": start.mirror.config.output_activation} | dict(stated)
 
 
-def model_text(start: Start) -> str:
-    """A trained model in a sentence, with its notes."""
+def model_text(start: Start, epochs: int | None = None) -> str:
+    """A trained model in a sentence, with its notes; `epochs` of [train], where they are stated."""
     found = start.mirror
     kind = f"{found.chain.format}: {'-'.join(map(str, found.widths))} and back"
     if layers := [str(i) for i, normalized in enumerate(found.batch_norm, start=1) if normalized]:
         kind += f", batch_norm = true of the units of layers {', '.join(layers)}"
-    how = "tied; fine-tuned" if found.replaced else "tied; no float training ([train] epochs is 0)"
+    still = "tied; no float training ([train] epochs is 0)" if not epochs else f"tied; fine-tuned ([train] epochs is {epochs})"
+    how = "tied; fine-tuned" if found.replaced else still
     return ". ".join([f"{kind}, {'not tied' if found.untied else how}", *found.notes])
 
 
@@ -201,7 +203,7 @@ def model_recipe(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> str:
         _comment(f"A recipe for {model}, by `tiedae recipe --from`; with --data SOURCE the rest of it fits the data."),
         f"\n[data]\n{_comment(f'your samples: {shape} values each, {of}')}source = {toml_value('samples.npy')}\n",
         f"\n[model]\n{_comment(model_text(start))}source = {toml_value(_named_from(model, base, to))}\n",
-        f"{_comment(TIE)}tie = true\n" if start.mirror.untied else "",
+        f"{_comment(TIE.format(TIED['epochs']))}tie = true\n" if start.mirror.untied else "",
         f"{_comment(MERGE)}tie = true\n" if start.mirror.merged else "",
         f"assume = {toml_value(assume)}\n" if assume else "",
     ]
@@ -226,12 +228,11 @@ def ordered(chosen: Mapping[str, Chosen]) -> dict[str, Chosen]:
     return {key: chosen[key] for key in sorted(chosen, key=place)}
 
 
-def _data(wish: Wish, base: Path, start: Start | None) -> tuple[DataConfig, dict[str, Chosen]]:
-    """The keys of `[data]` that decide which samples are trained on, and why."""
-    with within("data."):
-        config = checked(DataConfig, {"source": wish.source, **wish.table("data")})
+def _data(wish: Wish, base: Path, start: Start | None, chosen: Mapping[str, Chosen]) -> tuple[DataConfig, dict[str, Chosen]]:
+    """The keys of `[data]` that decide which samples are trained on, and why: those chosen, and more."""
+    chosen = dict(chosen)
+    config = _config(wish, chosen)
     rows, shortest, window, own_test = source_size(config, base=base)
-    chosen: dict[str, Chosen] = {}
     if shortest and not (config.window or window):
         _require_windows(wish.source, rows)
         inputs = 0 if start is None else start.mirror.widths[0]
@@ -241,9 +242,14 @@ def _data(wish: Wish, base: Path, start: Start | None) -> tuple[DataConfig, dict
     source = SourceSize(rows // window if window else rows, window, own_test)
     chosen |= {key: choice for key, choose_value in EARLY.items() if (choice := choose_value(source, wish.task)) is not None}
     chosen = {key: choice for key, choice in chosen.items() if key not in wish.stated}
-    made = {key.removeprefix("data."): choice.value for key, choice in chosen.items()}
+    return _config(wish, chosen), chosen
+
+
+def _config(wish: Wish, chosen: Mapping[str, Chosen]) -> DataConfig:
+    """`[data]` with what is chosen, and what is stated."""
+    keys = {key.removeprefix("data."): choice.value for key, choice in chosen.items()}
     with within("data."):
-        return checked(DataConfig, {"source": wish.source, **made, **wish.table("data")}), chosen
+        return checked(DataConfig, {"source": wish.source, **keys, **wish.table("data")})
 
 
 def _require_windows(source: str, values: int) -> None:
@@ -274,8 +280,8 @@ def _normal(wish: Wish, config: DataConfig, base: Path) -> tuple[int | str, ...]
     normal = default_normal(labels)
     if not normal:
         names = [label_text(label) for label in np.unique(labels).tolist()]
-        example = f'"{names[0]}"' if labels.dtype.kind == "U" else names[0]
-        right = f"State them, such as --set 'task.normal=[{example}]', of {listed(names)}"
+        example = toml_value(as_label(next(iter(label_counts(labels))), labels))
+        right = f"State them, such as --set 'task.normal=[{example}]', the most frequent of {listed(names)}"
         raise DataError(f"{wish.source}: which of its labels are normal? {right}")
     return normal
 
@@ -311,7 +317,7 @@ def recipe_with_reasons(wish: Wish, chosen: Mapping[str, Chosen], baseline: str)
     for key, choice in ordered(chosen).items():
         name, _, field_name = key.partition(".")
         parts.append(f"\n[{name}]\n" if name != table else "")
-        parts.append(f"{_comment(choice.reason)}{field_name} = {toml_value(choice.value)}\n")
+        parts.append(f"{_comment(choice.reason)}{_comment(choice.other)}{field_name} = {toml_value(choice.value)}\n")
         table = name
     return "".join(parts)
 

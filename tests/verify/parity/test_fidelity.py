@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.bundle.fidelity import Fidelity, fit_text, most_lost, warnings_of
 from tiedae.bundle.manifest import Data
-from tiedae.bundle.results import Column, Fit, Quality, Stage
+from tiedae.bundle.results import Column, ColumnWarning, Fit, Quality, Stage, warning_lines
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import FormatError
 from tiedae.compress.records import decode, plain
@@ -79,14 +79,14 @@ def test_a_record_has_the_prdn_about_its_mean() -> None:
 @given(st.sampled_from([1e-6, 1.0, 4096.0]), st.sampled_from([0.0, 1.0, -64.0]), st.sampled_from(["table", "record"]))
 def test_no_unit_of_the_data_changes_r2_and_prdn(scale: float, offset: float, kind: str) -> None:
     rng = np.random.default_rng(1)
-    x = rng.normal(0, 1, (40, 3))
+    x, names = rng.normal(0, 1, (40, 3)), ("a", "b", "c") if kind == "table" else ()
     noise = rng.normal(0, 0.1, x.shape)
 
     def value(values: np.ndarray) -> float | None:
-        return Fidelity(kind, Scaling(), ("a", "b", "c")).measure(values, values + noise * scale).value
+        return Fidelity(kind, Scaling(), names).measure(values, values + noise * scale).value
 
     assert value(x * scale + offset * scale) == pytest.approx(
-        Fidelity(kind, Scaling(), ("a", "b", "c")).measure(x, x + noise).value, rel=1e-7
+        Fidelity(kind, Scaling(), names).measure(x, x + noise).value, rel=1e-7
     )
 
 
@@ -151,9 +151,25 @@ def test_columns_that_no_constant_beats_are_warned_of_in_the_worst_file() -> Non
         row(Stage.EXPORT, "tiedae t.tflite", {"a": 0.2, "b": -0.3, "c": None}, runtime="litert-xnnpack"),
         row(Stage.STOCK, "stock t.tflite", {"a": -7.0, "b": -7.0, "c": None}),
     ]
-    poor, still = warnings_of(rows)
+    poor, still = warnings_of(rows, Scaling())
     assert (poor.column, poor.r2, poor.where) == ("b", -0.3, "tiedae t.tflite in litert-xnnpack")
     assert poor.text.startswith("b: R² is -0.3 in tiedae t.tflite in litert-xnnpack: its mean")
+    assert "or `per_feature = true`" in poor.text
+    on = warnings_of(rows, Scaling("standard", offset=(0.0, 0.0, 0.0), scale=(1.0, 1.0, 1.0)))[0]
+    assert on.text.endswith("; try more epochs or units")  # each column has a scale of its own already
     assert (still.column, still.r2) == ("c", None) and still.text.startswith("c: never changes in the measured samples")
-    assert [each.column for each in warnings_of(rows[:1] + rows[-1:])] == ["a", "c"]
-    assert warnings_of([Quality("Keras float", Stage.TRAIN, 1.0)]) == ()
+    assert [each.column for each in warnings_of(rows[:1] + rows[-1:], Scaling())] == ["a", "c"]
+    assert warnings_of([Quality("Keras float", Stage.TRAIN, 1.0)], Scaling()) == ()
+
+
+def test_a_channel_of_which_little_is_kept_is_a_warning() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 40))
+    noise = rng.standard_normal((50, 20, 2)) * [0.85, 0.1]
+    fit = Fidelity("record", Scaling(), ("ax", "ay"), channels=2).measure(x, (x + noise.reshape(50, 40)).astype(np.float32))
+    assert [channel.name for channel in fit.channels] == ["ax", "ay"]
+    (warning,) = warnings_of([Quality("tiedae t.onnx", Stage.EXPORT, 1.0, fit, runtime="ort-cpu")], Scaling())
+    assert warning.column == "ax" and warning.prdn == pytest.approx(85, abs=3)
+    assert warning_lines([warning])[0].startswith("channel ax: PRDN is 8")
+    two = [warning, ColumnWarning("ay", 0.1, "t", 95.0)]
+    assert warning_lines(two)[0].startswith("2 channels have a large PRDN, the worst ax with 8")
