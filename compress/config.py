@@ -281,7 +281,7 @@ class DataConfig(Checked, frozen=True):
     ] = "auto"
     dtype: Annotated[
         TextType,
-        means("of a .csv file, whose later files are read in it too; auto: the narrowest that holds it, not uint8"),
+        means("of .csv files; auto: narrowest that holds the source"),
     ] = "auto"
     resize: Annotated[tuple[Positive, ...], means("of a folder of images: [height, width]; empty: as they are")] = ()
     grayscale: Annotated[bool, means("of a folder of images: make them gray")] = False
@@ -299,7 +299,7 @@ class DataConfig(Checked, frozen=True):
     ] = 0.1
     validation: Annotated[
         ProperFraction,
-        means("fraction for the validation set; 0: none, but with qat a twentieth of 1,000 training samples or more"),
+        means("fraction for the validation set; 0: none; with qat a twentieth of 1,000 samples or more"),
     ] = 0.0
     split: Annotated[
         Literal["auto", "random", "tail"], means("tail: the last samples are held out; auto: tail for records in time")

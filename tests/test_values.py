@@ -16,6 +16,7 @@ COLLECTING = {
     "tiedae.export.onnx.tensors.TensorData",
     "tiedae.export.c.builder.CBuilder",
     "tiedae.export.tflite.flatbuffer.Flatbuffer",
+    "tiedae.tasks.compression.Opponents",
 }
 
 

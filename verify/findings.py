@@ -119,7 +119,7 @@ class Evidence:
         """The first samples, on which quality is not measured; these where they are no more."""
         if count >= len(self.x):
             return self
-        keys = ("x", "scaled", "clean", "clean_scaled", "normal")
+        keys = ("x", "scaled", "clean", "exact", "normal")
         parts = {key: values[:count] for key in keys if (values := getattr(self, key)) is not None}
         floats = None if self.floats is None else self.floats.leading(count)
         return dataclasses.replace(self, **parts, floats=floats, measures_quality=False, float_errors=None, groups=None)

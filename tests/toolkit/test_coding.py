@@ -159,7 +159,7 @@ def test_new_data_have_the_rate_of_the_bundle(tmp_path: Path) -> None:
     from types import SimpleNamespace
     from typing import Any, cast
 
-    from tiedae.compress.config import DataConfig
+    from tiedae.compress.config import DataConfig, QuantizeConfig
     from tiedae.compress.errors import DataError
     from tiedae.compress.sample_spec import Signal
     from tiedae.run_artifacts import load_scored, load_source
@@ -168,7 +168,9 @@ def test_new_data_have_the_rate_of_the_bundle(tmp_path: Path) -> None:
         kind="record", dtype="int16", shape=(128,), columns=None, signal=Signal(rate=8000.0), label=None, sha256=""
     )
     data.train = data.inputs = 0
-    manifest = cast(Any, SimpleNamespace(recipe=SimpleNamespace(data=DataConfig("x"), task=None), data=data))
+    manifest = cast(
+        Any, SimpleNamespace(recipe=SimpleNamespace(data=DataConfig("x"), task=None, quantize=QuantizeConfig()), data=data)
+    )
     with wave.open(str(tmp_path / "x.wav"), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(4096))

@@ -50,7 +50,7 @@ def files(folder: Path, *, tied: bool) -> Path:
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_run_starts_from_a_convolutional_model(tied: bool, tmp_path: Path) -> None:
     files(tmp_path, tied=tied)
-    (tmp_path / "r.toml").write_text(RECIPE.format(model="" if tied else "tie = true\n[train]\nepochs = 1"))
+    (tmp_path / "r.toml").write_text(RECIPE.format(model='assume = ["Tied"]' if tied else "tie = true\n[train]\nepochs = 1"))
     assert main(["run", str(tmp_path / "r.toml"), "--out", str(tmp_path / "out"), "-q"]) == 0
     imported = read(tmp_path / "out" / "bundle").imported
     assert imported is not None and imported.tie == ("stored" if tied else "trained")
@@ -60,7 +60,7 @@ def test_a_run_starts_from_a_convolutional_model(tied: bool, tmp_path: Path) -> 
 
 def test_an_import_is_the_original_in_float64(tmp_path: Path) -> None:
     path = files(tmp_path, tied=True)
-    found, x = ta.from_keras(path), np.random.default_rng(0).uniform(0, 1, (5, *IMAGE))
+    found, x = ta.from_keras(path, assume=("Tied",)), np.random.default_rng(0).uniform(0, 1, (5, *IMAGE))
     assert [layer.kind for layer in found.config.layers] == ["conv2d", "conv2d", "dense"]
     y = exactly(found, x.reshape(5, -1))[1]
     np.testing.assert_allclose(y, read_model(path)(x).reshape(5, -1), atol=1e-6)
@@ -68,7 +68,7 @@ def test_an_import_is_the_original_in_float64(tmp_path: Path) -> None:
 
 
 def test_channels_of_a_decoder_in_another_order_and_size_are_matched(tmp_path: Path) -> None:
-    start = Start.read(files(tmp_path, tied=True))
+    start = Start.read(files(tmp_path, tied=True), assume=("Tied",))
     encodes, decodes = start.tied(), start.tied()
     rng = np.random.default_rng(1)
     for i in (0, 1):

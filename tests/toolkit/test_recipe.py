@@ -295,7 +295,10 @@ def changed(**tables):
         (changed(data={"source": "x", "resize": [4, 0]}), "data.resize[1]: got 0, must be an integer, 1 or more"),
         (changed(data={"source": "x", "grayscale": 1}), "data.grayscale: got 1, must be true or false"),
         (changed(data={}), "data.source: is missing, must be a string"),
-        (changed(data="x.npy"), "data: got 'x.npy', must be a table of source, kind, window, stride, rate, unit_of_measure"),
+        (
+            changed(data="x.npy"),
+            "data: got 'x.npy', must be a table of source, kind, window, stride, channels, rate",
+        ),
         (changed(name="a b"), "name: got 'a b', must be ASCII letters, digits, - and _"),
         ({"data": {"source": "x.npy"}}, "model: is missing, must be a table"),
     ],

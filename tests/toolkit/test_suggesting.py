@@ -112,6 +112,8 @@ def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
         used |= {choice.key for choice in suggest(Wish.of("few.npz", task), base=tmp_path).choices}
     np.save(tmp_path / "many.npy", rng.standard_normal((1_600, 5)) * np.arange(1, 6))
     used |= {choice.key for choice in suggest(Wish.of("many.npy"), base=tmp_path).choices}
+    np.save(tmp_path / "far.npy", 1e9 + rng.standard_normal((300, 5)))
+    used |= {choice.key for choice in suggest(Wish.of("far.npy"), base=tmp_path).choices}
     assert used - {"data.source", "data.window", "data.kind"} == set(CHOICES) | set(EARLY)
 
 
