@@ -394,6 +394,7 @@ def test_the_gradient_of_a_range_is_that_of_its_scale(make_splits, bits: int) ->
     splits, model = make_splits(), model_of()
     quantize_post_training(model, representative(splits.train, 64), QuantizeConfig(code_bits=bits, refinements=()))
     quantizers = model.quantizers
+    assert quantizers is not None
     low, high = quantizers.ranges()["code"]
     scale = (high - low) / (2**bits - 1)
     low = -np.round(-low / scale) * scale

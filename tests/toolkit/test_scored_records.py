@@ -94,7 +94,8 @@ def test_score_reads_the_folder_of_the_recipe_with_its_intervals(run: Path, caps
     found = scored(run, "machines")
     assert found["samples"] == 20 * FILES and found["trained_on"] > 0
     assert {row["label"]: row["samples"] for row in found["intervals"]["labels"]} == {"bearing": 2, "belt": 2, "normal": 149}
-    assert "intervals: 4 of 4 flagged; ROC-AUC" in capsys.readouterr().out
+    whole = f"intervals, all {20 * FILES}, {found['trained_on']} of them trained on: 4 of 4 flagged; ROC-AUC"
+    assert whole in capsys.readouterr().out
 
 
 def test_errors_per_time_step_and_channel_are_columns_by_name(run: Path) -> None:
