@@ -117,6 +117,15 @@ def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
     assert used - {"data.source", "data.window", "data.kind"} == set(CHOICES) | set(EARLY)
 
 
+@pytest.mark.parametrize(("samples", "held"), [(1_249, False), (1_250, True)])
+def test_a_recipe_states_the_samples_that_its_run_would_hold_out(tmp_path: Path, samples: int, held: bool) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((samples, 3)))
+    text = suggest(Wish.of("x.npy"), base=tmp_path, to=tmp_path).text
+    assert ("validation = 0.1" in text) == held
+    splits = recipe_data(parse_recipe(tomllib.loads(text), "x"), tmp_path)
+    assert (splits.validation is not None) == held
+
+
 def test_no_test_sample_is_looked_at(tmp_path: Path) -> None:
     x = np.random.default_rng(3).standard_normal((200, 8))
     np.save(tmp_path / "x.npy", x)
