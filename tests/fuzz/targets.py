@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -134,7 +135,7 @@ def _unzipped(data: bytes) -> int:
 
 def _pixels(data: bytes) -> int:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:  # of damage, as the product
             return image.width * image.height * 4
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return len(data)
