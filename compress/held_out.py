@@ -34,9 +34,10 @@ def with_held_out(splits: Dataset) -> Dataset:
     if splits.windows and train.groups is None:
         rest, judges = _last_windows(train, count)
     else:
-        rest, judges = split(train, (count / len(train),), splits.config.source, seed=splits.config.seed)
+        rest, judges = split(train, (count / train.independent,), splits.config.source, seed=splits.config.seed)
     assert rest is not None
-    return replace(splits, train=rest, validation=judges)
+    assert judges is not None
+    return replace(splits, train=rest, validation=judges.disjoint)
 
 
 @dataclass(frozen=True, eq=False)

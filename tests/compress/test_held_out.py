@@ -56,6 +56,13 @@ def test_whole_groups_are_held_out_and_are_the_clusters() -> None:
     assert [len(set(judges.samples.groups[judges.clusters == i].tolist())) for i in (0, 1)] == [1, 1]
 
 
+def test_windows_of_held_out_groups_share_no_values() -> None:
+    train = numbered(2000, 8, groups=np.arange(2000) // 50)
+    data = with_held_out(splits_of(overlapping(train, 2), windows=True))
+    assert data.validation.overlap == 1 and len(data.validation) == 4 * 50
+    assert not set(data.train.groups.tolist()) & set(data.validation.groups.tolist())
+
+
 def test_too_few_groups_are_all_trained_on() -> None:
     splits = splits_of(numbered(4000, groups=np.arange(4000) % 3))
     assert with_held_out(splits) is splits
