@@ -42,7 +42,7 @@ def is_compression(case: Case) -> bool:
 
 
 def real_file(pca: PcaFiles, x: np.ndarray, units: int, step: float, size: int) -> CodedFile:
-    """The file of so many components whose bytes are nearest to `size`, by bisection of the step around `step`."""
+    """The file of `units` components whose bytes are nearest to `size`, by bisection of the step around `step`."""
     finest, coarsest, best = step / 4, 4 * step, None
     for _ in range(30):
         middle = float(np.sqrt(finest * coarsest))

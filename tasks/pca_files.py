@@ -14,7 +14,7 @@ from .equal_bytes import MOST_APART, Around, CodedFile, around
 
 UNSCALED = Scaling()
 PER_OCTAVE, OCTAVES = 16, 4
-"""Steps that are tried around the chosen one: so many per factor of 2, up to this many factors of 2 away."""
+"""Steps tried around the chosen one: steps per octave (a factor of 2), and the largest distance in octaves."""
 ROUNDS = 6
 """Rates that are tried until a file has nearly our bytes."""
 

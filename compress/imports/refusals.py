@@ -19,7 +19,7 @@ from .scalings import without_scaling
 def refusals(chain: Chain) -> tuple[str, ...]:
     """The reasons, a line each without the source: refused layers and untied pairs not among them, which `inspect` lists.
 
-    Arrays are read, one at a time. Of a chain with refused layers other than activations only what needs no shapes is told.
+    Arrays are read, one at a time. Of a chain with refused layers other than activations, only reasons without shapes follow.
     """
     errors: list[InputError] = []
     checking = partial(_collected, errors)
