@@ -388,7 +388,7 @@ class Baseline(Record, frozen=True):
     compared: int
     improved: tuple[str, ...]
     uncompared: tuple[str, ...] = ()
-    allow_by: Mapping[str, NonNegative] = {}
+    allow_by: Mapping[Line, NonNegative] = {}
 
     @property
     def allowed(self) -> str:

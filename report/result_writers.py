@@ -101,7 +101,7 @@ def _baseline_section(metrics: Metrics) -> str:
     if baseline is None:
         return ""
     worse = sum(check.kind is Kind.BASELINE for check in metrics.failed)
-    counts = f"{baseline.compared} figures compared, {worse} checks worse by more than {baseline.allowed}"
+    counts = f"{baseline.compared} figures compared, {worse} checks worse by more than {markdown(baseline.allowed)}"
     better = "\n".join(f"- {markdown(text)}" for text in baseline.improved)
     end = ", and better by more than that:" if better else "."
     return "\n\n".join(filter(None, ("### Baseline", f"Against {markdown(baseline.file)}: {counts}{end}", better)))
