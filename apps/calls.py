@@ -180,7 +180,7 @@ MESSAGES = {
     "code": "codes: got one above {top}",
     "samples": "samples {start}:{stop}: must be a range in 0:{total}",
     "shrunk": "file: got {got} bytes at {at}, must be {size}: it became shorter while it was read",
-    "record": "record: got {got} time steps, must be {window} or more, a window",
+    "record": "record: got none of its time steps, must be one or more",
     "closed": "writer: is closed",
     "failed": "writer: an earlier write failed; append continues behind the whole frames of the file",
 }

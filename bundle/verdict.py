@@ -153,7 +153,8 @@ class Verdict(Record, frozen=True):
 
     `comparisons` on `samples` test samples, with `resamples` of the bootstrap, drawn by the `seed`. `layers` and `constant`
     (every output is the same) on the first `observed` test samples. `for_rate`: whether the model was trained for rate. `kept`:
-    read from the bundle, not measured by this call. `uncompared`: baselines that there is no figure of.
+    read from the bundle, not measured by this call. `uncompared`: baselines that there is no figure of. `different`: how many
+    of the test samples differ, where some are equal; the bootstrap draws equal ones together.
     """
 
     samples: Count
@@ -167,6 +168,7 @@ class Verdict(Record, frozen=True):
     findings: tuple[Finding, ...] = ()
     kept: bool = False
     uncompared: tuple[Uncompared, ...] = ()
+    different: Count | None = None
 
     def __post_init__(self) -> None:
         layers = [row.layer for row in self.layers]
@@ -181,6 +183,12 @@ class Verdict(Record, frozen=True):
     def by(self, baseline: str) -> list[MethodComparison]:
         """The comparisons with a baseline, by each criterion."""
         return [row for row in self.comparisons if row.baseline == baseline]
+
+    @property
+    def samples_text(self) -> str:
+        """`120 test samples, 4 of them different`."""
+        different = "" if self.different is None else f", {self.different:,} of them different"
+        return f"{self.samples:,} test samples{different}"
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -302,7 +310,7 @@ def _against_text(finding: Finding, verdict: Verdict) -> str:
         return "not among the comparisons"
     by = f"{row.criterion} {number(row.ours)} against {number(row.theirs)}" + (f" ({row.setting})" if row.setting else "")
     interval = f"95 % interval of the gain {number(row.gain.low)} to {number(row.gain.high)}"
-    return f"{by}; {interval} on {verdict.samples:,} test samples"
+    return f"{by}; {interval} on {verdict.samples_text}"
 
 
 def _worse_text(finding: Finding, verdict: Verdict) -> str:
@@ -321,7 +329,7 @@ def _all_against(text: str) -> Callable[[Sequence[Finding], Verdict], str]:
         parts = [_by_criterion(criterion, rows) for criterion in dict.fromkeys(row.criterion for row in rows)]
         names = {finding.subject for finding in found}
         which = text.format(f"{len(names)} baselines" if len(names) > 1 else TITLES.get(*names, *names))
-        return f"{which}: {'; '.join(parts) or 'not among the comparisons'}; on {verdict.samples:,} test samples"
+        return f"{which}: {'; '.join(parts) or 'not among the comparisons'}; on {verdict.samples_text}"
 
     return together
 

@@ -21,6 +21,13 @@ def equal_rows(samples: Samples) -> np.ndarray | None:
     return np.unique(sums, return_inverse=True)[1].reshape(-1) if _repeats(sums) else None
 
 
+def numbered(samples: Samples) -> np.ndarray:
+    """A number for each sample, int64 [n], the same for equal ones: 0, 1, … in the order of the first of each."""
+    sums = np.concatenate([_sums(chunk) for _, chunk in samples.chunks()])
+    _, first, members = np.unique(sums, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[members.reshape(-1)]
+
+
 def _repeats(sums: np.ndarray) -> bool:
     return LEAST_DIFFERENT <= len(np.unique(sums)) <= len(sums) // 2
 

@@ -32,7 +32,8 @@ RATIOS = (2.0**-9, 2.0**7)
 class Lowering:
     """A program under construction. The functions of `lowering.LOWERINGS` add tensors and constants and return operations.
 
-    `tensors`, `kernels` and `constants` become those of the program; all kernels exist from the start.
+    `tensors`, `kernels` and `constants` become those of the program; all kernels exist from the start. `tables`: sigmoid and
+    tanh by the tensor that they read.
     """
 
     def __init__(self, model: TiedAutoencoder, layout: DecoderLayout) -> None:
@@ -48,6 +49,7 @@ class Lowering:
         self.tensors: dict[str, Tensor] = {}
         self.kernels: dict[str, Kernel] = {}
         self.constants: dict[str, np.ndarray] = {}
+        self.tables: dict[str, Activate] = {}
         for kernel in model.kernels:
             written = Kernel(kernel.name, kernel.inputs, kernel.units)
             if self.quantized:
@@ -83,7 +85,10 @@ class Lowering:
         return 0.0 if quantization is None else quantization.scale
 
     def coarsen(self, name: str, least: float) -> None:
-        """Raise a tensor's scale to at least `least`: dead layers have vanishing ranges, which no runtime can express."""
+        """Raise a tensor's scale to at least `least`: dead layers have vanishing ranges, which no runtime can express.
+
+        The scale of a table's input then changes a little where an output lies next to a tie, see `clear_of_ties`.
+        """
         tensor = self.tensors[name]
         if tensor.quantization is not None and name not in self.fixed:
             coarser = _at_least(tensor.quantization, least)
@@ -91,6 +96,11 @@ class Lowering:
             if coarser != tensor.quantization and quantizers is not None and not quantizers.is_free(name):
                 raise ExportError(f"code_scale: got {tensor.quantization.scale:g}, must be {least:g} or more for this model")
             self.tensors[name] = replace(tensor, quantization=coarser)
+        table = self.tables.get(name)
+        if table is not None and tensor.quantization is not None:
+            tensor, y = self.tensors[name], self.tensors[table.y].affine
+            clear = clear_of_ties(table.function, tensor.affine, y, least)
+            self.tensors[name] = replace(tensor, quantization=clear)
 
     def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
         """Add NAME.rows, a tensor of the same values in another shape or order, and return its name."""
@@ -117,23 +127,16 @@ class Lowering:
         linear = name
         if not FUNCTIONS[layer.activation].fused:
             linear = self.tensor(f"{name}.linear", shape)
+            table = Activate(linear, name, layer.activation)
+            rest = [table]
             if len(chain) == 2:
                 self.tensor(f"{name}.raw", shape, chain[0])
-                rest = [Activate(linear, f"{name}.raw", layer.activation), Requantize(f"{name}.raw", name)]
-            else:
-                rest = [Activate(linear, name, layer.activation)]
+                table = replace(table, y=f"{name}.raw")
+                rest = [table, Requantize(table.y, name)]
+            self.tables[linear] = table
         self.tensor(name, shape, chain[-1] if chain else None)
-        least = self.accumulator_step(layer, x, layer.gains)
-        self.coarsen(linear, least)
-        if rest:
-            self._clear(layer.activation, linear, rest[0].y, least)
+        self.coarsen(linear, self.accumulator_step(layer, x, layer.gains))
         return linear, rest
-
-    def _clear(self, function: str, linear: str, name: str, least: float) -> None:
-        """Change the scale of a table's input a little where an output lies next to a tie, see `clear_of_ties`."""
-        x, y = (self.tensors[each].quantization for each in (linear, name))
-        if x is not None and y is not None:
-            self.tensors[linear] = replace(self.tensors[linear], quantization=clear_of_ties(function, x, y, least))
 
     def accumulator_step(self, layer: TiedLayer, x: str, gains: np.ndarray | None = None) -> float:
         """The largest scale of the accumulator, over all units and `gains`; 0 in a float program."""

@@ -31,7 +31,8 @@ def summary(verdict: Verdict) -> str:
     names = list(dict.fromkeys(row.title for row in verdict.comparisons))
     if not names:
         return f"outputs vary and no unit is dead; there is no baseline to compare with{where}"
-    return f"better than {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} beyond noise{where}"
+    copies = "" if verdict.different is None else f", on {verdict.samples_text}"
+    return f"better than {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} beyond noise{copies}{where}"
 
 
 def texts(verdict: Verdict | None) -> Sequence[str]:
@@ -61,6 +62,6 @@ def method_text(verdict: Verdict) -> str:
     if not verdict.comparisons:
         return ""
     return (
-        f"On the same {verdict.samples:,} test samples. The gain is how much better the int8 program is; its interval is that "
+        f"On the same {verdict.samples_text}. The gain is how much better the int8 program is; its interval is that "
         f"of the paired bootstrap, {verdict.resamples:,} resamples, seed {verdict.seed}. Baselines were fitted in the run."
     )

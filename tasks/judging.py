@@ -1,7 +1,7 @@
 """Measure what the verdict rests on: the program against baselines on the same test samples, and which units it uses.
 
 The interval of a difference is that of the paired bootstrap (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993,
-chapter 16): samples are drawn, and both methods are measured on the same draw.
+chapter 16): samples are drawn, and both methods are measured on the same draw. Equal samples are drawn together.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
 from tiedae.bundle.verdict import AREAS, TITLES, Criterion, LayerUse, MethodComparison, Uncompared, Verdict, findings
 from tiedae.codec.backends import ProgramBackend, program_of
+from tiedae.compress.equal_rows import numbered
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.numbers import number
 from tiedae.compress.samples import Samples
@@ -36,10 +37,12 @@ def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, s
     taken = tested.take(np.arange(min(len(tested), OBSERVED)))
     layers, constant = layer_use(backend, taken)
     contest = measured.contest
-    compared = () if contest is None else comparisons(contest, seed)
-    samples = 0 if contest is None else len(contest.own)
+    equal = np.arange(0) if contest is None else numbered(tested.select(contest.rows).wanted)
+    compared = () if contest is None else comparisons(contest, seed, equal)
+    samples, different = len(equal), len(np.unique(equal))
     uncompared = () if contest is None else tuple(Uncompared(*each) for each in contest.uncompared.items())
     verdict = Verdict(samples, len(taken), seed, RESAMPLES, compared, layers, constant, for_rate, uncompared=uncompared)
+    verdict = replace(verdict, different=different if different < samples else None)
     return replace(verdict, findings=findings(verdict, measured.result))
 
 
@@ -116,10 +119,10 @@ def _better(verdict: Verdict | None, name: str) -> Check:
     return Check(Kind.VERDICT, row.better or equal, row.gain.low, ">= 0" if equal else "> 0", text, detail=name)
 
 
-def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
+def comparisons(contest: Contest, seed: int, equal: np.ndarray | None = None) -> tuple[MethodComparison, ...]:
     """The program against each baseline, all on the same resamples, detectors by two areas.
 
-    Areas: normal and anomalous samples are drawn apart.
+    Areas: normal and anomalous samples are drawn apart. `equal`: int64 [n], one number for equal samples; None: all differ.
     """
     names, criteria = list(contest.baselines), criteria_of(contest)
     if not names:
@@ -131,7 +134,7 @@ def comparisons(contest: Contest, seed: int) -> tuple[MethodComparison, ...]:
         own, *others = (figures(weights) for figures in statistics)
         return [each.sign * (a - b) for other in others for each, a, b in zip(criteria, own, other, strict=True)]
 
-    found = iter(estimates(gains, contest.groups, seed, RESAMPLES))
+    found = iter(estimates(gains, contest.groups, seed, RESAMPLES, equal))
     return tuple(
         MethodComparison(name, criterion, own, other, next(found), contest.settings.get(name, ""))
         for name, others in zip(names, theirs, strict=True)
@@ -147,7 +150,7 @@ def criteria_of(contest: Contest) -> tuple[Criterion, ...]:
 def _figures(contest: Contest, values: np.ndarray) -> Callable[[np.ndarray | None], list[float]]:
     """The figures of `criteria_of`, of samples that count `weights` times."""
     if contest.anomalous is None:
-        return lambda weights: [float(values.mean(dtype=np.float64) if weights is None else weights @ values / len(values))]
+        return lambda weights: [float(values.mean(dtype=np.float64) if weights is None else weights @ values / weights.sum())]
     ranked = Ranked.of(values, contest.anomalous)
 
     def areas(weights: np.ndarray | None) -> list[float]:

@@ -119,20 +119,30 @@ def by_interval(
 
 
 def estimates(
-    statistics: Callable[[np.ndarray | None], list[float]], anomalous: np.ndarray, seed: int, count: int = RESAMPLES
+    statistics: Callable[[np.ndarray | None], list[float]],
+    anomalous: np.ndarray,
+    seed: int,
+    count: int = RESAMPLES,
+    clusters: np.ndarray | None = None,
 ) -> list[Estimate]:
-    """Statistics of weighted samples with their intervals of `count` resamples; all statistics are of the same draws."""
-    drawn = np.array([statistics(weights) for weights in _resamples(anomalous, seed, count)])
+    """Statistics of weighted samples with their intervals of `count` resamples; all statistics are of the same draws.
+
+    `clusters`: int64 [n], the same number for samples that are drawn together; None: each is drawn alone.
+    """
+    clusters = np.arange(len(anomalous)) if clusters is None else clusters
+    drawn = np.array([statistics(weights) for weights in _resamples(anomalous, clusters, seed, count)])
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return [Estimate(*each) for each in zip(statistics(None), low.tolist(), high.tolist(), strict=True)]
 
 
-def _resamples(anomalous: np.ndarray, seed: int, count: int) -> Iterator[np.ndarray]:
+def _resamples(anomalous: np.ndarray, clusters: np.ndarray, seed: int, count: int) -> Iterator[np.ndarray]:
     """How often each sample is drawn, float64 [n], for each of `count` resamples; anomalous and other samples apart."""
     rng = np.random.default_rng(seed)
-    groups = [group for group in (np.flatnonzero(anomalous), np.flatnonzero(~anomalous)) if len(group)]
+    strata = [rows for rows in (np.flatnonzero(anomalous), np.flatnonzero(~anomalous)) if len(rows)]
+    members = [np.unique(clusters[rows], return_inverse=True)[1].reshape(-1) for rows in strata]
     for _ in range(count):
         weights = np.zeros(len(anomalous))
-        for group in groups:
-            weights[group] = np.bincount(rng.integers(0, len(group), len(group)), minlength=len(group))
+        for rows, numbers in zip(strata, members, strict=True):
+            size = numbers.max() + 1
+            weights[rows] = np.bincount(rng.integers(0, size, size), minlength=size)[numbers]
         yield weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from tiedae.codec.container import FrameSpan, Gap, is_index, pack_end, pack_frame, pack_index, read, scan
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader, last_whole
-from tiedae.codec.windows import Stream
+from tiedae.codec.windows import Stream, Windows
 
 from ..export.c.models import Case, Made, samples_of
 from .stream_drivers import LANGUAGES, Driver, driver
@@ -201,16 +202,31 @@ def test_records_are_appended_behind_an_end_and_its_index(of_records: Driver, tm
     assert file.path.read_bytes() == file.right + b"".join([*encoder.push(x, [(2, 0)]), *encoder.finish()])
 
 
-def test_less_than_a_window_behind_an_end_is_refused_and_the_index_is_written(of_records: Driver, tmp_path: Path) -> None:
+def test_a_record_shorter_than_a_window_is_written_as_in_python(of_records: Driver, tmp_path: Path) -> None:
+    """Alone, behind others, ended by `close`, and appended; the time steps that are read are those that were written."""
     made, spec = of_records.made, of_records.made.model.spec
-    x, each, file = samples_of(spec, 3), spec.inputs // spec.window, tmp_path / "x.tae"
-    x.tofile(tmp_path / "x")
-    answers = of_records.run(f"write {file} 0 0 2 {tmp_path / 'x'} {2 * spec.inputs} end {2 * each} close close")
-    assert answers == [f"record: got 2 time steps, must be {spec.window} or more, a window"]
-    encoder = encoder_of(made, FileKind.LOSSY, 0, 2)
-    right = b"".join([*encoder.push(x[:2], [(2, 0)]), *encoder.finish()])
-    assert file.read_bytes() == right
-    assert of_records.run(f"append {file} {tmp_path / 'x'} {2 * each} close close") == answers and file.read_bytes() == right
+    each, window = spec.inputs // spec.window, spec.window
+    every = itertools.product(((2,), (1, 2 * window, 3), (2 * window, 2)), kinds_of(made), (1, 2))
+    expected = []
+    for i, (sizes, (kind, bound), most) in enumerate(every):
+        steps, encoder, chunks = record_of(made, sum(sizes)), encoder_of(made, kind, bound, most), []
+        steps.tofile(tmp_path / f"x-{i}")
+        for record in np.split(steps, np.cumsum(sizes)[:-1]):
+            windows = Windows.of(record, spec)
+            chunks += encoder.push(windows[:], windows.ends)
+        pushed = " end ".join(str(size * each) for size in sizes)
+        line = f"write {tmp_path / f'{i}.tae'} {kind:d} {bound} {most} {tmp_path / f'x-{i}'} {pushed} close"
+        expected.append(Expected(line, tmp_path / f"{i}.tae", b"".join([*chunks, *encoder.finish()])))
+    follow(of_records, expected)
+    file, data = expected[0].path, expected[0].right
+    assert of_records.run(f"append {file} {tmp_path / 'x-0'} {2 * each} close") == ["ok"]
+    steps = record_of(made, 2)
+    encoder = encoder_of(made, FileKind.LOSSY, 0, 1, after=last_whole(data, read(data, "file")))
+    windows = Windows.of(steps, spec)
+    assert file.read_bytes() == data + b"".join([*encoder.push(windows[:], windows.ends), *encoder.finish()])
+    assert of_records.run(f"read {file} steps 0 2 {tmp_path / 'y'}") == ["ok 2 true"]
+    right = np.concatenate(list(Reader(made.model, file.read_bytes(), "file").time_steps(0, 2)))
+    assert (tmp_path / "y").read_bytes() == right.tobytes() and len(right) == 4
 
 
 def test_a_range_reads_no_other_frame(program: Driver, tmp_path: Path) -> None:
@@ -415,10 +431,10 @@ def test_what_cannot_be_is_refused(program: Driver, tmp_path: Path) -> None:
             (f"write {file} 0 0 2 {values} {each + 1}", f"samples: got {each + 1} values, must be a multiple of {each}")
         )
     if spec.kind == "record":
-        short = f"record: got 2 time steps, must be {spec.window} or more, a window"
+        none = "record: got none of its time steps, must be one or more"
         cases += [
-            (f"write {file} 0 0 2 {values} {2 * each} end", short),
-            (f"write {file} 0 0 2 {values} {2 * each} close", short),
+            (f"write {file} 0 0 2 {values} end", none),
+            (f"write {file} 0 0 2 {values} {2 * each} end end", none),
             (f"stream code 0 {values} {file} {each}", f"hop: got 0, must be 1 to {spec.window}"),
         ]
     if x.dtype.kind == "f":

@@ -117,6 +117,23 @@ def test_a_range_whose_table_has_a_tie_gets_another_scale(form: str) -> None:
         np.testing.assert_array_equal(table, activation_table("sigmoid", lowered, SIGMOID_OUTPUT))
 
 
+def test_a_table_whose_input_an_8_bit_bias_coarsens_stays_clear_of_ties() -> None:
+    """The scale of the sum is a 128th of the bias's, at least: here one whose table has a tie, of a range ten times as wide."""
+    model, scale = quantized("relu", "sigmoid", byte_data=False), float(np.float32(0.018721677))
+    assert model.quantizers is not None
+    for name, step in (("y.linear", scale / 10), ("y.bias", scale * 128)):
+        for end, q in (("min_var", 0), ("max_var", 255)):
+            model.quantizers.range_variables[name][end].assign((q - 92) * step)
+    tie = Quantization(scale, 92)
+    program = lower(model, "p", layout="split")
+    (bias,) = [each.quantization for each in program.decoder if isinstance(each, AddBias) and each.y == "y.linear"]
+    lowered = program.quantization("y.linear")
+    assert bias is not None and bias.scale == pytest.approx(128 * scale, rel=1e-6) and lowered.zero_point == tie.zero_point
+    assert bias.scale / 128 <= lowered.scale < scale * 1.0001
+    for table in tables_in_float32("sigmoid", lowered, SIGMOID_OUTPUT):
+        np.testing.assert_array_equal(table, activation_table("sigmoid", lowered, SIGMOID_OUTPUT))
+
+
 def test_kernels_and_code_keep_to_their_bits() -> None:
     program = lower(quantized("relu", "sigmoid", bits=(4, 6), code_bits=5), "p", layout="fused")
     assert [kernel.bits for kernel in program.kernels.values()] == [4, 6]

@@ -32,7 +32,7 @@ from tiedae.compress.records import checked, decode, plain
 from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Reduction
 from tiedae.export.kinds import Kind
-from tiedae.report.verdict import verdict_rows
+from tiedae.report.verdict import summary, verdict_rows
 from tiedae.tasks.denoisers import DENOISERS
 from tiedae.tasks.judging import RESAMPLES, better_than, comparisons, judge, layer_use
 from tiedae.tasks.ranking import Ranked, average_precision
@@ -184,6 +184,25 @@ def test_the_interval_of_a_difference_is_that_of_paired_samples() -> None:
     assert row.gain.low == pytest.approx(gains.mean() - half, abs=0.2 * half)
     assert row.gain.high == pytest.approx(gains.mean() + half, abs=0.2 * half)
     assert row.better and half < 0.1 < common.std()
+
+
+def test_equal_samples_are_drawn_together_in_a_verdict() -> None:
+    """Thirty copies of each sample of a test set say no more than these alone."""
+    own, theirs, many = RNG.normal(1, 1, 8), RNG.normal(1.1, 1, 8), np.tile(np.arange(8), 30)
+    (single,) = comparisons(Contest(Criterion.MSE, np.arange(8), own, {"pca": theirs}), 0)
+    (copied,) = comparisons(Contest(Criterion.MSE, np.arange(240), own[many], {"pca": theirs[many]}), 0, many)
+    for name in ("value", "low", "high"):
+        assert getattr(copied.gain, name) == pytest.approx(getattr(single.gain, name), rel=1e-6)
+    program = build_program((24, 12, 5))
+    backend = ProgramBackend(program, Dataset.from_array(images(), test=0.4).spec)
+    contest = Contest(Criterion.MSE, np.arange(240), own[many], {"pca": theirs[many]})
+    measured = TaskMeasurement(None, contest=contest)
+    found = judge(measured, backend, Samples(images()[:8].reshape(8, 24)[many]), 0)
+    assert (found.samples, found.different, found.comparisons) == (240, 8, (copied,))
+    assert summary(replace(found, findings=())).endswith("beyond noise, on 240 test samples, 8 of them different")
+    apart = judge(measured, backend, Samples(images()[:240].reshape(240, 24)), 0)
+    assert apart.different is None and summary(replace(apart, findings=())).endswith("beyond noise")
+    assert apart.comparisons[0].gain.high - apart.comparisons[0].gain.low < 0.4 * (copied.gain.high - copied.gain.low)
 
 
 @pytest.mark.ci

@@ -49,11 +49,11 @@ export interface Stream {
 export interface Encoder {
   /** The bytes of the frames that these values fill. */
   push(values: Samples): Uint8Array;
-  /** The bytes that end a record; its last window is filled up with the last time step. RangeError for less than a window. */
+  /** The bytes that end a record; its last window is filled up with the last time step. RangeError for a record without one. */
   endRecord(): Uint8Array;
   /**
-   * The last frame and the index; a record whose last window is not full ends. RangeError for a record of less than a window, which
-   * is left out: the next call gives the index. Error for a call behind the index, and a push.
+   * The last frame and the index; a record whose last window is not full ends. RangeError for a file without samples. Error for a
+   * call behind the index, and a push.
    */
   finish(): Uint8Array;
   /** `push` and `finish`: `samples.pipeThrough(encoder.transform()).pipeTo(file)`. */

@@ -129,9 +129,7 @@ export class Encoder {
   endRecord() {
     this.#requireOpen();
     if (!facts.window) throw new Error(`record: the samples are ${facts.kind}, must be windows of a record`);
-    if (!this.#inRecord && this.#filled < facts.inputs) {
-      throw new RangeError(say('record', { got: this.#filled / facts.step, window: facts.window }));
-    }
+    if (!this.#inRecord && !this.#filled) throw new RangeError(say('record'));
     const rest = (facts.inputs - this.#filled % facts.inputs) % facts.inputs / facts.step;
     for (let i = 0; i < rest; i++) {
       this.#waiting.push(this.#waiting.at(-1).slice(-facts.step));
@@ -147,13 +145,7 @@ export class Encoder {
   /** The rest: of time steps that fill no window the end of the record, then the last frame and the index. */
   finish() {
     this.#requireOpen();
-    const parts = [];
-    try {
-      if (this.#filled % facts.inputs) parts.push(this.endRecord());
-    } catch (error) {
-      [this.#waiting, this.#filled] = [[], 0]; // the next call gives the index
-      throw error;
-    }
+    const parts = this.#filled % facts.inputs ? [this.endRecord()] : [];
     if (this.#filled) parts.push(this.#frame());
     this.#done = true;
     const { numbers, endInIndex } = this.#entries;
