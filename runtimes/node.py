@@ -38,7 +38,9 @@ def find_package() -> Path:
     """The folder of onnxruntime-node. Raises UnavailableError if it is not found."""
     named = os.environ.get(VARIABLE)
     if not named:
-        raise NotInstalledError(f"{PACKAGE}: {VARIABLE} is not set, must be the folder node_modules that has it: {INSTALL[PACKAGE]}")
+        raise NotInstalledError(
+            f"{PACKAGE}: {VARIABLE} is not set, must be the folder node_modules that has it: {INSTALL[PACKAGE]}"
+        )
     if not os.path.isabs(named):
         raise NotInstalledError(f"{PACKAGE}: {VARIABLE} names a relative path, must be an absolute one")
     package = Path(named) / PACKAGE
