@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import UnavailableError
@@ -88,7 +89,7 @@ def lines_of(module: str, plan: object, seconds: float | None = None) -> Generat
 
 def _environment() -> dict[str, str]:
     """The parent's, in which folders to import from mean what they mean in the parent's folder; an empty one is left out."""
-    named = [os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    named = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": os.pathsep.join(named)}
 
 
