@@ -1,7 +1,7 @@
 """Runs ONNX files in onnxruntime-node, in one Node.js process per session.
 
-The npm package is taken from the folder TIEDAE_NODE_MODULES alone: what lies beside a stranger's files is never run. Its install
-script, which downloads GPU builds, is not needed.
+The npm package is taken from the folder TIEDAE_NODE_MODULES alone: what lies beside a stranger's files is never run. Its
+install script, which downloads GPU builds, is not needed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def find_package() -> Path:
         raise NotInstalledError(
             f"{PACKAGE}: {VARIABLE} is not set, must be the folder node_modules that has it: {INSTALL[PACKAGE]}"
         )
-    if not os.path.isabs(named):
+    if not Path(named).is_absolute():
         raise NotInstalledError(f"{PACKAGE}: {VARIABLE} names a relative path, must be an absolute one")
     package = Path(named) / PACKAGE
     if not (package / "package.json").is_file():
