@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
+from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Line, NonNegative
+from tiedae.compress.keys import Identifier, Line, NonNegative
 from tiedae.compress.numbers import number
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
@@ -431,7 +432,8 @@ class Metrics(Record, frozen=True):
     """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`.
 
     `task_runtime` ran the files that `task` and `groups` were measured through; `program`: the integer program in their place.
-    `verdict`: whether the result is any good. `untied`: what the model was before it was tied.
+    `verdict`: whether the result is any good. `untied`: what the model was before it was tied. `limits`: those of [verify] that
+    were not the defaults.
     """
 
     name: str
@@ -457,6 +459,12 @@ class Metrics(Record, frozen=True):
     groups: tuple[GroupFigures, ...] = ()
     verdict: Verdict | None = None
     untied: tuple[UntiedModel, ...] = ()
+    limits: Mapping[Identifier, NonNegative] = {}
+
+    @property
+    def limits_text(self) -> str:
+        """`codes_equal_share 0 (default 1)`; empty where all limits are the defaults."""
+        return ", ".join(limit_text(key, value) for key, value in self.limits.items())
 
     @property
     def failed(self) -> list[Check]:
@@ -466,6 +474,11 @@ class Metrics(Record, frozen=True):
         """Raise CheckError, which names the first failed check, if there is one."""
         if self.failed:
             raise CheckError(f"{self.name}: {len(self.failed)} of {len(self.checks)} checks failed: {self.failed[0].text}")
+
+
+def limit_text(key: str, value: float) -> str:
+    usual = getattr(VerifyConfig(), key, None)
+    return f"{key} {number(value)}" + ("" if usual is None else f" (default {number(usual)})")
 
 
 def to_json(metrics: Metrics) -> str:
