@@ -14,7 +14,7 @@ from msgspec import Meta
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Identifier, Line, NonNegative
+from tiedae.compress.keys import Identifier, Line, NonNegative, Positive, ProperFraction
 from tiedae.compress.numbers import number
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
@@ -272,7 +272,7 @@ class Alarms(Record, frozen=True):
 
     file: str
     runtime: str
-    quantile: float
+    quantile: ProperFraction
     normal: Count
     false_alarms: Count
 
@@ -355,9 +355,13 @@ class Model(Record, frozen=True):
     widths: tuple[int, ...]
     activations: tuple[str, ...] = ()
     output_activation: str = ""
-    interleave: int = 1
+    interleave: Positive = 1
     sparsity: Mapping[str, float] = {}
     float_bytes: Count = 0
+
+    def __post_init__(self) -> None:
+        inputs = self.widths[0] if self.widths else 0
+        require(self.interleave == 1 or inputs % self.interleave == 0, "interleave", self.interleave, f"a divisor of {inputs}")
 
 
 class Source(Record, frozen=True):

@@ -32,6 +32,15 @@ def _kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
+def expanded(path: str | Path) -> Path:
+    """A path whose first part may be `~` or `~name`, the home of a user; InputError where that is not known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise InputError(f"{path}: the home folder {user} is not known, must be a path without `~`") from None
+
+
 def require_regular(path: Path, mode: int | None = None) -> None:
     """Raise FormatError unless the path, links followed, is a regular file; OSError where it is not there.
 

@@ -12,6 +12,7 @@ from tiedae.compress.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.files import (
     atomic,
     beside,
+    expanded,
     open_regular,
     own,
     place,
@@ -115,6 +116,17 @@ def test_one_at_a_time(tmp_path):
             require_alone(other, "busy")
     with path.open("rb") as other:
         require_alone(other, "busy")
+
+
+@pytest.mark.parametrize("text", ["~nosuchuser/m.onnx", "~nosuchuser"])
+def test_the_home_of_nobody_is_one_line(text):
+    with pytest.raises(InputError, match=r"the home folder ~nosuchuser is not known, must be a path without `~`"):
+        expanded(text)
+
+
+def test_a_home_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/x")
+    assert expanded("~/a") == Path("/home/x/a") and expanded("a/~") == Path("a/~")
 
 
 def replaced(path: Path) -> None:
