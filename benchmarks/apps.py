@@ -64,7 +64,7 @@ def measure(folder: Path, bundle: Path | None, console: Console) -> Sequence[Row
 
 
 def node_modules() -> Path:
-    folder = Path(os.environ.get(VARIABLE, "node_modules")).resolve()
+    folder = Path(os.environ.get(VARIABLE, ""))
     for name in NODE_MODULES:
         if not (folder / name).is_dir():
             raise missing(name)

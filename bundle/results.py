@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
+from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Line, NonNegative
+from tiedae.compress.keys import Identifier, Line, NonNegative, Positive, ProperFraction
 from tiedae.compress.numbers import number
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
@@ -271,7 +272,7 @@ class Alarms(Record, frozen=True):
 
     file: str
     runtime: str
-    quantile: float
+    quantile: ProperFraction
     normal: Count
     false_alarms: Count
 
@@ -354,9 +355,13 @@ class Model(Record, frozen=True):
     widths: tuple[int, ...]
     activations: tuple[str, ...] = ()
     output_activation: str = ""
-    interleave: int = 1
+    interleave: Positive = 1
     sparsity: Mapping[str, float] = {}
     float_bytes: Count = 0
+
+    def __post_init__(self) -> None:
+        inputs = self.widths[0] if self.widths else 0
+        require(self.interleave == 1 or inputs % self.interleave == 0, "interleave", self.interleave, f"a divisor of {inputs}")
 
 
 class Source(Record, frozen=True):
@@ -431,7 +436,8 @@ class Metrics(Record, frozen=True):
     """All results of a bundle; `data` is that of its manifest, `task` the result of the recipe's `[task]`.
 
     `task_runtime` ran the files that `task` and `groups` were measured through; `program`: the integer program in their place.
-    `verdict`: whether the result is any good. `untied`: what the model was before it was tied.
+    `verdict`: whether the result is any good. `untied`: what the model was before it was tied. `limits`: those of [verify] that
+    were not the defaults.
     """
 
     name: str
@@ -457,6 +463,12 @@ class Metrics(Record, frozen=True):
     groups: tuple[GroupFigures, ...] = ()
     verdict: Verdict | None = None
     untied: tuple[UntiedModel, ...] = ()
+    limits: Mapping[Identifier, NonNegative] = {}
+
+    @property
+    def limits_text(self) -> str:
+        """`codes_equal_share 0 (default 1)`; empty where all limits are the defaults."""
+        return ", ".join(limit_text(key, value) for key, value in self.limits.items())
 
     @property
     def failed(self) -> list[Check]:
@@ -466,6 +478,11 @@ class Metrics(Record, frozen=True):
         """Raise CheckError, which names the first failed check, if there is one."""
         if self.failed:
             raise CheckError(f"{self.name}: {len(self.failed)} of {len(self.checks)} checks failed: {self.failed[0].text}")
+
+
+def limit_text(key: str, value: float) -> str:
+    usual = getattr(VerifyConfig(), key, None)
+    return f"{key} {number(value)}" + ("" if usual is None else f" (default {number(usual)})")
 
 
 def to_json(metrics: Metrics) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from msgspec import Meta
-from tiedae.compress.keys import Count, NonNegative, Positive
+from tiedae.compress.keys import Count, NonNegative, Positive, ProperFraction
 from tiedae.compress.records import Record, require
 from tiedae.compress.tasks import NoiseKind, ScoreKind
 
@@ -97,7 +97,7 @@ class LabelFlags(Record, frozen=True):
 
     label: str
     normal: bool
-    samples: Count
+    samples: Positive
     flagged: Count
     roc_auc: Estimate | None = None
 
@@ -132,7 +132,7 @@ class AnomalyResult(Record, frozen=True, tag="anomaly", tag_field="kind"):
     """
 
     score: ScoreKind
-    quantile: float
+    quantile: ProperFraction
     threshold: NonNegative
     held_out: Positive
     samples: Positive

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -77,6 +76,10 @@ class Fingerprint(Record, frozen=True):
         return ""
 
 
+FINITE32 = 2.0**127
+"""Of a range, at most: float32 holds it, and its width."""
+
+
 class CalibratedTensor(Record, frozen=True, eq=False):
     """One tensor: the chosen `range` (low, high), the number of observed `values` and the fraction `clipped` by the range.
 
@@ -93,7 +96,8 @@ class CalibratedTensor(Record, frozen=True, eq=False):
 
     def __post_init__(self) -> None:
         for key, span in {"range": self.range, "window": self.window or self.range}.items():
-            require(math.isfinite(span[1] - span[0]) and span[0] <= span[1], key, span, "(low, high), both finite")
+            right = "(low, high), both finite in float32"
+            require(-FINITE32 <= span[0] <= span[1] <= FINITE32 and span[1] - span[0] <= FINITE32, key, span, right)
         assert self.grid
 
     @property

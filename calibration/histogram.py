@@ -20,7 +20,7 @@ from tiedae.compress.records import Record, require
 Range = tuple[float, float]
 
 BINS = 8192
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=1 << 48)]
 EMPTY = -200
 """Exponent of a histogram without nonzero values, below that of every float32."""
 PIECE = 1 << 18
@@ -116,7 +116,7 @@ class Histogram:
 class PackedHistogram(Record, frozen=True):
     """A histogram in JSON: `counts` of the bins from index `first`; other bins are 0."""
 
-    exponent: int
+    exponent: Annotated[int, Meta(ge=-1100, le=1000)]
     bins: Annotated[int, Meta(ge=2, le=BINS)]
     first: Count
     counts: tuple[Count, ...]
@@ -127,6 +127,8 @@ class PackedHistogram(Record, frozen=True):
     def __post_init__(self) -> None:
         fits = self.bins.bit_count() == 1 and self.first + len(self.counts) <= self.bins
         require(fits, "bins", self.bins, f"a power of two, {self.first + len(self.counts)} or more")
+        farthest, most = max(abs(self.low), abs(self.high)), math.ldexp(self.bins / 2, self.exponent)
+        require(not any(self.counts) or farthest <= most, "low, high", [self.low, self.high], f"within ±{most:g}, the bins")
 
     def unpack(self) -> Histogram:
         """The inverse of `Histogram.pack`."""

@@ -1,7 +1,9 @@
 """Files: reading of regular ones, atomic writing, and locks.
 
 A file that is read may be a stranger's: a named pipe would be waited for and a device read without end, so that every file is
-opened by `open_regular`, or its path checked by `require_regular` where a library opens it.
+opened by `open_regular`, or its path checked by `require_regular` where a library opens it. A file that is written is made
+beside its place and renamed. Nothing else opens a file for writing, and no last part of a path that we chose is followed where
+it is a link: the folder may be a stranger's.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from io import BufferedReader, FileIO
+from io import BufferedReader, BufferedWriter, FileIO
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +30,15 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK:
 
 def _kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path whose first part may be `~` or `~name`, the home of a user; InputError where that is not known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0]
+        raise InputError(f"{path}: the home folder {user} is not known, must be a path without `~`") from None
 
 
 def require_regular(path: Path, mode: int | None = None) -> None:
@@ -61,8 +72,9 @@ def read_regular(path: Path) -> bytes:
 def write_atomic(path: Path, data: bytes, *, replace: bool = True, follow: bool = True) -> None:
     """Write bytes to a temporary file beside `path`, then rename it into place; on any failure `path` is as it was.
 
-    A link stays and what it points to is replaced; a device or a pipe, such as /dev/stdout, is written to. Unless `follow`,
-    the link itself is replaced and a device or a pipe is refused: for a folder that a stranger may have prepared.
+    A link stays and what it points to is replaced; a device or a pipe, such as /dev/stdout, is written to. A file that is
+    replaced keeps its mode, and its other names (hard links) have the new bytes too. Unless `follow`, the link or the name
+    itself is replaced and a device or a pipe is refused: for a folder that a stranger may have prepared.
 
     Raises InputError as `require_replaceable`, and OSError, which names `path`: FileExistsError where a file is there already
     and not to be replaced.
@@ -71,8 +83,8 @@ def write_atomic(path: Path, data: bytes, *, replace: bool = True, follow: bool 
         with _naming(path):
             path.write_bytes(data)
         return
-    with atomic(path, replace=replace, follow=follow) as temporary:
-        temporary.write_bytes(data)
+    with atomic(path, replace=replace, follow=follow) as file:
+        file.write(data)
 
 
 def require_replaceable(path: Path) -> None:
@@ -82,7 +94,7 @@ def require_replaceable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic(path: Path, *, replace: bool = True, follow: bool = True) -> Iterator[Path]:
+def atomic(path: Path, *, replace: bool = True, follow: bool = True) -> Iterator[BufferedWriter]:
     """An empty temporary file beside `path`, renamed into place if the block ends without an error; see `write_atomic`.
 
     A device or a pipe is refused: the block may write anywhere in the file. InputError where another process writes `path`.
@@ -93,10 +105,42 @@ def atomic(path: Path, *, replace: bool = True, follow: bool = True) -> Iterator
         target = Path(os.path.realpath(path)) if follow else path
         target.parent.mkdir(parents=True, exist_ok=True)
         with _unfinished(target, path, folder=False) as temporary:
-            yield temporary
-            with temporary.open("rb") as file:
+            before = target.stat() if follow and replace and target.exists() else None
+            with _open_for_writing(temporary) as file:
+                if before is not None:
+                    os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+                yield file
+                file.flush()
                 os.fsync(file.fileno())
-            place(temporary, target, replace=replace)
+            if before is not None and before.st_nlink > 1:
+                _write_over(temporary, target)
+            else:
+                place(temporary, target, replace=replace)
+
+
+def new_file(path: Path) -> BufferedWriter:
+    """A file that was not there, open for writing, in a folder of this process's own."""
+    return _open_for_writing(path, os.O_CREAT | os.O_EXCL)
+
+
+def _open_for_writing(path: Path, flags: int = 0) -> BufferedWriter:
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o644)
+    file = os.fdopen(descriptor, "wb")
+    try:
+        require_regular(path, os.fstat(descriptor).st_mode)
+    except FormatError:
+        file.close()
+        raise
+    return file
+
+
+def _write_over(source: Path, target: Path) -> None:
+    """Copy a whole file into one that has several names, all of which have the new bytes then."""
+    with source.open("rb") as whole, _open_for_writing(target) as file:
+        shutil.copyfileobj(whole, file)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -214,13 +258,31 @@ def require_alone(file: IO | int, busy: str) -> None:
 
 
 @contextlib.contextmanager
-def held(path: Path, *, create: bool = False) -> Iterator[FileIO]:
-    """A file open for reading and writing that no other process holds; `create`: empty where it was not there.
+def held(path: Path, *, busy: str = "") -> Iterator[FileIO]:
+    """A file that is there, open for reading and writing, which no other process holds.
 
-    Raises InputError where another process holds it, or has just put another file in its place; as `require_regular`.
+    Raises InputError, with the text `busy`, where another process holds it, or has just put another file in its place; as
+    `require_regular`.
     """
-    busy = f"{path}: another process is writing to it; wait for it or choose another file"
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644)
+    with _held(path, 0, busy) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def own(path: Path, *, busy: str = "") -> Iterator[FileIO]:
+    """A file whose name we chose, made where it was not there; as `held`. InputError too for a link, and another's name."""
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link, must be a regular file or a new one; remove it")
+    with _held(path, os.O_CREAT | os.O_NOFOLLOW, busy) as file:
+        if os.fstat(file.fileno()).st_nlink > 1:
+            raise InputError(f"{path}: has another name (a hard link), must be a file of its own; remove it")
+        yield file
+
+
+@contextlib.contextmanager
+def _held(path: Path, flags: int, busy: str) -> Iterator[FileIO]:
+    busy = busy or f"{path}: another process is writing to it; wait for it or choose another file"
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o644)
     with FileIO(descriptor, "r+b") as file:
         require_regular(path, os.fstat(descriptor).st_mode)
         require_alone(file, busy)

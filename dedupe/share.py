@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import CheckError, FormatError, InputError
-from tiedae.compress.files import beside, place, require_replaceable
+from tiedae.compress.files import beside, new_file, place, require_replaceable
 from tiedae.compress.records import plain
 from tiedae.export.duplicates import MINIMUM, copies
 from tiedae.export.model_file import Contents
@@ -88,7 +88,7 @@ def share_file(
 
 
 def _write(path: Path, parts: Sequence[Chunk]) -> None:
-    with path.open("wb") as stream:
+    with new_file(path) as stream:
         stream.writelines(pieces(parts))
         stream.flush()
         os.fsync(stream.fileno())

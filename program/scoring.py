@@ -43,11 +43,13 @@ WEIGHT_TOP = (1 << 16) - 1
 MOST_SHIFT = 24
 """Bits behind the point of an integer sample's multiplier, at most."""
 LARGEST_SUM = 2.0**62
+FARTHEST = 1 << 7
+"""The largest size of a sample's integer that every dtype has."""
 LEAST_SCALE = 2.0**-108
 """Of y, at least: a float below 2⁻¹²⁶ is then less than half of u. `affine_parameters` makes none below 1e-30 / 255."""
 
 Weights = tuple[Annotated[int, Meta(ge=1, le=WEIGHT_TOP)], ...]
-Numbers = tuple[int, ...]
+Numbers = tuple[Annotated[int, Meta(gt=-(1 << 62), lt=1 << 62)], ...]
 
 
 class Scoring(Record, frozen=True):
@@ -61,7 +63,7 @@ class Scoring(Record, frozen=True):
     kind: ScoreKind
     inputs: int
     scale: float
-    zero_point: int
+    zero_point: Annotated[int, Meta(ge=-128, le=255)]
     multiplier: Numbers = ()
     addend: Numbers = ()
     shift: Annotated[int, Meta(ge=0, le=MOST_SHIFT)] = 0
@@ -72,6 +74,8 @@ class Scoring(Record, frozen=True):
         require(0 < self.inputs <= MOST_INPUTS, "inputs", self.inputs, f"in 1…{MOST_INPUTS:,}")
         sizes = [len(self.multiplier), len(self.addend)]
         require(sizes in ([0, 0], [1, 1], [self.inputs] * 2), "multiplier, addend", sizes, f"none, one, or {self.inputs} each")
+        within = all(abs(m) * FARTHEST + abs(a) < LARGEST_SUM for m, a in zip(self.multiplier, self.addend, strict=True))
+        require(within, "multiplier, addend", [self.multiplier, self.addend], "such that no sum reaches 2⁶²")
         right = self.inputs if self.kind == "standardized" else 0
         require(len(self.weights) == right, "weights", len(self.weights), f"{right}")
         require(LEAST_SCALE <= self.scale < math.inf, "scale", self.scale, "finite and at least 2⁻¹⁰⁸")

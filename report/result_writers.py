@@ -71,6 +71,8 @@ def headline(metrics: Metrics) -> str:
     """The first line of every summary: what holds, and what was not compared with the baseline."""
     count, failed, baseline = len(metrics.checks), len(metrics.failed), metrics.baseline
     text = f"{metrics.name}: {failed} of {count} checks failed" if failed else f"{metrics.name}: all {count} checks hold"
+    if metrics.limits:
+        text += f"; limits that are not the defaults: {metrics.limits_text}"
     if baseline is None:
         return text
     left_out = f"not compared with {baseline.file}: {', '.join(baseline.uncompared)}"

@@ -160,10 +160,11 @@ def _verdict(report: Report) -> Iterator[Fact]:
 
 def _checks(report: Report) -> Iterator[Fact]:
     failed, count = len(report.metrics.failed), len(report.metrics.checks)
+    limits = f"; limits: {report.metrics.limits_text}" if report.metrics.limits else ""
     if failed:
-        yield Fact(f"✗ {failed} failed", f"of {count} checks", f"fails {failed} of {count} checks", "failed")
+        yield Fact(f"✗ {failed} failed", f"of {count} checks{limits}", f"fails {failed} of {count} checks", "failed")
     elif count:
-        yield Fact(f"✓ {count}", "checks hold, none failed", f"passes all {count} checks", "ok")
+        yield Fact(f"✓ {count}", f"checks hold, none failed{limits}", f"passes all {count} checks", "ok")
 
 
 def _task(report: Report) -> Iterator[Fact]:

@@ -206,8 +206,9 @@ def _folder() -> Iterator[Path]:
     """Where libraries are kept: in XDG_CACHE_HOME or ~/.cache; in a temporary folder where this user cannot write there, or
     others can."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    folder = (base if base.is_absolute() else Path("~/.cache").expanduser()) / "tiedae" / "c"
+    folder = base
     try:
+        folder = (base if base.is_absolute() else Path("~/.cache").expanduser()) / "tiedae" / "c"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
         own = found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

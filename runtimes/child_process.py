@@ -1,5 +1,8 @@
 """Child processes, which start with nothing loaded, may crash, and end with their parent.
 
+They import nothing of the folder that the parent stands in, which may be a stranger's: they have an empty one of their own, and
+Python's `-P`. So paths in a plan are absolute.
+
 The plan is one line of JSON on the child's standard input, which stays open while the parent lives; each answer is one line of
 JSON on its standard output. All other output is kept to explain a failure.
 """
@@ -15,6 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tiedae.compress.errors import UnavailableError
@@ -51,11 +55,11 @@ def lines_of(module: str, plan: object, seconds: float | None = None) -> Generat
 
     The child ends with the iteration. Raises Ended if it fails or times out.
     """
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-    command, pipe = [sys.executable, "-m", module], subprocess.PIPE
+    command, pipe = [sys.executable, "-P", "-m", module], subprocess.PIPE
     with (
+        tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryFile() as words,
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=words, env=environment, text=True) as child,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=words, env=_environment(), text=True, cwd=folder) as child,
     ):
         assert child.stdin is not None and child.stdout is not None
         try:
@@ -81,6 +85,12 @@ def lines_of(module: str, plan: object, seconds: float | None = None) -> Generat
             words.seek(0)
             said = words.read().decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
             raise Ended(module, f"failed: {said[-1]}")
+
+
+def _environment() -> dict[str, str]:
+    """The parent's, in which folders to import from mean what they mean in the parent's folder; an empty one is left out."""
+    named = [str(Path(entry).absolute()) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    return {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "PYTHONPATH": os.pathsep.join(named)}
 
 
 def serve(answer: Callable[[Any], Iterable[object]]) -> None:

@@ -1,7 +1,7 @@
 """Runs ONNX files in onnxruntime-node, in one Node.js process per session.
 
-The npm package is searched for in the folder TIEDAE_NODE_MODULES, or in node_modules of the working directory and its parents.
-Its install script, which downloads GPU builds, is not needed.
+The npm package is taken from the folder TIEDAE_NODE_MODULES alone: what lies beside a stranger's files is never run. Its
+install script, which downloads GPU builds, is not needed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,17 @@ PATIENCE = 60.0
 
 def find_package() -> Path:
     """The folder of onnxruntime-node. Raises UnavailableError if it is not found."""
-    named, here = os.environ.get(VARIABLE), Path.cwd()
-    folders = [Path(named)] if named else [folder / "node_modules" for folder in (here, *here.parents)]
-    for folder in folders:
-        if (folder / PACKAGE / "package.json").is_file():
-            return (folder / PACKAGE).resolve()
-    above = f"node_modules of the working directory or above, and {VARIABLE} is not set"
-    where = f"the folder that {VARIABLE} names" if named else above
-    raise NotInstalledError(f"{PACKAGE} is not in {where}: {INSTALL[PACKAGE]}")
+    named = os.environ.get(VARIABLE)
+    if not named:
+        raise NotInstalledError(
+            f"{PACKAGE}: {VARIABLE} is not set, must be the folder node_modules that has it: {INSTALL[PACKAGE]}"
+        )
+    if not Path(named).is_absolute():
+        raise NotInstalledError(f"{PACKAGE}: {VARIABLE} names a relative path, must be an absolute one")
+    package = Path(named) / PACKAGE
+    if not (package / "package.json").is_file():
+        raise NotInstalledError(f"{PACKAGE} is not in the folder that {VARIABLE} names: {INSTALL[PACKAGE]}")
+    return package.resolve()
 
 
 class NodeSession(Session):
@@ -109,7 +112,11 @@ class _Process:
     def __init__(self, node: str, package: Path) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `_end`)
         self._child = subprocess.Popen(
-            [node, str(SCRIPT), str(package)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
+            [node, str(SCRIPT), str(package)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            cwd=SCRIPT.parent,
         )
         weakref.finalize(self, _end, self._child, self._said)
 

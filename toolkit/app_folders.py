@@ -19,7 +19,7 @@ from tiedae.compress.records import encode
 from tiedae.runtimes.c import find_compiler
 
 from .native import native_folder
-from .run_directory import new_folder, require_new
+from .run_directory import let_all_read, new_folder, require_new
 from .web import web_folder
 
 MARKER = "tiedae.json"
@@ -58,6 +58,7 @@ def package_app(path: Path, out: Path, kind: str, options: AppOptions, *, replac
     with new_folder(out) as partial:
         files, made = APPS[kind].make(bundle, options)
         write_files(partial, {**files, MARKER: encode({"kind": kind, "name": made.name})})
+        let_all_read(partial)
     return made
 
 

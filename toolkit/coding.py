@@ -88,7 +88,7 @@ def _written(
     report: Callable[[int, int], None],
     source: str,
 ) -> None:
-    with atomic(out, replace=replace) as temporary, temporary.open("wb") as file:
+    with atomic(out, replace=replace) as file:
         file.write(npy_header(dtype, (len(values), *shape)))
         for start, part in pieces(values, report):
             result = named(source, start, lambda part=part: function(part))

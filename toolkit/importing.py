@@ -16,6 +16,7 @@ from tiedae.bundle.fidelity import squared_error
 from tiedae.compress.config import DataConfig, Recipe, TrainConfig
 from tiedae.compress.data import Dataset, mean_input
 from tiedae.compress.errors import DataError, InputError, RecipeError, UnavailableError
+from tiedae.compress.files import expanded
 from tiedae.compress.imports.assumed import require_assumed
 from tiedae.compress.imports.chain import FUNCTIONS
 from tiedae.compress.imports.mirrored import Mirror, Weights, mirror
@@ -283,7 +284,7 @@ def start_of(recipe: Recipe, base: Path) -> Start | None:
     if not recipe.model.source:
         return None
     model = recipe.model
-    return Start.read(base / Path(model.source).expanduser(), model.replace, tie=model.tie, assume=model.assume)
+    return Start.read(base / expanded(model.source), model.replace, tie=model.tie, assume=model.assume)
 
 
 def from_keras(model: Any, data: Dataset | None = None, *, assume: Sequence[str] = ()) -> TiedAutoencoder:

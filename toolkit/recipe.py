@@ -16,7 +16,7 @@ from msgspec import structs
 from tiedae.compress.combinations import require_combination
 from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig
 from tiedae.compress.errors import RecipeError
-from tiedae.compress.files import read_regular
+from tiedae.compress.files import expanded, read_regular
 from tiedae.compress.keys import Line, Positive
 from tiedae.compress.layer_kinds import LAYER_KINDS, MERGED_KINDS, Activation, layer_tables
 from tiedae.compress.limits import TOML
@@ -90,7 +90,7 @@ def with_source(tables: Mapping[str, Any], base: Path) -> Mapping[str, Any]:
         raise RecipeError(
             f"model.{stated[0]}: got {model[stated[0]]!r:.60}, must be left out beside `source`, which has its own"
         )
-    start = Start.read(base / Path(source).expanduser(), replaced, tie=tie, assume=assume)
+    start = Start.read(base / expanded(source), replaced, tie=tie, assume=assume)
     untied = start.mirror.untied
     train = {**(TIED if untied else {"epochs": 0}), **train}
     require(train["epochs"] != 0 or not untied, "train.epochs", 0, "1 or more with model.tie: a tie is trained")

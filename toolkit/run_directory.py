@@ -10,7 +10,7 @@ from typing import Any
 
 from tiedae.bundle.manifest import FILE as MANIFEST
 from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import UNFINISHED, beside, place, place_folder, read_regular, require_alone, write_atomic
+from tiedae.compress.files import UNFINISHED, beside, own, place, place_folder, read_regular, write_atomic
 from tiedae.compress.records import decode, encode, load_json
 
 NEXT = ".next"
@@ -30,16 +30,20 @@ def claim(
     `take_place`. OUT has to be held, see `alone_in`.
 
     Raises InputError where OUT holds another one's work, by `words` of what differs in its marker, or this one's
-    and not `resume`.
+    and not `resume`; and where a name that is worked in is a link, which would lead out of OUT.
     """
+    marker, later = out / name, out / NEXT
+    there = [path for pattern in ours for path in sorted(out.glob(pattern))]
+    for path in (out / READY, later, *there):
+        if path.is_symlink():
+            raise InputError(f"{path}: is a link, must be a file or folder of the run itself; remove it")
     if (out / READY).exists():
         _take_place(out, name, ours)
+        there = [path for pattern in ours for path in sorted(out.glob(pattern))]
     for part in (part for pattern in (name, *ours) for part in out.glob(f".{pattern}{UNFINISHED}")):
         _remove(part)  # of a process that was killed: OUT is this one's alone
-    marker, later = out / name, out / NEXT
     if later.exists() and not (later / name).exists():
         shutil.rmtree(later)
-    there = [path for pattern in ours for path in sorted(out.glob(pattern))]
     if resume and (later / name).exists() and not _differs(later / name, mine, words):
         return later, True
     if force and (there or marker.exists()):
@@ -105,8 +109,7 @@ def alone_in(out: Path) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, must be a folder")
     out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        require_alone(lock, f"{out}: another run is working here; wait for it or choose another --out")
+    with own(out / ".lock", busy=f"{out}: another run is working here; wait for it or choose another --out"):
         yield
 
 
@@ -138,6 +141,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         place_folder(partial, path)
 
 
+def let_all_read(folder: Path) -> None:
+    """Modes 0755 and 0644, whatever the umask: what is made here is copied to other machines and people."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 def read_json(path: Path) -> Any:
     try:
         return load_json(read_regular(path), path)
@@ -146,4 +155,5 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, value: object) -> None:
-    write_atomic(path, encode(value))
+    """Write a file of a folder that a stranger may have prepared."""
+    write_atomic(path, encode(value), follow=False)

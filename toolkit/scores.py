@@ -14,6 +14,7 @@ from tiedae.bundle.task_results import Detection, IntervalFlags, LabelFlags, Sco
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.compress.errors import DataError, InputError, listed
+from tiedae.compress.files import expanded
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL, is_normal, normal_of
 from tiedae.compress.records import Record, require
@@ -116,7 +117,7 @@ def score(
 
 def require_column(source: str, label: str, features: tuple[str, ...]) -> None:
     """Raise InputError unless a source is a .csv file with this column, which is not one of the `features`."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.suffix.lower() != ".csv" or not path.is_file():
         raise InputError(
             f"--label {label}: must be left out for {source}, it is for a .csv file; other sources hold their labels"

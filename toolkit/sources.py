@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from tiedae.compress.config import DataConfig, Recipe, TextType
 from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed
+from tiedae.compress.files import expanded
 from tiedae.compress.held_out import with_held_out
 from tiedae.compress.intervals import NORMAL_WINDOW
 from tiedae.compress.labels import is_among, label_text, require_occurring, without_labels
@@ -311,7 +312,7 @@ def with_absolute_paths(config: DataConfig, base: Path) -> DataConfig:
     """The same sources by absolute paths; those that are known by name stay."""
     stated = {"source": config.source, "test": config.test_source, "clean": config.clean, "intervals": config.intervals}
     paths = {key: source for key, source in stated.items() if source and source not in DATA_SETS}
-    return replace(config, **{key: str((base / Path(path).expanduser()).resolve()) for key, path in paths.items()})
+    return replace(config, **{key: str((base / expanded(path)).resolve()) for key, path in paths.items()})
 
 
 def require_like(test: Samples, train: Samples, source: str) -> None:
@@ -422,7 +423,7 @@ def load_arrays(config: DataConfig, base: Path = Path(), *, others: bool = False
 
 
 def _intervals_of(config: DataConfig, base: Path) -> tuple[Interval, ...]:
-    return read_intervals(base / Path(config.intervals).expanduser()) if config.intervals else ()
+    return read_intervals(base / expanded(config.intervals)) if config.intervals else ()
 
 
 def settled(config: DataConfig, base: Path) -> DataConfig:
@@ -438,7 +439,7 @@ def read_source(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     known = DATA_SETS.get(source)
     if known is None:
         try:
-            path = base / Path(source).expanduser()
+            path = base / expanded(source)
         except RuntimeError:
             raise DataError(f"{source}: no home folder is known for {Path(source).parts[0]}; write the path in full") from None
         if not path.exists():

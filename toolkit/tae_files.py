@@ -27,7 +27,7 @@ from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, requir
 from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.windows import Windows
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
-from tiedae.compress.files import atomic, held, open_regular, place, require_replaceable, write_atomic
+from tiedae.compress.files import atomic, held, open_regular, own, place, require_replaceable, write_atomic
 from tiedae.compress.npy import npy_header
 from tiedae.compress.records import Record
 from tiedae.program.drift import Drift, squared_errors
@@ -131,7 +131,7 @@ def encode(
     header = codec.file_model.header(codec.samples_per_frame if samples_per_frame is None else samples_per_frame, kind, bound)
     part = out.with_name(f"{out.name}.part")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with held(out) if out.exists() else contextlib.nullcontext(), held(part, create=True) as file:
+    with held(out) if out.exists() else contextlib.nullcontext(), own(part) as file:
         try:
             if out.exists() and not replace:  # since another process has written it meanwhile
                 raise InputError(f"{out}: is there already, must be a new file; --force replaces it")
@@ -352,7 +352,7 @@ def decode(
         of_sample = model.spec.shape[0] if as_record else 1
         count, total = 0, (reader.contents.samples if stop is None else stop) - start
         parts, report = read_parts(start, stop), steps(progress, "decode")
-        with atomic(out, replace=replace) as temporary, temporary.open("wb") as file:
+        with atomic(out, replace=replace) as file:
             file.write(npy_header(model.spec.dtype, (total * of_sample, *shape)))
             for part in parts:
                 file.write(part.tobytes())

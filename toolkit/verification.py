@@ -10,7 +10,7 @@ from msgspec import structs
 from tiedae.bundle.bench_results import Bench
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.reference_outputs import Original
-from tiedae.bundle.results import Device, Metrics, Model, read_metrics
+from tiedae.bundle.results import Device, Metrics, Model, limit_text, read_metrics
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.records import checked, require, within
@@ -23,7 +23,7 @@ from tiedae.verify.allowance import DEFAULT, Allowance
 from tiedae.verify.baseline import require_comparable, with_baseline
 from tiedae.verify.bench.benchmark import Plan, bench_bundle
 from tiedae.verify.collecting import MeasuredSamples
-from tiedae.verify.limits import Limits
+from tiedae.verify.limits import Limits, looser, no_looser
 from tiedae.verify.parity.keras_device import keras_device, skipped
 from tiedae.verify.verify import source_of, verify_bundle
 
@@ -37,6 +37,7 @@ def verify(
     model: Path | None,
     data: str | None,
     limits: Sequence[str] = (),
+    bundle_limits: bool = False,
     baseline: Path | None = None,
     allow: str | float = DEFAULT,
     allow_unmeasured: bool = False,
@@ -47,15 +48,19 @@ def verify(
 
     `model` is the folder OUT/model of a run, `data` a source as in a recipe, split as the bundle's recipe says: on its test
     samples quality is measured, and through the files every figure of the task. `limits` are KEY=VALUE and replace those of the
-    recipe's [verify]. With `baseline`, a file of earlier metrics, what got worse by more than `allow`, a fraction or a text
-    such as `bytes=0.06,error=0.01`, is a failed check as well, and what could not be measured now unless
-    `allow_unmeasured`. `run_source`: as `verify_bundle`. Raises
+    recipe's [verify], of which looser ones than the defaults count with `bundle_limits` alone. With `baseline`, a file of
+    earlier metrics, what got worse by more than `allow`, a fraction or a text such as `bytes=0.06,error=0.01`, is a failed
+    check as well, and what could not be measured now unless `allow_unmeasured`. `run_source`: as `verify_bundle`. Raises
     InputError where one of them is wrong.
     """
     allowed = Allowance.parse(allow)
     bundle = Bundle.open(path)
     manifest = bundle.manifest
-    held = parse_limits(limits, manifest.recipe.verify)
+    own = manifest.recipe.verify
+    held = parse_limits(limits, own if bundle_limits else no_looser(own))
+    if loose := {key: value for key, value in looser(own).items() if getattr(held, key) != value}:
+        texts = ", ".join(limit_text(key, value) for key, value in loose.items())
+        announce(f"the bundle's own limits are looser and are not applied: {texts}; --bundle-limits applies them")
     before = None if baseline is None else _read_baseline(baseline, manifest.name, manifest.model)
     splits = None if data is None else load_measured(path, manifest, data)
     test = None if splits is None else tested(manifest, splits)

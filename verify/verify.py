@@ -70,7 +70,7 @@ def verify_bundle(
     findings = judge(collect(bundle, tested, original or Original(), limits, announce), limits)
     rows = findings.rows(limits.tolerances)
     warnings = warnings_of(findings.quality, bundle.manifest.data.scaling)
-    return Metrics(bundle.manifest.name, **rows, warnings=warnings, versions=installed_versions())
+    return Metrics(bundle.manifest.name, **rows, warnings=warnings, versions=installed_versions(), limits=limits.changed)
 
 
 def judge(collected: Collected, limits: Limits) -> Findings:

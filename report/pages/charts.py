@@ -391,7 +391,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if high / low < 1000 else (1,)
     ticks = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
-    below, above = max(t for t in ticks if t <= low), min((t for t in ticks if t >= high), default=ticks[-1])
+    below, above = max((t for t in ticks if 0 < t <= low), default=low), min((t for t in ticks if t >= high), default=ticks[-1])
     return [tick for tick in ticks if below <= tick <= above] if below < above else [below, 2 * below]
 
 

@@ -1,16 +1,20 @@
 """Files are whole or not at all, and an error names the file that was asked for."""
 
+import contextlib
 import os
 import signal
+import stat
 from pathlib import Path
 
 import pytest
 from tiedae.compress import files
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.compress.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.files import (
     atomic,
     beside,
+    expanded,
     open_regular,
+    own,
     place,
     place_folder,
     read_regular,
@@ -112,6 +116,75 @@ def test_one_at_a_time(tmp_path):
             require_alone(other, "busy")
     with path.open("rb") as other:
         require_alone(other, "busy")
+
+
+@pytest.mark.parametrize("text", ["~nosuchuser/m.onnx", "~nosuchuser"])
+def test_the_home_of_nobody_is_one_line(text):
+    with pytest.raises(InputError, match=r"the home folder ~nosuchuser is not known, must be a path without `~`"):
+        expanded(text)
+
+
+def test_a_home_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/x")
+    assert expanded("~/a") == Path("/home/x/a") and expanded("a/~") == Path("a/~")
+
+
+def replaced(path: Path) -> None:
+    write_atomic(path, b"ours", follow=False)
+
+
+def taken(path: Path) -> None:
+    with own(path) as file:
+        file.write(b"ours")
+
+
+MAKERS = {"write_atomic": replaced, "own": taken}
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "hard link"])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_links_followed(tmp_path, maker, kind):
+    """A name that we chose, in a folder of a stranger: nothing beyond it is written, and nothing waits."""
+    (tmp_path / "folder").mkdir()
+    victim, path = tmp_path / "victim", tmp_path / "folder" / ".lock"
+    if kind != "dangling link":
+        victim.write_bytes(b"somebody's")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "hard link":
+        os.link(victim, path)
+    else:
+        path.symlink_to(victim)
+    with contextlib.suppress(TiedaeError):
+        MAKERS[maker](path)
+    assert victim.exists() == (kind != "dangling link")
+    assert not victim.exists() or victim.read_bytes() == b"somebody's"
+
+
+RIGHT = r"part: (is a link|is a named pipe|has another name \(a hard link\)), must be a"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "hard link"])
+def test_a_file_of_our_own_has_no_other_place(tmp_path, kind):
+    path = tmp_path / "part"
+    (tmp_path / "file").touch()
+    {"link": path.symlink_to, "pipe": lambda _: os.mkfifo(path), "hard link": lambda file: os.link(file, path)}[kind](
+        tmp_path / "file"
+    )
+    with pytest.raises(TiedaeError, match=RIGHT), own(path):
+        raise AssertionError("it is not opened")
+
+
+def test_a_replaced_file_keeps_its_mode_and_its_other_names(tmp_path):
+    (tmp_path / "file").write_bytes(b"what was there, longer")
+    (tmp_path / "file").chmod(0o600)
+    write_atomic(tmp_path / "file", b"new")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+    os.link(tmp_path / "file", tmp_path / "other")
+    write_atomic(tmp_path / "file", b"ours")
+    assert (tmp_path / "other").read_bytes() == b"ours" and (tmp_path / "other").samefile(tmp_path / "file")
+    write_atomic(tmp_path / "file", b"a stranger's folder", follow=False)
+    assert (tmp_path / "other").read_bytes() == b"ours"
 
 
 BUSY = "another process is writing to it; wait for it or choose another"

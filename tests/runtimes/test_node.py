@@ -30,26 +30,26 @@ def install(folder: Path, source: str) -> Path:
     return package.parent
 
 
-def test_the_package_is_found_above_the_working_directory(tmp_path, monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+def test_the_package_is_that_of_the_variable(tmp_path, monkeypatch):
     modules = install(tmp_path, "")
-    below = tmp_path / "a" / "b"
-    below.mkdir(parents=True)
-    monkeypatch.chdir(below)
-    assert find_package() == (modules / PACKAGE).resolve()
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
-    with pytest.raises(UnavailableError, match=rf"is not in the folder that {VARIABLE} names: npm install .* {PACKAGE}"):
-        find_package()
     monkeypatch.setenv(VARIABLE, str(modules))
-    monkeypatch.chdir(Path("/"))
     assert find_package() == (modules / PACKAGE).resolve()
 
 
-def test_the_reason_is_the_same_on_every_machine(tmp_path, monkeypatch):
-    """It goes into metrics.json, which names no path of the machine."""
-    monkeypatch.delenv(VARIABLE, raising=False)
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", f"{VARIABLE} is not set, must be the folder node_modules"),
+        ("node_modules", f"{VARIABLE} names a relative path, must be an absolute one"),
+        ("/nowhere", rf"is not in the folder that {VARIABLE} names: npm install .* {PACKAGE}"),
+    ],
+)
+def test_a_package_in_the_working_folder_is_never_taken(tmp_path, monkeypatch, value, reason):
+    """The reason goes into metrics.json, which names no path of the machine."""
+    install(tmp_path, "")
+    monkeypatch.setenv(VARIABLE, value)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnavailableError, match=f"{PACKAGE} is not in node_modules of the working directory") as caught:
+    with pytest.raises(UnavailableError, match=reason) as caught:
         find_package()
     assert str(tmp_path) not in str(caught.value)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 from tiedae import run_directory
-from tiedae.compress.errors import InputError
+from tiedae.compress.errors import InputError, TiedaeError
 from tiedae.compress.files import UNFINISHED
-from tiedae.run_directory import NEXT, READY, claim, new_folder, take_place
+from tiedae.run_directory import NEXT, READY, alone_in, claim, let_all_read, new_folder, take_place
 
 OURS = ("bundle", "model", "point-*.*")
 WORDS = {"recipe": "another recipe's run"}
@@ -126,3 +128,49 @@ def test_a_new_folder_is_whole_or_not_there(tmp_path: Path) -> None:
             with pytest.raises(InputError, match=busy), new_folder(tmp_path / "made"):
                 raise AssertionError("nothing is made")
         assert content(tmp_path) == {"made/file": text}
+
+
+@pytest.mark.parametrize("kind", ["file", "nothing", "pipe"])
+def test_the_lock_of_a_stranger_leads_nowhere(tmp_path: Path, kind: str) -> None:
+    """A link there was opened for writing, which empties a file; a pipe was waited for."""
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    if kind == "pipe":
+        os.mkfifo(out / ".lock")
+    else:
+        (out / ".lock").symlink_to(victim)
+    if kind == "file":
+        victim.write_text("somebody's")
+    with pytest.raises(TiedaeError, match=r"\.lock: is a (link|named pipe), must be a regular file"), alone_in(out):
+        raise AssertionError("it is not held")
+    assert (victim.read_text() if kind == "file" else victim.exists()) == ("somebody's" if kind == "file" else False)
+
+
+def test_a_dangling_marker_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").symlink_to(tmp_path / "victim")
+    claimed(tmp_path / "out", "ours")
+    assert not (tmp_path / "victim").exists() and not (tmp_path / "out" / "run.json").is_symlink()
+
+
+@pytest.mark.parametrize("name", [NEXT, READY, "bundle", "model"])
+def test_no_folder_of_a_run_is_a_link(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "run.json").write_text('{"recipe": "ours"}')
+    (tmp_path / "out" / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(InputError, match=rf"{name}: is a link, must be a file or folder of the run itself; remove it"):
+        claimed(tmp_path / "out", "ours", resume=True, force=True)
+    assert [path.name for path in (tmp_path / "victim").iterdir()] == ["run.json"]
+
+
+def test_all_may_read_what_is_copied_to_other_machines(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        (tmp_path / "folder" / "src").mkdir(parents=True)
+        (tmp_path / "folder" / "src" / "x.c").touch()
+        let_all_read(tmp_path / "folder")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "folder").rglob("*")}
+    assert modes == {"src": 0o755, "x.c": 0o644}

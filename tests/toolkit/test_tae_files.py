@@ -186,6 +186,17 @@ def test_only_full_frames_up_to_the_first_damaged_one_are_kept(
         assert file.read_bytes() == whole
 
 
+@pytest.mark.parametrize("options", [(), ("--resume",), ("--force",)])
+def test_unfinished_work_is_no_link(
+    finished_run: Path, samples: Path, tmp_path: Path, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "victim").write_text("somebody's")
+    (tmp_path / "x.tae.part").symlink_to(tmp_path / "victim")
+    assert call("encode", finished_run, samples, "-o", tmp_path / "x.tae", *options) == 2
+    assert "x.tae.part: is a link, must be a regular file or a new one; remove it" in error_of(capsys)
+    assert (tmp_path / "victim").read_text() == "somebody's" and not (tmp_path / "x.tae").exists()
+
+
 def test_unfinished_work_of_others_is_refused(
     finished_run: Path, samples: Path, whole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

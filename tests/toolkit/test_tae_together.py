@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tiedae.cli import main
 from tiedae.codec.opening import load
-from tiedae.compress.files import held
+from tiedae.compress.files import held, own
 
 COUNT = 20_000
 TRIALS = 2
@@ -80,7 +80,7 @@ def test_a_file_that_another_process_writes_to_is_left_as_it_is(
         f"tiedae: {file}: another process is writing to it; wait for it or choose another file\n"
     )
     assert file.read_bytes() == before
-    with held(tmp_path / "x.tae.part", create=True) as part:
+    with own(tmp_path / "x.tae.part") as part:
         part.write(b"theirs")
         if option == "--force":
             assert main(call) == 2

@@ -165,6 +165,22 @@ def test_a_baseline_with_quality_holds_the_error_on_the_same_samples(
     assert not verify(bundle, baseline=better, allow_unmeasured=True, **arguments).failed
 
 
+def test_a_bundle_does_not_loosen_its_own_limits(
+    small_runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(small_runs / "table")
+    manifest = json.loads(Path("bundle/manifest.json").read_text())
+    manifest["recipe"].setdefault("verify", {}).update(max_quality_loss=0.05, codes_equal_share=0.0, float_max_abs=1e-9)
+    Path("bundle/manifest.json").write_text(json.dumps(manifest))
+    assert call("verify", "bundle", "--limit", "float_max_abs=1e-5") == 0
+    said = capsys.readouterr()
+    assert "codes_equal_share" not in said.out
+    assert "limits are looser and are not applied: codes_equal_share 0 (default 1); --bundle-limits applies them" in said.err
+    assert call("verify", "bundle", "--bundle-limits", "--limit", "float_max_abs=1e-5") == 0
+    assert "checks hold; limits that are not the defaults: codes_equal_share 0 (default 1)" in capsys.readouterr().out
+    assert call("verify", "bundle", "-q") == 1, "a stricter limit counts"
+
+
 @pytest.mark.parametrize(
     ("changes", "allow", "message"),
     [

@@ -18,6 +18,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_flag("--allow-unmeasured", "figures of the baseline that cannot be measured here are no failure")
     text = "replace a limit of the recipe's [verify]"
     parser.add_value("--limit", "KEY=VALUE", text, action="append", default=[])
+    parser.add_flag("--bundle-limits", "apply limits of the bundle's own recipe that are looser than the defaults")
     parser.add_flag("--run-c", "run .c files that are not what this version writes of the program: their code runs here")
 
 
@@ -28,7 +29,7 @@ def run(call: Call) -> None:
     from ..verification import verify
 
     limits = {"limits": call.limit, "baseline": call.baseline, "allow": call.allow, "run_source": call.run_c}
-    limits["allow_unmeasured"] = call.allow_unmeasured
+    limits |= {"allow_unmeasured": call.allow_unmeasured, "bundle_limits": call.bundle_limits}
     metrics = verify(call.bundle, model=call.model, data=call.data, **limits, announce=call.console.note)
     call.console.say(headline(metrics))
     for table in overview(metrics):

@@ -20,7 +20,7 @@ from msgspec import structs
 from tiedae.bundle.fidelity import fit_text
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError
-from tiedae.compress.files import write_atomic
+from tiedae.compress.files import expanded, write_atomic
 from tiedae.compress.records import plain
 from tiedae.export.targets import TARGETS
 from tiedae.report.search.front import COUNTED, point_text
@@ -244,7 +244,7 @@ class _Search:
             recipe, name = self.space.recipe_of(point.point), f"{self.space.recipe.name}-{row['name']}"
             model = recipe.model
             if model.source:
-                model = structs.replace(model, source=str((self.base / Path(model.source).expanduser()).resolve()))
+                model = structs.replace(model, source=str((self.base / expanded(model.source)).resolve()))
             data = with_absolute_paths(recipe.data, self.base)
             recipe = structs.replace(recipe, name=name, data=data, model=model, search=None)
             text = f"Point {row['name']} of the search {self.name}: {self.text(point)}\nError on validation samples."

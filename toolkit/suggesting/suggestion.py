@@ -16,6 +16,7 @@ from tiedae.bundle.fidelity import Fidelity, fit_value
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError, RecipeError, listed
+from tiedae.compress.files import expanded
 from tiedae.compress.keys import Line
 from tiedae.compress.labels import label_text
 from tiedae.compress.layer_kinds import Activation
@@ -288,7 +289,7 @@ def _normal(wish: Wish, config: DataConfig, base: Path) -> tuple[int | str, ...]
 
 def _named_from(source: str, base: Path, to: Path) -> str:
     """The source as a recipe in the folder `to` names it."""
-    if source in DATA_SETS or Path(source).expanduser().is_absolute():
+    if source in DATA_SETS or expanded(source).is_absolute():
         return source
     return Path(os.path.relpath(base / source, to)).as_posix()
 

@@ -113,7 +113,7 @@ def _latency(
 
 def _timed(subject: BenchSubject, signature: str, inputs: Mapping[tuple[str, str], Path]) -> Timed:
     x = inputs[subject.name, signature]
-    return Timed(subject.name, subject.runtime, str(subject.files[signature]), signature, str(x))
+    return Timed(subject.name, subject.runtime, str(subject.files[signature].resolve()), signature, str(x))
 
 
 def _latency_rows(measured: GroupTimings, subjects: Mapping[str, BenchSubject], threads: int) -> Iterator[Latency]:

@@ -118,7 +118,8 @@ def _no_garbage_collection() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Timed:
-    """A signature of a file in a runtime. `x`: a .npy with a batch, the largest that is timed, in the input's dtype."""
+    """A signature of a file in a runtime. `x`: a .npy with a batch, the largest that is timed, in the input's dtype. Both
+    paths are absolute."""
 
     subject: str
     runtime: str
