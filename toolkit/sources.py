@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.config import DataConfig, Recipe, TextType
+from tiedae.compress.config import Convert, DataConfig, Recipe, TextType
 from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.held_out import with_held_out
@@ -31,7 +31,7 @@ from .csv_files import read_headings
 from .data_sets import DATA_SETS
 from .importing import start_of
 from .intervals import file_names, read_intervals, require_files, with_intervals
-from .readers import is_recordings, is_text, keys_of, read, require_keys
+from .readers import is_picture, is_recordings, is_text, keys_of, read, require_keys
 from .recordings import FILE, cut, is_long, is_rate, place_in, shortest, with_channels
 
 
@@ -60,7 +60,8 @@ def load_data(
     label: str = "auto",
     dtype: TextType = "auto",
     resize: Sequence[int] = (),
-    grayscale: bool = False,
+    convert: Convert = "none",
+    patch: int | None = None,
     normal: Sequence[int | str] = (),
     drop_labels: Sequence[int | str] = (),
     kind: Literal["auto", Kind] = "auto",
@@ -94,7 +95,8 @@ def load_data(
         label,
         dtype,
         tuple(resize),
-        grayscale,
+        convert,
+        patch,
         scaling,
         per_feature,
         str(test) if isinstance(test, Path) else test,
@@ -144,13 +146,16 @@ def load_dataset(
     if config.test_source is not None and config.intervals:
         _require_file_column(config, base)
     arrays, window = load_arrays(config, base, others=config.test_source is not None)
+    _require_large(arrays, config, source)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
     if is_record and whole.labels is None and config.label not in ("auto", "") and not other:
         right = "must be one per file or group; `intervals` are parts of a record"
         raise DataError(f"{source}: the label {config.label!r} changes within a record, {right}")
     own, test_source = _own_test(config, arrays, whole, base)
-    test = None if own is None else _checked(own, test_source)
+    if own is not None:
+        _require_large(own, config, test_source)
+    test = None if own is None else _checked(own, test_source).whole
     if test is not None:
         require_like(test, whole, test_source)
         if own is not None and config.intervals:
@@ -183,6 +188,18 @@ def load_dataset(
     splits = Dataset(train, validation, test, Scaling(), is_record, columns, arrays.label, config, signal)
     _require_kind(config, splits)
     return splits.with_scaling(splits.fitted(config.scaling, config.per_feature, output_activation))
+
+
+def _require_large(arrays: Arrays, config: DataConfig, source: str) -> None:
+    """Raise DataError, with the number and the smallest, for pictures without a whole patch."""
+    small = [i for i, size in enumerate(arrays.pictures) if min(size) < arrays.values.shape[1]]
+    if small:
+        name = list(dict.fromkeys(np.asarray(arrays.groups).tolist()))
+        least = min(small, key=lambda i: min(arrays.pictures[i]))
+        size = arrays.pictures[least]
+        got = f"{len(small):,} of {counted(len(arrays.pictures), 'picture')} smaller than a patch, such as {name[least]}"
+        right = f"must be at most {min(size)}, or leave them out"
+        raise DataError(f"{source}: {got} ({size.width}×{size.height}); `patch` in [data] is {config.patch}, {right}")
 
 
 def signal_of(config: DataConfig, arrays: Arrays) -> Signal:
@@ -220,17 +237,18 @@ def divide(
 ) -> tuple[Samples, Samples | None, Samples | None]:
     """The training, validation and test samples of a source, without `drop_labels`; `own_test`: its test set is elsewhere.
 
-    No two of them share a group. Training windows overlap by `stride`. Raises DataError where no sample is left to train on,
-    and for fewer than `LEAST_GROUPS` groups or one without normal samples.
+    No two of them share a group. Training windows overlap by `stride`; patches at the end of a picture that reach beyond it are
+    in none. Raises DataError where no sample is left to train on,
+    and for fewer than `LEAST_GROUPS` groups or, but for pictures, one without normal samples.
     """
-    kept = without_labels(whole, config.drop_labels, config.source)
+    kept = without_labels(whole.whole, config.drop_labels, config.source)
     normal = normal or (() if kept.intervals is None else (NORMAL_WINDOW,))
     tail = config.split == "tail" or (config.split == "auto" and window > 0 and not config.groups)
     if config.stride:
         _require_stride(config, window, tail or bool(config.groups))
     fraction = 0.0 if own_test or isinstance(config.test, str) else config.test
     seed = None if tail else config.seed
-    if kept.groups is not None and normal:
+    if kept.groups is not None and kept.patches is None and normal:
         _require_normal_groups(kept, config, normal)
     train, validation, test = split(kept, (config.validation, fraction), config.source, seed=seed)
     assert train is not None
@@ -426,10 +444,22 @@ def _intervals_of(config: DataConfig, base: Path) -> tuple[Interval, ...]:
 
 
 def settled(config: DataConfig, base: Path) -> DataConfig:
-    """The configuration with the kind of a folder of recordings, or of windows whose channels are stated."""
+    """The configuration with the kind of a folder of recordings, or of windows whose channels are stated; with the pictures of
+    patches as groups."""
+    if config.patch is not None:
+        _require_pictures(config, base)
+        return replace(config, kind="image", groups=FILE)
     known = config.source in DATA_SETS or config.kind != "auto"
     in_time = config.channels > 0 or (not known and is_recordings(base / config.source, config))
     return replace(config, kind="record") if in_time else config
+
+
+def _require_pictures(config: DataConfig, base: Path) -> None:
+    """Raise DataError for patches of a source that is neither a folder nor a picture, and of a folder of recordings."""
+    path = base / Path(config.source).expanduser()
+    if config.source in DATA_SETS or (path.exists() and not path.is_dir() and not is_picture(path, config)):
+        right = "must be left out, or the source be a folder of pictures"
+        raise DataError(f"{config.source}: `patch` in [data] is for a folder of images; got {config.patch}, {right}")
 
 
 def read_source(config: DataConfig, base: Path) -> tuple[Arrays, int]:
