@@ -13,7 +13,7 @@ from tiedae.compress.patches import Size, join
 from .container import End, FileContents, FrameSpan, Gap, is_index, listed_frames, read, read_frame, scan
 from .frames import FileModel, decode_frames
 from .header import MOST_BYTES, Data, Header
-from .windows import is_patch, problem_of_end
+from .windows import problem_of_end
 
 TOGETHER = 8192
 """Samples whose frames are coded together, at most: enough lanes for full speed. They take `MOST_BYTES` or are one frame."""
@@ -80,7 +80,7 @@ class Reader:
     @property
     def sizes(self) -> Sequence[Size]:
         """Those of the pictures that end in this file, in order, which `pictures` gives back; none of other samples."""
-        return [Size.from_number(number) for number in self._ends.values()] if is_patch(self._model.spec) else []
+        return [Size.from_number(number) for number in self._ends.values()] if self._model.spec.is_patch else []
 
     def pictures(self) -> Iterator[np.ndarray]:
         """The pictures, [h, w, …] each in the data's dtype; patches of damaged frames are 0.

@@ -15,7 +15,7 @@ from .container import NO_INDEX, End, FrameSpan, Gap, index_entries, is_index, p
 from .frames import FileModel, decode_frames, encode_frames
 from .header import LONGEST_HEADER, SAMPLES_PER_FRAME, FileKind, Header
 from .reader import Whole, groups, nothing, require_whole, together
-from .windows import is_patch, problem_of_end
+from .windows import problem_of_end
 
 CHECKED = 16
 """Samples of a piece whose codes are compared with the program's."""
@@ -101,7 +101,7 @@ class StreamEncoder:
         for stop, padding in ends:
             if not last < stop <= samples:
                 raise InputError(f"record: ends behind {stop} of {samples} samples, must have one or more, and end in them")
-            if is_patch(self._model.spec):
+            if self._model.spec.is_patch:
                 if problem := problem_of_end(self._model.spec, operator.index(padding)):
                     raise InputError(problem)
             elif self._model.spec.kind != "record" or operator.index(padding) not in range(window):

@@ -181,7 +181,7 @@ class PicturePatches(Windows):
     def of(cls, picture: Any, spec: SampleSpec) -> PicturePatches:
         """Those of a picture, [h, w, …]; DataError for another shape, sides of no pixel, and of more than `LONGEST`."""
         values, patch, channels = np.asarray(picture), spec.shape[0], spec.shape[2:]
-        if not is_patch(spec) or values.ndim != len(spec.shape) or values.shape[2:] != channels:
+        if not spec.is_patch or values.ndim != len(spec.shape) or values.shape[2:] != channels:
             right = f"[h, w{''.join(f', {each}' for each in channels)}], a picture, of a model of square patches"
             raise DataError(f"picture: got {values.dtype} {list(values.shape)}, must be {spec.dtype} {right}")
         size = Size(*values.shape[:2])
@@ -210,11 +210,6 @@ class PicturePatches(Windows):
         return ()
 
 
-def is_patch(spec: SampleSpec) -> bool:
-    """Whether samples can be patches of pictures: square images."""
-    return spec.kind == "image" and len(spec.shape) in (2, 3) and spec.shape[0] == spec.shape[1]
-
-
 def require_storable(size: Size, source: object) -> None:
     """Raise DataError, which starts with `source`, for a picture that a .tae file cannot hold."""
     if not all(0 < side <= LONGEST for side in size):
@@ -223,7 +218,7 @@ def require_storable(size: Size, source: object) -> None:
 
 def problem_of_end(spec: SampleSpec, number: int) -> str:
     """Why the end of a record or picture cannot state a number; empty where it can."""
-    if is_patch(spec):
+    if spec.is_patch:
         return "" if all(Size.from_number(number)) and number >> 32 == 0 else f"the end of a picture states no size: {number}"
     if spec.kind == "record" and 0 <= number < spec.window:
         return ""

@@ -46,9 +46,7 @@ def read_images(source: Path, config: DataConfig) -> Arrays:
     """
     paths = image_paths(source)
     reading = Reading(config.convert, config.resize)
-    survey = Survey(source, config)
-    for path in paths:
-        survey.look(path, reading)
+    survey = surveyed(source, config)
     names = [path.relative_to(source).as_posix() if path != source else path.name for path in paths]
     folders = np.array([Path(name).parent.as_posix() for name in names])
     if survey.mixed:
@@ -63,6 +61,14 @@ def read_images(source: Path, config: DataConfig) -> Arrays:
     values = _decoded(survey, reading, counts)
     labels = np.repeat(folders, counts) if len(set(folders.tolist())) > 1 else None
     return Arrays(values, labels, groups=np.repeat(np.array(names), counts), pictures=tuple(sizes))
+
+
+def surveyed(source: Path, config: DataConfig) -> Survey:
+    """What the heads of the images of a folder say; DataError without any."""
+    survey, reading = Survey(source, config), Reading(config.convert, config.resize)
+    for path in image_paths(source):
+        survey.look(path, reading)
+    return survey
 
 
 @dataclass
@@ -108,12 +114,7 @@ class Survey:
         if len(self.problems) == 1 and not self.mixed:
             return next(iter(self.problems.values()))
         total = len(self.facts.keys() | self.problems.keys())
-        parts = [f"{self.source}: {counted(total, 'image')}"]
-        if len(self.kinds) > 1:
-            parts.append("modes: " + self._examples({path: facts.mode for path, facts in self.facts.items()}))
-        if self.sizes_differ:
-            sizes = {path: f"{facts.size.width}×{facts.size.height}" for path, facts in self.facts.items()}
-            parts.append("sizes: " + self._examples(sizes))
+        parts = [f"{self.source}: {counted(total, 'image')}", *self.differences]
         if self.problems:
             texts = [self._text(path) for path in list(self.problems)[:EXAMPLES]]
             more = len(self.problems) - len(texts)
@@ -122,6 +123,13 @@ class Survey:
         parts.append(f"all must be {self._right}" + (", and the others left out" if self.mixed and self.problems else ""))
         damaged = not self.mixed and all(isinstance(error, FormatError) for error in self.problems.values())
         return (FormatError if damaged else DataError)("; ".join(parts))
+
+    @property
+    def differences(self) -> Sequence[str]:
+        """The modes and the sizes, where there are several that cannot be read together."""
+        modes = {path: facts.mode for path, facts in self.facts.items()} if len(self.kinds) > 1 else {}
+        sizes = {path: f"{facts.size.width}×{facts.size.height}" for path, facts in self.facts.items() if self.sizes_differ}
+        return [f"{name}: {self._examples(found)}" for name, found in (("modes", modes), ("sizes", sizes)) if found]
 
     def _text(self, path: Path) -> str:
         """What is wrong with a file, in short, below the source."""
