@@ -73,7 +73,7 @@ def web_page(model: WebModel, *, time: str = "", shown: Shown | None = None, til
     index = (folder / INDEX).read_text(encoding="utf-8")
     for key, value in {"NAME": name, "TITLE": title, "DESCRIPTION": text}.items():
         index = index.replace(key, html.escape(visible(value)))
-    facts = _data(model, time, shown) | {"tiled": tiled}
+    facts = _data(model, time, shown) | ({"tiled": True} if tiled else {})
     data = f"export default {json.dumps(facts, allow_nan=False)};\n"
     scripts = {f"page/{name}": (folder / name).read_bytes() for name in SCRIPTS}
     return {INDEX: index.encode(), f"page/{DATA}": data.encode(), **scripts}

@@ -16,7 +16,7 @@ typedef struct tae_frame {
   uint32_t samples; /* 0 for bytes that are no frame */
   uint8_t mode;
   uint8_t ends;     /* 1: a record ends behind it; as `padding`, of tae_file_next alone */
-  uint32_t padding; /* last time steps that are no part of the record, or height << 16 | width of a picture in patches; below TAE_STEPS */
+  uint32_t padding; /* last time steps that are no part of the record, below TAE_STEPS */
 } tae_frame;
 
 /*
