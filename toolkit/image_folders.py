@@ -15,12 +15,26 @@ from tiedae.compress.numbers import counted
 from tiedae.compress.patches import cut
 
 from .arrays import MAPPED_FROM, Arrays
+from .data_sets import DATA_SETS
 from .image_files import IMAGE_SUFFIXES, ImageFacts, Reading
 
 EXAMPLES = 8
 """Modes, sizes or files that a message lists, at most."""
 PATCH = 16
 """Rows and columns of a patch, where nothing says otherwise."""
+
+
+def is_picture(path: Path, config: DataConfig) -> bool:
+    """Whether a path is a picture that is cut into patches."""
+    return config.patch is not None and path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def require_pictures(config: DataConfig, base: Path) -> None:
+    """Raise DataError for patches of a source that is neither a folder nor a picture, and of a folder of recordings."""
+    path = base / Path(config.source).expanduser()
+    if config.source in DATA_SETS or (path.exists() and not path.is_dir() and not is_picture(path, config)):
+        right = "must be left out, or the source be a folder of pictures"
+        raise DataError(f"{config.source}: `patch` in [data] is for a folder of images; got {config.patch}, {right}")
 
 
 def image_paths(path: Path) -> Sequence[Path]:
@@ -61,6 +75,18 @@ def read_images(source: Path, config: DataConfig) -> Arrays:
     values = _decoded(survey, reading, counts)
     labels = np.repeat(folders, counts) if len(set(folders.tolist())) > 1 else None
     return Arrays(values, labels, groups=np.repeat(np.array(names), counts), pictures=tuple(sizes))
+
+
+def require_large(arrays: Arrays, config: DataConfig, source: str) -> None:
+    """Raise DataError, with the number and the smallest, for pictures without a whole patch."""
+    small = [i for i, size in enumerate(arrays.pictures) if min(size) < arrays.values.shape[1]]
+    if small:
+        name = list(dict.fromkeys(np.asarray(arrays.groups).tolist()))
+        least = min(small, key=lambda i: min(arrays.pictures[i]))
+        size = arrays.pictures[least]
+        got = f"{len(small):,} of {counted(len(arrays.pictures), 'picture')} smaller than a patch, such as {name[least]}"
+        right = f"must be at most {min(size)}, or leave them out"
+        raise DataError(f"{source}: {got} ({size.width}×{size.height}); `patch` in [data] is {config.patch}, {right}")
 
 
 def surveyed(source: Path, config: DataConfig) -> Survey:

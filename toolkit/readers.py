@@ -17,7 +17,7 @@ from .arrays import Arrays, npz_names, read_idx, read_npy, read_npz
 from .csv_dtypes import in_dtype
 from .csv_files import read_csv, read_headings
 from .image_files import IMAGE_SUFFIXES
-from .image_folders import read_images
+from .image_folders import is_picture, read_images
 from .recordings import FILE, read_folder, record_files
 from .wav_files import read_wav
 
@@ -55,11 +55,6 @@ def is_recordings(path: Path, config: DataConfig) -> bool:
         return path.is_dir() and config.kind == "record"
     suffixes = {file.suffix.lower() for file in path.rglob("*")}
     return bool(suffixes & {*RECORDS}) and not suffixes & {*IMAGE_SUFFIXES}
-
-
-def is_picture(path: Path, config: DataConfig) -> bool:
-    """Whether a path is a picture that is cut into patches."""
-    return config.patch is not None and path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _only(config: DataConfig, keys: Collection[str]) -> DataConfig:

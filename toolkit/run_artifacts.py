@@ -26,7 +26,8 @@ from tiedae.verify.collecting import MAX_SAMPLES
 from .arrays import Arrays, Stretch
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
-from .readers import is_picture, keys_of
+from .image_folders import is_picture
+from .readers import keys_of
 from .sources import all_of, divide, judged, load_arrays, load_dataset, with_dtype
 
 NONE = "none"

@@ -29,9 +29,10 @@ from .arrays import Arrays, Interval
 from .csv_dtypes import stated
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
+from .image_folders import require_large, require_pictures
 from .importing import start_of
 from .intervals import file_names, read_intervals, require_files, with_intervals
-from .readers import is_picture, is_recordings, is_text, keys_of, read, require_keys
+from .readers import is_recordings, is_text, keys_of, read, require_keys
 from .recordings import FILE, cut, is_long, is_rate, place_in, shortest, with_channels
 
 
@@ -146,7 +147,7 @@ def load_dataset(
     if config.test_source is not None and config.intervals:
         _require_file_column(config, base)
     arrays, window = load_arrays(config, base, others=config.test_source is not None)
-    _require_large(arrays, config, source)
+    require_large(arrays, config, source)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
     if is_record and whole.labels is None and config.label not in ("auto", "") and not other:
@@ -154,7 +155,7 @@ def load_dataset(
         raise DataError(f"{source}: the label {config.label!r} changes within a record, {right}")
     own, test_source = _own_test(config, arrays, whole, base)
     if own is not None:
-        _require_large(own, config, test_source)
+        require_large(own, config, test_source)
     test = None if own is None else _checked(own, test_source).whole
     if test is not None:
         require_like(test, whole, test_source)
@@ -188,18 +189,6 @@ def load_dataset(
     splits = Dataset(train, validation, test, Scaling(), is_record, columns, arrays.label, config, signal)
     _require_kind(config, splits)
     return splits.with_scaling(splits.fitted(config.scaling, config.per_feature, output_activation))
-
-
-def _require_large(arrays: Arrays, config: DataConfig, source: str) -> None:
-    """Raise DataError, with the number and the smallest, for pictures without a whole patch."""
-    small = [i for i, size in enumerate(arrays.pictures) if min(size) < arrays.values.shape[1]]
-    if small:
-        name = list(dict.fromkeys(np.asarray(arrays.groups).tolist()))
-        least = min(small, key=lambda i: min(arrays.pictures[i]))
-        size = arrays.pictures[least]
-        got = f"{len(small):,} of {counted(len(arrays.pictures), 'picture')} smaller than a patch, such as {name[least]}"
-        right = f"must be at most {min(size)}, or leave them out"
-        raise DataError(f"{source}: {got} ({size.width}×{size.height}); `patch` in [data] is {config.patch}, {right}")
 
 
 def signal_of(config: DataConfig, arrays: Arrays) -> Signal:
@@ -447,19 +436,11 @@ def settled(config: DataConfig, base: Path) -> DataConfig:
     """The configuration with the kind of a folder of recordings, or of windows whose channels are stated; with the pictures of
     patches as groups."""
     if config.patch is not None:
-        _require_pictures(config, base)
+        require_pictures(config, base)
         return replace(config, kind="image", groups=FILE)
     known = config.source in DATA_SETS or config.kind != "auto"
     in_time = config.channels > 0 or (not known and is_recordings(base / config.source, config))
     return replace(config, kind="record") if in_time else config
-
-
-def _require_pictures(config: DataConfig, base: Path) -> None:
-    """Raise DataError for patches of a source that is neither a folder nor a picture, and of a folder of recordings."""
-    path = base / Path(config.source).expanduser()
-    if config.source in DATA_SETS or (path.exists() and not path.is_dir() and not is_picture(path, config)):
-        right = "must be left out, or the source be a folder of pictures"
-        raise DataError(f"{config.source}: `patch` in [data] is for a folder of images; got {config.patch}, {right}")
 
 
 def read_source(config: DataConfig, base: Path) -> tuple[Arrays, int]:

@@ -10,7 +10,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as replace_fields
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +29,12 @@ from tiedae.codec.windows import PicturePatches, Windows
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic, held, open_regular, place, require_replaceable, write_atomic
 from tiedae.compress.npy import npy_header
-from tiedae.compress.patches import Places
 from tiedae.compress.records import Record
-from tiedae.compress.scaling import Scaling
 from tiedae.program.drift import Drift, squared_errors
 
 from .coding import named, opened, pieces, steps
 from .console import Progress
+from .picture_quality import quality_of
 from .run_artifacts import load_test
 
 MEASURED_SAMPLES = 4096
@@ -312,7 +310,7 @@ def _compressed(codec: Codec, header: Header, samples: Windows, size: int, wante
     x = spec.flatten(whole[chosen])[0]
     y = program.scaled_values(program.decode(codec.encode(x)))
     clean = x if wanted is None else spec.flatten(wanted[chosen])[0]
-    quality = _quality(Fidelity.of_data(manifest.data), samples, chosen, clean, y) if header.kind is FileKind.LOSSY else None
+    quality = quality_of(Fidelity.of_data(manifest.data), samples, chosen, clean, y) if header.kind is FileKind.LOSSY else None
     errors, training = squared_errors(spec.scaling, x, y).mean(axis=1), manifest.scores
     values = samples.values
     return Compressed(
@@ -332,17 +330,6 @@ def _compressed(codec: Codec, header: Header, samples: Windows, size: int, wante
         pictures=len(samples.sizes) if isinstance(samples, PicturePatches) else 0,
         bits_per_pixel=8 * size / samples.pixels if isinstance(samples, PicturePatches) else 0.0,
     )
-
-
-def _quality(fidelity: Fidelity, samples: Windows, chosen: np.ndarray, clean: np.ndarray, y: np.ndarray) -> Fit:
-    """The quality of samples `chosen`; of patches that of the pixels within their pictures alone."""
-    if not isinstance(samples, PicturePatches):
-        return fidelity.measure(clean, y)
-    patch = samples.whole.shape[1]
-    inside = Places.of(samples.sizes, patch)[chosen].inside(samples.sizes, patch)
-    made = fidelity.scaling.invert(y, np.float64).reshape(len(chosen), patch, patch, -1)[inside]
-    unscaled = replace_fields(fidelity, scaling=Scaling())
-    return unscaled.measure(clean.reshape(len(chosen), patch, patch, -1)[inside], made)
 
 
 def quality_text(done: Compressed) -> str:
