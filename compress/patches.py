@@ -89,11 +89,12 @@ class Places:
     @classmethod
     def of(cls, sizes: Sequence[Size], patch: int) -> Places:
         """Those of the patches of pictures, one after the other."""
-        numbers, whole = [np.empty((0, 3), np.int64)], [np.empty(0, bool)]
+        numbers: list[np.ndarray] = [np.empty((0, 3), np.int64)]
+        whole: list[np.ndarray] = [np.empty(0, bool)]
         for i, size in enumerate(sizes):
             places = np.indices(size.grid(patch)).reshape(2, -1).T
             numbers.append(np.insert(places, 0, i, axis=1))
-            whole.append(((places + 1) * patch <= np.array(size)).all(axis=1))
+            whole.append(np.asarray(((places + 1) * patch <= np.array(size)).all(axis=1)))
         return cls(np.concatenate(numbers), np.concatenate(whole))
 
     def pictures(self, patch: int) -> list[tuple[np.ndarray, Size]]:

@@ -21,8 +21,8 @@ class Arrangement(Protocol):
     """Which test samples are compared, `rows` of the test set; how many whole `pictures` they are, what is said of it, and
     their `ends` in a .tae file, as `StreamEncoder.push` takes them."""
 
-    rows: np.ndarray
-
+    @property
+    def rows(self) -> np.ndarray: ...
     @property
     def pictures(self) -> int: ...
     @property

@@ -178,7 +178,7 @@ class Survey:
     def _examples(self, found: Mapping[Path, str]) -> str:
         """`7 RGB (a.png), 2 L (b.png)`."""
         counts = Counter(found.values()).most_common()
-        first = {value: path for path, value in reversed(found.items())}
+        first = {value: path for path, value in reversed([*found.items()])}
         texts = [f"{count:,} {value} ({first[value].relative_to(self.source)})" for value, count in counts[:EXAMPLES]]
         return ", ".join([*texts, *([f"{len(counts) - EXAMPLES} others"] if len(counts) > EXAMPLES else [])])
 
