@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from tiedae.compress.errors import CheckError, FormatError, InputError
-from tiedae.compress.patches import Size, join
+from tiedae.compress.patches import PictureSize, join
 
 from .container import End, FileContents, FrameSpan, Gap, is_index, listed_frames, read, read_frame, scan
 from .frames import FileModel, decode_frames
@@ -78,9 +78,9 @@ class Reader:
         return self._model.spec.kind == "record" and bool(self._ends)
 
     @property
-    def sizes(self) -> Sequence[Size]:
+    def sizes(self) -> Sequence[PictureSize]:
         """Those of the pictures that end in this file, in order, which `pictures` gives back; none of other samples."""
-        return [Size.from_number(number) for number in self._ends.values()] if self._model.spec.is_patch else []
+        return [PictureSize.from_number(number) for number in self._ends.values()] if self._model.spec.is_patch else []
 
     def pictures(self) -> Iterator[np.ndarray]:
         """The pictures, [h, w, …] each in the data's dtype; patches of damaged frames are 0.
@@ -91,7 +91,7 @@ class Reader:
         spec, start = self._model.spec, 0
         for frame in self.contents.frames:
             if frame.stop in self._ends:
-                stop, size = frame.first + frame.samples, Size.from_number(self._ends[frame.stop])
+                stop, size = frame.first + frame.samples, PictureSize.from_number(self._ends[frame.stop])
                 if stop - start == size.patches(spec.shape[0]):
                     yield join(spec.shaped(self._filled(start, stop), False), size)
                 else:

@@ -57,7 +57,7 @@ class StreamEncoder:
         """The bytes that one sample, or a batch [n, *shape] or [n, inputs], completes.
 
         `ends`: of each record that ends in these samples, how many of them are before its end, and the padding of its last
-        window in time steps; in their order. A frame holds samples of one record. Of pictures: `Size.number` of each.
+        window in time steps; in their order. A frame holds samples of one record. Of pictures: `PictureSize.number` of each.
 
         Raises DataError for samples of another shape or dtype, NaN and infinity; CheckError where the runtime's codes are not
         the program's; InputError for a record without a window, and a padding that is not 0 to less than the window.

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from tiedae.compress.errors import DataError, InputError
-from tiedae.compress.patches import LONGEST, Size, cut
+from tiedae.compress.patches import LONGEST, PictureSize, cut
 from tiedae.compress.sample_spec import SampleSpec, in_float32, is_finite
 
 Result = Literal["code", "reconstruction", "score", "anomaly", "frame"]
@@ -175,7 +175,7 @@ class Windows:
 class PicturePatches(Windows):
     """The patches of pictures, one after the other, [n, patch, patch, …], and the size of each picture."""
 
-    sizes: Sequence[Size] = ()
+    sizes: Sequence[PictureSize] = ()
 
     @classmethod
     def of(cls, picture: Any, spec: SampleSpec) -> PicturePatches:
@@ -184,7 +184,7 @@ class PicturePatches(Windows):
         if not spec.is_patch or values.ndim != len(spec.shape) or values.shape[2:] != channels:
             right = f"[h, w{''.join(f', {each}' for each in channels)}], a picture, of a model of square patches"
             raise DataError(f"picture: got {values.dtype} {list(values.shape)}, must be {spec.dtype} {right}")
-        size = Size(*values.shape[:2])
+        size = PictureSize(*values.shape[:2])
         require_storable(size, "picture")
         return cls(cut(values, patch), sizes=(size,))
 
@@ -210,7 +210,7 @@ class PicturePatches(Windows):
         return ()
 
 
-def require_storable(size: Size, source: object) -> None:
+def require_storable(size: PictureSize, source: object) -> None:
     """Raise DataError, which starts with `source`, for a picture that a .tae file cannot hold."""
     if not all(0 < side <= LONGEST for side in size):
         raise DataError(f"{source}: has {size.width}×{size.height} pixels, must have 1 to {LONGEST:,} rows and columns")
@@ -219,7 +219,11 @@ def require_storable(size: Size, source: object) -> None:
 def problem_of_end(spec: SampleSpec, number: int) -> str:
     """Why the end of a record or picture cannot state a number; empty where it can."""
     if spec.is_patch:
-        return "" if all(Size.from_number(number)) and number >> 32 == 0 else f"the end of a picture states no size: {number}"
+        return (
+            ""
+            if all(PictureSize.from_number(number)) and number >> 32 == 0
+            else f"the end of a picture states no size: {number}"
+        )
     if spec.kind == "record" and 0 <= number < spec.window:
         return ""
     return f"a record ends with padding of a window or more, {spec.window} time steps"

@@ -20,7 +20,7 @@ LONGEST = (1 << HALF) - 1
 """Rows or columns of a picture in a .tae file, at most."""
 
 
-class Size(NamedTuple):
+class PictureSize(NamedTuple):
     """Rows and columns of a picture, in pixels."""
 
     height: int
@@ -32,7 +32,7 @@ class Size(NamedTuple):
         return self.height << HALF | self.width
 
     @classmethod
-    def from_number(cls, number: int) -> Size:
+    def from_number(cls, number: int) -> PictureSize:
         """The size of a number; sides of 0 are of no picture."""
         return cls(number >> HALF, number & LONGEST)
 
@@ -52,13 +52,13 @@ def cut(picture: np.ndarray, patch: int) -> np.ndarray:
     Those at the right and at the bottom repeat the picture's last column and row where it ends.
     """
     height, width, *channels = picture.shape
-    rows, columns = Size(height, width).grid(patch)
+    rows, columns = PictureSize(height, width).grid(patch)
     beyond = ((0, rows * patch - height), (0, columns * patch - width), *[(0, 0)] * len(channels))
     whole = np.pad(picture, beyond, mode="edge") if any(last for _, last in beyond) else picture
     return whole.reshape(rows, patch, columns, patch, *channels).swapaxes(1, 2).reshape(-1, patch, patch, *channels)
 
 
-def join(patches: np.ndarray, size: Size) -> np.ndarray:
+def join(patches: np.ndarray, size: PictureSize) -> np.ndarray:
     """The picture [h, w, …] of its patches [n, patch, patch, …], as `cut` gives them."""
     _, patch, _, *channels = patches.shape
     rows, columns = size.grid(patch)
@@ -80,14 +80,14 @@ class Places:
     def __getitem__(self, indices: np.ndarray) -> Places:
         return Places(self.numbers[indices], self.whole[indices])
 
-    def inside(self, sizes: Sequence[Size], patch: int) -> np.ndarray:
+    def inside(self, sizes: Sequence[PictureSize], patch: int) -> np.ndarray:
         """Which pixels of patches lie within their pictures, whose sizes are all given; bool [n, patch, patch]."""
         left = np.array(sizes).reshape(-1, 2)[self.numbers[:, 0]] - self.numbers[:, 1:] * patch
         rows, columns = (np.arange(patch) < left[:, i, None] for i in (0, 1))
         return rows[:, :, None] & columns[:, None, :]
 
     @classmethod
-    def of(cls, sizes: Sequence[Size], patch: int) -> Places:
+    def of(cls, sizes: Sequence[PictureSize], patch: int) -> Places:
         """Those of the patches of pictures, one after the other."""
         numbers: list[np.ndarray] = [np.empty((0, 3), np.int64)]
         whole: list[np.ndarray] = [np.empty(0, bool)]
@@ -97,12 +97,12 @@ class Places:
             whole.append(np.asarray(((places + 1) * patch <= np.array(size)).all(axis=1)))
         return cls(np.concatenate(numbers), np.concatenate(whole))
 
-    def pictures(self, patch: int) -> list[tuple[np.ndarray, Size]]:
+    def pictures(self, patch: int) -> list[tuple[np.ndarray, PictureSize]]:
         """Of each picture in order: the indices of its whole patches, row after row, and the size that they cover."""
         found = []
         for number in np.unique(self.numbers[:, 0]).tolist():
             indices = np.flatnonzero((self.numbers[:, 0] == number) & self.whole)
             if len(indices):
                 rows, columns = (self.numbers[indices, 1:].max(axis=0) + 1).tolist()
-                found.append((indices, Size(rows * patch, columns * patch)))
+                found.append((indices, PictureSize(rows * patch, columns * patch)))
         return found

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from tiedae.compress.numbers import counted
-from tiedae.compress.patches import Size, cut, join
+from tiedae.compress.patches import PictureSize, cut, join
 from tiedae.compress.samples import Samples
 
 from .coders import ImageCoder, grid_of
@@ -55,7 +55,7 @@ class WholePictures:
     """Patches of whole pictures, row after row, one picture after the other; a file for each picture."""
 
     rows: np.ndarray = field(repr=False)
-    sizes: Sequence[Size]
+    sizes: Sequence[PictureSize]
     patch: int
 
     @property

@@ -21,7 +21,7 @@ from tiedae.compress.files import open_regular
 from tiedae.compress.intervals import Intervals
 from tiedae.compress.labels import label_text
 from tiedae.compress.limits import require_unpackable
-from tiedae.compress.patches import Places, Size
+from tiedae.compress.patches import PictureSize, Places
 from tiedae.compress.samples import Samples
 
 MAPPED_FROM = 256 << 20
@@ -54,7 +54,7 @@ class Arrays:
     marks: tuple[Interval, ...] = ()
     intervals: Intervals | None = None
     rests: tuple[Rest, ...] = ()
-    pictures: tuple[Size, ...] = ()
+    pictures: tuple[PictureSize, ...] = ()
 
     @property
     def test(self) -> Arrays | None:

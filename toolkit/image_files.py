@@ -16,7 +16,7 @@ import numpy as np
 from tiedae.compress.config import Convert
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.files import read_regular
-from tiedae.compress.patches import Size
+from tiedae.compress.patches import PictureSize
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -54,7 +54,9 @@ class Reading:
         with _opened(path) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION) in TURNED
-            return ImageFacts(image.mode, Size(width, height) if turned else Size(height, width), self._kind(image, path))
+            return ImageFacts(
+                image.mode, PictureSize(width, height) if turned else PictureSize(height, width), self._kind(image, path)
+            )
 
     def pixels(self, path: Path) -> np.ndarray:
         """The first image of a file, upright as its EXIF orientation says: [height, width] of uint8, uint16, int32 or float32,
@@ -95,7 +97,7 @@ class ImageFacts:
     """The head of an image: Pillow's `mode`, the upright size, and what its pixels become, such as RGB."""
 
     mode: str
-    size: Size
+    size: PictureSize
     kind: str
 
 

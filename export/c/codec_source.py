@@ -112,7 +112,7 @@ def _parts(
 
 
 LARGEST_NUMBER = (1 << 32) - 1
-"""The numbers that the end of a picture states are below it; see `patches.Size.number`."""
+"""The numbers that the end of a picture states are below it; see `patches.PictureSize.number`."""
 
 
 def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise]) -> str:

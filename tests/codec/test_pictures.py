@@ -11,13 +11,13 @@ from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder
 from tiedae.codec.windows import PicturePatches
 from tiedae.compress.errors import CheckError, DataError, InputError
-from tiedae.compress.patches import LONGEST, Size, cut, join
+from tiedae.compress.patches import LONGEST, PictureSize, cut, join
 
 from ..export.c.models import CASES
 from .test_windows import MadeCodec, codec_of
 
 PATCH = 5
-SIZES = (Size(17, 23), Size(5, 5), Size(3, 11))
+SIZES = (PictureSize(17, 23), PictureSize(5, 5), PictureSize(3, 11))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_pictures_come_back(codec: MadeCodec, pictures: list[np.ndarray], option
     back = codec.decompress_pictures(data)
     assert [picture.shape for picture in back] == [*SIZES] and {picture.dtype for picture in back} == {np.dtype(np.uint8)}
     for made, right in zip(back, pictures, strict=True):
-        wanted = right if options else join(codec.reconstruct(cut(right, PATCH)), Size(*right.shape))
+        wanted = right if options else join(codec.reconstruct(cut(right, PATCH)), PictureSize(*right.shape))
         assert np.abs(made.astype(int) - wanted).max() <= options.get("max_error", 0)
     patches = np.concatenate([cut(picture, PATCH) for picture in pictures])
     assert codec.decompress(data).shape == patches.shape
@@ -95,7 +95,10 @@ def test_a_size_that_its_patches_do_not_have_is_damage(codec: MadeCodec, picture
     whole = codec.compress_picture(pictures[1])
     contents = read(whole, "")
     (frame,), header = contents.frames, contents.header
-    for size, text in ((Size(6, 5), "a picture of 5×6 has 1 patches, must have 2"), (Size(0, 5), "states no size: 5")):
+    for size, text in (
+        (PictureSize(6, 5), "a picture of 5×6 has 1 patches, must have 2"),
+        (PictureSize(0, 5), "states no size: 5"),
+    ):
         end = pack_end(header, size.number)
         entries = [(1, frame.size), (0, len(end))]
         data = whole[: frame.stop] + end + pack_index(header, entries)

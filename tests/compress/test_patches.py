@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiedae.compress.patches import LONGEST, Places, Size, cut, join
+from tiedae.compress.patches import LONGEST, PictureSize, Places, cut, join
 
-SIZES = st.builds(Size, st.integers(1, 23), st.integers(1, 23))
+SIZES = st.builds(PictureSize, st.integers(1, 23), st.integers(1, 23))
 
 
-def picture_of(size: Size, channels: tuple[int, ...] = ()) -> np.ndarray:
+def picture_of(size: PictureSize, channels: tuple[int, ...] = ()) -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (*size, *channels), dtype=np.uint8)
 
 
 @given(SIZES, st.integers(2, 8), st.sampled_from([(), (1,), (3,)]))
-def test_a_picture_is_its_patches(size: Size, patch: int, channels: tuple[int, ...]) -> None:
+def test_a_picture_is_its_patches(size: PictureSize, patch: int, channels: tuple[int, ...]) -> None:
     picture = picture_of(size, channels)
     patches = cut(picture, patch)
     assert patches.shape == (size.patches(patch), patch, patch, *channels)
@@ -31,7 +31,7 @@ def test_patches_go_row_after_row_and_repeat_the_last_column_and_row() -> None:
 
 
 @given(st.lists(SIZES, min_size=1, max_size=4), st.integers(2, 6))
-def test_places_say_what_is_the_pictures_own(sizes: list[Size], patch: int) -> None:
+def test_places_say_what_is_the_pictures_own(sizes: list[PictureSize], patch: int) -> None:
     """The pixels inside are those of the pictures, in order; whole patches have no others; pictures are those of whole ones."""
     pictures = [picture_of(size) for size in sizes]
     patches = np.concatenate([cut(picture, patch) for picture in pictures])
@@ -48,10 +48,10 @@ def test_places_say_what_is_the_pictures_own(sizes: list[Size], patch: int) -> N
 
 
 def test_places_stay_with_their_patches() -> None:
-    places = Places.of([Size(4, 6), Size(2, 2)], 2)[np.array([1, 5, 6])]
+    places = Places.of([PictureSize(4, 6), PictureSize(2, 2)], 2)[np.array([1, 5, 6])]
     assert places.numbers.tolist() == [[0, 0, 1], [0, 1, 2], [1, 0, 0]]
 
 
-@pytest.mark.parametrize("size", [Size(1, 1), Size(333, 501), Size(LONGEST, LONGEST)])
-def test_a_size_is_one_number_of_32_bits(size: Size) -> None:
-    assert Size.from_number(size.number) == size and size.number < 1 << 32
+@pytest.mark.parametrize("size", [PictureSize(1, 1), PictureSize(333, 501), PictureSize(LONGEST, LONGEST)])
+def test_a_size_is_one_number_of_32_bits(size: PictureSize) -> None:
+    assert PictureSize.from_number(size.number) == size and size.number < 1 << 32

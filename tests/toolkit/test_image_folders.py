@@ -10,7 +10,7 @@ from PIL import Image
 from tiedae import image_folders
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError, RecipeError
-from tiedae.compress.patches import Size, cut, join
+from tiedae.compress.patches import PictureSize, cut, join
 from tiedae.readers import read
 from tiedae.sources import load_data, load_dataset, split_text
 
@@ -85,7 +85,7 @@ def test_pictures_of_any_size_are_cut_into_patches(tmp_path: Path) -> None:
     pictures = photos(tmp_path, [(9, 8), (8, 13), (4, 4)])
     arrays = read(tmp_path, DataConfig("x", patch=4))
     np.testing.assert_array_equal(arrays.values, np.concatenate([cut(picture, 4) for picture in pictures]))
-    assert arrays.pictures == (Size(8, 9), Size(13, 8), Size(4, 4)) and arrays.labels is None
+    assert arrays.pictures == (PictureSize(8, 9), PictureSize(13, 8), PictureSize(4, 4)) and arrays.labels is None
     assert np.unique(np.asarray(arrays.groups), return_counts=True)[1].tolist() == [6, 8, 1]
 
 
@@ -136,8 +136,8 @@ def test_a_picture_is_read_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     image.save(tmp_path / "a.png", exif=exif)
     arrays = read(tmp_path, DataConfig("x", patch=4))
-    assert arrays.pictures == (Size(8, 4),)
-    np.testing.assert_array_equal(join(arrays.values, Size(8, 4)), np.rot90(np.arange(32).reshape(4, 8), -1))
+    assert arrays.pictures == (PictureSize(8, 4),)
+    np.testing.assert_array_equal(join(arrays.values, PictureSize(8, 4)), np.rot90(np.arange(32).reshape(4, 8), -1))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import tiedae as ta
 from PIL import Image
 from tiedae.cli import main
 from tiedae.codec.container import read
-from tiedae.compress.patches import Size, cut, join
+from tiedae.compress.patches import PictureSize, cut, join
 
 from ..conftest import smallest_recipe
 
@@ -52,7 +52,7 @@ def test_a_picture_comes_back_as_a_picture(run: Path, tmp_path: Path, capsys: py
     made, right = (np.asarray(Image.open(path)) for path in (back, source))
     assert made.shape == right.shape == (40, 33) and made.dtype == np.uint8
     codec = ta.load(run / "out", runtime="program")
-    np.testing.assert_array_equal(made, join(codec.reconstruct(cut(right, 8)), Size(40, 33)))
+    np.testing.assert_array_equal(made, join(codec.reconstruct(cut(right, 8)), PictureSize(40, 33)))
     written = json.loads(facts.read_text())
     assert (written["pictures"], written["samples"], written["bits_per_pixel"]) == (1, 25, 8 * size / (40 * 33))
     assert written["ratio"] == pytest.approx(40 * 33 / size)
@@ -72,7 +72,7 @@ def test_pictures_of_a_folder_are_one_file_and_numbered(run: Path, tmp_path: Pat
     assert call("decode", run / "out", file, "-o", tmp_path / "x.png") == 2
     assert "x-1.png: is there already" in capsys.readouterr().err
     assert call("decode", run / "out", file, "-o", tmp_path / "x.npy", "-q") == 0
-    assert np.load(tmp_path / "x.npy").shape == (sum(Size(*size).patches(8) for size in SIZES), 8, 8)
+    assert np.load(tmp_path / "x.npy").shape == (sum(PictureSize(*size).patches(8) for size in SIZES), 8, 8)
     assert call("info", file) == 0 and "6, or pictures" in capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiedae.apps.web.page import web_page
-from tiedae.compress.patches import Size, cut, join
+from tiedae.compress.patches import PictureSize, cut, join
 
 from ...codec.test_windows import MadeCodec, codec_of
 from ...export.c.compiled import tool
@@ -44,7 +44,7 @@ def test_a_picture_is_tiled_measured_and_saved(page: Page, codec: MadeCodec, tmp
     page.open("tiled", 1000, "light")
     assert page.look("document.getElementById('photo').hidden") is True
     assert page.opened(tmp_path / "photo.png") == "45 samples from photo.png: 41×23, made gray, cut into 45 patches."
-    made = join(codec.reconstruct(cut(right, PATCH)), Size(23, 41))
+    made = join(codec.reconstruct(cut(right, PATCH)), PictureSize(23, 41))
     assert page.pixels("photo-original") == right.ravel().tolist()
     assert page.pixels("photo-made") == made.ravel().tolist()
     data = codec.compress_picture(right)
