@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 from tiedae.compress.keys import Count, NonNegative, Positive, ProperFraction
+from tiedae.compress.numbers import counted
 from tiedae.compress.records import Record, require
 from tiedae.compress.tasks import NoiseKind, ScoreKind
 
@@ -54,7 +55,8 @@ class CompressionResult(Record, frozen=True, tag="compression", tag_field="kind"
     """`sample_bytes` of a sample as given, `code_bytes` of its code before entropy coding, both packed.
 
     `samples` of the test set that were coded, 0 where this was not measured. `measure` and `unit` of the quality of `points`:
-    PSNR of images in dB, R² of a table, PRDN of a record in %. The first point is this bundle's .tae file.
+    PSNR of images in dB, R² of a table, PRDN of a record in %. The first point is this bundle's .tae file. `pictures`: whose
+    patches the samples are, which image formats code as wholes; 0: they have one mosaic of all samples.
     """
 
     sample_bytes: Bytes
@@ -64,6 +66,13 @@ class CompressionResult(Record, frozen=True, tag="compression", tag_field="kind"
     unit: str = ""
     points: tuple[RatePoint, ...] = ()
     lossless: tuple[LosslessSize, ...] = ()
+    pictures: Count = 0
+
+    @property
+    def samples_text(self) -> str:
+        """`60 test samples`, or `3,072 test samples, patches of 2 whole pictures`."""
+        of = f", patches of {counted(self.pictures, 'whole picture')}" if self.pictures else ""
+        return f"{self.samples:,} test samples{of}"
 
     @property
     def compared(self) -> list[RatePoint]:

@@ -21,7 +21,7 @@ from .frames import FileModel
 from .header import SAMPLES_PER_FRAME, Data, promise
 from .reader import Reader, last_whole, require_frames
 from .streams import StreamDecoder, StreamEncoder
-from .windows import Result, Stream, Windows
+from .windows import PicturePatches, Result, Stream, Windows
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,30 @@ class Codec:
         steps = np.concatenate(list(reader.time_steps()))
         reader.require_whole()
         return steps
+
+    def compress_picture(
+        self,
+        picture: Any,
+        *,
+        samples_per_frame: int | None = None,
+        max_error: float | None = None,
+        lossless: bool = False,
+    ) -> bytes:
+        """The content of a .tae file of a picture, [h, w] or [h, w, channels], in patches: those at the right and at the bottom
+        repeat its last column and row.
+
+        Raises as `compress`; DataError for another shape, and a model whose samples are no square patches.
+        """
+        encoder = self.encoder(samples_per_frame=samples_per_frame, max_error=max_error, lossless=lossless)
+        patches = PicturePatches.of(picture, self.spec)
+        return b"".join([*encoder.push(patches[:], patches.ends), *encoder.finish()])
+
+    def decompress_pictures(self, data: bytes) -> list[np.ndarray]:
+        """The pictures of a .tae file, [h, w] or [h, w, channels] each; none of other samples. Raises as `decompress`."""
+        reader = Reader(self.file_model, data, "data")
+        pictures = list(reader.pictures()) if reader.sizes else []
+        reader.require_whole()
+        return pictures
 
     def encoder(
         self,

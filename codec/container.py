@@ -65,7 +65,7 @@ class Gap(NamedTuple):
 
 class End(NamedTuple):
     """The end of a record, right behind the frame that holds its last sample. `padding`: time steps at the end of that sample
-    that are no part of the record."""
+    that are no part of the record; of a picture in patches its size, see `PictureSize.number`."""
 
     offset: int
     stop: int

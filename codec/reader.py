@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 from tiedae.compress.errors import CheckError, FormatError, InputError
+from tiedae.compress.patches import PictureSize, join
 
 from .container import End, FileContents, FrameSpan, Gap, is_index, listed_frames, read, read_frame, scan
 from .frames import FileModel, decode_frames
 from .header import MOST_BYTES, Data, Header
+from .windows import problem_of_end
 
 TOGETHER = 8192
 """Samples whose frames are coded together, at most: enough lanes for full speed. They take `MOST_BYTES` or are one frame."""
@@ -66,14 +68,46 @@ class Reader:
         if not self.contents.frames:
             require_whole(self.problems, source)
             raise FormatError(f"{source}: holds no samples")
-        self._padding = {end.offset: end.padding for end in self.contents.ends if end.padding < model.spec.window}
-        if len(self._padding) < len(self.contents.ends):
-            self.problems.append(long_padding(model))
+        wrong = {end.offset: problem_of_end(model.spec, end.padding) for end in self.contents.ends}
+        self._ends = {end.offset: end.padding for end in self.contents.ends if not wrong[end.offset]}
+        self.problems += dict.fromkeys(filter(None, wrong.values()))
 
     @property
     def is_of_records(self) -> bool:
         """Whether the samples are windows of records that end in this file, which `time_steps` gives back."""
-        return self._model.spec.kind == "record" and bool(self._padding)
+        return self._model.spec.kind == "record" and bool(self._ends)
+
+    @property
+    def sizes(self) -> Sequence[PictureSize]:
+        """Those of the pictures that end in this file, in order, which `pictures` gives back; none of other samples."""
+        return [PictureSize.from_number(number) for number in self._ends.values()] if self._model.spec.is_patch else []
+
+    def pictures(self) -> Iterator[np.ndarray]:
+        """The pictures, [h, w, …] each in the data's dtype; patches of damaged frames are 0.
+
+        Raises CheckError where damage hides which patches are of which picture. What is wrong is in `problems`.
+        """
+        self._require_range(0, self.contents.samples)
+        spec, start = self._model.spec, 0
+        for frame in self.contents.frames:
+            if frame.stop in self._ends:
+                stop, size = frame.first + frame.samples, PictureSize.from_number(self._ends[frame.stop])
+                if stop - start == size.patches(spec.shape[0]):
+                    yield join(spec.shaped(self._filled(start, stop), False), size)
+                else:
+                    got = f"a picture of {size.width}×{size.height} has {stop - start} patches"
+                    self.problems.append(f"{got}, must have {size.patches(spec.shape[0])}")
+                start = stop
+        if start < self.contents.samples:
+            self.problems.append(f"the last {self.contents.samples - start} patches are of no picture")
+
+    def _filled(self, start: int, stop: int) -> np.ndarray:
+        """Samples start…stop − 1, [n, inputs]; those of damaged frames are 0."""
+        filled = np.zeros((stop - start, self._model.spec.inputs), self._model.spec.dtype)
+        for group in self._decoded(start, stop):
+            for frame, part in group.items():
+                filled[max(0, frame.first - start) :][: len(part)] = part
+        return filled
 
     def samples(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         """Samples start…stop − 1, without those of damaged frames, in pieces [n, *shape] in the data's dtype, not scaled.
@@ -98,7 +132,7 @@ class Reader:
 
         def steps(frame: FrameSpan, part: np.ndarray) -> np.ndarray:
             values = part.reshape(-1, *step)
-            return values[: len(values) - self._padding.get(frame.stop, 0)] if frame.first + frame.samples <= last else values
+            return values[: len(values) - self._ends.get(frame.stop, 0)] if frame.first + frame.samples <= last else values
 
         return (np.concatenate([no_steps, *itertools.starmap(steps, group.items())]) for group in self._decoded(start, last))
 
@@ -130,10 +164,6 @@ class Reader:
             whole = [frame for frame in group if frame not in problems]
             pairs = zip(whole, samples, strict=True)
             yield {frame: part[max(0, start - frame.first) : stop - frame.first] for frame, part in pairs}
-
-
-def long_padding(model: FileModel) -> str:
-    return f"a record ends with padding of a window or more, {model.spec.window} time steps"
 
 
 def require_whole(problems: Sequence[str], source: object) -> None:

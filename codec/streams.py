@@ -14,7 +14,8 @@ from .backends import BATCH, PROGRAM, Backend
 from .container import NO_INDEX, End, FrameSpan, Gap, index_entries, is_index, pack_end, pack_frame, pack_index, scan
 from .frames import FileModel, decode_frames, encode_frames
 from .header import LONGEST_HEADER, SAMPLES_PER_FRAME, FileKind, Header
-from .reader import Whole, groups, long_padding, nothing, require_whole, together
+from .reader import Whole, groups, nothing, require_whole, together
+from .windows import problem_of_end
 
 CHECKED = 16
 """Samples of a piece whose codes are compared with the program's."""
@@ -56,7 +57,7 @@ class StreamEncoder:
         """The bytes that one sample, or a batch [n, *shape] or [n, inputs], completes.
 
         `ends`: of each record that ends in these samples, how many of them are before its end, and the padding of its last
-        window in time steps; in their order. A frame holds samples of one record.
+        window in time steps; in their order. A frame holds samples of one record. Of pictures: `PictureSize.number` of each.
 
         Raises DataError for samples of another shape or dtype, NaN and infinity; CheckError where the runtime's codes are not
         the program's; InputError for a record without a window, and a padding that is not 0 to less than the window.
@@ -100,7 +101,10 @@ class StreamEncoder:
         for stop, padding in ends:
             if not last < stop <= samples:
                 raise InputError(f"record: ends behind {stop} of {samples} samples, must have one or more, and end in them")
-            if self._model.spec.kind != "record" or operator.index(padding) not in range(window):
+            if self._model.spec.is_patch:
+                if problem := problem_of_end(self._model.spec, operator.index(padding)):
+                    raise InputError(problem)
+            elif self._model.spec.kind != "record" or operator.index(padding) not in range(window):
                 raise InputError(f"padding: got {padding} time steps, must be 0 to {window - 1}, of windows of a record")
             last = stop
 
@@ -224,8 +228,8 @@ class StreamDecoder:
         elif isinstance(found, Gap):
             got = f"{found.stop - found.offset} bytes after {sum(n for n, _ in self._entries)} samples"
             self._problems.append(f"{got} hold no whole frame")
-        elif isinstance(found, End) and found.padding >= self._model.spec.window:
-            self._problems.append(long_padding(self._model))
+        elif isinstance(found, End) and (problem := problem_of_end(self._model.spec, found.padding)):
+            self._problems.append(problem)
         _list(self._entries, *_entry(found))
 
 

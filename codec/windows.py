@@ -1,4 +1,7 @@
-"""Windows of records: a result of each as time steps come, and the samples of a file with what is shorter than a window."""
+"""Windows of records: a result of each as time steps come, and the samples of a file with what is shorter than a window.
+
+Patches of pictures too: in a file they are to their picture what windows are to their record.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from tiedae.compress.errors import DataError, InputError
+from tiedae.compress.patches import LONGEST, PictureSize, cut
 from tiedae.compress.sample_spec import SampleSpec, in_float32, is_finite
 
 Result = Literal["code", "reconstruction", "score", "anomaly", "frame"]
@@ -124,7 +128,8 @@ class Windows:
 
     @cached_property
     def ends(self) -> Sequence[tuple[int, int]]:
-        """Of each record: the number of samples up to its end, and the padding of its last window in time steps."""
+        """Of each record: the number of samples up to its end, and the number that its end states (`container.End`): here the
+        padding of its last window in time steps."""
         ends, padded = [], 0
         for rest in self.rests:
             padded += len(rest.steps) > 0
@@ -132,8 +137,8 @@ class Windows:
         return ends
 
     def parts(self) -> Iterator[tuple[int, int, int | None]]:
-        """Of each record: the number of its first sample and of the next one's, and the padding; last the samples that are of
-        none, with None."""
+        """Of each record: the number of its first sample and of the next one's, and what its end states; last the samples that
+        are of none, with None."""
         first = 0
         for stop, padding in self.ends:
             yield first, stop, padding
@@ -164,3 +169,61 @@ class Windows:
     def _padded(self) -> Sequence[int]:
         """The numbers of padded windows."""
         return [stop - 1 for stop, padding in self.ends if padding]
+
+
+@dataclass(frozen=True, eq=False)
+class PicturePatches(Windows):
+    """The patches of pictures, one after the other, [n, patch, patch, …], and the size of each picture."""
+
+    sizes: Sequence[PictureSize] = ()
+
+    @classmethod
+    def of(cls, picture: Any, spec: SampleSpec) -> PicturePatches:
+        """Those of a picture, [h, w, …]; DataError for another shape, sides of no pixel, and of more than `LONGEST`."""
+        values, patch, channels = np.asarray(picture), spec.shape[0], spec.shape[2:]
+        if not spec.is_patch or values.ndim != len(spec.shape) or values.shape[2:] != channels:
+            right = f"[h, w{''.join(f', {each}' for each in channels)}], a picture, of a model of square patches"
+            raise DataError(f"picture: got {values.dtype} {list(values.shape)}, must be {spec.dtype} {right}")
+        size = PictureSize(*values.shape[:2])
+        require_storable(size, "picture")
+        return cls(cut(values, patch), sizes=(size,))
+
+    @property
+    def values(self) -> int:
+        """Values of all pictures, without what patches repeat at the right and at the bottom."""
+        channels = int(np.prod(self.whole.shape[3:], dtype=np.int64))
+        return self.pixels * channels
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all pictures."""
+        return sum(size.height * size.width for size in self.sizes)
+
+    @cached_property
+    def ends(self) -> Sequence[tuple[int, int]]:
+        """Of each picture: the number of patches up to its end, and its size as a number."""
+        stops = np.cumsum([size.patches(self.whole.shape[1]) for size in self.sizes]).tolist()
+        return [(stop, size.number) for stop, size in zip(stops, self.sizes, strict=True)]
+
+    @cached_property
+    def _padded(self) -> Sequence[int]:
+        return ()
+
+
+def require_storable(size: PictureSize, source: object) -> None:
+    """Raise DataError, which starts with `source`, for a picture that a .tae file cannot hold."""
+    if not all(0 < side <= LONGEST for side in size):
+        raise DataError(f"{source}: has {size.width}×{size.height} pixels, must have 1 to {LONGEST:,} rows and columns")
+
+
+def problem_of_end(spec: SampleSpec, number: int) -> str:
+    """Why the end of a record or picture cannot state a number; empty where it can."""
+    if spec.is_patch:
+        return (
+            ""
+            if all(PictureSize.from_number(number)) and number >> 32 == 0
+            else f"the end of a picture states no size: {number}"
+        )
+    if spec.kind == "record" and 0 <= number < spec.window:
+        return ""
+    return f"a record ends with padding of a window or more, {spec.window} time steps"

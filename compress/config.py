@@ -230,6 +230,9 @@ class SearchConfig(Checked, frozen=True):
             require(shaped, "patterns", pattern, "unstructured, block, structured or N:M with 1 ≤ N < M ≤ 16")
 
 
+Convert = Literal["none", "rgb", "gray"]
+MOST_PATCH = 1024
+"""Rows and columns of a patch, at most."""
 TextType = Literal["auto", "int16", "uint16", "uint8", "float32", "float64"]
 """What the numbers of a .csv file are read in."""
 
@@ -284,7 +287,13 @@ class DataConfig(Checked, frozen=True):
         means("of .csv files; auto: narrowest that holds the source"),
     ] = "auto"
     resize: Annotated[tuple[Positive, ...], means("of a folder of images: [height, width]; empty: as they are")] = ()
-    grayscale: Annotated[bool, means("of a folder of images: make them gray")] = False
+    convert: Annotated[
+        Convert, means("of a folder of images: to rgb or gray, whatever their modes; none: all must be of one")
+    ] = "none"
+    patch: Annotated[
+        Annotated[int, Meta(ge=2, le=MOST_PATCH)] | None,
+        means("of a folder of images: rows of the square patches that each is cut into; false: none"),
+    ] = None
     scaling: Annotated[
         Literal["auto", Rule],
         means("auto: bytes by 255, floats as output_activation suggests"),
@@ -334,6 +343,13 @@ class DataConfig(Checked, frozen=True):
             )
         require(self.label == "" or self.label not in self.drop, "label", self.label, "a name that `drop` does not have")
         require(len(self.resize) in (0, 2), "resize", list(self.resize), "[height, width]")
+        if self.patch is not None:
+            require(self.kind in ("auto", "image"), "patch", self.patch, 'left out, or kind "image"')
+            right = 'left out beside `patch`, or "file": no picture is in two splits'
+            require(self.groups in ("", "file"), "groups", self.groups, right)
+            require(not self.resize, "resize", list(self.resize), "left out beside `patch`, which takes pictures of any size")
+            for key in ("window", "stride", "channels", "rate", "unit_of_measure", "time", "intervals"):
+                require(not getattr(self, key), key, getattr(self, key), "left out beside `patch`: a picture is no record")
         test = 0 if isinstance(self.test, str) else self.test
         require(test + self.validation < 1, "validation", self.validation, "less than 1 − test")
 

@@ -60,6 +60,11 @@ class SampleSpec(Record, frozen=True):
         return self.shape[0] if self.kind == "record" else 1
 
     @property
+    def is_patch(self) -> bool:
+        """Whether samples can be patches of pictures: square images."""
+        return self.kind == "image" and len(self.shape) in (2, 3) and self.shape[0] == self.shape[1]
+
+    @property
     def text(self) -> str:
         """What a sample is: `28 × 28 values`, or of a record `256 time steps of 6 channels (ax, …, gz) at 100 Hz in g`."""
         if self.kind != "record":

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from .intervals import Intervals
+from .patches import Places
 from .sample_spec import INTEGERS, Kind, SampleSpec
 from .scaling import Scaling
 
@@ -30,7 +31,8 @@ class Samples:
     `labels`: None or one entry per sample of this split. `clean`: what the model shall give for `values`, of their shape and
     dtype, or None for `values` themselves. `groups`: None or one entry per sample, such as a machine: no two splits share one.
     `records`: None or the number of the record that each sample is cut from, int64 [n]. `intervals`: None or those of a record
-    that the samples overlap. `overlap`: windows of a record that share values with the next one; 1: none.
+    that the samples overlap. `overlap`: windows of a record that share values with the next one; 1: none. `patches`: None or
+    where in its picture each sample is.
     """
 
     values: np.ndarray = field(repr=False)
@@ -42,6 +44,7 @@ class Samples:
     records: np.ndarray | None = field(default=None, repr=False)
     intervals: Intervals | None = field(default=None, repr=False)
     overlap: int = 1
+    patches: Places | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.values) if self.rows is None else len(self.rows)
@@ -104,9 +107,14 @@ class Samples:
 
     def select(self, indices: np.ndarray) -> Samples:
         """The samples at `indices`, int64 ascending, as samples."""
-        each = {name: getattr(self, name) for name in ("labels", "groups", "records", "intervals")}
+        each = {name: getattr(self, name) for name in ("labels", "groups", "records", "intervals", "patches")}
         chosen = {name: None if values is None else values[indices] for name, values in each.items()}
         return replace(self, rows=self.places(indices), **chosen)
+
+    @property
+    def whole(self) -> Samples:
+        """Those that lie within their picture; of other data all."""
+        return self if self.patches is None else self.select(np.flatnonzero(self.patches.whole))
 
     def batches(self, order: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         """Model inputs in the given order of sample indices, float32 [up to batch_size, inputs]."""

@@ -19,7 +19,8 @@ from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.errors import FormatError
 from tiedae.export.kinds import Kind, Skipped, Why
 
-from .coders import IMAGE_CODERS, LARGEST_QUALITY, LOSSLESS_CODERS, QUALITIES, grid_of, least_quality
+from .arrangements import Arrangement, arrangement_of
+from .coders import IMAGE_CODERS, LARGEST_QUALITY, LOSSLESS_CODERS, QUALITIES, least_quality
 from .equal_bytes import Around, CodedFile, around
 from .pca_files import fair_pca, squared_errors
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
@@ -78,6 +79,7 @@ class _Rates:
 
     exported: Exported
     samples: np.ndarray = field(repr=False)
+    arrangement: Arrangement
     opponents: Opponents = field(default_factory=Opponents)
 
     def point(self, coder: Coder, file: CodedFile, chosen: Chosen = "") -> RatePoint:
@@ -93,7 +95,8 @@ class _Rates:
         if self.exported.tables is None:
             raise FormatError("the bundle lists no tables of codes, and files of codes need them")
         model = FileModel(self.exported.backend, self.exported.tables, bytes(8))
-        data = StreamEncoder(model, self.exported.model).whole(self.samples)
+        encoder = StreamEncoder(model, self.exported.model)
+        data = b"".join([*encoder.push(self.samples, self.arrangement.ends), *encoder.finish()])
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
         setting = f"{classes} classes" if classes > 1 else ""
@@ -151,8 +154,8 @@ class _Rates:
         if best is None:
             text = f"no quality reaches the mean squared error {own.mse:.4g}"
             skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at no larger error", text))
-        mosaic = f", one mosaic of {len(self.samples):,} samples"
-        if not (compared := self.opponents.add(name, found, mosaic, enough=own.mse)):
+        detail = f", {self.arrangement.text}"
+        if not (compared := self.opponents.add(name, found, detail, enough=own.mse)):
             problem = self.opponents.uncompared[name]
             skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at our bytes", problem))
         yield from (self.point(name, code(quality)) for quality in drawn if quality != best)
@@ -162,7 +165,7 @@ class _Rates:
     def _picture(self, name: Coder, quality: int) -> CodedFile:
         """All samples in a format of `IMAGE_CODERS`."""
         shape = self.exported.data.spec.shape
-        size, back = IMAGE_CODERS[name].code_images(self.samples.reshape(-1, *shape), quality)
+        size, back = self.arrangement.coded(IMAGE_CODERS[name], self.samples.reshape(-1, *shape), quality)
         decoded = back.reshape(self.samples.shape)
         return CodedFile(size, decoded, squared_errors(self.samples, decoded), f"quality {quality}")
 
@@ -197,7 +200,8 @@ def not_pictures(shape: Sequence[int], dtype: str) -> str:
 
 
 def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
-    """The result on the first `samples` test samples, or as many as `MAX_VALUES` allows, or fill a mosaic."""
+    """The result on the first `samples` test samples, or as many as `MAX_VALUES` allows, or fill a mosaic; of patches on whole
+    pictures."""
     spec, code = exported.data.spec, exported.backend.program.tensors["code"]
     bits = code.size * exported.backend.program.quantization("code").bits
     sizes = spec.inputs * np.dtype(spec.dtype).itemsize, -(-bits // 8)
@@ -205,8 +209,8 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
         reason = 'the model gives clean samples for noisy ones; [task] kind = "denoising" measures it'
         return TaskMeasurement(CompressionResult(*sizes), {}, not_measured("compression", reason, Why.NOT_COMPARABLE).skipped)
     count = min(samples, max(1, MAX_VALUES // spec.inputs), len(exported.data.test))
-    rows, columns = (count, 1) if not_pictures(spec.shape, spec.dtype) else grid_of(count)
-    rates = _Rates(exported, exported.data.test.take(np.arange(rows * columns)))
+    arrangement = arrangement_of(exported.data.test, count, pictures=not not_pictures(spec.shape, spec.dtype))
+    rates = _Rates(exported, exported.data.test.take(arrangement.rows), arrangement)
     skipped: list[Skipped] = []
     own = rates.tied()
     points, lossless = [rates.point(TIED, own)], ()
@@ -214,7 +218,9 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES) -> TaskMeasurement:
         points += rates.pca(own, skipped)
         points += rates.images(own, skipped) if spec.kind == "image" else ()
         lossless = tuple(rates.lossless(own, skipped)) if spec.kind == "record" else ()
-    result = CompressionResult(*sizes, rows * columns, *MEASURES[spec.kind], tuple(points), lossless)
+    result = CompressionResult(
+        *sizes, len(arrangement.rows), *MEASURES[spec.kind], tuple(points), lossless, arrangement.pictures
+    )
     return TaskMeasurement(result, skipped=tuple(skipped), contest=contest_of(rates, own))
 
 
@@ -225,8 +231,7 @@ def contest_of(rates: _Rates, own: CodedFile) -> Contest:
     if exported.others:
         baselines["mean"] = squared_errors(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
     settings = {name: opponent.setting for name, opponent in found.compared.items()}
-    rows = np.arange(len(rates.samples))
-    return Contest(Criterion.MSE, rows, own.errors, baselines, settings, uncompared=found.uncompared)
+    return Contest(Criterion.MSE, rates.arrangement.rows, own.errors, baselines, settings, uncompared=found.uncompared)
 
 
 ROW = TaskRow(

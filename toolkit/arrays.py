@@ -21,6 +21,7 @@ from tiedae.compress.files import open_regular
 from tiedae.compress.intervals import Intervals
 from tiedae.compress.labels import label_text
 from tiedae.compress.limits import require_unpackable
+from tiedae.compress.patches import PictureSize, Places
 from tiedae.compress.samples import Samples
 
 MAPPED_FROM = 256 << 20
@@ -35,7 +36,8 @@ class Arrays:
     time steps per second (0: unknown). `begin`: the time of its first row, in seconds. `stretches`: those of a record in order
     (none: it is one); they share no window.
     `marks`: intervals of a record; `intervals`: those that its windows overlap. `rests`: what no
-    window holds, of each stretch, those of the test set last.
+    window holds, of each stretch, those of the test set last. `pictures`: those that the samples are patches of, in order, if
+    they are.
     """
 
     values: np.ndarray
@@ -52,6 +54,7 @@ class Arrays:
     marks: tuple[Interval, ...] = ()
     intervals: Intervals | None = None
     rests: tuple[Rest, ...] = ()
+    pictures: tuple[PictureSize, ...] = ()
 
     @property
     def test(self) -> Arrays | None:
@@ -75,7 +78,9 @@ class Arrays:
         """The samples to train on, unscaled."""
         numbers = np.repeat(np.arange(len(self.stretches)), [each.rows for each in self.stretches])
         records = numbers if self.stretches else None
-        return Samples(self.values, self.labels, groups=self.groups, records=records, intervals=self.intervals)
+        patches = Places.of(self.pictures, self.values.shape[1]) if self.pictures else None
+        marks = {"records": records, "intervals": self.intervals, "patches": patches}
+        return Samples(self.values, self.labels, groups=self.groups, **marks)
 
 
 @dataclass(frozen=True)

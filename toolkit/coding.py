@@ -11,7 +11,7 @@ import numpy as np
 from tiedae.codec.codec import Codec
 from tiedae.codec.header import SUFFIX
 from tiedae.codec.opening import bundle_of, open_bundle
-from tiedae.codec.windows import Windows
+from tiedae.codec.windows import PicturePatches, Windows, require_storable
 from tiedae.compress.errors import DataError
 from tiedae.compress.files import atomic
 from tiedae.compress.npy import npy_header, read_npy
@@ -69,10 +69,18 @@ def decode(path: Path, codes: Path, out: Path, *, runtime: str, replace: bool, p
 
 
 def opened(path: Path, source: str, runtime: str) -> tuple[Codec, Windows]:
-    """The codec of a bundle, and every sample of a source with the rests of its records; DataError without a sample."""
+    """The codec of a bundle, and every sample of a source with the rests of its records, or the patches of its pictures.
+
+    DataError without a sample.
+    """
     bundle = bundle_of(path)
     arrays = source_arrays(bundle.manifest, source, short=True)
-    windows = Windows(all_of(arrays).values, arrays.rests)
+    if arrays.pictures:
+        for size in arrays.pictures:
+            require_storable(size, source)
+        windows = PicturePatches(arrays.values, sizes=arrays.pictures)
+    else:
+        windows = Windows(all_of(arrays).values, arrays.rests)
     if not len(windows):
         raise DataError(f"{source}: holds no samples")
     return open_bundle(bundle, runtime), windows

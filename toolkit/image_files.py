@@ -1,25 +1,28 @@
-"""Folders of images."""
+"""Files of images, one by one."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.compress.config import Convert
+from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.files import read_regular
-
-from .arrays import Arrays
+from tiedae.compress.patches import PictureSize
 
 if TYPE_CHECKING:
     from PIL import ImageFile
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+PNG = ".png"
 DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -34,53 +37,107 @@ DAMAGE = (
     zlib.error,
 )
 """What Pillow raises for a damaged image."""
+GRAY_MODES = ("1", "L", "LA")
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag of an image's orientation, and its values that swap height and width."""
 
 
-def read_images(folder: Path, resize: Sequence[int] = (), *, grayscale: bool = False) -> Arrays:
-    """The images of a folder and its subfolders in order of their paths, [n, height, width] or [n, height, width, 3].
+@dataclass(frozen=True)
+class Reading:
+    """How images are read: see `convert` and `resize` of [data]."""
 
-    `resize`: (height, width), bilinear with antialiasing. `grayscale`: conversion to luminance (ITU-R 601-2). All images must
-    then have one size and kind: 8-bit gray or black and white (uint8), deeper gray (uint16, int32 or float32, as stored) or
-    RGB (uint8; palettes and other color spaces are converted). Reads the first image of a file, turned as its EXIF
-    orientation says. Drops an opaque alpha channel; transparent pixels and 16-bit colors are errors. With several
-    subfolders, the label is the path of the subfolder, such as good or train/good.
-    """
+    convert: Convert = "none"
+    resize: Sequence[int] = ()
+
+    def facts(self, path: Path) -> ImageFacts:
+        """What the head of a file states; raises as `pixels`, but for damage and transparent pixels behind the head."""
+        with _opened(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION) in TURNED
+            return ImageFacts(
+                image.mode, PictureSize(width, height) if turned else PictureSize(height, width), self._kind(image, path)
+            )
+
+    def pixels(self, path: Path) -> np.ndarray:
+        """The first image of a file, upright as its EXIF orientation says: [height, width] of uint8, uint16, int32 or float32,
+        or [height, width, 3] of uint8.
+
+        Raises FormatError for a damaged file, DataError for transparent pixels, 16-bit colors, and deep gray to become RGB.
+        """
+        with _opened(path) as image:
+            pixels = self._pixels(image, path)
+            return _resized(pixels, self.resize) if self.resize else pixels
+
+    def _kind(self, image: ImageFile.ImageFile, path: Path) -> str:
+        """`gray`, `RGB`, or the dtype of deep gray."""
+        if deep := _deep(image):
+            if self.convert == "rgb":
+                right = 'must have 8 for convert = "rgb"; save it with 8 bits, or all as one array in a .npy file'
+                raise DataError(f"{path}: is gray of {deep}, {right}")
+            return f"gray of {deep}"
+        if ";16" in str(image.tile):
+            raise DataError(f"{path}: has 16 bits per color, must be 8; convert them, or save them as one array in a .npy file")
+        if self.convert == "none":
+            return "gray" if image.mode in GRAY_MODES else "RGB"
+        return "RGB" if self.convert == "rgb" else "gray"
+
+    def _pixels(self, image: ImageFile.ImageFile, path: Path) -> np.ndarray:
+        from PIL import ImageOps
+
+        kind, deep = self._kind(image, path), _deep(image)
+        if image.has_transparency_data and (deep or np.asarray(image.convert("RGBA"))[..., 3].min() < 255):
+            remedy = "flatten the images onto a background, or save them as one array with an alpha channel in a .npy file"
+            raise DataError(f"{path}: has transparent pixels, which gray or RGB values cannot hold; {remedy}")
+        upright = ImageOps.exif_transpose(image)
+        return np.asarray(upright if deep else upright.convert({"gray": "L", "RGB": "RGB"}[kind]))
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """The head of an image: Pillow's `mode`, the upright size, and what its pixels become, such as RGB."""
+
+    mode: str
+    size: PictureSize
+    kind: str
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write a picture, uint8 [h, w], [h, w, 1] or [h, w, 3], or uint16 [h, w]; InputError for another."""
     from PIL import Image
 
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise DataError(f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    values = np.empty(0, np.uint8)
-    for i, path in enumerate(paths):
-        try:
-            with (
-                warnings.catch_warnings(action="ignore"),  # of damage that Pillow reads over
-                Image.open(io.BytesIO(read_regular(path))) as image,  # of a file, Pillow allocates the size that a chunk states
-            ):
-                pixels = _pixels(image, path, grayscale=grayscale)
-            pixels = _resized(pixels, resize) if resize else pixels
-        except (*DAMAGE, Image.DecompressionBombError) as error:
-            raise FormatError(f"{path}: is not an image or is damaged ({error or type(error).__name__})") from None
-        if i == 0:
-            values = np.empty((len(paths), *pixels.shape), pixels.dtype.newbyteorder("="))
-        if pixels.shape != values.shape[1:] or pixels.dtype != values.dtype:
-            got = f"is {_size(pixels)}, but {paths[0]} is {_size(values[0])}"
-            raise DataError(f"{path}: {got}; all must be of one size and kind: {_remedy(pixels, values[0])}")
-        values[i] = pixels
-    names = [path.parent.relative_to(folder).as_posix() for path in paths]
-    labels = np.array(names) if len(set(names)) > 1 else None
-    return Arrays(values, labels)
+    flat = picture[..., 0] if picture.shape[2:] == (1,) else picture
+    if not (flat.ndim == 2 and flat.dtype in (np.uint8, np.uint16)) and not (flat.dtype == np.uint8 and flat.shape[2:] == (3,)):
+        got = f"pictures are {picture.dtype} [h, w{''.join(f', {each}' for each in picture.shape[2:])}]"
+        raise InputError(f"{path}: {got}, must be gray or RGB bytes, or gray uint16, in a {PNG} file; .npy holds others")
+    Image.fromarray(np.ascontiguousarray(flat)).save(path, "PNG")
 
 
-def _remedy(pixels: np.ndarray, first: np.ndarray) -> str:
-    """The keys of [data] that convert both images to one size and kind."""
-    keys = ["`grayscale = true`"] if pixels.ndim != first.ndim else []
-    keys += ["`resize = [height, width]`"] if pixels.shape[:2] != first.shape[:2] else []
-    return f"{' and '.join(keys)} in [data]" if keys else "convert them"
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """An image whose damage is a FormatError."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),  # of damage that Pillow reads over
+            Image.open(io.BytesIO(read_regular(path))) as image,  # of a file, Pillow allocates the size that a chunk states
+        ):
+            yield image
+    except UnidentifiedImageError:
+        raise FormatError(f"{path}: is not an image or is damaged (of no format that Pillow knows)") from None
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise FormatError(f"{path}: is not an image or is damaged ({error or type(error).__name__})") from None
+
+
+def _deep(image: ImageFile.ImageFile) -> str:
+    """The dtype of gray of more than 8 bits; empty for others."""
+    if image.mode == "F":
+        return "float32"
+    return ("uint16" if ";16" in image.mode else "int32") if image.mode.startswith("I") else ""
 
 
 def _resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """The image resized to (height, width), in its dtype."""
+    """The image resized to (height, width), bilinear with antialiasing, in its dtype."""
     from PIL import Image
 
     height, width = size
@@ -88,24 +145,3 @@ def _resized(pixels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     image = Image.fromarray(pixels.astype(np.float32) if deep else pixels)
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return (np.rint(resized) if np.issubdtype(pixels.dtype, np.integer) else resized).astype(pixels.dtype)
-
-
-def _pixels(image: ImageFile.ImageFile, path: Path, *, grayscale: bool = False) -> np.ndarray:
-    """Shape [height, width] of uint8, uint16, int32 or float32, or [height, width, 3] of uint8."""
-    from PIL import ImageOps
-
-    deep_gray = image.mode == "F" or image.mode.startswith("I")
-    if not deep_gray and ";16" in str(image.tile):
-        raise DataError(f"{path}: has 16 bits per color, must be 8; convert them, or save them as one array in a .npy file")
-    if image.has_transparency_data and (deep_gray or np.asarray(image.convert("RGBA"))[..., 3].min() < 255):
-        remedy = "flatten the images onto a background, or save them as one array with an alpha channel in a .npy file"
-        raise DataError(f"{path}: has transparent pixels, which gray or RGB values cannot hold; {remedy}")
-    upright = ImageOps.exif_transpose(image)
-    if deep_gray:
-        return np.asarray(upright)
-    return np.asarray(upright.convert("L" if grayscale or image.mode in ("1", "L", "LA") else "RGB"))
-
-
-def _size(pixels: np.ndarray) -> str:
-    kind = "RGB" if pixels.ndim == 3 else "gray"
-    return f"{pixels.shape[1]}×{pixels.shape[0]} {kind}" + ("" if pixels.dtype == np.uint8 else f" of {pixels.dtype}")

@@ -16,18 +16,19 @@ from tiedae.compress.errors import DataError
 from .arrays import Arrays, npz_names, read_idx, read_npy, read_npz
 from .csv_dtypes import in_dtype
 from .csv_files import read_csv, read_headings
-from .image_files import IMAGE_SUFFIXES, read_images
+from .image_files import IMAGE_SUFFIXES
+from .image_folders import is_picture, read_images
 from .recordings import FILE, read_folder, record_files
 from .wav_files import read_wav
 
 KEYS: Mapping[str, str] = {
     **dict.fromkeys(("columns", "drop", "label", "time", "dtype"), "a .csv file"),
-    **dict.fromkeys(("resize", "grayscale"), "a folder of images"),
+    **dict.fromkeys(("resize", "convert", "patch"), "a folder of images"),
     "groups": "a .csv file, a .npz file or a folder of a record's files",
 }
 """Keys of [data] that are for some kinds of source only."""
 DEFAULTS: Mapping[str, object] = {field.name: field.default for field in fields(DataConfig) if field.name in KEYS}
-TABLE, IMAGES = ("columns", "drop", "label", "time", "groups", "dtype"), ("resize", "grayscale")
+TABLE, IMAGES = ("columns", "drop", "label", "time", "groups", "dtype"), ("resize", "convert", "patch")
 
 
 def require_keys(config: DataConfig, source: object, allowed: Collection[str]) -> None:
@@ -43,7 +44,7 @@ def keys_of(config: DataConfig, path: Path) -> DataConfig:
     times that a file of it has not."""
     files = record_files(path, RECORDS) if is_recordings(path, config) else [path]
     lacking = {key for key in ("groups", "time") if not all(_has(file, key, config) for file in files)}
-    if path.is_dir() and config.groups == FILE:
+    if (path.is_dir() or is_picture(path, config)) and config.groups == FILE:
         lacking -= {"groups"}
     return _only(config, {*_allowed(path, config)} - lacking)
 
@@ -73,8 +74,8 @@ def _allowed(path: Path, config: DataConfig) -> Collection[str]:
     """The keys of `KEYS` that are for this source; for a folder of records, which each need a file that they are for."""
     if is_recordings(path, config):
         return {"groups"}.union(*(_allowed(file, config) for file in record_files(path, RECORDS)))
-    if path.is_dir():
-        return IMAGES
+    if path.is_dir() or is_picture(path, config):
+        return (*IMAGES, "groups") if config.patch is not None else IMAGES
     return {".csv": TABLE, ".npz": ("groups",)}.get(path.suffix.lower(), ())
 
 
@@ -99,8 +100,8 @@ def _as_stored(path: Path, config: DataConfig) -> Arrays:
     require_keys(config, path, _allowed(path, config))
     if is_recordings(path, config):
         return read_folder(path, config, RECORDS, _of_folder)
-    if path.is_dir():
-        return read_images(path, config.resize, grayscale=config.grayscale)
+    if path.is_dir() or is_picture(path, config):
+        return read_images(path, config)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     name = path.name.removesuffix(".gz")

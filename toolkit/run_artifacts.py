@@ -26,6 +26,7 @@ from tiedae.verify.collecting import MAX_SAMPLES
 from .arrays import Arrays, Stretch
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
+from .image_folders import is_picture
 from .readers import keys_of
 from .sources import all_of, divide, judged, load_arrays, load_dataset, with_dtype
 
@@ -175,8 +176,8 @@ def _config_of(manifest: Manifest, source: str, label: str | None = None) -> Dat
     if Path(source).name != Path(recipe.data.source).name or (chosen.columns and not table):
         chosen = keys_of(chosen, Path(source))
     chosen = with_dtype(chosen, Path(source), data.dtype)
-    if not Path(source).is_dir():
-        chosen = replace(chosen, resize=(), grayscale=False)
+    if not (Path(source).is_dir() or is_picture(Path(source), chosen)):
+        chosen = replace(chosen, resize=(), convert="none", patch=None)
     if data.columns:
         unlabelled = "auto" if chosen.test_source and recipe.data.label == "auto" else ""
         columns, named = (data.columns, label or unlabelled) if table else ((), "auto")

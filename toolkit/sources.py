@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.compress.config import DataConfig, Recipe, TextType
+from tiedae.compress.config import Convert, DataConfig, Recipe, TextType
 from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.files import expanded
@@ -30,6 +30,7 @@ from .arrays import Arrays, Interval
 from .csv_dtypes import stated
 from .csv_files import read_headings
 from .data_sets import DATA_SETS
+from .image_folders import require_large, require_pictures
 from .importing import start_of
 from .intervals import file_names, read_intervals, require_files, with_intervals
 from .readers import is_recordings, is_text, keys_of, read, require_keys
@@ -61,7 +62,8 @@ def load_data(
     label: str = "auto",
     dtype: TextType = "auto",
     resize: Sequence[int] = (),
-    grayscale: bool = False,
+    convert: Convert = "none",
+    patch: int | None = None,
     normal: Sequence[int | str] = (),
     drop_labels: Sequence[int | str] = (),
     kind: Literal["auto", Kind] = "auto",
@@ -95,7 +97,8 @@ def load_data(
         label,
         dtype,
         tuple(resize),
-        grayscale,
+        convert,
+        patch,
         scaling,
         per_feature,
         str(test) if isinstance(test, Path) else test,
@@ -145,13 +148,16 @@ def load_dataset(
     if config.test_source is not None and config.intervals:
         _require_file_column(config, base)
     arrays, window = load_arrays(config, base, others=config.test_source is not None)
+    require_large(arrays, config, source)
     whole = _checked(arrays, source)
     is_record = bool(arrays.stretches)
     if is_record and whole.labels is None and config.label not in ("auto", "") and not other:
         right = "must be one per file or group; `intervals` are parts of a record"
         raise DataError(f"{source}: the label {config.label!r} changes within a record, {right}")
     own, test_source = _own_test(config, arrays, whole, base)
-    test = None if own is None else _checked(own, test_source)
+    if own is not None:
+        require_large(own, config, test_source)
+    test = None if own is None else _checked(own, test_source).whole
     if test is not None:
         require_like(test, whole, test_source)
         if own is not None and config.intervals:
@@ -221,17 +227,18 @@ def divide(
 ) -> tuple[Samples, Samples | None, Samples | None]:
     """The training, validation and test samples of a source, without `drop_labels`; `own_test`: its test set is elsewhere.
 
-    No two of them share a group. Training windows overlap by `stride`. Raises DataError where no sample is left to train on,
-    and for fewer than `LEAST_GROUPS` groups or one without normal samples.
+    No two of them share a group. Training windows overlap by `stride`; patches at the end of a picture that reach beyond it are
+    in none. Raises DataError where no sample is left to train on,
+    and for fewer than `LEAST_GROUPS` groups or, but for pictures, one without normal samples.
     """
-    kept = without_labels(whole, config.drop_labels, config.source)
+    kept = without_labels(whole.whole, config.drop_labels, config.source)
     normal = normal or (() if kept.intervals is None else (NORMAL_WINDOW,))
     tail = config.split == "tail" or (config.split == "auto" and window > 0 and not config.groups)
     if config.stride:
         _require_stride(config, window, tail or bool(config.groups))
     fraction = 0.0 if own_test or isinstance(config.test, str) else config.test
     seed = None if tail else config.seed
-    if kept.groups is not None and normal:
+    if kept.groups is not None and kept.patches is None and normal:
         _require_normal_groups(kept, config, normal)
     train, validation, test = split(kept, (config.validation, fraction), config.source, seed=seed)
     assert train is not None
@@ -427,7 +434,11 @@ def _intervals_of(config: DataConfig, base: Path) -> tuple[Interval, ...]:
 
 
 def settled(config: DataConfig, base: Path) -> DataConfig:
-    """The configuration with the kind of a folder of recordings, or of windows whose channels are stated."""
+    """The configuration with the kind of a folder of recordings, or of windows whose channels are stated; with the pictures of
+    patches as groups."""
+    if config.patch is not None:
+        require_pictures(config, base)
+        return replace(config, kind="image", groups=FILE)
     known = config.source in DATA_SETS or config.kind != "auto"
     in_time = config.channels > 0 or (not known and is_recordings(base / config.source, config))
     return replace(config, kind="record") if in_time else config

@@ -25,7 +25,7 @@ from tiedae.codec.header import SUFFIX, VERSION, Data, FileKind, Header, promise
 from tiedae.codec.opening import bundle_of, open_bundle
 from tiedae.codec.reader import LISTED, Reader, last_whole, last_written, require_frames, require_whole
 from tiedae.codec.streams import StreamEncoder
-from tiedae.codec.windows import Windows
+from tiedae.codec.windows import PicturePatches, Windows
 from tiedae.compress.errors import CheckError, FormatError, InputError, TiedaeError
 from tiedae.compress.files import atomic, held, open_regular, own, place, require_replaceable, write_atomic
 from tiedae.compress.npy import npy_header
@@ -34,6 +34,7 @@ from tiedae.program.drift import Drift, squared_errors
 
 from .coding import named, opened, pieces, steps
 from .console import Progress
+from .picture_quality import quality_of
 from .run_artifacts import load_test
 
 MEASURED_SAMPLES = 4096
@@ -51,7 +52,8 @@ class Compressed(Record, frozen=True):
     against the given ones, or as `against` says where those are noisy; None where the bundle does not say what kind of data it
     has, and of files that are not lossy. `drift`: of the same samples; None where the bundle has no scores of training samples.
     `appended_to`: samples that the file held before; the others and the bytes are those that were added. `time_steps`: of
-    records, whose last windows may be padded; 0 of other samples.
+    records, whose last windows may be padded; 0 of other samples. `pictures`: whose patches the samples are, with
+    `bits_per_pixel`; 0 of other samples.
     """
 
     samples: int
@@ -68,22 +70,26 @@ class Compressed(Record, frozen=True):
     appended_to: int = 0
     against: Literal["", "noisy input", "clean samples"] = ""
     time_steps: int = 0
+    pictures: int = 0
+    bits_per_pixel: float = 0.0
 
 
 class Decompressed(Record, frozen=True):
-    """The samples, or time steps of records, that were written (the other is 0), bytes of a sample, and what is damaged."""
+    """The samples, time steps of records, or pictures that were written (the others are 0), bytes of a sample, and what is
+    damaged."""
 
     samples: int
     time_steps: int
     sample_bytes: int
     problems: tuple[str, ...]
+    pictures: int = 0
 
 
 class Info(Record, frozen=True):
     """A file without its model: header, frames by mode, damage, and the ratio to its samples as they are decoded.
 
-    `classed`: whether each sample has a class. `records`: those that end in the file; `ratio`
-    counts the padding of their last windows.
+    `classed`: whether each sample has a class. `records`: those, or pictures, that end in the file;
+    `ratio` counts the padding of their last windows or patches.
     """
 
     version: int
@@ -304,7 +310,7 @@ def _compressed(codec: Codec, header: Header, samples: Windows, size: int, wante
     x = spec.flatten(whole[chosen])[0]
     y = program.scaled_values(program.decode(codec.encode(x)))
     clean = x if wanted is None else spec.flatten(wanted[chosen])[0]
-    quality = Fidelity.of_data(manifest.data).measure(clean, y) if header.kind is FileKind.LOSSY else None
+    quality = quality_of(Fidelity.of_data(manifest.data), samples, chosen, clean, y) if header.kind is FileKind.LOSSY else None
     errors, training = squared_errors(spec.scaling, x, y).mean(axis=1), manifest.scores
     values = samples.values
     return Compressed(
@@ -321,6 +327,8 @@ def _compressed(codec: Codec, header: Header, samples: Windows, size: int, wante
         drift=None if training is None else Drift.of(errors, training),
         against=("noisy input" if wanted is None else "clean samples") if manifest.recipe.is_noisy else "",
         time_steps=values // math.prod(spec.shape[1:]) if samples.rests else 0,
+        pictures=len(samples.sizes) if isinstance(samples, PicturePatches) else 0,
+        bits_per_pixel=8 * size / samples.pixels if isinstance(samples, PicturePatches) else 0.0,
     )
 
 

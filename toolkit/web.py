@@ -84,7 +84,8 @@ def web_folder(kind: str, bundle: Bundle, options: AppOptions) -> tuple[Mapping[
     sizes = {key: ModuleSize(kernels, len(data) - kernels, len(data), _gzipped(data)) for key, data in modules.items()}
     needed = {path: files[path] for path in (*SCRIPTS, "model.mjs", module_name(name, "simd"))}
     if kind == "web":
-        page = web_page(web, time=manifest.recipe.data.time, shown=shown)
+        recipe = manifest.recipe.data
+        page = web_page(web, time=recipe.time, shown=shown, tiled=recipe.patch is not None)
         files, needed = files | page, needed | page
     made = WebFolder(
         kind,

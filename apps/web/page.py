@@ -23,6 +23,7 @@ SCRIPTS = (
     "microphone.mjs",
     "numbers.mjs",
     "pad.mjs",
+    "photo.mjs",
     "recorder.mjs",
     "result.mjs",
     "samples.mjs",
@@ -60,9 +61,9 @@ class Shown:
             raise DataError(f"{self.name}: got {len(self.clean)} clean samples, must be {len(self.data)}, one for each")
 
 
-def web_page(model: WebModel, *, time: str = "", shown: Shown | None = None) -> dict[str, bytes]:
+def web_page(model: WebModel, *, time: str = "", shown: Shown | None = None, tiled: bool = False) -> dict[str, bytes]:
     """The files by path, all of which a browser fetches, beside those of the package. `time`: the column of the times of a
-    record's .csv files."""
+    record's .csv files. `tiled`: samples are patches, which a picture is cut into."""
     spec, code = model.spec, model.golden.code
     bits = model.program.quantization("code").bits
     text = DESCRIPTIONS[model.task].format(values=f"{spec.text} ({spec.dtype})", units=code.shape[1], bits=bits)
@@ -72,7 +73,8 @@ def web_page(model: WebModel, *, time: str = "", shown: Shown | None = None) -> 
     index = (folder / INDEX).read_text(encoding="utf-8")
     for key, value in {"NAME": name, "TITLE": title, "DESCRIPTION": text}.items():
         index = index.replace(key, html.escape(visible(value)))
-    data = f"export default {json.dumps(_data(model, time, shown), allow_nan=False)};\n"
+    facts = _data(model, time, shown) | ({"tiled": True} if tiled else {})
+    data = f"export default {json.dumps(facts, allow_nan=False)};\n"
     scripts = {f"page/{name}": (folder / name).read_bytes() for name in SCRIPTS}
     return {INDEX: index.encode(), f"page/{DATA}": data.encode(), **scripts}
 

@@ -111,6 +111,10 @@ def _parts(
     return header, source
 
 
+LARGEST_NUMBER = (1 << 32) - 1
+"""The numbers that the end of a picture states are below it; see `patches.PictureSize.number`."""
+
+
 def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise]) -> str:
     """What the parts know of a model beside its tables."""
     numbers = {
@@ -118,7 +122,7 @@ def _constants(spec: SampleSpec, codec: SampleCodec, kinds: Collection[Promise])
         "SAMPLE_PAYLOAD": codec.tables.longest,
         "KINDS": sum(1 << PROMISES.index(kind) for kind in ("lossy", *kinds)),
         "FLAGS": _CLASSED if codec.tables.classes > 1 else 0,
-        "STEPS": spec.window,
+        "STEPS": LARGEST_NUMBER if spec.is_patch else spec.window,
     }
     more = ""
     if kinds:

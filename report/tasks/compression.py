@@ -47,7 +47,7 @@ HEADER = ("", "quality", "bytes", "bits per value", "smaller by")
 
 def rows(result: CompressionResult) -> Sequence[TableRow]:
     return [
-        (name, "", quality, size, f"{bits} bits per value, {ratio} smaller, {result.samples:,} test samples")
+        (name, "", quality, size, f"{bits} bits per value, {ratio} smaller, {result.samples_text}")
         for name, quality, size, bits, ratio in cells(result)
     ]
 
@@ -71,7 +71,7 @@ def section(manifest: Manifest, result: CompressionResult, arrays: Mapping[str, 
     return fragment(
         Path(__file__).with_suffix(".html.j2"),
         result=result,
-        meaning=MEANINGS.get(result.measure, "") + f"; over {result.samples:,} test samples",
+        meaning=MEANINGS.get(result.measure, "") + f"; over {result.samples_text}",
         coders={point.coder for point in result.points},
         header=HEADER,
         rows=cells(result),

@@ -97,7 +97,8 @@ def _images(path: Path) -> None:
 
 
 def _resized(path: Path) -> None:
-    read(path.parent, replace(DataConfig(str(path.parent)), resize=(4, 4), grayscale=True))
+    read(path.parent, replace(DataConfig(str(path.parent)), resize=(4, 4), convert="gray"))
+    read(path.parent, replace(DataConfig(str(path.parent)), patch=4, convert="rgb"))
 
 
 def _c(path: Path) -> None:

@@ -34,7 +34,7 @@ from tiedae.program import integer_maps
 from tiedae.program.file_io import FileIO
 from tiedae.report.tasks import compression as compression_view
 from tiedae.sources import load_dataset
-from tiedae.tasks import coders, compression
+from tiedae.tasks import arrangements, coders, compression
 from tiedae.tasks.coders import (
     IMAGE_CODERS,
     LOSSLESS_CODERS,
@@ -415,3 +415,62 @@ def test_rounding_is_to_the_nearest_step(step: float) -> None:
     assert codes.shape == (300, 3 + len(rounding.wide))
     np.testing.assert_allclose(rounding.values(codes), step * np.rint(values / step), atol=1e-9)
     assert rounding.per_component(np.arange(codes.shape[1], dtype=float)).sum() == np.arange(codes.shape[1]).sum()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Six pictures of smooth blobs, whose sizes are no multiples of the patch, in patches of 8."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("photos")
+    for i, (height, width) in enumerate([(44, 67), (35, 50), (64, 40), (41, 59), (50, 50), (33, 80)]):
+        tile = np.resize(np.roll(blobs(1, 24)[0], i, axis=0), (24, 24)).astype(np.uint8)
+        Image.fromarray(tile).resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return exported_of(load_dataset(DataConfig(str(folder), patch=8, test=0.4), "sigmoid"), epochs=10)
+
+
+def test_whole_pictures_are_compared_where_the_source_holds_them(photos: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file for each picture, without the rest at the right and at the bottom; the line says so, and so does the report."""
+    coded: list[np.ndarray] = []
+    code = coders.ImageCoder.code
+    monkeypatch.setattr(
+        coders.ImageCoder, "code", lambda self, picture, quality: coded.append(picture) or code(self, picture, quality)
+    )
+    details, add = [], compression.Opponents.add
+    monkeypatch.setattr(
+        compression.Opponents, "add", lambda self, *found, **more: details.append(found[2:]) or add(self, *found, **more)
+    )
+    measured = compression.measure(photos)
+    result, contest, test = result_of(measured), measured.contest, photos.data.test
+    names = np.unique(np.asarray(test.groups))
+    assert result.pictures == len(names) > 1 and result.samples == len(test)
+    wanted = [patches_of(test, name) for name in names]
+    assert len(coded) % len(wanted) == 0 and all(np.array_equal(got, wanted[i % len(wanted)]) for i, got in enumerate(coded))
+    assert [found for found in details if found] == [(f", {len(names)} whole pictures",)] * 3
+    assert contest is not None and contest.own.mean() == pytest.approx(own(result).mse, rel=1e-6)
+    jpeg = chosen(result)["jpeg"]
+    sizes = [code(IMAGE_CODERS["jpeg"], picture, int(jpeg.setting.split()[-1])) for picture in wanted]
+    assert jpeg.bytes == sum(size for size, _ in sizes)
+    errors = [np.square(back - picture.astype(float)).sum() for (_, back), picture in zip(sizes, wanted, strict=True)]
+    assert jpeg.mse == pytest.approx(sum(errors) / sum(picture.size for picture in wanted))
+    assert all(f"patches of {len(names)} whole pictures" in row[-1] for row in compression_view.rows(result))
+
+
+def patches_of(test: Any, name: str) -> np.ndarray:
+    """The picture of a name, as far as it is whole patches."""
+    own_rows = np.flatnonzero(np.asarray(test.groups) == name)
+    places = test.patches[own_rows].numbers[:, 1:]
+    picture = np.zeros((*(8 * (places.max(axis=0) + 1)),), np.uint8)
+    for (row, column), patch in zip(places.tolist(), test.take(own_rows).reshape(-1, 8, 8), strict=True):
+        picture[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = patch
+    return picture
+
+
+def test_pictures_are_compared_up_to_a_number_of_values(photos: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One picture always is."""
+    monkeypatch.setattr(arrangements, "MOST_PICTURE_VALUES", 1)
+    arrangement = arrangements.arrangement_of(photos.data.test, 10, pictures=True)
+    assert arrangement.pictures == 1 and arrangement.text == "1 whole picture" and len(arrangement.ends) == 1
+    without = dataclasses.replace(photos.data.test, patches=None)
+    mosaic_of = arrangements.arrangement_of(without, 7, pictures=True)
+    assert (mosaic_of.pictures, mosaic_of.text, mosaic_of.ends) == (0, "one mosaic of 7 samples", ())

@@ -16,6 +16,7 @@ from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.samples import Samples
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.tasks import coders, compression
+from tiedae.tasks.arrangements import Mosaic
 from tiedae.tasks.coders import IMAGE_CODERS, PcaChoice
 from tiedae.tasks.compression import Opponents
 from tiedae.tasks.equal_bytes import CodedFile
@@ -90,7 +91,7 @@ def test_pca_is_asked_for_half_our_rate_up_to_twice_it(monkeypatch: pytest.Monke
         asked.append((bits, slack))
 
     monkeypatch.setattr(PcaChoice, "at", at)
-    rates, skipped = compression._Rates(subject, subject.data.test.take(slice(0, 20))), []
+    rates, skipped = compression._Rates(subject, subject.data.test.take(slice(0, 20)), Mosaic(np.arange(20))), []
     assert list(rates.pca(own_file(rates.samples), skipped)) == []
     _, others, chosen = subject.held_apart(compression.HELD_SAMPLES, 5, compression.TRAINING_SAMPLES)
     assert subject.tables is not None
@@ -115,7 +116,7 @@ def curve_of(
         return CodedFile(100 + 4 * quality, rates.samples, np.full(len(rates.samples), mse), f"quality {quality}")
 
     monkeypatch.setattr(compression._Rates, "_picture", picture)
-    rates = compression._Rates(subject, np.zeros((2, 24), np.uint8))
+    rates = compression._Rates(subject, np.zeros((2, 24), np.uint8), Mosaic(np.arange(2)))
     skipped: list[Skipped] = []
     points = list(rates.images(own_file(rates.samples, size, error), skipped))
     return [(point.setting, point.chosen) for point in points], skipped, rates.opponents
@@ -161,7 +162,7 @@ def rates_of(shape: tuple[int, ...], dtype: str) -> Any:
     """Of samples alone: what coders say before they code."""
     spec = SampleSpec(shape, dtype, kind="record")
     subject: Any = SimpleNamespace(data=SimpleNamespace(spec=spec))
-    return compression._Rates(subject, np.zeros((3, spec.inputs), dtype))
+    return compression._Rates(subject, np.zeros((3, spec.inputs), dtype), Mosaic(np.arange(3)))
 
 
 @pytest.mark.parametrize(

@@ -224,9 +224,9 @@ BAD_SOURCES = [
     (lambda folder: folder, DataError, "holds no image"),
     (content("a.png", b"not a picture"), FormatError, "a.png: is not an image or is damaged"),
     (half_image, FormatError, "a.png: is not an image or is damaged"),
-    (two_sizes, DataError, "b.png: is 5×5 gray, but .*a.png is 5×4 gray; all must be of one size and kind"),
-    (gray_and_color, DataError, "b.png: is 5×4 RGB, but .*a.png is 5×4 gray"),
-    (gray_of_8_and_16_bits, DataError, "b.png: is 5×4 gray of uint16, but .*a.png is 5×4 gray; all must"),
+    (two_sizes, DataError, r"2 images; sizes: 1 5×4 \(a.png\), 1 5×5 \(b.png\); all must be of one size and kind"),
+    (gray_and_color, DataError, r"2 images; modes: 1 L \(a.png\), 1 RGB \(b.png\); all must"),
+    (gray_of_8_and_16_bits, DataError, r"2 images; modes: 1 L \(a.png\), 1 I;16 \(b.png\); all must be .* saved with 8 bits"),
     (image("RGBA"), DataError, "a.png: has transparent pixels, .*; flatten the images onto a background, or save"),
     (image("LA"), DataError, "a.png: has transparent pixels"),
     (image("P", transparency=0), DataError, "a.png: has transparent pixels"),
@@ -342,7 +342,7 @@ TABLE = "temperature,humidity,class\n" + "\n".join(f"{i},{2 * i},{i % 3}" for i 
             {"resize": (4, 4)},
             r"`resize` in \[data\] is for a folder of images; got \[4, 4\], must be left out",
         ),
-        ("t.csv", TABLE, {"grayscale": True}, "`grayscale` in .* is for a folder of images; got True, must be left out"),
+        ("t.csv", TABLE, {"convert": "gray"}, "`convert` in .* is for a folder of images; got 'gray', must be left out"),
         ("x.npy", None, {"columns": ("a",)}, r"`columns` in \[data\] is for a .csv file; got \['a'\], must be left out"),
         ("x.npy", None, {"drop": ("a",)}, "`drop` in .* is for a .csv file"),
         ("x.npy", None, {"label": ""}, "`label` in .* is for a .csv file; got '', must be left out"),
@@ -365,7 +365,10 @@ def test_a_choice_that_a_source_does_not_have_is_named(tmp_path, name, text, opt
 
 def test_pictures_that_differ_name_the_key_that_makes_them_alike(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "a.png")
-    for mode, size, remedy in (("RGB", (4, 4), "`grayscale = true`"), ("L", (5, 4), r"`resize = \[height, width\]`")):
+    for mode, size, remedy in (
+        ("RGB", (4, 4), r'`convert = "rgb"` \(or "gray"\)'),
+        ("L", (5, 4), "`patch = 16` .* or `resize"),
+    ):
         Image.new(mode, size).save(tmp_path / "b.png")
-        with pytest.raises(DataError, match=rf"all must be of one size and kind: {remedy} in \[data\]"):
+        with pytest.raises(DataError, match=rf"all must be of one size and kind: in \[data\] {remedy}"):
             load_dataset(DataConfig(str(tmp_path)), "sigmoid")

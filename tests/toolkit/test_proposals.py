@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 from tiedae.recipe import parse_recipe
 from tiedae.sources import load_dataset
 from tiedae.suggesting import Wish, suggest
+from tiedae.suggesting.proposals import proposed
 
 from ..samples import shared_data
 
@@ -136,3 +138,29 @@ def test_channels_that_do_not_divide_a_window_are_refused(tmp_path: Path) -> Non
     np.save(tmp_path / "x.npy", motion()[:1280, 0].reshape(-1, 64))
     with pytest.raises(DataError, match=r"x\.npy: has shape \[20, 64\], must be windows \[n, k\] with a k that 3 divides"):
         load_dataset(DataConfig("x.npy", channels=3), "linear", base=tmp_path)
+
+
+def test_photographs_are_proposed_as_patches_of_one_mode(tmp_path: Path) -> None:
+    """Larger than small images, of two modes: a line for each key says so; small ones of one size stay as they are."""
+    rng = np.random.default_rng(0)
+    for i, (width, height) in enumerate([(96, 80), (80, 70), (96, 96), (70, 90), (100, 64)]):
+        coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize((width, height))
+        (coarse.convert("L") if i == 3 else coarse).save(tmp_path / f"{i}.png")
+    found = suggest(Wish(str(tmp_path), "compression", None, {}))
+    table = tomllib.loads(found.text)["data"]
+    assert (table["patch"], table["convert"]) == (16, "rgb") and found.facts.shape == (16, 16, 3)
+    reasons = {choice.key: choice.reason for choice in found.choices}
+    assert reasons["data.convert"] == "images of several modes: 4 RGB (0.png), 1 L (3.png)"
+    assert reasons["data.patch"].startswith("5 pictures of 100×64 pixels or more: each is cut into patches")
+    assert found.facts.kind == "image" and "kind" not in table
+    stated = suggest(Wish(str(tmp_path), "compression", None, {"data.patch": 8, "data.convert": "gray"}))
+    assert tomllib.loads(stated.text)["data"]["patch"] == 8 and stated.facts.shape == (8, 8)
+    small = proposed({}, str(small_images(tmp_path / "small")), "compression", tmp_path)
+    assert not {"data.patch", "data.convert"} & {*small}
+
+
+def small_images(folder: Path) -> Path:
+    folder.mkdir()
+    for i in range(20):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (32, 32), dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder

@@ -331,16 +331,22 @@ def test_two_columns_are_channels_of_a_record(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("grayscale", "mode", "shape"),
-    [(False, "RGB", (6, 5, 3)), (True, "RGB", (6, 5)), (False, "L", (6, 5)), (False, "F", (6, 5))],
+    ("convert", "mode", "shape"),
+    [
+        ("none", "RGB", (6, 5, 3)),
+        ("gray", "RGB", (6, 5)),
+        ("none", "L", (6, 5)),
+        ("none", "F", (6, 5)),
+        ("rgb", "RGB", (6, 5, 3)),
+    ],
 )
-def test_pictures_of_any_size_become_one(tmp_path, grayscale, mode, shape):
+def test_pictures_of_any_size_become_one(tmp_path, convert, mode, shape):
     for i, size in enumerate([(5, 6), (10, 12), (3, 4)]):
         picture = Image.new("RGB", size, (40, 200, 90)).convert(mode)
         picture.save(tmp_path / f"{i}.{'tif' if mode == 'F' else 'png'}")
-    arrays = read(tmp_path, DataConfig("x", resize=(6, 5), grayscale=grayscale))
+    arrays = read(tmp_path, DataConfig("x", resize=(6, 5), convert=convert))
     assert arrays.values.shape == (3, *shape)
-    flat = np.asarray(Image.new("RGB", (1, 1), (40, 200, 90)).convert("L" if grayscale else mode))
+    flat = np.asarray(Image.new("RGB", (1, 1), (40, 200, 90)).convert({"gray": "L", "rgb": mode, "none": mode}[convert]))
     np.testing.assert_array_equal(arrays.values, np.broadcast_to(flat[0, 0], (3, *shape)))
 
 

@@ -63,6 +63,7 @@ def test_decode_gives_the_records_back(
         "time_steps": len(record),
         "sample_bytes": 2 * WINDOW,
         "problems": [],
+        "pictures": 0,
     }
     found = np.load(back)
     assert (found.shape, found.dtype) == (record.shape, record.dtype)

@@ -1,4 +1,4 @@
-"""Decode a .tae file, or codes, with a bundle: samples or records as .npy, in the data's own unit of measure."""
+"""Decode a .tae file, or codes, with a bundle: samples or records as .npy, pictures as .png, in the data's unit."""
 
 from .command import Call, Parser
 
@@ -8,7 +8,12 @@ FAILS = "the .tae file is damaged or cut off (the samples of its whole frames ar
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()
     parser.add_path("codes", "FILE", "a .tae file or codes as .npy, as `tiedae encode` writes them")
-    parser.add_file("-o", "--out", text="where to: samples.npy, or record.npy of a .tae file of records", required=True)
+    parser.add_file(
+        "-o",
+        "--out",
+        text="where to: samples.npy, of a .tae file of records record.npy, of pictures picture.png",
+        required=True,
+    )
     parser.add_value("--samples", "START:STOP", "of .tae: these samples alone, such as 100:200")
     parser.add_flag("--windows", "of a .tae file of records: their windows, not their time steps")
     parser.add_value("--runtime", "NAME", "of codes: auto (default), program, or a runtime of `tiedae verify`", default="auto")
@@ -19,8 +24,13 @@ def run(call: Call) -> None:
     from tiedae.codec.header import SUFFIX
     from tiedae.compress.errors import InputError
 
+    from ..image_files import PNG
+
     options = {"replace": call.force, "progress": call.console.progress}
-    call.require_suffix(".npy")
+    call.require_suffix(".npy", PNG)
+    if call.out.suffix.lower() == PNG:
+        to_pictures(call)
+        return
     if call.codes.suffix == SUFFIX:
         from tiedae.codec.reader import require_whole
 
@@ -43,6 +53,26 @@ def run(call: Call) -> None:
     coded = decode(call.bundle, call.codes, call.out, runtime=call.runtime, **options)
     call.console.say(f"{call.out}: {coded.samples:,} samples of {coded.sample_bytes:,} bytes, by {coded.runtime}")
     call.write(coded)
+
+
+def to_pictures(call: Call) -> None:
+    """Write the pictures of a .tae file as .png."""
+    from tiedae.codec.header import SUFFIX
+    from tiedae.codec.reader import require_whole
+    from tiedae.compress.errors import InputError
+
+    from ..tae_pictures import decode_pictures
+
+    if call.codes.suffix != SUFFIX:
+        raise InputError(f"--out {call.out}: is of {SUFFIX} files of pictures, got {call.codes}")
+    for option, given in {"--samples": call.samples, "--windows": call.windows}.items():
+        if given:
+            raise InputError(f"{option}: is for .npy, got --out {call.out}")
+    done, paths = decode_pictures(call.bundle, call.codes, call.out, replace=call.force, progress=call.console.progress)
+    what = f"{paths[0]}: 1 picture" if len(paths) == 1 else f"{paths[0]} to {paths[-1].name}: {len(paths):,} pictures"
+    call.console.say(f"{what}, by the program")
+    call.write(done)
+    require_whole(done.problems, call.codes)
 
 
 def _range(text: str | None) -> tuple[int, int | None]:

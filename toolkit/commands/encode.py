@@ -9,7 +9,12 @@ FAILS = "codes of the runtime are not those of the program, or the file to appen
 
 def add_arguments(parser: Parser) -> None:
     parser.add_bundle()
-    parser.add_path("data", "DATA", "a file, a folder of images or records, or a known name, as in a recipe", type=str)
+    parser.add_path(
+        "data",
+        "DATA",
+        "a file, a folder of images or records, or a known name, as in a recipe; or a picture",
+        type=str,
+    )
     parser.add_file(
         "-o",
         "--out",
@@ -66,6 +71,7 @@ def to_standard_output(call: Call) -> None:
 
 def to_file(call: Call, path: Path) -> None:
     """Write a .tae file, and say what it holds."""
+    from tiedae.compress.numbers import counted
     from tiedae.program.drift import drift_text
 
     from ..tae_files import encode as encode_file
@@ -77,6 +83,9 @@ def to_file(call: Call, path: Path) -> None:
     size = f"{done.bytes:,} bytes, {done.ratio:.3g} x smaller, {done.bits_per_value:.3g} bits per value"
     behind = f" behind {done.appended_to:,}" if done.appended_to else ""
     of_records = f" of {done.time_steps:,} time steps" if done.time_steps else ""
+    if done.pictures:
+        of_records = f" of {counted(done.pictures, 'picture')}"
+        size += f", {done.bits_per_pixel:.3g} bits per pixel"
     call.console.say(f"{call.out}: {done.samples:,} samples{of_records}{behind}, {size}, by {done.runtime}")
     if done.kind != "lossy":
         call.console.say(f"every value is {f'within {done.bound:g}' if done.bound else 'exact'}")

@@ -24,7 +24,7 @@ def run(call: Call) -> None:
         *([("classes", "one per sample, of the tables that the bundle holds")] if found.classed else []),
         ("identity", found.identity),
         ("samples", f"{found.samples:,} of {found.sample_bytes:,} bytes"),
-        *([("records", f"{found.records:,}")] if found.records else []),
+        *([("records", f"{found.records:,}, or pictures")] if found.records else []),
         ("frames", f"{frames}, at most {found.samples_per_frame:,} samples each"),
         ("size", f"{found.bytes:,} bytes, {found.ratio:.3g} x smaller"),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
+from tiedae.compress.numbers import counted
 from tiedae.compress.records import checked, within
 from tiedae.compress.splitting import LEAST_GROUPS
 
@@ -17,6 +18,7 @@ from ..arrays import Arrays
 from ..clocks import rate_of, seconds_of
 from ..csv_files import LABELS, read_clocks, read_columns, read_headings
 from ..data_sets import DATA_SETS
+from ..image_folders import PATCH, surveyed
 from ..readers import RECORDS, is_recordings
 from ..recordings import FILE, record_files, shortest
 from ..sources import read_source
@@ -31,6 +33,10 @@ from .order import (
     order_of_rows,
 )
 
+SMALL_SIDE = 64
+"""Pixels of the longer side up to which an image is a sample as it is."""
+LEAST_PATCH = 4
+"""Rows of a patch that is proposed, at least."""
 MARKS = ("anomaly", "fault", "outlier", "is_")
 """What a heading of labels of 0 and 1 begins with, in any case."""
 LOOKED_AT = 4_000
@@ -49,7 +55,7 @@ def proposed(stated: Mapping[str, Any], source: str, task: str, base: Path, inpu
     path = base / Path(source)
     if source in DATA_SETS or not path.exists():
         return {}
-    chosen = _of_folder(path, config, task) | _of_columns(path, config)
+    chosen = _of_pictures_in(path, config) | _of_folder(path, config, task) | _of_columns(path, config)
     keys = {
         key.removeprefix("data."): choice.value for key, choice in chosen.items() if key.removeprefix("data.") not in stated
     }
@@ -58,7 +64,7 @@ def proposed(stated: Mapping[str, Any], source: str, task: str, base: Path, inpu
     chosen |= _dtype(arrays, path)
     if inputs and arrays.values.ndim == 2 and arrays.values.shape[1] == inputs:
         return {key: choice for key, choice in chosen.items() if key not in ("data.kind", "data.time")} | _not_a_channel(chosen)
-    if config.kind == "auto" and not (config.window or config.channels or arrays.rate):
+    if config.kind == "auto" and config.patch is None and not (config.window or config.channels or arrays.rate):
         chosen |= _kind(arrays, task)
     kind = chosen["data.kind"].value if "data.kind" in chosen else config.kind
     if kind == "record" and not (config.window or "data.channels" in chosen):
@@ -76,6 +82,26 @@ def _of_folder(path: Path, config: DataConfig, task: str) -> dict[str, Chosen]:
     if len(files) < LEAST_GROUPS or labelled:  # a file has one label, but each group needs normal samples
         return kind
     return kind | {"data.groups": Chosen(FILE, "no recording is in two of training, validation and test samples")}
+
+
+def _of_pictures_in(path: Path, config: DataConfig) -> dict[str, Chosen]:
+    """Of a folder of photographs that they are cut into patches, and converted where some are gray and some RGB."""
+    if not path.is_dir() or is_recordings(path, config):
+        return {}
+    survey = surveyed(path, config)
+    chosen = {}
+    if config.convert == "none" and {*survey.kinds} == {"gray", "RGB"}:
+        text = "; ".join(part for part in survey.differences if part.startswith("modes"))
+        chosen["data.convert"] = Chosen("rgb", f"images of several {text}", "gray is `gray`, a third of the values")
+    sizes = [facts.size for facts in survey.facts.values()]
+    if config.patch is None and not config.resize and sizes and min(map(max, sizes)) > SMALL_SIDE:
+        smallest = min(sizes, key=min)
+        patch = min(PATCH, *smallest)
+        if patch >= LEAST_PATCH:
+            text = f"{counted(len(sizes), 'picture')} of {smallest.width}×{smallest.height} pixels or more"
+            right = "each is cut into patches, which share a split; a .tae file holds whole pictures"
+            chosen["data.patch"] = Chosen(patch, f"{text}: {right}")
+    return chosen
 
 
 def _of_columns(path: Path, config: DataConfig) -> dict[str, Chosen]:

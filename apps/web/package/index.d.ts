@@ -52,6 +52,11 @@ export interface Encoder {
   /** The bytes that end a record; its last window is filled up with the last time step. RangeError for a record without one. */
   endRecord(): Uint8Array;
   /**
+   * The bytes that end a picture, whose square patches, row after row, were pushed; those beyond its edges repeat them. RangeError
+   * for a side that is not 1 to 65,535, and without a patch.
+   */
+  endPicture(width: number, height: number): Uint8Array;
+  /**
    * The last frame and the index; a record whose last window is not full ends. RangeError for a file without samples. Error for a
    * call behind the index, and a push.
    */

@@ -9,6 +9,7 @@ const Value = ARRAYS[facts.dtype];
 const WINDOW = facts.window * facts.step; // values
 const PART = { none: 0, frame: 1, end: 2, index: 3, cut: 4 };
 const AT_ONCE = 1 << 16;
+const LONGEST = (1 << 16) - 1; // rows and columns of a picture
 
 /** A message of the table that Java and Swift have too. */
 export const say = (key, values = {}) => facts.messages[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
@@ -137,6 +138,20 @@ export class Encoder {
     }
     const frame = this.#filled ? this.#frame() : new Uint8Array(0);
     const [end] = this.#call('write_end', ...this.#format, rest, [Uint8Array, 11]);
+    this.#entries.add(0, end.length);
+    this.#inRecord = false;
+    return joined([frame, end], Uint8Array);
+  }
+
+  /** The end of a picture, whose patches, row after row, were pushed: its last frame, and its size. */
+  endPicture(width, height) {
+    this.#requireOpen();
+    const [rows, columns] = facts.shape;
+    if (facts.kind !== 'image' || rows !== columns) throw new Error(`picture: the samples are ${facts.kind}, must be square patches`);
+    const number = whole(height, 1, LONGEST, 'height') * (LONGEST + 1) + whole(width, 1, LONGEST, 'width');
+    const frame = this.#filled ? this.#frame() : new Uint8Array(0);
+    if (!this.#inRecord) throw new RangeError(say('none'));
+    const [end] = this.#call('write_end', ...this.#format, number, [Uint8Array, 11]);
     this.#entries.add(0, end.length);
     this.#inRecord = false;
     return joined([frame, end], Uint8Array);

@@ -6,8 +6,9 @@ import { paint } from './draw.mjs';
 import { readCsv, readNpy, readWav } from './files.mjs';
 import { counted, short } from './numbers.mjs';
 import { makePad } from './pad.mjs';
+import { drawPhoto, fileOf } from './photo.mjs';
 import { channels, peak, picture, signal } from './result.mjs';
-import { sampleOfPicture, samplesOf, stored } from './samples.mjs';
+import { patchesOfPicture, sampleOfPicture, samplesOf, stored } from './samples.mjs';
 import { $, caption, create, prepare, render } from './view.mjs';
 
 const THUMBNAIL = 50; // pixels of the page, with the space beside it
@@ -19,7 +20,7 @@ const drawable = picture !== null && picture.channels === 1 && Math.max(picture.
 const record = facts.kind === 'record';
 const FILES = record ? ['.npy', '.csv', '.wav'] : ['.npy', '.csv'];
 // `bytes`: of all samples in a .tae file; `scores`: of each; `pick`: the sample at a place of their drawing
-const state = { values: null, clean: null, count: 0, index: 0, origin: '', decoded: false, bytes: undefined, scores: null, pick: null };
+const state = { values: null, clean: null, count: 0, index: 0, origin: '', decoded: false, bytes: undefined, scores: null, pick: null, photo: null };
 let model;
 let pad;
 let recording = null;
@@ -33,13 +34,15 @@ function problems(list) {
   $('problems').replaceChildren(...list.map((text) => create('li', text)));
 }
 
-function show(values, count, origin, decoded = false, clean = null) {
+function show(values, count, origin, decoded = false, clean = null, photo = null) {
   const scored = model.threshold !== null && !decoded && count <= MOST_SCORED;
   const scores = scored ? model.score(values).scores : null;
-  Object.assign(state, { values, count, origin, decoded, clean, index: 0, bytes: undefined, scores });
+  Object.assign(state, { values, count, origin, decoded, clean, photo, index: 0, bytes: undefined, scores });
   $('save').disabled = decoded || !facts.files.includes('lossy');
   $('number').max = count;
   $('count').textContent = `of ${count.toLocaleString('en')}`;
+  $('photo').hidden = photo === null;
+  if (photo) $('photo-caption').textContent = drawPhoto(model, values, photo, [$('photo-original'), $('photo-made')]);
   caption(state);
   select(0);
 }
@@ -85,7 +88,7 @@ async function read(file) {
   } catch {
     throw new Error('is no picture that this browser opens, and no .npy, .csv or .tae file');
   }
-  return sampleOfPicture(model, peak, image, image);
+  return (data.tiled ? patchesOfPicture : sampleOfPicture)(model, peak, image, image);
 }
 
 function opened(bytes) {
@@ -120,13 +123,13 @@ async function openFiles(files) {
     at += part.values.length;
   }
   const count = values.length / facts.inputs;
-  show(values, count, kept.map((part) => part.name).join(', '), decoded);
+  show(values, count, kept.map((part) => part.name).join(', '), decoded, null, (kept.length === 1 && kept[0].photo) || null);
   const lost = failed.length ? ' What is whole is shown; the rest is named below.' : '';
   return say(`${count === 1 ? 'One sample' : `${count.toLocaleString('en')} samples`} from ${notes.join('; ')}.${lost}`);
 }
 
 function save() {
-  const data = model.compress(state.values);
+  const data = state.photo ? fileOf(model, state.values, state.photo) : model.compress(state.values);
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob([data], { type: 'application/octet-stream' }));
   link.download = `${facts.name}.tae`;

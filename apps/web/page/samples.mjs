@@ -114,6 +114,36 @@ function drawn(width, height, draw) {
   return context;
 }
 
+/** A picture in whole, as patches of the model's size, row after row; those beyond the edge repeat it. */
+export function patchesOfPicture(model, peak, source, { width, height }) {
+  const picture = pictureOf(model);
+  const pixels = drawn(width, height, (context) => context.drawImage(source, 0, 0)).getImageData(0, 0, width, height).data;
+  const [rows, columns] = [Math.ceil(height / picture.rows), Math.ceil(width / picture.columns)];
+  const values = new ARRAYS[model.dtype](rows * columns * model.inputs);
+  for (let i = 0, at = 0; i < rows * columns; i++) {
+    const [top, left] = [Math.floor(i / columns) * picture.rows, (i % columns) * picture.columns];
+    for (let y = top; y < top + picture.rows; y++) {
+      for (let x = left; x < left + picture.columns; x++, at += picture.channels) {
+        put(values, at, picture, pixels, Math.min(y, height - 1) * width + Math.min(x, width - 1), peak);
+      }
+    }
+  }
+  const gray = picture.channels === 1 ? ', made gray' : '';
+  const count = rows * columns;
+  return { values, count, photo: { width, height }, note: `${width}×${height}${gray}, cut into ${count.toLocaleString('en')} patches` };
+}
+
+/** Pixel `i` of RGBA pixels as a value of a sample. */
+function put(values, at, picture, pixels, i, peak) {
+  const colour = pixels.subarray(4 * i, 4 * i + 3);
+  const parts = picture.channels === 3 ? colour : [0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]];
+  const whole = !(values instanceof Float32Array || values instanceof Float64Array);
+  for (let c = 0; c < parts.length; c++) {
+    const value = (parts[c] * peak) / 255;
+    values[at + c] = whole ? Math.round(value) : value;
+  }
+}
+
 /** A picture, {width, height} that a canvas draws, cropped to the model's ratio and scaled to its size. */
 export function sampleOfPicture(model, peak, source, { width, height }) {
   const picture = pictureOf(model);
@@ -123,15 +153,7 @@ export function sampleOfPicture(model, peak, source, { width, height }) {
   const context = drawn(picture.columns, picture.rows, (each) => each.drawImage(middle.canvas, 0, 0, picture.columns, picture.rows));
   const pixels = context.getImageData(0, 0, picture.columns, picture.rows).data;
   const values = new ARRAYS[model.dtype](model.inputs);
-  const whole = model.dtype in LIMITS;
-  for (let i = 0; i < picture.rows * picture.columns; i++) {
-    const colour = pixels.subarray(4 * i, 4 * i + 3);
-    const parts = picture.channels === 3 ? [...colour] : [0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]];
-    parts.forEach((part, c) => {
-      const value = (part * peak) / 255;
-      values[i * picture.channels + c] = whole ? Math.round(value) : value;
-    });
-  }
+  for (let i = 0; i < picture.rows * picture.columns; i++) put(values, i * picture.channels, picture, pixels, i, peak);
   const done = [];
   if (w !== width || h !== height) done.push(`cropped to its middle ${w}×${h}`);
   if (w !== picture.columns || h !== picture.rows) done.push(`scaled to ${picture.columns}×${picture.rows}`);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -17,9 +18,11 @@ from tiedae.codec.detector import integer_errors
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
+from tiedae.compress.patches import cut as cut_picture
 from tiedae.compress.sample_spec import INTEGERS
 from tiedae.export.c.rounding import FORMS
 
+from ...codec.test_windows import codec_of
 from ...export.c.compiled import tool
 from ...export.c.models import CASES, Case, Made, samples_of, training_of
 from .node import call, write_package
@@ -287,3 +290,29 @@ def test_the_types_are_those_of_the_model(packages: dict[str, Path]) -> None:
     assert "samples: Float64Array" in types and not re.search(r"\b(INPUT|SAMPLES|NAME)\b", types)
     manifest = json.loads((packages["wide"] / "package.json").read_text())
     assert manifest["exports"]["."]["types"] == "./index.d.ts" and manifest["type"] == "module" and tool("node")
+
+
+def test_a_file_of_a_picture_is_pythons(packages: dict[str, Path], made: dict[str, Made], tmp_path: Path) -> None:
+    """Patches, then the picture's end; the C reader takes its size for no damage."""
+    codec = codec_of(made["image"])
+    picture = np.random.default_rng(0).integers(0, 256, (13, 22), dtype=np.uint8)
+    data = codec.compress_picture(picture)
+    script = tmp_path / "picture.mjs"
+    script.write_text(
+        f"import {{ load }} from '{packages['image'].as_uri()}/index.mjs';\n"
+        "import { readFileSync, writeFileSync } from 'node:fs';\n"
+        "const encoder = (await load()).encoder();\n"
+        "const patches = new Uint8Array(readFileSync(process.argv[2]));\n"
+        "const parts = [encoder.push(patches), encoder.endPicture(22, 13), encoder.finish()];\n"
+        "writeFileSync(process.argv[3], Buffer.concat(parts));\n"
+        "for (const sides of [[0, 5], [5, 65536]]) {\n"
+        "  try { (await load()).encoder().endPicture(...sides); } catch (error) { console.log(error.message); }\n"
+        "}\n"
+    )
+    (tmp_path / "patches.raw").write_bytes(cut_picture(picture, 5).tobytes())
+    command = [tool("node"), script, tmp_path / "patches.raw", tmp_path / "x.tae"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert (tmp_path / "x.tae").read_bytes() == data
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["width", "height"]
+    (read,) = call([(packages["image"], {}, "decompress", data)])
+    assert read["problems"] == [] and np.array_equal(read["samples"], codec.decompress(data).ravel())
