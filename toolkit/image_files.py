@@ -101,15 +101,17 @@ class ImageFacts:
     kind: str
 
 
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a picture, uint8 [h, w], [h, w, 1] or [h, w, 3], or uint16 [h, w]; InputError for another."""
+def png_of(picture: np.ndarray, path: Path) -> bytes:
+    """The file of a picture, uint8 [h, w], [h, w, 1] or [h, w, 3], or uint16 [h, w]; InputError, with its path, for another."""
     from PIL import Image
 
     flat = picture[..., 0] if picture.shape[2:] == (1,) else picture
     if not (flat.ndim == 2 and flat.dtype in (np.uint8, np.uint16)) and not (flat.dtype == np.uint8 and flat.shape[2:] == (3,)):
         got = f"pictures are {picture.dtype} [h, w{''.join(f', {each}' for each in picture.shape[2:])}]"
         raise InputError(f"{path}: {got}, must be gray or RGB bytes, or gray uint16, in a {PNG} file; .npy holds others")
-    Image.fromarray(np.ascontiguousarray(flat)).save(path, "PNG")
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(flat)).save(file, "PNG")
+    return file.getvalue()
 
 
 @contextlib.contextmanager

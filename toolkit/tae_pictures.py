@@ -8,11 +8,11 @@ from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import bundle_of
 from tiedae.codec.reader import Reader
 from tiedae.compress.errors import InputError
-from tiedae.compress.files import atomic
+from tiedae.compress.files import write_atomic
 
 from .coding import steps
 from .console import Progress
-from .image_files import write_png
+from .image_files import png_of
 from .tae_files import Decompressed, mapped
 
 
@@ -21,7 +21,7 @@ def decode_pictures(
 ) -> tuple[Decompressed, list[Path]]:
     """Write the pictures of a .tae file, of several each as OUT-1.png and so on; patches of damaged frames are black.
 
-    Raises what `Reader` and `write_png` raise; InputError for a file of other samples and where a picture is there already,
+    Raises what `Reader` and `png_of` raise; InputError for a file of other samples and where a picture is there already,
     CheckError where no picture can be put together.
     """
     model = FileModel.of(bundle_of(path))
@@ -37,8 +37,7 @@ def decode_pictures(
                 raise InputError(f"{each}: is there already, must be a new file; --force replaces it")
         done = 0
         for done, (each, picture) in enumerate(zip(paths, reader.pictures(), strict=False), 1):
-            with atomic(each, replace=replace) as temporary:
-                write_png(temporary, picture)
+            write_atomic(each, png_of(picture, each), replace=replace)
             report(done, count)
         if not done:
             reader.require_whole()
