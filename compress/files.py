@@ -38,7 +38,7 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         user = Path(path).parts[0]
-        raise InputError(f"{path}: the home folder {user} is not known, must be a path without `~`") from None
+        raise InputError(f"{path}: no home folder is known for {user}; write the path in full") from None
 
 
 def require_regular(path: Path, mode: int | None = None) -> None:

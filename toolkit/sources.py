@@ -449,10 +449,7 @@ def read_source(config: DataConfig, base: Path) -> tuple[Arrays, int]:
     source = config.source
     known = DATA_SETS.get(source)
     if known is None:
-        try:
-            path = base / expanded(source)
-        except RuntimeError:
-            raise DataError(f"{source}: no home folder is known for {Path(source).parts[0]}; write the path in full") from None
+        path = base / expanded(source)
         if not path.exists():
             close = difflib.get_close_matches(source, DATA_SETS, 1)
             names = f"did you mean {close[0]}?" if close else "known data sets: " + ", ".join(DATA_SETS)

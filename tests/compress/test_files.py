@@ -120,7 +120,7 @@ def test_one_at_a_time(tmp_path):
 
 @pytest.mark.parametrize("text", ["~nosuchuser/m.onnx", "~nosuchuser"])
 def test_the_home_of_nobody_is_one_line(text):
-    with pytest.raises(InputError, match=r"the home folder ~nosuchuser is not known, must be a path without `~`"):
+    with pytest.raises(InputError, match=r"no home folder is known for ~nosuchuser; write the path"):
         expanded(text)
 
 

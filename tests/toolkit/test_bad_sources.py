@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
-from tiedae.compress.errors import DataError, FormatError, RecipeError
+from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError
 from tiedae.data_sets import VARIABLE
 from tiedae.sources import load_dataset
 
@@ -258,7 +258,7 @@ def test_too_few_samples_for_the_splits(tmp_path):
 
 
 def test_the_home_folder_of_nobody_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"^~nosuchuser/x\.npy: no home folder is known for ~nosuchuser; write the path"):
+    with pytest.raises(InputError, match=r"^~nosuchuser/x\.npy: no home folder is known for ~nosuchuser; write the path"):
         load_dataset(DataConfig("~nosuchuser/x.npy"), "sigmoid", base=tmp_path)
 
 
