@@ -289,6 +289,8 @@ class Manifest(Record, frozen=True, kw_only=True):
             require(kernel.shape == matrix, f"kernels[{i}].shape", list(kernel.shape), f"{list(matrix)} as in recipe.model")
         widths = model.widths
         require(self.model.widths == widths, "model.widths", list(self.model.widths), f"{list(widths)} as in kernels")
+        groups = self.model.interleave
+        require(widths[0] % groups == 0, "model.interleave", groups, f"a divisor of {widths[0]}")
         for name in ("x", "y"):
             size, right = self.operations.fused.tensors[name].size, f"of {self.data.inputs} values"
             require(self.tensor(name).size == self.data.inputs, f"operations.fused.tensors.{name}.size", size, right)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from msgspec import Meta
+from msgspec import Meta, structs
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Identifier, Line, NonNegative, Positive, ProperFraction
+from tiedae.compress.keys import Line, NonNegative, Positive, ProperFraction
 from tiedae.compress.numbers import number
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
@@ -359,10 +359,6 @@ class Model(Record, frozen=True):
     sparsity: Mapping[str, float] = {}
     float_bytes: Count = 0
 
-    def __post_init__(self) -> None:
-        inputs = self.widths[0] if self.widths else 0
-        require(self.interleave == 1 or inputs % self.interleave == 0, "interleave", self.interleave, f"a divisor of {inputs}")
-
 
 class Source(Record, frozen=True):
     """The test samples of a measurement; quality is measured on `samples` of them, the `normal` ones of an anomaly task."""
@@ -463,7 +459,7 @@ class Metrics(Record, frozen=True):
     groups: tuple[GroupFigures, ...] = ()
     verdict: Verdict | None = None
     untied: tuple[UntiedModel, ...] = ()
-    limits: Mapping[Identifier, NonNegative] = {}
+    limits: Mapping[Line, NonNegative] = {}
 
     @property
     def limits_text(self) -> str:
@@ -481,8 +477,8 @@ class Metrics(Record, frozen=True):
 
 
 def limit_text(key: str, value: float) -> str:
-    usual = getattr(VerifyConfig(), key, None)
-    return f"{key} {number(value)}" + ("" if usual is None else f" (default {number(usual)})")
+    usual = structs.asdict(VerifyConfig()).get(key)
+    return f"{key} {number(value)}" + (f" (default {number(usual)})" if isinstance(usual, int | float) else "")
 
 
 def to_json(metrics: Metrics) -> str:

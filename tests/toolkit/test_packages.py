@@ -151,6 +151,7 @@ def test_a_bundle_without_onnx_files_needs_no_onnx_runtime(small_runs, without, 
 def test_a_package_that_only_the_data_needs(tmp_path, monkeypatch, capsys):
     """Found by the import itself: no command can tell beforehand."""
     (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").touch()
     (tmp_path / "recipe.toml").write_text(smallest_recipe("pictures"))
     monkeypatch.setitem(sys.modules, "PIL", None)
     assert main(["run", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "out")]) == 2

@@ -60,7 +60,7 @@ def test_inspect_shows_each_file_of_a_run(finished_run: Path, capsys: pytest.Cap
     ("call", "right"),
     [
         (("encode", "RUN", "nothing.npy", "-o", "x.bin"), ".tae or .npy"),
-        (("decode", "RUN", "nothing.tae", "-o", "x.tae"), ".npy"),
+        (("decode", "RUN", "nothing.tae", "-o", "x.tae"), ".npy or .png"),
         (("dedupe", "nothing.onnx", "-o", "x.tflite"), ".onnx"),
         (("dedupe", "nothing.tflite", "-o", "x"), ".tflite"),
         (("calibrate", "nothing.toml", "-o", "x.toml"), ".json"),

@@ -75,8 +75,9 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
             return st.integers(-LARGEST if kind.ge is None else kind.ge, LARGEST if kind.le is None else kind.le)
         case inspect.FloatType():
             least = -sys.float_info.max if kind.ge is None else kind.ge
-            most = sys.float_info.max if kind.le is None else kind.le
-            return st.floats(least, most, allow_nan=False, allow_infinity=False)
+            open_end = kind.lt is not None
+            most = kind.lt if open_end else sys.float_info.max if kind.le is None else kind.le
+            return st.floats(least, most, exclude_max=open_end, allow_nan=False, allow_infinity=False)
         case inspect.Metadata():
             return values(kind.type)
         case inspect.StrType():
