@@ -16,10 +16,9 @@ BEYOND_NOISE = 1.96
 LEAST_CLUSTERS = 4
 """Clusters whose means tell how much a mean varies, at least."""
 CORRELATED = 2.0
-"""Standard errors of correlated samples, in those of independent ones, where too few clusters tell."""
+"""Standard errors of correlated samples, in those of independent ones, where too few clusters tell; also of samples that were
+trained on."""
 Split = Literal["validation", "training"]
-FITTED = 4.0
-"""Standard errors by which the error of samples that were trained on has to fall."""
 LEAST_FITTED = 0.04
 """The fraction by which the error of samples that were trained on has to fall too: they fit better than others."""
 
@@ -85,7 +84,7 @@ class StartOrEnd(Record, frozen=True):
     def least_gain(self) -> float:
         """By how much the error has to fall: more than chance explains, or fitting."""
         if self.split == "training":
-            return max(FITTED * self.error.noise, LEAST_FITTED * self.error.start)
+            return max(CORRELATED * self.error.chance, LEAST_FITTED * self.error.start)
         return self.error.chance
 
     @property

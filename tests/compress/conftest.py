@@ -36,4 +36,4 @@ def sparsity_of(model: TiedAutoencoder) -> dict[str, float]:
 def any_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quantization-aware training is kept for any gain beyond noise: such tests are of the training."""
     monkeypatch.setattr(start_or_end, "LEAST_FITTED", 0)
-    monkeypatch.setattr(start_or_end, "FITTED", start_or_end.BEYOND_NOISE)
+    monkeypatch.setattr(start_or_end, "CORRELATED", 1)

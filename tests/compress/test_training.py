@@ -476,8 +476,8 @@ def test_duplicates_are_one_observation_and_single_samples_one_each() -> None:
     [
         (0.039, 0, "training", 0.4),
         (0.041, 0, "training", 0.4),
-        (0.05, 0.13, "training", 0.52),
-        (0.05, 0.12, "training", 0.48),
+        (0.05, 0.129, "training", 0.506),
+        (0.05, 0.127, "training", 0.498),
         (0.001, 0, "validation", 0),
         (0.05, 0.26, "validation", 0.51),
         (0.05, 0.25, "validation", 0.49),
