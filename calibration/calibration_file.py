@@ -190,7 +190,7 @@ class Calibration(Record, frozen=True, eq=False, kw_only=True, tag_field="kind",
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
     """Write a calibration as JSON, atomically."""
-    write_atomic(path, calibration.to_json().encode())
+    write_atomic(path, calibration.to_json().encode(), follow=False)
 
 
 def read_calibration(path: Path) -> Calibration:

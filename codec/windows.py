@@ -219,11 +219,8 @@ def require_storable(size: PictureSize, source: object) -> None:
 def problem_of_end(spec: SampleSpec, number: int) -> str:
     """Why the end of a record or picture cannot state a number; empty where it can."""
     if spec.is_patch:
-        return (
-            ""
-            if all(PictureSize.from_number(number)) and number >> 32 == 0
-            else f"the end of a picture states no size: {number}"
-        )
+        states_size = number >> 32 == 0 and all(PictureSize.from_number(number))
+        return "" if states_size else f"the end of a picture states no size: {number}"
     if spec.kind == "record" and 0 <= number < spec.window:
         return ""
     return f"a record ends with padding of a window or more, {spec.window} time steps"

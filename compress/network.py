@@ -327,7 +327,7 @@ class TiedNetwork(tf_keras.Model):
         raise InputError("save_weights: use save(path.safetensors), which keeps masks, quantizers and the tie")
 
     def save(self, path: str | Path, overwrite: bool = True, **_: Any) -> None:  # type: ignore[override]
-        """Write a .safetensors archive atomically, with configuration and `spec` in its metadata; `load` reads it.
+        """Write a .safetensors archive, with configuration and `spec` in its metadata, in place of a file or a link there.
 
         Raises InputError for another ending, Keras' own formats among them: they do not keep masks, quantizers and the tie.
         """
@@ -335,7 +335,7 @@ class TiedNetwork(tf_keras.Model):
             raise InputError(f"{path}: must end in {archive.SUFFIX}; Keras' formats lose masks, quantizers and the tie")
         if not overwrite and Path(path).exists():
             raise InputError(f"{path}: exists, and overwrite is false")
-        write_atomic(Path(path), archive.pack(self.describe(), self.arrays()))
+        write_atomic(Path(path), archive.pack(self.describe(), self.arrays()), follow=False)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

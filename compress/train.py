@@ -224,7 +224,7 @@ def fit(
         bits = None if rate is None else rate.mean_bits(model.encoder(training.code_inputs(splits)))
         run.record(total / steps, validation_loss(model, splits.validation, config, noise, rate), bits)
         if checkpoint is not None:
-            write_atomic(checkpoint, run.pack())
+            write_atomic(checkpoint, run.pack(), follow=False)
         if training.after_epoch is not None:
             training.after_epoch(run.history[-1])
     if run.best is not None:

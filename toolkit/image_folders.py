@@ -59,9 +59,8 @@ def read_images(source: Path, config: DataConfig) -> Arrays:
     Heads are read first, so that sizes are known before pixels take memory. More than `MAPPED_FROM` bytes of pixels lie in a
     temporary file. Raises DataError or FormatError, with all that is wrong with the folder.
     """
-    paths = image_paths(source)
-    reading = Reading(config.convert, config.resize)
-    survey = surveyed(source, config)
+    survey, reading = surveyed(source, config), Reading(config.convert, config.resize)
+    paths = sorted([*survey.facts, *survey.problems])
     names = [path.relative_to(source).as_posix() if path != source else path.name for path in paths]
     folders = np.array([Path(name).parent.as_posix() for name in names])
     if survey.mixed:

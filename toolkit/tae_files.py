@@ -297,7 +297,7 @@ def encode_test(out: Path) -> tuple[Compressed, Path]:
     samples, wanted = (each.values if each.rows is None else each.values[each.rows] for each in (test, test.wanted))
     codec, path = open_bundle(bundle), out / f"test{SUFFIX}"
     data = codec.compress(samples)
-    write_atomic(path, data)
+    write_atomic(path, data, follow=False)
     return _compressed(codec, codec.file_model.header(codec.samples_per_frame), Windows(samples), len(data), wanted), path
 
 

@@ -457,7 +457,7 @@ def test_whole_pictures_are_compared_where_the_source_holds_them(photos: Exporte
 
 
 def patches_of(test: Any, name: str) -> np.ndarray:
-    """The picture of a name, as far as it is whole patches."""
+    """The picture of a name, cropped to whole patches."""
     own_rows = np.flatnonzero(np.asarray(test.groups) == name)
     places = test.patches[own_rows].numbers[:, 1:]
     picture = np.zeros((*(8 * (places.max(axis=0) + 1)),), np.uint8)

@@ -32,6 +32,6 @@ def test_thirty_copies_of_twenty_samples_are_a_run_with_a_verdict_on_four(
     assert main(["run", str(recipe), "--out", str(tmp_path / "out")]) == 0
     metrics = read_metrics(Bundle.open(tmp_path / "out" / "bundle").path / "metrics.json")
     assert metrics.verdict is not None and (metrics.verdict.samples, metrics.verdict.different) == (120, 4)
-    told = capsys.readouterr().out
-    assert "120 test samples, 4 of them different" in told
+    printed = capsys.readouterr().out
+    assert "120 test samples, 4 of them different" in printed
     assert main(["verify", str(tmp_path / "out"), "--data", str(source)]) == 0

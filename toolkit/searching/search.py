@@ -248,15 +248,14 @@ class _Search:
             data = with_absolute_paths(recipe.data, self.base)
             recipe = structs.replace(recipe, name=name, data=data, model=model, search=None)
             text = f"Point {row['name']} of the search {self.name}: {self.text(point)}\nError on validation samples."
-            write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode())
-            write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", files[point.number].data)
+            write_atomic(self.out / f"{row['name']}.toml", recipe_to_toml(recipe, text).encode(), follow=False)
+            write_atomic(self.out / f"{row['name']}{TARGETS[TARGET].suffix}", files[point.number].data, follow=False)
         write_json(self.out / "front.json", front)
         for old in self.out.glob("point-*.*"):
             if old.stem not in {row["name"] for row in front["front"]}:
                 old.unlink()
-        write_atomic(
-            self.out / "front.html", render(front, f"Search: {self.space.recipe.name}", TARGETS[TARGET].suffix).encode()
-        )
+        page = render(front, f"Search: {self.space.recipe.name}", TARGETS[TARGET].suffix)
+        write_atomic(self.out / "front.html", page.encode(), follow=False)
         return front
 
     def others(self, finished: Sequence[Outcome]) -> CodersMeasured:

@@ -40,7 +40,7 @@ def measure_stock(
     floats = keras(test)
     for name, data in stock_files(recipe.name, source).items():
         path = folder / name
-        write_atomic(path, data)
+        write_atomic(path, data, follow=False)
         contents = read_model(path)
         precision = Precision(path.suffixes[-2].removeprefix("."))
         copies = kernel_copies(contents, model.config.matrices)
