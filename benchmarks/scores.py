@@ -110,6 +110,8 @@ def _measured(
     found = {}
     for name, runtime in RUNTIMES.items():
         files = {s.name: file for file, each in contents.items() if each.format == runtime.format for s in each.signatures}
+        if not files:
+            continue
         try:
             session = runtime.open({signature: folder / file for signature, file in files.items()})
         except UnavailableError:
