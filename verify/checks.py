@@ -27,6 +27,7 @@ CHECKS = (
     CheckRow(Kind.PROGRAM, "", "the integer programs, masks and golden samples can be read"),
     CheckRow(Kind.PROGRAM, "text", "a source file is what this version writes of the program"),
     CheckRow(Kind.PROGRAM, "c", "the source files can be written again"),
+    CheckRow(Kind.PROGRAM, "made for", "tables, figures and sections of the manifest were made for this program"),
     CheckRow(Kind.STORAGE, "", "a file stores every kernel once, with the program's values: see STORAGE"),
     CheckRow(Kind.MANIFEST, "", "the manifest states the inputs, outputs and size of a file"),
     CheckRow(Kind.MANIFEST, "kernels", "the manifest's kernels are the program's"),

@@ -70,7 +70,14 @@ def verify_bundle(
     findings = judge(collect(bundle, tested, original or Original(), limits, announce), limits)
     rows = findings.rows(limits.tolerances)
     warnings = warnings_of(findings.quality, bundle.manifest.data.scaling)
-    return Metrics(bundle.manifest.name, **rows, warnings=warnings, versions=installed_versions(), limits=limits.changed)
+    return Metrics(
+        bundle.manifest.name,
+        **rows,
+        warnings=warnings,
+        versions=installed_versions(),
+        limits=limits.changed,
+        program_sha256=bundle.program_sha256,
+    )
 
 
 def judge(collected: Collected, limits: Limits) -> Findings:
@@ -79,6 +86,7 @@ def judge(collected: Collected, limits: Limits) -> Findings:
     manifest = collected.bundle.manifest
     _judge_hashes(manifest, files, findings)
     _judge_reading(manifest, files, findings)
+    _judge_made_for(collected.bundle, files, findings)
     if isinstance(model, str):
         findings.check(Kind.PROGRAM, False, "damaged", "readable", model)
         return findings
@@ -117,6 +125,25 @@ def _judge_reading(manifest: Manifest, files: BundleFiles, findings: Findings) -
             findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)
         elif name in files.intact:
             findings.check(Kind.FORMAT, True, "readable", "readable", f"{name}: {text}", file=name)
+
+
+def _judge_made_for(bundle: Bundle, files: BundleFiles, findings: Findings) -> None:
+    """Whether tables, figures and sections of the manifest were made for this program."""
+    sections = {"calibration": bundle.calibrated_program}
+    for part in bundle.made_for():
+        right, made = sections.get(part.rpartition(" ")[2], bundle.program_sha256), files.made_for.get(part)
+        if made is None and part not in files.intact:
+            continue  # its sha256 has a check of its own
+        text = f"{part}: was made for this program"
+        if made is None:
+            text = f"{part}: does not say for which program it was made: {files.damaged[part]}"
+        elif not made:
+            text = f"{part}: names no program that it was made for, expected {right[:12]}…"
+        elif made != right:
+            text = f"{part}: was made for the program of sha256 {made[:12]}…, expected {right[:12]}…"
+        findings.check(
+            Kind.PROGRAM, bool(right) and made == right, (made or "none")[:12], right[:12], text, file=part, detail="made for"
+        )
 
 
 def _judge_samples(evidence: Evidence, findings: Findings) -> None:

@@ -120,9 +120,9 @@ def test_quality_is_that_of_normal_samples_and_the_areas_are_limited(
 def test_figures_of_the_float_model_that_are_gone_are_a_skipped_row(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(run / "bundle", copy)
-    (copy / "task" / "keras.npy").unlink()
+    (copy / "task" / "arrays.npz").unlink()
     found = verify(copy, model=None, data=str(run.parent / "t.csv"), announce=lambda _: None)
-    assert [check.file for check in found.failed] == ["task/keras.npy"]
+    assert [check.file for check in found.failed] == ["task/arrays.npz"]
     assert not [check for check in found.checks if check.kind is Kind.QUALITY]
     assert [row.what for row in found.skipped if row.kind is Kind.QUALITY] == [
         "ROC-AUC, PR-AUC, alarm rate against Keras float"
