@@ -50,6 +50,8 @@ PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
 TASK_FILE = "task/arrays.npz"
 TASK_KIND = "tiedae-task"
+CALIBRATION = f"{manifests.FILE}: calibration"
+"""The section of the calibration, as a part of a bundle, see `Bundle.made_for`."""
 
 
 def model_files(

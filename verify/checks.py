@@ -36,6 +36,7 @@ CHECKS = (
     CheckRow(Kind.MANIFEST, "integer_maps", "the manifest's maps of integer samples give what the files' operations do"),
     CheckRow(Kind.MANIFEST, "golden", "the manifest describes the golden arrays"),
     CheckRow(Kind.MANIFEST, "files", "the manifest lists every file that the recipe implies"),
+    CheckRow(Kind.MANIFEST, "figures", "the figures of metrics.json that can be measured again are those measured"),
     CheckRow(Kind.GOLDEN, "arrays", "the golden arrays are those that the files imply"),
     CheckRow(Kind.GOLDEN, r"(code|y|score|anomaly)(\.\w+)?", "a golden array is the program's output"),
     CheckRow(Kind.OPENS, r"(int8|f32) \w+", "a runtime opens the files of a precision and format"),

@@ -196,6 +196,7 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
         normal,
         left_out=0 if tested is None else max(0, tested.total - len(taken)),
         noises=original.noises,
+        float_source=original.source,
     )
     reference = original.keras if original.uncompressed is None else original.uncompressed
     if reference is None:
