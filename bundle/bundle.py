@@ -9,15 +9,16 @@ manifest.json                           hashes, kernels, inputs, outputs, operat
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
 NAME.codec                              frequency tables of the codes, see docs/format.md
 NAME.residuals                          of integer data: the tables of their residuals
-task/                                   arrays of the task's section of report.html
+task/arrays.npz                         arrays of the task's section of report.html
 metrics.json, report.html, MODEL_CARD.md
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,12 +27,13 @@ from tiedae.compress.archive import pack_npz, sha256_of, unpack_npz
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError, FormatError, InputError
 from tiedae.compress.files import read_regular, write_atomic
-from tiedae.compress.npy import read_npy
 from tiedae.entropy.classes import CodeTables, read_tables
 from tiedae.entropy.residual_tables import ResidualTables
+from tiedae.entropy.tables import without_program
 from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.model_file import Contents, oriented
 from tiedae.export.targets import TARGETS, ModelCodec, Programs, is_model, read_model, require_targets
+from tiedae.program.drift import TrainingScores
 from tiedae.program.file_io import FileIO
 from tiedae.program.program import SIGNATURES
 from tiedae.program.score_graph import SCORE
@@ -39,12 +41,17 @@ from tiedae.program.scoring import Detector
 
 from . import golden
 from . import manifest as manifests
-from .manifest import ConstantInfo, Manifest
+from .manifest import CalibrationInfo, ConstantInfo, Manifest
+from .results import FILE as METRICS
+from .results import read_metrics
 
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
-TASK_FOLDER = "task"
+TASK_FILE = "task/arrays.npz"
+TASK_KIND = "tiedae-task"
+CALIBRATION = f"{manifests.FILE}: calibration"
+"""The section of the calibration, as a part of a bundle, see `Bundle.made_for`."""
 
 
 def model_files(
@@ -103,9 +110,9 @@ def residuals_name(name: str) -> str:
     return f"{name}.residuals"
 
 
-def task_file(name: str) -> str:
-    """The file of a bundle that holds an array of its task's section in the report."""
-    return f"{TASK_FOLDER}/{name}.npy"
+def task_file(program: str, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """task/arrays.npz: the arrays of the task's section in the report, made for a program by its sha256."""
+    return pack_npz({"format": TASK_KIND, "version": 1, "program": program}, arrays)
 
 
 def npy(values: np.ndarray) -> bytes:
@@ -205,18 +212,59 @@ class Bundle:
                 return values
         raise FormatError(f"{self.path}: no file holds {name} with the sha256 that the manifest states")
 
+    @cached_property
+    def program_sha256(self) -> str:
+        """That of the program: see `manifest.program_sha256`."""
+        return manifests.program_sha256(self.path)
+
+    def made_for(self) -> dict[str, Callable[[], str]]:
+        """What reads the sha256 of the program that a part was made for, by part: manifest sections, files that it lists.
+
+        The program is "" where a part names none. Reading raises FormatError where a file is missing, changed or damaged.
+        """
+        manifest = self.manifest
+        sections = {"detector": manifest.detector, "scores": manifest.scores, "calibration": manifest.calibration}
+        parts: dict[str, Callable[[], str]] = {}
+        parts |= {f"{manifests.FILE}: {key}": partial(_stated, part) for key, part in sections.items() if part is not None}
+        for name in (tables_name(manifest.name), residuals_name(manifest.name)):
+            parts[name] = lambda name=name: self._tables_of(name)[1]
+        parts |= {TASK_FILE: lambda: self._task()[1], METRICS: self._measured_program}
+        return {name: read for name, read in parts.items() if name in manifest.files or name.startswith(manifests.FILE)}
+
+    @property
+    def calibrated_program(self) -> str:
+        """The sha256 of the program that the manifest's calibration is of: of a derived bundle that of the first one."""
+        derived = self.manifest.derived
+        return derived[0].program if derived else self.program_sha256
+
+    def _measured_program(self) -> str:
+        self.require_intact([METRICS])
+        return read_metrics(self.path / METRICS).program_sha256
+
+    def _tables_of(self, name: str) -> tuple[bytes, str]:
+        """The content of a file of tables, and the program that they were made for."""
+        self.require_intact([name])
+        return without_program(read_regular(self.path / name))
+
+    def _own_tables(self, name: str) -> bytes:
+        """The content of a file of tables, which were made for this program or name none."""
+        tables, program = self._tables_of(name)
+        if program not in ("", self.program_sha256):
+            made, own = program[:12], self.program_sha256[:12]
+            raise FormatError(f"{self.path / name}: was made for another program: its sha256 is {made}…, must be {own}…")
+        return tables
+
     def tables(self) -> CodeTables:
         """The frequency tables of the codes: those of the manifest's units and bits.
 
-        Raises InputError where the bundle has none, FormatError for damaged tables or those of other codes.
+        Raises InputError where the bundle has none, FormatError for damaged tables or those of other codes or programs.
         """
         name = tables_name(self.manifest.name)
         path, code = self.path / name, self.manifest.tensors.code
         if name not in self.manifest.files:
             how = f"`tiedae rescale {self.path} --data DATA --out DIR` writes a bundle with it"
             raise InputError(f"{self.path}: holds no {name}, which .tae files need; {how}")
-        self.require_intact([name])
-        tables = read_tables(read_regular(path), path)
+        tables = read_tables(self._own_tables(name), path)
         units = self.manifest.units
         if (tables.units, tables.bits) != (units, code.bits):
             got, right = f"{tables.units} units of {tables.bits} bits", f"{units} of {code.bits}, as in {manifests.FILE}"
@@ -224,18 +272,22 @@ class Bundle:
         return tables
 
     def residuals(self) -> ResidualTables | None:
-        """The tables of the data's residuals; None where the bundle has none, FormatError for damaged ones."""
+        """The tables of the data's residuals; None where the bundle has none, FormatError for damaged ones or those of other
+        programs."""
         name = residuals_name(self.manifest.name)
         if name not in self.manifest.files:
             return None
-        self.require_intact([name])
-        return ResidualTables.from_bytes(self.manifest.data.spec, read_regular(self.path / name), self.path / name)
+        return ResidualTables.from_bytes(self.manifest.data.spec, self._own_tables(name), self.path / name)
 
     def task_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of the task's section of report.html by name; FormatError if one is missing, changed or damaged."""
-        names = [name for name in self.manifest.files if name.startswith(f"{TASK_FOLDER}/")]
-        self.require_intact(names)
-        return {Path(name).stem: read_npy(self.path / name) for name in names}
+        """The arrays of the task's section of report.html by name; FormatError if they are missing, changed or damaged."""
+        return self._task()[0] if TASK_FILE in self.manifest.files else {}
+
+    def _task(self) -> tuple[dict[str, np.ndarray], str]:
+        """The arrays of the task, and the program that they were made for."""
+        self.require_intact([TASK_FILE])
+        header, arrays = unpack_npz(self.path / TASK_FILE, TASK_KIND)
+        return arrays, str(header.get("program", ""))
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks by kernel name, bool [inputs, units]; FormatError if one is missing or of another size."""
@@ -247,6 +299,10 @@ class Bundle:
                 raise FormatError(f"{self.path / PROGRAM_FILE}: holds no mask of {kernel.name} {list(kernel.shape)}")
             masks[kernel.name] = np.unpackbits(packed, count=kernel.size).reshape(kernel.shape).astype(bool)
         return masks
+
+
+def _stated(part: Detector | TrainingScores | CalibrationInfo) -> str:
+    return part.program
 
 
 def _stored(contents: Mapping[str, Contents], shape: Sequence[int]) -> list[np.ndarray]:

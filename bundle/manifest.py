@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -204,7 +205,10 @@ class Tensors(Record, frozen=True):
 
 
 class CalibrationInfo(Record, frozen=True):
-    """The source of the activation ranges: `sha256` of the calibration samples, `file_sha256` of the calibration file."""
+    """The source of the activation ranges: `sha256` of the calibration samples, `file_sha256` of the calibration file.
+
+    `program`: the sha256 of the program that has these ranges, "" where a manifest states none.
+    """
 
     observer: Line
     settings: Mapping[str, Any]
@@ -212,6 +216,7 @@ class CalibrationInfo(Record, frozen=True):
     seed: Count
     sha256: Sha256
     file_sha256: Sha256
+    program: Sha256OrNone = ""
 
 
 class ArrayInfo(Record, frozen=True):
@@ -232,9 +237,9 @@ class Golden(Record, frozen=True):
 class Derivation(Record, frozen=True, kw_only=True):
     """How `tiedae rescale` made a bundle from another, without training.
 
-    `created_by`, `manifest_sha256`: of the other bundle. `factor`: on the scale of its codes. `classes`: of the tables
-    of codes, 1 for none. `source`, `data_sha256`: the samples that tables and scores were fitted to; their sha256
-    is that of `data` where the model was trained on them.
+    `created_by`, `manifest_sha256`, `program` (its sha256): of the other bundle. `factor`: on the scale of its codes.
+    `classes`: of the tables of codes, 1 for none. `source`, `data_sha256`: the samples that tables and scores were fitted to;
+    their sha256 is that of `data` where the model was trained on them.
     """
 
     created_by: Line
@@ -243,6 +248,7 @@ class Derivation(Record, frozen=True, kw_only=True):
     classes: Annotated[int, Meta(ge=1)] = 1
     source: Line
     data_sha256: Sha256
+    program: Sha256OrNone = ""
 
 
 class Manifest(Record, frozen=True, kw_only=True):
@@ -373,6 +379,19 @@ def decoding_text(manifest: Path | Manifest) -> bytes:
     decisive = {key: written["data"][key] for key in ("shape", "dtype", "scaling")}
     decisive |= {key: written[key] for key in ("integer_maps",) if written.get(key)}
     return json.dumps(decisive | {"program": written["operations"]["fused"]}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def program_sha256(manifest: Path | Manifest) -> str:
+    """The sha256 of `decoding_text`, which names a bundle's program: what was made for it states this."""
+    return hashlib.sha256(decoding_text(manifest)).hexdigest()
+
+
+def made_for_its_program(manifest: Manifest) -> Manifest:
+    """A manifest whose detector, scores and calibration state its program; a calibration of an earlier bundle that bundle's."""
+    program, made = program_sha256(manifest), {"detector": manifest.detector, "scores": manifest.scores}
+    if not manifest.derived:
+        made["calibration"] = manifest.calibration
+    return replace(manifest, **{key: replace(part, program=program) for key, part in made.items() if part is not None})
 
 
 def parse(written: Any, where: object) -> Manifest:

@@ -21,6 +21,7 @@ from tiedae.program.program import Program, Tensor
 TRACED_SAMPLES = 256
 """Number of samples compared per operation and per layer."""
 
+KERAS_FLOAT = "Keras float"
 Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """float32 model inputs [batch, inputs] → (code, y) of a Keras model."""
 Layers = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -33,7 +34,7 @@ class Original:
 
     `keras`: the model of the float files. `layers`: the outputs of its layers. `uncompressed`: the float model before pruning,
     `error`: its error on the test samples, where known; `noises`: `Quality.noise` by file and
-    runtime.
+    runtime. `source`: what measures the model before pruning, in words.
     """
 
     keras: Keras | None = None
@@ -41,6 +42,7 @@ class Original:
     uncompressed: Keras | None = None
     error: float | None = None
     noises: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    source: str = KERAS_FLOAT
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from msgspec import Meta, structs
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Line, NonNegative, Positive, ProperFraction
+from tiedae.compress.keys import Line, NonNegative, Positive, ProperFraction, Sha256OrNone
 from tiedae.compress.numbers import number
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
@@ -433,7 +433,7 @@ class Metrics(Record, frozen=True):
 
     `task_runtime` ran the files that `task` and `groups` were measured through; `program`: the integer program in their place.
     `verdict`: whether the result is any good. `untied`: what the model was before it was tied. `limits`: those of [verify] that
-    were not the defaults.
+    were not the defaults. `program_sha256`: of the program that was measured, "" in earlier metrics.
     """
 
     name: str
@@ -460,6 +460,7 @@ class Metrics(Record, frozen=True):
     verdict: Verdict | None = None
     untied: tuple[UntiedModel, ...] = ()
     limits: Mapping[Line, NonNegative] = {}
+    program_sha256: Sha256OrNone = ""
 
     @property
     def limits_text(self) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from tiedae.bundle.bundle import residuals_name, tables_name
+from tiedae.bundle.manifest import Manifest, program_sha256
 from tiedae.compress.data import choose
 from tiedae.compress.noise import Noise, noisy_samples
 from tiedae.compress.samples import Samples
 from tiedae.entropy.class_fitting import fit_classes
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.residual_tables import ResidualTables, fit_tables
-from tiedae.entropy.tables import fit
+from tiedae.entropy.tables import fit, made_for
 from tiedae.program.drift import TrainingScores, squared_errors
 
 from .backends import BATCH, ProgramBackend
@@ -36,9 +37,11 @@ class FittedCodec:
     scores: TrainingScores
 
 
-def codec_files(name: str, fitted: FittedCodec) -> dict[str, bytes]:
-    """The tables by file name, of a model of this name."""
-    return {tables_name(name): fitted.tables.to_bytes(), residuals_name(name): fitted.residuals.to_bytes()}
+def codec_files(manifest: Manifest, fitted: FittedCodec) -> dict[str, bytes]:
+    """The tables by file name, of a manifest that does not list them yet."""
+    tables = {tables_name(manifest.name): fitted.tables, residuals_name(manifest.name): fitted.residuals}
+    program = program_sha256(manifest)
+    return {name: made_for(each.to_bytes(), program) for name, each in tables.items()}
 
 
 def fit_codec(

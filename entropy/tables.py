@@ -19,6 +19,8 @@ MAGIC = b"TAEC"
 VERSION = 1
 HEADER = struct.Struct("<4sBBH")
 _CHECKSUM = struct.Struct("<I")
+_PROGRAM, _DIGEST_SIZE = b"TAEM", 32
+"""What stands before the sha256 of a program, and its bytes."""
 _NO_CODES = (1, 0)
 """First and last code of a unit that escapes every code."""
 _WIDTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -181,6 +183,19 @@ def opened(data: bytes, header: struct.Struct, magic: bytes, version: int, what:
 def signed(body: bytes) -> bytes:
     """These bytes and their checksum."""
     return body + _CHECKSUM.pack(zlib.crc32(body))
+
+
+def made_for(data: bytes, program: str) -> bytes:
+    """The content of a file of tables, and the program that they were made for, by its sha256 in hexadecimal digits."""
+    return data + _PROGRAM + bytes.fromhex(program)
+
+
+def without_program(data: bytes) -> tuple[bytes, str]:
+    """What `made_for` was given; the program is "" of a file that names none."""
+    at = len(data) - len(_PROGRAM) - _DIGEST_SIZE
+    if at < 0 or data[at : at + len(_PROGRAM)] != _PROGRAM:
+        return data, ""
+    return data[:at], data[at + len(_PROGRAM) :].hex()
 
 
 def pack_table(frequencies: np.ndarray) -> bytes:

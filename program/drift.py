@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Meta
 from tiedae.compress.config import Fraction, NonNegative, Positive
 from tiedae.compress.errors import DataError
+from tiedae.compress.keys import Sha256OrNone
 from tiedae.compress.records import Record
 from tiedae.compress.scaling import Scaling
 
@@ -23,11 +24,13 @@ EXTREME = 0.999
 
 
 class TrainingScores(Record, frozen=True):
-    """Scores of `samples` training samples: `quantiles` at (i + ½) / 256, and the one at 0.999, `extreme`."""
+    """Scores of `samples` training samples: `quantiles` at (i + ½) / 256, and the one at 0.999, `extreme`. `program`: the
+    sha256 of the program that they are of, "" where a manifest states none."""
 
     samples: Positive
     quantiles: Annotated[tuple[NonNegative, ...], Meta(min_length=1)]
     extreme: NonNegative
+    program: Sha256OrNone = ""
 
     @classmethod
     def of(cls, scores: np.ndarray) -> TrainingScores:

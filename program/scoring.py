@@ -30,6 +30,7 @@ import numpy as np
 from msgspec import Meta
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import DataError, ExportError
+from tiedae.compress.keys import Sha256OrNone
 from tiedae.compress.records import Record, require
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.compress.tasks import MOST_INPUTS, ScoreKind, held_out_samples
@@ -192,7 +193,7 @@ class Detector(Record, frozen=True):
     """Flags anomalies: samples whose S is above a threshold, and samples with NaN or infinity.
 
     The thresholds are the `quantile` of the S of `samples` held-out normal samples. `training`: scores of training samples, in
-    the fused layout.
+    the fused layout. `program`: the sha256 of the program that it was fitted to, "" where a manifest states none.
     """
 
     scoring: Scoring
@@ -200,6 +201,7 @@ class Detector(Record, frozen=True):
     quantile: Annotated[float, Meta(gt=0, lt=1)]
     samples: Annotated[int, Meta(ge=1)]
     training: TrainingScores | None = None
+    program: Sha256OrNone = ""
 
     def threshold(self, layout: str) -> float:
         """The largest score of a normal sample in a layout, `split` or `fused`."""

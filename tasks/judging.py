@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.bundle.bundle import Bundle, task_file
+from tiedae.bundle.bundle import TASK_FILE, Bundle
 from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
 from tiedae.bundle.verdict import AREAS, TITLES, Criterion, LayerUse, MethodComparison, Uncompared, Verdict, findings
@@ -94,7 +94,7 @@ def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:
             f"{bundle.path}: its task/ holds no figures of {len(names)} baselines and {len(contest.rows)} samples"
         )
     if not np.array_equal(rows, contest.rows):
-        raise FormatError(f"{bundle.path / task_file('compared')}: got other test samples than those that are measured")
+        raise FormatError(f"{bundle.path / TASK_FILE}: got other test samples than those that are measured")
     settings = {row.baseline: row.setting for row in kept.comparisons if row.setting}
     uncompared = {row.baseline: row.reason for row in kept.uncompared}
     baselines = dict(zip(names, figures[1:], strict=True))

@@ -56,9 +56,16 @@ def loss_checks(contest: Contest, held: Sequence[HeldFigure], limits: VerifyConf
     for (figure, _), both, loss in zip(pairs, statistics, found, strict=True):
         ours, theirs = (statistic(None) for statistic in both)
         lost, low, high, most = loss.value, loss.low, loss.high, figure.most(limits)
-        text = f"{figure.title} {number(ours)}, Keras float {number(theirs)}: {number(lost)} lost"
+        text = f"{figure.title} {number(ours)}, {contest.float_source} {number(theirs)}: {number(lost)} lost"
         text += f", 95 % interval {number(low)} to {number(high)}, on {len(contest.own):,} test samples"
         yield Check(Kind.QUALITY, lost <= most or low <= 0, lost, f"<= {most:g} beyond noise", text, detail=figure.title)
+
+
+def by_source(measured: TaskMeasurement, source: str) -> TaskMeasurement:
+    """A measurement that says what measured the float model, in words."""
+    if measured.contest is None:
+        return measured
+    return dataclasses.replace(measured, contest=dataclasses.replace(measured.contest, float_source=source))
 
 
 def beside_kept(measured: TaskMeasurement, bundle: Bundle, samples: Source | None) -> TaskMeasurement:
@@ -75,15 +82,21 @@ def beside_kept(measured: TaskMeasurement, bundle: Bundle, samples: Source | Non
     return dataclasses.replace(measured, contest=contest)
 
 
-def kept_metrics(bundle: Bundle, samples: Source | None) -> Metrics | None:
-    """The metrics of a bundle if they are of these test samples and intact."""
+def own_metrics(bundle: Bundle) -> Metrics | None:
+    """The metrics of a bundle if they are intact."""
     try:
         bundle.require_intact([FILE])
-        before = read_metrics(bundle.path / FILE)
+        return read_metrics(bundle.path / FILE)
     except (FormatError, InputError):
         return None
-    same = samples is not None and before.samples is not None and before.samples.sha256 == samples.sha256
-    return before if same else None
+
+
+def kept_metrics(bundle: Bundle, samples: Source | None) -> Metrics | None:
+    """The metrics of a bundle if they are of these test samples and intact."""
+    before = own_metrics(bundle)
+    if before is None or before.samples is None or samples is None or before.samples.sha256 != samples.sha256:
+        return None
+    return before
 
 
 def of_quality(rows: Sequence[Quality]) -> Original:

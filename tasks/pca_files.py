@@ -13,7 +13,7 @@ from .coders import PcaChoice, PcaCoder, file_bytes
 from .equal_bytes import MOST_APART, Around, CodedFile, around
 
 UNSCALED = Scaling()
-PER_OCTAVE, OCTAVES = 16, 4
+PER_OCTAVE, OCTAVES = 256, 4
 """Steps tried around the chosen one: steps per octave (a factor of 2), and the largest distance in octaves."""
 ROUNDS = 6
 """Rates that are tried until a file has nearly our bytes."""

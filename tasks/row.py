@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit, Fidelity
-from tiedae.bundle.reference_outputs import Keras
+from tiedae.bundle.reference_outputs import KERAS_FLOAT, Keras
 from tiedae.bundle.task_results import TaskResult
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import Backend, ProgramBackend
@@ -80,8 +80,9 @@ class Exported:
 class Contest:
     """What each of the test samples `rows` adds to a figure: a squared error, a score or a trustworthiness, float32 [n] each.
 
-    `own`: by the program; `keras`: by the float model, None where there is none; `baselines` by name, with a `settings` text
-    where there is one. `anomalous`: bool [n], which samples are anomalies, where the figure is an area under a curve.
+    `own`: by the program; `keras`: by the float model of `float_source`, None where there is none; `baselines` by name, with a
+    `settings` text where there is one. `anomalous`: bool [n], which samples are anomalies, where the figure is an area under a
+    curve.
     `alarms`, `keras_alarms`: of a detector, what each sample adds to the alarm rate, flagged / expected, by both.
     `uncompared`: baselines that were not compared, with the reason.
     """
@@ -96,6 +97,7 @@ class Contest:
     alarms: np.ndarray | None = None
     keras_alarms: np.ndarray | None = None
     uncompared: Mapping[str, str] = field(default_factory=dict)
+    float_source: str = KERAS_FLOAT
 
     @property
     def groups(self) -> np.ndarray:
@@ -130,7 +132,7 @@ class HeldFigure:
 
 @dataclass(frozen=True)
 class TaskMeasurement:
-    """A task's result, the arrays that its section draws (`task/NAME.npy` of the bundle), what was not measured, and what
+    """A task's result, the arrays that its section draws (`task/arrays.npz` of the bundle), what was not measured, and what
     compares the program with baselines.
     """
 

@@ -20,7 +20,17 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle import golden
 from tiedae.bundle import manifest as manifests
-from tiedae.bundle.bundle import PROGRAM_FILE, Bundle, describe_files, model_files, npy, program_file, task_file, write_files
+from tiedae.bundle.bundle import (
+    PROGRAM_FILE,
+    TASK_FILE,
+    Bundle,
+    describe_files,
+    model_files,
+    npy,
+    program_file,
+    task_file,
+    write_files,
+)
 from tiedae.bundle.manifest import Manifest, ProgramText, ProgramTexts, Tensors
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import FILE as METRICS
@@ -200,12 +210,12 @@ def fit(lowered: Lowered, announce: Announce) -> Fitted:
 
 def write(fitted: Fitted, directory: Path, announce: Announce) -> Written:
     """Write all files but metrics and pages. Raises ExportError if a target cannot express the model."""
-    origin, programs, recipe = fitted.lowered.origin, fitted.lowered.integer, fitted.recipe
-    manifest = origin.manifest(fitted)
+    origin, programs = fitted.lowered.origin, fitted.lowered.integer
+    manifest = manifests.made_for_its_program(origin.manifest(fitted))
     arrays = golden_arrays(fitted, origin.golden(fitted))
     files = {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files[PROGRAM_FILE] = program_file(programs, fitted.lowered.masks)
-    files |= codec_files(recipe.name, fitted.codec)
+    files |= codec_files(manifest, fitted.codec)
     files |= write_models(fitted, manifest, announce)
     files |= origin.copies(files.keys())
     return Written(fitted, directory, write_described(directory, manifest, files, arrays), arrays)
@@ -323,7 +333,7 @@ def write_pages(measured: Measured) -> None:
     constants = lowered.integer.reference.constants
     rendered = {
         METRICS: to_json(metrics).encode(),
-        **{task_file(name): npy(values) for name, values in measured.task.items()},
+        **({TASK_FILE: task_file(metrics.program_sha256, measured.task)} if measured.task else {}),
         **render_pages(Report(written.manifest, metrics, written.arrays, constants, lowered.masks, measured.task)),
     }
     write_files(written.directory, rendered)

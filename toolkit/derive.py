@@ -135,6 +135,7 @@ class EarlierBundle:
             classes=fitted.codec.tables.classes,
             source=self.source,
             data_sha256=fitted.data.train.sha256,
+            program=self.bundle.program_sha256,
         )
         return replace(before, derived=(*before.derived, derivation), **fitted.stated())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from tiedae.compress.records import checked, require, within
 from tiedae.compress.tasks import task_kind
 from tiedae.tasks.from_files import with_task
 from tiedae.tasks.judging import better_than, with_verdict
-from tiedae.tasks.losses import beside_kept, kept_original, with_losses
+from tiedae.tasks.losses import beside_kept, by_source, kept_original, own_metrics, with_losses
 from tiedae.tasks.table import TASKS
 from tiedae.verify.allowance import DEFAULT, Allowance
 from tiedae.verify.baseline import require_comparable, with_baseline
 from tiedae.verify.bench.benchmark import Plan, bench_bundle
 from tiedae.verify.collecting import MeasuredSamples
+from tiedae.verify.float_files import OWN_WORD, float_files
 from tiedae.verify.limits import Limits, looser, no_looser
 from tiedae.verify.parity.keras_device import keras_device, skipped
+from tiedae.verify.stated_figures import stated_figures
 from tiedae.verify.verify import source_of, verify_bundle
 
 from .recording import record
@@ -70,7 +73,8 @@ def verify(
         source = source_of(splits.config.test_source or splits.config.source, test, task)
     held_to = Limits(held, TASKS[task_kind(task)].error_limit(task, test), run_source)
     if model is None:
-        original, device = kept_original(bundle, source), None
+        known = None if test is None else float_files(bundle, held_to.of(manifest.recipe))
+        original, device = known or dataclasses.replace(kept_original(bundle, source), source=OWN_WORD), None
     else:
         original, device = _original(model, manifest.model.widths)
     metrics = verify_bundle(path, samples, original=original, limits=held_to, announce=announce)
@@ -82,10 +86,11 @@ def verify(
         announce("task, through the files")
         metrics, measured = with_task(metrics, bundle, splits, original.uncompressed)
     if measured is not None:
-        measured = beside_kept(measured, bundle, source)
+        measured = beside_kept(by_source(measured, original.source), bundle, source)
     metrics = with_losses(metrics, manifest, measured, held)
     metrics = with_verdict(metrics, bundle, test, measured)
-    metrics = structs.replace(metrics, checks=metrics.checks + better_than(metrics.verdict, held.better_than))
+    own = () if (kept := own_metrics(bundle)) is None else stated_figures(metrics, kept)
+    metrics = structs.replace(metrics, checks=(*metrics.checks, *better_than(metrics.verdict, held.better_than), *own))
     if before is None:
         return metrics
     return with_baseline(metrics, before, name=str(baseline), allow=allowed, allow_unmeasured=allow_unmeasured)

@@ -11,7 +11,7 @@ from tiedae.bundle.bundle import PRECISIONS, Bundle, Programs, describe_files, r
 from tiedae.bundle.fidelity import Fidelity
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Disagreement, Expected, Original, best_floats, expect, read_float_program
-from tiedae.compress.errors import FormatError
+from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.normal import normal_rows
 from tiedae.compress.samples import Samples
 from tiedae.export.file_info import FileInfo, digest_of
@@ -53,13 +53,15 @@ class MeasuredSamples:
 @dataclass(frozen=True)
 class BundleFiles:
     """Files by name: their sha256, or `MISSING`; those that are `intact`, as the manifest says; the contents of model files;
-    what is wrong with a `damaged` model file or intact tables.
+    what is wrong with a `damaged` model file, intact tables or figures; the sha256 of the program that a part was `made_for`,
+    see `Bundle.made_for`.
     """
 
     digests: Mapping[str, str]
     intact: Set[str]
     contents: Mapping[str, Contents]
     damaged: Mapping[str, str]
+    made_for: Mapping[str, str]
 
     @classmethod
     def of(cls, bundle: Bundle) -> BundleFiles:
@@ -77,7 +79,14 @@ class BundleFiles:
                     read()
             except FormatError as error:
                 damaged[name] = str(error)
-        return cls(digests, intact, contents, damaged)
+        made_for = {}
+        for part, read in bundle.made_for().items():
+            try:
+                if part in intact or part not in stated:
+                    made_for[part] = read()
+            except (FormatError, InputError) as error:
+                damaged.setdefault(part, str(error))
+        return cls(digests, intact, contents, damaged, made_for)
 
     @property
     def usable(self) -> set[str]:
@@ -187,6 +196,7 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
         normal,
         left_out=0 if tested is None else max(0, tested.total - len(taken)),
         noises=original.noises,
+        float_source=original.source,
     )
     reference = original.keras if original.uncompressed is None else original.uncompressed
     if reference is None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.fidelity import Fidelity, squared_errors
-from tiedae.bundle.reference_outputs import Expected, Floats
+from tiedae.bundle.reference_outputs import KERAS_FLOAT, Expected, Floats
 from tiedae.bundle.results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, samples_text
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import TiedaeError
@@ -84,8 +84,9 @@ class Evidence:
     values, taken from the data's dtype, which float32 in the data's unit of measure may round; None: `scaled`.
 
     `floats` are the outputs of the last float stage, the source of the float files. `float_error` is the test error of the
-    float model before compression, the reference of quality, and `float_fit` its fidelity, if known; `float_errors` are those
-    of its samples, float64 [n], `groups` equal for equal samples; else `noises` those of `Original`. `fidelity` measures in
+    float model before compression by `float_source`, the reference of quality, and `float_fit` its fidelity, if known;
+    `float_errors` are those of its samples, float64 [n], `groups` equal for equal samples; else `noises` those of `Original`.
+    `fidelity` measures in
     the data's unit of measure, if the kind of data is known. `normal`: which samples are normal, bool [n], of an anomaly
     task with labels; quality is measured on them. `left_out`: how many test samples are not among `x`.
     """
@@ -104,6 +105,7 @@ class Evidence:
     float_errors: np.ndarray | None = None
     groups: np.ndarray | None = None
     noises: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    float_source: str = KERAS_FLOAT
 
     @property
     def wanted_scaled(self) -> np.ndarray:

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle import golden as vectors
-from tiedae.bundle.bundle import PROGRAM_FILE, Bundle, model_names
+from tiedae.bundle.bundle import CALIBRATION, PROGRAM_FILE, Bundle, model_names
 from tiedae.bundle.fidelity import ErrorLimit, fit_value, most_lost, warnings_of
 from tiedae.bundle.manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from tiedae.bundle.reference_outputs import Original
-from tiedae.bundle.results import Metrics, ModelFile, Proof, Source
+from tiedae.bundle.results import Metrics, ModelFile, Proof, Quality, Source, Stage
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.normal import measured_rows, normal_rows
 from tiedae.compress.samples import Samples
@@ -46,6 +46,7 @@ from .collecting import (
     tables_of,
 )
 from .findings import Evidence, Findings
+from .float_files import FLOAT_FILES
 from .limits import Limits
 from .parity.comparison import compare
 from .scores import score_constants
@@ -70,7 +71,14 @@ def verify_bundle(
     findings = judge(collect(bundle, tested, original or Original(), limits, announce), limits)
     rows = findings.rows(limits.tolerances)
     warnings = warnings_of(findings.quality, bundle.manifest.data.scaling)
-    return Metrics(bundle.manifest.name, **rows, warnings=warnings, versions=installed_versions(), limits=limits.changed)
+    return Metrics(
+        bundle.manifest.name,
+        **rows,
+        warnings=warnings,
+        versions=installed_versions(),
+        limits=limits.changed,
+        program_sha256=bundle.program_sha256,
+    )
 
 
 def judge(collected: Collected, limits: Limits) -> Findings:
@@ -82,6 +90,7 @@ def judge(collected: Collected, limits: Limits) -> Findings:
     if isinstance(model, str):
         findings.check(Kind.PROGRAM, False, "damaged", "readable", model)
         return findings
+    _judge_made_for(collected.bundle, files, findings)
     _judge_storage(manifest, files.contents, model, findings)
     _judge_manifest(manifest, files, model, findings)
     _judge_golden(manifest, model, findings)
@@ -91,6 +100,8 @@ def judge(collected: Collected, limits: Limits) -> Findings:
         return findings
     _judge_samples(evidence, findings)
     findings.add(collected.runs)
+    if evidence.float_source == FLOAT_FILES and evidence.float_error is not None:
+        findings.quality.insert(0, Quality("float files", Stage.TRAIN, evidence.float_error, evidence.float_fit))
     if limits.error is not None:
         _judge_quality(findings, limits.error, limits.tolerances, evidence)
     return findings
@@ -117,6 +128,24 @@ def _judge_reading(manifest: Manifest, files: BundleFiles, findings: Findings) -
             findings.check(Kind.FORMAT, False, "damaged", "readable", files.damaged[name], file=name)
         elif name in files.intact:
             findings.check(Kind.FORMAT, True, "readable", "readable", f"{name}: {text}", file=name)
+
+
+def _judge_made_for(bundle: Bundle, files: BundleFiles, findings: Findings) -> None:
+    """Whether tables, figures and sections of the manifest were made for this program; those of earlier bundles do not say."""
+    rights = {part: bundle.program_sha256 for part in bundle.made_for()} | {CALIBRATION: bundle.calibrated_program}
+    made_for = {part: made for part, made in files.made_for.items() if (made, rights[part]) != ("", "")}
+    if not any(made_for.values()) and not files.damaged:
+        reason = f"the bundle is of an earlier version; `tiedae rescale {bundle.path} --data DATA` writes one that names it"
+        findings.skip(Kind.PROGRAM, Why.NOT_IN_FILES, "the program that tables and figures were made for", reason)
+        return
+    for part, made in made_for.items():
+        right, text = rights[part], f"{part}: was made for this program"
+        if made != right:
+            got = f"was made for the program of sha256 {made[:12]}…" if made else "names no program that it was made for"
+            text = f"{part}: {got}, expected {right[:12] or 'none'}…"
+        findings.check(Kind.PROGRAM, made == right, made[:12], right[:12], text, file=part, detail="made for")
+    for part in sorted(bundle.made_for().keys() & files.damaged.keys() - set(tables_of(bundle.manifest))):
+        findings.check(Kind.PROGRAM, False, "damaged", "readable", files.damaged[part], file=part, detail="made for")
 
 
 def _judge_samples(evidence: Evidence, findings: Findings) -> None:
@@ -260,7 +289,7 @@ def _judge_quality(findings: Findings, limit: ErrorLimit, tolerances: VerifyConf
             continue
         loss, fit = limit.lost(row.error, reference), fit_value(row.fidelity)
         unclear = loss > most and row.noise is not None and row.error - row.noise <= reference
-        quality = f"error {row.error:.4g}, {limit.text.format(loss)} against Keras float {reference:.4g}"
+        quality = f"error {row.error:.4g}, {limit.text.format(loss)} against {evidence.float_source} {reference:.4g}"
         quality += f" (may be noise: the difference is known to ± {row.noise:.2g})" if unclear else ""
         text = f"{row.file} in {row.runtime}: {quality}, over {evidence.samples_text}{f' ({fit})' if fit else ''}"
         text += most_lost(row.fidelity, evidence.float_fit)

@@ -6,10 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from msgspec.structs import replace
-from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.bundle import TASK_FILE, Bundle, task_file
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.bundle.verdict import Verdict
 from tiedae.cli import main
@@ -71,12 +70,11 @@ def test_on_the_samples_of_the_run_it_is_measured_again(
 
 def test_what_a_bundle_keeps_is_not_taken_where_it_was_changed(bundle: Bundle, splits: Dataset) -> None:
     metrics, _ = of_run(bundle)
-    figures = bundle.path / "task" / "figures.npy"
-    values = np.load(figures)
-    values[1:] += 1e9
-    np.save(figures, values)
+    arrays = bundle.task_arrays()
+    arrays["figures"][1:] += 1e9
+    (bundle.path / TASK_FILE).write_bytes(task_file(bundle.program_sha256, arrays))
     found = with_verdict(metrics, bundle, splits.test, measured_again(bundle, splits))
-    assert found.verdict is None and found.skipped[0].why is Why.UNAVAILABLE and "figures.npy" in found.skipped[0].reason
+    assert found.verdict is None and found.skipped[0].why is Why.UNAVAILABLE and TASK_FILE in found.skipped[0].reason
     (bundle.path / "metrics.json").unlink()
     assert with_verdict(metrics, bundle, None, None).verdict is None
 
