@@ -62,6 +62,9 @@ class TrainConfig(Checked, frozen=True):
     ] = 0.0
     patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
     seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
+    start: Annotated[
+        Literal["random", "pca"], means("pca: the components of the training samples, of dense linear, relu and relu6 layers")
+    ] = "random"
     noise: Annotated[
         NoiseConfig | None,
         means("added to the inputs of every stage, anew in each epoch; false: none"),
@@ -470,6 +473,9 @@ class Recipe(Checked, frozen=True):
         unknown = [name for name in self.verify.better_than if name not in BASELINES[kind]]
         require(not unknown, "verify.better_than", unknown, f"of {', '.join(BASELINES[kind])}, the baselines of [task] {kind}")
         require_combination(self)
+        if self.train.start == "pca":
+            require(not self.model.no_components, "train.start", "pca", f"random: model.{self.model.no_components}")
+            require(self.model.source is None, "train.start", "pca", "random: model.source gives the weights")
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:

@@ -24,6 +24,8 @@ from .windows import Lengths, Padding, Window
 
 Activation = Literal["linear", "relu", "relu6", "tanh", "sigmoid"]
 """Activations whose int8 kernels agree in every supported runtime."""
+COMPONENT_UNITS: Mapping[Activation, int] = {"linear": 1, "relu": 2, "relu6": 2}
+"""Units that hold a principal component, a pair of opposite signs for relu, by the activation; others hold none."""
 Shape = tuple[int, ...]
 OF_WEIGHTS = (".bias", ".gains")
 """Endings of the quantized tensors that weights alone determine: their ranges follow the weights."""

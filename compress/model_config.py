@@ -10,7 +10,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from .keys import Count, Line, Positive, means
-from .layer_kinds import Activation, AnyLayer, Shape
+from .layer_kinds import COMPONENT_UNITS, Activation, AnyLayer, Shape
 from .records import Checked, require, within
 
 
@@ -88,6 +88,23 @@ class ModelConfig(Checked, frozen=True):
         """(shape of a sample, of the output of layer 0, …, of the code); `inputs` must be known."""
         outputs = (layer.output(rows) for rows, layer in zip(self.rows, self.layers, strict=True))
         return (self.shape, *outputs)
+
+    @property
+    def no_components(self) -> str:
+        """Why the layers cannot hold principal components, see `pca_start`; empty where they can."""
+        for i, layer in enumerate(self.layers):
+            if layer.kind != "dense":
+                return f"layers[{i}] is of kind {layer.kind}, and dense layers alone hold components"
+            known = tuple(COMPONENT_UNITS) if i < len(self.layers) - 1 else ("linear",)
+            if layer.activation not in known:
+                return f"layers[{i}] has activation {layer.activation}, and {', '.join(known)} alone hold components there"
+        return ""
+
+    @property
+    def components(self) -> int:
+        """How many components the layers can hold: those of the narrowest."""
+        *hidden, code = self.layers
+        return min(code.units, *(layer.units // COMPONENT_UNITS[layer.activation] for layer in hidden), code.units)
 
     @property
     def matrices(self) -> tuple[tuple[int, int], ...]:

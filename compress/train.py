@@ -23,6 +23,7 @@ from .model_config import ModelConfig
 from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
+from .pca_start import start_at_pca
 from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, largest_useful_rate
 from .samples import Samples
 from .scaling import require_reachable
@@ -244,6 +245,9 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
     Raises the errors of `fit`, and RecipeError for a rate at which no unit of the code lives.
     """
     training = Training.of(train)
+    if training.config.start == "pca" and model.lineage.stage is None:
+        training.require_compatible(model, splits)
+        start_at_pca(model, splits, training.config.seed)
     history = fit(model, splits, training)
     x = training.code_inputs(splits)
     if not training.config.for_rate:

@@ -1,0 +1,200 @@
+"""A net that starts as PCA gives what PCA gives before its first step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiedae.compress import pca_start
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.config import TrainConfig
+from tiedae.compress.data import Dataset
+from tiedae.compress.errors import RecipeError
+from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.model_config import ModelConfig
+from tiedae.compress.pca_start import Components, components_of, start_at_pca
+from tiedae.compress.train import train_float
+from tiedae.recipe import parse_recipe
+
+RANK = 12
+
+
+def correlated(samples: int = 400, inputs: int = 40, seed: int = 0) -> np.ndarray:
+    """float32 [samples, inputs] of 12 directions, some of them weak, and noise, about a mean."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(RANK, inputs)) * np.geomspace(3, 0.3, RANK)[:, None]
+    return (rng.normal(size=(samples, RANK)) @ directions + 0.05 * rng.normal(size=(samples, inputs)) + 2).astype(np.float32)
+
+
+def model_of(data: Dataset, *layers: LayerConfig, output: str = "linear") -> TiedAutoencoder:
+    return TiedAutoencoder(ModelConfig(layers, output, data.train.inputs), seed=1)  # pyright: ignore[reportArgumentType]
+
+
+def error(model: TiedAutoencoder, x: np.ndarray) -> float:
+    return float(np.square(model(x).numpy().astype(np.float64) - x).sum(axis=1).mean())
+
+
+def pca_error(x: np.ndarray, components: int, *, centred: bool = True) -> float:
+    """By the singular values of the samples, as somebody else would compute it."""
+    values = x.astype(np.float64)
+    values = values - values.mean(axis=0) * centred
+    return float(np.square(np.linalg.svd(values, compute_uv=False)[components:]).sum() / len(x))
+
+
+def scaled(data: Dataset) -> np.ndarray:
+    return data.scaling.apply(data.train.take(np.arange(len(data.train))))
+
+
+NETS = {
+    "no hidden layer": [],
+    "one": [(24, "relu")],
+    "two": [(30, "relu"), (16, "relu")],
+    "three": [(40, "relu"), (24, "relu"), (18, "relu")],
+    "wider than pairs": [(61, "relu"), (33, "relu")],
+    "linear": [(20, "linear"), (9, "linear")],
+    "linear, relu": [(10, "linear"), (17, "relu")],
+    "relu, linear": [(20, "relu"), (9, "linear"), (16, "relu")],
+    "relu6": [(400, "relu6"), (400, "relu6")],
+}
+
+
+@pytest.mark.parametrize("scaling", ["standard", "capped", "minmax"])
+@pytest.mark.parametrize("net", NETS)
+def test_start_is_pca(net: str, scaling: str) -> None:
+    data = Dataset.from_array(correlated(), scaling=scaling, test=0.2)
+    model = model_of(data, *(LayerConfig(units, activation) for units, activation in NETS[net]), LayerConfig(8))
+    x = scaled(data)
+    assert start_at_pca(model, data, 0) == 8
+    assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [1, 2])
+def test_start_is_pca_with_batch_normalization(hidden: int) -> None:
+    """Once statistics are known, as `fit` does first; in training by those of the whole batch too."""
+    data = Dataset.from_array(correlated(), test=0.2)
+    layers = [LayerConfig(24, "relu", batch_norm=True)] * hidden
+    model, x = model_of(data, *layers, LayerConfig(8)), scaled(data)
+    start_at_pca(model, data, 0)
+    model.start_statistics(x)
+    model.know_statistics(x)
+    assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
+    trained = model(x, training=True).numpy()
+    assert np.square(trained - x).sum(axis=1).mean() == pytest.approx(pca_error(x, 8), rel=1e-3)
+
+
+def test_without_biases_the_mean_stays() -> None:
+    data = Dataset.from_array(correlated(), scaling="none", test=0.2)
+    model, x = model_of(data, LayerConfig(24, "relu", use_bias=False), LayerConfig(8, use_bias=False)), scaled(data)
+    start_at_pca(model, data, 0)
+    assert error(model, x) == pytest.approx(pca_error(x, 8, centred=False), rel=1e-4) and x.mean() > 1
+
+
+def test_relu6_without_room_clips() -> None:
+    """Pairs of its own for what reaches beyond 6, where there is room; else the pairs of relu."""
+    data = Dataset.from_array(2 * correlated(), scaling="none", test=0.2)
+    x = scaled(data)
+    roomy, narrow = (model_of(data, LayerConfig(units, "relu6"), LayerConfig(4)) for units in (4000, 8))
+    assert start_at_pca(roomy, data, 0) == start_at_pca(narrow, data, 0) == 4
+    assert error(roomy, x) == pytest.approx(pca_error(x, 4), rel=1e-4) and error(narrow, x) > 1.5 * pca_error(x, 4)
+
+
+def test_a_sigmoid_output_starts_near_pca() -> None:
+    rng = np.random.default_rng(0)
+    pixels = 1 / (1 + np.exp(-2 * (rng.normal(size=(400, 4)) @ rng.normal(size=(4, 30)))))
+    data = Dataset.from_array((255 * pixels).astype(np.uint8), scaling="byte", test=0.2)
+    x, model = scaled(data), model_of(data, LayerConfig(16, "relu"), LayerConfig(4), output="sigmoid")
+    before = error(model, x)
+    start_at_pca(model, data, 0)
+    assert error(model, x) < 1.1 * pca_error(x, 4) < 0.2 * before
+
+
+@pytest.mark.parametrize(
+    ("layers", "held"),
+    [([(10, "relu")], 5), ([(1, "relu")], 0), ([(1, "linear")], 1), ([(24, "relu"), (6, "relu")], 3)],
+)
+def test_a_narrow_layer_holds_what_it_can(layers: list, held: int) -> None:
+    """Other units of the code are random and small, so that they hardly change what is held."""
+    data = Dataset.from_array(correlated(), test=0.2)
+    model, x = model_of(data, *(LayerConfig(*each) for each in layers), LayerConfig(8)), scaled(data)
+    assert start_at_pca(model, data, 0) == held
+    assert error(model, x) == pytest.approx(pca_error(x, held), rel=1e-2)
+    assert all(kernel.variable.numpy().any(axis=0).all() for kernel in model.kernels), "every unit has weights"
+
+
+def test_fewer_samples_than_components() -> None:
+    data = Dataset.from_array(correlated(8), test=0.25)
+    model, x = model_of(data, LayerConfig(40, "relu"), LayerConfig(16)), scaled(data)
+    assert start_at_pca(model, data, 0) == len(x) - 1
+    assert error(model, x) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_code_wider_than_a_sample_and_constant_columns() -> None:
+    values = correlated(inputs=6)
+    values[:, 2] = 5.0
+    data = Dataset.from_array(values, test=0.2)
+    model, x = model_of(data, LayerConfig(32, "relu"), LayerConfig(10)), scaled(data)
+    assert start_at_pca(model, data, 0) == 6
+    assert error(model, x) == pytest.approx(0, abs=1e-3)
+
+
+REFUSED = {
+    r"layers\[0\] has activation tanh, and linear, relu, relu6 alone": (LayerConfig(16, "tanh"), LayerConfig(4)),
+    r"layers\[1\] has activation relu, and linear alone": (LayerConfig(16, "relu"), LayerConfig(4, "relu")),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_layers_that_hold_no_components_are_refused(message: str) -> None:
+    data = Dataset.from_array(correlated(), test=0.2)
+    with pytest.raises(RecipeError, match=f"train.start: got 'pca', must be random: {message}"):
+        start_at_pca(model_of(data, *REFUSED[message]), data, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"layers": [{"units": 16, "activation": "sigmoid"}, 4]}, r"random: model.layers\[0\] has activation sigmoid, and"),
+        (
+            {"layers": [{"kind": "conv1d", "filters": 4}, {"units": 4, "flatten": True}]},
+            r"random: model.layers\[0\] is of kind conv1d",
+        ),
+        ({"layers": [16, 4], "source": "m.h5"}, "random: model.source gives the weights"),
+    ],
+)
+def test_a_recipe_that_cannot_start_as_pca_is_refused(model: dict, message: str) -> None:
+    recipe = {"data": {"source": "x.npy"}, "model": model, "train": {"start": "pca"}}
+    with pytest.raises(RecipeError, match=f"train.start: got 'pca', must be {message}"):
+        parse_recipe(recipe, "r")
+
+
+def directions(found: Components) -> np.ndarray:
+    return found.basis @ found.basis.T
+
+
+def test_many_values_are_decomposed_by_products_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = Dataset.from_array(correlated(inputs=80), test=0.2).train
+    exact = components_of(train, 6, 0)
+    monkeypatch.setattr(pca_start, "MOST_EXACT", 79)
+    monkeypatch.setattr(pca_start, "OVERSAMPLED", 6)
+    found = components_of(train, 6, 0)
+    assert np.abs(directions(found) - directions(exact)).max() < 1e-6
+    assert np.abs(found.reach - exact.reach).max() < 1e-4
+
+
+def test_components_are_those_of_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = Dataset.from_array(correlated(), test=0.2).train
+    whole = components_of(train, 6, 0)
+    monkeypatch.setattr(pca_start, "BATCH", 37)
+    assert np.abs(components_of(train, 6, 0).basis - whole.basis).max() < 1e-9
+
+
+def test_float_training_starts_there_once() -> None:
+    data = Dataset.from_array(correlated(), test=0.2)
+    config = TrainConfig(epochs=1, batch_size=32, learning_rate=1e-5, start="pca", weight_decay=0.0)
+    model, x = model_of(data, LayerConfig(24, "relu"), LayerConfig(8)), scaled(data)
+    train_float(model, data, config)
+    assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-2)
+    again = TiedAutoencoder([24, 8], output_activation="linear", inputs=40)
+    again.fit(data, train=TrainConfig(epochs=1, batch_size=32), verbose=0)
+    before = error(again, x)
+    again.fit(data, train=config, verbose=0)
+    assert error(again, x) == pytest.approx(before, rel=1e-2), "a trained model goes on"
