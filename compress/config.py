@@ -475,7 +475,7 @@ class Recipe(Checked, frozen=True):
         require_combination(self)
         if self.train.start == "pca":
             require(not self.model.no_components, "train.start", "pca", f"random: model.{self.model.no_components}")
-            require(self.model.source is None, "train.start", "pca", "random: model.source gives the weights")
+            require(not self.model.source, "train.start", "pca", "random: model.source gives the weights")
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:

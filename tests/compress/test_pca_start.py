@@ -149,6 +149,11 @@ def test_layers_that_hold_no_components_are_refused(message: str) -> None:
         start_at_pca(model_of(data, *REFUSED[message]), data, 0)
 
 
+def test_a_recipe_starts_as_pca() -> None:
+    recipe = {"data": {"source": "x.npy"}, "model": {"layers": [16, 4]}, "train": {"start": "pca"}}
+    assert parse_recipe(recipe, "r").train.start == "pca"
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
