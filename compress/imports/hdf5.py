@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,11 +29,12 @@ def arrays(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, Chai
     an array raises InputError unless it is finite.
     """
     h5py, source = import_h5py(), attributes.source
-    waiting: list[tuple[str, Any, int]] = [("", file, 0)]
+    waiting: list[tuple[str, Any]] = [("", file)]
     seen = taken = 0
+    known: dict[int, ChainArray] = {}
     most = FREE_BYTES + INFLATION * attributes.window.size
     while waiting:
-        path, group, depth = waiting.pop()
+        path, group = waiting.pop()
         with damage(source):
             names = list(group)
         for name in names:
@@ -40,7 +42,7 @@ def arrays(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, Chai
             inner = f"{path}/{name}".replace("\\", "/").lstrip("/")
             if inner in OPTIMIZER:
                 continue
-            if seen > HDF5_OBJECTS or depth > HDF5_DEPTH:
+            if seen > HDF5_OBJECTS or inner.count("/") > HDF5_DEPTH:
                 raise FormatError(
                     f"{source}: {inner[:60]}: is one of more than {HDF5_OBJECTS} arrays, or more than {HDF5_DEPTH} deep"
                 )
@@ -50,15 +52,22 @@ def arrays(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, Chai
                     raise FormatError(f"{source}: {inner}: is a link to {_target(link)}, which is not followed")
                 value: Any = group[name]
             if isinstance(value, h5py.Group):
-                waiting.append((inner, value, depth + 1))
+                waiting.append((inner, value))
             elif isinstance(value, h5py.Dataset):
-                array = _stored(attributes, inner, value)
-                taken += value.nbytes
+                address = h5py.h5o.get_info(value.id).addr
+                array = replace(known[address], variable=inner) if address in known else _stored(attributes, inner, value)
+                known[address] = array
+                taken += _read_bytes(value)
                 if taken > most:
                     raise FormatError(
                         f"{source}: {inner}: the arrays up to it would take {taken:,} bytes, must be {most:,} at most"
                     )
                 yield inner, array
+
+
+def _read_bytes(dataset: h5py.Dataset) -> int:
+    """The bytes that an array takes where it is computed with, in float64."""
+    return dataset.size * max(dataset.dtype.itemsize, 8) if dataset.shape is not None else 0
 
 
 def _target(link: Any) -> str:
@@ -78,7 +87,7 @@ def _stored(attributes: Attributes, path: str, dataset: h5py.Dataset) -> ChainAr
         kind = "an empty value" if shape is None else "object references" if dataset.dtype.kind == "O" else str(dataset.dtype)
         raise FormatError(f"{title}: holds {kind}, must hold numbers")
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
-    if (needed := max(dataset.nbytes, chunk)) > FREE_BYTES + INFLATION * stored:
+    if (needed := max(_read_bytes(dataset), chunk)) > FREE_BYTES + INFLATION * stored:
         raise FormatError(f"{title}: {list(shape)} would take {needed:,} bytes, of which the file has {stored:,}")
 
     def read() -> np.ndarray:
