@@ -32,7 +32,7 @@ KERAS_OWN = 1_000
 KERAS_LAYERS = 2_500
 """Layers of a Keras file, those of a model inside once for each of its calls: 16 models in each other, each of which calls the
 next one twice, have 2¹⁶."""
-GRAPH_LAYERS = 5_000
+GRAPH_LAYERS = 2_500
 """Layers that the operations of a graph are."""
 ARCHIVE_HEADER = 8 << 20
 """Bytes of the header of a .safetensors file; a tensor of no values takes 20 times as much memory as its entry."""

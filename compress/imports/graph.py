@@ -66,7 +66,9 @@ def trace(source: str, nodes: Iterable[Node], values: dict[str, Value], operatio
             work += sum(map(_bytes, (*operands, *(found if isinstance(found, tuple) else (found,)))))
         if work > most:
             right = f"must be {most:,} at most: {GRAPH_WORK} times the constants"
-            raise FormatError(f"{source}: {node.name} ({node.op}): the operations up to it take {work:,} bytes of constants, {right}")
+            raise FormatError(
+                f"{source}: {node.name} ({node.op}): the operations up to it take {work:,} bytes of constants, {right}"
+            )
         values.update(zip(node.outputs, found, strict=False) if isinstance(found, tuple) else [(first, found)])
 
 

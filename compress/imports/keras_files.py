@@ -13,7 +13,7 @@ from ..errors import FormatError
 from ..layer_kinds import Shape
 from ..limits import HDF5_OBJECTS, KERAS_ARRAYS, KERAS_LAYERS, KERAS_OWN, require_sample
 from .chain import Chain, ChainArray, ChainLayer, ChainProduct, ChainReshape, Refused
-from .hdf5 import arrays, damage, import_h5py
+from .hdf5 import arrays, damage, import_h5py, objects
 from .hdf5_attributes import Attributes
 from .holders import Held, Holding, read_holder
 from .keras_config import TOO_DEEP, KerasLayer, layer_config, layer_configs, order, parsed
@@ -45,13 +45,17 @@ def read_hdf5(path: Path) -> Chain:
     version = attributes.text(file, "keras_version") or attributes.text(root, "keras_version") or "1"
     by_path = dict(arrays(attributes, root))
     by_layer: dict[str, dict[str, ChainArray]] = {}
-    listed = 0
-    for layer in dict.fromkeys(attributes.texts(root, "layer_names")):
+    listed, layers = 0, dict.fromkeys(attributes.texts(root, "layer_names"))
+    if len(layers) > KERAS_LAYERS:
+        raise FormatError(f"{source}: lists {len(layers):,} layers, must be {KERAS_LAYERS:,} at most")
+    for layer in layers:
         with damage(source):
             names = attributes.texts(root[layer], "weight_names")
         listed += len(names)
         if listed > HDF5_OBJECTS:
-            raise FormatError(f"{source}: {layer[:60]}: the layers up to it list {listed:,} weights, must be {HDF5_OBJECTS:,} at most")
+            raise FormatError(
+                f"{source}: {layer[:60]}: the layers up to it list {listed:,} weights, must be {HDF5_OBJECTS:,} at most"
+            )
         missing = [name for name in names if f"{layer}/{name}" not in by_path]
         if missing:
             raise FormatError(f"{source}: {layer}: {missing[0]} is missing")
@@ -68,29 +72,21 @@ def read_archive(path: Path) -> Chain:
     attributes = Attributes(source, window)
     with damage(source):
         file = import_h5py().File(window, "r")
-    by_path = dict(arrays(attributes, file))
-    with damage(source):
-        names = dict(_names(attributes, file, by_path))
+    by_path, names, known = {}, {}, {}
+    for path, address, value in objects(attributes, file):
+        if isinstance(value, ChainArray):
+            by_path[path] = value
+        elif _is_variables(path):
+            if address not in known:
+                known[address] = attributes.text(value, "name")
+            if known[address] is not None:
+                names[path.rpartition("/")[0]] = known[address]
     return _chain(source, f"Keras {version} (.keras)", config, ArchiveGroup.of(by_path, names))
-
-
-def _names(attributes: Attributes, file: Any, by_path: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The names of layers by the path of their group, where the file has them; a model's is on a group without arrays."""
-    for group in dict.fromkeys(group for path in by_path for group in _above(path) if not _is_variables(group)):
-        folder = f"{group}/{VARIABLES}"
-        if folder in file and (name := attributes.text(file[folder], "name")) is not None:
-            yield group, name
 
 
 def _is_variables(name: str) -> bool | None:
     """Whether a group is that of a layer's own arrays, also of one that a class of your own names; None goes on searching."""
     return name.rpartition("/")[2] == VARIABLES or None
-
-
-def _above(path: str) -> Iterator[str]:
-    """The groups that an array is in."""
-    while path := path.rpartition("/")[0]:
-        yield path
 
 
 def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) -> Chain:

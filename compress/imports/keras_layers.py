@@ -185,7 +185,9 @@ def _reshape(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     size, known = math.prod(place.shape), math.prod(size for size in sizes if size != -1)
     shape = tuple(size // max(known, 1) if each == -1 else each for each in sizes)
     if min(sizes, default=0) < -1 or sizes.count(-1) > 1 or math.prod(shape) != size:
-        raise FormatError(f"{place.config.title}: target_shape {str(target)[:60]}, must have the {size} values of {list(place.shape)}")
+        raise FormatError(
+            f"{place.config.title}: target_shape {str(target)[:60]}, must have the {size} values of {list(place.shape)}"
+        )
     return (ChainReshape(place.config.name, place.config.class_name, shape),)
 
 

@@ -86,7 +86,10 @@ def _pairs(layers: list[ChainLayer]) -> Iterator[Pair]:
         if isinstance(encoder, ChainProduct) and isinstance(decoder, ChainProduct):
             decoder = decoder if encoder is decoder else as_transpose(decoder)
             if encoder is not decoder and decoder.mirrors(encoder):
-                kernels = *((each.kernel.variable, each.transposed, each.tie, each.mask) for each in (encoder, decoder)), decoder.class_name
+                kernels = (
+                    *((each.kernel.variable, each.transposed, each.tie, each.mask) for each in (encoder, decoder)),
+                    decoder.class_name,
+                )
                 if kernels not in compared:
                     compared[kernels] = _compared(encoder, decoder)
                 yield replace(compared[kernels], encoder=encoder.title, decoder=decoder.title)

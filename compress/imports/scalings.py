@@ -37,7 +37,7 @@ def without_scaling(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[Scaling
 
 def _require_inverse(chain: Chain, layer: ChainLayer, head: Any, tail: tuple[np.ndarray, np.ndarray]) -> None:
     """Raise InputError unless `tail` undoes `head`: (scale, offset) of values each."""
-    if head is not None:
+    if head is not None and len({values.size for values in (*head, *tail)} - {1}) <= 1:
         scale, offset = tail[0] * head[0], tail[0] * head[1] + tail[1]
         size = 1 + np.abs(tail[1]).max()
         if np.abs(scale - 1).max() <= SAME and np.abs(offset).max() <= SAME * size:

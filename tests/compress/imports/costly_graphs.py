@@ -139,19 +139,23 @@ GRAPHS: Mapping[str, Callable[[Path], Path]] = {
     "an input of 60,000 axes.onnx": lambda path: write(path, chained("Relu", 10_000), shape=("n", *[1] * 60_000)),
     "Resize to 10⁹ places.onnx": lambda path: write(
         path,
-        [node("Resize", ["x", "", "f"], "y", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")],
+        [
+            node(
+                "Resize", ["x", "", "f"], "y", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+            )
+        ],
         {"f": np.array([1, 1, 2], np.float32)},
         ("n", 2, 10**9),
     ),
     "Resize again and again.onnx": lambda path: write(
         path,
-        chained(
-            "Resize", 5000, "", "f", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-        ),
+        chained("Resize", 5000, "", "f", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
         {"f": np.array([1, 1, 2], np.float32)},
         ("n", 2, 1),
     ),
-    "a name of 900 kB.onnx": lambda path: write(path, [node("Relu", ["x"], "v" * 300_000), node("LSTM", ["v" * 300_000, "w", "r"], "y")]),
+    "a name of 900 kB.onnx": lambda path: write(
+        path, [node("Relu", ["x"], "v" * 300_000), node("LSTM", ["v" * 300_000, "w", "r"], "y")]
+    ),
     "10,000 Transpose behind each other.onnx": lambda path: write(
         path, chained("Transpose", 10_000, perm=[0, 2, 1]), shape=("n", 3, 4)
     ),

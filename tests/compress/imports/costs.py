@@ -43,7 +43,11 @@ def cost(read: Callable[[Path], object], path: Path) -> Cost:
         found = stream.read()
     _, status, usage = os.wait4(process, 0)
     if not found:
-        ended = f"ended by {signal.Signals(-code).name}" if (code := os.waitstatus_to_exitcode(status)) < 0 else f"ended with {code}"
+        ended = (
+            f"ended by {signal.Signals(-code).name}"
+            if (code := os.waitstatus_to_exitcode(status)) < 0
+            else f"ended with {code}"
+        )
         return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10, ended=ended)
     return Cost(**json.loads(found))
 

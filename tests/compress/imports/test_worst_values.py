@@ -71,11 +71,16 @@ LAYERS: dict[str, tuple[list[dict[str, Any]], dict[str, np.ndarray]]] = {
     "UpSampling2D": ([layer("UpSampling2D", batch_input_shape=[None, 8, 8, 1], size=[2, 2], interpolation="nearest")], {}),
     "PruneLowMagnitude": (
         [layer("PruneLowMagnitude", **FIRST, layer=PRUNED)],
-        {f"layers/prune_low_magnitude/{name}": array for name, array in
-         {"layer/vars/0": floats(4, 4), "layer/vars/1": floats(4), "vars/0": floats(4, 4)}.items()},
+        {
+            f"layers/prune_low_magnitude/{name}": array
+            for name, array in {"layer/vars/0": floats(4, 4), "layer/vars/1": floats(4), "vars/0": floats(4, 4)}.items()
+        },
     ),
     "a class of one's own": (
-        [layer("Dense", **FIRST, **DENSE), layer("Mine>Tied", units=4, filters=None, activation="relu", dense={"shared_object_id": 1})],
+        [
+            layer("Dense", **FIRST, **DENSE),
+            layer("Mine>Tied", units=4, filters=None, activation="relu", dense={"shared_object_id": 1}),
+        ],
         {f"layers/{name}/vars/{i}": floats(*shape) for name in ("dense", "tied") for i, shape in enumerate(((4, 4), (4,)))},
     ),
     "a model in a model": (
@@ -87,7 +92,9 @@ LAYERS: dict[str, tuple[list[dict[str, Any]], dict[str, np.ndarray]]] = {
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Each container of a configuration with each of its keys."""
-    for key, inner in list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else ():
+    for key, inner in (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else ()
+    ):
         yield value, key
         yield from places(inner)
 
@@ -133,7 +140,9 @@ def test_the_worst_values_of_a_configuration_are_read_or_one_line(name: str, tmp
 def test_the_worst_values_of_a_configuration_in_hdf5(tmp_path: Path) -> None:
     """The same configuration, of a model that calls its layers, and its arrays by name."""
     arrays = kernels((4, 2, 4))
-    weights = {name: {f"{name}/kernel:0": arrays[i], f"{name}/bias:0": arrays[i + 1]} for i, name in ((0, "dense"), (2, "dense_1"))}
+    weights = {
+        name: {f"{name}/kernel:0": arrays[i], f"{name}/bias:0": arrays[i + 1]} for i, name in ((0, "dense"), (2, "dense_1"))
+    }
     configs = changed(functional(dense_layers((4, 2, 4)), 4))
     bad = {what: error for what, config in configs if (error := ended(write_h5(tmp_path / "m.h5", config, weights)))}
     assert not bad
@@ -153,7 +162,11 @@ def worst_attribute(attribute: onnx.AttributeProto) -> Iterator[onnx.AttributePr
             del getattr(found, field)[:]
             getattr(found, field).extend(each)
             yield found
-    for kind, field, values in (("INT", "i", INTEGERS), ("FLOAT", "f", REALS), ("STRING", "s", (b"", b"\xff\xfe", b"SAME_UPPER", b"x"))):
+    for kind, field, values in (
+        ("INT", "i", INTEGERS),
+        ("FLOAT", "f", REALS),
+        ("STRING", "s", (b"", b"\xff\xfe", b"SAME_UPPER", b"x")),
+    ):
         for value in values if attribute.type == onnx.AttributeProto.AttributeType.Value(kind) else ():
             found = copy.deepcopy(attribute)
             setattr(found, field, value)
@@ -163,9 +176,18 @@ def worst_attribute(attribute: onnx.AttributeProto) -> Iterator[onnx.AttributePr
 def worst_constants(values: np.ndarray) -> Iterator[np.ndarray]:
     """A constant with the worst values of its dtype, and of other shapes."""
     worst = INTEGERS if values.dtype.kind == "i" else REALS
-    kept = [each for each in worst if values.dtype.kind == "f" or np.iinfo(values.dtype).min <= each <= np.iinfo(values.dtype).max]
+    kept = [
+        each for each in worst if values.dtype.kind == "f" or np.iinfo(values.dtype).min <= each <= np.iinfo(values.dtype).max
+    ]
     yield from (np.full_like(values, each) for each in kept)
-    yield from (values.ravel(), values[..., None], values.ravel()[:0], values.ravel()[:1], values.ravel()[0], np.tile(values.ravel(), 3))
+    yield from (
+        values.ravel(),
+        values[..., None],
+        values.ravel()[:0],
+        values.ravel()[:1],
+        values.ravel()[0],
+        np.tile(values.ravel(), 3),
+    )
     yield values.astype(np.float64 if values.dtype.kind == "i" else np.int64)
 
 
