@@ -28,8 +28,8 @@ def arrays(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, Chai
 
 
 def objects(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, int, Any]]:
-    """Path, address, and array or group, of everything in a file but its optimizer; a backslash of a path is a slash, as Windows
-    wrote it. An object with several names has one address.
+    """Path, address, and array or group, of everything in a file but its optimizer. An object with several names has one
+    address; a backslash of a path is a slash, as Windows wrote it.
 
     Raises FormatError for a link, for references to objects, for values outside the file, and for one that is damaged. Reading
     an array raises InputError unless it is finite.

@@ -50,7 +50,7 @@ def damage(source: str) -> Iterator[None]:
 
 @dataclass
 class _Headers:
-    """What was read of headers: the stored bytes of attributes by name, by the address of their object; `bytes`: of messages."""
+    """What was read of headers: by the address of an object, its attributes' stored bytes by name. `bytes`: of messages."""
 
     attributes: dict[int, Mapping[bytes, bytes]] = field(default_factory=dict)
     bytes: int = 0

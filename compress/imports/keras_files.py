@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +168,8 @@ class _Read:
     shape: Shape | None
     layers: tuple[ChainLayer, ...] = ()
     left_out: tuple[str, ...] = ()
-    held: Holding = Holding()
-    seen: _Seen = _Seen()
+    held: Holding = field(default_factory=Holding)
+    seen: _Seen = field(default_factory=_Seen)
 
     @classmethod
     def of(cls, model: KerasLayer, group: Group, before: _Read) -> _Read:

@@ -106,7 +106,7 @@ class _Left:
         return left
 
     def taken(self, layer: Named) -> Mapping[str, ChainArray]:
-        """The arrays of a layer, taken out of those that are left; a model's where no name says it are all of them, and stay."""
+        """The arrays of a layer, taken out of those that are left; a model's where no name says it are all, and stay."""
         if layer.is_model:
             paths = dict.fromkeys(self.parts[layer.name.partition("/")[0]])
             return self._taken([path for path in paths if _within(path, layer.name)]) or self._all()

@@ -113,7 +113,7 @@ def packed_kernel(path: Path, calls: int, size: int = 1000) -> Path:
     write_h5(path, config, {"dense": {}})
     with h5py.File(path, "a") as file:
         group: Any = file["model_weights/dense"]
-        values = np.arange(size * size, dtype=np.float32).reshape(size, size) // 256
+        values = np.arange(size * size, dtype=np.float32).reshape(size, size) // 64
         group.create_dataset("dense/kernel:0", data=values, compression="gzip", shuffle=True)
         group.attrs["weight_names"] = [b"dense/kernel:0"]
     return path

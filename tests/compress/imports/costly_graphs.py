@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from tiedae.compress.limits import GRAPH_LAYERS
 
 Node = onnx.NodeProto
+LAYERS = GRAPH_LAYERS - 10
+NEAREST = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
 def node(op: str, inputs: list[str], *outputs: str, **attributes: Any) -> Node:
@@ -41,14 +45,14 @@ def write(
 def chained(op: str, count: int, *others: str, **attributes: Any) -> list[Node]:
     """An operation of the samples, again and again."""
     names = ["x", *(format(i, "x") for i in range(1, count)), "y"]
-    pairs = zip(names, names[1:], strict=False)
+    pairs = itertools.pairwise(names)
     return [node(op, [before, *others], after, **attributes) for before, after in pairs]
 
 
 def constants(op: str, count: int, first: str, *others: str, last: str = "w", **attributes: Any) -> list[Node]:
     """An operation of a constant, again and again; then the samples times the last one."""
     names = [first, *(format(i, "x") for i in range(1, count)), last]
-    made = [node(op, [a, *others], b, **attributes) for a, b in zip(names, names[1:], strict=False)]
+    made = [node(op, [a, *others], b, **attributes) for a, b in itertools.pairwise(names)]
     return [*made, node("MatMul", ["x", last], "y")]
 
 
@@ -96,6 +100,7 @@ def twice(depth: int) -> list[Node]:
 
 FOUR = np.eye(4, dtype=np.float32)
 S = np.array([4, 4])
+LONG = "v" * 300_000
 
 
 def _outputs(path: Path, count: int) -> Path:
@@ -104,9 +109,9 @@ def _outputs(path: Path, count: int) -> Path:
 
 
 GRAPHS: Mapping[str, Callable[[Path], Path]] = {
-    "7,000 Relu.onnx": lambda path: write(path, chained("Relu", 7000)),
+    "Relu.onnx": lambda path: write(path, chained("Relu", LAYERS)),
     "30,000 Relu.onnx": lambda path: write(path, chained("Relu", 30_000)),
-    "7,000 MatMul of one kernel.onnx": lambda path: write(path, chained("MatMul", 7000, "k"), {"k": FOUR}),
+    "MatMul of one kernel.onnx": lambda path: write(path, chained("MatMul", LAYERS, "k"), {"k": FOUR}),
     "12,000 Dropout.onnx": lambda path: write(path, chained("Dropout", 12_000)),
     "15,000 Neg behind a large scale.onnx": lambda path: write(
         path,
@@ -123,40 +128,34 @@ GRAPHS: Mapping[str, Callable[[Path], Path]] = {
         {"a": np.ones((4, 60_000), np.float32)},
     ),
     "10,000 Add of small constants.onnx": lambda path: write(path, constants("Add", 10_000, "a", "a"), {"a": FOUR}),
-    "10,000 Transpose and Reshape.onnx": lambda path: write(path, moved(5000), {"a": FOUR, "s": S}),
+    "Transpose and Reshape.onnx": lambda path: write(path, moved(5000), {"a": FOUR, "s": S}),
     "12,000 Reshape of a constant.onnx": lambda path: write(path, constants("Reshape", 12_000, "a", "s"), {"a": FOUR, "s": S}),
     "Reshape to a long shape.onnx": lambda path: write(
         path, constants("Reshape", 3000, "a", "s"), {"a": FOUR, "s": np.ones(90_000, np.int64)}
     ),
     "12,000 Unsqueeze.onnx": lambda path: write(path, chained("Unsqueeze", 12_000, "s"), {"s": np.array([1])}),
-    "8,000 subtractions and products.onnx": lambda path: write(
-        path, subtracted(4000), {"b": np.ones(4, np.float32), "k": FOUR}
+    "subtractions and products.onnx": lambda path: write(
+        path, subtracted(LAYERS // 2), {"b": np.ones(4, np.float32), "k": FOUR}
     ),
-    "5,000 branches of 5,000 layers.onnx": lambda path: write(path, branches(9000)),
-    "10,000 outputs.onnx": lambda path: _outputs(path, 10_000),
+    "branches of many layers.onnx": lambda path: write(path, branches(LAYERS)),
+    "many outputs.onnx": lambda path: _outputs(path, LAYERS),
     "an operand 300,000 times.onnx": lambda path: write(path, [node("Concat", ["x"] * 300_000, "y", axis=1)]),
-    "100,000 opsets.onnx": lambda path: write(path, chained("Relu", 8000), imports=90_000),
+    "100,000 opsets.onnx": lambda path: write(path, chained("Relu", LAYERS), imports=90_000),
     "an input of 60,000 axes.onnx": lambda path: write(path, chained("Relu", 10_000), shape=("n", *[1] * 60_000)),
     "Resize to 10⁹ places.onnx": lambda path: write(
         path,
-        [
-            node(
-                "Resize", ["x", "", "f"], "y", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-            )
-        ],
+        [node("Resize", ["x", "", "f"], "y", **NEAREST)],
         {"f": np.array([1, 1, 2], np.float32)},
         ("n", 2, 10**9),
     ),
     "Resize again and again.onnx": lambda path: write(
         path,
-        chained("Resize", 5000, "", "f", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        chained("Resize", 5000, "", "f", **NEAREST),
         {"f": np.array([1, 1, 2], np.float32)},
         ("n", 2, 1),
     ),
-    "a name of 900 kB.onnx": lambda path: write(
-        path, [node("Relu", ["x"], "v" * 300_000), node("LSTM", ["v" * 300_000, "w", "r"], "y")]
-    ),
-    "10,000 Transpose behind each other.onnx": lambda path: write(
+    "a name of 900 kB.onnx": lambda path: write(path, [node("Relu", ["x"], LONG), node("LSTM", [LONG, "w", "r"], "y")]),
+    "Transpose behind each other.onnx": lambda path: write(
         path, chained("Transpose", 10_000, perm=[0, 2, 1]), shape=("n", 3, 4)
     ),
     "doubled 2,000 times.onnx": lambda path: write(
@@ -166,9 +165,9 @@ GRAPHS: Mapping[str, Callable[[Path], Path]] = {
     ),
     "transposes between many layers.onnx": lambda path: write(
         path,
-        [each for i in range(2500) for each in between(i)],
+        [each for i in range(LAYERS // 4) for each in between(i)],
         {"k": FOUR, "p": np.array([-1, 4]), "q": np.array([-1, 2, 2])},
-        outputs=("y2499",),
+        outputs=(f"y{LAYERS // 4 - 1}",),
     ),
 }
 

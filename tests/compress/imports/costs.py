@@ -13,8 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiedae.compress.errors import TiedaeError
+from tiedae.compress.imports import onnx_chain  # noqa: F401 (which readers import late)
+from tiedae.compress.imports.assumed import require_assumed
+from tiedae.compress.imports.formats import read_model
+from tiedae.compress.imports.mirrored import mirror
+from tiedae.dedupe.models import inspect_model
+from tiedae.report.models import render
 
-LONGEST = 8
+SECONDS = 5.0
+"""Processor time of reading a file at most."""
+MEMORY = 200 << 20
+"""Bytes beyond 10 × the file at most."""
+LONGEST = 10
 """Seconds of processor time after which a process is ended."""
 ADDRESSES = 8 << 30
 """Bytes that a process may map beside what it has."""
@@ -22,8 +32,10 @@ ADDRESSES = 8 << 30
 
 @dataclass(frozen=True)
 class Cost:
-    """What reading took: `seconds` of processor time, `memory` at most beside what the process had, in bytes. `text`: of the error
-    of one that was refused, "" of one that was read. `ended`: how the process ended where it did not by itself."""
+    """What reading took: `seconds` of processor time, and `memory` at most beside what the process had, in bytes.
+
+    `text`: of the error of a file that was refused, "" of one that was read. `ended`: how a process ended otherwise.
+    """
 
     seconds: float
     memory: int
@@ -50,6 +62,21 @@ def cost(read: Callable[[Path], object], path: Path) -> Cost:
         )
         return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10, ended=ended)
     return Cost(**json.loads(found))
+
+
+def inspected(path: Path) -> None:
+    """What `tiedae inspect` does with a model."""
+    render(inspect_model(path))
+
+
+def imported(path: Path) -> None:
+    """What a recipe or `ta.from_keras` reads of a model."""
+    chain = read_model(path)
+    require_assumed(chain, chain.custom)
+    mirror(chain, tie=None).weights()
+
+
+COMMANDS = (inspected, imported)
 
 
 def _child(read: Callable[[Path], object], path: Path, send: int) -> None:
