@@ -60,6 +60,10 @@ LAYERS: dict[str, tuple[list[dict[str, Any]], dict[str, np.ndarray]]] = {
         [layer("Conv2D", batch_input_shape=[None, 8, 8, 1], filters=2, **CONV)],
         {"layers/conv2d/vars/0": floats(3, 3, 1, 2), "layers/conv2d/vars/1": floats(2)},
     ),
+    "Conv2D of no stated strides": (
+        [layer("Conv2D", batch_input_shape=[None, 8, 8, 1], filters=2, kernel_size=[3, 3])],
+        {"layers/conv2d/vars/0": floats(3, 3, 1, 2), "layers/conv2d/vars/1": floats(2)},
+    ),
     "Conv2DTranspose": (
         [layer("Conv2DTranspose", batch_input_shape=[None, 8, 8, 1], filters=2, output_padding=None, **CONV)],
         {"layers/conv2d_transpose/vars/0": floats(3, 3, 2, 1), "layers/conv2d_transpose/vars/1": floats(2)},
