@@ -18,12 +18,14 @@ sys.path.insert(0, str(ROOT))
 
 from trust_checks import check_rows, mutation_rows
 from trust_fuzz import fuzz
+from trust_imports import import_rows
 from trust_kills import kill_rows
 from trust_payloads import payloads
 from trust_values import values
 
 PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "fuzz": fuzz,
+    "imports": import_rows,
     "payloads": payloads,
     "kills": kill_rows,
     "checks": lambda _: check_rows(),

@@ -6,15 +6,17 @@ a convolution of signals, is the flow's `view`: which axis of the samples each a
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import FormatError, InputError
 from ..layer_kinds import Shape
+from ..limits import GRAPH_LAYERS, require_sample
 from .chain import ChainArray, ChainLayer, Refused
 
 BATCH = 2**31 - 1
@@ -34,7 +36,7 @@ class Node:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GraphConstant:
     """An array of the graph. `order`: the axes of the stored array that its axes are; () as they are stored. `by`, `operands`:
     the function of other constants that it is."""
@@ -70,22 +72,57 @@ class GraphAxis:
 View = tuple[GraphAxis, ...]
 
 
-@dataclass(frozen=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Trail(Generic[T]):
+    """The last one of a flow's layers or titles, and the trail of those before it, which flows share."""
+
+    last: T
+    before: Trail[T] | None
+    count: int
+
+    @classmethod
+    def of(cls, before: Trail[T] | None, *added: T) -> Trail[T] | None:
+        for each in added:
+            before = cls(each, before, before.count + 1 if before else 1)
+        return before
+
+
+def along(trail: Trail[T] | None) -> Iterator[Trail[T]]:
+    """A trail and those before it, from its end."""
+    while trail is not None:
+        yield trail
+        trail = trail.before
+
+
+@dataclass(frozen=True, eq=False)
 class Flow:
-    """The samples, [batch, *shape], behind `layers`. `view`: the axes of the graph's tensor; () for those of the samples.
-    `operand`: the constant of the last layer where that is an `Affine`."""
+    """The samples, [batch, *shape], behind the layers of `trail`. `left_out`: operations that only training has, by title.
+    `view`: the axes of the graph's tensor; () for those of the samples. `operand`: the constant of the last layer where that
+    is an `Affine`."""
 
     source: str
     shape: Shape
     batch: int = BATCH
-    layers: tuple[ChainLayer, ...] = ()
-    left_out: tuple[str, ...] = ()
+    trail: Trail[ChainLayer] | None = None
+    left_out: Trail[str] | None = None
     operand: GraphConstant | None = None
     view: View = ()
 
     @property
     def last(self) -> ChainLayer | None:
-        return self.layers[-1] if self.layers else None
+        return self.trail.last if self.trail else None
+
+    @property
+    def count(self) -> int:
+        """The number of its layers."""
+        return self.trail.count if self.trail else 0
+
+    @property
+    def layers(self) -> tuple[ChainLayer, ...]:
+        return tuple(each.last for each in along(self.trail))[::-1]
 
     @property
     def axes(self) -> View:
@@ -102,9 +139,14 @@ class Flow:
         self, *layers: ChainLayer, shape: Shape | None = None, operand: GraphConstant | None = None, without: int = 0
     ) -> Flow:
         """The flow behind these layers too, in place of the last `without` ones. `shape`: a new one, its axes as they are."""
-        kept = self.layers[: len(self.layers) - without]
-        flow = replace(self, layers=(*kept, *layers), operand=operand)
-        return flow if shape is None else replace(flow, shape=shape, view=())
+        kept = next(itertools.islice(along(self.trail), without, None), None)
+        flow = replace(self, trail=Trail.of(kept, *layers), operand=operand)
+        if flow.count > GRAPH_LAYERS:
+            raise FormatError(f"{self.source}: has more than {GRAPH_LAYERS:,} layers, must be {GRAPH_LAYERS:,} at most")
+        if shape is None:
+            return flow
+        require_sample(f"{self.source}: {layers[-1].title}", shape)
+        return replace(flow, shape=shape, view=())
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ import numpy as np
 
 from ..errors import FormatError, InputError, listed
 from ..layer_kinds import Shape
-from .chain import Chain, Refused, stored
-from .flow import BATCH, Flow, FlowPart, GraphConstant, GraphStep, Node, Row, Unread, Value, moved_name
-from .graph_axes import MAX_FOLDED, MOVED, Reshaping, reshaped, settled
+from ..limits import AXES, FREE_BYTES, GRAPH_WORK, require_sample
+from .chain import Affine, Chain, Refused, stored
+from .flow import BATCH, Flow, FlowPart, GraphConstant, GraphStep, Node, Row, Unread, Value, along, moved_name
+from .graph_axes import MAX_FOLDED, MISFITS, MOVED, Reshaping, reshaped, settled
 from .reasons import JOINS
 from .transposes import without_transposes
 
@@ -47,16 +48,36 @@ class Operations:
     """Whether a node of constants gives its first input as it is."""
 
 
-def trace(nodes: Iterable[Node], values: dict[str, Value], operations: Operations) -> None:
-    """Add the values that nodes, in the order in which they compute, give."""
+def trace(source: str, nodes: Iterable[Node], values: dict[str, Value], operations: Operations) -> None:
+    """Add the values that nodes, in the order in which they compute, give.
+
+    Raises FormatError where they would read and compute far more than the constants that there are.
+    """
+    constants = [value for value in values.values() if isinstance(value, GraphConstant)]
+    most, work = FREE_BYTES + GRAPH_WORK * sum(map(_bytes, constants)), 0
     for node in nodes:
         first, *others = node.outputs
         operands = [
-            values.get(name, Unread(node, f"reads {name}, which the graph lacks")) if name else None for name in node.inputs
+            values.get(name) or Unread(node, f"reads {name}, which the graph lacks") if name else None for name in node.inputs
         ]
         values.update((name, Unread(node, f"its output {name} is read, must be the first one")) for name in others if name)
         found = _value(node, tuple(operands), operations)
+        if found not in operands:
+            work += sum(map(_bytes, (*operands, *(found if isinstance(found, tuple) else (found,)))))
+        if work > most:
+            right = f"must be {most:,} at most: {GRAPH_WORK} times the constants"
+            raise FormatError(
+                f"{source}: {node.name} ({node.op}): the operations up to it take {work:,} bytes of constants, {right}"
+            )
         values.update(zip(node.outputs, found, strict=False) if isinstance(found, tuple) else [(first, found)])
+
+
+def _bytes(value: Value | None) -> int:
+    """The bytes of a constant as it is computed with, in float64, and of the scale and offset of samples."""
+    if isinstance(value, GraphConstant):
+        return 8 * math.prod(value.shape)
+    last = value.last if isinstance(value, Flow) else None
+    return last.scale.nbytes + last.offset.nbytes if isinstance(last, Affine) else 0
 
 
 def _value(node: Node, operands: tuple[Value | None, ...], operations: Operations) -> Value | tuple[Value, ...]:
@@ -69,7 +90,7 @@ def _value(node: Node, operands: tuple[Value | None, ...], operations: Operation
     known = tuple(each for each in operands if not isinstance(each, Unread))
     if not flows:
         return unread or _folded(node, tuple(each for each in known if isinstance(each, GraphConstant)), operations)
-    step = GraphStep(unread.node if unread else node, max(flows, key=lambda flow: len(flow.layers)), known)
+    step = GraphStep(unread.node if unread else node, max(flows, key=lambda flow: flow.count), known)
     if parts:
         return operations.joins[node.op](step) if node.op in operations.joins and not unread else step.refuse(JOINS)
     if unread:
@@ -80,11 +101,15 @@ def _value(node: Node, operands: tuple[Value | None, ...], operations: Operation
         return reshaped(step, operations.reshapes[node.op])
     if node.op not in operations.rows:
         return step.refuse("no operation of a tied autoencoder (docs/import.md lists those that are)")
-    return operations.rows[node.op](step)
+    try:
+        return operations.rows[node.op](step)
+    except MISFITS:
+        return step.refuse("has attributes or inputs that do not fit each other")
 
 
 def _branches(flows: Sequence[Flow]) -> str:
-    """What each of some flows has that not all have."""
+    """What each of the first two flows has that not both have."""
+    flows = flows[:2]
     turns = zip(*(flow.layers for flow in flows), strict=False)
     common = sum(1 for _ in itertools.takewhile(lambda turn: all(layer is turn[0] for layer in turn), turns))
     names = (", ".join(layer.class_name for layer in flow.layers[common:]) for flow in flows)
@@ -100,7 +125,7 @@ def _folded(
     try:
         with np.errstate(all="ignore"):
             return _computed(node, operands, operations)
-    except (ValueError, IndexError, TypeError, KeyError, OverflowError):
+    except MISFITS:
         return Unread(node)
 
 
@@ -122,11 +147,15 @@ def _computed(
         return _transposed(node, operands)
     if node.op in operations.reshapes:
         whole = operands[0]
+        if sum(sizes[1:]) > MAX_FOLDED:
+            return Unread(node)
         target = operations.reshapes[node.op](whole.shape, [each.read() for each in operands[1:]], node.attributes)
         if _vector_shape(whole.shape) != _vector_shape(target):
             return Unread(node)
-        name = moved_name(whole.stored.variable, whole.order)
-        return GraphConstant(replace(whole.stored, variable=name, shape=target, read=lambda: whole.read().reshape(target)))
+        if whole.order:
+            moved = stored(moved_name(whole.stored.variable, whole.order), whole.read().reshape(target))
+            return GraphConstant(moved)
+        return GraphConstant(replace(whole.stored, shape=target, read=lambda: whole.stored.read().reshape(target)))
     if node.op in operations.elementwise:
         by = operations.elementwise[node.op]
         if math.prod(np.broadcast_shapes(*(each.shape for each in operands))) > max(sizes):
@@ -148,10 +177,13 @@ def _vector_shape(shape: Shape) -> Shape:
 
 def start(source: str, name: str, axes: Sequence[int | None] | None) -> Flow:
     """The samples of an input; axes of any size are None. Raises InputError where another than the batch is."""
+    if axes is not None and len(axes) > AXES:
+        raise FormatError(f"{source}: input {name}: has {len(axes):,} axes, must have {AXES} at most")
     if axes is None or len(axes) < 2 or any(size is None or size < 1 for size in axes[1:]):
         text = "unknown" if axes is None else "[" + ", ".join("?" if size is None else str(size) for size in axes) + "]"
         raise InputError(f"{source}: input {name}: shape {text}, must be [batch, …] with every axis but the batch known")
     batch, *shape = axes
+    require_sample(f"{source}: input {name}", [size for size in shape if size is not None])
     return Flow(source, tuple(size for size in shape if size is not None), BATCH if batch is None else batch)
 
 
@@ -169,13 +201,15 @@ def chain_to(samples: Flow, outputs: Mapping[str, Value | None], format: str) ->
         if not isinstance(value, Flow):
             raise FormatError(f"{source}: output {name} is not computed from the input")
     flows = {name: value for name, value in outputs.items() if isinstance(value, Flow)}
-    last = max(flows, key=lambda name: len(flows[name].layers))
+    last = max(flows, key=lambda name: flows[name].count)
     longest = flows[last]
-    if any(mine is not theirs for flow in flows.values() for mine, theirs in zip(flow.layers, longest.layers, strict=False)):
+    trails = {None, *along(longest.trail)}
+    if any(flow.trail not in trails for flow in flows.values()):
         raise InputError(f"{source}: outputs {listed(list(outputs))} are on different branches, must be on one chain of layers")
     if not isinstance(longest.last, Refused):
         longest = settled(longest, (last, "output"))
     if longest is None:
         raise InputError(f"{source}: output {last}: {MOVED}")
     layers = without_transposes(longest.layers, samples.shape)
-    return Chain(source, format, samples.shape, layers, longest.left_out, whole=not isinstance(longest.last, Refused))
+    left_out = tuple(each.last for each in along(longest.left_out))[::-1]
+    return Chain(source, format, samples.shape, layers, left_out, whole=not isinstance(longest.last, Refused))

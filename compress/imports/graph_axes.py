@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..layer_kinds import Shape
+from ..limits import AXES
 from .chain import ChainReshape
 from .convolutions import ChainTranspose, ChainUpsample
 from .flow import Flow, FlowPart, GraphAxis, GraphConstant, GraphStep, Value, View
@@ -27,6 +28,9 @@ MAX_FOLDED = 64
 MOVED = "takes values that are moved or repeated, must take those of each sample once"
 CHANNELS = "is along another axis than the last of the samples, must be along their channels"
 REPEATED = "repeats values, must be nearest upsampling: each value as often as the others along its axis"
+
+MISFITS = (ArithmeticError, IndexError, KeyError, TypeError, ValueError)
+"""What NumPy and Python raise for sizes, places and numbers of a stranger's node that do not fit each other."""
 
 Reshaping = Callable[[Shape, Sequence[np.ndarray], Mapping[str, Any]], Shape]
 """The shape that a node gives an array: for its shape, the values of the other inputs, and the attributes."""
@@ -40,9 +44,12 @@ def resolved(target: np.ndarray, size: int) -> Shape:
 
 
 def with_axes(shape: Shape, places: Sequence[int]) -> Shape:
-    """A shape with axes of one value, at these places of the new one: ExpandDims and Unsqueeze."""
+    """A shape with axes of one value, at these places of the new one: ExpandDims and Unsqueeze. ValueError for one
+    place twice."""
     rank = len(shape) + len(places)
-    added, sizes = {place % rank for place in places}, iter(shape)
+    added, sizes = {place % rank for place in places} & {*range(rank)}, iter(shape)
+    if len(added) < len(places):
+        raise ValueError("one place twice, or between two")
     return tuple(1 if place in added else next(sizes) for place in range(rank))
 
 
@@ -102,8 +109,10 @@ def reshaped(step: GraphStep, by: Reshaping) -> Flow:
         return step.refuse("must have a constant shape")
     try:
         target = by(flow.sizes, values, step.node.attributes)
-    except (ValueError, IndexError, ZeroDivisionError, StopIteration, KeyError, TypeError):
+    except MISFITS:
         return step.refuse(f"gives a tensor {list(flow.sizes[1:])} a shape that it cannot have")
+    if len(target) > AXES:
+        return step.refuse(f"gives a tensor of {len(target):,} axes, must have {AXES} at most")
     kept = f"must keep the {math.prod(flow.shape)} values of each sample together"
     if len(target) < 2 or target[0] != flow.batch or min(target) < 1 or flow.axes[0].of != 0:
         return step.refuse(kept)

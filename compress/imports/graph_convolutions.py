@@ -213,7 +213,7 @@ def resized(step: GraphStep, lengths: Lengths, mapped: str, rounded: str, *, fir
 
 def _is_nearest(length: int, after: int, mapped: str, rounded: str) -> bool:
     """Whether place i of `after` places takes value i // (after / length)."""
-    if length < 1 or after % length:
+    if length < 1 or after % length or after > MAX_RESIZED:
         return False
     x = np.arange(after)
     coordinates = {
@@ -229,6 +229,8 @@ def _is_nearest(length: int, after: int, mapped: str, rounded: str) -> bool:
     return bool(np.array_equal(places, x // (after // length)))
 
 
+MAX_RESIZED = 1 << 20
+"""Places of an axis that is resized, at most."""
 _ROUNDINGS = {
     "floor": np.floor,
     "ceil": np.ceil,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .chain import Affine, BatchNorm, ChainArray, ChainFunction, ChainProduct, stored
-from .flow import Flow, GraphConstant, GraphStep, Row, Value
+from .flow import Flow, GraphConstant, GraphStep, Row, Trail, Value, along
 from .graph_axes import CHANNELS, MOVED, settled
 
 
@@ -21,7 +21,7 @@ def unchanged(step: GraphStep) -> Value:
 
 def left_out(step: GraphStep) -> Value:
     """An operation that only training has."""
-    return replace(step.flow, left_out=(*step.flow.left_out, f"{step.node.name} ({step.node.op})"))
+    return replace(step.flow, left_out=Trail.of(step.flow.left_out, f"{step.node.name} ({step.node.op})"))
 
 
 def shape_of(step: GraphStep) -> GraphConstant:
@@ -62,8 +62,9 @@ def _subtracted(step: GraphStep) -> ChainArray | None:
     last, vector = step.flow.last, step.vector(step.flow.operand)
     if vector is None or not isinstance(last, Affine) or not np.array_equal(last.scale, 1):
         return None
-    biases = {layer.bias for layer in step.flow.layers if isinstance(layer, ChainProduct)}
-    return vector if vector in biases and np.array_equal(last.offset, -vector.read().astype(np.float64)) else None
+    layers = (each.last for each in along(step.flow.trail))
+    known = any(isinstance(layer, ChainProduct) and layer.bias == vector for layer in layers)
+    return vector if known and np.array_equal(last.offset, -vector.read().astype(np.float64)) else None
 
 
 def add(step: GraphStep) -> Flow:
@@ -164,7 +165,7 @@ def _batch_norm(step: GraphStep, offset: GraphConstant) -> BatchNorm | None:
     elif beta is None:
         return None
     centre, spread = step.vector(mean), step.vector(variance)
-    if again != gain or math.prod(epsilon.shape) != 1 or centre is None or spread is None:
+    if again is not gain or math.prod(epsilon.shape) != 1 or centre is None or spread is None:
         return None
     number = float(epsilon.read().item())
     return BatchNorm(last.name, "BatchNormalization", step.vector(gamma), step.vector(beta), centre, spread, number)

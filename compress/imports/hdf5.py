@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,17 +23,24 @@ OPTIMIZER = ("optimizer", "optimizer_weights")
 
 
 def arrays(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, ChainArray]]:
-    """Path and array of everything in a file but its optimizer; a backslash of a path is a slash, as Windows wrote it.
+    """Path and array of everything in a file but its optimizer, as of `objects`."""
+    return ((path, value) for path, _, value in objects(attributes, file) if isinstance(value, ChainArray))
+
+
+def objects(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, int, Any]]:
+    """Path, address, and array or group, of everything in a file but its optimizer. An object with several names has one
+    address; a backslash of a path is a slash, as Windows wrote it.
 
     Raises FormatError for a link, for references to objects, for values outside the file, and for one that is damaged. Reading
     an array raises InputError unless it is finite.
     """
     h5py, source = import_h5py(), attributes.source
-    waiting: list[tuple[str, Any, int]] = [("", file, 0)]
+    waiting: list[tuple[str, Any]] = [("", file)]
     seen = taken = 0
+    known: dict[int, Any] = {}
     most = FREE_BYTES + INFLATION * attributes.window.size
     while waiting:
-        path, group, depth = waiting.pop()
+        path, group = waiting.pop()
         with damage(source):
             names = list(group)
         for name in names:
@@ -40,25 +48,34 @@ def arrays(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, Chai
             inner = f"{path}/{name}".replace("\\", "/").lstrip("/")
             if inner in OPTIMIZER:
                 continue
-            if seen > HDF5_OBJECTS or depth > HDF5_DEPTH:
+            if seen > HDF5_OBJECTS or inner.count("/") > HDF5_DEPTH:
                 raise FormatError(
                     f"{source}: {inner[:60]}: is one of more than {HDF5_OBJECTS} arrays, or more than {HDF5_DEPTH} deep"
                 )
             with damage(source):
-                link = group.get(name, getlink=True)
-                if not isinstance(link, h5py.HardLink):
-                    raise FormatError(f"{source}: {inner}: is a link to {_target(link)}, which is not followed")
-                value: Any = group[name]
+                link = group.id.links.get_info(name.encode())
+                if link.type != h5py.h5l.TYPE_HARD:
+                    target = _target(group.get(name, getlink=True))
+                    raise FormatError(f"{source}: {inner}: is a link to {target}, which is not followed")
+                if link.u not in known:
+                    value = group[name]
+                    known[link.u] = _stored(attributes, inner, value) if isinstance(value, h5py.Dataset) else value
+            value = known[link.u]
             if isinstance(value, h5py.Group):
-                waiting.append((inner, value, depth + 1))
-            elif isinstance(value, h5py.Dataset):
-                array = _stored(attributes, inner, value)
-                taken += value.nbytes
+                waiting.append((inner, value))
+                yield inner, link.u, value
+            elif isinstance(value, ChainArray):
+                taken += _read_bytes(value)
                 if taken > most:
                     raise FormatError(
                         f"{source}: {inner}: the arrays up to it would take {taken:,} bytes, must be {most:,} at most"
                     )
-                yield inner, array
+                yield inner, link.u, replace(value, variable=inner)
+
+
+def _read_bytes(array: ChainArray) -> int:
+    """The bytes that an array takes where it is computed with, in float64."""
+    return 8 * array.size
 
 
 def _target(link: Any) -> str:
@@ -78,7 +95,7 @@ def _stored(attributes: Attributes, path: str, dataset: h5py.Dataset) -> ChainAr
         kind = "an empty value" if shape is None else "object references" if dataset.dtype.kind == "O" else str(dataset.dtype)
         raise FormatError(f"{title}: holds {kind}, must hold numbers")
     chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
-    if (needed := max(dataset.nbytes, chunk)) > FREE_BYTES + INFLATION * stored:
+    if (needed := max(8 * math.prod(shape), chunk)) > FREE_BYTES + INFLATION * stored:
         raise FormatError(f"{title}: {list(shape)} would take {needed:,} bytes, of which the file has {stored:,}")
 
     def read() -> np.ndarray:

@@ -6,11 +6,9 @@ A layer that stores no kernel, in the place that mirrors a product, is assumed t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from .chain import FUNCTIONS, ChainArray, ChainLayer, ChainProduct, Tie
 from .convolutions import ChainConvolution
@@ -26,7 +24,19 @@ class Held:
     product: ChainProduct
 
 
-def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[ChainLayer, ...]) -> tuple[ChainLayer, ...]:
+@dataclass(frozen=True)
+class Holding:
+    """The products that were read before, in order. `unmirrored`: those that no later one mirrors."""
+
+    products: tuple[Held, ...] = ()
+    unmirrored: tuple[Held, ...] = ()
+
+    def then(self, held: Held) -> Holding:
+        closes = bool(self.unmirrored) and _closes(held.product, self.unmirrored[-1].product)
+        return Holding((*self.products, held), self.unmirrored[:-1] if closes else (*self.unmirrored, held))
+
+
+def read_holder(place: PlacedLayer, held: Holding, refused: tuple[ChainLayer, ...]) -> tuple[ChainLayer, ...]:
     """A layer of a class that is not known as a product, or `refused` where its arrays are not those of one."""
     arrays = place.group.all
     kernels = {name: array for name, array in arrays.items() if len(array.shape) > 1}
@@ -36,8 +46,7 @@ def read_holder(place: PlacedLayer, held: Sequence[Held], refused: tuple[ChainLa
     product = _tied(place, held, kernels) or _own(place, held, kernels)
     if product is None or not _fits(place, product):
         return refused
-    repeated = {name for name, array in biases.items() for each in held if _repeats(place, name, array, each.product.bias)}
-    rest = [array for name, array in biases.items() if name not in repeated]
+    rest = _unrepeated(place, held, biases)
     if len(rest) > 1 or any(array.shape != (product.channels,) for array in rest):
         return refused
     values = place.config.values
@@ -57,10 +66,10 @@ def _name(value: Any) -> str:
 def _fits(place: PlacedLayer, product: ChainProduct) -> bool:
     """Whether a product fits between the layers before and behind it, and what its configuration says of it."""
     inputs, units, values = product.widths[0], product.channels, place.config.values
-    stated = {place.following or units, values.get("units", units), values.get("filters", units)}
+    stated = (place.following or units, values.get("units", units), values.get("filters", units))
     if isinstance(product, ChainConvolution) and not _fits_window(place, product):
         return False
-    return inputs == (place.width or inputs) and {units} >= stated
+    return inputs == (place.width or inputs) and all(size == units for size in stated)
 
 
 def _fits_window(place: PlacedLayer, product: ChainConvolution) -> bool:
@@ -71,15 +80,15 @@ def _fits_window(place: PlacedLayer, product: ChainConvolution) -> bool:
     return same and place.shape == (*window.places(product.lengths), product.kernel.shape[-1])
 
 
-def _tied(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
+def _tied(place: PlacedLayer, held: Holding, kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
     """The product with the kernel of an earlier one."""
     numbers = set(_shared_numbers(place.config.values))
-    for each in reversed(held):
-        repeated = [name for name, array in kernels.items() if _equal(array, each.product.kernel)]
-        named = any(_is_named(place, name, each.product.kernel) for name in repeated)
-        if len(repeated) == len(kernels) and (named or each.config.shared in numbers):
+    ends = _ends(place, kernels)
+    for each in reversed(held.products):
+        known = each.config.shared in numbers or each.product.kernel.variable.endswith(ends)
+        if known and all(_equal(array, each.product.kernel) for array in kernels.values()):
             return _transposed(place, each.product, "stored")
-    mirrored = _mirrored(held)
+    mirrored = held.unmirrored[-1] if held.unmirrored else None
     if mirrored is not None and all(_equal(array, mirrored.product.kernel) for array in kernels.values()):
         return _transposed(place, mirrored.product, "assumed")
     return None
@@ -90,9 +99,9 @@ def _transposed(place: PlacedLayer, product: ChainProduct, tie: Tie) -> ChainPro
     return replace(product, **names, bias=None, transposed=not product.transposed, tie=tie, before=None)
 
 
-def _own(place: PlacedLayer, held: Sequence[Held], kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
+def _own(place: PlacedLayer, held: Holding, kernels: Mapping[str, ChainArray]) -> ChainProduct | None:
     """The product with a kernel of its own, in the direction that fits; None where it holds another layer, which it may use."""
-    if {each.config.shared for each in held} & set(_shared_numbers(place.config.values)):
+    if {each.config.shared for each in held.products} & set(_shared_numbers(place.config.values)):
         return None
     for kernel in (kernel for kernel in kernels.values() if len(kernel.shape) == 2):
         transposed = place.width is not None and kernel.shape[0] != place.width
@@ -111,17 +120,6 @@ def _shared_numbers(value: Any) -> Iterator[int]:
             yield from _shared_numbers(item)
 
 
-def _mirrored(held: Sequence[Held]) -> Held | None:
-    """The last product that no later one mirrors."""
-    open_products: list[Held] = []
-    for each in held:
-        if open_products and _closes(each.product, open_products[-1].product):
-            open_products.pop()
-        else:
-            open_products.append(each)
-    return open_products[-1] if open_products else None
-
-
 def _closes(product: ChainProduct, before: ChainProduct) -> bool:
     """Whether a product mirrors an earlier one; of two square ones, which fit in any order, only by one kernel."""
     square = product.widths[0] == product.widths[1]
@@ -129,14 +127,19 @@ def _closes(product: ChainProduct, before: ChainProduct) -> bool:
 
 
 def _equal(array: ChainArray, other: ChainArray) -> bool:
-    return array.shape == other.shape and np.array_equal(array.read(), other.read())
+    return array.shape == other.shape and array.digest == other.digest
 
 
-def _repeats(place: PlacedLayer, name: str, array: ChainArray, bias: ChainArray | None) -> bool:
-    """Whether a vector is the bias of an earlier layer: by name, or by value where the file has no names."""
-    return bias is not None and (_is_named(place, name, bias) or (not place.group.named and _equal(array, bias)))
+def _unrepeated(place: PlacedLayer, held: Holding, vectors: Mapping[str, ChainArray]) -> list[ChainArray]:
+    """The vectors that are no bias of an earlier layer: by name, or by value where the file has no names."""
+    biases = [each.product.bias for each in held.products if each.product.bias is not None]
+    if place.group.named:
+        return [array for name, array in vectors.items() if not any(bias.variable.endswith(f"/{name}") for bias in biases)]
+    digests = {bias.digest for bias in biases if vectors}
+    return [array for array in vectors.values() if array.digest not in digests]
 
 
-def _is_named(place: PlacedLayer, name: str, array: ChainArray) -> bool:
-    """Whether the file gives an array the name of another one's variable: dense/kernel:0, the end of dense/dense/kernel:0."""
-    return place.group.named and array.variable.endswith(f"/{name}")
+def _ends(place: PlacedLayer, arrays: Mapping[str, ChainArray]) -> tuple[str, ...]:
+    """What the variables end with of which the file gives these arrays the names: dense/kernel:0, the end of
+    dense/dense/kernel:0."""
+    return tuple(f"/{name}" for name in arrays) if place.group.named else ()

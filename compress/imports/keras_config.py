@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ class KerasLayer:
     @property
     def names(self) -> tuple[str, ...]:
         """Its name, and that of a layer that it wraps."""
-        return (self.name,) if self.inner is None else (self.inner.name, self.name)
+        inner = self.inner
+        return (self.name,) if inner is None else (inner.name, self.name)
 
     def value(self, key: str, *types: type, default: Any = ...) -> Any:
         """A value of one of some types; FormatError, with layer and key, for another one or where there is none."""
@@ -147,11 +149,11 @@ def order(model: KerasLayer, layers: Sequence[KerasLayer]) -> tuple[list[int], R
     if len(outputs) != 1:
         return whole, Refused(model.name, model.class_name, f"has {len(outputs)} outputs, must have 1")
     index = {layer.name: i for i, layer in enumerate(layers)}
-    skipped = {layer.name: _skipped(layer, layers, outputs) for layer in layers if layer.is_model}
-    calls = sum(len(layer.nodes) + 1 for layer in layers)
+    skipped = _skipped(layers, outputs)
     chain: list[int] = []
-    output = outputs[0]
-    while output.layer in index and len(chain) < calls:
+    output, seen = outputs[0], set()
+    while output.layer in index and (output.layer, output.call) not in seen:
+        seen.add((output.layer, output.call))
         layer = layers[index[output.layer]]
         chain.append(index[output.layer])
         if not layer.nodes:
@@ -167,7 +169,9 @@ def order(model: KerasLayer, layers: Sequence[KerasLayer]) -> tuple[list[int], R
     raise FormatError(f"{model.title}: refers to call {output.call} of {output.layer[:60]}, which it does not have")
 
 
-def _skipped(layer: KerasLayer, layers: Sequence[KerasLayer], outputs: Sequence[Output]) -> int:
-    """1 where references count the call that made a model as its first, which Keras 2 does and does not list."""
-    references = [output for other in layers for node in other.nodes for output in node] + list(outputs)
-    return int(max((each.call for each in references if each.layer == layer.name), default=0) >= len(layer.nodes))
+def _skipped(layers: Sequence[KerasLayer], outputs: Sequence[Output]) -> dict[str, int]:
+    """By model, 1 where references count the call that made it as its first, which Keras 2 does and does not list."""
+    last: dict[str, int] = {}
+    for output in itertools.chain(outputs, *(node for layer in layers for node in layer.nodes)):
+        last[output.layer] = max(output.call, last.get(output.layer, 0))
+    return {layer.name: int(last.get(layer.name, 0) >= len(layer.nodes)) for layer in layers if layer.is_model}

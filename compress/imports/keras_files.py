@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
-from ..limits import KERAS_LAYERS
-from .chain import Chain, ChainLayer, ChainProduct, ChainReshape, Refused
-from .hdf5 import arrays, damage, import_h5py
+from ..limits import HDF5_OBJECTS, KERAS_ARRAYS, KERAS_LAYERS, KERAS_OWN, require_sample
+from .chain import Chain, ChainArray, ChainLayer, ChainProduct, ChainReshape, Refused
+from .hdf5 import arrays, damage, import_h5py, objects
 from .hdf5_attributes import Attributes
-from .holders import Held, read_holder
+from .holders import Held, Holding, read_holder
 from .keras_config import TOO_DEEP, KerasLayer, layer_config, layer_configs, order, parsed
 from .keras_layers import LEFT_OUT, READERS, PlacedLayer, is_activation, read_layer
 from .keras_weights import ArchiveGroup, Group, TopGroup
@@ -35,18 +35,27 @@ def read_hdf5(path: Path) -> Chain:
     attributes = Attributes(source, window)
     with damage(source):
         file = import_h5py().File(window, "r")
-        weights = "layer_names" in file.attrs or "layers" in file or bool(file.visit(_is_variables))
     config = attributes.text(file, "model_config")
     if config is None:
+        with damage(source):
+            weights = "layer_names" in file.attrs or "layers" in file or bool(file.visit(_is_variables))
         raise FormatError(f"{source}: {SAVE_WHOLE if weights else 'holds no Keras model'}")
     with damage(source):
         root = file["model_weights"]
     version = attributes.text(file, "keras_version") or attributes.text(root, "keras_version") or "1"
     by_path = dict(arrays(attributes, root))
-    by_layer = {}
-    for layer in attributes.texts(root, "layer_names"):
+    by_layer: dict[str, dict[str, ChainArray]] = {}
+    listed, layers = 0, dict.fromkeys(attributes.texts(root, "layer_names"))
+    if len(layers) > KERAS_LAYERS:
+        raise FormatError(f"{source}: lists {len(layers):,} layers, must be {KERAS_LAYERS:,} at most")
+    for layer in layers:
         with damage(source):
             names = attributes.texts(root[layer], "weight_names")
+        listed += len(names)
+        if listed > HDF5_OBJECTS:
+            raise FormatError(
+                f"{source}: {layer[:60]}: the layers up to it list {listed:,} weights, must be {HDF5_OBJECTS:,} at most"
+            )
         missing = [name for name in names if f"{layer}/{name}" not in by_path]
         if missing:
             raise FormatError(f"{source}: {layer}: {missing[0]} is missing")
@@ -63,18 +72,16 @@ def read_archive(path: Path) -> Chain:
     attributes = Attributes(source, window)
     with damage(source):
         file = import_h5py().File(window, "r")
-    by_path = dict(arrays(attributes, file))
-    with damage(source):
-        names = dict(_names(attributes, file, by_path))
-    return _chain(source, f"Keras {version} (.keras)", config, ArchiveGroup(by_path, names))
-
-
-def _names(attributes: Attributes, file: Any, by_path: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The names of layers by the path of their group, where the file has them; a model's is on a group without arrays."""
-    for group in dict.fromkeys(group for path in by_path for group in _above(path)):
-        folder = f"{group}/{VARIABLES}"
-        if folder in file and (name := attributes.text(file[folder], "name")) is not None:
-            yield group, name
+    by_path, names, known = {}, {}, {}
+    for path, address, value in objects(attributes, file):
+        if isinstance(value, ChainArray):
+            by_path[path] = value
+        elif _is_variables(path):
+            if address not in known:
+                known[address] = attributes.text(value, "name")
+            if known[address] is not None:
+                names[path.rpartition("/")[0]] = known[address]
+    return _chain(source, f"Keras {version} (.keras)", config, ArchiveGroup.of(by_path, names))
 
 
 def _is_variables(name: str) -> bool | None:
@@ -82,16 +89,12 @@ def _is_variables(name: str) -> bool | None:
     return name.rpartition("/")[2] == VARIABLES or None
 
 
-def _above(path: str) -> Iterator[str]:
-    """The groups that an array is in."""
-    while path := path.rpartition("/")[0]:
-        yield path
-
-
 def _chain(source: str, format: str, config: Mapping[str, Any], group: Group) -> Chain:
     try:
         model = layer_config(config, "model")
-        read = _Read.of(model, group, _sample(model))
+        sample = _sample(model)
+        require_sample(model.title, sample or ())
+        read = _Read.of(model, group, _Read(sample, sample))
     except RecursionError:
         raise FormatError(f"{source}: {TOO_DEEP}") from None
     except FormatError as error:
@@ -128,62 +131,86 @@ def _with_activation(value: Any) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """How much of a model is read so far; FormatError, naming the layer, for more than a limit."""
+
+    layers: int = 0
+    arrays: int = 0
+    own: int = 0
+
+    def with_layers(self, model: KerasLayer, count: int) -> _Seen:
+        """With the layers of a model."""
+        right = "those of a model inside once for each of its calls"
+        return replace(self, layers=_limited(model, self.layers + count, KERAS_LAYERS, "layers", right))
+
+    def with_arrays(self, layer: KerasLayer, group: Group) -> _Seen:
+        """With the arrays of a layer or a model."""
+        right = "those of a layer once for each of its calls"
+        return replace(self, arrays=_limited(layer, self.arrays + len(group.all), KERAS_ARRAYS, "arrays", right))
+
+    def with_own(self, layer: KerasLayer) -> _Seen:
+        """With a layer of a class of one's own, which is compared with all before it."""
+        return replace(self, own=_limited(layer, self.own + 1, KERAS_OWN, "layers of classes of your own", "each call counts"))
+
+
+def _limited(layer: KerasLayer, count: int, most: int, what: str, right: str) -> int:
+    if count > most:
+        raise FormatError(f"{layer.title}: has more than {most:,} {what} up to it, must be {most:,} at most, {right}")
+    return count
+
+
+@dataclass(frozen=True)
 class _Read:
     """The layers of a model that are read so far. `sample`, `shape`: of the input and of the last output; None: unknown.
-    `seen`: layers, those of each call of a model inside among them."""
+    `seen`: how many layers, arrays and layers of classes of one's own, those of each call of a model inside among them."""
 
     sample: Shape | None
     shape: Shape | None
     layers: tuple[ChainLayer, ...] = ()
     left_out: tuple[str, ...] = ()
-    held: tuple[Held, ...] = ()
-    seen: int = 0
+    held: Holding = field(default_factory=Holding)
+    seen: _Seen = field(default_factory=_Seen)
 
     @classmethod
-    def of(cls, model: KerasLayer, group: Group, shape: Shape | None, held: tuple[Held, ...] = (), seen: int = 0) -> _Read:
-        """A model, with what was read before it in the chain that it is part of."""
-        read = cls(shape, shape, held=held, seen=seen)
+    def of(cls, model: KerasLayer, group: Group, before: _Read) -> _Read:
+        """A model, with what was read before it in the chain that it is part of: its shape, what is held and seen."""
+        read = cls(before.shape, before.shape, held=before.held, seen=before.seen.with_arrays(model, group))
         if not model.is_model:
-            return read.then(read_layer(PlacedLayer(model, group, shape)), model)
+            return read.then(read_layer(PlacedLayer(model, group, read.shape)), model)
         configs = layer_configs(model)
-        groups = group.layers(configs)
         indices, broken = order(model, configs)
-        read = read.counted(model, max(len(configs), len(indices)))
+        read = replace(read, seen=read.seen.with_layers(model, max(len(configs), len(indices))))
+        groups = group.layers(configs)
         if broken is not None:
             read = replace(read, layers=(broken,))
-        for position, i in enumerate(indices):
+        widths = _widths([(configs[i], groups[i]) for i in indices])
+        for i, width in zip(indices, widths, strict=True):
             place = PlacedLayer(configs[i], groups[i], _static(configs[i].built_for))
             if broken is None:
-                following = [(configs[j], groups[j]) for j in indices[position + 1 :]]
-                place = replace(place, shape=read.shape or place.shape, following=_width(following))
+                place = replace(place, shape=read.shape or place.shape, following=width)
             read = read.next(place)
         return read
-
-    def counted(self, model: KerasLayer, layers: int) -> _Read:
-        """With layers more that are seen; FormatError, naming the model, for too many."""
-        if self.seen + layers > KERAS_LAYERS:
-            right = f"must be {KERAS_LAYERS:,} at most, those of a model inside once for each of its calls"
-            raise FormatError(f"{model.title}: has more than {KERAS_LAYERS:,} layers up to it, {right}")
-        return replace(self, seen=self.seen + layers)
 
     def next(self, place: PlacedLayer) -> _Read:
         """With a layer more."""
         config, group, shape = place.config, place.group, place.shape
         shape = shape or _sample(config)
+        require_sample(config.title, shape or ())
         read = replace(self, shape=shape, sample=self.sample or (None if self.layers else shape))
         if config.class_name == "InputLayer":
             return read
         if config.class_name in LEFT_OUT and not config.custom:
             return replace(read, left_out=(*self.left_out, config.title))
         if config.is_model:
-            inner = _Read.of(config, group, shape, self.held, self.seen)
+            inner = _Read.of(config, group, read)
             left_out = (*self.left_out, *inner.left_out)
             return replace(inner, sample=read.sample or inner.sample, layers=(*self.layers, *inner.layers), left_out=left_out)
         place = replace(place, shape=shape)
-        layers = read_layer(place)
+        seen, layers = self.seen.with_arrays(config, group), read_layer(place)
         if any(isinstance(layer, Refused) and layer.custom for layer in layers):
+            seen = seen.with_own(config)
             layers = read_holder(place, self.held, layers)
-        return read.then(layers, config)
+        return replace(read, seen=seen).then(layers, config)
 
     def then(self, layers: tuple[ChainLayer, ...], config: KerasLayer) -> _Read:
         shape, held = self.shape, self.held
@@ -192,21 +219,35 @@ class _Read:
                 shape = None
             elif shape or isinstance(layer, ChainProduct | ChainReshape):
                 shape = layer.output(shape or (0,))
+            if shape:
+                require_sample(config.title, shape)
             if isinstance(layer, ChainProduct):
-                held = (*held, Held(config, layer))
+                held = held.then(Held(config, layer))
         return replace(self, shape=shape, layers=(*self.layers, *layers), held=held)
 
 
-def _width(following: Sequence[tuple[KerasLayer, Group]]) -> int | None:
-    """The last axis that the layers behind one take; None where the file does not state it."""
-    for config, group in following:
-        if shape := _static(config.built_for):
-            return shape[-1]
-        if config.custom or config.class_name not in (READERS.keys() | LEFT_OUT) - {"Flatten", "Reshape"}:
-            return None
-        if kernel := next((array.shape for array in group.own.values() if len(array.shape) > 1), None):
-            return kernel[-1] if config.class_name.endswith("Transpose") else kernel[-2]
-    return None
+KEEP_WIDTH = (READERS.keys() | LEFT_OUT) - {"Flatten", "Reshape"}
+"""Classes without a kernel that take the last axis which they give."""
+
+
+def _widths(layers: Sequence[tuple[KerasLayer, Group]]) -> list[int | None]:
+    """Behind each layer, the last axis that the next ones take; None where the file does not state it."""
+    widths: list[int | None] = [None] * min(len(layers), 1)
+    for config, group in layers[:0:-1]:
+        widths.append(_width(config, group, widths[-1]))
+    return widths[::-1]
+
+
+def _width(config: KerasLayer, group: Group, behind: int | None) -> int | None:
+    """The last axis that a layer takes; `behind`: that of what follows it."""
+    if shape := _static(config.built_for):
+        return shape[-1]
+    if config.custom or config.class_name not in KEEP_WIDTH:
+        return None
+    kernel = next((array.shape for array in group.own.values() if len(array.shape) > 1), None)
+    if kernel is None:
+        return behind
+    return kernel[-1] if config.class_name.endswith("Transpose") else kernel[-2]
 
 
 def _sample(config: KerasLayer) -> Shape | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..layer_kinds import Shape
+from ..limits import require_sample
 from ..windows import Lengths, Padding, Window
 from .chain import FUNCTIONS, Affine, BatchNorm, ChainArray, ChainFunction, ChainLayer, ChainProduct, ChainReshape, Refused
 from .convolutions import ChainConvolution, ChainPool, ChainUpsample
@@ -179,11 +180,14 @@ def _reshape(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     target = place.config.value("target_shape", list)
     if place.shape is None:
         return place.refused(UNKNOWN_INPUT)
+    require_sample(place.config.title, [0] * len(target))
     sizes = [size if type(size) is int else 0 for size in target]
     size, known = math.prod(place.shape), math.prod(size for size in sizes if size != -1)
     shape = tuple(size // max(known, 1) if each == -1 else each for each in sizes)
     if min(sizes, default=0) < -1 or sizes.count(-1) > 1 or math.prod(shape) != size:
-        raise FormatError(f"{place.config.title}: target_shape {target}, must have the {size} values of {list(place.shape)}")
+        raise FormatError(
+            f"{place.config.title}: target_shape {str(target)[:60]}, must have the {size} values of {list(place.shape)}"
+        )
     return (ChainReshape(place.config.name, place.config.class_name, shape),)
 
 
@@ -193,8 +197,15 @@ def _numbers(place: PlacedLayer, key: str, default: float) -> np.ndarray:
         values = (values.get("config") or {}).get("value")
     try:
         return np.array(values, np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise FormatError(f"{place.config.title}: {key}: got {repr(values)[:60]}, must be a number or numbers") from None
+
+
+def _number(place: PlacedLayer, key: str, default: float) -> float:
+    values = _numbers(place, key, default)
+    if values.shape or not np.isfinite(values):
+        raise FormatError(f"{place.config.title}: {key}: got {repr(values.tolist())[:60]}, must be a finite number")
+    return float(values)
 
 
 def _rescaling(place: PlacedLayer) -> tuple[ChainLayer, ...]:
@@ -211,8 +222,8 @@ def _affine(place: PlacedLayer, scale: np.ndarray, offset: np.ndarray) -> tuple[
 def _normalization(place: PlacedLayer) -> tuple[ChainLayer, ...]:
     values = place.config.values
     axis = values.get("axis", -1)
-    axes = {axis} if isinstance(axis, int) else set(axis or ())
-    if not axes <= {-1, len(place.shape or ())}:
+    axes = list(axis or ()) if isinstance(axis, list | None) else [axis]
+    if any(each not in (-1, len(place.shape or ())) for each in axes):
         return place.refused(f"normalizes axis {axis}, must be the last one or none")
     if values.get("mean") is None:
         arrays = list(place.group.own.values())[:2]
@@ -221,6 +232,9 @@ def _normalization(place: PlacedLayer) -> tuple[ChainLayer, ...]:
         mean, variance = (np.ravel(array.read()).astype(np.float64) for array in arrays)
     else:
         mean, variance = np.ravel(_numbers(place, "mean", 0.0)), np.ravel(_numbers(place, "variance", 1.0))
+    if mean.size != variance.size or not (variance >= 0).all():
+        got = f"{mean.size} means and {variance.size} variances, the least {variance.min(initial=0):g}"
+        raise FormatError(f"{place.config.title}: has {got}, must be as many of each, and none below 0")
     deviation = np.maximum(np.sqrt(variance), EPSILON)
     if values.get("invert"):
         return _affine(place, deviation, mean)
@@ -244,7 +258,7 @@ def _batch_normalization(place: PlacedLayer) -> tuple[ChainLayer, ...]:
             arrays.get("beta"),
             arrays["moving_mean"],
             arrays["moving_variance"],
-            float(config.value("epsilon", float, int, default=1e-3)),
+            _number(place, "epsilon", 1e-3),
         ),
     )
 
@@ -265,8 +279,9 @@ def _pruned(place: PlacedLayer) -> tuple[ChainLayer, ...]:
 
 def _window(place: PlacedLayer, axes: int, sizes: str, strides: str) -> Window:
     """The window that the configuration states; as many strides as sizes where it states none."""
-    lengths = [_lengths(place, key, axes) for key in (sizes, strides) if place.config.values.get(key) is not None]
-    return Window(lengths[0], lengths[-1], place.config.values.get("padding", "valid"))
+    counts = _lengths(place, sizes, axes)
+    given = place.config.values.get(strides) is not None
+    return Window(counts, _lengths(place, strides, axes) if given else counts, place.config.values.get("padding", "valid"))
 
 
 def _lengths(place: PlacedLayer, key: str, axes: int, default: int | None = None) -> Lengths:

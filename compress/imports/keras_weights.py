@@ -11,8 +11,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
+from ..errors import FormatError
+from ..limits import KERAS_ARRAYS
 from .chain import ChainArray
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -72,23 +75,55 @@ class NamedGroup:
 
     def layers(self, layers: Sequence[Named]) -> list[Group]:
         """By the layer's name, the last but one of a variable's; layers of one name in the order of their variables."""
-        left: dict[str, dict[str, ChainArray]] = defaultdict(dict)
-        for name, array in self.own.items():
-            left[name.rpartition("/")[0]][name] = array
-        return [NamedGroup(_taken(left, layer)) for layer in layers]
+        left = _Left.of(self.own)
+        return [NamedGroup(left.taken(layer)) for layer in layers]
 
     def wrapped(self, layer: Named) -> Group:
         return NamedGroup({name: array for name, array in self.own.items() if _within(name.rpartition("/")[0], layer.name)})
 
 
-def _taken(left: dict[str, dict[str, ChainArray]], layer: Named) -> Mapping[str, ChainArray]:
-    """The arrays of a layer, taken out of those that are left; a model's where no name says it are all of them, and stay."""
-    if layer.is_model:
-        inner = [prefix for prefix in left if _within(prefix, layer.name)]
-        parts = [left.pop(prefix) for prefix in inner] or list(left.values())
-        return {name: array for part in parts for name, array in part.items()}
-    found = [next((prefix for prefix in left if f"/{prefix}".endswith(f"/{name}")), None) for name in layer.names]
-    return {name: array for prefix in found if prefix is not None for name, array in left.pop(prefix).items()}
+@dataclass
+class _Left:
+    """Arrays by the path of their variables' layer, of which no layer has been found yet. `ends`: paths by each of their ends,
+    `parts`: by each of their names. `all`: of all paths together, once they are asked for."""
+
+    arrays: dict[str, dict[str, ChainArray]]
+    ends: dict[str, list[str]]
+    parts: dict[str, list[str]]
+    all: dict[str, ChainArray] | None = None
+    given: int = 0
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, ChainArray]) -> _Left:
+        left = cls(defaultdict(dict), defaultdict(list), defaultdict(list))
+        for name, array in arrays.items():
+            left.arrays[name.rpartition("/")[0]][name] = array
+        for path in left.arrays:
+            names = path.split("/")
+            for i, name in enumerate(names):
+                left.ends["/".join(names[i:])].append(path)
+                left.parts[name].append(path)
+        return left
+
+    def taken(self, layer: Named) -> Mapping[str, ChainArray]:
+        """The arrays of a layer, taken out of those that are left; a model's where no name says it are all, and stay."""
+        if layer.is_model:
+            paths = dict.fromkeys(self.parts[layer.name.partition("/")[0]])
+            return self._taken([path for path in paths if _within(path, layer.name)]) or self._all()
+        return self._taken([next((path for path in self.ends[name] if path in self.arrays), None) for name in layer.names])
+
+    def _taken(self, paths: Iterable[str | None]) -> dict[str, ChainArray]:
+        found = {name: array for path in paths for name, array in self.arrays.pop(path or "", {}).items() if path is not None}
+        self.all = None if found else self.all
+        return found
+
+    def _all(self) -> dict[str, ChainArray]:
+        if self.all is None:
+            self.all = {name: array for part in self.arrays.values() for name, array in part.items()}
+            self.given += len(self.all)
+        if self.given > KERAS_ARRAYS:
+            raise FormatError(f"has models inside whose {len(self.all):,} arrays no name tells apart")
+        return self.all
 
 
 def _within(prefix: str, name: str) -> bool:
@@ -103,7 +138,7 @@ class TopGroup:
     named: ClassVar[bool] = True
     by_layer: Mapping[str, Mapping[str, ChainArray]]
 
-    @property
+    @cached_property
     def own(self) -> Mapping[str, ChainArray]:
         return {f"{layer}/{name}": array for layer, arrays in self.by_layer.items() for name, array in arrays.items()}
 
@@ -119,29 +154,47 @@ class TopGroup:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """The arrays of an archive by path. `inside`: the paths in each group. `names`: of layers, by the path of their group."""
+
+    arrays: Mapping[str, ChainArray]
+    inside: Mapping[str, Sequence[str]]
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ArchiveGroup:
-    """A group of an archive. `arrays`: all of the file by path. `names`: of layers, by the path of their group."""
+    """A group of an archive."""
 
     named: ClassVar[bool] = False
-    arrays: Mapping[str, ChainArray]
-    names: Mapping[str, str]
+    archive: Archive
     path: str = ""
 
-    @property
-    def own(self) -> Mapping[str, ChainArray]:
-        return {
-            str(i): self.arrays[path]
-            for i, path in sorted((int(path.rpartition("/")[2]), path) for path in self.arrays if self._is_own(path))
-        }
+    @classmethod
+    def of(cls, arrays: Mapping[str, ChainArray], names: Mapping[str, str]) -> ArchiveGroup:
+        """The whole archive. `arrays`: by path. `names`: of layers, by the path of their group."""
+        inside: dict[str, list[str]] = defaultdict(list)
+        for path in arrays:
+            group = path
+            while group:
+                group = group.rpartition("/")[0]
+                inside[group].append(path)
+        return cls(Archive(arrays, inside, names))
 
-    @property
+    @cached_property
+    def own(self) -> Mapping[str, ChainArray]:
+        folder = self._join("vars")
+        names = [path.rpartition("/") for path in self._inside(folder)]
+        numbers = sorted((int(name), name) for group, _, name in names if group == folder and name.isdecimal())
+        return {str(i): self.archive.arrays[f"{folder}/{name}"] for i, name in numbers}
+
+    @cached_property
     def all(self) -> Mapping[str, ChainArray]:
         start = self._join("")
-        return {path.removeprefix(start): array for path, array in self.arrays.items() if path.startswith(start)}
+        return {path.removeprefix(start): self.archive.arrays[path] for path in self._inside(self.path)}
 
-    def _is_own(self, path: str) -> bool:
-        folder, _, name = path.rpartition("/")
-        return folder == self._join("vars") and name.isdecimal()
+    def _inside(self, group: str) -> Sequence[str]:
+        return self.archive.inside.get(group, ())
 
     def _join(self, *names: str) -> str:
         return "/".join((self.path, *names)).lstrip("/")
@@ -149,24 +202,24 @@ class ArchiveGroup:
     def layers(self, layers: Sequence[Named]) -> list[Group]:
         """By the name that the file has beside a group; without names, the groups with arrays of each class in order."""
         groups = list(dict.fromkeys(group for container in CONTAINERS for group in self._groups(container)))
-        by_name = {self.names[group]: group for group in groups if group in self.names}
+        by_name = {self.archive.names[group]: group for group in groups if group in self.archive.names}
         by_class: dict[str, list[str]] = defaultdict(list)
-        for group in sorted(groups, key=_number):
+        for group in sorted(groups, key=_number)[::-1]:
             by_class[_stem(group)].append(group)
         paths = [by_name.get(layer.name) or _next(by_class[snake_case(layer.class_name)], by_name) for layer in layers]
-        return [ArchiveGroup(self.arrays, self.names, path or "?") for path in paths]
+        return [ArchiveGroup(self.archive, path or "?") for path in paths]
 
     def _groups(self, container: str) -> Iterable[str]:
         """The groups with arrays in a container."""
         start = self._join(container) + "/"
-        return (start + path[len(start) :].partition("/")[0] for path in self.arrays if path.startswith(start))
+        return (start + path[len(start) :].partition("/")[0] for path in self._inside(start[:-1]))
 
     def wrapped(self, layer: Named) -> Group:
-        return ArchiveGroup(self.arrays, self.names, self._join("layer"))
+        return ArchiveGroup(self.archive, self._join("layer"))
 
 
 def _next(groups: list[str], named: Mapping[str, str]) -> str | None:
-    return groups.pop(0) if groups and not named else None
+    return groups.pop() if groups and not named else None
 
 
 def _number(group: str) -> int:

@@ -240,6 +240,8 @@ def mirror(chain: Chain, *, replaced: Mapping[str, str] | None = None, tie: bool
     encoder, decoder = (tuple(each.product for each in half) for half in (halves[0], mirrors[::-1]))
     if untied:
         _require_untied(chain)
+        _require_own_kernels(chain, encoder)
+        _require_own_kernels(chain, decoder)
     else:
         _require_tied(chain, encoder, decoder)
     require_mirrored_activations(chain, encoder, decoder, functions)
@@ -415,7 +417,7 @@ def _require_tied(chain: Chain, encoder: Sequence[ChainProduct], decoder: Sequen
 
 
 def _require_own_kernels(chain: Chain, encoder: Sequence[ChainProduct]) -> None:
-    """Raise InputError for a kernel that two layers of the encoder have."""
+    """Raise InputError for a kernel that two layers of the encoder have; `encoder`: or of the decoder."""
     used: dict[str, ChainProduct] = {}
     for product in encoder:
         if product.kernel.variable in used:

@@ -50,9 +50,10 @@ def chain_of_proto(path: Path, model: onnx.ModelProto, read: Read) -> Chain:
     inputs = {each.name: each for each in model.graph.input if each.name not in initializers}
     name = graph.one_input(str(path), list(inputs))
     values[name] = samples = _start(path, inputs[name])
-    nodes = [_node(path, node, _opset(model)) for node in model.graph.node]
+    opset = _opset(model)
+    nodes = [_node(path, node, opset) for node in model.graph.node]
     values.update((node.outputs[0], _constant_node(path, node, read)) for node in nodes if node.op == "Constant")
-    graph.trace((node for node in nodes if node.op != "Constant"), values, OPERATIONS)
+    graph.trace(str(path), (node for node in nodes if node.op != "Constant"), values, OPERATIONS)
     return graph.chain_to(samples, {each.name: values.get(each.name) for each in model.graph.output}, "ONNX")
 
 

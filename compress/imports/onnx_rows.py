@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -102,7 +103,7 @@ def _geometry(step: GraphStep, sizes: Sequence[int]) -> Geometry | None:
     named = {"NOTSET": convolutions.pads_of(given.get("pads", [0] * 2 * count)), "VALID": "valid", "SAME_UPPER": "same"}
     pads = named.get(given.get("auto_pad", b"NOTSET").decode())
     strides, dilations = (tuple(given.get(key, [1] * count)) for key in ("strides", "dilations"))
-    return pads and Geometry(tuple(sizes), strides, pads, True, dilations, given.get("group", 1))
+    return None if pads is None else Geometry(tuple(sizes), strides, pads, True, dilations, given.get("group", 1))
 
 
 def _kernel_sizes(step: GraphStep) -> tuple[int, ...]:
@@ -300,8 +301,8 @@ OPERATIONS = Operations(
         "Neg": np.negative,
         "Sqrt": np.sqrt,
         "Reciprocal": np.reciprocal,
-        "Max": np.maximum,
-        "Min": np.minimum,
+        "Max": lambda *values: functools.reduce(np.maximum, values),
+        "Min": lambda *values: functools.reduce(np.minimum, values),
     },
     folds={
         "Gather": _gather,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -80,12 +80,19 @@ def _has_kernel(layer: ChainLayer) -> bool:
 
 
 def _pairs(layers: list[ChainLayer]) -> Iterator[Pair]:
+    compared: dict[object, Pair] = {}
     for i in range((len(layers) + 1) // 2):
         encoder, decoder = layers[i], layers[-1 - i]
         if isinstance(encoder, ChainProduct) and isinstance(decoder, ChainProduct):
             decoder = decoder if encoder is decoder else as_transpose(decoder)
             if encoder is not decoder and decoder.mirrors(encoder):
-                yield _compared(encoder, decoder)
+                kernels = (
+                    *((each.kernel.variable, each.transposed, each.tie, each.mask) for each in (encoder, decoder)),
+                    decoder.class_name,
+                )
+                if kernels not in compared:
+                    compared[kernels] = _compared(encoder, decoder)
+                yield replace(compared[kernels], encoder=encoder.title, decoder=decoder.title)
         else:
             unread = decoder if isinstance(decoder, Refused) else encoder
             yield Pair(encoder.title, decoder.title, "unknown", reason=f"the code of {unread.class_name} is not read")

@@ -27,9 +27,10 @@ def refusals(chain: Chain) -> tuple[str, ...]:
     known = replace(chain, layers=layers)
     if not any(isinstance(layer, Refused) for layer in layers):
         _check(known, checking)
+    read: set[str] = set()
     for layer in layers:
         with checking():
-            _require_finite(chain, layer)
+            _require_finite(chain, layer, read)
     texts = (str(error).removeprefix(f"{chain.source}: ") for error in errors)
     return tuple(dict.fromkeys(filter(None, (unread(chain), *texts))))
 
@@ -64,12 +65,14 @@ def _check_halves(chain: Chain, encoder: Sequence[ProductPlace], decoder: Sequen
             require_pair(chain, first, last, untied=True)
 
 
-def _require_finite(chain: Chain, layer: ChainLayer) -> None:
-    """Raise InputError, naming the layer, for an array of a product or a norm that is not finite."""
+def _require_finite(chain: Chain, layer: ChainLayer, read: set[str]) -> None:
+    """Raise InputError, naming the layer, for an array of a product or a norm that is not finite. `read`: variables that have
+    been, and now these."""
     if not isinstance(layer, ChainProduct | BatchNorm):
         return
     for array in vars(layer).values():
-        if isinstance(array, ChainArray):
+        if isinstance(array, ChainArray) and array.variable not in read:
+            read.add(array.variable)
             try:
                 array.read()
             except InputError as error:

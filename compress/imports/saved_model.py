@@ -78,7 +78,7 @@ def _chain(path: Path, model: Any) -> Chain:
             raise InputError(f"{path}: {node.name} ({node.op}): changes a variable, must be a model for inference")
     values = {name: samples} | dict(zip(arguments[inputs:], _captured(path, model, captures), strict=True))
     values |= {node.outputs[0]: _constant(path, node.name, node.attributes["value"]) for node in nodes if node.op == "Const"}
-    graph.trace((node for node in nodes if node.op != "Const"), values, OPERATIONS)
+    graph.trace(str(path), (node for node in nodes if node.op != "Const"), values, OPERATIONS)
     return graph.chain_to(samples, {each: values.get(value) for each, value in outputs.items()}, "SavedModel")
 
 

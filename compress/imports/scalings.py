@@ -14,6 +14,8 @@ from ..scaling import Scaling
 from .chain import Affine, BatchNorm, Chain, ChainFunction, ChainLayer, ChainProduct
 from .places import with_shapes
 
+MOST_SCALES = 1 << 20
+"""Values of a sample that have a scale each."""
 SAME = 1e-6
 """Largest relative difference of the output's scaling from the inverse of the input's: float32."""
 
@@ -25,7 +27,7 @@ def without_scaling(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[Scaling
         return None, False, layers
     first, last = computing[0], computing[-1] + 1
     placed = list(with_shapes(layers, chain.shape))
-    head, tail = _affine(placed[:first]), _affine(placed[last:])
+    head, tail = _affine(chain, placed[:first]), _affine(chain, placed[last:])
     rest = [layer for i, layer in enumerate(layers) if first <= i < last or not isinstance(layer, Affine)]
     if tail is not None:
         layer = next(layer for layer in layers[last:] if isinstance(layer, Affine))
@@ -35,7 +37,7 @@ def without_scaling(chain: Chain, layers: Sequence[ChainLayer]) -> tuple[Scaling
 
 def _require_inverse(chain: Chain, layer: ChainLayer, head: Any, tail: tuple[np.ndarray, np.ndarray]) -> None:
     """Raise InputError unless `tail` undoes `head`: (scale, offset) of values each."""
-    if head is not None:
+    if head is not None and len({values.size for values in (*head, *tail)} - {1}) <= 1:
         scale, offset = tail[0] * head[0], tail[0] * head[1] + tail[1]
         size = 1 + np.abs(tail[1]).max()
         if np.abs(scale - 1).max() <= SAME and np.abs(offset).max() <= SAME * size:
@@ -44,19 +46,22 @@ def _require_inverse(chain: Chain, layer: ChainLayer, head: Any, tail: tuple[np.
     raise InputError(f"{chain.source}: {layer.title}: scales the output, {right}")
 
 
-def _affine(placed: Sequence[tuple[ChainLayer, Shape]]) -> tuple[np.ndarray, np.ndarray] | None:
+def _affine(chain: Chain, placed: Sequence[tuple[ChainLayer, Shape]]) -> tuple[np.ndarray, np.ndarray] | None:
     """The (scale, offset) that the affine layers among these amount to, float64, of one value or of all; None without one."""
     found = None
     for layer, shape in placed:
         if isinstance(layer, Affine):
-            scale, offset = (_spread(np.asarray(each, np.float64), shape) for each in (layer.scale, layer.offset))
+            scale, offset = (_spread(chain, np.asarray(each, np.float64), shape) for each in (layer.scale, layer.offset))
             before = (np.ones(1), np.zeros(1)) if found is None else found
             found = before[0] * scale, before[1] * scale + offset
     return found
 
 
-def _spread(values: np.ndarray, shape: Shape) -> np.ndarray:
-    """One number, or one for each value of a sample of `shape`."""
+def _spread(chain: Chain, values: np.ndarray, shape: Shape) -> np.ndarray:
+    """One number, or one for each value of a sample of `shape`; InputError for too many."""
+    if values.size != 1 and math.prod(shape) > MOST_SCALES:
+        got = f"scales {math.prod(shape):,} values by channel"
+        raise InputError(f"{chain.source}: {got}, must be {MOST_SCALES:,} at most, or scaled by one number")
     return values.reshape(1) if values.size == 1 else np.broadcast_to(values, shape).reshape(-1)
 
 

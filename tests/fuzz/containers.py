@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 
+import h5py
 import safetensors
 from tiedae.compress import archive as archives
 from tiedae.compress.npy import DAMAGE
@@ -107,6 +108,23 @@ def gzipped(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
         return blind(data, rng, others)
     changed = blind(content, rng, others)
     return gzip.compress(changed, 1) if rng.randrange(16) else changed
+
+
+def hdf5(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
+    """The configuration that a whole .h5 file of Keras holds as JSON; other bytes blindly."""
+    if data not in others or not data.startswith(HDF5):
+        return blind(data, rng, others)
+    buffer = io.BytesIO(data)
+    try:
+        with h5py.File(buffer, "r+") as file:
+            text = str(file.attrs["model_config"])
+            file.attrs["model_config"] = values(text.encode(), rng, others).decode(errors="replace").replace("\0", "")
+    except (OSError, KeyError, ValueError, RuntimeError):
+        return blind(data, rng, others)
+    return buffer.getvalue()
+
+
+HDF5 = b"\x89HDF"
 
 
 def png(data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:

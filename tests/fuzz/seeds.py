@@ -29,7 +29,8 @@ from tiedae.program.program import Program
 from tiedae.recipe import recipe_text
 
 from ..codec.conftest import extract_runs
-from ..compress.imports import model_files, onnx_graphs
+from ..compress.imports import conv_graphs, model_files, onnx_graphs
+from ..compress.imports.layer_files import LAYERS
 from ..conftest import build_program, smallest_recipe
 from ..export.onnx.test_reader import nested_model
 from ..program.convolutions import random_program
@@ -102,6 +103,7 @@ def onnx_nets() -> list[bytes]:
     for width, units in itertools.pairwise((8, 6, 3, 6, 8)):
         onnx_graphs.linear(apart, width, units)
         apart.add("Relu")
+    nets += [conv_graphs.torch_image().model().SerializeToString()]
     return [*nets, tied.model().SerializeToString(), apart.model().SerializeToString(), external()[0]]
 
 
@@ -110,6 +112,7 @@ def h5() -> list[bytes]:
     weights = model_files.dense_weights(arrays)
     layers = model_files.dense_layers()
     configs = [model_files.sequential(layers), model_files.functional(layers, model_files.WIDTHS[0])]
+    configs += [model_files.sequential(layers) for layers, _ in LAYERS.values()]
     return [of_path(lambda path, config=config: model_files.write_h5(path, config, weights), "x.h5") for config in configs]
 
 
@@ -118,11 +121,13 @@ def keras() -> list[bytes]:
     layers = model_files.dense_layers()
     configs = [model_files.sequential(layers), model_files.functional(layers, model_files.WIDTHS[0])]
     kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    return [
+    pairs = [
         of_path(lambda path, c=config, k=kind: model_files.write_archive(path, c, weights, compression=k), "x.keras")
         for config in configs
         for kind in kinds
     ]
+    every = [(model_files.sequential(layers), model_files.hdf5_bytes(arrays)) for layers, arrays in LAYERS.values()]
+    return [*pairs, *(of_path(lambda path, m=model: model_files.write_archive(path, *m), "x.keras") for model in every)]
 
 
 def arrays_npz() -> list[bytes]:

@@ -26,6 +26,7 @@ from tiedae.compress.imports import onnx_chain  # noqa: F401 (which readers impo
 from tiedae.compress.imports.formats import read_model
 from tiedae.dedupe.inputs import read_data
 from tiedae.dedupe.inspection import inspect_file
+from tiedae.dedupe.models import inspect_model
 from tiedae.export.c.reader import read_c, read_interface
 from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.importing import Start
@@ -33,6 +34,7 @@ from tiedae.intervals import read_intervals
 from tiedae.readers import keys_of, read
 from tiedae.recipe import load_recipe
 from tiedae.report.inspection import render
+from tiedae.report.models import render as render_model
 from tiedae.run_directory import read_json
 from tiedae.tae_files import inspect
 
@@ -72,6 +74,7 @@ def _inspect(path: Path) -> None:
 
 
 def _import(path: Path) -> None:
+    render_model(inspect_model(path))
     chain = read_model(path)
     Start.read(path, tie=None, assume=chain.custom).mirror.weights()
 
@@ -180,7 +183,7 @@ TARGETS: Mapping[str, Target] = {
     "onnx-import": Target(_import, "x.onnx", seeds.onnx_nets, PROTOBUF, _kernels),
     "onnx-data": Target(_inspect_beside, "kernels.bin", lambda: seeds.external()[2:], BLIND, _encoder),
     "keras": Target(_import, "x.keras", seeds.keras, ZIP_KERAS, declared=_unpacked, resident=True),
-    "h5": Target(_import, "x.h5", seeds.h5, BLIND, resident=True),
+    "h5": Target(_import, "x.h5", seeds.h5, (containers.hdf5, containers.hdf5, blind), resident=True),
     "npz": Target(_samples, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
     "npz-inputs": Target(_inputs, "x.npz", seeds.arrays_npz, ZIP_NPY, declared=_unpacked),
     "npz-program": Target(lambda path: unpack_npz(path, PROGRAM_KIND), "program.npz", seeds.programs, ZIP_NPY),
