@@ -32,7 +32,6 @@ EXCEPTIONS: Sequence[Exemption] = (
     ),
     Exemption(r"docs/c\.md", r"\b4 to 15 times", "gcc's loops with variable bounds, measured once before they became literals"),
     Exemption(r"docs/apps\.md", r"\b(?:464 MB|2\.2 GB)", "the package of another project, looked up"),
-    Exemption(r"docs/anomaly\.md", r"\b3 %", "the binomial distribution's"),
     Exemption(
         r"docs/trust\.md",
         r"^\| (?:a|an|tables|images|manifest,|`\.\w+`,?) .*|10 × the file|up to 16 GiB in our tests",
