@@ -45,6 +45,7 @@ PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
 TASK_FOLDER = "task"
+PAGES = ("report.html", "MODEL_CARD.md")
 
 
 def model_files(
