@@ -115,7 +115,9 @@ def source_claims(contents: Contents, program: Program, needed: Needed) -> Claim
     """What source text of a program may hold: its kernels, and the other arrays that are needed."""
     names = {each.storage: f"{KERNEL} {each.name}" for each in contents.constants if each.sha256}
     storages = {name: (names.get(name, CONSTANTS), int(MORE * size)) for name, size in needed.arrays.items()}
-    return _claims(storages, set(), needed, program)
+    claims = _claims(storages, set(), needed, program)
+    smallest = min((each.nbytes for each in contents.constants if each.sha256), default=claims.smallest)
+    return dataclasses.replace(claims, smallest=smallest)  # its bytes on a device, not its letters
 
 
 def _claims(storages: Mapping[str, tuple[str, int]], values: set[bytes], needed: Needed, program: Program) -> Claims:

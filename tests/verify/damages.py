@@ -175,7 +175,7 @@ CASES = {
         both(
             graph(ONNX, described("A" * 500)),
             embedded(FLOAT, described("A" * 500)),
-            consistent(C, content(C, lambda data: data + b"/* " + b"A" * 3000 + b" */\n")),
+            consistent(C, content(C, lambda data: data + b"/* " + b"A" * 30_000 + b" */\n")),
             content("weights.bin", lambda _: bytes(range(48)), new=True),
             consistent("more.bin", content("more.bin", lambda _: bytes(range(48)), new=True)),
         ),
