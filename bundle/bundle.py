@@ -48,10 +48,12 @@ from .results import read_metrics
 PRECISIONS = ("int8", "f32")
 PROGRAM_FILE = "golden/program.npz"
 PROGRAM_KIND = "tiedae-program"
-TASK_FILE = "task/arrays.npz"
+TASK_FOLDER = "task"
+TASK_FILE = f"{TASK_FOLDER}/arrays.npz"
 TASK_KIND = "tiedae-task"
 CALIBRATION = f"{manifests.FILE}: calibration"
 """The section of the calibration, as a part of a bundle, see `Bundle.made_for`."""
+PAGES = ("report.html", "MODEL_CARD.md")
 
 
 def model_files(

@@ -13,11 +13,21 @@ from typing import Any
 from tiedae.compress.errors import ExportError, InputError
 from tiedae.compress.records import plain
 from tiedae.export.duplicates import MINIMUM, Duplicate, copies
+from tiedae.export.extents import LEFT_OVER, Account, Extent, Part, account
 from tiedae.export.model_file import Constant, Contents, TensorInfo
-from tiedae.export.targets import read_model
+from tiedae.export.targets import read_extents, read_model
 
 from .equivalence import Kept, Merged, Shared
 from .rewriters import REWRITERS, rewrite
+
+LARGEST = 8
+"""Constants that have a row of their own in the account of a file."""
+CONSTANT, OTHERS, COPIES = "constant", "other constants", "stored again"
+"""Rows of the account: a constant, followed by its name, the smaller ones, and duplicates."""
+NESTED = ("graph.", "functions.")
+"""Places of tensors in nodes, nested graphs and functions of an .onnx file."""
+RUNS = 3
+"""Runs of bytes left over that are named."""
 
 
 def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
@@ -26,8 +36,8 @@ def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
     Constants with the same `storage` are views of the same bytes, which count once. Duplicates are those of `duplicates.copies`
     from `minimum` bytes on; each says what `tiedae dedupe` would do with it, which is tried without running a model.
     `bytes_if_shared` is the size of the file that it would write, `bytes_if_merged` with near duplicates merged too, which
-    needs a tolerance of `near_steps` (None if there are none). Raises FormatError if the file is missing, damaged or of an
-    unknown format.
+    needs a tolerance of `near_steps` (None if there are none). `account` has every byte of the file in one row. Raises
+    FormatError if the file is missing, damaged or of an unknown format.
     """
     if minimum < 1:
         raise InputError(f"--min-bytes: got {minimum}, must be 1 or more")
@@ -63,7 +73,33 @@ def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
             for constant in sorted(contents.constants, key=lambda constant: -constant.nbytes)
         ],
         "copies": [_copy(*each) for each in _outcomes(found, shared)],
+        "account": _described_account(_account(path, contents, found)),
     }
+
+
+def _account(path: Path, contents: Contents, found: Sequence[Duplicate]) -> Account:
+    """Every byte of a file in one row: its largest constants, the others, duplicates, and what is none of these."""
+    names = {constant.storage: constant.name for constant in reversed(contents.constants)}
+    sizes = {constant.storage: constant.nbytes for constant in contents.constants}
+    storages = {constant.name: constant.storage for constant in contents.constants}
+    again = {storages[each.name] for each in found if each.name in storages}
+    largest = {each for each in sorted(sizes, key=lambda each: -sizes[each])[:LARGEST] if sizes[each]}
+
+    def row_of(extent: Extent, _data: memoryview) -> str:
+        if extent.part is not Part.VALUES:
+            return extent.part
+        if extent.name not in names:
+            return OTHERS if extent.name.startswith(NESTED) else LEFT_OVER
+        if extent.name in again:
+            return COPIES
+        return f"{CONSTANT} {names[extent.name]}" if extent.name in largest else OTHERS
+
+    return account(read_extents(path), row_of)
+
+
+def _described_account(found: Account) -> dict[str, Any]:
+    runs = [{"bytes": size, "where": where} for size, where in found.runs[:RUNS]]
+    return {"bytes": found.size, "rows": [plain(row) for row in found.rows], "left_over": found.left_over, "runs": runs}
 
 
 def _rewritten(path: Path, contents: Contents, found: Sequence[Duplicate], steps: float | None, minimum: int) -> Shared:

@@ -185,6 +185,11 @@ def _holds(contents: Contents, constant: Constant, kernel: Kernel, expected: np.
     """Whether a constant is a kernel, or a table in a C file repeats it."""
     if contents.format == SOURCE and not constant.sha256:
         return repeats(constant.values, expected, kernel.bits)
+    return is_kernel(constant, expected)
+
+
+def is_kernel(constant: Constant, expected: np.ndarray) -> bool:
+    """Whether a constant has the values of a kernel [inputs, units], in an order of its axes."""
     return _orient(constant, expected, exact=True) is not None
 
 

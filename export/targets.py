@@ -22,6 +22,7 @@ from tiedae.program.score_graph import SCORE
 from tiedae.program.scoring import Detector
 
 from .c.codec_source import SampleCodec
+from .extents import FileBytes
 from .file_info import SignatureInfo, ValueInfo
 from .model_file import Contents
 
@@ -49,9 +50,10 @@ class Target:
     """One row of the table.
 
     `label` is the display name of the format, `suffix` that of its model files, `others` those of other makers' files,
-    `layout` that of the decoder. `write` returns the files of a program, `read` parses a model file. `package` is the
-    display name of the usual runtime, `snippet` writes an example program for the model card. `names`: the written files by
-    stem and signatures, one file by default. `companions`: files without a model that files with these signatures need.
+    `layout` that of the decoder. `write` returns the files of a program, `read` parses a model file, `extents` says what its
+    bytes are. `package` is the display name of the usual runtime, `snippet` writes an example program for the model card.
+    `names`: the written files by stem and signatures, one file by default. `companions`: files without a model that files
+    with these signatures need.
     `tolerances` replace the defaults of `VerifyConfig`. `scores`: the int8 files of a bundle with a detector have the
     signature `score`. `precisions` that are written. `source`: the files are source text of the whole codec, whose `x` and
     `y` are the program's integers; to run them is to run their code. `views`: its decoder may be a view
@@ -63,6 +65,7 @@ class Target:
     layout: DecoderLayout
     write: Write
     read: Callable[[Path], Contents]
+    extents: Callable[[Path], FileBytes]
     package: str
     snippet: Snippet
     names: Callable[[str, Collection[str]], set[str]] | None = None
@@ -97,6 +100,12 @@ def _read_tflite(path: Path) -> Contents:
     from .tflite.reader import read_tflite_file
 
     return read_tflite_file(path)
+
+
+def _tflite_extents(path: Path) -> FileBytes:
+    from .tflite.extents import read_tflite_extents
+
+    return read_tflite_extents(path)
 
 
 def _litert(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:
@@ -156,6 +165,12 @@ def _read_onnx(path: Path) -> Contents:
     return read_onnx(path)
 
 
+def _onnx_extents(path: Path) -> FileBytes:
+    from .onnx.extents import read_onnx_extents
+
+    return read_onnx_extents(path)
+
+
 def _onnxruntime(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:
     name, outputs = info.inputs[0].name, [value.name for value in info.outputs]
     return [
@@ -199,6 +214,12 @@ def _read_c(path: Path) -> Contents:
     return read_c(path)
 
 
+def _c_extents(path: Path) -> FileBytes:
+    from .c.extents import read_c_extents
+
+    return read_c_extents(path)
+
+
 def _ctypes(file: str, signature: str, info: SignatureInfo, x: str) -> list[str]:
     name, source = Path(file).stem, info.inputs[0].name
     library, compiled = f"./{name}.so", f'"cc", "-O2", "-shared", "-fPIC", "-D{name.upper()}_STATIC_ARENA"'
@@ -224,10 +245,30 @@ def _shapes(values: Sequence[ValueInfo]) -> str:
 
 TARGETS: dict[str, Target] = {
     "tflite": Target(
-        "TFLite", ".tflite", "split", _tflite_files, _read_tflite, "LiteRT", _litert, scores=True, others=(".lite",), views=True
+        "TFLite",
+        ".tflite",
+        "split",
+        _tflite_files,
+        _read_tflite,
+        _tflite_extents,
+        "LiteRT",
+        _litert,
+        scores=True,
+        others=(".lite",),
+        views=True,
     ),
     "onnx": Target(
-        "ONNX", ".onnx", "fused", _onnx_files, _read_onnx, "ONNX Runtime", _onnxruntime, _onnx_names, _onnx_kernels, scores=True
+        "ONNX",
+        ".onnx",
+        "fused",
+        _onnx_files,
+        _read_onnx,
+        _onnx_extents,
+        "ONNX Runtime",
+        _onnxruntime,
+        _onnx_names,
+        _onnx_kernels,
+        scores=True,
     ),
     "c": Target(
         "C",
@@ -235,6 +276,7 @@ TARGETS: dict[str, Target] = {
         "fused",
         _c_files,
         _read_c,
+        _c_extents,
         "C compiler",
         _ctypes,
         lambda stem, _signatures: {_c_name(stem) + end for end in (".c", ".h", "_float.h")},
@@ -313,10 +355,19 @@ def is_model(name: str) -> bool:
 
 def read_model(path: Path) -> Contents:
     """Parse a model file by its suffix; FormatError if it is missing, damaged or of no target."""
+    return _target_of(path).read(path)
+
+
+def read_extents(path: Path) -> FileBytes:
+    """Find what the bytes of a model file are, by its suffix; raises as `read_model`."""
+    return _target_of(path).extents(path)
+
+
+def _target_of(path: Path) -> Target:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
     name = format_of(path.name)
     if name is None:
         suffixes = (suffix for target in TARGETS.values() for suffix in (target.suffix, *target.others))
         raise FormatError(f"{path}: must end in {' or '.join(suffixes)}")
-    return TARGETS[name].read(path)
+    return TARGETS[name]

@@ -14,6 +14,8 @@ SHOWN = 24
 """Maximum number of constants listed; the others are summarized."""
 NAME = 64
 """Maximum length of a constant's name in the list, in characters."""
+BAR = 40
+"""Length of a bar that stands for the whole file, in characters."""
 METADATA = 100
 """Maximum length of a text of the file's metadata, in characters; `--json` has it whole."""
 
@@ -45,13 +47,21 @@ def render(found: dict[str, Any]) -> str:
     rest = found["constants"][SHOWN:]
     if rest:
         lines.append(f"  and {len(rest)} smaller ones, {sum(each['bytes'] for each in rest):,} bytes")
-    lines.append("")
+    lines += ["", *_account(found["account"]), ""]
     if found["copies"]:
         texts = grouped([(each["dedupe"], each["text"]) for each in found["copies"]])
         lines += ["duplicates", *(f"  {text}" for text in texts), *_estimates(found)]
     else:
         lines.append(f"no constant is stored twice ({searched(found['minimum'])})")
     return "\n".join(map(printable, lines))
+
+
+def _account(found: dict[str, Any]) -> list[str]:
+    """Every byte of the file: a row for each kind with a bar, and what is left over."""
+    shares = [(row["what"], row["bytes"], row["bytes"] / max(1, found["bytes"])) for row in found["rows"]]
+    rows = [(_tail(what), f"{size:,}", f"{share:.2%}", "█" * round(BAR * share)) for what, size, share in shares]
+    lines = [f"account of {found['bytes']:,} bytes", *(f"  {line}" for line in columns(rows, "<>><"))]
+    return lines + [f"  left over: {run['bytes']:,} bytes, {run['where']}" for run in found["runs"]]
 
 
 def _storage_text(constant: dict[str, Any]) -> str:

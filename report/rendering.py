@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiedae.bundle import golden as vectors
-from tiedae.bundle.bundle import PROGRAM_FILE, Bundle, write_files
+from tiedae.bundle.bundle import PAGES, PROGRAM_FILE, Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, read_metrics
@@ -16,8 +16,6 @@ from tiedae.export.targets import read_model
 from .card import render_card
 from .key_figures import Report
 from .page import render_report
-
-PAGES = ("report.html", "MODEL_CARD.md")
 
 
 def render_pages(report: Report) -> dict[str, bytes]:

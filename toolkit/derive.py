@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle import golden
-from tiedae.bundle.bundle import Bundle, tables_name
+from tiedae.bundle.bundle import PAGES, Bundle, tables_name
 from tiedae.bundle.manifest import FILE, Derivation, Manifest
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import FILE as METRICS
@@ -34,7 +34,6 @@ from tiedae.export.code_scale import with_factor
 from tiedae.export.kinds import Kind, Maker, Skipped, Stage, Why
 from tiedae.export.targets import Programs, read_model
 from tiedae.program.program import Program
-from tiedae.report.rendering import PAGES
 from tiedae.tasks.losses import beside_kept, of_quality
 from tiedae.tasks.row import TaskMeasurement
 

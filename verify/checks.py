@@ -37,6 +37,7 @@ CHECKS = (
     CheckRow(Kind.MANIFEST, "golden", "the manifest describes the golden arrays"),
     CheckRow(Kind.MANIFEST, "files", "the manifest lists every file that the recipe implies"),
     CheckRow(Kind.MANIFEST, "figures", "the figures of metrics.json that can be measured again are those measured"),
+    CheckRow(Kind.MANIFEST, "folder", "the folder holds the manifest's files and no others, and all of known kinds"),
     CheckRow(Kind.GOLDEN, "arrays", "the golden arrays are those that the files imply"),
     CheckRow(Kind.GOLDEN, r"(code|y|score|anomaly)(\.\w+)?", "a golden array is the program's output"),
     CheckRow(Kind.OPENS, r"(int8|f32) \w+", "a runtime opens the files of a precision and format"),
@@ -85,6 +86,7 @@ STORAGE = {
     "clusters": "a clustered kernel has few distinct values",
     "weights": "a file holds no weights but the kernels",
     "scaling": "offset and scale are the manifest's",
+    "account": "every byte is accounted for: little is left over beside kernels, constants of the program and structure",
     "score": "the constants of the score are those of the manifest's detector",
 }
 """The statements on a file that the check of kind storage sums up, and `Metrics.storage` lists."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from tiedae.bundle import golden as vectors
@@ -14,10 +16,12 @@ from tiedae.bundle.reference_outputs import Disagreement, Expected, Original, be
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.normal import normal_rows
 from tiedae.compress.samples import Samples
+from tiedae.export.account_check import Needed
+from tiedae.export.extents import FileBytes
 from tiedae.export.file_info import FileInfo, digest_of
 from tiedae.export.kinds import Kind, Precision, Why
 from tiedae.export.model_file import Contents
-from tiedae.export.targets import TARGETS, read_model, tolerances_of
+from tiedae.export.targets import TARGETS, read_extents, read_model, tolerances_of
 from tiedae.program.program import Program
 from tiedae.runtimes.table import RUNTIMES
 
@@ -29,9 +33,12 @@ from .measurement import measure_float, measure_int8
 from .scores import measure_scores
 from .sessions import Runnable, open_sessions
 from .sources import check_sources
+from .written_again import needed
 
 MAX_SAMPLES = 10_000
 """Maximum number of test samples."""
+MOST_FOUND = 100_000
+"""Files of a bundle's folder that are looked for."""
 MISSING = "missing"
 GOLDEN = "golden samples"
 
@@ -53,8 +60,9 @@ class MeasuredSamples:
 @dataclass(frozen=True)
 class BundleFiles:
     """Files by name: their sha256, or `MISSING`; those that are `intact`, as the manifest says; the contents of model files;
-    what is wrong with a `damaged` model file, intact tables or figures; the sha256 of the program that a part was `made_for`,
-    see `Bundle.made_for`.
+    what the bytes of a model file are (`extents`); what is wrong with a `damaged` model file, intact tables or figures; the
+    sha256 of the program that a part was `made_for`, see `Bundle.made_for`; the files that are `found` in the folder and not
+    empty.
     """
 
     digests: Mapping[str, str]
@@ -62,15 +70,17 @@ class BundleFiles:
     contents: Mapping[str, Contents]
     damaged: Mapping[str, str]
     made_for: Mapping[str, str]
+    extents: Mapping[str, FileBytes]
+    found: Set[str]
 
     @classmethod
     def of(cls, bundle: Bundle) -> BundleFiles:
-        stated, contents, damaged = bundle.manifest.files, {}, {}
+        stated, contents, extents, damaged = bundle.manifest.files, {}, {}, {}
         digests = {name: digest_of(bundle.path / name) if (bundle.path / name).is_file() else MISSING for name in stated}
         intact = {name for name, digest in digests.items() if digest == stated[name].sha256}
         for name in bundle.models:
             try:
-                contents[name] = read_model(bundle.path / name)
+                contents[name], extents[name] = read_model(bundle.path / name), read_extents(bundle.path / name)
             except FormatError as error:
                 damaged[name] = str(error)
         for name, read in zip(tables_of(bundle.manifest), (bundle.tables, bundle.residuals), strict=True):
@@ -86,12 +96,25 @@ class BundleFiles:
                     made_for[part] = read()
             except (FormatError, InputError) as error:
                 damaged.setdefault(part, str(error))
-        return cls(digests, intact, contents, damaged, made_for)
+        return cls(digests, intact, contents, damaged, made_for, extents, found_in(bundle.path))
 
     @property
     def usable(self) -> set[str]:
         """Intact files that are no damaged model files."""
         return {name for name in self.intact if name in self.contents or name not in self.damaged}
+
+
+def found_in(folder: Path) -> set[str]:
+    """The files in a folder that are not empty, and links and folders that cannot be looked into; names beyond `MOST_FOUND` are
+    left out."""
+    found: set[str] = set()
+    for root, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        paths = (Path(root) / name for name in (*names, *links))
+        found.update(path.relative_to(folder).as_posix() for path in paths if path.is_symlink() or path.lstat().st_size)
+        if len(found) > MOST_FOUND:
+            break
+    return found
 
 
 def tables_of(manifest: Manifest) -> tuple[str, str]:
@@ -102,7 +125,8 @@ def tables_of(manifest: Manifest) -> tuple[str, str]:
 @dataclass(frozen=True, eq=False)
 class BundleModel:
     """The integer programs and the masks of kernels, the `golden` arrays, what the programs have `answered` to their samples by
-    target, the float program and the biases that differ from it, and the files as the manifest would describe them.
+    target, the float program and the biases that differ from it, the files as the manifest would describe them, and what
+    int8 files need as this version writes them.
     """
 
     programs: Programs
@@ -111,6 +135,7 @@ class BundleModel:
     answered: Mapping[str, Expected]
     floating: tuple[Program | None, list[Disagreement]]
     described: Mapping[str, FileInfo]
+    needed: Mapping[str, Needed]
 
     @classmethod
     def of(cls, bundle: Bundle, contents: Mapping[str, Contents], limits: Limits) -> BundleModel:
@@ -120,7 +145,7 @@ class BundleModel:
         answered = vectors.expectations(programs, manifest.recipe.export.targets, scaled, manifest.io)
         floating = _float_program(manifest, contents, programs.fused, golden, limits)
         described = describe_files(bundle.path, contents, contents, manifest.io.scaled)
-        return cls(programs, masks, golden, answered, floating, described)
+        return cls(programs, masks, golden, answered, floating, described, needed(bundle, programs))
 
 
 @dataclass(frozen=True, eq=False)

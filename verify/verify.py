@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle import golden as vectors
-from tiedae.bundle.bundle import CALIBRATION, PROGRAM_FILE, Bundle, model_names
+from tiedae.bundle.bundle import CALIBRATION, PAGES, PROGRAM_FILE, TASK_FOLDER, Bundle, model_names
 from tiedae.bundle.fidelity import ErrorLimit, fit_value, most_lost, warnings_of
+from tiedae.bundle.manifest import FILE as MANIFEST
 from tiedae.bundle.manifest import KernelInfo, Manifest, Tensors, describe_kernels, sha256_of
 from tiedae.bundle.reference_outputs import Original
+from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, ModelFile, Proof, Quality, Source, Stage
 from tiedae.compress.config import VerifyConfig
+from tiedae.compress.errors import printable
 from tiedae.compress.normal import measured_rows, normal_rows
 from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Task
+from tiedae.export.account_check import Claims, Needed, float_claims, integer_claims, prove_account, shared, source_claims
 from tiedae.export.duplicates import copies
 from tiedae.export.kinds import Kind, Maker, Precision, Why
 from tiedae.export.model_file import Contents, oriented
@@ -50,6 +54,8 @@ from .float_files import FLOAT_FILES
 from .limits import Limits
 from .parity.comparison import compare
 from .scores import score_constants
+
+UNACCOUNTED = StorageFinding("", "account", False, "account: this version cannot write the file of the bundle's program again")
 
 
 def verify_bundle(
@@ -91,7 +97,8 @@ def judge(collected: Collected, limits: Limits) -> Findings:
         findings.check(Kind.PROGRAM, False, "damaged", "readable", model)
         return findings
     _judge_made_for(collected.bundle, files, findings)
-    _judge_storage(manifest, files.contents, model, findings)
+    _judge_storage(manifest, files, model, findings)
+    _judge_folder(manifest, files, model, findings)
     _judge_manifest(manifest, files, model, findings)
     _judge_golden(manifest, model, findings)
     _judge_float_program(manifest, files.contents, model, findings)
@@ -158,8 +165,11 @@ def _judge_samples(evidence: Evidence, findings: Findings) -> None:
         findings.skip(Kind.SAMPLES, Why.LIMITED, what, reason)
 
 
-def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: BundleModel, findings: Findings) -> None:
-    """Whether every kernel is stored once, with the program's values and zeros."""
+def _judge_storage(manifest: Manifest, files: BundleFiles, model: BundleModel, findings: Findings) -> None:
+    """Whether every kernel is stored once, with the program's values and zeros, and nothing else is."""
+    contents = files.contents
+    needed = {name: need for name in contents if (need := _needed_by(name, model)) is not None}
+    claims = {name: _claims(manifest, name, contents[name], model, need) for name, need in needed.items()}
     recipe, masks, inputs = manifest.recipe, model.masks, model.programs.fused.tensors["x"].shape
     clusters = None if recipe.cluster is None else recipe.cluster.clusters
     for name, each in contents.items():
@@ -168,7 +178,7 @@ def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: 
         again = (duplicate.original for duplicate in copies(each) if matrices & {duplicate.name, duplicate.original})
         stored = 1 + max(Counter(again).values(), default=0)
         findings.files.append(ModelFile(name, each.size, each.format, precision, Maker.TIEDAE, stored))
-        int8, twice = precision is Precision.INT8, TARGETS[each.format].views and recipe.export.kernels == "copies"
+        int8, twice = precision is Precision.INT8, _stores_copies(manifest, each)
         rows = (
             prove(each, model.programs.fused, masks, clusters, recipe.prune, copies=twice)
             if int8
@@ -178,6 +188,7 @@ def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: 
             *rows,
             prove_scaling(each, TARGETS[each.format].file_io(manifest.io_of(precision)).constants(inputs)),
             prove_score(each, score_constants(manifest, name)),
+            prove_account(*shared(name, files.extents, claims)) if name in claims else UNACCOUNTED,
         ]
         for row in rows:
             findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
@@ -185,6 +196,30 @@ def _judge_storage(manifest: Manifest, contents: Mapping[str, Contents], model: 
         times = "in both orders" if twice else "once"
         text = wrong[0].text if wrong else f"every kernel stored {times}, its values and zeros the program's"
         findings.check(Kind.STORAGE, not wrong, len(wrong), "== 0", f"{name}: {text}", file=name)
+
+
+def _needed_by(name: str, model: BundleModel) -> Needed | None:
+    """What a model file needs; a float file no more than the int8 one."""
+    return model.needed.get(name.replace(f".{Precision.F32}.", f".{Precision.INT8}."))
+
+
+def _claims(manifest: Manifest, name: str, contents: Contents, model: BundleModel, needed: Needed) -> Claims:
+    """What a model file may hold."""
+    precision, row, programs = manifest.models[name].precision, TARGETS[contents.format], model.programs
+    if row.source:
+        return source_claims(contents, programs.fused, needed)
+    both, times = (programs.fused, programs.split), 1 + _stores_copies(manifest, contents)
+    scaling = row.file_io(manifest.io_of(precision)).constants(programs.fused.tensors["x"].shape)
+    constants = *scaling.values(), *(score_constants(manifest, name) or {}).values()
+    if precision is Precision.INT8:
+        return integer_claims(contents, both, needed, constants, times=times)
+    hashes = {each.name: each.sha256_f32 for each in manifest.kernels}
+    return float_claims(contents, both, hashes, needed, constants, times=times)
+
+
+def _stores_copies(manifest: Manifest, contents: Contents) -> bool:
+    """Whether a file may store kernels once for each direction."""
+    return TARGETS[contents.format].views and manifest.recipe.export.kernels == "copies"
 
 
 def _prove_float(
@@ -231,15 +266,33 @@ def _judge_manifest(manifest: Manifest, files: BundleFiles, model: BundleModel, 
         findings.same(Kind.MANIFEST, replace(manifest.files[name], sha256=""), replace(found, sha256=""), file=name)
     described = vectors.describe(golden, manifest.models, manifest.io.scaled)
     findings.same(Kind.MANIFEST, manifest.golden, described, detail="golden")
-    required = model_names(manifest.name, manifest.recipe.export, detector=manifest.detector)
-    required |= {f"golden/{name}.npy" for name in golden} | {PROGRAM_FILE}
-    missing = sorted(required - set(manifest.files))
+    missing = sorted(_required(manifest, model) - set(manifest.files))
     text = (
         f"the manifest does not list {', '.join(missing)}"
         if missing
         else "the manifest lists every file that the recipe implies"
     )
     findings.check(Kind.MANIFEST, not missing, len(missing), "== 0", text, detail="files")
+
+
+def _judge_folder(manifest: Manifest, files: BundleFiles, model: BundleModel, findings: Findings) -> None:
+    """Whether the folder holds the manifest's files and no others, and the manifest lists none of another kind."""
+    listed, known = manifest.files.keys(), {*_required(manifest, model), *tables_of(manifest), METRICS, *PAGES}
+    unlisted = sorted(files.found - listed - {MANIFEST})
+    strange = sorted(name for name in listed - known if not name.startswith(f"{TASK_FOLDER}/"))
+    texts = [
+        f"{', '.join(map(printable, names[:3]))}{', …' * (len(names) > 3)}: {what}"
+        for names, what in ((unlisted, "in the folder, not in the manifest"), (strange, "in the manifest, no file of a bundle"))
+        if names
+    ]
+    text = "; ".join(texts) or "the folder holds the manifest's files and no others"
+    findings.check(Kind.MANIFEST, not texts, len(unlisted) + len(strange), "== 0", text, detail="folder")
+
+
+def _required(manifest: Manifest, model: BundleModel) -> set[str]:
+    """The files that the recipe and the golden arrays imply."""
+    names = model_names(manifest.name, manifest.recipe.export, detector=manifest.detector)
+    return names | {f"golden/{name}.npy" for name in model.golden} | {PROGRAM_FILE}
 
 
 def _judge_golden(manifest: Manifest, model: BundleModel, findings: Findings) -> None:

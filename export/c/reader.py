@@ -79,18 +79,18 @@ def read_c(path: Path) -> Contents:
     """
     name, text, header = _texts(path)
     source, parts = split_parts(text, name)
-    arrays = tuple(_arrays(source, path))
+    arrays = tuple(arrays_in(source, path))
     places = [0, *(place for array in arrays for place in (array.start, array.stop)), len(source)]
     rest = "".join(source[start:stop] for start, stop in zip(places[::2], places[1::2], strict=True))
     _require_ours(rest.partition("\n")[2], path)
     _require_ours(split_parts(header, name)[0].replace('extern "C" {', ""), path.with_suffix(".h"))
-    kernels = tuple(_kernels(source, {array.start: array for array in arrays}, path))
+    kernels = tuple(kernels_in(source, {array.start: array for array in arrays}, path))
     if not kernels:
         raise FormatError(f"{path}: holds no kernel, must be a C file of tiedae")
     used = {array.start for _, stored in kernels for array in stored}
     tables = [array for array in arrays if array.start not in used]
     for part in parts:  # what lies in a device's memory, not on its stack
-        tables += [array for array in _arrays(part, path) if part.endswith(BEFORE, 0, array.start)]
+        tables += [array for array in arrays_in(part, path) if part.endswith(BEFORE, 0, array.start)]
     return Contents(
         FORMAT,
         sum(kernel.nbytes for kernel, _ in kernels) + sum(table.values.nbytes for table in tables),
@@ -137,7 +137,7 @@ def _text(path: Path) -> str:
         raise FormatError(f"{path}: must be ASCII, as the C files of tiedae are") from None
 
 
-def _arrays(source: str, path: Path) -> Iterator[InitializedArray]:
+def arrays_in(source: str, path: Path) -> Iterator[InitializedArray]:
     """Every brace that initializes something, with the integers in it."""
     at = 0
     while found := INITIALIZER.search(source, at):
@@ -176,7 +176,7 @@ def _values(found: re.Match[str], body: str, path: Path) -> np.ndarray:
     return values.astype(dtype)
 
 
-def _kernels(
+def kernels_in(
     source: str, arrays: Mapping[int, InitializedArray], path: Path
 ) -> Iterator[tuple[Constant, list[InitializedArray]]]:
     """Each kernel, and the arrays that it is stored in: those right behind its comment."""

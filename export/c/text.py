@@ -60,14 +60,14 @@ def split_parts(text: str, prefix: str) -> tuple[str, Sequence[str]]:
 
     A part counts where it begins a line. It ends a comment that was open before it, and so does the empty comment.
     """
-    held = [known for known in _parts(prefix) if f"\n{known}" in text]
+    held = [known for known in named_parts(prefix) if f"\n{known}" in text]
     for known in held:
         text = text.replace(f"\n{known}", "\n/* */\n")
     return text, held
 
 
 @lru_cache(maxsize=1)
-def _parts(prefix: str) -> Sequence[str]:
+def named_parts(prefix: str) -> Sequence[str]:
     """Those of a model, long ones first."""
     return sorted((named(part(path.name), prefix) for path in PARTS.iterdir()), key=len, reverse=True)
 

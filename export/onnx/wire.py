@@ -31,7 +31,7 @@ _LOCATION = TensorProto.DATA_LOCATION_FIELD_NUMBER
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 """Wire types."""
 
-_Field = tuple[int, int, int, int]
+EncodedField = tuple[int, int, int, int]
 """(number, start of the field, start and end of its value)."""
 
 
@@ -75,7 +75,7 @@ def _split(data: memoryview, message: Any, found: list[memoryview], depth: int) 
         return _cut(data, found)
     parts: list[Chunk] = []
     done, inner = 0, _with_tensors(message)
-    for number, start, begin, end in _fields(data, 0, len(data)):
+    for number, start, begin, end in encoded_fields(data, 0, len(data)):
         if number in inner and end - begin >= LARGE and depth < DEPTH:
             changed = _split(data[begin:end], inner[number], found, depth + 1)
             if len(changed) > 1:
@@ -86,7 +86,7 @@ def _split(data: memoryview, message: Any, found: list[memoryview], depth: int) 
 
 def _cut(data: memoryview, found: list[memoryview]) -> list[Chunk]:
     """A tensor with a placeholder, unless its data are small, repeated or external."""
-    fields = list(_fields(data, 0, len(data)))
+    fields = list(encoded_fields(data, 0, len(data)))
     raw = [each for each in fields if each[0] == _RAW]
     elsewhere = [
         number for number, _, begin, end in fields if number == _EXTERNAL or (number == _LOCATION and any(data[begin:end]))
@@ -107,7 +107,7 @@ def _join(data: bytes, start: int, end: int, message: Any, tensors: Sequence[Chu
         return _filled(data[start:end], tensors)
     parts: list[Chunk] = []
     done, inner = start, _with_tensors(message)
-    for number, field, begin, stop in _fields(data, start, end):
+    for number, field, begin, stop in encoded_fields(data, start, end):
         if number in inner and data.find(_MARK, begin, stop) >= 0:
             filled = _join(data, begin, stop, inner[number], tensors)
             parts += [data[done:field], _head(number, filled), *filled]
@@ -134,7 +134,7 @@ def _varint(value: int) -> bytes:
     return bytes([value & 127 | 128]) + _varint(value >> 7) if value > 127 else bytes([value])
 
 
-def _fields(data: Chunk, start: int, end: int) -> Iterator[_Field]:
+def encoded_fields(data: Chunk, start: int, end: int) -> Iterator[EncodedField]:
     """The fields of a message. Raises ValueError for data that are none."""
     while start < end:
         key, begin = _number(data, start, end)

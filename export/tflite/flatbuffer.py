@@ -71,6 +71,11 @@ class Table:
         self._size = int(file.read("H", self._vtable + 2))
         file.check(position, self._size)
 
+    @property
+    def head(self) -> tuple[int, int, int, int]:
+        """(position, size) of the table, (position, number of slots) of its vtable."""
+        return self._position, self._size, self._vtable, max(self._slots, 0)
+
     def place(self, slot: int) -> int | None:
         """Position of a field; None if absent."""
         offset = int(self._file.read("H", self._vtable + 4 + 2 * slot)) if slot < self._slots else 0

@@ -56,6 +56,20 @@ def test_a_small_matrix_stored_three_times(tmp_path):
     assert "b is transposed to a: 128 bytes stored again" in text and "stored twice" not in text
 
 
+def test_the_account_has_every_byte_and_a_bar_for_each_row(tmp_path):
+    path = saved(tmp_path / "thrice.onnx", {"a": MATRIX, "b": MATRIX.T, "c": MATRIX})
+    path.write_bytes(path.read_bytes() + b"\xfa\x3e\x04copy")
+    found = inspect_file(path)["account"]
+    rows = {row["what"]: row["bytes"] for row in found["rows"]}
+    size = path.stat().st_size
+    assert sum(rows.values()) == found["bytes"] == size
+    assert (rows["constant a"], rows["stored again"], rows["left over"], found["left_over"]) == (128, 256, 7, 7)
+    assert found["runs"] == [{"bytes": 7, "where": f"bytes {size - 7} to {size}"}]
+    text = render(inspect_file(path))
+    assert f"constant a    128  {128 / size:.2%}  {'█' * round(40 * 128 / size)}\n" in text
+    assert f"left over: 7 bytes, bytes {size - 7} to {size}" in text
+
+
 @pytest.mark.parametrize("arrays", [{"a": MATRIX}, {"a": np.ones((5, 3), np.float32), "b": np.ones((3, 5), np.float32)}])
 def test_no_copies_and_how_far_that_was_searched(tmp_path, arrays):
     text = render(inspect_file(saved(tmp_path / "once.onnx", arrays)))

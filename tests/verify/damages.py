@@ -25,6 +25,7 @@ from .damaging import (
     consistent,
     constant,
     content,
+    described,
     embedded,
     flagged_above,
     golden,
@@ -168,6 +169,23 @@ CASES = {
             Red(Kind.BASELINE, "checks", f"held in the baseline, not checked now: sha256 {FLOAT}, "),
         ),
         baseline=True,
+    ),
+    "a copy in a text of a file, and one beside it": Case(
+        "bytes c",
+        both(
+            graph(ONNX, described("A" * 500)),
+            embedded(FLOAT, described("A" * 500)),
+            consistent(C, content(C, lambda data: data + b"/* " + b"A" * 30_000 + b" */\n")),
+            content("weights.bin", lambda _: bytes(range(48)), new=True),
+            consistent("more.bin", content("more.bin", lambda _: bytes(range(48)), new=True)),
+        ),
+        (
+            stored("account", "the most are 500: graph.doc_string, bytes ", ONNX),
+            stored("account", "the most are 500: graph.doc_string, bytes ", FLOAT),
+            stored("account", "names, shapes and small constants beyond ", C),
+            Red(Kind.MANIFEST, "folder", "weights.bin: in the folder, not in the manifest"),
+            Red(Kind.MANIFEST, "folder", "more.bin: in the manifest, no file of a bundle"),
+        ),
     ),
     "no detector": Case(
         "table c",

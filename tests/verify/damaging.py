@@ -46,8 +46,19 @@ def consistent(name: str, change: Damage) -> Damage:
     return damage
 
 
-def content(name: str, change: Callable[[bytes], bytes]) -> Damage:
-    return lambda bundle: (bundle / name).write_bytes(change((bundle / name).read_bytes())) and None  # type: ignore[return-value]
+def content(name: str, change: Callable[[bytes], bytes], *, new: bool = False) -> Damage:
+    """A file has other bytes, or is `new`."""
+
+    def damage(bundle: Path) -> None:
+        path = bundle / name
+        path.write_bytes(change(b"" if new else path.read_bytes()))
+
+    return damage
+
+
+def described(text: str) -> Callable[[onnx.GraphProto], None]:
+    """A text that no runtime reads."""
+    return lambda graph: setattr(graph, "doc_string", text)
 
 
 def graph(name: str, change: Callable[[onnx.GraphProto], object]) -> Damage:

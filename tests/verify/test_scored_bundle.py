@@ -132,7 +132,7 @@ def right(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (altered_threshold, {Kind.STORAGE, Kind.GOLDEN, Kind.SCORE}),
         (without_file, {Kind.MANIFEST, Kind.SCORE}),
-        (without_detector, {Kind.STORAGE, Kind.GOLDEN}),
+        (without_detector, {Kind.STORAGE, Kind.GOLDEN, Kind.MANIFEST}),
         (altered_golden, {Kind.SHA256, Kind.GOLDEN}),
     ],
 )
