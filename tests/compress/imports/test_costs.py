@@ -10,6 +10,7 @@ from .costly_files import COSTLY, MOST
 from .costs import COMMANDS, MEMORY, SECONDS, cost
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", COSTLY)
 def test_a_crafted_model_takes_bounded_time_and_memory(name: str, tmp_path: Path) -> None:
     path = COSTLY[name](tmp_path / f"m.{name.rpartition('.')[2]}")
