@@ -77,8 +77,10 @@ def inspect_file(path: Path, *, minimum: int = MINIMUM) -> dict[str, Any]:
     }
 
 
-def _account(path: Path, contents: Contents, found: Sequence[Duplicate]) -> Account:
-    """Every byte of a file in one row: its largest constants, the others, duplicates, and what is none of these."""
+def _account(path: Path, contents: Contents, found: Sequence[Duplicate]) -> Account | None:
+    """Every byte of a file in one row: its largest constants, the others, duplicates, and what is none of these; None where the
+    format does not say what its bytes are."""
+    parsed = read_extents(path)
     names = {constant.storage: constant.name for constant in reversed(contents.constants)}
     sizes = {constant.storage: constant.nbytes for constant in contents.constants}
     storages = {constant.name: constant.storage for constant in contents.constants}
@@ -94,10 +96,12 @@ def _account(path: Path, contents: Contents, found: Sequence[Duplicate]) -> Acco
             return COPIES
         return f"{CONSTANT} {names[extent.name]}" if extent.name in largest else OTHERS
 
-    return account(read_extents(path), row_of)
+    return None if parsed is None else account(parsed, row_of)
 
 
-def _described_account(found: Account) -> dict[str, Any]:
+def _described_account(found: Account | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
     runs = [{"bytes": size, "where": where} for size, where in found.runs[:RUNS]]
     return {"bytes": found.size, "rows": [plain(row) for row in found.rows], "left_over": found.left_over, "runs": runs}
 

@@ -196,7 +196,7 @@ def account_of_program(parsed: FileBytes, claims: Claims) -> Account:
     excess = found.of(STRUCTURE) - claims.structure
     if excess <= 0:
         return found
-    rows = {row.what: row.bytes for row in found.rows} | {STRUCTURE: claims.structure}
+    rows = {row.kind: row.bytes for row in found.rows} | {STRUCTURE: claims.structure}
     rows[LEFT_OVER] = found.left_over + excess
     where = f"names, shapes and small constants beyond {claims.structure:,} bytes"
     return Account(tuple(AccountRow(*row) for row in rows.items()), (*found.runs, (excess, where)))
@@ -212,7 +212,7 @@ def prove_account(parsed: FileBytes, claims: Claims) -> StorageFinding:
     """Check that of a file's bytes less than `MOST_LEFT` are left over, and no more than a quarter of the smallest kernel."""
     found = account_of_program(parsed, claims)
     most = max(LEAST, min(MOST_LEFT * found.size, claims.smallest / 4))
-    rows = {row.what: row.bytes for row in found.rows}
+    rows = {row.kind: row.bytes for row in found.rows}
     kernels = sum(size for what, size in rows.items() if what.startswith(KERNEL))
     text = f"account: {found.left_over:,} of {found.size:,} bytes are left over beside {kernels:,} of kernels"
     if found.left_over <= most:

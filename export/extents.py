@@ -57,7 +57,7 @@ class FileBytes:
 class AccountRow:
     """Bytes of one kind."""
 
-    what: str
+    kind: str
     bytes: int
 
 
@@ -76,9 +76,9 @@ class Account:
         if got != right:
             raise ValueError(f"{LEFT_OVER}: got {got} bytes, must be {right} as in its runs")
 
-    def of(self, what: str) -> int:
+    def of(self, kind: str) -> int:
         """The bytes of a row; 0 if there is none."""
-        return sum(row.bytes for row in self.rows if row.what == what)
+        return sum(row.bytes for row in self.rows if row.kind == kind)
 
     @property
     def size(self) -> int:

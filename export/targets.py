@@ -50,14 +50,14 @@ class Target:
     """One row of the table.
 
     `label` is the display name of the format, `suffix` that of its model files, `others` those of other makers' files,
-    `layout` that of the decoder. `write` returns the files of a program, `read` parses a model file, `extents` says what its
-    bytes are. `package` is the display name of the usual runtime, `snippet` writes an example program for the model card.
-    `names`: the written files by stem and signatures, one file by default. `companions`: files without a model that files
-    with these signatures need.
+    `layout` that of the decoder. `write` returns the files of a program, `read` parses a model file. `package` is the
+    display name of the usual runtime, `snippet` writes an example program for the model card. `names`: the written files by
+    stem and signatures, one file by default. `companions`: files without a model that files with these signatures need.
     `tolerances` replace the defaults of `VerifyConfig`. `scores`: the int8 files of a bundle with a detector have the
     signature `score`. `precisions` that are written. `source`: the files are source text of the whole codec, whose `x` and
     `y` are the program's integers; to run them is to run their code. `views`: its decoder may be a view
-    (`ExportConfig.decoder`), in the fused layout.
+    (`ExportConfig.decoder`), in the fused layout. `extents` says what the bytes of a file are, so that `verify` accounts for
+    them; None: it cannot.
     """
 
     label: str
@@ -65,7 +65,6 @@ class Target:
     layout: DecoderLayout
     write: Write
     read: Callable[[Path], Contents]
-    extents: Callable[[Path], FileBytes]
     package: str
     snippet: Snippet
     names: Callable[[str, Collection[str]], set[str]] | None = None
@@ -76,6 +75,7 @@ class Target:
     source: bool = False
     others: tuple[str, ...] = ()
     views: bool = False
+    extents: Callable[[Path], FileBytes] | None = None
 
     def file_io(self, io: FileIO) -> FileIO:
         """`x` and `y` of this target's files, where those of its recipe are `io`."""
@@ -250,12 +250,12 @@ TARGETS: dict[str, Target] = {
         "split",
         _tflite_files,
         _read_tflite,
-        _tflite_extents,
         "LiteRT",
         _litert,
         scores=True,
         others=(".lite",),
         views=True,
+        extents=_tflite_extents,
     ),
     "onnx": Target(
         "ONNX",
@@ -263,12 +263,12 @@ TARGETS: dict[str, Target] = {
         "fused",
         _onnx_files,
         _read_onnx,
-        _onnx_extents,
         "ONNX Runtime",
         _onnxruntime,
         _onnx_names,
         _onnx_kernels,
         scores=True,
+        extents=_onnx_extents,
     ),
     "c": Target(
         "C",
@@ -276,7 +276,6 @@ TARGETS: dict[str, Target] = {
         "fused",
         _c_files,
         _read_c,
-        _c_extents,
         "C compiler",
         _ctypes,
         lambda stem, _signatures: {_c_name(stem) + end for end in (".c", ".h", "_float.h")},
@@ -284,6 +283,7 @@ TARGETS: dict[str, Target] = {
         tolerances={"operation_max_lsb": 0, "codes_max_lsb": 0},
         precisions=("int8",),
         source=True,
+        extents=_c_extents,
     ),
 }
 
@@ -358,9 +358,10 @@ def read_model(path: Path) -> Contents:
     return _target_of(path).read(path)
 
 
-def read_extents(path: Path) -> FileBytes:
-    """Find what the bytes of a model file are, by its suffix; raises as `read_model`."""
-    return _target_of(path).extents(path)
+def read_extents(path: Path) -> FileBytes | None:
+    """Find what the bytes of a model file are, by its suffix; None of a target that does not say. Raises as `read_model`."""
+    extents = _target_of(path).extents
+    return None if extents is None else extents(path)
 
 
 def _target_of(path: Path) -> Target:

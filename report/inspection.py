@@ -56,9 +56,11 @@ def render(found: dict[str, Any]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _account(found: dict[str, Any]) -> list[str]:
+def _account(found: dict[str, Any] | None) -> list[str]:
     """Every byte of the file: a row for each kind with a bar, and what is left over."""
-    shares = [(row["what"], row["bytes"], row["bytes"] / max(1, found["bytes"])) for row in found["rows"]]
+    if found is None:
+        return []
+    shares = [(row["kind"], row["bytes"], row["bytes"] / max(1, found["bytes"])) for row in found["rows"]]
     rows = [(_tail(what), f"{size:,}", f"{share:.2%}", "█" * round(BAR * share)) for what, size, share in shares]
     lines = [f"account of {found['bytes']:,} bytes", *(f"  {line}" for line in columns(rows, "<>><"))]
     return lines + [f"  left over: {run['bytes']:,} bytes, {run['where']}" for run in found["runs"]]

@@ -80,7 +80,9 @@ class BundleFiles:
         intact = {name for name, digest in digests.items() if digest == stated[name].sha256}
         for name in bundle.models:
             try:
-                contents[name], extents[name] = read_model(bundle.path / name), read_extents(bundle.path / name)
+                contents[name] = read_model(bundle.path / name)
+                if (parts := read_extents(bundle.path / name)) is not None:
+                    extents[name] = parts
             except FormatError as error:
                 damaged[name] = str(error)
         for name, read in zip(tables_of(bundle.manifest), (bundle.tables, bundle.residuals), strict=True):

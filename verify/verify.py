@@ -168,7 +168,7 @@ def _judge_samples(evidence: Evidence, findings: Findings) -> None:
 def _judge_storage(manifest: Manifest, files: BundleFiles, model: BundleModel, findings: Findings) -> None:
     """Whether every kernel is stored once, with the program's values and zeros, and nothing else is."""
     contents = files.contents
-    needed = {name: need for name in contents if (need := _needed_by(name, model)) is not None}
+    needed = {name: need for name in files.extents if (need := _needed_by(name, model)) is not None}
     claims = {name: _claims(manifest, name, contents[name], model, need) for name, need in needed.items()}
     recipe, masks, inputs = manifest.recipe, model.masks, model.programs.fused.tensors["x"].shape
     clusters = None if recipe.cluster is None else recipe.cluster.clusters
@@ -188,8 +188,12 @@ def _judge_storage(manifest: Manifest, files: BundleFiles, model: BundleModel, f
             *rows,
             prove_scaling(each, TARGETS[each.format].file_io(manifest.io_of(precision)).constants(inputs)),
             prove_score(each, score_constants(manifest, name)),
-            prove_account(*shared(name, files.extents, claims)) if name in claims else UNACCOUNTED,
         ]
+        if name in files.extents:
+            rows.append(prove_account(*shared(name, files.extents, claims)) if name in claims else UNACCOUNTED)
+        else:
+            reason = f"the target {each.format} does not say what the bytes of its files are"
+            findings.skip(Kind.STORAGE, Why.NOT_SHOWN, f"account of {name}", reason)
         for row in rows:
             findings.storage.append(Proof(name, row.kernel, row.statement, row.ok, row.text))
         wrong = [row for row in rows if not row.ok]

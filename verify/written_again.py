@@ -35,4 +35,5 @@ def _needed(bundle: Bundle, programs: Programs, target: str) -> dict[str, Needed
         files = model_files({"int8": programs}, config, manifest.io, detector=manifest.detector, codec=codec)
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), files)
-        return {name: Needed.of(read_extents(Path(folder) / name)) for name in files if name in manifest.models}
+        parsed = {name: read_extents(Path(folder) / name) for name in files if name in manifest.models}
+        return {name: Needed.of(each) for name, each in parsed.items() if each is not None}

@@ -40,7 +40,7 @@ def read_onnx_extents(path: Path) -> FileBytes:
     for a name. Raises the errors of `read_onnx`.
     """
     opened = open_onnx(path)
-    walk = _Walk(content(path))
+    walk = _MessageBytes(content(path))
     walk.message(0, len(walk.data), ModelProto.DESCRIPTOR, "", 0)
     data = {"": walk.data}
     for location in opened.data.files:
@@ -56,7 +56,7 @@ def read_onnx_extents(path: Path) -> FileBytes:
 
 
 @dataclass
-class _Walk:
+class _MessageBytes:
     """The extents of a model's messages."""
 
     data: memoryview

@@ -137,7 +137,7 @@ def read_tflite_extents(path: Path) -> FileBytes:
 
 def tflite_extents(data: bytes | mmap.mmap) -> tuple[Extent, ...]:
     """The extents of the bytes of a .tflite file. Raises FormatError as `read_tflite_extents`."""
-    walk = _Walk(Flatbuffer(data, ".tflite"))
+    walk = _TableBytes(Flatbuffer(data, ".tflite"))
     root = walk.file.root(b"TFL3")
     walk.add(0, 8, Part.STRUCTURE)
     walk.table(root, "Model")
@@ -145,7 +145,7 @@ def tflite_extents(data: bytes | mmap.mmap) -> tuple[Extent, ...]:
 
 
 @dataclass
-class _Walk:
+class _TableBytes:
     """The extents found so far, the tables seen by kind and position, and the buffers that tensors and metadata read."""
 
     file: Flatbuffer

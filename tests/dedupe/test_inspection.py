@@ -60,7 +60,7 @@ def test_the_account_has_every_byte_and_a_bar_for_each_row(tmp_path):
     path = saved(tmp_path / "thrice.onnx", {"a": MATRIX, "b": MATRIX.T, "c": MATRIX})
     path.write_bytes(path.read_bytes() + b"\xfa\x3e\x04copy")
     found = inspect_file(path)["account"]
-    rows = {row["what"]: row["bytes"] for row in found["rows"]}
+    rows = {row["kind"]: row["bytes"] for row in found["rows"]}
     size = path.stat().st_size
     assert sum(rows.values()) == found["bytes"] == size
     assert (rows["constant a"], rows["stored again"], rows["left over"], found["left_over"]) == (128, 256, 7, 7)
