@@ -28,6 +28,7 @@ from tiedae.compress.batch_norm import EPSILON, LEAST_GAMMA, MOMENTUM
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.symmetries import balance_code, centre_code, interleave, permute_units, rescale_units, without_unused_code
+from tiedae.compress.tied_layers import identity_tap
 from tiedae.compress.weights import Norm
 
 from ..samples import curve
@@ -108,6 +109,29 @@ def test_it_computes_what_keras_does(training: bool) -> None:
             np.testing.assert_allclose(own.variance, keras.moving_variance, rtol=1e-5)
 
 
+def test_frozen_statistics_normalize_in_training_too_and_stay() -> None:
+    model = model_of()
+    before, held = outputs(model)[1], [norm.mean.numpy() for norm in model.norms]
+    model.freeze_statistics(True)
+    np.testing.assert_allclose(model(X, training=True), before, atol=1e-5)
+    for norm, mean in zip(model.norms, held, strict=True):
+        np.testing.assert_array_equal(norm.mean, mean)
+
+
+def test_limits_of_taps_leave_the_gradients_of_gains_as_they_are() -> None:
+    """Those of a relu are infinite at one end."""
+    model = model_of()
+    gammas = [norm.gamma for norm in model.norms]
+    gradients = []
+    for tap in (identity_tap, lambda _name, tensor, _training: tf.identity(tensor)):
+        model.set_tap(tap)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(X, training=True) - X))
+        gradients.append(tape.gradient(loss, gammas))
+    for plain, tapped in zip(*gradients, strict=True):
+        np.testing.assert_allclose(tapped, plain, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("loop", ["ours", pytest.param("keras", marks=pytest.mark.ci)])
 def test_training_keeps_gains_positive(loop: str) -> None:
     model = model_of((LayerConfig(4, "linear", batch_norm=True),), trained=False)
@@ -133,6 +157,16 @@ def test_statistics_begin_with_those_of_the_samples() -> None:
     for norm, before in zip(model.norms, held, strict=True):
         np.testing.assert_array_equal(norm.mean, before)
         assert norm.momentum == MOMENTUM
+
+
+@pytest.mark.parametrize(("part", "value"), [("mean", 0.1), ("variance", 0.9)])
+def test_statistics_that_moved_in_one_part_go_on(part: str, value: float) -> None:
+    model = TiedAutoencoder(ModelConfig(LAYERS, "sigmoid", 24), seed=1)
+    for norm in model.norms:
+        getattr(norm, part)[0].assign(value)
+    model.start_statistics(X)
+    for norm in model.norms:
+        assert (norm.mean.numpy()[1:] == 0).all() and (norm.variance.numpy()[1:] == 1).all()
 
 
 def test_statistics_of_an_import_that_had_none_are_those_of_the_samples() -> None:

@@ -167,6 +167,16 @@ def quantized_kernel(values: np.ndarray, granularity: str = "tensor") -> TiedKer
     return kernel
 
 
+def test_factors_of_a_decoders_input_are_bytes_of_at_least_1() -> None:
+    kernel = quantized_kernel(np.eye(4, dtype=np.float32), "unit")
+    scales = np.array([1, 0.4, 0.35, 1e-4], np.float32)
+    kernel.set_integers(np.diag([64] * 4), scales)
+    layer = TiedDenseTranspose(LayerConfig(4), kernel, activation="linear", name="y", shape=(4,))
+    x, scaled = layer.rescaled(tf.ones((1, 4)), kernel(), False)
+    np.testing.assert_allclose(x[0] * 255, [255, 102, 89, 1], rtol=1e-6)
+    np.testing.assert_allclose(scaled, kernel() / scales, rtol=1e-5)
+
+
 @pytest.mark.parametrize("granularity", ["tensor", "unit"])
 @pytest.mark.parametrize("shape", [(8, 6), (7, 5), (1, 4), (4, 1), (1, 1)])
 def test_8_bit_kernels_are_projected_onto_the_pair_rule_in_both_directions(granularity: str, shape: tuple[int, int]):

@@ -84,6 +84,13 @@ def test_each_direction_keeps_its_biases() -> None:
         assert sorted(start.decoder.stack[0].bias.numpy()) == pytest.approx(sorted(untied.decoder.stack[0].bias.numpy()))  # type: ignore[union-attr]
 
 
+def test_statistics_are_those_of_the_products_of_its_kernels() -> None:
+    untied = UntiedAutoencoder(network(0, hidden=(8,), batch_norm=True), network(1, hidden=(8,), batch_norm=True))
+    for start in starts(untied, X).values():
+        by_averages = start(X).numpy()
+        np.testing.assert_allclose(start(X, training=True), by_averages, atol=1e-5)
+
+
 def data(validation: float = 0.25) -> Dataset:
     x = np.random.default_rng(0).uniform(0.1, 0.9, (200, 3)) @ np.random.default_rng(1).dirichlet(np.ones(3), INPUTS).T
     return Dataset.from_array(x.astype(np.float32), validation=validation, scaling="none")

@@ -54,6 +54,11 @@ def verdict(
     return Verdict(200, 100, 0, RESAMPLES, rows, layers, constant)
 
 
+def scores_of_mean(theirs: float) -> Verdict:
+    row = MethodComparison("mean", Criterion.SCORE, 2.0, theirs, Estimate(1.0, 0.5, 1.5))
+    return replace(verdict(), comparisons=(row,))
+
+
 def alarms(false_alarms: int, normal: int = 1000, held_out: int = 2000) -> AnomalyResult:
     return AnomalyResult("mse", 0.99, 1.0, held_out, 1500, false_alarms, normal, false_alarms, 0, (), ())
 
@@ -100,6 +105,8 @@ def areas(roc: tuple[float, float], precision: tuple[float, float]) -> Verdict:
             "51% of the squared error of the mean of the training samples is left: mean squared error 2 against 3.9;",
         ),
         (verdict((0.1, 0.5), (1, 2), of_mean=4.0), None, [], "half of it is kept"),
+        (verdict((0.1, 0.5), (-2, -1), of_mean=1.0), None, [Reason.WORSE], "worse than the mean of the training samples: mean"),
+        (scores_of_mean(3.0), None, [], "scores of normal samples are no error that is left"),
         (verdict(constant=True), None, [Reason.CONSTANT], "every output is the same on 100 test samples"),
         (verdict(layers=(LayerUse("code", 16, (3, 7)),)), None, [Reason.DEAD_UNITS], "2 of 16 units of the code are dead"),
         (verdict(layers=(LayerUse("code", 16, ()),)), None, [], ""),
@@ -122,6 +129,12 @@ def areas(roc: tuple[float, float], precision: tuple[float, float]) -> Verdict:
         (verdict(), alarms(30), [Reason.ALARM_RATE], "the alarm rate is off: 30 normal test samples are flagged, 10 "),
         (verdict(), alarms(2), [Reason.ALARM_RATE], "the alarm rate is off: 2 normal test samples are"),
         (verdict(), alarms(3, normal=100, held_out=100), [], "three of one expected, of few samples: chance"),
+        (verdict(), alarms(4), [], "less than half of ten, but chance"),
+        (verdict(), alarms(3), [Reason.ALARM_RATE], "the alarm rate is off: 3 normal test samples are"),
+        (verdict(), alarms(26, held_out=500), [], "more than twice ten, but chance"),
+        (verdict(), alarms(27, held_out=500), [Reason.ALARM_RATE], "the alarm rate is off: 27 normal test samples are"),
+        (verdict(), alarms(150, normal=10000, held_out=20000), [], "beyond chance, but less than twice a hundred"),
+        (verdict(), alarms(70, normal=10000, held_out=20000), [], "beyond chance, but more than half of a hundred"),
         (area(0.49), alarms(10), [Reason.BELOW_CHANCE], "ROC-AUC 0.4900: anomalies score lower than normal samples"),
         (area(0.51), alarms(10), [], ""),
         (verdict(), flagging(49, 0.81), [Reason.FEW_FLAGGED], "49 of 100 anomalies of the test set are flagged, although"),

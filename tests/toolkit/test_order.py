@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from tiedae.suggesting.order import are_windows, channels_of_rows, order_of_rows
 
 from ..samples import shared_data
@@ -30,6 +31,13 @@ def test_a_vibration_of_a_quarter_of_the_rate_is_in_time() -> None:
     order = order_of_rows(x)
     assert order.in_time and order.lag > 1 and f"rows {order.lag} apart" in order.text
     assert not order_of_rows(rng.permutation(x)).in_time
+
+
+@pytest.mark.parametrize(("factor", "channels"), [(9, 1), (12, 0)])
+def test_time_steps_whose_deviations_differ_by_more_than_10_are_no_window(factor: float, channels: int) -> None:
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, (4000, 1))
+    x = np.sin(np.linspace(0, 4 * np.pi, 31) + phases) * np.linspace(1, factor, 31)
+    assert channels_of_rows(x) == channels
 
 
 def test_channels_of_an_eeg_are_no_window() -> None:

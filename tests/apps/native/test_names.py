@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 
 import pytest
 from msgspec import structs
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.apps.native.model import NativeModel
+from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
 
 from ...export.c.models import CASES
@@ -38,6 +40,18 @@ def test_a_name_is_one_in_every_language(given: str, package: str, java: str, mo
     assert f'namespace = "{package}"' in files["build.gradle.kts"].decode()
     assert f"import C{module}\n" in swift[f"Sources/{module}/{module}.swift"].decode()
     assert f"Sources/C{module}/include/{model.name}_app.h" in swift
+
+
+@pytest.mark.parametrize("make", [android_module, swift_package])
+@pytest.mark.parametrize(("bits", "top"), [(3, 7), (7, 127), (8, None)])
+def test_codes_of_fewer_bits_have_a_largest_one(make: Callable[..., Mapping[str, bytes]], bits: int, top: int | None) -> None:
+    model = native_of(made_of(CASES[2]))
+    code = model.program.tensors["code"]
+    fewer = dataclasses.replace(code, quantization=Quantization(1 / 8, 0, bits))
+    program = dataclasses.replace(model.program, tensors={**model.program.tensors, "code": fewer})
+    texts = "".join(data.decode() for data in make(dataclasses.replace(model, program=program)).values())
+    stated = re.findall(r"bytes of 0 to (\d+)\.", texts), re.findall(r"got one above [^\d\n]*(\d+)", texts)
+    assert stated == (([], []) if top is None else ([str(top)], [str(top)]))
 
 
 @pytest.mark.parametrize("make", [android_module, swift_package])

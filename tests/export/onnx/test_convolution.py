@@ -162,6 +162,29 @@ def test_sums_that_pass_2_24_lose_no_bit(weights: list[int], bias: int) -> None:
     np.testing.assert_array_equal(run(to_onnx(program, signature="decode", io="uint8"), codes)["y"], expected)
 
 
+LANES = 16
+"""ONNX Runtime may add every n-th product apart, for an n up to this."""
+
+
+@pytest.mark.filterwarnings("ignore:.*pairs of neighbours add to more than 128:UserWarning")
+def test_ones_that_are_added_above_2_24_are_not_lost() -> None:
+    """1000 · 127 · 134 is between 2²⁴ and 2²⁵; up to 24 products of 1 are added, of which the 13th changes y."""
+    large, ones = np.arange(1000) * LANES, (1000 + 32 * np.arange(24)) * LANES
+    weights = np.zeros((3, ones[-1] + 1), np.int8)
+    weights[:, large], weights[:, ones] = 127, 1
+    program = conv_program((3,), Window((3,), (3,)), units=weights.shape[1], free=True)
+    scale = program.quantization("code").scale / 128 * (1000 * 127 * 134 + 12.5) / 100.5
+    y = replace(program.tensors["y"], quantization=Quantization(float(np.float32(scale)), 0))
+    constants = {"kernel": weights, "y.bias": np.zeros(1, np.int32)}
+    program = replace(program, tensors={**program.tensors, "y": y}, constants={**program.constants, **constants})
+    assert EXACT < largest_sums(program, program.decoder[0]).sum(-1).max() < 2 * EXACT
+    codes = np.full((25, 1, weights.shape[1]), 255, np.uint8)
+    codes[:, 0, ones] = 121 + np.tri(25, 24, -1, np.uint8)
+    expected = execute(program, "decode", codes)["y"]
+    assert set(expected[:, 0, 0].tolist()) == {100, 101}
+    np.testing.assert_array_equal(run(to_onnx(program, signature="decode", io="uint8"), codes)["y"], expected)
+
+
 def test_a_code_that_is_written_channels_last_is_returned_and_read_as_planes() -> None:
     program = conv_program((8, 9), Window((3, 3), (2, 2), "same"), units=1)
     code = program.tensors["code"]
