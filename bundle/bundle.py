@@ -198,6 +198,8 @@ class Bundle:
         _, arrays = unpack_npz(self.path / PROGRAM_FILE, PROGRAM_KIND)
         texts = self.manifest.operations
         stated = {**texts.split.constants, **texts.fused.constants}
+        if strange := sorted(arrays.keys() - stated.keys() - {f"mask.{kernel.name}" for kernel in self.manifest.kernels}):
+            raise FormatError(f"{self.path / PROGRAM_FILE}: holds {', '.join(strange)[:60]}, which the program does not have")
         constants = {name: self._constant(name, each, arrays, contents) for name, each in stated.items()}
         try:
             both = (text.program(self.manifest.name, constants) for text in (texts.split, texts.fused))

@@ -63,6 +63,7 @@ def ended(path: Path) -> str:
     return ""
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_worst_values_of_a_configuration_are_read_or_one_line(name: str, tmp_path: Path) -> None:
     layers, arrays = LAYERS[name]
@@ -74,6 +75,7 @@ def test_the_worst_values_of_a_configuration_are_read_or_one_line(name: str, tmp
     assert not bad
 
 
+@pytest.mark.ci
 def test_the_worst_values_of_a_configuration_in_hdf5(tmp_path: Path) -> None:
     """The same configuration, of a model that calls its layers, and its arrays by name."""
     arrays = kernels((4, 2, 4))
@@ -160,6 +162,7 @@ def graphs() -> dict[str, onnx.ModelProto]:
     return {name: graph.model() for name, graph in nets.items()}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", graphs())
 def test_the_worst_values_of_a_graph_are_read_or_one_line(name: str, tmp_path: Path) -> None:
     """Each attribute, operand and constant of each node."""
