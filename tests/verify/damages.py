@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tiedae.bundle.bundle import PROGRAM_FILE
+from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics
 from tiedae.export.kinds import Kind
 from tiedae.verify.verify import verify_bundle
@@ -70,6 +72,14 @@ class Case:
     data: bool = False
     baseline: bool = False
     measure: Callable[[Path, Path], Metrics] | None = None
+
+
+def better(data: bytes) -> bytes:
+    """Metrics whose int8 files have half the error."""
+    written = json.loads(data)
+    for row in written["quality"]:
+        row["error"] *= 0.5 if row["precision"] == "int8" else 1
+    return json.dumps(written).encode()
 
 
 TFLITE, ONNX, HALF, FLOAT = "bytes.int8.tflite", "bytes.int8.onnx", "bytes.decoder.int8.onnx", "bytes.f32.onnx"
@@ -186,6 +196,17 @@ CASES = {
             Red(Kind.MANIFEST, "folder", "weights.bin: in the folder, not in the manifest"),
             Red(Kind.MANIFEST, "folder", "more.bin: in the manifest, no file of a bundle"),
         ),
+    ),
+    "a calibration of another program": Case(
+        "bytes",
+        rewritten(lambda manifest: manifest["calibration"].update(program="1" * 64)),
+        (Red(Kind.PROGRAM, "made for", "manifest.json: calibration: was made for the program of sha256 111111111111…"),),
+    ),
+    "better figures": Case(
+        "bytes",
+        consistent(METRICS, content(METRICS, better)),
+        (Red(Kind.MANIFEST, "figures", f"{METRICS}: quality "),),
+        data=True,
     ),
     "no detector": Case(
         "table c",

@@ -129,6 +129,7 @@ def test_the_tables_have_what_the_code_makes() -> None:
     assert made == {
         ("verify/rules.py", "self.kind"),
         ("verify/baseline.py", "Kind.BASELINE"),
+        ("verify/stated_figures.py", "Kind.MANIFEST"),
         ("tasks/from_files.py", "Kind.TASK"),
         ("tasks/judging.py", "Kind.VERDICT"),
         ("tasks/losses.py", "Kind.QUALITY"),

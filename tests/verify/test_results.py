@@ -28,6 +28,7 @@ def lists(items: st.SearchStrategy) -> st.SearchStrategy[list]:
     return st.lists(items, max_size=2)
 
 
+HEX_OR_NONE = r"^([0-9a-f]{64})?$(?!\n)"
 LINES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers(-LARGEST, LARGEST) | FLOATS | TEXTS
 JSON = st.recursive(SCALARS, lambda inner: lists(inner) | st.dictionaries(TEXTS, inner, max_size=2))
@@ -83,6 +84,8 @@ def values(kind: inspect.Type) -> st.SearchStrategy:
         case inspect.StrType():
             if kind.pattern is None:
                 return TEXTS
+            if kind.pattern == HEX_OR_NONE:
+                return st.one_of(st.just(""), st.text("0123456789abcdef", min_size=64, max_size=64))
             return st.from_regex(kind.pattern) if "[0-9]" in kind.pattern else LINES
         case inspect.BoolType():
             return st.booleans()

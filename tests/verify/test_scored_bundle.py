@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tiedae.assemble import write_described
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import Bundle, model_files, npy
-from tiedae.bundle.manifest import FILE
+from tiedae.bundle.manifest import FILE, made_for_its_program
 from tiedae.bundle.results import Metrics
 from tiedae.cli import main
 from tiedae.export.kinds import Kind
@@ -48,7 +48,7 @@ def scored_bundle(run: Path, folder: Path, kind: str, targets: tuple[str, ...] =
     files = {name: (before.path / name).read_bytes() for name in manifest.files}
     files |= model_files({"int8": programs}, manifest.recipe.export, io, detector=detector)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
-    write_described(before.path, replace(manifest, detector=detector), files, arrays)
+    write_described(before.path, made_for_its_program(replace(manifest, detector=detector)), files, arrays)
     return Bundle.open(before.path)
 
 
