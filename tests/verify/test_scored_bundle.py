@@ -14,6 +14,7 @@ from tiedae.assemble import write_described
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import Bundle, model_files, npy
 from tiedae.bundle.manifest import FILE, made_for_its_program
+from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics
 from tiedae.cli import main
 from tiedae.export.kinds import Kind
@@ -45,7 +46,8 @@ def scored_bundle(run: Path, folder: Path, kind: str, targets: tuple[str, ...] =
         found[layout] = threshold_of(scored.totals, detector.quantile)
     detector = replace(detector, thresholds=Thresholds(**found))
     arrays |= golden.scores(answered, io, detector, arrays["x"], scaled)
-    files = {name: (before.path / name).read_bytes() for name in manifest.files}
+    (before.path / METRICS).unlink()  # those of the files as they were
+    files = {name: (before.path / name).read_bytes() for name in manifest.files if name != METRICS}
     files |= model_files({"int8": programs}, manifest.recipe.export, io, detector=detector)
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     write_described(before.path, made_for_its_program(replace(manifest, detector=detector)), files, arrays)
