@@ -15,6 +15,8 @@ COLLECTING = {
     "tiedae.verify.bench.subjects.Cast",
     "tiedae.export.onnx.tensors.TensorData",
     "tiedae.export.c.builder.CBuilder",
+    "tiedae.export.onnx.extents._MessageBytes",
+    "tiedae.export.tflite.extents._TableBytes",
     "tiedae.export.tflite.flatbuffer.Flatbuffer",
     "tiedae.tasks.compression.Opponents",
 }

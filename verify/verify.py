@@ -54,6 +54,7 @@ from .float_files import FLOAT_FILES
 from .limits import Limits
 from .parity.comparison import compare
 from .scores import score_constants
+from .written_again import formats_of
 
 UNACCOUNTED = StorageFinding("", "account", False, "account: this version cannot write the file of the bundle's program again")
 
@@ -140,7 +141,8 @@ def _judge_reading(manifest: Manifest, files: BundleFiles, findings: Findings) -
 def _judge_made_for(bundle: Bundle, files: BundleFiles, findings: Findings) -> None:
     """Whether tables, figures and sections of the manifest were made for this program; those of earlier bundles do not say."""
     rights = {part: bundle.program_sha256 for part in bundle.made_for()} | {CALIBRATION: bundle.calibrated_program}
-    made_for = {part: made for part, made in files.made_for.items() if (made, rights[part]) != ("", "")}
+    unknown = {CALIBRATION} if bundle.manifest.derived else set()  # of an earlier bundle that named no program
+    made_for = {part: made for part, made in files.made_for.items() if made or part not in unknown}
     if not any(made_for.values()) and not files.damaged:
         reason = f"the bundle is of an earlier version; `tiedae rescale {bundle.path} --data DATA` writes one that names it"
         findings.skip(Kind.PROGRAM, Why.NOT_IN_FILES, "the program that tables and figures were made for", reason)
@@ -169,7 +171,8 @@ def _judge_storage(manifest: Manifest, files: BundleFiles, model: BundleModel, f
     """Whether every kernel is stored once, with the program's values and zeros, and nothing else is."""
     contents = files.contents
     needed = {name: need for name in files.extents if (need := _needed_by(name, model)) is not None}
-    claims = {name: _claims(manifest, name, contents[name], model, need) for name, need in needed.items()}
+    with np.errstate(all="ignore"):  # a damaged scale has checks of its own
+        claims = {name: _claims(manifest, name, contents[name], model, need) for name, need in needed.items()}
     recipe, masks, inputs = manifest.recipe, model.masks, model.programs.fused.tensors["x"].shape
     clusters = None if recipe.cluster is None else recipe.cluster.clusters
     for name, each in contents.items():
@@ -281,7 +284,10 @@ def _judge_manifest(manifest: Manifest, files: BundleFiles, model: BundleModel, 
 
 def _judge_folder(manifest: Manifest, files: BundleFiles, model: BundleModel, findings: Findings) -> None:
     """Whether the folder holds the manifest's files and no others, and the manifest lists none of another kind."""
-    listed, known = manifest.files.keys(), {*_required(manifest, model), *tables_of(manifest), METRICS, *PAGES}
+    targets, required = formats_of(manifest), _required(manifest, model)
+    models = model_names(manifest.name, replace(manifest.recipe.export, targets=targets), detector=manifest.detector)
+    golden = {f"golden/{name}.{target}.npy" for name in model.golden for target in targets}
+    listed, known = manifest.files.keys(), {*required, *models, *golden, *tables_of(manifest), METRICS, *PAGES}
     unlisted = sorted(files.found - listed - {MANIFEST})
     strange = sorted(name for name in listed - known if not name.startswith(f"{TASK_FOLDER}/"))
     texts = [

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tiedae.assemble import write_described
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import Bundle, model_files, npy
-from tiedae.bundle.manifest import with_files
+from tiedae.bundle.manifest import made_for_its_program, with_files
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.cli import main
 from tiedae.codec.backends import ProgramBackend
@@ -59,14 +59,17 @@ def with_c(run: Path, folder: Path, targets: tuple[str, ...] = ("c",), *, detect
         middle = int(np.median(scoring.totals(integer_errors(scoring, backend, spec.flatten(arrays["x"])[0])[0])))
         manifest = replace(manifest, detector=Detector(scoring, Thresholds(middle, middle), 0.5, len(scaled)))
         arrays |= golden.scores(answered, io, manifest.detector, arrays["x"], scaled)
-    others = [name for name in manifest.files if not name.startswith("golden/y") and not name.endswith((".onnx", ".tflite"))]
-    files = {name: (before.path / name).read_bytes() for name in others}
-    if targets != ("c",):
-        files |= {name: (before.path / name).read_bytes() for name in before.models}
+    models = {name for name in manifest.files if name.endswith((".onnx", ".tflite", ".bin"))}
+    kept = [name for name in manifest.files if not name.startswith("golden/y") and (targets != ("c",) or name not in models)]
+    files = {name: (before.path / name).read_bytes() for name in kept}
     codec = model_codec(manifest, before.tables(), before.residuals())
     files |= {f"golden/{name}.npy": npy(values) for name, values in arrays.items()}
     files |= model_files({"int8": programs}, manifest.recipe.export, manifest.io, codec=codec, detector=manifest.detector)
-    write_described(before.path, manifest, files, arrays)
+    for path in before.path.rglob("*"):
+        if path.is_file() and path.relative_to(before.path).as_posix() not in files:
+            path.unlink()
+    stated = manifest.calibration is not None and manifest.calibration.program
+    write_described(before.path, made_for_its_program(manifest) if stated else manifest, files, arrays)
     return Bundle.open(before.path)
 
 
