@@ -394,6 +394,7 @@ def made_for_its_program(manifest: Manifest) -> Manifest:
     return replace(manifest, **{key: replace(part, program=program) for key, part in made.items() if part is not None})
 
 
+@np.errstate(all="ignore")  # numbers of a stranger are refused by their records, whatever NumPy says of them
 def parse(written: Any, where: object) -> Manifest:
     """A manifest from JSON's values; FormatError, starting with `where`, if they are damaged."""
     if not isinstance(written, dict) or "schema" not in written:
