@@ -27,6 +27,7 @@ from tiedae.compress.archive import pack_npz, sha256_of, unpack_npz
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError, FormatError, InputError
 from tiedae.compress.files import read_regular, write_atomic
+from tiedae.compress.npy import read_npy
 from tiedae.entropy.classes import CodeTables, read_tables
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.tables import without_program
@@ -285,7 +286,11 @@ class Bundle:
 
     def task_arrays(self) -> dict[str, np.ndarray]:
         """The arrays of the task's section of report.html by name; FormatError if they are missing, changed or damaged."""
-        return self._task()[0] if TASK_FILE in self.manifest.files else {}
+        if TASK_FILE in self.manifest.files:
+            return self._task()[0]
+        names = [name for name in self.manifest.files if name.startswith(f"{TASK_FOLDER}/")]  # of an earlier bundle
+        self.require_intact(names)
+        return {Path(name).stem: read_npy(self.path / name) for name in names}
 
     def _task(self) -> tuple[dict[str, np.ndarray], str]:
         """The arrays of the task, and the program that they were made for."""

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
-from tiedae.compress.affine import Quantization
+from tiedae.compress.affine import LARGEST32, Quantization
 from tiedae.compress.archive import sha256_of
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import ExportError, FormatError, RecipeError
@@ -154,6 +154,9 @@ class KernelInfo(Record, frozen=True, kw_only=True):
     sha256: Sha256
     pruned: Count
     sha256_f32: Sha256OrNone = ""
+
+    def __post_init__(self) -> None:
+        require(all(0 < each <= LARGEST32 for each in self.scale), "scale", self.scale, "positive, and finite in float32")
 
     @property
     def size(self) -> int:
@@ -394,7 +397,6 @@ def made_for_its_program(manifest: Manifest) -> Manifest:
     return replace(manifest, **{key: replace(part, program=program) for key, part in made.items() if part is not None})
 
 
-@np.errstate(all="ignore")  # numbers of a stranger are refused by their records, whatever NumPy says of them
 def parse(written: Any, where: object) -> Manifest:
     """A manifest from JSON's values; FormatError, starting with `where`, if they are damaged."""
     if not isinstance(written, dict) or "schema" not in written:

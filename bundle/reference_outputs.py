@@ -17,6 +17,7 @@ from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.interpreter import Conversion, execute, program_input
 from tiedae.program.operations import Operation
 from tiedae.program.program import Program, Tensor
+from tiedae.program.tensors import flat
 
 TRACED_SAMPLES = 256
 """Number of samples compared per operation and per layer."""
@@ -26,6 +27,9 @@ Keras = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """float32 model inputs [batch, inputs] → (code, y) of a Keras model."""
 Layers = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """float32 model inputs [batch, inputs] → the output of every layer, float32 [batch, units], by the program's names."""
+
+
+OUTPUTS = ("code", "y")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,26 @@ class Floats:
 
 
 @dataclass(frozen=True, eq=False)
+class FloatFiles:
+    """A float program as a function of model inputs; `step`: what its code is rounded to before it is decoded, or 0."""
+
+    program: Program
+    step: float = 0.0
+
+    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(code, y), float32 [n, values] each, of float32 model inputs [n, inputs]."""
+        values = execute(self.program, "reconstruct", self.program.tensors["x"].shaped(x), OUTPUTS)
+        return flat(self._rounded(values["code"])), flat(self.decoded(values["code"], values["y"]))
+
+    def decoded(self, code: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What the rounded code decodes to; `y`: what the code does."""
+        return execute(self.program, "decode", self._rounded(code), ("y",))["y"] if self.step else y
+
+    def _rounded(self, code: np.ndarray) -> np.ndarray:
+        return np.rint(code / np.float32(self.step)) * np.float32(self.step) if self.step else code
+
+
+@dataclass(frozen=True, eq=False)
 class Expected:
     """Outputs of an integer program: `x`, `code`, `y`, uint8 [samples, *shape]; `traced`: all tensors of the first
     `TRACED_SAMPLES`."""
@@ -97,8 +121,8 @@ def expect(program: Program, scaled: np.ndarray, conversion: Conversion = "divid
     x = program_input(program, scaled, conversion)
     if known is not None and np.array_equal(x, known.x):
         return known
-    values = execute(program, "reconstruct", x)
-    return Expected(program, x, values["code"], values["y"], {name: each[:TRACED_SAMPLES] for name, each in values.items()})
+    values = execute(program, "reconstruct", x, OUTPUTS)
+    return Expected(program, x, values["code"], values["y"], execute(program, "reconstruct", x[:TRACED_SAMPLES]))
 
 
 def best_floats(
@@ -123,7 +147,7 @@ def best_floats(
     x = tensors["x"].shaped(scaled)
     reference, layers, source = "keras", {}, ""
     if known is None and program is not None:
-        reference, values = "float program", execute(program, "reconstruct", x)
+        reference, values = "float program", execute(program, "reconstruct", x, OUTPUTS)
         known = values["code"], values["y"]
     if original.layers is not None:
         layers, source = shaped(original.layers(scaled[:TRACED_SAMPLES])), "keras"

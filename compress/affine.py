@@ -69,6 +69,9 @@ def io_dtype(io: str, is_bytes: bool, *, quantized: bool = True) -> str:
     return {"auto": "uint8" if quantized and is_bytes else "float32"}.get(io, io)
 
 
+LARGEST32 = float(np.finfo(np.float32).max)
+
+
 @dataclass(frozen=True)
 class Quantization:
     """Affine quantization of a uint8 tensor: real = (q − zero_point) · scale.
@@ -81,7 +84,7 @@ class Quantization:
     bits: int = 8
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.scale) and self.scale > 0 and float(np.float32(self.scale)) == self.scale):
+        if not (0 < self.scale <= LARGEST32 and float(np.float32(self.scale)) == self.scale):
             raise ExportError(f"a scale must be a positive float32 value, got {self.scale!r}")
         if self.bits not in range(1, 9):
             raise ExportError(f"bits of an activation must lie in 1…8, got {self.bits!r}")

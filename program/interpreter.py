@@ -6,7 +6,7 @@ Integer programs give the same integers on every machine, with one defined round
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,12 +20,12 @@ ROWS = 256
 """Rows executed at once; few enough to stay in the cache."""
 
 
-def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+def execute(program: Program, signature: str, x: np.ndarray, kept: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Run one signature on a batch.
 
-    `x` has shape [batch, *shape]: uint8 for an integer program, float32 for a float program. Returns every tensor by name,
-    input and intermediates included, in the same dtype. Raises InputError for an unknown signature, DataError if `x` has
-    another dtype or shape, exceeds the tensor's bits, or is not finite.
+    `x` has shape [batch, *shape]: uint8 for an integer program, float32 for a float program. Returns the tensors `kept` by
+    name, by default all, input and intermediates included, in the same dtype. Raises InputError for an unknown signature,
+    DataError if `x` has another dtype or shape, exceeds the tensor's bits, or is not finite.
     """
     operations, source, _ = program.part(signature)
     program.tensors[source].require(x, f"program {program.name}, {signature}")
@@ -34,7 +34,7 @@ def execute(program: Program, signature: str, x: np.ndarray) -> dict[str, np.nda
         values = {source: x[start : start + ROWS]}
         for operation in operations:
             values[operation.y] = apply(program, operation, values[operation.x])
-        parts.append(values)
+        parts.append({name: values[name] for name in kept or values})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -12,7 +12,15 @@ from tiedae.bundle import golden as vectors
 from tiedae.bundle.bundle import PRECISIONS, Bundle, Programs, describe_files, residuals_name, tables_name
 from tiedae.bundle.fidelity import Fidelity
 from tiedae.bundle.manifest import Manifest
-from tiedae.bundle.reference_outputs import Disagreement, Expected, Original, best_floats, expect, read_float_program
+from tiedae.bundle.reference_outputs import (
+    Disagreement,
+    Expected,
+    FloatFiles,
+    Original,
+    best_floats,
+    expect,
+    read_float_program,
+)
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.normal import normal_rows
 from tiedae.compress.samples import Samples
@@ -145,7 +153,7 @@ class BundleModel:
         manifest, programs, masks, golden = bundle.manifest, bundle.programs(contents), bundle.masks(), bundle.golden()
         scaled = manifest.data.scaling.apply(manifest.io.samples(golden["x"]))
         answered = vectors.expectations(programs, manifest.recipe.export.targets, scaled, manifest.io)
-        floating = _float_program(manifest, contents, programs.fused, golden, limits)
+        floating = float_program(manifest, contents, programs.fused, golden, limits)
         described = describe_files(bundle.path, contents, contents, manifest.io.scaled)
         return cls(programs, masks, golden, answered, floating, described, needed(bundle, programs))
 
@@ -188,7 +196,7 @@ def float_gap(manifest: Manifest) -> str:
     return ""
 
 
-def _float_program(
+def float_program(
     manifest: Manifest, contents: Mapping[str, Contents], integer: Program, golden: Mapping[str, np.ndarray], limits: Limits
 ) -> tuple[Program | None, list[Disagreement]]:
     if float_gap(manifest):
@@ -228,7 +236,10 @@ def _evidence(manifest: Manifest, model: BundleModel, original: Original, tested
     reference = original.keras if original.uncompressed is None else original.uncompressed
     if reference is None:
         return evidence
-    y = reference(scaling.apply(x))[1]
+    if isinstance(reference, FloatFiles) and floats is not None:  # their program has run already
+        y = reference.decoded(floats.code, floats.y)
+    else:
+        y = reference(scaling.apply(x))[1]
     evidence = replace(evidence, float_fit=evidence.fit(y))
     if original.error is not None:
         return evidence

@@ -294,4 +294,4 @@ def test_a_hidden_copy_is_found(tmp_path: Path, name: str) -> None:
 def test_the_whole_file_passes(tmp_path: Path, way: tuple[str, bool, bool]) -> None:
     suffix, quantized, external = way
     finding = proved(tmp_path, Way(suffix, bytes, quantized, external))
-    assert (finding.ok and " 0 of " in finding.text) or " 8 of " in finding.text, finding.text
+    assert finding.ok and (": 0 of " in finding.text or ": 8 of " in finding.text), finding.text

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tiedae.bundle.bundle import Bundle
+from tiedae.bundle.bundle import TASK_FILE, Bundle, npy
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.cli import main
 from tiedae.compress.errors import FormatError
+from tiedae.compress.records import plain
 from tiedae.export.file_info import FileInfo
 from tiedae.export.kinds import Kind
 from tiedae.verification import verify
@@ -52,8 +54,6 @@ max_alarms_added = 100.0
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two anomaly bundles of one name and shape, `own` and `other`, that start from other seeds."""
-    import numpy as np
-
     folder = tmp_path_factory.mktemp("swapped")
     rng = np.random.default_rng(0)
     good, bad = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 12)), 3 * rng.normal(size=(60, 12))
@@ -132,6 +132,20 @@ def test_an_earlier_bundle_says_that_its_parts_name_none(small_runs: Path) -> No
     assert [row.what for row in found.skipped if row.kind is Kind.PROGRAM] == [
         "the program that tables and figures were made for"
     ]
+
+
+def test_arrays_of_an_earlier_bundle_are_read(bundle: Path) -> None:
+    """Each had a file of its own; the page is drawn of them."""
+    arrays = Bundle.open(bundle).task_arrays()
+    (bundle / TASK_FILE).unlink()
+    files = {f"task/{name}.npy": npy(values) for name, values in arrays.items()}
+    for name, data in files.items():
+        (bundle / name).write_bytes(data)
+    infos = {name: plain(FileInfo.of(data)) for name, data in files.items()}
+    rewrite(bundle, lambda written: (written["files"].pop(TASK_FILE), written["files"].update(infos)))
+    found = Bundle.open(bundle).task_arrays()
+    assert found.keys() == arrays.keys() and all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    assert main(["report", str(bundle), "-q"]) == 0
 
 
 def spoil(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
