@@ -60,7 +60,7 @@ class ChainArray:
         """Equal for arrays of equal shape and values, in whichever dtype; they are read once."""
         values, found = np.ravel(self.read()), hashlib.sha256(repr(self.shape).encode())
         for start in range(0, values.size, DIGESTED):
-            found.update(values[start : start + DIGESTED].astype(np.float64) + 0.0)  # −0 is 0
+            found.update((values[start : start + DIGESTED].astype(np.float64) + 0.0).tobytes())  # −0 is 0
         return found.digest()
 
 

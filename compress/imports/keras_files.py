@@ -73,14 +73,14 @@ def read_archive(path: Path) -> Chain:
     with damage(source):
         file = import_h5py().File(window, "r")
     by_path, names, known = {}, {}, {}
-    for path, address, value in objects(attributes, file):
+    for inner, address, value in objects(attributes, file):
         if isinstance(value, ChainArray):
-            by_path[path] = value
-        elif _is_variables(path):
+            by_path[inner] = value
+        elif _is_variables(inner):
             if address not in known:
                 known[address] = attributes.text(value, "name")
             if known[address] is not None:
-                names[path.rpartition("/")[0]] = known[address]
+                names[inner.rpartition("/")[0]] = known[address]
     return _chain(source, f"Keras {version} (.keras)", config, ArchiveGroup.of(by_path, names))
 
 

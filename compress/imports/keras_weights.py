@@ -138,8 +138,12 @@ class TopGroup:
     named: ClassVar[bool] = True
     by_layer: Mapping[str, Mapping[str, ChainArray]]
 
-    @cached_property
+    @property
     def own(self) -> Mapping[str, ChainArray]:
+        return self._own
+
+    @cached_property
+    def _own(self) -> Mapping[str, ChainArray]:
         return {f"{layer}/{name}": array for layer, arrays in self.by_layer.items() for name, array in arrays.items()}
 
     @property
@@ -181,15 +185,23 @@ class ArchiveGroup:
                 inside[group].append(path)
         return cls(Archive(arrays, inside, names))
 
-    @cached_property
+    @property
     def own(self) -> Mapping[str, ChainArray]:
+        return self._own
+
+    @cached_property
+    def _own(self) -> Mapping[str, ChainArray]:
         folder = self._join("vars")
         names = [path.rpartition("/") for path in self._inside(folder)]
         numbers = sorted((int(name), name) for group, _, name in names if group == folder and name.isdecimal())
         return {str(i): self.archive.arrays[f"{folder}/{name}"] for i, name in numbers}
 
-    @cached_property
+    @property
     def all(self) -> Mapping[str, ChainArray]:
+        return self._all
+
+    @cached_property
+    def _all(self) -> Mapping[str, ChainArray]:
         start = self._join("")
         return {path.removeprefix(start): self.archive.arrays[path] for path in self._inside(self.path)}
 
