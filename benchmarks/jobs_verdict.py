@@ -215,7 +215,7 @@ def verdict_of(case: Case, folder: Path, console: Console) -> Verdict:
     written = write_bundle(Trained(models, splits, recipe, folder / "stock"), folder / "bundle", console.note)
     measured = TASKS[task_kind(recipe.task)].measure(exported_of(written, None))
     fitted = written.fitted
-    return judge(measured, fitted.backend, fitted.tested, recipe.data.seed, for_rate=recipe.train.for_rate)
+    return judge(measured, fitted.backend, fitted.tested, fitted.data.test, recipe.data.seed, for_rate=recipe.train.for_rate)
 
 
 def is_wrong(case: Case, verdict: Verdict) -> bool:

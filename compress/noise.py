@@ -91,11 +91,11 @@ def pairs(
 
 def noisy_test(samples: Samples, noise: Noise, seed: int, limit: int) -> Samples:
     """The first `limit` test samples with noise drawn by the seed; with the clean ones beside them."""
-    clean = samples.take(slice(0, min(limit, len(samples))))
+    first = samples.select(np.arange(min(limit, len(samples))))
+    clean = first.take(slice(None))
     values = noisy_samples(clean, samples, noise, [seed, *b"test"])
     shape = len(clean), *samples.shape
-    labels = None if samples.labels is None else samples.labels[: len(clean)]
-    return replace(samples, values=values.reshape(shape), labels=labels, rows=None, clean=clean.reshape(shape))
+    return replace(first, values=values.reshape(shape), rows=None, clean=clean.reshape(shape))
 
 
 def noisy_samples(x: np.ndarray, samples: Samples, noise: Noise | None, seed: Sequence[int]) -> np.ndarray:

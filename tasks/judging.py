@@ -32,12 +32,18 @@ OBSERVED = 2_000
 """Test samples whose units and outputs are looked at, at most."""
 
 
-def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, seed: int, *, for_rate: bool = False) -> Verdict:
-    """The verdict on a task's result; `tested`: the test samples as the program is given them; `for_rate`: see `Verdict`."""
+def judge(
+    measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, test: Samples, seed: int, *, for_rate: bool = False
+) -> Verdict:
+    """The verdict on a task's result; `for_rate`: see `Verdict`.
+
+    `tested`: test samples as the program is given them, of noisy ones the first alone; `test`: all test samples, of which the
+    task's are.
+    """
     taken = tested.take(np.arange(min(len(tested), OBSERVED)))
     layers, constant = layer_use(backend, taken)
     contest = measured.contest
-    equal = np.arange(0) if contest is None else numbered(tested.select(contest.rows).wanted)
+    equal = np.arange(0) if contest is None else numbered(test.select(contest.rows).wanted)
     compared = () if contest is None else comparisons(contest, seed, equal)
     samples, different = len(equal), len(np.unique(equal))
     uncompared = () if contest is None else tuple(Uncompared(*each) for each in contest.uncompared.items())
@@ -46,24 +52,27 @@ def judge(measured: TaskMeasurement, backend: ProgramBackend, tested: Samples, s
     return replace(verdict, findings=findings(verdict, measured.result))
 
 
-def with_verdict(metrics: Metrics, bundle: Bundle, tested: Samples | None, measured: TaskMeasurement | None) -> Metrics:
+def with_verdict(
+    metrics: Metrics, bundle: Bundle, tested: Samples | None, test: Samples | None, measured: TaskMeasurement | None
+) -> Metrics:
     """Metrics of a verification with a verdict.
 
-    With `measured`, the task without other methods on the test samples `tested` of the run, it is measured again, against what
-    the bundle keeps of each baseline: none is fitted again. Else it is the run's. What prevents it is a skipped row.
+    With `measured`, the task without other methods on the run's test samples, it is measured again, against what the bundle
+    keeps of each baseline: none is fitted again. Else it is the run's. What prevents it is a skipped row. `tested` and `test`
+    as in `judge`.
     """
     try:
         bundle.require_intact([FILE])
         before = read_metrics(bundle.path / FILE)
         if before.verdict is None:
             return _skipping(metrics, Why.UNAVAILABLE, "the bundle keeps none")
-        if tested is None:
+        if tested is None or test is None:
             return _keeping(metrics, before.verdict, Why.NO_SAMPLES, "no test samples given")
         if before.samples is None or tested.sha256 != before.samples.sha256:
             return _keeping(metrics, before.verdict, Why.NOT_COMPARABLE, "other test samples than the run's")
         if measured is None:
             return _keeping(metrics, before.verdict, Why.UNAVAILABLE, "the task was not measured")
-        return replace(metrics, verdict=_again(before.verdict, bundle, tested, measured))
+        return replace(metrics, verdict=_again(before.verdict, bundle, tested, test, measured))
     except (FormatError, InputError) as error:
         return _skipping(metrics, Why.UNAVAILABLE, str(error))
 
@@ -76,13 +85,13 @@ def _skipping(metrics: Metrics, why: Why, reason: str) -> Metrics:
     return replace(metrics, skipped=(*metrics.skipped, Skipped(Kind.VERDICT, why, "verdict", reason)))
 
 
-def _again(kept: Verdict, bundle: Bundle, tested: Samples, measured: TaskMeasurement) -> Verdict:
+def _again(kept: Verdict, bundle: Bundle, tested: Samples, test: Samples, measured: TaskMeasurement) -> Verdict:
     manifest = bundle.manifest
     backend = ProgramBackend(program_of(bundle), manifest.data.spec, manifest.io, manifest.integer_maps)
     contest = measured.contest
     if contest is not None and (kept.comparisons or kept.uncompared):
         measured = dataclasses.replace(measured, contest=_beside_kept(contest, kept, bundle))
-    return judge(measured, backend, tested, kept.seed, for_rate=kept.for_rate)
+    return judge(measured, backend, tested, test, kept.seed, for_rate=kept.for_rate)
 
 
 def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:

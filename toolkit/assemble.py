@@ -243,7 +243,7 @@ def measure(verified: Verified, announce: Announce) -> Measured:
     samples = source_of(origin.data.config.test_source or origin.data.config.source, tested, recipe.task)
     exported = exported_of(written, origin.uncompressed)
     task = origin.task(TASKS[task_kind(recipe.task)].measure(exported), samples)
-    verdict = judge(task, fitted.backend, tested, recipe.data.seed, for_rate=recipe.train.for_rate)
+    verdict = judge(task, fitted.backend, tested, fitted.data.test, recipe.data.seed, for_rate=recipe.train.for_rate)
     metrics = replace(
         metrics,
         samples=samples,

@@ -90,8 +90,10 @@ def _encoded(texts: Mapping[int, list[str]], index: int | None) -> np.ndarray | 
     """The cells of a column as float64, or as text where one is none."""
     if index is None:
         return None
-    numbers = [_number(cell) for cell in texts[index]]
-    return np.array(texts[index]) if None in numbers else np.array(numbers, np.float64)
+    try:
+        return np.array([float(cell) for cell in texts[index]])
+    except ValueError:
+        return np.array(texts[index])
 
 
 @dataclass(frozen=True)

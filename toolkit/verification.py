@@ -88,7 +88,7 @@ def verify(
     if measured is not None:
         measured = beside_kept(by_source(measured, original.source), bundle, source)
     metrics = with_losses(metrics, manifest, measured, held)
-    metrics = with_verdict(metrics, bundle, test, measured)
+    metrics = with_verdict(metrics, bundle, test, None if splits is None else splits.test, measured)
     own = () if (kept := own_metrics(bundle)) is None else stated_figures(metrics, kept)
     metrics = structs.replace(metrics, checks=(*metrics.checks, *better_than(metrics.verdict, held.better_than), *own))
     if before is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,10 @@ def test_noisy_test_samples_keep_the_clean_ones(data: Dataset) -> None:
     noisy = noisy_test(data.test, Noise.of(GAUSSIAN, data.train), 3, 15)
     assert len(noisy) == 15 and np.array_equal(noisy.wanted.take(slice(0, 15)), data.test.take(slice(0, 15)))
     assert noisy.shape == (4, 6) and not np.array_equal(noisy.take(slice(0, 15)), noisy.wanted.take(slice(0, 15)))
+    count = len(data.test)
+    grouped = dataclasses.replace(data.test, groups=np.arange(count), records=np.arange(count), labels=np.arange(count))
+    noisy = noisy_test(grouped, Noise.of(GAUSSIAN, data.train), 3, 15)
+    assert all(len(each) == 15 for each in (noisy.groups, noisy.records, noisy.labels))
 
 
 def test_pairs_are_split_together_and_trained_towards_the_clean_ones() -> None:

@@ -157,7 +157,7 @@ def test_thresholds_of_other_methods_come_from_held_out_samples(exported: Export
 
 
 def test_the_verdict_compares_the_areas_of_the_table(exported: Exported, measured: TaskMeasurement) -> None:
-    result, found = result_of(measured), judge(measured, exported.backend, exported.data.test, 0)
+    result, found = result_of(measured), judge(measured, exported.backend, exported.data.test, exported.data.test, 0)
     names = [each.method for each in result.methods if each.method not in ("int8", "float")]
     assert list(found.baselines) == names and len(found.comparisons) == 2 * len(names)
     assert {"rms", "rms-differences", "log-spectra"} < set(names), "windows of a record"

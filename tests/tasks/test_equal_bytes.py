@@ -156,7 +156,7 @@ def test_a_verdict_says_what_it_does_not_compare(monkeypatch: pytest.MonkeyPatch
     exported = exported_of(Dataset.from_array(axes(600, 0), test=0.3, validation=0.2, output_activation="linear"), 3)
     monkeypatch.setattr(pca_files, "OCTAVES", 0)
     measured = compression.measure(exported)
-    verdict = judge(measured, exported.backend, exported.data.test, 0)
+    verdict = judge(measured, exported.backend, exported.data.test, exported.data.test, 0)
     assert [row.baseline for row in verdict.comparisons] == ["mean"] and not verdict.against("pca")
     (row,) = verdict.uncompared
     assert row.baseline == "pca" and "file has" in row.reason and uncompared_text(verdict) == f"PCA: {row.reason}"
@@ -171,5 +171,5 @@ def test_pca_of_samples_as_they_are_is_the_baseline_of_a_table() -> None:
     exported = exported_of(data, 3, epochs=5)
     measured = compression.measure(exported)
     assert measured.contest is not None and "values not scaled" in measured.contest.settings["pca"]
-    verdict: Verdict = judge(measured, exported.backend, exported.data.test, 0)
+    verdict: Verdict = judge(measured, exported.backend, exported.data.test, exported.data.test, 0)
     assert (Reason.WORSE, "pca") in {(finding.reason, finding.subject) for finding in verdict.findings}

@@ -210,10 +210,12 @@ def test_equal_samples_are_drawn_together_in_a_verdict() -> None:
     backend = ProgramBackend(program, Dataset.from_array(images(), test=0.4).spec)
     contest = Contest(Criterion.MSE, np.arange(240), own[many], {"pca": theirs[many]})
     measured = TaskMeasurement(None, contest=contest)
-    found = judge(measured, backend, Samples(images()[:8].reshape(8, 24)[many]), 0)
+    samples = Samples(images()[:8].reshape(8, 24)[many])
+    found = judge(measured, backend, samples.select(np.arange(20)), samples, 0)
     assert (found.samples, found.different, found.comparisons) == (240, 8, (copied,))
     assert summary(replace(found, findings=())).endswith("beyond noise, on 240 test samples, 8 of them different")
-    apart = judge(measured, backend, Samples(images()[:240].reshape(240, 24)), 0)
+    samples = Samples(images()[:240].reshape(240, 24))
+    apart = judge(measured, backend, samples, samples, 0)
     assert apart.different is None and summary(replace(apart, findings=())).endswith("beyond noise")
     assert apart.comparisons[0].gain.high - apart.comparisons[0].gain.low < 0.4 * (copied.gain.high - copied.gain.low)
 
@@ -279,7 +281,7 @@ def test_dead_units_and_constant_outputs_are_those_of_the_program() -> None:
     assert layers[1].dead == tuple(np.flatnonzero((codes == codes[0]).all(axis=0)).tolist())
     layers, constant = layer_use(backend, x[:1])
     assert constant and layers[1].dead == tuple(range(5)), "one sample never varies"
-    found = judge(TaskMeasurement(None), backend, Samples(images()[:1]), 0)
+    found = judge(TaskMeasurement(None), backend, Samples(images()[:1]), Samples(images()[:1]), 0)
     assert found.findings[0].reason is Reason.CONSTANT
 
 

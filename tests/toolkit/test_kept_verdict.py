@@ -47,10 +47,10 @@ def of_run(bundle: Bundle) -> tuple[Metrics, Verdict]:
 
 def test_without_samples_the_verdict_of_the_run_is_shown(bundle: Bundle, splits: Dataset) -> None:
     metrics, kept = of_run(bundle)
-    found = with_verdict(metrics, bundle, None, None)
+    found = with_verdict(metrics, bundle, None, None, None)
     assert found.verdict == replace(kept, kept=True)
     assert [(row.kind, row.why) for row in found.skipped] == [(Kind.VERDICT, Why.NO_SAMPLES)]
-    other = with_verdict(metrics, bundle, splits.train, measured_again(bundle, splits))
+    other = with_verdict(metrics, bundle, splits.train, splits.test, measured_again(bundle, splits))
     assert other.verdict is not None and other.verdict.kept and other.skipped[0].why is Why.NOT_COMPARABLE
 
 
@@ -60,7 +60,7 @@ def test_on_the_samples_of_the_run_it_is_measured_again(
     metrics, kept = of_run(bundle)
     monkeypatch.setattr(compression, "fair_pca", None)
     monkeypatch.setattr(Exported, "held_apart", None)
-    found = with_verdict(metrics, bundle, splits.test, measured_again(bundle, splits)).verdict
+    found = with_verdict(metrics, bundle, splits.test, splits.test, measured_again(bundle, splits)).verdict
     assert found is not None and not found.kept and [row.baseline for row in found.comparisons] == ["pca", "mean"]
     for now, before in zip(found.comparisons, kept.comparisons, strict=True):
         assert (now.theirs, now.setting) == (before.theirs, before.setting)
@@ -73,10 +73,10 @@ def test_what_a_bundle_keeps_is_not_taken_where_it_was_changed(bundle: Bundle, s
     arrays = bundle.task_arrays()
     arrays["figures"][1:] += 1e9
     (bundle.path / TASK_FILE).write_bytes(task_file(bundle.program_sha256, arrays))
-    found = with_verdict(metrics, bundle, splits.test, measured_again(bundle, splits))
+    found = with_verdict(metrics, bundle, splits.test, splits.test, measured_again(bundle, splits))
     assert found.verdict is None and found.skipped[0].why is Why.UNAVAILABLE and TASK_FILE in found.skipped[0].reason
     (bundle.path / "metrics.json").unlink()
-    assert with_verdict(metrics, bundle, None, None).verdict is None
+    assert with_verdict(metrics, bundle, None, None, None).verdict is None
 
 
 @pytest.mark.ci
