@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tiedae.compress.blocks import blocks
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.sample_spec import Kind, SampleSpec
@@ -74,31 +75,29 @@ class Fidelity:
 
     def measure(self, x: np.ndarray, y: np.ndarray) -> Fit:
         """Measure `y`, [n, inputs] in scaled values, against `x`, [n, inputs] in the data's unit of measure."""
-        wanted = x.astype(np.float64)
-        difference = self.scaling.invert(y, np.float64) - wanted
-        error = np.square(difference).sum(axis=0)
+        error = np.zeros(x.shape[1])
+        for rows in blocks(x):
+            error += np.square(self.scaling.invert(y[rows], np.float64) - x[rows].astype(np.float64)).sum(axis=0)
         mse = float(error.sum() / max(x.size, 1))
         name, unit = MEASURES[self.kind]
         if self.kind == "image":
             return Fit(name, unit, mse, 10 * math.log10(self.peak**2 / mse) if self.peak and mse > 0 else None)
         if self.kind == "record":
-            steps = wanted.reshape(-1, self.channels)
-            varies = wanted.size > 0 and bool((steps.max(axis=0) > steps.min(axis=0)).any())
-            power = float(np.square(steps - steps.mean(axis=0)).sum()) if varies else 0.0
-            value = 100 * math.sqrt(error.sum() / power) if power > 0 else None
-            return Fit(name, unit, mse, value, channels=self._columns(steps, np.square(difference).reshape(steps.shape)))
-        columns = self._columns(wanted, np.square(difference))
+            steps, error = x.reshape(-1, self.channels), error.reshape(-1, self.channels).sum(axis=0)
+            power = column_power(steps)
+            value = 100 * math.sqrt(error.sum() / power.sum()) if power.sum() > 0 else None
+            return Fit(name, unit, mse, value, channels=self._columns(error, power, len(steps)))
+        columns = self._columns(error, column_power(x), len(x))
         known = [column.r2 for column in columns if column.r2 is not None]
         return Fit(name, unit, mse, float(np.mean(known)) if known else None, columns)
 
-    def _columns(self, wanted: np.ndarray, squares: np.ndarray) -> tuple[Column, ...]:
-        """R² and error of each column, of values and squared errors, float64 [n, k] each; none without a value."""
-        if not wanted.size:
+    def _columns(self, error: np.ndarray, power: np.ndarray, count: int) -> tuple[Column, ...]:
+        """R² and error of each column, of its summed squared error and its power, [k] each; none without a value."""
+        if not count:
             return ()
-        error = squares.sum(axis=0)
-        rmse = np.sqrt(error / len(wanted)).tolist()
         names = self.columns or tuple(map(str, range(len(error))))
-        return tuple(Column(*each) for each in zip(names, column_r2(wanted, error), rmse, strict=True))
+        r2 = [float(1 - e / p) if p > 0 else None for e, p in zip(error, power, strict=True)]
+        return tuple(Column(*each) for each in zip(names, r2, np.sqrt(error / count).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,10 @@ def squared_error(x: np.ndarray, y: np.ndarray) -> float:
 
 def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Σ (y − x)² over the values of each sample, float64 [n]; `x` and `y` [n, inputs] in scaled values."""
-    return np.sum(np.square(y.astype(np.float64) - x), axis=1)
+    errors = np.empty(len(x))
+    for rows in blocks(x):
+        errors[rows] = np.sum(np.square(y[rows].astype(np.float64) - x[rows]), axis=1)
+    return errors
 
 
 def fit_value(fit: Fit | None) -> str:
@@ -168,11 +170,14 @@ def most_lost(fit: Fit | None, reference: Fit | None) -> str:
     return f"; most of it in {ours.name}: RMSE {ours.rmse:.4g} instead of {theirs.rmse:.4g}"
 
 
-def column_r2(x: np.ndarray, error: np.ndarray) -> list[float | None]:
-    """R² of each column of `x`, float64 [n, k], from its summed squared `error` [k]; None for a constant column."""
-    changes = x.max(axis=0) > x.min(axis=0)
-    power = np.square(x - x.mean(axis=0)).sum(axis=0)
-    return [float(1 - e / p) if c and p > 0 else None for c, p, e in zip(changes, power, error, strict=True)]
+def column_power(x: np.ndarray) -> np.ndarray:
+    """Σ (x − mean x)² of each column of `x`, [n, k], float64 [k]; 0 of a constant column."""
+    if not len(x):
+        return np.zeros(x.shape[1])
+    mean, power = x.mean(axis=0, dtype=np.float64), np.zeros(x.shape[1])
+    for rows in blocks(x):
+        power += np.square(x[rows] - mean).sum(axis=0)
+    return np.where(x.max(axis=0) > x.min(axis=0), power, 0.0)
 
 
 def column_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from tiedae.program.operations import Operation
 from tiedae.program.program import Program, Tensor
 from tiedae.program.tensors import flat
 
-TRACED_SAMPLES = 256
+TRACED_SAMPLES = 128
 """Number of samples compared per operation and per layer."""
 
 KERAS_FLOAT = "Keras float"

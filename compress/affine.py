@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .blocks import blocks
 from .errors import DataError, ExportError
 
 SMALLEST_SPAN = 1e-30
@@ -103,7 +104,11 @@ class Quantization:
     def quantize(self, real: np.ndarray) -> np.ndarray:
         """Real values → uint8, rounding half to even, saturating; DataError for integers and NaN."""
         real = require_real(real)
-        return np.clip(nearest_integers(real, self.scale, self.zero_point), 0, self.top).astype(np.uint8)
+        q = np.empty(real.shape, np.uint8)
+        flat = q.reshape(-1)
+        for part in blocks(flat):
+            flat[part] = np.clip(nearest_integers(real.reshape(-1)[part], self.scale, self.zero_point), 0, self.top)
+        return q
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
         """uint8 → float32 real values; DataError for another dtype, such as a file's int8."""

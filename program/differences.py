@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from tiedae.compress.blocks import blocks
 
 LEAST_SCALE = 0.1
 """Lower bound of a full scale: an activation may shrink sums that were rounded at their own magnitude."""
@@ -45,29 +46,38 @@ def differences(expected: np.ndarray, got: np.ndarray) -> Differences:
         other = np.argwhere(expected != got)
         text = f"{len(other)} of {got.size} values of {got.dtype} differ, first at "
         return Differences(got.size, len(other), problem=f"{text}{other[0].tolist()}" if len(other) else "")
-    if got.dtype.kind == "f":
+    if got.dtype.kind == "f" and not (np.isfinite(got).all() and np.isfinite(expected).all()):
         broken = ~np.isfinite(got) | ~np.isfinite(expected)
-        if broken.any():
-            samples, count = _largest(broken, expected, got), int(broken.sum())
-            problem = f"{count} of {got.size} values are not finite, first at {place(samples[0])}"
-            return Differences(got.size, count, samples=samples, problem=problem)
-    histogram: dict[str, int] = {}
-    if got.dtype in (np.int8, np.uint8):
-        signed = got.astype(np.int16) - expected
-        values, counts = np.unique(signed, return_counts=True)
-        histogram = {str(value): int(count) for value, count in zip(values, counts, strict=True)}
-        gaps = np.abs(signed)
-    else:
-        gaps = np.abs(got.astype(np.float64) - expected.astype(np.float64))
-        gaps = gaps if got.dtype.kind == "f" else np.where(got == expected, 0, np.maximum(gaps, 1))
+        samples = tuple(sample_at(index, expected, got) for index in _places(broken.ravel()))
+        count = int(broken.sum())
+        problem = f"{count} of {got.size} values are not finite, first at {place(samples[0])}"
+        return Differences(got.size, count, samples=samples, problem=problem)
+    counts, differing, total, full_scale = np.zeros(511, np.int64), 0, 0.0, 0.0
+    largest: list[tuple[float, int]] = []
+    wanted, given = expected.ravel(), got.ravel()
+    for part in blocks(given):
+        want, have = wanted[part], given[part]
+        if got.dtype in (np.int8, np.uint8):
+            signed = have.astype(np.int16) - want
+            counts += np.bincount(signed + 255, minlength=511)
+            gaps = np.abs(signed)
+        else:
+            gaps = np.abs(have.astype(np.float64) - want.astype(np.float64))
+            gaps = gaps if got.dtype.kind == "f" else np.where(have == want, 0, np.maximum(gaps, 1))
+        differing, total = differing + int(np.count_nonzero(gaps)), total + float(gaps.sum())
+        found = _places(gaps)
+        largest += zip(gaps[found].tolist(), (part.start + found).tolist(), strict=True)
+        if got.dtype.kind == "f":
+            full_scale = max(full_scale, float(np.abs(want).max(initial=0)))
+    largest = sorted(largest, key=lambda each: (-each[0], each[1]))[:SHOWN]
     return Differences(
         count=got.size,
-        differing=int(np.count_nonzero(gaps)),
-        largest=float(gaps.max(initial=0)),
-        mean=float(gaps.mean()) if gaps.size else 0.0,
-        full_scale=float(np.abs(expected).max(initial=0)) if got.dtype.kind == "f" else 0.0,
-        histogram=histogram,
-        samples=_largest(gaps, expected, got),
+        differing=differing,
+        largest=float(largest[0][0]) if largest else 0.0,
+        mean=total / got.size if got.size else 0.0,
+        full_scale=full_scale,
+        histogram={str(index - 255): int(counts[index]) for index in np.flatnonzero(counts)},
+        samples=tuple(sample_at(index, expected, got) for _, index in largest),
     )
 
 
@@ -91,15 +101,13 @@ def place(sample: Sample) -> str:
     return f"{index}: got {_brief(got)}, expected {_brief(expected)}"
 
 
-def _largest(size: np.ndarray, expected: np.ndarray, got: np.ndarray) -> tuple[Sample, ...]:
-    """The `SHOWN` samples of largest nonzero `size`, in descending order, ties by index."""
-    flat = size.ravel()
-    places = np.flatnonzero(flat)
+def _places(size: np.ndarray) -> np.ndarray:
+    """Flat indices of the `SHOWN` largest nonzero values, in descending order, ties by index."""
+    places = np.flatnonzero(size)
     if len(places) > SHOWN:
         kth = len(places) - SHOWN
-        places = places[flat[places] >= np.partition(flat[places], kth)[kth]]
-    places = places[np.argsort(-flat[places].astype(np.float64), kind="stable")][:SHOWN]
-    return tuple(sample_at(index, expected, got) for index in places)
+        places = places[size[places] >= np.partition(size[places], kth)[kth]]
+    return places[np.argsort(-size[places].astype(np.float64), kind="stable")][:SHOWN]
 
 
 def _first(values: np.ndarray) -> str:

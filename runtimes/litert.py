@@ -10,9 +10,11 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -30,11 +32,17 @@ RESOLVERS: Mapping[str, OpResolverType] = {
 }
 CHUNK = 1024
 """Samples per call, which bounds the memory of the activations."""
+TURN = 16
+"""Samples that an interpreter of one sample a call takes at a time, where there is one for each thread."""
+
+
+_Run = Callable[["LiteRTSession", str, np.ndarray], dict[str, np.ndarray]]
 
 
 class LiteRTSession(Session):
     """A memory-mapped .tflite file with one op resolver; see `Session`. Later loads read the file that was opened (`HeldFile`).
 
+    A file of one sample a call has no work to divide: there each of the `threads` has an interpreter of its own.
     Raises FormatError if LiteRT rejects it.
     """
 
@@ -53,6 +61,8 @@ class LiteRTSession(Session):
             alone = runtime != "litert-xnnpack" and has_fixed_batch(self._held.path.read_bytes())
             self._chunk = 1 if alone else CHUNK
             self._lock = threading.Lock()
+        more = threads - 1 if alone else 0
+        self._others = [LiteRTSession(runtime, dict.fromkeys(files, self._held.path)) for _ in range(more)]
 
     @cached_property
     def provider(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -72,7 +82,29 @@ class LiteRTSession(Session):
 
     def run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         served(self.runtime, signature, self._runners)
+        return self._spread(LiteRTSession._run, signature, x)
+
+    def _run(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         return in_batches(partial(self._invoke, signature), signature, x, self._samples[signature], self._chunk)
+
+    def _spread(self, run: _Run, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Run samples here or, some at a time, in whichever of the interpreters is free."""
+        if not self._others or len(x) <= TURN:
+            return run(self, signature, x)
+        free: SimpleQueue[LiteRTSession] = SimpleQueue()
+        for session in (self, *self._others):
+            free.put(session)
+
+        def turn(start: int) -> dict[str, np.ndarray]:
+            session = free.get()
+            try:
+                return run(session, signature, x[start : start + TURN])
+            finally:
+                free.put(session)
+
+        with ThreadPoolExecutor(1 + len(self._others)) as pool:
+            parts = list(pool.map(turn, range(0, len(x), TURN)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _invoke(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """Run a batch; where the last one had its size, without the allocations of a signature runner's call."""
@@ -98,6 +130,11 @@ class LiteRTSession(Session):
     def trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         """See `Session.trace`. For an input or output of another dtype, the int8 tensor behind it is returned."""
         served(self.runtime, signature, self._runners)
+        for session in (self, *self._others):
+            assert session._tracer  # opened in this thread: it hides what LiteRT prints
+        return self._spread(LiteRTSession._trace, signature, x)
+
+    def _trace(self, signature: str, x: np.ndarray) -> dict[str, np.ndarray]:
         tracer, runner = self._tracer, self._tracer.get_signature_runner(signature)
         (name,) = runner.get_input_details()
         subgraphs = reached(self._held.path.read_bytes(), runner._subgraph_index)

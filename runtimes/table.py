@@ -125,9 +125,7 @@ _ort = partial(_opens, "ort.OrtSession", library=True)
 RUNTIMES: dict[str, Runtime] = {
     "litert-xnnpack": Runtime("tflite", BOTH, "program", "multiply", _litert("litert-xnnpack"), role="usual", module=LITERT),
     "litert-compiled": Runtime("tflite", BOTH, "program", "multiply", _compiled("litert-compiled")),
-    "litert-builtin": Runtime(
-        "tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), role="foreign", budget=3e10
-    ),
+    "litert-builtin": Runtime("tflite", ("int8",), "litert", "multiply", _litert("litert-builtin"), role="foreign", budget=5e9),
     "litert-reference": Runtime("tflite", BOTH, "litert", "away", _litert("litert-reference"), role="witness", budget=3e9),
     "tflm": Runtime("tflite", BOTH, "tflm", "away", _opens("tflm.TflmSession", "tflm"), budget=1e9),
     "openvino-tflite": Runtime("tflite", BOTH, "openvino", "divide", _openvino("openvino-tflite")),

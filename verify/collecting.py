@@ -265,7 +265,7 @@ class _Runs:
         ours = check_sources(self.bundle, programs, files.intact, findings)
         sources = {name for name, info in manifest.models.items() if TARGETS[info.format].source}
         strange = set() if self.limits.run_source else sources - ours.keys()
-        runnable = Runnable(self.bundle, programs, files.usable, ours, strange)
+        runnable = Runnable(self.bundle, programs, files.usable, ours, strange, len(evidence.x))
         expected: dict[str, Expected] = {}
         everything: list[Outputs] = []
         for precision in PRECISIONS:

@@ -136,7 +136,7 @@ class Evidence:
 
     def errors(self, y: np.ndarray) -> np.ndarray:
         """The squared error of each measured sample, float64 [n]."""
-        return squared_errors(self.wanted_scaled[self.measured], flat(y)[self.measured])
+        return squared_errors(self._measured(self.wanted_scaled), self._measured(flat(y)))
 
     def noise(self, file: str, runtime: str, y: np.ndarray) -> float | None:
         """`Quality.noise` of a file's reconstructions in a runtime, if it is known."""
@@ -149,7 +149,10 @@ class Evidence:
         if self.fidelity is None:
             return None
         wanted = self.x if self.clean is None else self.clean
-        return self.fidelity.measure(wanted[self.measured], flat(y)[self.measured])
+        return self.fidelity.measure(self._measured(wanted), self._measured(flat(y)))
+
+    def _measured(self, values: np.ndarray) -> np.ndarray:
+        return values if self.normal is None else values[self.measured]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,17 @@ from tiedae.runtimes.table import RUNTIMES, Runtime
 
 from .findings import Findings
 
+MOST_THREADS = 4
+MUCH = 1e10
+"""Multiply-adds of all samples from which a runtime gets a thread for each core."""
+
 
 @dataclass(frozen=True, eq=False)
 class Runnable:
     """The files of a bundle that may run: those that are `usable`.
 
     `ours`: files of source text by name, which run as they are here, since those in the bundle may have changed. `strange` text
-    does not run.
+    does not run. `samples`: how many run.
     """
 
     bundle: Bundle
@@ -30,6 +35,12 @@ class Runnable:
     usable: Set[str]
     ours: Mapping[str, bytes]
     strange: Set[str]
+    samples: int
+
+    def threads(self, target: str) -> int:
+        """Of a runtime for this target's files; what they compute does not depend on it."""
+        work = self.programs.of(target).multiply_adds * self.samples
+        return min(MOST_THREADS, os.cpu_count() or 1) if work > MUCH else 1
 
 
 def open_sessions(runnable: Runnable, precision: str, findings: Findings) -> Iterator[tuple[Session, Mapping[str, str], str]]:
@@ -75,8 +86,9 @@ def open_sessions(runnable: Runnable, precision: str, findings: Findings) -> Ite
 
 
 def _opened(runnable: Runnable, runtime: Runtime, files: Mapping[str, str]) -> Session:
+    threads = runnable.threads(runtime.format)
     if not set(files.values()) <= runnable.ours.keys():
-        return runtime.open({signature: runnable.bundle.path / file for signature, file in files.items()})
+        return runtime.open({signature: runnable.bundle.path / file for signature, file in files.items()}, threads=threads)
     with TemporaryDirectory() as folder:
         write_files(Path(folder), runnable.ours)
-        return runtime.open({signature: Path(folder) / file for signature, file in files.items()})
+        return runtime.open({signature: Path(folder) / file for signature, file in files.items()}, threads=threads)

@@ -126,7 +126,7 @@ def test_a_faulty_file_is_a_skipped_row_and_runs_again_once_the_fault_is_gone(co
     monkeypatch.setattr(openvino_runtime, "confuses_square", lambda _size: confuses)
     bundle, findings = Bundle.open(finished_run / "bundle"), Findings()
     square = Programs(*(build_program((20, 12, 12, 5), ("relu", "relu", "linear"), form=form) for form in ("split", "fused")))
-    runnable = Runnable(bundle, square, set(bundle.manifest.files), {}, set())
+    runnable = Runnable(bundle, square, set(bundle.manifest.files), {}, set(), 1)
     sessions = {session.runtime: set(files) for session, files, _target in open_sessions(runnable, "int8", findings)}
     assert sessions["ort-cpu"] == sessions["openvino-tflite"] == set(SIGNATURES)
     assert sessions["openvino-onnx"] == set(SIGNATURES) - ({"reconstruct"} if confuses else set())

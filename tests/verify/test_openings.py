@@ -37,7 +37,7 @@ def opened(small_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
     def run(damaged: set[str], **runtimes: Runtime) -> tuple[list[tuple[str, dict[str, str]]], Findings]:
         monkeypatch.setattr(sessions, "RUNTIMES", {**runtimes, "ort-cpu": RUNTIMES["ort-cpu"]})
         findings = Findings()
-        runnable = Runnable(bundle, programs, set(bundle.manifest.files) - damaged, {}, set())
+        runnable = Runnable(bundle, programs, set(bundle.manifest.files) - damaged, {}, set(), 1)
         found = [(session.runtime, dict(files)) for session, files, _ in open_sessions(runnable, "int8", findings)]
         return found, findings
 

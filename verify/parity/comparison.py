@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tiedae.bundle.results import Kind, Parity, Precision
 from tiedae.compress.affine import Quantization
+from tiedae.compress.blocks import blocks
 from tiedae.program.differences import LEAST_SCALE, differences
 from tiedae.program.interpreter import apply
 from tiedae.program.program import Program
@@ -52,12 +53,16 @@ def similarity(expected: np.ndarray, got: np.ndarray) -> tuple[float | None, flo
 
     SQNR = 10 · log₁₀(Σ expected² / Σ (got − expected)²); None without noise or signal. The cosine is None if one array is zero.
     """
-    expected, got = expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()
-    signal, power, noise = _product(expected, expected), _product(got, got), _product(got - expected, got - expected)
+    expected, got = expected.ravel(), got.ravel()
+    signal = power = noise = product = 0.0
+    for part in blocks(expected):
+        want, have = expected[part].astype(np.float64), got[part].astype(np.float64)
+        signal, power, product = signal + _product(want, want), power + _product(have, have), product + _product(want, have)
+        noise += _product(have - want, have - want)
     if noise == 0:
         return None, 1.0 if signal > 0 else None
     sqnr_db = float(10 * np.log10(signal / noise)) if signal > 0 else None
-    cosine = _product(expected, got) / math.sqrt(signal) / math.sqrt(power) if signal > 0 and power > 0 else None
+    cosine = product / math.sqrt(signal) / math.sqrt(power) if signal > 0 and power > 0 else None
     return sqnr_db, None if cosine is None else min(1.0, max(-1.0, cosine))
 
 
