@@ -1,5 +1,7 @@
 """The one comparison of arrays: dtypes that each have a unit of their own, and those that have none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiedae.program.differences import differences, place, sample_at
@@ -44,6 +46,19 @@ def test_the_three_largest_of_many_are_shown():
     found = differences(np.zeros_like(got), got)
     assert [sample[2] for sample in found.samples] == [999, 998, 997]
     assert all(got[index] == value for (index,), _, value in found.samples)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.float32])
+def test_blocks_make_no_difference(dtype, monkeypatch):
+    """Of an array of many blocks the same is found as of one block: every number but the mean exactly."""
+    rng = np.random.default_rng(0)
+    expected = rng.integers(-90 if dtype != np.uint8 else 0, 90, (9, 7, 5)).astype(dtype)
+    got = np.where(rng.random(expected.shape) < 0.3, expected + rng.integers(0, 9, expected.shape), expected).astype(dtype)
+    whole = differences(expected, got)
+    monkeypatch.setattr("tiedae.compress.blocks.VALUES", 16)
+    parts = differences(expected, got)
+    assert replace(parts, mean=whole.mean) == whole and parts.mean == pytest.approx(whole.mean)
+    assert whole.differing == np.count_nonzero(got != expected) and whole.largest == np.abs(got.astype(float) - expected).max()
 
 
 def test_what_does_not_compare_counts_as_differing():

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.export.tflite.reader import has_fixed_batch
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import apply, execute
 from tiedae.program.operations import Requantize
-from tiedae.runtimes.litert import CHUNK, RESOLVERS
+from tiedae.runtimes.litert import CHUNK, RESOLVERS, TURN, LiteRTSession
 
 from ..export.tflite.test_writer import PROGRAMS, split
+from ..program.convolutions import random_program
 from .opening import open_tflite
 
 INTEGER = {name: options for name, options in PROGRAMS.items() if options.get("quantized") is not False}
@@ -182,3 +184,20 @@ def test_a_name_that_is_no_text_is_a_refusal(make_program) -> None:
                 refused += "LiteRT refuses the file: 'utf-8' codec" in str(error)
             place = whole.find(name, place + 1)
     assert refused
+
+
+def test_threads_of_a_file_of_one_sample_a_call_give_what_one_gives() -> None:
+    """Each has an interpreter of its own there; samples keep their order, and traces their names."""
+    program, _ = random_program(2, tiles=False)
+    data = to_tflite(program, kernels="view", io="uint8")
+    assert has_fixed_batch(data)
+    x = samples(program, 3 * TURN + 5)
+    single, several = (open_tflite("litert-reference", data, threads=threads) for threads in (1, 3))
+    assert isinstance(single, LiteRTSession) and isinstance(several, LiteRTSession)
+    assert len(several._others) == 2 and not single._others
+    for signature in ("reconstruct", "encode"):
+        for run in (LiteRTSession.run, LiteRTSession.trace):
+            one, more = run(single, signature, x), run(several, signature, x)
+            assert one.keys() == more.keys() and all(np.array_equal(one[name], more[name]) for name in one)
+    with pytest.raises(DataError, match="batch at least 1"):
+        several.run("encode", x[:0])

@@ -1,0 +1,15 @@
+"""Blocks of large arrays: what is measured of one stays in the cache, and no array of its size is made beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+VALUES = 1 << 16
+
+
+def blocks(values: np.ndarray) -> Iterator[slice]:
+    """Neighbouring rows of an array of at least one axis, one at least and about `VALUES` values each, in order."""
+    step = max(1, VALUES * len(values) // max(1, values.size))
+    return (slice(start, start + step) for start in range(0, len(values), step))
