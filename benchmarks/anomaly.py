@@ -20,11 +20,11 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import fit_detector
 from tiedae.compress import DataConfig, Dataset, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
+from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.tasks import Anomaly
-from tiedae.compress.train import train_float
 from tiedae.console import Console
 from tiedae.export import lower
 from tiedae.export.targets import Programs

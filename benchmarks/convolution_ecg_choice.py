@@ -23,7 +23,7 @@ from rate import PRDN, EcgCost, float_cost, listed
 from rows import Row, report_trained, training_arguments_of
 from tiedae.compress import Dataset, Recipe, TiedAutoencoder, Training
 from tiedae.compress.data import overlapping
-from tiedae.compress.train import train_float
+from tiedae.compress.float_training import train_float
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS
 from tiedae.factor_choice import PARTS

@@ -31,11 +31,11 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Dataset, ExportConfig, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.errors import CheckError
 from tiedae.compress.files import write_atomic
+from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.samples import Samples
 from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
-from tiedae.compress.train import train_float
 from tiedae.console import Console
 from tiedae.derive import EarlierBundle
 from tiedae.export.kinds import Kind

@@ -30,11 +30,12 @@ from tiedae.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.config import with_rate
 from tiedae.compress.data import choose
+from tiedae.compress.float_training import train_float
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.rate import RateTerm
 from tiedae.compress.samples import Samples
-from tiedae.compress.train import Training, train_float, training_step
+from tiedae.compress.train import Training, training_step
 from tiedae.console import Console
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.tables import fit

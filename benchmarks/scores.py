@@ -21,10 +21,10 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Recipe, TiedAutoencoder, TrainConfig, Training, VerifyConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import UnavailableError
+from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.tasks import ScoreKind
-from tiedae.compress.train import train_float
 from tiedae.console import Console
 from tiedae.export import lower
 from tiedae.export.model_file import Contents

@@ -22,11 +22,11 @@ from tiedae.bundle.task_results import KERAS, PROGRAM, DenoisingResult
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
+from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.tasks import Denoising
-from tiedae.compress.train import train_float
 from tiedae.console import Console
 from tiedae.export import lower
 from tiedae.program.file_io import FileIO

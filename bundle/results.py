@@ -18,6 +18,7 @@ from tiedae.compress.keys import Line, NonNegative, Positive, ProperFraction, Sh
 from tiedae.compress.numbers import number
 from tiedae.compress.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
+from tiedae.compress.training_start import TrainingStart
 from tiedae.export.kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 from tiedae.program.differences import LEAST_SCALE, Sample, place
 
@@ -399,7 +400,8 @@ class Baseline(Record, frozen=True):
 
 class Epoch(Record, frozen=True):
     """An epoch of training. `bits`: of a code at its end, by the densities of training for rate. `kept`: after the last one of
-    quantization-aware training. `starts`: of the first one of a tie, the losses that it could start from."""
+    quantization-aware training. `starts`: of the first one of a tie, the losses that it could start from. `begun`: of the first
+    one of float training whose start is not random."""
 
     stage: str
     epoch: int
@@ -408,12 +410,13 @@ class Epoch(Record, frozen=True):
     bits: float | None = None
     kept: StartOrEnd | None = None
     starts: Mapping[Line, NonNegative] | None = None
+    begun: TrainingStart | None = None
 
     @property
     def start(self) -> str:
         """Which start was taken, with the losses of all; empty where there was no choice."""
         if not self.starts:
-            return ""
+            return "" if self.begun is None else self.begun.text
         losses = ", ".join(f"{name} {number(loss)}" for name, loss in self.starts.items())
         return f"tied from {min(self.starts, key=self.starts.__getitem__)}; losses before training: {losses}"
 

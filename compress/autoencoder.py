@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from .config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning, require
 from .data import Dataset
 from .errors import DataError, InputError, listed
+from .float_training import train_float
 from .legacy_keras import tf_keras
 from .network import TiedNetwork
 from .noise import noise_of
@@ -20,7 +21,7 @@ from .sample_spec import SampleSpec
 from .samples import Samples
 from .scaling import require_reachable
 from .tasks import NoiseConfig
-from .train import Training, fit, train_float, validation_loss
+from .train import Training, fit, validation_loss
 
 Verbosity = Literal["auto", 0, 1, 2]
 BATCH = 1000

@@ -63,7 +63,8 @@ class TrainConfig(Checked, frozen=True):
     patience: Annotated[Count, means("epochs without a better validation loss after which training stops; 0: never")] = 0
     seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
     start: Annotated[
-        Literal["random", "pca"], means("pca: the components of the training samples, of dense linear, relu and relu6 layers")
+        Literal["random", "pca", "auto"],
+        means("pca: components of the training samples, of dense linear, relu and relu6 layers; auto: what validation says"),
     ] = "random"
     noise: Annotated[
         NoiseConfig | None,
@@ -475,7 +476,8 @@ class Recipe(Checked, frozen=True):
         require_combination(self)
         if self.train.start == "pca":
             require(not self.model.no_components, "train.start", "pca", f"random: model.{self.model.no_components}")
-            require(not self.model.source, "train.start", "pca", "random: model.source gives the weights")
+        if self.train.start != "random":
+            require(not self.model.source, "train.start", self.train.start, "random: model.source gives the weights")
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:

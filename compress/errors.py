@@ -4,6 +4,7 @@ TiedaeError
 ├── InputError        invalid input: exit code 2
 │   ├── RecipeError   a key or value of a recipe or configuration
 │   ├── DataError     samples that cannot be used for training or measurement
+│   ├── DivergedError training whose loss is not finite
 │   ├── NotBuiltError a model that has no variables yet
 │   └── FormatError   a file that is damaged or of another kind
 ├── ExportError       a model that a target cannot express: exit code 2
@@ -50,6 +51,10 @@ class RecipeError(InputError, ValueError):
 
 class DataError(InputError):
     """Samples that cannot be used: empty, ragged, not numeric, not finite, or of another shape."""
+
+
+class DivergedError(InputError):
+    """Training whose loss is not finite."""
 
 
 class NotBuiltError(InputError, AttributeError):

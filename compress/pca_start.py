@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
 from .batch_norm import EPSILON
 from .data import Dataset, choose
@@ -160,7 +161,8 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
     centred = first.bias is not None and output.bias is not None
     output_activation = config.output_activation
     found = components_of(data.train.wanted, config.components, seed, output=output_activation, centred=centred)
-    weights, rng = found.scale * found.basis.T, np.random.default_rng(seed)
+    order = model.encoder.arranged(tf.range(data.train.inputs)[None]).numpy().reshape(-1)
+    weights, rng = found.scale * found.basis[order].T, np.random.default_rng(seed)
     for kernel, layer in zip(model.kernels, config.layers, strict=True):
         held = HELD[layer.activation](found.reach, layer.units)
         matrix, empty = weights.T @ held, ~held.any(axis=0)
@@ -176,6 +178,6 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
             layer.norm.variance.assign(np.full(layer.norm.variance.shape, 1 - EPSILON))
     if centred:
         assert first.bias is not None and output.bias is not None
-        first.bias.assign(-(found.mean @ model.kernels[0].variable.numpy().astype(np.float64)))
-        output.bias.assign(found.offset)
+        first.bias.assign(-(found.mean[order] @ model.kernels[0].variable.numpy().astype(np.float64)))
+        output.bias.assign(found.offset[order])
     return len(found.reach)

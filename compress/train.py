@@ -1,4 +1,4 @@
-"""The training loop of every stage, and float training."""
+"""The training loop of every stage."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
+from msgspec import structs
 
-from . import archive
+from . import archive, dead_units
 from .batch_norm import FROZEN_FROM
 from .combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
 from .config import FineTuning, TrainConfig, fine_tuning, require
 from .data import Dataset, choose, mean_input
-from .errors import DataError, InputError, RecipeError
+from .errors import DataError, DivergedError, RecipeError
 from .files import write_atomic
 from .legacy_keras import tf_keras
 from .model_config import ModelConfig
 from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
-from .pca_start import start_at_pca
-from .rate import MOST_LSB, NOISE_FRACTION, RateTerm, largest_useful_rate
+from .rate import NOISE_FRACTION, RateTerm
+from .records import checked, plain
 from .samples import Samples
 from .scaling import require_reachable
 from .splitting import epoch_order
-from .symmetries import balance_code, centre_code, without_unused_code
+from .symmetries import centre_code
 from .tied_layers import RULES
+from .training_start import TrainingStart
 
 Progress = Callable[[str, int, int, int, int, float], None]
 """progress(stage, epoch from 1, epochs, step from 1, steps, mean loss of the epoch so far)."""
@@ -59,6 +61,8 @@ Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 CHECKPOINT = "tiedae-checkpoint"
 CODE_SAMPLES = 4096
 """Training samples whose codes tell how its units are spread."""
+REVIVED = 0.1
+"""Fraction of the epochs after which dead units get other weights, once."""
 
 LOSSES: dict[str, Loss] = {
     "mse": tf_keras.losses.mean_squared_error,
@@ -74,7 +78,9 @@ class Training:
 
     `teacher`: the uncompressed model, or the untied one; `distill`: the fraction of the loss against its output, set by the
     stage's configuration. `checkpoint`: written after each epoch; training resumes from an existing one, with the final
-    weights of an uninterrupted run. `code_scale`: the step that a rate trains for; None: trained with it.
+    weights of an uninterrupted run. `code_scale`: the step that a rate trains for; None: trained with it. `begun`: what is
+    known of a start that is not random, see `float_training`. `epochs`: after which training stops for now; 0: at its end.
+    `label`: the stage's name for `progress`.
     Raises RecipeError if `distill` is not in [0, 1] or lacks a teacher.
     """
 
@@ -85,6 +91,9 @@ class Training:
     checkpoint: Path | None = None
     progress: Progress | None = None
     after_epoch: AfterEpoch | None = None
+    begun: TrainingStart | None = None
+    epochs: int = 0
+    label: str = ""
 
     def __post_init__(self) -> None:
         require(0 <= self.distill <= 1, "distill", self.distill, "in [0, 1]")
@@ -161,9 +170,16 @@ class Training:
 
     def code_inputs(self, splits: Dataset) -> np.ndarray:
         """Training samples for a look at the code, float32 [n, inputs]."""
+        return self._inputs(splits, CODE_SAMPLES)
+
+    def hidden_inputs(self, splits: Dataset) -> np.ndarray:
+        """Training samples that tell which units are dead, float32 [n, inputs]."""
+        return self._inputs(splits, dead_units.SAMPLES)
+
+    def _inputs(self, splits: Dataset, count: int) -> np.ndarray:
         config = self.config
-        chosen, seed = choose(splits.train, CODE_SAMPLES, config.seed), noise_seed(config, "balance")
-        return next(pairs(splits.train, chosen, CODE_SAMPLES, self.noise(splits), seed))[0]
+        chosen, seed = choose(splits.train, count, config.seed), noise_seed(config, "balance")
+        return next(pairs(splits.train, chosen, count, self.noise(splits), seed))[0]
 
 
 def fit(
@@ -181,7 +197,7 @@ def fit(
     `before_step(step)` runs before each update. With a validation set, the weights of the best epoch after the first
     `ramp_epochs` are kept, and training stops after `patience` epochs without a better one.
 
-    Raises the errors of `Training.require_compatible`, and InputError if the loss is not finite.
+    Raises the errors of `Training.require_compatible`, and DivergedError if the loss is not finite.
     """
     training = Training.of(train)
     training.require_compatible(model, splits)
@@ -199,11 +215,15 @@ def fit(
     if rate is not None and rate.noisy:
         noisy_epochs = min(math.ceil(config.epochs * NOISE_FRACTION), config.epochs - 1)
     optimizer = Optimizer(model, config, steps, rate)
-    run = _StageTraining(model, training, optimizer, stage, max(ramp_epochs, noisy_epochs), rate)
+    run = _StageTraining(model, training, optimizer, stage, max(ramp_epochs, noisy_epochs), rate, begun=training.begun)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
+    if run.counts_start:
+        run.begin(validation_loss(model, splits.validation, config, noise, rate))
     while not run.finished:
         epoch = len(run.history)
+        if run.begun is not None and epoch == math.ceil(REVIVED * config.epochs):
+            run.revive(training.hidden_inputs(splits))
         if rate is not None:
             rate.noisy = epoch < noisy_epochs
             if epoch == noisy_epochs > 0:
@@ -218,9 +238,10 @@ def fit(
                 before_step(epoch * steps + step)
             total += float(step_function(x, wanted))
             if not math.isfinite(total):
-                raise InputError(f"{stage}: the loss is {total} in epoch {epoch + 1}, step {step + 1}; lower the learning rate")
+                where = f"epoch {epoch + 1}, step {step + 1}"
+                raise DivergedError(f"{stage}: the loss is {total} in {where}; lower the learning rate")
             if progress is not None:
-                progress(stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
+                progress(training.label or stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
         model.finalize()
         bits = None if rate is None else rate.mean_bits(model.encoder(training.code_inputs(splits)))
         run.record(total / steps, validation_loss(model, splits.validation, config, noise, rate), bits)
@@ -235,38 +256,6 @@ def fit(
     if rate is not None:
         model.code_scale = rate.step
     return run.history
-
-
-def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Training) -> History:
-    """Train a float model. Its code is then rotated so that the units are of one size, see `symmetries.balance_code`.
-
-    With a rate it is not, and units of one value for all samples leave the model, see `symmetries.without_unused_code`.
-
-    Raises the errors of `fit`, and RecipeError for a rate at which no unit of the code lives.
-    """
-    training = Training.of(train)
-    if training.config.start == "pca" and model.lineage.stage is None:
-        training.require_compatible(model, splits)
-        start_at_pca(model, splits, training.config.seed)
-    history = fit(model, splits, training)
-    x = training.code_inputs(splits)
-    if not training.config.for_rate:
-        if model.code_scale is None:
-            balance_code(model, x)
-        return history
-    assert model.code_scale is not None
-    codes = model.encoder(x).numpy().reshape(-1, model.kernels[-1].units)
-    span = float(np.ptp(codes, axis=0).max()) / model.code_scale
-    if span > MOST_LSB:
-        got = f"{training.config.rate:g}, at which a unit of the code spans {span:.0f} LSB"
-        raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_LSB} LSB at most")
-    smaller = without_unused_code(model, x)
-    if smaller is None:
-        most = f"above {largest_useful_rate(x):.2g} the first principal component of the samples is worth no bit"
-        got = f"{training.config.rate:g}, at which no unit of the code lives"
-        raise RecipeError(f"train.rate: got {got}, must be lower; {most}")
-    model.become(smaller)
-    return history
 
 
 def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:
@@ -362,6 +351,7 @@ class _StageTraining:
     rate: RateTerm | None
     history: History = field(default_factory=list)
     best: dict[str, np.ndarray] | None = None
+    begun: TrainingStart | None = None
     _compiled: dict[tuple[bool, bool], Callable[[np.ndarray, np.ndarray], tf.Tensor]] = field(default_factory=dict)
 
     @property
@@ -375,15 +365,37 @@ class _StageTraining:
 
     @property
     def best_epoch(self) -> int:
-        """The index of the epoch with the lowest validation loss; the last epoch without validation."""
+        """The index of the epoch with the lowest validation loss, −1 for the start; the last epoch without validation."""
         losses = [record["validation_loss"] for record in self.history[self.ramp_epochs :] if "validation_loss" in record]
+        start = None if self.begun is None else self.begun.loss
+        if start is not None and start <= min(losses, default=math.inf):
+            return -1
         return self.ramp_epochs + int(np.argmin(losses)) if losses else len(self.history) - 1
 
     @property
     def finished(self) -> bool:
         waited = len(self.history) - 1 - self.best_epoch
         config = self.training.config
-        return len(self.history) >= config.epochs or 0 < config.patience <= waited
+        return len(self.history) >= (self.training.epochs or config.epochs) or 0 < config.patience <= waited
+
+    @property
+    def counts_start(self) -> bool:
+        """Whether the start is an epoch of its own, which no epoch has followed yet."""
+        return self.begun is not None and self.begun.start == "pca" and not self.history
+
+    def begin(self, loss: float | None) -> None:
+        """Count the start, of this validation loss, as the best so far."""
+        assert self.begun is not None
+        if loss is not None:
+            self.begun, self.best = structs.replace(self.begun, loss=loss), self._kept()
+
+    def revive(self, x: np.ndarray) -> None:
+        """Give dead units other weights; x: float32 [n, inputs]."""
+        assert self.begun is not None
+        self.begun = structs.replace(self.begun, revived=dead_units.revive(self.model, x, self.optimizer.slots))
+
+    def _kept(self) -> dict[str, np.ndarray]:
+        return self.model.arrays() | {name: variable.numpy() for name, variable in self.rate_state.items()}
 
     def step_function(self) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
         """One update as a graph, compiled again once the code is rounded or statistics are frozen."""
@@ -402,13 +414,18 @@ class _StageTraining:
             entry["validation_loss"] = validation
         self.history.append(entry)
         if validation is not None and self.best_epoch == len(self.history) - 1:
-            self.best = self.model.arrays() | {name: variable.numpy() for name, variable in self.rate_state.items()}
+            self.best = self._kept()
+        if self.begun is not None:
+            self.begun = structs.replace(self.begun, kept=self.best_epoch < 0)
+            self.history[0]["begun"] = plain(self.begun)
 
     def pack(self) -> bytes:
         arrays = self.model.arrays() | {name: variable.numpy() for name, variable in self._beside.items()}
         if self.best is not None:
             arrays |= {f"best.{name}": values for name, values in self.best.items()}
         header = {"format": CHECKPOINT, "version": archive.VERSION, "stage": self.stage, "history": self.history}
+        if self.begun is not None:
+            header["begun"] = plain(self.begun)
         return archive.pack(header, arrays)
 
     def resume(self, path: Path) -> None:
@@ -416,6 +433,8 @@ class _StageTraining:
         if header["stage"] != self.stage:
             return
         self.history = header["history"]
+        if self.begun is not None:  # the checkpoint's knows what became of it
+            self.begun = checked(TrainingStart, header["begun"])
         best = {name.removeprefix("best."): values for name, values in arrays.items() if name.startswith("best.")}
         self.best = best or None
         self.model.restore_structure(arrays)

@@ -18,10 +18,11 @@ import tensorflow as tf
 from .autoencoder import TiedAutoencoder
 from .config import TrainConfig
 from .data import Dataset, choose
+from .float_training import train_float
 from .layers import Decoder, Encoder, TiedLayer, know_statistics
 from .model_config import ModelConfig
 from .symmetries import HOMOGENEOUS, permute_units, rescale_units
-from .train import CODE_SAMPLES, History, Training, train_float, validation_loss
+from .train import CODE_SAMPLES, History, Training, validation_loss
 
 ROUNDS = 50
 """Passes over the layers at most."""

@@ -298,7 +298,8 @@ def load_model(path: Path) -> TiedAutoencoder:
 
 def _train(run: Stages, _: TiedAutoencoder | None, training: Training) -> tuple[TiedAutoencoder, History]:
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.train import fit, train_float
+    from tiedae.compress.float_training import train_float
+    from tiedae.compress.train import fit
     from tiedae.compress.tying import tie
 
     if run.start is None:

@@ -26,9 +26,10 @@ from tiedae.compress import (
     fit,
     prune,
 )
+from tiedae.compress.float_training import train_float
 from tiedae.compress.noise import CORRUPTIONS, Noise, noisy_samples, noisy_test, pairs
 from tiedae.compress.quantized_training import train_quantized
-from tiedae.compress.train import train_float, validation_loss
+from tiedae.compress.train import validation_loss
 
 GAUSSIAN = NoiseConfig("gaussian", 0.3)
 EPOCHS = TrainConfig(epochs=3, batch_size=32, noise=GAUSSIAN)

@@ -9,10 +9,10 @@ from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import RecipeError
+from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.pca_start import Components, components_of, start_at_pca
-from tiedae.compress.train import train_float
 from tiedae.recipe import parse_recipe
 
 RANK = 12
@@ -79,6 +79,14 @@ def test_start_is_pca_with_batch_normalization(hidden: int) -> None:
     assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
     trained = model(x, training=True).numpy()
     assert np.square(trained - x).sum(axis=1).mean() == pytest.approx(pca_error(x, 8), rel=1e-3)
+
+
+def test_interleaved_inputs_start_as_pca() -> None:
+    data = Dataset.from_array(correlated(), test=0.2)
+    config = ModelConfig((LayerConfig(24, "relu"), LayerConfig(8)), "linear", 40, interleave=4)
+    model, x = TiedAutoencoder(config, seed=1), scaled(data)
+    start_at_pca(model, data, 0)
+    assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
 
 
 def test_without_biases_the_mean_stays() -> None:

@@ -30,11 +30,12 @@ from tiedae.compress import (
     prune,
 )
 from tiedae.compress.combinations import FIXED_SCALES
+from tiedae.compress.float_training import train_float
 from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.rate import RateTerm, code_bits, largest_useful_rate
 from tiedae.compress.symmetries import centre_code, interleave, without_unused_code
 from tiedae.compress.tied_layers import RULES
-from tiedae.compress.train import fit, train_float
+from tiedae.compress.train import fit
 from tiedae.export import lower
 
 from ..variants import every

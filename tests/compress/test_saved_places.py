@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from tiedae.compress import TiedAutoencoder, TrainConfig
+from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.train import Training, train_float
+from tiedae.compress.train import Training
 
 from .conftest import build_splits
 

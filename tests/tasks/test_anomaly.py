@@ -17,10 +17,10 @@ from tiedae.codec.codec import Codec
 from tiedae.codec.detector import SAMPLES, fit_detector, totals
 from tiedae.compress import Dataset, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.errors import DataError, InputError
+from tiedae.compress.float_training import train_float
 from tiedae.compress.normal import normal_only
 from tiedae.compress.records import decode, plain
 from tiedae.compress.tasks import Anomaly, Compression, ScoreKind
-from tiedae.compress.train import train_float
 from tiedae.export import lower
 from tiedae.export.kinds import Kind, Why
 from tiedae.export.targets import Programs

@@ -25,9 +25,9 @@ from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import fit_code_tables
 from tiedae.compress import Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.config import DataConfig
+from tiedae.compress.float_training import train_float
 from tiedae.compress.records import decode, plain
 from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.train import train_float
 from tiedae.export import lower
 from tiedae.export.kinds import Kind, Why
 from tiedae.program import integer_maps
