@@ -64,7 +64,7 @@ class TrainConfig(Checked, frozen=True):
     seed: Annotated[Count, means("of the initial weights, the order of samples, dropout and noise")] = 0
     start: Annotated[
         Literal["random", "pca", "auto"],
-        means("pca: components of the training samples, of dense linear, relu and relu6 layers; auto: what validation says"),
+        means("weights at first; pca: components of the samples, by linear, relu, relu6 layers; auto: the better"),
     ] = "random"
     noise: Annotated[
         NoiseConfig | None,
