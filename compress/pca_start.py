@@ -61,26 +61,36 @@ class Components:
     reach: np.ndarray
 
 
-def components_of(samples: Samples, count: int, seed: int, *, output: str = "linear", centred: bool = True) -> Components:
+def components_of(
+    samples: Samples, count: int, seed: int, *, output: str = "linear", centred: bool = True, exact_reach: bool = True
+) -> Components:
     """The first components of samples in scaled values; fewer than `count` where samples or values are fewer.
 
-    `output`: the activation behind them. Not `centred`: of a net that has no bias to take the mean away.
+    `output`: the activation behind them. Not `centred`: of a net that has no bias to take the mean away. The scale is that of
+    `BATCH` of the samples drawn, and `reach` too unless it is `exact_reach`.
     """
     chosen, inputs = choose(samples, MOST_SAMPLES, seed), samples.inputs
-    places = [chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH)]
     inverse, ends = RULES[output].inverse, ENDS.get(output)
-
-    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for part in places:
-            x = samples.scaling.apply(samples.take(part)).astype(np.float64)
-            yield x - mean, inverse(x if ends is None else np.clip(x, *ends)) - offset
-
     mean = offset = np.zeros(inputs)
+
+    def parts(taken: np.ndarray = chosen) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(taken), BATCH):
+            x = samples.scaling.apply(samples.take(taken[start : start + BATCH]))
+            y = x if output == "linear" else inverse(x if ends is None else np.clip(x, *ends))
+            yield x - mean, y - offset
+
+    sums, whole = np.zeros((2, inputs)), np.zeros((inputs, inputs) if inputs <= MOST_EXACT else (0, 0))
+    if centred:  # near the mean first, so that what is subtracted from the products of all in the end is small
+        mean, offset = (each.mean(axis=0, dtype=np.float64) for each in next(parts()))
+    for x, y in parts():
+        sums += x.sum(axis=0), y.sum(axis=0)
+        if len(whole):
+            whole += y.T @ y
     if centred:
-        sums = np.zeros((2, inputs))
-        for x, y in parts():
-            sums += x.sum(axis=0), y.sum(axis=0)
-        mean, offset = sums / len(chosen)
+        beside = sums / len(chosen)
+        mean, offset = mean + beside[0], offset + beside[1]
+        if len(whole):
+            whole -= len(chosen) * np.outer(beside[1], beside[1])
     count = min(count, inputs, len(chosen) - centred)
 
     def spread(vectors: np.ndarray) -> np.ndarray:
@@ -90,15 +100,9 @@ def components_of(samples: Samples, count: int, seed: int, *, output: str = "lin
             product += y.T @ (y @ vectors)
         return product
 
-    if inputs <= MOST_EXACT:
-        whole = np.zeros((inputs, inputs))
-        for _, y in parts():
-            whole += y.T @ y
-        basis = np.linalg.eigh(whole)[1][:, ::-1][:, :count]
-    else:
-        basis = _randomized(spread, inputs, count, seed)
+    basis = np.linalg.eigh(whole)[1][:, ::-1][:, :count] if len(whole) else _randomized(spread, inputs, count, seed)
     basis, reach, along, square = _signed(basis), np.zeros(count), 0.0, 0.0
-    for x, y in parts():
+    for x, y in parts(chosen if exact_reach else chosen[:: -(-len(chosen) // BATCH)]):
         units = x @ basis
         np.maximum(reach, np.abs(units).max(axis=0, initial=0), out=reach)
         along, square = along + float((units * (y @ basis)).sum()), square + float(np.square(units).sum())
@@ -159,8 +163,14 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
     require(not config.no_components, "train.start", "pca", f"random: {config.no_components}")
     first, output = model.encoder.stack[0], model.decoder.stack[-1]
     centred = first.bias is not None and output.bias is not None
-    output_activation = config.output_activation
-    found = components_of(data.train.wanted, config.components, seed, output=output_activation, centred=centred)
+    found = components_of(
+        data.train.wanted,
+        config.components,
+        seed,
+        output=config.output_activation,
+        centred=centred,
+        exact_reach=any(layer.activation == "relu6" for layer in config.layers),
+    )
     order = model.encoder.arranged(tf.range(data.train.inputs)[None]).numpy().reshape(-1)
     weights, rng = found.scale * found.basis[order].T, np.random.default_rng(seed)
     for kernel, layer in zip(model.kernels, config.layers, strict=True):

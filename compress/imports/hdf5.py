@@ -45,6 +45,8 @@ def objects(attributes: Attributes, file: h5py.Group) -> Iterator[tuple[str, int
             names = list(group)
         for name in names:
             seen += 1
+            if isinstance(name, bytes):
+                raise FormatError(f"{source}: {path[:60]}/{name[:60]!r}: a name must be text in UTF-8")
             inner = f"{path}/{name}".replace("\\", "/").lstrip("/")
             if inner in OPTIMIZER:
                 continue

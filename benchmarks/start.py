@@ -1,0 +1,157 @@
+"""A start at PCA: how near it is to PCA, what it costs, and what training makes of it. Fashion-MNIST.
+
+    TIEDAE_DATA=... python benchmarks/start.py --json start.json [--only PART]
+
+exact    the start against PCA, before any training, of nets of one to three hidden layers; seconds
+seconds  of the start, against one epoch of training
+epochs   784-512-256-64: epochs of `auto`, those of all trials counted, to the final validation loss of random weights
+deep     784-1000-500-250-30: test error by `auto` against the best of three learning rates by random weights; dead units
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+import numpy as np
+from jobs_sources import shared
+from msgspec.structs import replace
+from rows import Row, report_parts
+from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.config import TrainConfig
+from tiedae.compress.data import Dataset
+from tiedae.compress.dead_units import dead_units
+from tiedae.compress.float_training import train_float
+from tiedae.compress.layer_kinds import Activation, LayerConfig
+from tiedae.compress.model_config import ModelConfig
+from tiedae.compress.pca_start import components_of, start_at_pca
+from tiedae.compress.records import checked
+from tiedae.compress.scaling import Rule
+from tiedae.compress.train import Training
+from tiedae.compress.training_start import TrainingStart
+from tiedae.console import Console
+from tiedae.sources import load_data
+
+SEEDS = (0, 1, 2)
+CODE = 24
+NETS: dict[str, Sequence[LayerConfig]] = {
+    "relu": [LayerConfig(512, "relu")],
+    "relu, relu": [LayerConfig(512, "relu"), LayerConfig(256, "relu")],
+    "three relu": [LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(64, "relu")],
+    "linear": [LayerConfig(256, "linear")],
+    "linear, relu": [LayerConfig(256, "linear"), LayerConfig(128, "relu")],
+    "batch_norm": [LayerConfig(512, "relu", batch_norm=True), LayerConfig(256, "relu", batch_norm=True)],
+}
+SCALINGS: Sequence[Rule] = ("standard", "capped", "minmax")
+DEEP = (1000, 500, 250, 30)
+RATES = (3e-4, 1e-3, 3e-3)
+EPOCHS = 12
+
+
+def fashion(*, output: Activation = "sigmoid", validation: float = 0.0, scaling: Rule | Literal["auto"] = "auto") -> Dataset:
+    """60,000 training images, 10,000 test images."""
+    train, test = (shared(f"fashion-mnist/{name}-images-idx3-ubyte.gz") for name in ("train", "t10k"))
+    return load_data(train, test=test, validation=validation, scaling=scaling, output_activation=output)
+
+
+def model_of(layers: Sequence[LayerConfig], output: Activation, seed: int) -> TiedAutoencoder:
+    return TiedAutoencoder(ModelConfig(tuple(layers), output, 784), seed=seed)
+
+
+def error(model: TiedAutoencoder, x: np.ndarray) -> float:
+    """The mean squared error of a sample, float32 [n, inputs]."""
+    parts = [np.square(model(part).numpy().astype(np.float64) - part).sum() for part in np.array_split(x, 1 + len(x) // 4096)]
+    return float(sum(parts)) / len(x)
+
+
+def scaled(data: Dataset, split: str = "train") -> np.ndarray:
+    samples = getattr(data, split)
+    return samples.scaling.apply(samples.take(np.arange(len(samples))))
+
+
+def exact_rows(console: Console) -> list[Row]:
+    worst, where = 0.0, ""
+    for scaling in SCALINGS:
+        data = fashion(output="linear", scaling=scaling)
+        x, found = scaled(data), components_of(data.train, CODE, 0)
+        centred = x.astype(np.float64) - found.mean
+        right = float((np.square(centred).sum() - np.square(centred @ found.basis).sum()) / len(x))
+        for name, layers in NETS.items():
+            console.note(f"{scaling}: {name}")
+            model = model_of([*layers, LayerConfig(CODE)], "linear", 0)
+            start_at_pca(model, data, 0)
+            if model.norms:
+                model.start_statistics(x[:4096])
+                model.know_statistics(x[:4096])
+            if (ratio := error(model, x) / right) > worst:
+                worst, where = ratio, f"{name}, {scaling}"
+    detail = f"{where}; {len(NETS)} nets of dense layers, {CODE} components, {', '.join(SCALINGS)}; no convolution"
+    return [Row("start_is_pca", worst, "", "<= 1.001", "<= 1.0001", detail)]
+
+
+def seconds_rows(console: Console) -> list[Row]:
+    data, layers = fashion(), [LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(64)]
+    starts, epochs = [], []
+    for seed in SEEDS:
+        model = model_of(layers, "sigmoid", seed)
+        train_float(model, data, Training(TrainConfig(epochs=1, seed=seed), progress=console.progress))  # compiles the step
+        begun = time.perf_counter()
+        start_at_pca(model, data, seed)
+        starts.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        train_float(model, data, Training(TrainConfig(epochs=1, seed=seed), progress=console.progress))
+        epochs.append(time.perf_counter() - begun)
+    detail = f"{median(starts):.1f} s against {median(epochs):.1f} s, medians of three"
+    return [Row("start_seconds", median(starts) / median(epochs), "", "<= 1.0", "<= 0.3", detail)]
+
+
+def begun_of(history: list) -> TrainingStart:
+    return checked(TrainingStart, history[0]["begun"])
+
+
+def epochs_rows(console: Console) -> list[Row]:
+    data, layers = fashion(validation=0.1), [LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(64)]
+    found = []
+    for seed in SEEDS:
+        config = TrainConfig(epochs=EPOCHS, seed=seed)
+        random, auto = (
+            train_float(
+                model_of(layers, "sigmoid", seed), data, Training(replace(config, start=start), progress=console.progress)
+            )
+            for start in ("random", "auto")
+        )
+        begun, target = begun_of(auto), random[-1]["validation_loss"]
+        reached = next((row["epoch"] for row in auto if row["validation_loss"] <= target), EPOCHS)
+        tried = max(0, len(begun.trials) - 1) * begun.trial_epochs
+        found.append((tried + reached) / EPOCHS)
+        console.note(f"seed {seed}: {tried} + {reached} epochs to {target:.5f}; {auto[-1]['validation_loss']:.5f} at the end")
+    detail = f"seeds: {', '.join(f'{each:.3f}' for each in found)}; {EPOCHS} epochs, 54,000 images, no rate"
+    return [Row("start_epochs", median(found), "", "<= 0.6", "<= 0.4", detail)]
+
+
+def deep_rows(console: Console) -> list[Row]:
+    data, layers = fashion(validation=0.1), [*(LayerConfig(units, "relu") for units in DEEP[:-1]), LayerConfig(DEEP[-1])]
+    x = scaled(data, "test")
+
+    def trained(config: TrainConfig) -> tuple[TiedAutoencoder, list]:
+        model = model_of(layers, "sigmoid", 0)
+        return model, train_float(model, data, Training(config, progress=console.progress))
+
+    random = {rate: error(trained(TrainConfig(epochs=EPOCHS, learning_rate=rate))[0], x) for rate in RATES}
+    model, history = trained(TrainConfig(epochs=EPOCHS, start="auto"))
+    dead = {name: len(units) for name, units in dead_units(model, scaled(data)[:10_000]).items()}
+    share = max((dead.get(f"encoder_{i}", 0) / units for i, units in enumerate(DEEP[:-1])), default=0.0)
+    texts = ", ".join(f"{rate:g} {each:.3f}" for rate, each in random.items())
+    return [
+        Row("deep_fashion", error(model, x) / min(random.values()), "", "<= 1.00", "<= 0.95", f"seed 0; random: {texts}"),
+        Row("dead_units_deep", share, "of a layer", "<= 0.05", "<= 0.01", begun_of(history).text),
+    ]
+
+
+PARTS = {"exact": exact_rows, "seconds": seconds_rows, "epochs": epochs_rows, "deep": deep_rows}
+
+if __name__ == "__main__":
+    sys.exit(report_parts(__doc__ or "", "A start at PCA", PARTS))
