@@ -7,7 +7,6 @@ as an epoch, the 0th, of which the best is kept.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,15 +27,13 @@ from .pca_start import start_at_pca
 from .rate import MOST_LSB, largest_useful_rate
 from .records import checked, plain
 from .symmetries import balance_code, without_unused_code
-from .train import CHECKPOINT, History, Training, fit
+from .train import CHECKPOINT, History, Training, early, fit
 from .training_start import Start, TrainingStart
 
 FACTORS: Mapping[str, float] = {"": 1.0, " / 3": 1 / 3, " / 10": 0.1}
 """Of the learning rate, by what is behind a start's name."""
-TRIED = 0.1
-"""Fraction of the epochs that a trial takes."""
 MOST_TRIED = 3
-"""Epochs of a trial, at most."""
+"""Epochs of a trial, a tenth of all, at most."""
 
 
 def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Training) -> History:
@@ -127,7 +124,7 @@ def _chosen(model: TiedNetwork, splits: Dataset, training: Training, path: Path)
     found = starts(model, splits, training.config)
     if len(found) == 1:
         return next(iter(found.values()))
-    epochs, fresh = min(MOST_TRIED, math.ceil(TRIED * training.config.epochs)), model.arrays()
+    epochs, fresh = min(MOST_TRIED, early(training.config)), model.arrays()
     losses: dict[str, float] = {}
     files = {name: path.with_name(f"{path.stem}-trial-{i}{path.suffix}") for i, name in enumerate(found)}
     diverged: DivergedError | None = None

@@ -61,8 +61,6 @@ Objective = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 CHECKPOINT = "tiedae-checkpoint"
 CODE_SAMPLES = 4096
 """Training samples whose codes tell how its units are spread."""
-REVIVED = 0.1
-"""Fraction of the epochs after which dead units get other weights, once."""
 
 LOSSES: dict[str, Loss] = {
     "mse": tf_keras.losses.mean_squared_error,
@@ -222,7 +220,7 @@ def fit(
         run.begin(validation_loss(model, splits.validation, config, noise, rate))
     while not run.finished:
         epoch = len(run.history)
-        if run.begun is not None and epoch == math.ceil(REVIVED * config.epochs):
+        if run.begun is not None and epoch == early(config):
             run.revive(training.hidden_inputs(splits))
         if rate is not None:
             rate.noisy = epoch < noisy_epochs
@@ -256,6 +254,11 @@ def fit(
     if rate is not None:
         model.code_scale = rate.step
     return run.history
+
+
+def early(config: TrainConfig) -> int:
+    """A tenth of the epochs, one at least: trials take so many, and dead units get other weights after them, once."""
+    return max(1, config.epochs // 10)
 
 
 def noise_seed(config: TrainConfig, purpose: str, epoch: int = 0) -> list[int]:

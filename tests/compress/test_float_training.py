@@ -22,7 +22,7 @@ from tiedae.compress.training_start import TrainingStart
 
 from .test_pca_start import correlated
 
-CONFIG = TrainConfig(epochs=12, batch_size=32, learning_rate=3e-3, start="pca", weight_decay=0.0)
+CONFIG = TrainConfig(epochs=20, batch_size=32, learning_rate=3e-3, start="pca", weight_decay=0.0)
 
 
 def data_of(*, validation: float = 0.25) -> Dataset:
@@ -47,7 +47,7 @@ def test_the_best_trial_goes_on_from_where_it_is(monkeypatch: pytest.MonkeyPatch
     assert list(begun.trials) == [*(f"pca{text}" for text in FACTORS), "random"] and begun.trial_epochs == 2
     name = min(begun.trials, key=lambda each: begun.trials[each])
     assert name == "pca" and begun.learning_rate == 3e-3 and begun.components == 6
-    assert begun.trials[name] == history[1]["validation_loss"] and len(history) == 12
+    assert begun.trials[name] == history[1]["validation_loss"] and len(history) == 20
     monkeypatch.setattr(float_training, "FACTORS", {"": 1.0})
     alone = fresh()
     assert begun_of(train_float(alone, data, CONFIG)).trials == {}
