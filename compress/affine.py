@@ -104,11 +104,10 @@ class Quantization:
     def quantize(self, real: np.ndarray) -> np.ndarray:
         """Real values → uint8, rounding half to even, saturating; DataError for integers and NaN."""
         real = require_real(real)
-        q = np.empty(real.shape, np.uint8)
-        flat = q.reshape(-1)
+        flat, q = real.reshape(-1), np.empty(real.size, np.uint8)
         for part in blocks(flat):
-            flat[part] = np.clip(nearest_integers(real.reshape(-1)[part], self.scale, self.zero_point), 0, self.top)
-        return q
+            q[part] = np.clip(nearest_integers(flat[part], self.scale, self.zero_point), 0, self.top)
+        return q.reshape(real.shape)
 
     def dequantize(self, q: np.ndarray) -> np.ndarray:
         """uint8 → float32 real values; DataError for another dtype, such as a file's int8."""

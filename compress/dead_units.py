@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from .network import TiedNetwork
-from .tied_layers import TiedLayer
 
 SAMPLES = 10_000
 """Training samples, drawn by the seed, that tell which units are dead."""
@@ -63,11 +62,7 @@ def _hidden(model: TiedNetwork, x: np.ndarray) -> Iterator[tuple[int, str, np.nd
     for i, layer in enumerate(stack[:-1]):
         values = layer(values)
         if layer.activation in ("relu", "relu6"):
-            yield i, layer.tensor_name, values.numpy().reshape(-1, _size(layer))
-
-
-def _size(layer: TiedLayer) -> int:
-    return layer.kernel.units
+            yield i, layer.tensor_name, values.numpy().reshape(-1, layer.kernel.units)
 
 
 def _negate(

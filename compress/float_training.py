@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +25,7 @@ from .files import write_atomic
 from .network import TiedNetwork
 from .pca_start import start_at_pca
 from .rate import MOST_LSB, largest_useful_rate
-from .records import checked, plain
+from .records import checked, plain, require
 from .symmetries import balance_code, without_unused_code
 from .train import CHECKPOINT, History, Training, early, fit
 from .training_start import Start, TrainingStart
@@ -40,14 +40,14 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
     """Train a float model. Its code is then rotated so that the units are of one size, see `symmetries.balance_code`.
 
     With a rate it is not, and units of one value for all samples leave the model, see `symmetries.without_unused_code`. A model
-    that was trained before goes on from where it is. The history's first record has the `TrainingStart` of others, but for
-    random ones, as `begun`.
+    that was trained before goes on from where it is, whatever `start` says. The history's first record has the
+    `TrainingStart`, unless `start` is random, as `begun`.
 
-    Raises the errors of `fit`, and RecipeError for a rate at which no unit of the code lives.
+    Raises the errors of `fit`, and RecipeError for a rate at which no unit of the code lives, and for a start at PCA of a model
+    whose weights were given.
     """
     training = Training.of(train)
-    fresh = training.config.start != "random" and model.lineage.stage is None
-    history = _from_start(model, splits, training) if fresh else fit(model, splits, training)
+    history = _from_start(model, splits, training) if _chooses(model, training.config) else fit(model, splits, training)
     x = training.code_inputs(splits)
     if not training.config.for_rate:
         if model.code_scale is None:
@@ -87,31 +87,66 @@ def starts(model: TiedNetwork, splits: Dataset, config: TrainConfig) -> dict[str
     return found
 
 
+def _chooses(model: TiedNetwork, config: TrainConfig) -> bool:
+    """Whether a start is to be chosen: for weights that are as new."""
+    if config.start == "random" or model.lineage.stage is not None:
+        return False
+    new, own = type(model)(model.config, seed=model.seed).arrays(), model.arrays()
+    given = any(not np.array_equal(own[name], values) for name, values in new.items())
+    require(not (given and config.start == "pca"), "train.start", "pca", "random: the model's weights are given")
+    return not given
+
+
 def _from_start(model: TiedNetwork, splits: Dataset, training: Training) -> History:
     training.require_compatible(model, splits)
+    new = _New(model.arrays(), model.code_scale)
+    if not training.config.epochs:
+        first = next(iter(starts(model, splits, training.config).values()))
+        new.start(model, splits, training.config.seed, first.start)
+        return []
     with ExitStack() as stack:
         path = training.checkpoint or Path(stack.enter_context(TemporaryDirectory())) / f"checkpoint{archive.SUFFIX}"
-        fresh = model.arrays()
-        if path.exists():  # of an interrupted run, which has made its choice
-            begun = checked(TrainingStart, archive.unpack(path, CHECKPOINT)[0]["begun"])
-        else:
-            begun = _chosen(model, splits, training, path)
-        components = _set(model, splits, training.config.seed, begun.start, fresh)
+        begun = _begun(path)  # of an interrupted run, which has made its choice
+        if begun is None:
+            begun = _chosen(model, new, splits, training, path)
+        for file in _trial_files(path):
+            file.unlink(missing_ok=True)
+        components = new.start(model, splits, training.config.seed, begun.start)
         first = [kernel.variable.numpy() for kernel in model.kernels]
-        begun = structs.replace(begun, components=components)
-        history = fit(model, splits, _beginning(training, begun, path))
+        history = fit(model, splits, _beginning(training, structs.replace(begun, components=components), path))
     last = [kernel.variable.numpy() for kernel in model.kernels]
     record = checked(TrainingStart, history[0]["begun"])
     moved = tuple(float(np.linalg.norm(b - a) / max(float(np.linalg.norm(a)), 1e-30)) for a, b in zip(first, last, strict=True))
     dead = {name: len(units) for name, units in dead_units(model, training.hidden_inputs(splits)).items()}
-    history[0] = {**history[0], "begun": plain(structs.replace(record, moved=moved, dead=dead))}
-    return history
+    return [{**history[0], "begun": plain(structs.replace(record, moved=moved, dead=dead))}, *history[1:]]
 
 
-def _set(model: TiedNetwork, splits: Dataset, seed: int, start: Start, fresh: Mapping[str, np.ndarray]) -> int:
-    """Give a model its variables before the first step; returns the number of components."""
-    model.restore(dict(fresh))
-    return start_at_pca(model, splits, seed) if start == "pca" else 0
+def _begun(path: Path) -> TrainingStart | None:
+    """What a checkpoint's training began with; None where there is none, or one of another stage or kind."""
+    if not path.exists():
+        return None
+    header, _ = archive.unpack(path, CHECKPOINT)
+    begun = header.get("begun") if header["stage"] == "train" else None
+    return None if begun is None else checked(TrainingStart, begun)
+
+
+def _trial_files(path: Path) -> list[Path]:
+    """Beside a checkpoint: one for each trial that there may be."""
+    return [path.with_name(f"{path.stem}-trial-{i}{path.suffix}") for i in range(len(FACTORS) + 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class _New:
+    """A model as it was before training: its variables by name, and the step of its code."""
+
+    arrays: Mapping[str, np.ndarray]
+    code_scale: float | None
+
+    def start(self, model: TiedNetwork, splits: Dataset, seed: int, start: Start) -> int:
+        """Give the model its variables before the first step; returns the number of components."""
+        model.restore(dict(self.arrays))
+        model.code_scale = self.code_scale
+        return start_at_pca(model, splits, seed) if start == "pca" else 0
 
 
 def _beginning(training: Training, begun: TrainingStart, path: Path) -> Training:
@@ -119,32 +154,35 @@ def _beginning(training: Training, begun: TrainingStart, path: Path) -> Training
     return replace(training, config=config, begun=begun, checkpoint=path)
 
 
-def _chosen(model: TiedNetwork, splits: Dataset, training: Training, path: Path) -> TrainingStart:
+def _chosen(model: TiedNetwork, new: _New, splits: Dataset, training: Training, path: Path) -> TrainingStart:
     """The start of the best trial, whose state is left at `path`; without trials the only one, and nothing there."""
     found = starts(model, splits, training.config)
     if len(found) == 1:
         return next(iter(found.values()))
-    epochs, fresh = min(MOST_TRIED, early(training.config)), model.arrays()
+    epochs = min(MOST_TRIED, early(training.config))
     losses: dict[str, float] = {}
-    files = {name: path.with_name(f"{path.stem}-trial-{i}{path.suffix}") for i, name in enumerate(found)}
+    files = dict(zip(found, _trial_files(path), strict=False))
     diverged: DivergedError | None = None
     for name, begun in found.items():
-        components = _set(model, splits, training.config.seed, begun.start, fresh)
+        components = new.start(model, splits, training.config.seed, begun.start)
         trial = _beginning(training, structs.replace(begun, components=components), files[name])
+        alone = structs.replace(trial.config, patience=0)
         try:
-            history = fit(model, splits, replace(trial, epochs=epochs, label=f"trial {name}", after_epoch=None))
+            history = fit(model, splits, replace(trial, config=alone, epochs=epochs, label=f"try {name}", after_epoch=None))
         except DivergedError as error:
             diverged = error
         else:
             losses[name] = history[-1]["validation_loss"]
     if not losses:
         assert diverged is not None
+        for file in files.values():
+            file.unlink(missing_ok=True)
         raise diverged
-    best = min(losses, key=losses.__getitem__)
-    header, arrays = archive.unpack(files[best], CHECKPOINT)
+    header, arrays = archive.unpack(files[min(losses, key=losses.__getitem__)], CHECKPOINT)
     begun = structs.replace(checked(TrainingStart, header["begun"]), trials=losses, trial_epochs=epochs)
-    write_atomic(path, archive.pack(header | {"begun": plain(begun)}, arrays), follow=False)
-    for file in files.values():
-        file.unlink(missing_ok=True)
-    model.restore(dict(fresh))
+    header["begun"] = header["history"][0]["begun"] = plain(begun)
+    write_atomic(path, archive.pack(header, arrays), follow=False)
+    if training.after_epoch is not None:
+        for record in header["history"]:
+            training.after_epoch(record)
     return begun

@@ -10,9 +10,10 @@ import contextlib
 import difflib
 import functools
 import json
+import operator
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -231,6 +232,14 @@ def _inside(node: Any, value: Any, step: str) -> tuple[Any, str | int]:
     return node.item_types[int(step)] if isinstance(node, inspect.TupleType) else node.item_type, int(step)
 
 
+_BOUNDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "ge": operator.ge,
+    "gt": operator.gt,
+    "le": operator.le,
+    "lt": operator.lt,
+}
+
+
 def _fits(node: Any, value: object) -> bool:
     """Whether a mapping's value is of its type, a record, a mapping of such or a plain value."""
     if isinstance(node, inspect.DictType):
@@ -248,7 +257,8 @@ def _fits(node: Any, value: object) -> bool:
         checked(getattr(node, "cls", plain.get(type(node), Any)), value)
     except RecipeError:
         return False
-    return True
+    bounds = {each: getattr(node, each, None) for each in _BOUNDS}
+    return all(_BOUNDS[each](value, bound) for each, bound in bounds.items() if bound is not None)
 
 
 def right_of(node: Any) -> str:

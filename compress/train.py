@@ -239,10 +239,15 @@ def fit(
                 where = f"epoch {epoch + 1}, step {step + 1}"
                 raise DivergedError(f"{stage}: the loss is {total} in {where}; lower the learning rate")
             if progress is not None:
-                progress(training.label or stage, epoch + 1, config.epochs, step + 1, steps, total / (step + 1))
+                progress(
+                    training.label or stage, epoch + 1, training.epochs or config.epochs, step + 1, steps, total / (step + 1)
+                )
         model.finalize()
         bits = None if rate is None else rate.mean_bits(model.encoder(training.code_inputs(splits)))
-        run.record(total / steps, validation_loss(model, splits.validation, config, noise, rate), bits)
+        validated = validation_loss(model, splits.validation, config, noise, rate)
+        if validated is not None and not math.isfinite(validated):
+            raise DivergedError(f"{stage}: the validation loss is {validated} after epoch {epoch + 1}; lower the learning rate")
+        run.record(total / steps, validated, bits)
         if checkpoint is not None:
             write_atomic(checkpoint, run.pack(), follow=False)
         if training.after_epoch is not None:
@@ -377,7 +382,7 @@ class _StageTraining:
 
     @property
     def finished(self) -> bool:
-        waited = len(self.history) - 1 - self.best_epoch
+        waited = len(self.history) - 1 - max(self.best_epoch, self.ramp_epochs - 1)
         config = self.training.config
         return len(self.history) >= (self.training.epochs or config.epochs) or 0 < config.patience <= waited
 
@@ -436,7 +441,7 @@ class _StageTraining:
         if header["stage"] != self.stage:
             return
         self.history = header["history"]
-        if self.begun is not None:  # the checkpoint's knows what became of it
+        if self.begun is not None and "begun" in header:  # which knows what became of it
             self.begun = checked(TrainingStart, header["begun"])
         best = {name.removeprefix("best."): values for name, values in arrays.items() if name.startswith("best.")}
         self.best = best or None

@@ -104,3 +104,13 @@ def test_bytes_and_the_outputs_of_functions_have_the_grids_of_runtimes() -> None
     assert BYTE.dequantize(ends).tolist() == [0, 1]
     assert SIGMOID_OUTPUT.dequantize(ends).tolist() == [0, 255 / 256]
     assert TANH_OUTPUT.dequantize(ends).tolist() == [-1, 127 / 128]
+
+
+def test_an_array_of_any_layout_is_quantized_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
+    grid = Quantization(0.015625, 100)
+    right = np.clip(np.rint(values.astype(np.float64) / 0.015625) + 100, 0, 255).astype(np.uint8)
+    monkeypatch.setattr("tiedae.compress.blocks.VALUES", 8)
+    assert np.array_equal(grid.quantize(values), right)
+    assert np.array_equal(grid.quantize(values.transpose(2, 0, 1)), right.transpose(2, 0, 1))
+    assert grid.quantize(values[:0]).shape == (0, 5, 3) and grid.quantize(values[0, 0, 0]) == right[0, 0, 0]

@@ -12,3 +12,4 @@ def test_blocks_are_the_rows_once_in_order(shape):
     parts = list(blocks(values))
     assert [row for part in parts for row in range(len(values))[part]] == list(range(len(values)))
     assert all(values[part].size <= max(VALUES, values[:1].size) for part in parts)
+    assert len(parts) <= 1 + 2 * values.size // VALUES or values[:1].size > VALUES // 2

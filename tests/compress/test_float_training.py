@@ -11,13 +11,14 @@ from tiedae.compress import float_training
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset
-from tiedae.compress.errors import DivergedError
+from tiedae.compress.errors import DivergedError, RecipeError
 from tiedae.compress.float_training import FACTORS, train_float
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.pca_start import start_at_pca
+from tiedae.compress.rate import NOISE_FRACTION
 from tiedae.compress.records import checked
-from tiedae.compress.train import Training, validation_loss
+from tiedae.compress.train import Training, fit, validation_loss
 from tiedae.compress.training_start import TrainingStart
 
 from .test_pca_start import correlated
@@ -32,6 +33,10 @@ def data_of(*, validation: float = 0.25) -> Dataset:
 def fresh(*, output: str = "linear", activation: str = "relu") -> TiedAutoencoder:
     layers = (LayerConfig(24, activation), LayerConfig(6))  # pyright: ignore[reportArgumentType]
     return TiedAutoencoder(ModelConfig(layers, output, 40), seed=1)  # pyright: ignore[reportArgumentType]
+
+
+def same(model: TiedAutoencoder, other: TiedAutoencoder) -> bool:
+    return all(np.array_equal(a.variable, b.variable) for a, b in zip(model.kernels, other.kernels, strict=True))
 
 
 def begun_of(history: list) -> TrainingStart:
@@ -51,8 +56,7 @@ def test_the_best_trial_goes_on_from_where_it_is(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(float_training, "FACTORS", {"": 1.0})
     alone = fresh()
     assert begun_of(train_float(alone, data, CONFIG)).trials == {}
-    for ours, theirs in zip(model.kernels, alone.kernels, strict=True):
-        assert np.array_equal(ours.variable.numpy(), theirs.variable.numpy())
+    assert same(model, alone)
     assert all(0 < each < 1 for each in begun.moved) and "kernels moved by" in begun.text
 
 
@@ -72,21 +76,22 @@ def test_the_start_is_kept_where_no_epoch_is_better(monkeypatch: pytest.MonkeyPa
     assert len(waited) == 3, "patience counts from the start on"
 
 
-@pytest.mark.parametrize("stage", ["trial pca / 3", "train"])
-def test_an_interrupted_run_goes_on_to_the_same_weights(stage: str, tmp_path: Path) -> None:
-    data, whole, model = data_of(), fresh(), fresh()
-    right = train_float(whole, data, Training(CONFIG, checkpoint=tmp_path / "whole.safetensors"))
+@pytest.mark.parametrize("rate", [0.0, 0.02])
+@pytest.mark.parametrize("stage", ["try pca / 3", "train"])
+def test_an_interrupted_run_goes_on_to_the_same_weights(stage: str, rate: float, tmp_path: Path) -> None:
+    data, whole, model, config = data_of(), fresh(), fresh(), replace(CONFIG, rate=rate)
+    right = train_float(whole, data, Training(config, checkpoint=tmp_path / "whole.safetensors"))
 
     def interrupt(label: str, epoch: int, *_: object) -> None:
-        if (label, epoch) == (stage, 2 if stage != "train" else 5):
+        if (label, epoch) == (stage, 2 if stage != "train" else 15):
             raise KeyboardInterrupt
 
     checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train_float(fresh(), data, Training(CONFIG, checkpoint=checkpoint, progress=interrupt))
+        train_float(fresh(), data, Training(config, checkpoint=checkpoint, progress=interrupt))
     assert checkpoint.exists() == (stage == "train")
-    assert train_float(model, data, Training(CONFIG, checkpoint=checkpoint)) == right
-    assert all(np.array_equal(a.variable, b.variable) for a, b in zip(model.kernels, whole.kernels, strict=True))
+    assert train_float(model, data, Training(config, checkpoint=checkpoint)) == right
+    assert same(model, whole)
     assert {path.name for path in tmp_path.iterdir()} == {"whole.safetensors", "checkpoint.safetensors"}
 
 
@@ -105,7 +110,7 @@ def test_layers_that_hold_no_components_start_at_random() -> None:
     begun = begun_of(train_float(automatic, data, replace(CONFIG, start="auto", epochs=2)))
     assert (begun.start, begun.trials) == ("random", {})
     train_float(random, data, replace(CONFIG, start="random", epochs=2))
-    assert all(np.array_equal(a.variable, b.variable) for a, b in zip(automatic.kernels, random.kernels, strict=True))
+    assert same(automatic, random)
 
 
 def test_a_trial_that_diverges_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,13 +118,73 @@ def test_a_trial_that_diverges_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(float_training, "FACTORS", {"": 1e20, " / 10": 0.1})
     begun = begun_of(train_float(fresh(), data, replace(CONFIG, epochs=2)))
     assert list(begun.trials) == ["pca / 10"] and begun.learning_rate == pytest.approx(3e-4)
+    one = replace(CONFIG, epochs=1, batch_size=320)  # whose only step leaves a loss that validation alone sees
+    assert list(begun_of(train_float(fresh(), data, one)).trials) == ["pca / 10"]
     monkeypatch.setattr(float_training, "FACTORS", {"": 1.0})
     with pytest.raises(DivergedError, match="train: the loss is"):
         train_float(fresh(), data, replace(CONFIG, start="auto", learning_rate=1e18, epochs=2))
 
 
-def test_a_rate_starts_at_pca_too() -> None:
-    data = data_of()
-    model = fresh()
-    begun = begun_of(train_float(model, data, replace(CONFIG, rate=0.02, epochs=6)))
-    assert begun.loss is not None and begun.trials and model.code_scale is not None
+RATE = replace(CONFIG, rate=0.02)
+
+
+def test_trials_for_a_rate_are_first_epochs_of_a_whole_training_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its noisy epochs and a step of its own: no trial leaves one to the next."""
+    data, model, alone = data_of(), fresh(), fresh()
+    history = train_float(model, data, RATE)
+    begun = begun_of(history)
+    assert begun.loss is not None and len(begun.trials) == 3
+    monkeypatch.setattr(float_training, "FACTORS", {"": begun.learning_rate / RATE.learning_rate})
+    again = train_float(alone, data, RATE)
+    assert [row["validation_loss"] for row in again] == [row["validation_loss"] for row in history]
+    assert model.code_scale == alone.code_scale and same(model, alone)
+
+
+def test_patience_waits_for_the_end_of_noise() -> None:
+    """The start of a training for rate counts with its rounded code, and so do epochs only once codes are rounded."""
+    history = train_float(fresh(), data_of(), replace(RATE, patience=2, epochs=20))
+    assert len(history) > 20 * NOISE_FRACTION + 1
+
+
+def test_no_epochs_leave_the_start() -> None:
+    data, model, start = data_of(), fresh(), fresh()
+    assert train_float(model, data, replace(CONFIG, epochs=0)) == []
+    start_at_pca(start, data, 0)
+    config = replace(CONFIG, start="random")
+    assert validation_loss(model, data.validation, config) == pytest.approx(
+        validation_loss(start, data.validation, config), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("epochs", [1, 12, 30])
+def test_every_epoch_is_told_once(epochs: int) -> None:
+    """Those of the trial that goes on too."""
+    told: list[int] = []
+    training = Training(replace(CONFIG, epochs=epochs), after_epoch=lambda record: told.append(record["epoch"]))
+    begun = begun_of(train_float(fresh(), data_of(), training))
+    assert told == list(range(1, epochs + 1)) and len(begun.trials) == 3
+
+
+def test_given_weights_are_no_start() -> None:
+    """Those of a file, say; auto trains them, as random does."""
+    data, model, other = data_of(), fresh(), fresh()
+    train_float(model, data, replace(CONFIG, epochs=1, start="random"))
+    other.restore(model.arrays())
+    with pytest.raises(RecipeError, match="start: got 'pca', must be random: the model's weights are given"):
+        train_float(model, data, CONFIG)
+    for each, start in ((model, "auto"), (other, "random")):
+        assert "begun" not in train_float(each, data, replace(CONFIG, epochs=2, start=start))[0]
+    assert same(model, other)
+
+
+@pytest.mark.parametrize("stage", ["train", "prune"])
+def test_a_checkpoint_of_something_else_is_no_choice(stage: str, tmp_path: Path) -> None:
+    data, path = data_of(), tmp_path / "checkpoint.safetensors"
+    (tmp_path / "checkpoint-trial-2.safetensors").write_bytes(b"left by a process that was killed")
+    fit(fresh(), data, Training(replace(CONFIG, start="random", epochs=1), checkpoint=path), stage=stage)
+    right = train_float(fresh(), data, CONFIG)
+    (tmp_path / "checkpoint-trial-2.safetensors").unlink()
+    assert train_float(fresh(), data, Training(CONFIG, checkpoint=path)) == right
+    (tmp_path / "checkpoint-trial-2.safetensors").write_bytes(b"left by a process that was killed")
+    train_float(fresh(), data, Training(CONFIG, checkpoint=path))
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.safetensors"]

@@ -38,6 +38,7 @@ class Outer(Record, frozen=True):
     step: Step | None = None
     scale: float | tuple[float, ...] = 1.0
     free: Any = None
+    losses: Mapping[str, Annotated[float, Meta(ge=0, le=FINITE)]] = {}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,9 @@ class Outer(Record, frozen=True):
         ({"named": {"x": {"size": 1}, "y.z": {"size": "1"}}}, "named.y.z.size: got '1', must be an integer, 1 or more"),
         ({"named": []}, "named: got [], must be a table"),
         ({"digests": {"a": "b", "c": 3}}, "digests.c: got 3, must be a string"),
+        ({"losses": {"a": 1.0, "b": -1.0}}, "losses.b: got -1.0, must be a finite number, 0 or more"),
+        ({"losses": {"a": 1.0, "b": float("nan")}}, "losses.b: got nan, must be a finite number, 0 or more"),
+        ({"losses": {"a": float("inf")}}, "losses.a: got inf, must be a finite number, 0 or more"),
         ({"step": {"scale": None}}, "step.scale: got None, must be a number"),
         ({"step": {}}, "step.scale: is missing, must be a number"),
         ({"scale": "1"}, "scale: got '1', must be a number or a list, each a number"),
