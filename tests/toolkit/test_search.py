@@ -42,7 +42,7 @@ from tiedae.searching.early_stopping import EarlyStopping
 from tiedae.searching.front import FloatBaseline, bits_count, describe, pareto
 from tiedae.searching.space import key_of, space_of
 from tiedae.searching.study import Trials
-from tiedae.searching.trial import Outcome, TrialBuilder
+from tiedae.searching.trial import Outcome, TrialBuilder, kept_losses
 from tiedae.sources import load_dataset
 
 from ..conftest import build_program
@@ -539,3 +539,10 @@ def test_a_trial_of_noisy_samples_is_judged_against_clean_ones(pairs: bool, tmp_
     right = float(np.square(y - wanted / 255).sum(axis=1).mean())
     assert builder.quality(program, train).error == pytest.approx(right, rel=1e-5)
     assert builder.quality(program, train) == builder.quality(program, train)
+
+
+def test_a_start_that_counts_as_an_epoch_bounds_what_follows() -> None:
+    records = [{"validation_loss": each} for each in (3.0, 1.0, 2.0)]
+    assert kept_losses(records) == [3.0, 1.0, 2.0] and kept_losses([]) == []
+    for loss, right in ((1.5, [1.5, 1.0, 1.5]), (None, [3.0, 1.0, 2.0])):
+        assert kept_losses([{**records[0], "begun": {"loss": loss}}, *records[1:]]) == right

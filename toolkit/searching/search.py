@@ -38,7 +38,7 @@ from .front import FloatBaseline, bits_count, describe, pareto
 from .other_coders import CodersMeasured, OtherCoders
 from .space import Point, Space, key_of, space_of, with_validation
 from .study import Trials, require_optuna
-from .trial import TARGET, Outcome, TrialBuilder, TrialFile, latencies, losses
+from .trial import TARGET, Outcome, TrialBuilder, TrialFile, kept_losses, latencies, losses
 
 MARKER = "search.json"
 OURS = ("study.db", "models", "front.json", "front.html", "point-*.*")
@@ -193,9 +193,12 @@ class _Search:
             if reason:
                 raise _TrialStopped(reason)
 
+        records: list[Mapping[str, Any]] = []
+
         def after_epoch(record: Mapping[str, Any]) -> None:
             if record["stage"] == "train":
-                check(record["epoch"], record["validation_loss"])
+                records.append(record)
+                check(record["epoch"], kept_losses(records)[-1])
 
         try:
             check_inputs(recipe, recipe.model.shape)

@@ -6,8 +6,9 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -170,7 +171,14 @@ def _timed_input(program: Program, recipe: Recipe, io: str) -> tuple[str, np.nda
 def losses(archives: Mapping[str, Path]) -> dict[str, list[float]]:
     """The validation loss after each epoch, by stage, from the histories beside the archives."""
     histories = {stage: json.loads(path.with_suffix(".json").read_bytes()) for stage, path in archives.items()}
-    return {stage: [record["validation_loss"] for record in history] for stage, history in histories.items()}
+    return {stage: kept_losses(history) for stage, history in histories.items()}
+
+
+def kept_losses(history: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The validation loss after each epoch of a stage, at most that of a start which counts as one (`TrainingStart.loss`)."""
+    begun = history[0].get("begun") if history else None
+    start = math.inf if begun is None or begun["loss"] is None else begun["loss"]
+    return [min(start, record["validation_loss"]) for record in history]
 
 
 def latencies(files: Mapping[str, TrialFile]) -> dict[str, float]:
