@@ -137,6 +137,8 @@ def squared_error(x: np.ndarray, y: np.ndarray) -> float:
 
 def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Σ (y − x)² over the values of each sample, float64 [n]; `x` and `y` [n, inputs] in scaled values."""
+    if x.shape != y.shape:  # blocks of the longer one would be cut off
+        raise ValueError(f"got outputs of shape {list(y.shape)}, must be {list(x.shape)}")
     errors = np.empty(len(x))
     for rows in blocks(x):
         errors[rows] = np.sum(np.square(y[rows].astype(np.float64) - x[rows]), axis=1)

@@ -1,4 +1,4 @@
-"""Blocks of large arrays: what is measured of one stays in the cache, and no array of its size is made beside it."""
+"""Blocks of large arrays: measured one by one they stay in the cache, and no second array of that size is made."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Float training: where it starts, which learning rate it goes on with, and what follows its last epoch.
+"""Float training: where it starts, its learning rate, and what follows its last epoch.
 
 Where validation samples are, a start at PCA is tried with `FACTORS` of the recipe's learning rate, and `auto` with random
-weights too: each trial is the first epochs of a whole training, and the best goes on from where it is. The start itself counts
+weights too: each trial is the first epochs of a whole training, and the best continues. The start itself counts
 as an epoch, the 0th, of which the best is kept.
 """
 
@@ -40,7 +40,7 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
     """Train a float model. Its code is then rotated so that the units are of one size, see `symmetries.balance_code`.
 
     With a rate it is not, and units of one value for all samples leave the model, see `symmetries.without_unused_code`. A model
-    that was trained before goes on from where it is, whatever `start` says. The history's first record has the
+    that was trained before continues, whatever `start` says. The history's first record has the
     `TrainingStart`, unless `start` is random, as `begun`.
 
     Raises the errors of `fit`, and RecipeError for a rate at which no unit of the code lives, and for a start at PCA of a model
@@ -68,7 +68,7 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
     return history
 
 
-def starts(model: TiedNetwork, splits: Dataset, config: TrainConfig) -> dict[str, TrainingStart]:
+def candidates(model: TiedNetwork, splits: Dataset, config: TrainConfig) -> dict[str, TrainingStart]:
     """What training may start from, by name; one without validation samples, where nothing tells the better one.
 
     Then `auto` takes PCA where the start is exactly that: in front of a linear output.
@@ -101,8 +101,8 @@ def _from_start(model: TiedNetwork, splits: Dataset, training: Training) -> Hist
     training.require_compatible(model, splits)
     new = _New(model.arrays(), model.code_scale)
     if not training.config.epochs:
-        first = next(iter(starts(model, splits, training.config).values()))
-        new.start(model, splits, training.config.seed, first.start)
+        untrained = next(iter(candidates(model, splits, training.config).values()))
+        new.start(model, splits, training.config.seed, untrained.start)
         return []
     with ExitStack() as stack:
         path = training.checkpoint or Path(stack.enter_context(TemporaryDirectory())) / f"checkpoint{archive.SUFFIX}"
@@ -156,7 +156,7 @@ def _beginning(training: Training, begun: TrainingStart, path: Path) -> Training
 
 def _chosen(model: TiedNetwork, new: _New, splits: Dataset, training: Training, path: Path) -> TrainingStart:
     """The start of the best trial, whose state is left at `path`; without trials the only one, and nothing there."""
-    found = starts(model, splits, training.config)
+    found = candidates(model, splits, training.config)
     if len(found) == 1:
         return next(iter(found.values()))
     epochs = min(MOST_TRIED, early(training.config))

@@ -262,7 +262,7 @@ def fit(
 
 
 def early(config: TrainConfig) -> int:
-    """A tenth of the epochs, one at least: trials take so many, and dead units get other weights after them, once."""
+    """A tenth of the epochs, one at least: the length of a trial, and when dead units are revived."""
     return max(1, config.epochs // 10)
 
 

@@ -1,4 +1,4 @@
-"""Float training from a start that is not random: trials, the start as an epoch, what an interrupted run goes on with."""
+"""Float training from a start that is not random: trials, the start as an epoch, how an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -157,12 +157,12 @@ def test_no_epochs_leave_the_start() -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 12, 30])
-def test_every_epoch_is_told_once(epochs: int) -> None:
-    """Those of the trial that goes on too."""
-    told: list[int] = []
-    training = Training(replace(CONFIG, epochs=epochs), after_epoch=lambda record: told.append(record["epoch"]))
+def test_every_epoch_is_reported_once(epochs: int) -> None:
+    """Those of the best trial too."""
+    reported: list[int] = []
+    training = Training(replace(CONFIG, epochs=epochs), after_epoch=lambda record: reported.append(record["epoch"]))
     begun = begun_of(train_float(fresh(), data_of(), training))
-    assert told == list(range(1, epochs + 1)) and len(begun.trials) == 3
+    assert reported == list(range(1, epochs + 1)) and len(begun.trials) == 3
 
 
 def test_given_weights_are_no_start() -> None:

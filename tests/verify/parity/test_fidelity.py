@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiedae.bundle.fidelity import Fidelity, fit_text, most_lost, warnings_of
+from tiedae.bundle.fidelity import Fidelity, fit_text, most_lost, squared_errors, warnings_of
 from tiedae.bundle.manifest import Data
 from tiedae.bundle.results import Column, ColumnWarning, Fit, Quality, Stage, warning_lines
 from tiedae.compress.data import Dataset
@@ -173,3 +173,10 @@ def test_a_channel_of_which_little_is_kept_is_a_warning() -> None:
     assert warning_lines([warning])[0].startswith("channel ax: PRDN is 8")
     two = [warning, ColumnWarning("ay", 0.1, "t", 95.0)]
     assert warning_lines(two)[0].startswith("2 channels have a large PRDN, the worst ax with 8")
+
+
+def test_outputs_of_other_samples_are_refused() -> None:
+    x = np.ones((70_000, 2), np.float32)
+    assert np.array_equal(squared_errors(x, 3 * x), np.full(70_000, 8.0))
+    with pytest.raises(ValueError, match=r"shape \[70001, 2\], must be \[70000, 2\]"):
+        squared_errors(x, np.ones((70_001, 2), np.float32))
