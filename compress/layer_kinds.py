@@ -82,6 +82,11 @@ class LayerConfig(Checked, frozen=True):
         """The windows of max pooling behind the activation, one length per axis; () without."""
         return ()
 
+    @property
+    def cover(self) -> float:
+        """Windows that a value of the input is under, on average."""
+        return 1.0
+
     def filter(self, shape: Shape) -> Shape:
         """The shape of one unit's weights, where samples of `shape` are the input: in the report, what a unit looks for."""
         return shape
@@ -161,6 +166,10 @@ class ConvolutionConfig(LayerConfig, frozen=True, kw_only=True):
 
     def output(self, rows: Shape) -> Shape:
         return (*(count // pool for count, pool in zip(rows, self._per_axis(self.pool), strict=False)), self.units)
+
+    @property
+    def cover(self) -> float:
+        return math.prod(self.window.sizes) / math.prod(self.window.strides)
 
     def filter(self, shape: Shape) -> Shape:
         """[height, width, channels]; of a signal the height is 1."""

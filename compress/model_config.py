@@ -93,18 +93,12 @@ class ModelConfig(Checked, frozen=True):
     def no_components(self) -> str:
         """Why the layers cannot hold principal components, see `pca_start`; empty where they can."""
         for i, layer in enumerate(self.layers):
-            if layer.kind != "dense":
-                return f"layers[{i}] is of kind {layer.kind}, and dense layers alone hold components"
+            if layer.pools:
+                return f"layers[{i}] has max pooling, behind which pairs of units hold no components"
             known = tuple(COMPONENT_UNITS) if i < len(self.layers) - 1 else ("linear",)
             if layer.activation not in known:
                 return f"layers[{i}] has activation {layer.activation}, and {', '.join(known)} alone hold components there"
         return ""
-
-    @property
-    def components(self) -> int:
-        """How many components the layers can hold: those of the narrowest."""
-        *hidden, code = self.layers
-        return min(code.units, *(layer.units // COMPONENT_UNITS[layer.activation] for layer in hidden), code.units)
 
     @property
     def matrices(self) -> tuple[tuple[int, int], ...]:

@@ -1,18 +1,19 @@
 """Weights by which a tied net is PCA before its first step, where its layers allow it.
 
 The optimum of a linear tied autoencoder is PCA (Baldi & Hornik, "Neural networks and principal component analysis", 1989).
-With c the first components of a sample, every layer holds c as units s(c · S), S [components, units]. A linear layer has S = R
-with orthonormal rows, so that units · Sᵀ = c. A relu layer has pairs, S = [R, −R], since relu(v) − relu(−v) = v. The kernel
-between two layers is S₀ᵀ · S₁, upwards S₀ᵀ gives c and S₁ the units of the next layer; its transpose does the same downwards,
-where a decoder layer has the activation of the encoder layer whose output it gives. Below the first layer S is the basis
-Uᵀ, and its bias takes the mean of the samples away, which that of the output adds again.
+A layer holds components c, at each of its places, as units s(c · S), S [components, units]. A linear layer has S = R with
+orthonormal rows, so that units · Sᵀ = c. A relu layer has pairs, S = [R, −R], since relu(v) − relu(−v) = v. The kernel between
+two layers is S₀ᵀ · B · S₁, where B are the components of c₀, or of the c₀ of a window, and the identity for one place. Upwards
+S₀ᵀ gives c₀ and S₁ the units of the next layer; its transpose does the same downwards, where a decoder layer has the
+activation of the encoder layer whose output it gives. Biases take means away upwards, and add them again downwards.
 
 relu6 clips pairs at 6 in both directions, and what a tied kernel makes smaller upwards it makes larger downwards. So a
 component that reaches m has ⌈(m / 6)²⌉ pairs, each divided by the root of their number. No such weights exist for hidden
 layers of sigmoid and tanh.
 
-In front of an output of sigmoid or tanh the components are those of the clipped inverses of the samples, at the scale of least
-squared error: near PCA of the samples, and not it.
+This is PCA where windows are side by side. Where they overlap, kernels are smaller by the root of strides / window, so that
+what windows add up to is about one sample, and nothing is promised; nor in front of an output of sigmoid or tanh, where the
+components are those of the clipped inverses of the samples, at the scale of least squared error.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ import tensorflow as tf
 
 from .batch_norm import EPSILON
 from .data import Dataset, choose
+from .layer_kinds import COMPONENT_UNITS
 from .network import TiedNetwork
 from .records import require
 from .samples import Samples
 from .tied_layers import RULES
 
-MOST_SAMPLES = 60_000
-"""Training samples, drawn by the seed, whose components are taken."""
+MOST_SAMPLES, MOST_VALUES = 60_000, 1 << 26
+"""Training samples, drawn by the seed, whose components are taken, and values of their rows: whatever is less."""
 MOST_EXACT = 4_096
-"""Values of a sample up to which the whole covariance is decomposed."""
+"""Values of a row up to which the whole covariance is decomposed."""
 OVERSAMPLED, POWERS = 16, 3
 """Directions beside those wanted, and products with the covariance, of the randomized range finder (Halko et al. 2011)."""
 BATCH = 4_096
@@ -46,12 +48,16 @@ ENDS: Mapping[str, tuple[float, float]] = {"sigmoid": (0.03, 0.97), "tanh": (-0.
 """Where samples are clipped before the inverse of an output's activation: nearer to its ends inverses grow, and pixels there
 decide the components. Fashion-MNIST, 32 components: error 21.0 at 0.001, 14.5 at 0.01, 12.1 at 0.03, 14.6 at 0.1."""
 
+Parts = Callable[[bool], Iterator[tuple[np.ndarray, np.ndarray]]]
+"""parts(all) → rows of samples, of all or of about `BATCH` of them: what a kernel multiplies, and what its transpose is to give
+for it, float64 [n, inputs] each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """The `mean` sample, float64 [inputs], and the `basis` of largest variance of what the output's activation has to be given
-    for the samples, about its mean, the `offset`: float64 [inputs, components], in order. `scale`: of the kernel in each
-    direction, 1 for a linear output. `reach`: the largest magnitude of each component, [components].
+    """The `mean` row, and the `basis` of largest variance of the wanted rows about their mean, the `offset`: float64 [inputs]
+    each and [inputs, components], in order. `scale`: of the kernel in each direction, by which it gives wanted rows, 1 where
+    they are the rows. `reach`: the largest magnitude of each component, [components].
     """
 
     mean: np.ndarray
@@ -62,52 +68,52 @@ class Components:
 
 
 def components_of(
-    samples: Samples, count: int, seed: int, *, output: str = "linear", centred: bool = True, exact_reach: bool = True
+    parts: Parts, count: int, seed: int, *, channels: int | None = None, shifted: bool = False, exact_reach: bool = True
 ) -> Components:
-    """The first components of samples in scaled values; fewer than `count` where samples or values are fewer.
+    """The first components of rows; fewer than `count` where rows or their values are fewer.
 
-    `output`: the activation behind them. Not `centred`: of a net that has no bias to take the mean away. The scale is that of
-    `BATCH` of the samples drawn, and `reach` too unless it is `exact_reach`.
+    `channels`: the values of a row that have means, and repeat in it; None: no mean is taken away. `shifted`: what is wanted
+    is not the rows, so that there is a scale. It is that of some of the samples, and so is `reach` unless it is `exact_reach`.
     """
-    chosen, inputs = choose(samples, MOST_SAMPLES, seed), samples.inputs
-    inverse, ends = RULES[output].inverse, ENDS.get(output)
+    x, y = next(parts(False))
+    inputs = x.shape[1]
     mean = offset = np.zeros(inputs)
-
-    def parts(taken: np.ndarray = chosen) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(taken), BATCH):
-            x = samples.scaling.apply(samples.take(taken[start : start + BATCH]))
-            y = x if output == "linear" else inverse(x if ends is None else np.clip(x, *ends))
-            yield x - mean, y - offset
-
-    sums, whole = np.zeros((2, inputs)), np.zeros((inputs, inputs) if inputs <= MOST_EXACT else (0, 0))
-    if centred:  # near the mean first, so that what is subtracted from the products of all in the end is small
-        mean, offset = (each.mean(axis=0, dtype=np.float64) for each in next(parts()))
-    for x, y in parts():
-        sums += x.sum(axis=0), y.sum(axis=0)
+    if channels is not None:  # near the mean first, so that what is subtracted from the products of all in the end is small
+        mean, offset = (_by_channel(each.mean(axis=0), channels) for each in (x, y))
+    rows, sums, whole = 0, np.zeros((2, inputs)), np.zeros((inputs, inputs) if inputs <= MOST_EXACT else (0, 0))
+    for x, y in parts(True):
+        x, y = x - mean, y - offset
+        rows, sums = rows + len(x), sums + np.stack([x.sum(axis=0), y.sum(axis=0)])
         if len(whole):
             whole += y.T @ y
-    if centred:
-        beside = sums / len(chosen)
-        mean, offset = mean + beside[0], offset + beside[1]
+    if channels is not None:
+        moved = [_by_channel(each / rows, channels) for each in sums]
+        mean, offset = mean + moved[0], offset + moved[1]
         if len(whole):
-            whole -= len(chosen) * np.outer(beside[1], beside[1])
-    count = min(count, inputs, len(chosen) - centred)
+            cross = np.outer(sums[1], moved[1])
+            whole -= cross + cross.T - rows * np.outer(moved[1], moved[1])
+    count = min(count, inputs, rows - (channels is not None))
 
     def spread(vectors: np.ndarray) -> np.ndarray:
         """The covariance, but for a factor, times vectors [inputs, n]."""
         product = np.zeros_like(vectors)
-        for _, y in parts():
-            product += y.T @ (y @ vectors)
+        for _, y in parts(True):
+            product += (y - offset).T @ ((y - offset) @ vectors)
         return product
 
     basis = np.linalg.eigh(whole)[1][:, ::-1][:, :count] if len(whole) else _randomized(spread, inputs, count, seed)
     basis, reach, along, square = _signed(basis), np.zeros(count), 0.0, 0.0
-    for x, y in parts(chosen if exact_reach else chosen[:: -(-len(chosen) // BATCH)]):
-        units = x @ basis
+    for x, y in parts(exact_reach):
+        units = (x - mean) @ basis
         np.maximum(reach, np.abs(units).max(axis=0, initial=0), out=reach)
-        along, square = along + float((units * (y @ basis)).sum()), square + float(np.square(units).sum())
-    scale = 1.0 if output == "linear" or along <= 0 else math.sqrt(along / square)
+        along, square = along + float((units * ((y - offset) @ basis)).sum()), square + float(np.square(units).sum())
+    scale = math.sqrt(along / square) if shifted and along > 0 else 1.0
     return Components(mean, offset, basis, scale, scale * reach)
+
+
+def _by_channel(mean: np.ndarray, channels: int) -> np.ndarray:
+    """A mean row with one value per channel, [inputs]."""
+    return np.tile(mean.reshape(-1, channels).mean(axis=0), len(mean) // channels)
 
 
 def _randomized(multiply: Callable[[np.ndarray], np.ndarray], inputs: int, count: int, seed: int) -> np.ndarray:
@@ -124,61 +130,45 @@ def _signed(basis: np.ndarray) -> np.ndarray:
     return basis * np.where(basis[largest, np.arange(basis.shape[1])] < 0, -1.0, 1.0)
 
 
-def _plain(reach: np.ndarray, units: int) -> np.ndarray:
+def _plain(reach: np.ndarray, units: int, needed: int) -> np.ndarray:
     """S of a linear layer, float64 [components, units]."""
-    return np.eye(len(reach), units)
+    return np.eye(min(len(reach), units), units)
 
 
-def _pairs(reach: np.ndarray, units: int, counts: np.ndarray | None = None) -> np.ndarray:
+def _pairs(reach: np.ndarray, units: int, needed: int, counts: np.ndarray | None = None) -> np.ndarray:
     """S of a relu layer: one pair of each component, or `counts`; units without a pair are 0."""
-    counts = np.ones(len(reach), int) if counts is None else counts
-    rows, total = np.repeat(np.arange(len(reach)), counts), int(counts.sum())
-    weights = np.zeros((len(reach), units))
+    counts = np.ones(min(len(reach), units // 2), int) if counts is None else counts
+    rows, total = np.repeat(np.arange(len(counts)), counts), int(counts.sum())
+    weights = np.zeros((len(counts), units))
     for sign, first in ((1.0, 0), (-1.0, total)):
         weights[rows, first + np.arange(total)] = sign / np.sqrt(counts[rows])
     return weights
 
 
-def _clipped_pairs(reach: np.ndarray, units: int) -> np.ndarray:
-    """S of a relu6 layer: pairs that stay below 6 where there is room for them, else one each."""
+def _clipped_pairs(reach: np.ndarray, units: int, needed: int) -> np.ndarray:
+    """S of a relu6 layer: pairs that stay below 6 where those needed have room, else one each."""
     counts = np.maximum(1, np.ceil(np.square(reach / CLIPPED))).astype(int)
-    return _pairs(reach, units, counts if 2 * counts.sum() <= units else None)
+    fitting = int(np.count_nonzero(2 * np.cumsum(counts) <= units))
+    return _pairs(reach, units, needed, counts[:fitting] if fitting >= min(needed, len(reach)) else None)
 
 
-HELD: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = {
+HELD: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "linear": _plain,
     "relu": _pairs,
     "relu6": _clipped_pairs,
 }
-"""S of an activation's layer, by the reach of the components and the number of units: a row for each of `COMPONENT_UNITS`."""
+"""S of an activation's layer, by the reach of the components, the number of units, and how many of the components the code
+takes: a row for each of `COMPONENT_UNITS`."""
 
 
 def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
     """Set the variables of a float model, built for the data, so that it is PCA of the wanted training samples; returns the
-    number of components. Units that hold none get small random weights, and give nothing at first.
+    number of components of the code. Units that hold none get small random weights, and give nothing at first.
 
     Raises RecipeError where layers cannot hold components.
     """
     config = model.config
     require(not config.no_components, "train.start", "pca", f"random: {config.no_components}")
-    first, output = model.encoder.stack[0], model.decoder.stack[-1]
-    centred = first.bias is not None and output.bias is not None
-    found = components_of(
-        data.train.wanted,
-        config.components,
-        seed,
-        output=config.output_activation,
-        centred=centred,
-        exact_reach=any(layer.activation == "relu6" for layer in config.layers),
-    )
-    order = model.encoder.arranged(tf.range(data.train.inputs)[None]).numpy().reshape(-1)
-    weights, rng = found.scale * found.basis[order].T, np.random.default_rng(seed)
-    for kernel, layer in zip(model.kernels, config.layers, strict=True):
-        held = HELD[layer.activation](found.reach, layer.units)
-        matrix, empty = weights.T @ held, ~held.any(axis=0)
-        matrix[:, empty] = rng.normal(0, SMALL / np.sqrt(len(matrix)), (len(matrix), int(empty.sum())))
-        kernel.variable.assign(matrix)
-        weights = held
     for layer in model.stack:
         if layer.bias is not None:
             layer.bias.assign(np.zeros(layer.bias.shape))
@@ -186,8 +176,65 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
             layer.norm.gamma.assign(np.ones(layer.norm.gamma.shape))
             layer.norm.mean.assign(np.zeros(layer.norm.mean.shape))
             layer.norm.variance.assign(np.full(layer.norm.variance.shape, 1 - EPSILON))
-    if centred:
-        assert first.bias is not None and output.bias is not None
-        first.bias.assign(-(found.mean[order] @ model.kernels[0].variable.numpy().astype(np.float64)))
-        output.bias.assign(found.offset[order])
-    return len(found.reach)
+    rng, reach, held = np.random.default_rng(seed), np.zeros(0), np.eye(1)  # of samples each value is a place of one unit
+    for i, (kernel, (encode, decode)) in enumerate(zip(model.kernels, model.pairs, strict=True)):
+        layer, below, places = config.layers[i], held, kernel.inputs // held.shape[1]
+        found = _of_windows(model, data.train.wanted, seed, i, below)
+        basis = np.eye(len(below))
+        if found is not None:
+            scale = found.scale / math.sqrt(layer.cover)
+            basis, reach = scale * found.basis, found.reach / math.sqrt(layer.cover)
+        held = HELD[layer.activation](reach, layer.units, config.layers[-1].units)
+        basis, reach, empty = basis[:, : len(held)], reach[: len(held)], ~held.any(axis=0)
+        matrix = _in_units(basis @ held, below, places)
+        matrix[:, empty] = rng.normal(0, SMALL / np.sqrt(len(matrix)), (len(matrix), int(empty.sum())))
+        kernel.variable.assign(matrix)
+        if found is not None and encode.bias is not None and decode.bias is not None:
+            bias = -(found.mean @ basis @ held)
+            if i == 0:
+                bias[empty] = -(found.mean @ matrix[:, empty])
+            encode.bias.assign(bias)
+            decode.bias.assign(_in_units(found.offset[:, None], below, places)[: decode.size(), 0])
+    return len(reach)
+
+
+def _in_units(values: np.ndarray, held: np.ndarray, places: int) -> np.ndarray:
+    """Components of places, [places · components, n], as their units: [places · units, n]."""
+    units = held.T @ values.reshape(places, len(held), values.shape[1])
+    return units.reshape(places * held.shape[1], values.shape[1])
+
+
+def _of_windows(model: TiedNetwork, samples: Samples, seed: int, i: int, held: np.ndarray) -> Components | None:
+    """The components of what kernel `i` takes, where `held` is S of the layer below; None where it takes one place, whose
+    components these are already."""
+    config, (encode, decode), (*lengths, inputs) = model.config, model.pairs[i], model.config.rows[i]
+    if i and (config.rows[i] == config.shapes[i] or not len(held)):
+        return None
+    output = config.output_activation if i == 0 else "linear"
+    inverse, ends = RULES[output].inverse, ENDS.get(output)
+    chosen = choose(samples, min(MOST_SAMPLES, -(-MOST_VALUES // math.prod(config.rows[i]))), seed)
+    size = -(-BATCH // math.prod(lengths))
+
+    def rows_of(x: np.ndarray) -> np.ndarray:
+        values = model.encoder.arranged(tf.convert_to_tensor(x))
+        for layer in model.encoder.stack[:i]:
+            values = layer(values)
+        units = encode.rows(values).numpy().astype(np.float64)
+        return (units.reshape(-1, held.shape[1]) @ held.T).reshape(-1, len(held) * inputs // held.shape[1])
+
+    def parts(whole: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        taken = chosen if whole else chosen[:: -(-len(chosen) // size)]
+        for start in range(0, len(taken), size):
+            x = samples.scaling.apply(samples.take(taken[start : start + size]))
+            rows = rows_of(x)
+            yield rows, rows if output == "linear" else rows_of(inverse(x if ends is None else np.clip(x, *ends)))
+
+    biased = encode.bias is not None and decode.bias is not None
+    return components_of(
+        parts,
+        config.layers[i].units // COMPONENT_UNITS[config.layers[i].activation],
+        seed,
+        channels=decode.size() // held.shape[1] * len(held) if biased else None,
+        shifted=output != "linear",
+        exact_reach=any(layer.activation == "relu6" for layer in config.layers[i:]),
+    )

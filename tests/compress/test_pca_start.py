@@ -10,9 +10,9 @@ from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.layer_kinds import LayerConfig, layer_tables
 from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.pca_start import Components, components_of, start_at_pca
+from tiedae.compress.pca_start import Components, Parts, components_of, start_at_pca
 from tiedae.recipe import parse_recipe
 
 RANK = 12
@@ -79,6 +79,69 @@ def test_start_is_pca_with_batch_normalization(hidden: int) -> None:
     assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
     trained = model(x, training=True).numpy()
     assert np.square(trained - x).sum(axis=1).mean() == pytest.approx(pca_error(x, 8), rel=1e-3)
+
+
+def conv(filters: int, kernel: int, **keys: object) -> dict[str, object]:
+    return {"kind": "conv1d", "filters": filters, "kernel": kernel, "strides": kernel, "activation": "relu", **keys}
+
+
+FLAT = {"kind": "flatten"}
+TILED = {
+    "one": [conv(16, 8), FLAT],
+    "valid": [conv(16, 8, padding="valid"), FLAT],
+    "linear": [conv(8, 8, activation="linear"), FLAT],
+    "narrow": [conv(6, 8), FLAT],
+    "two": [conv(8, 4), conv(32, 2), FLAT],
+    "dense behind": [conv(16, 8), FLAT, {"units": 40, "activation": "relu"}],
+    "dense for each place": [conv(16, 8), {"units": 30, "activation": "relu"}, FLAT],
+    "a window of one": [conv(80, 1), FLAT],
+    "normalized": [conv(16, 8, batch_norm=True), FLAT],
+    "without biases": [conv(16, 8, use_bias=False), FLAT],
+}
+
+
+@pytest.mark.parametrize("net", TILED)
+def test_windows_side_by_side_start_as_pca(net: str) -> None:
+    """PCA of windows, and of what they give: of the whole sample where windows keep all."""
+    data = Dataset.from_array(correlated(), scaling="capped", test=0.2)
+    layers = layer_tables([*TILED[net], {"units": 8}])
+    model, x = TiedAutoencoder(ModelConfig(tuple(layers), "linear", (40, 1)), seed=1), scaled(data)
+    assert start_at_pca(model, data, 0) == 8
+    if model.norms:
+        model.start_statistics(x)
+        model.know_statistics(x)
+    assert error(model, x) == pytest.approx(pca_error(x, 8) if net != "narrow" else nested_error(x, 8, 3, 8), rel=1e-4)
+
+
+def nested_error(x: np.ndarray, window: int, each: int, components: int) -> float:
+    """Of `components` of the PCA of `each` components of a window, by singular values."""
+    windows = x.astype(np.float64).reshape(-1, window)
+    basis = np.linalg.svd(windows - windows.mean(), full_matrices=False)[2][:each]
+    kept = ((windows - windows.mean()) @ basis.T).reshape(len(x), -1)
+    scales = np.linalg.svd(kept - kept.mean(axis=0), compute_uv=False)
+    lost = np.square(windows - windows.mean()).sum() - np.square(kept).sum()
+    return float(lost + np.square(scales[components:]).sum()) / len(x)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_windows_that_overlap_start_near_the_sample(padding: str) -> None:
+    """All that windows hold comes back, twice where two overlap, at half of the scale; but for the ends."""
+    time = np.linspace(0, 12, 64)
+    samples = np.sin(time + np.random.default_rng(0).uniform(0, 6, (200, 1))).astype(np.float32)
+    data = Dataset.from_array(samples, scaling="none", test=0.2)
+    layers = layer_tables([conv(16, 8, strides=4, padding=padding), FLAT, {"units": 4}])
+    model, x = TiedAutoencoder(ModelConfig(tuple(layers), "linear", (64, 1)), seed=1), scaled(data)
+    assert start_at_pca(model, data, 0) == 4
+    assert np.square(model(x).numpy() - x)[:, 8:-8].mean() < 0.02 * np.square(x).mean()
+
+
+def test_a_code_of_places_starts_as_pca_of_windows() -> None:
+    data = Dataset.from_array(correlated(), test=0.2)
+    layers = layer_tables([conv(16, 8), conv(3, 1, activation="linear")])
+    model, x = TiedAutoencoder(ModelConfig(tuple(layers), "linear", (40, 1)), seed=1), scaled(data)
+    assert start_at_pca(model, data, 0) == 3
+    windows = x.reshape(-1, 8)
+    assert error(model, x) == pytest.approx(5 * pca_error(windows - windows.mean(), 3, centred=False), rel=1e-4)
 
 
 def test_interleaved_inputs_start_as_pca() -> None:
@@ -167,8 +230,8 @@ def test_a_recipe_starts_as_pca() -> None:
     [
         ({"layers": [{"units": 16, "activation": "sigmoid"}, 4]}, r"random: model.layers\[0\] has activation sigmoid, and"),
         (
-            {"layers": [{"kind": "conv1d", "filters": 4}, {"units": 4, "flatten": True}]},
-            r"random: model.layers\[0\] is of kind conv1d",
+            {"layers": [{"kind": "conv1d", "filters": 4, "pool": 2}, {"units": 4, "flatten": True}]},
+            r"random: model.layers\[0\] has max pooling, behind which",
         ),
         ({"layers": [16, 4], "source": "m.h5"}, "random: model.source gives the weights"),
     ],
@@ -183,21 +246,32 @@ def directions(found: Components) -> np.ndarray:
     return found.basis @ found.basis.T
 
 
+def in_batches(x: np.ndarray, size: int) -> Parts:
+    """All rows in batches, or the first of them."""
+    batches = np.split(x.astype(np.float64), range(size, len(x), size))
+    return lambda whole: iter([(batch, batch) for batch in batches[: None if whole else 1]])
+
+
 def test_many_values_are_decomposed_by_products_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = Dataset.from_array(correlated(inputs=80), test=0.2).train
-    exact = components_of(train, 6, 0)
+    parts = in_batches(correlated(inputs=80), 100)
+    exact = components_of(parts, 6, 0, channels=80)
     monkeypatch.setattr(pca_start, "MOST_EXACT", 79)
     monkeypatch.setattr(pca_start, "OVERSAMPLED", 6)
-    found = components_of(train, 6, 0)
+    found = components_of(parts, 6, 0, channels=80)
     assert np.abs(directions(found) - directions(exact)).max() < 1e-6
     assert np.abs(found.reach - exact.reach).max() < 1e-4
 
 
-def test_components_are_those_of_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = Dataset.from_array(correlated(), test=0.2).train
-    whole = components_of(train, 6, 0)
-    monkeypatch.setattr(pca_start, "BATCH", 37)
-    assert np.abs(components_of(train, 6, 0).basis - whole.basis).max() < 1e-9
+@pytest.mark.parametrize("channels", [None, 5, 20, 40])
+def test_components_are_those_of_all_batches(channels: int | None) -> None:
+    x = correlated() + np.linspace(0, 9, 40, dtype=np.float32)
+    whole, found = (components_of(in_batches(x, size), 6, 0, channels=channels) for size in (400, 37))
+    mean = np.zeros(40) if channels is None else np.tile(x.reshape(-1, channels).mean(axis=0, dtype=np.float64), 40 // channels)
+    centred = x - mean
+    right = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :6]
+    np.testing.assert_allclose(found.mean, mean, atol=1e-5)
+    assert np.abs(directions(found) - right @ right.T).max() < 1e-9
+    assert np.abs(found.basis - whole.basis).max() < 1e-9
 
 
 def test_float_training_starts_there_once() -> None:
