@@ -65,7 +65,7 @@ class TrainConfig(Checked, frozen=True):
     start: Annotated[
         Literal["random", "pca", "auto"],
         means("weights at first; pca: components of the samples, by linear, relu, relu6 layers; auto: the better"),
-    ] = "random"
+    ] = "auto"
     noise: Annotated[
         NoiseConfig | None,
         means("added to the inputs of every stage, anew in each epoch; false: none"),
@@ -476,8 +476,7 @@ class Recipe(Checked, frozen=True):
         require_combination(self)
         if self.train.start == "pca":
             require(not self.model.no_components, "train.start", "pca", f"random: model.{self.model.no_components}")
-        if self.train.start != "random":
-            require(not self.model.source, "train.start", self.train.start, "random: model.source gives the weights")
+            require(not self.model.source, "train.start", "pca", "random: model.source gives the weights")
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:

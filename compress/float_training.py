@@ -26,7 +26,7 @@ from .network import TiedNetwork
 from .pca_start import start_at_pca
 from .rate import MOST_LSB, largest_useful_rate
 from .records import checked, plain, require
-from .symmetries import balance_code, without_unused_code
+from .symmetries import balance_code, narrow_code, without_unused_code
 from .train import CHECKPOINT, History, Training, early, fit
 from .training_start import Start, TrainingStart
 
@@ -54,8 +54,7 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
             balance_code(model, x)
         return history
     assert model.code_scale is not None
-    codes = model.encoder(x).numpy().reshape(-1, model.kernels[-1].units)
-    span = float(np.ptp(codes, axis=0).max()) / model.code_scale
+    span = narrow_code(model, x, MOST_LSB * model.code_scale) / model.code_scale
     if span > MOST_LSB:
         got = f"{training.config.rate:g}, at which a unit of the code spans {span:.0f} LSB"
         raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_LSB} LSB at most")
@@ -71,13 +70,12 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
 def candidates(model: TiedNetwork, splits: Dataset, config: TrainConfig) -> dict[str, TrainingStart]:
     """What training may start from, by name; one without validation samples, where nothing tells the better one.
 
-    Then `auto` takes PCA where the start is exactly that: in front of a linear output.
+    Then `auto` takes PCA where the start is exactly that.
     """
-    held = model.config.no_components
     judged = splits.validation is not None
     kinds: dict[Start, bool] = {"pca": True, "random": False}
     if config.start == "auto":
-        kinds = {"pca": not held and (judged or model.config.output_activation == "linear"), "random": True}
+        kinds = {"pca": not model.config.no_components if judged else model.config.starts_exactly, "random": True}
     factors = FACTORS if judged else {"": 1.0}
     found = {
         f"pca{text}": TrainingStart("pca", config.learning_rate * factor) for text, factor in factors.items() if kinds["pca"]
@@ -113,12 +111,25 @@ def _from_start(model: TiedNetwork, splits: Dataset, training: Training) -> Hist
             file.unlink(missing_ok=True)
         components = new.start(model, splits, training.config.seed, begun.start)
         first = [kernel.variable.numpy() for kernel in model.kernels]
+        clipped = _clipped(model, training.code_inputs(splits)) if components else 0.0
         history = fit(model, splits, _beginning(training, structs.replace(begun, components=components), path))
     last = [kernel.variable.numpy() for kernel in model.kernels]
     record = checked(TrainingStart, history[0]["begun"])
     moved = tuple(float(np.linalg.norm(b - a) / max(float(np.linalg.norm(a)), 1e-30)) for a, b in zip(first, last, strict=True))
     dead = {name: len(units) for name, units in dead_units(model, training.hidden_inputs(splits)).items()}
-    return [{**history[0], "begun": plain(structs.replace(record, moved=moved, dead=dead))}, *history[1:]]
+    return [{**history[0], "begun": plain(structs.replace(record, moved=moved, dead=dead, clipped=clipped))}, *history[1:]]
+
+
+def _clipped(model: TiedNetwork, x: np.ndarray) -> float:
+    """What clipping at 6 adds to the squared error of samples, float32 [n, inputs], as a fraction of what is left by relu."""
+    config = model.config
+    layers = [structs.replace(layer, activation="relu") if layer.activation == "relu6" else layer for layer in config.layers]
+    if tuple(layers) == config.layers:
+        return 0.0
+    free = type(model)(structs.replace(config, layers=tuple(layers)), seed=model.seed)
+    free.restore(model.arrays())
+    ours, least = (float(np.square(each(x).numpy().astype(np.float64) - x).sum()) for each in (model, free))
+    return max(0.0, ours / max(least, 1e-30) - 1)
 
 
 def _begun(path: Path) -> TrainingStart | None:

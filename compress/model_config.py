@@ -101,6 +101,11 @@ class ModelConfig(Checked, frozen=True):
         return ""
 
     @property
+    def starts_exactly(self) -> bool:
+        """Whether a start at PCA is PCA: windows are side by side, and nothing is in front of the output."""
+        return self.output_activation == "linear" and not self.no_components and all(layer.cover == 1 for layer in self.layers)
+
+    @property
     def matrices(self) -> tuple[tuple[int, int], ...]:
         """(inputs, units) of each kernel; `inputs` must be known."""
         return tuple((rows[-1], layer.units) for rows, layer in zip(self.rows, self.layers, strict=True))

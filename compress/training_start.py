@@ -13,11 +13,14 @@ from .records import Record
 
 Start = Literal["random", "pca"]
 Units = Annotated[int, Meta(ge=0)]
+LEAST_CLIPPED = 1e-4
+"""What clipping adds to an error from which it is reported."""
 
 
 class TrainingStart(Record, frozen=True):
     """`start` and `learning_rate`: those that the best of `trials` had, by its validation loss after `trial_epochs`; without
-    trials the recipe's. `components`: that the layers hold at first. `loss`: on validation samples before the first step,
+    trials the recipe's. `components`: that the layers hold at first; `clipped`: what clipping at 6 adds to PCA's squared error
+    where there are too few pairs for it, as a fraction. `loss`: on validation samples before the first step,
     `kept`: whether no epoch was better. `moved`: ‖W − W₀‖ / ‖W₀‖ of each kernel. `revived`: dead units that training gave
     other weights, `dead`: those at its end, by layer where there are any.
     """
@@ -25,6 +28,7 @@ class TrainingStart(Record, frozen=True):
     start: Start
     learning_rate: NonNegative
     components: Units = 0
+    clipped: NonNegative = 0.0
     loss: NonNegative | None = None
     trials: Mapping[Line, NonNegative] = {}
     trial_epochs: Units = 0
@@ -37,6 +41,8 @@ class TrainingStart(Record, frozen=True):
     def text(self) -> str:
         """In words, for the log and the report."""
         parts = [f"start {self.start}" + (f" of {self.components} components" if self.components else "")]
+        if self.clipped > LEAST_CLIPPED:
+            parts.append(f"clipping at 6 adds {self.clipped:.2%} to the error of PCA, for there are too few units")
         if self.trials:
             losses = ", ".join(f"{name} {number(loss)}" for name, loss in self.trials.items())
             parts.append(f"validation loss after {self.trial_epochs} of its epochs: {losses}")

@@ -13,7 +13,7 @@ from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import DivergedError, RecipeError
 from tiedae.compress.float_training import FACTORS, train_float
-from tiedae.compress.layer_kinds import LayerConfig
+from tiedae.compress.layer_kinds import LayerConfig, layer_tables
 from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.pca_start import start_at_pca
 from tiedae.compress.rate import NOISE_FRACTION
@@ -95,6 +95,14 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(stage: str, rate: float,
     assert {path.name for path in tmp_path.iterdir()} == {"whole.safetensors", "checkpoint.safetensors"}
 
 
+def test_without_validation_samples_windows_that_overlap_start_at_random() -> None:
+    data = data_of(validation=0.0)
+    for strides, start in ((4, "pca"), (2, "random")):
+        layers = layer_tables([{"kind": "conv1d", "filters": 8, "kernel": 4, "strides": strides}, {"kind": "flatten"}, 6])
+        model = TiedAutoencoder(ModelConfig(tuple(layers), "linear", (40, 1)), seed=1)
+        assert begun_of(train_float(model, data, replace(CONFIG, start="auto", epochs=1))).start == start
+
+
 def test_without_validation_samples_nothing_is_tried() -> None:
     """PCA is taken where it is exact, in front of a linear output."""
     data = data_of(validation=0.0)
@@ -102,6 +110,19 @@ def test_without_validation_samples_nothing_is_tried() -> None:
         scaled = Dataset.from_array(np.tanh(correlated() / 9), test=0.2, scaling="none") if output == "tanh" else data
         begun = begun_of(train_float(fresh(output=output), scaled, replace(CONFIG, start="auto", epochs=2)))
         assert (begun.start, begun.trials, begun.loss, begun.kept) == (start, {}, None, False)
+
+
+def test_clipped_pairs_are_reported() -> None:
+    """By how much a start misses PCA where relu6 has too few units; with enough of them, or relu, by nothing."""
+    data = Dataset.from_array(3 * correlated(), scaling="none", test=0.2, validation=0.25)
+    config = replace(CONFIG, epochs=1, learning_rate=1e-6)
+    found = {}
+    for units, activation in ((24, "relu6"), (4000, "relu6"), (24, "relu")):
+        model = TiedAutoencoder(ModelConfig((LayerConfig(units, activation), LayerConfig(4)), "linear", 40), seed=1)  # pyright: ignore[reportArgumentType]
+        found[units, activation] = begun_of(train_float(model, data, config))
+    assert found[24, "relu6"].clipped > 0.1 and "clipping at 6 adds" in found[24, "relu6"].text
+    assert found[4000, "relu6"].clipped < 1e-4 and found[24, "relu"].clipped == 0.0
+    assert "clipping" not in found[4000, "relu6"].text
 
 
 def test_layers_that_hold_no_components_start_at_random() -> None:

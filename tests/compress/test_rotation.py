@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder, balance_code
-from tiedae.compress.symmetries import TOLERANCE, equalizing_rotation
+from tiedae.compress.symmetries import TOLERANCE, equalizing_rotation, narrow_code
 
 
 @settings(max_examples=50, deadline=None)
@@ -48,4 +48,35 @@ def test_a_code_whose_axes_matter_is_left_alone(axes: dict[str, Any]) -> None:
     model = unbalanced(LayerConfig(4, **axes))
     before = model.kernels[-1].variable.numpy()
     assert not balance_code(model, np.ones((8, 24), np.float32))
+    np.testing.assert_array_equal(model.kernels[-1].variable, before)
+
+
+def test_a_wide_code_becomes_narrower_and_nothing_else() -> None:
+    model, x = unbalanced(LayerConfig(4)), np.random.default_rng(0).uniform(size=(300, 24)).astype(np.float32)
+    code, y = model.encode_decode(x)
+    spans = np.ptp(code.numpy(), axis=0)
+    most = 0.8 * float(spans.max())
+    assert narrow_code(model, x, most) <= most
+    narrowed, same = model.encode_decode(x)
+    np.testing.assert_allclose(same, y, atol=2e-6)
+    assert np.ptp(narrowed.numpy(), axis=0).max() <= most * (1 + 1e-5)
+    unchanged = np.isclose(np.ptp(narrowed.numpy(), axis=0), spans, rtol=1e-5)
+    assert unchanged.sum() == 2, "the widest and one other were turned"
+
+
+def test_a_code_that_cannot_become_narrow_enough() -> None:
+    """It is as narrow as turning makes it, and its span is returned; a narrow one is left as it is."""
+    model, x = unbalanced(LayerConfig(4)), np.random.default_rng(0).uniform(size=(300, 24)).astype(np.float32)
+    before = model.kernels[-1].variable.numpy()
+    span = np.ptp(model.encoder(x).numpy(), axis=0).max()
+    assert narrow_code(model, x, 1.01 * span) == pytest.approx(span)
+    np.testing.assert_array_equal(model.kernels[-1].variable, before)
+    assert 0.3 * span < narrow_code(model, x, 0.0) < 0.9 * span
+
+
+@pytest.mark.parametrize("axes", [{"activation": "tanh"}, {"l1": 0.1}])
+def test_a_wide_code_whose_axes_matter_is_left_alone(axes: dict[str, Any]) -> None:
+    model, x = unbalanced(LayerConfig(4, **axes)), np.random.default_rng(0).uniform(size=(300, 24)).astype(np.float32)
+    before = model.kernels[-1].variable.numpy()
+    assert narrow_code(model, x, 0.0) == pytest.approx(np.ptp(model.encoder(x).numpy(), axis=0).max())
     np.testing.assert_array_equal(model.kernels[-1].variable, before)
