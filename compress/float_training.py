@@ -101,7 +101,7 @@ def _from_start(model: TiedNetwork, splits: Dataset, training: Training) -> Hist
     if not training.config.epochs:
         untrained = next(iter(candidates(model, splits, training.config).values()))
         new.start(model, splits, training.config.seed, untrained.start)
-        return []
+        return fit(model, splits, training)
     with ExitStack() as stack:
         path = training.checkpoint or Path(stack.enter_context(TemporaryDirectory())) / f"checkpoint{archive.SUFFIX}"
         begun = _begun(path)  # of an interrupted run, which has made its choice

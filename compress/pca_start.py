@@ -40,8 +40,9 @@ MOST_EXACT = 4_096
 OVERSAMPLED, POWERS = 16, 3
 """Directions beside those wanted, and products with the covariance, of the randomized range finder (Halko et al. 2011)."""
 BATCH = 4_096
-SMALL = 1e-2
-"""Standard deviation of random weights, times the root of the number of inputs."""
+SMALL, FAINT = 1e-2, 1e-4
+"""Standard deviation of random weights, times the root of how many there are: of units that hold no component, and of the
+next layer's weights for units whose component it leaves, as without any its transpose would give them nothing at first."""
 CLIPPED = 6.0
 """The largest value of relu6."""
 ENDS: Mapping[str, tuple[float, float]] = {"sigmoid": (0.03, 0.97), "tanh": (-0.94, 0.94)}
@@ -163,7 +164,7 @@ takes: a row for each of `COMPONENT_UNITS`."""
 
 def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
     """Set the variables of a float model, built for the data, so that it is PCA of the wanted training samples; returns the
-    number of components of the code. Units that hold none get small random weights, and give nothing at first.
+    number of components of the code. Units that hold none get small random weights, and give next to nothing at first.
 
     Raises RecipeError where layers cannot hold components.
     """
@@ -187,7 +188,9 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
         held = HELD[layer.activation](reach, layer.units, config.layers[-1].units)
         basis, reach, empty = basis[:, : len(held)], reach[: len(held)], ~held.any(axis=0)
         matrix = _in_units(basis @ held, below, places)
-        matrix[:, empty] = rng.normal(0, SMALL / np.sqrt(len(matrix)), (len(matrix), int(empty.sum())))
+        left = ~matrix.any(axis=1) & (i > 0)
+        matrix[left] = _random(matrix[left].shape, FAINT, 1, rng)
+        matrix[:, empty] = _random(matrix[:, empty].shape, SMALL, 0, rng)
         kernel.variable.assign(matrix)
         if found is not None and encode.bias is not None and decode.bias is not None:
             bias = -(found.mean @ basis @ held)
@@ -196,6 +199,10 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
             encode.bias.assign(bias)
             decode.bias.assign(_in_units(found.offset[:, None], below, places)[: decode.size(), 0])
     return len(reach)
+
+
+def _random(shape: tuple[int, ...], deviation: float, axis: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(0, deviation / math.sqrt(shape[axis]), shape)
 
 
 def _in_units(values: np.ndarray, held: np.ndarray, places: int) -> np.ndarray:
