@@ -21,8 +21,8 @@ from tiedae.recipe import load_recipe, parse_recipe
 from tiedae.sources import load_dataset
 from tiedae.suggesting import Suggestion, Wish, suggest, suggestion, trial
 from tiedae.suggesting.choices import CHOICES
-from tiedae.suggesting.plan import RecipePlan, Trial
-from tiedae.suggesting.sizes import Proposal, proposals_of, table_lines
+from tiedae.suggesting.plan import HiddenTrial, RecipePlan
+from tiedae.suggesting.sizes import CodeSize, proposals_of, table_lines
 
 from ..samples import shared_data
 from .test_suggesting import FACTS
@@ -155,7 +155,7 @@ def test_without_a_trial_the_hidden_layer_stays_and_the_reason_says_why(found, t
 def test_without_tensorflow_or_where_the_trial_diverges_the_hidden_layer_stays(tmp_path: Path, monkeypatch) -> None:
     np.save(tmp_path / "x.npy", gaussian())
 
-    def diverging(*_: object) -> tuple[Trial, ...]:
+    def diverging(*_: object) -> tuple[HiddenTrial, ...]:
         raise DivergedError("train: the loss is nan in epoch 1, step 1; lower the learning rate")
 
     monkeypatch.setattr(suggestion, "trials_of", diverging)
@@ -205,13 +205,13 @@ def test_fractions_stay_between_nothing_and_all(kept: float, fractions: list[flo
 )
 def test_a_wrong_proposal_is_refused(field: str, value: float) -> None:
     good = {"keep": 0.95, "units": 4, "bytes": 1.5, "error": 0.05, "pca_error": None}
-    assert Proposal(**good).cells == ("0.95", "4", "1.5", "5 %", "-")  # type: ignore[arg-type]
+    assert CodeSize(**good).cells == ("0.95", "4", "1.5", "5 %", "-")  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=f"^{field}: got"):
-        Proposal(**{**good, field: value})  # type: ignore[arg-type]
+        CodeSize(**{**good, field: value})  # type: ignore[arg-type]
 
 
-def trial_of(end: float, *, noise: float = 0.01, output: str = "linear") -> Trial:
-    return Trial((256, 40), output, 600, 200, Change(1.0, end, noise))  # type: ignore[arg-type]
+def trial_of(end: float, *, noise: float = 0.01, output: str = "linear") -> HiddenTrial:
+    return HiddenTrial((256, 40), output, 600, 200, Change(1.0, end, noise))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_the_table_is_in_the_file_on_the_terminal_and_in_json(tmp_path: Path, ca
 def test_an_interrupted_trial_ends_in_one_line_and_writes_nothing(tmp_path: Path, capsys, monkeypatch) -> None:
     np.save(tmp_path / "x.npy", gaussian())
 
-    def interrupted(*_: object) -> tuple[Trial, ...]:
+    def interrupted(*_: object) -> tuple[HiddenTrial, ...]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(suggestion, "trials_of", interrupted)

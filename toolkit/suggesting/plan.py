@@ -51,7 +51,7 @@ MOST_LSB = 200
 """LSBs that a unit of a code may span, of 255, by the estimate before training."""
 
 
-class Trial(Record, frozen=True):
+class HiddenTrial(Record, frozen=True):
     """A short training of a net with one hidden layer, beside PCA with as many components as its code has units.
 
     `layers`: units of the hidden layer and of the code. `output`: its output activation. `steps` of the optimizer. `samples`:
@@ -92,7 +92,7 @@ class RecipePlan:
     kept: float
     facts: Facts
     given_units: int = 0
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[HiddenTrial, ...] = ()
     untried: str = ""
 
     @property

@@ -9,7 +9,7 @@ from tiedae.compress.keys import Fraction, NonNegative, Positive
 from tiedae.compress.numbers import three_digits
 from tiedae.compress.records import Checked
 
-from .baseline import Baseline
+from .held_pca import HeldPca
 from .plan import RecipePlan
 
 COLUMNS = ("--keep", "units", "bytes, about", "error, about", "PCA's error")
@@ -17,7 +17,7 @@ SIZED = ("model.layers", "train.rate")
 """Keys that fix the size of a code: where they are stated there is no choice of three."""
 
 
-class Proposal(Checked, frozen=True):
+class CodeSize(Checked, frozen=True):
     """A size of the code: the fraction of the variance to `keep`, and the least `units` whose PCA keeps it.
 
     `bytes` of a sample: estimated by the bits of Gaussian components in a .tae file, where the code is trained for rate, else
@@ -37,20 +37,20 @@ class Proposal(Checked, frozen=True):
         return (f"{self.keep:g}", f"{self.units:,}", three_digits(self.bytes), _percent(self.error), _percent(self.pca_error))
 
 
-def proposals_of(plan: RecipePlan, baseline: Baseline) -> tuple[Proposal, ...]:
+def proposals_of(plan: RecipePlan, baseline: HeldPca) -> tuple[CodeSize, ...]:
     """Those with twice the error that the plan asks for, this error, and half of it."""
     asked = 1 - plan.kept
     fractions = round(max(1 - 2 * asked, plan.kept / 2), 9), plan.kept, round(1 - asked / 2, 9)
     return tuple(_proposal(replace(plan, kept=kept), baseline) for kept in fractions)
 
 
-def _proposal(plan: RecipePlan, baseline: Baseline) -> Proposal:
+def _proposal(plan: RecipePlan, baseline: HeldPca) -> CodeSize:
     pca, gain = baseline.error(plan), plan.gain
     size = plan.bits / 8 if plan.for_rate else plan.units
-    return Proposal(plan.kept, plan.units, size, None if pca is None or gain is None else gain * pca, pca)
+    return CodeSize(plan.kept, plan.units, size, None if pca is None or gain is None else gain * pca, pca)
 
 
-def table_lines(proposals: Sequence[Proposal]) -> list[str]:
+def table_lines(proposals: Sequence[CodeSize]) -> list[str]:
     """The table in lines of text, the middle row behind `>`."""
     rows = [COLUMNS, *(proposal.cells for proposal in proposals)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -28,7 +28,6 @@ from ..data_sets import DATA_SETS
 from ..importing import TIED, Start
 from ..recipe import check_inputs, parse_recipe, slug, toml_value, with_source
 from ..sources import load_dataset, source_size
-from .baseline import Baseline
 from .choices import (
     CHOICES,
     EARLY,
@@ -42,9 +41,10 @@ from .choices import (
     window_of,
 )
 from .facts import Facts, measure
-from .plan import KEPT, RecipePlan, Trial, kept_by_default
+from .held_pca import HeldPca
+from .plan import KEPT, HiddenTrial, RecipePlan, kept_by_default
 from .proposals import proposed
-from .sizes import SIZED, Proposal, notes_of, proposals_of, table_lines
+from .sizes import SIZED, CodeSize, notes_of, proposals_of, table_lines
 from .trial import trials_of, untried
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ class Suggestion(Record, frozen=True):
 
     facts: Facts
     choices: tuple[KeyChoice, ...]
-    trials: tuple[Trial, ...]
-    proposals: tuple[Proposal, ...]
+    trials: tuple[HiddenTrial, ...]
+    proposals: tuple[CodeSize, ...]
     baseline: str
     text: str
 
@@ -174,7 +174,7 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path(), progress: Pro
     tables = with_source(tables_of(chosen), to)
     recipe = check_inputs(parse_recipe(tables, name), facts.shape, facts.dtype)
     require_detectable(splits, recipe.task, wish.source)
-    baseline = Baseline.of(splits, facts)
+    baseline = HeldPca.of(splits, facts)
     sized = start is not None or any(key in wish.stated for key in SIZED)
     proposals = () if sized else proposals_of(plan, baseline)
     text = recipe_with_reasons(wish, chosen, baseline.text(plan), proposals, plan)
@@ -333,7 +333,7 @@ def _about(facts: Facts) -> str:
 
 
 def recipe_with_reasons(
-    wish: Wish, chosen: Mapping[str, Chosen], baseline: str, proposals: Sequence[Proposal], plan: RecipePlan
+    wish: Wish, chosen: Mapping[str, Chosen], baseline: str, proposals: Sequence[CodeSize], plan: RecipePlan
 ) -> str:
     """The TOML of the choices, each below its reason, and above them the proposals as a table."""
     lines = [

@@ -25,7 +25,7 @@ from tiedae.compress.start_or_end import Change
 from tiedae.tasks.compression import no_pca
 from tiedae.tasks.neighbourhoods import Pca
 
-from .plan import LEARNING_RATE, RecipePlan, Trial
+from .plan import LEARNING_RATE, HiddenTrial, RecipePlan
 
 if TYPE_CHECKING:
     from ..console import Progress
@@ -59,13 +59,14 @@ def untried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any]) -> str
     return f"{missing[0]} is not installed" if missing else ""
 
 
-def trials_of(plan: RecipePlan, splits: Dataset, progress: Progress | None = None) -> tuple[Trial, ...]:
+def trials_of(plan: RecipePlan, splits: Dataset, progress: Progress | None = None) -> tuple[HiddenTrial, ...]:
     """Trials up to the first in which the hidden layer gains, one for each output activation that the recipe could have.
 
     Raises DivergedError where no learning rate trains the net, and the errors of `train_float`.
     """
-    trials: list[Trial] = []
-    for output in dict.fromkeys((plan.facts.output, "linear")):
+    outputs: tuple[Activation, ...] = ("linear",) if plan.facts.output == "linear" else ("sigmoid", "linear")
+    trials: list[HiddenTrial] = []
+    for output in outputs:
         trials.append(_trial(plan, _judged(splits), output, progress))
         if trials[-1].gains:
             break
@@ -81,7 +82,7 @@ def _some(samples: Samples, most: int, seed: int) -> Samples:
     return samples if len(samples) <= most else samples.select(choose(samples, most, seed))
 
 
-def _trial(plan: RecipePlan, splits: Dataset, output: Activation, progress: Progress | None) -> Trial:
+def _trial(plan: RecipePlan, splits: Dataset, output: Activation, progress: Progress | None) -> HiddenTrial:
     from tiedae.compress.float_training import train_float
     from tiedae.compress.network import TiedNetwork
     from tiedae.compress.train import Training
@@ -103,4 +104,4 @@ def _trial(plan: RecipePlan, splits: Dataset, output: Activation, progress: Prog
     y = network(x).numpy().reshape(x.shape)
     before, after = (np.square(x - each, dtype=np.float64).sum(axis=1) for each in (pca.decode(pca.encode(x)), y))
     error = Change.of(before, after, clusters_of(judges, windows=chosen.windows))
-    return Trial((plan.hidden, plan.units), output, epochs * epoch_steps, len(judges), error)
+    return HiddenTrial((plan.hidden, plan.units), output, epochs * epoch_steps, len(judges), error)

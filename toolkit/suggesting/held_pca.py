@@ -20,7 +20,7 @@ FITTED, HELD = 4_000, 1_000
 
 
 @dataclass(frozen=True, eq=False)
-class Baseline:
+class HeldPca:
     """Training samples that PCA is fitted to, and `held` ones, [n, inputs] in the data's unit of measure.
 
     `problem`: why PCA is not fitted, empty if it is. `splits`: with the scaling of the recipe.
@@ -32,7 +32,7 @@ class Baseline:
     problem: str
 
     @classmethod
-    def of(cls, splits: Dataset, facts: Facts) -> Baseline:
+    def of(cls, splits: Dataset, facts: Facts) -> HeldPca:
         """The baseline of a data set, whose samples the seed of its split draws."""
         train, seed = splits.train.disjoint.wanted, splits.config.seed
         held = choose(train, min(HELD, max(1, len(train) // 5)), seed)
