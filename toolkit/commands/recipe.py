@@ -30,12 +30,12 @@ def add_arguments(parser: Parser) -> None:
     text = "start from a trained model: .h5, .keras, .onnx or the folder of a SavedModel; with --data it fits both"
     parser.add_path("--from", "MODEL", text, dest="model")
     parser.add_value("--task", "KIND", "beside --data: compression (default), anomaly, denoising or reduction")
-    text = "beside --data: the fraction of the variance that the code keeps (default: by the task, 0.8 to 0.95)"
+    text = "beside --data: the fraction of the variance that the code keeps (default: by the task, 0.8 to 0.97)"
     parser.add_value("--keep", "FRACTION", text, type=float)
     text = "beside --data: a key that is yours to choose, such as data.window=128 or task.normal=[1]; of --from: model.assume"
     parser.add_value("--set", "KEY=VALUE", text, action="append", default=[])
     parser.add_file("-o", "--out", text="where to (default: -, standard output)")
-    parser.add_json("beside --data: the recipe, the facts about the data and the reasons")
+    parser.add_json("beside --data: the recipe, the three sizes of its code, the facts about the data and the reasons")
 
 
 def run(call: Call) -> None:
@@ -64,14 +64,19 @@ def suggested(call: Call) -> None:
     """Write the recipe for --data."""
     from ..data_sets import DATA_SETS
     from ..suggesting import Wish, suggest
+    from ..suggesting.sizes import COLUMNS
 
     if call.data not in DATA_SETS:
         call.check_outputs(Path(call.data))
     to = Path() if call.out is None else call.out.parent  # that of - is the working directory as well
     model = "" if call.model is None else str(call.model)
     wish = Wish.of(call.data, call.task or "compression", call.keep, call.set, model)
-    suggestion = suggest(wish, to=to)
+    suggestion = suggest(wish, to=to, progress=call.console.progress)
     call.write(suggestion, {"out": lambda suggestion: suggestion.text})
+    if suggestion.proposals and call.out != STDOUT:
+        rows = [proposal.cells for proposal in suggestion.proposals]
+        call.console.table("Three sizes of the code", COLUMNS, rows)
+        call.console.note(f"{call.out} has the middle one; --keep FRACTION another")
 
 
 def of_model(call: Call) -> None:

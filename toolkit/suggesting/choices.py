@@ -1,45 +1,22 @@
-"""The keys of a suggested recipe: one row per key, which chooses a value by the facts about the data and says why.
-
-How much is kept, and which units carry it: a Gaussian component of variance v costs ½ log₂(v / θ) bits at a squared error θ,
-and nothing where v is below θ ("reverse water-filling", Cover & Thomas 2006, 10.3.3). The θ at which a stated fraction of the
-variance is kept gives the units of the code, those with v above θ, and the rate of training, 2 ln 2 · θ.
-"""
+"""The keys of a suggested recipe: one row per key, which chooses a value by the facts about the data and says why."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from tiedae.compress.config import DataConfig, VerifyConfig
+from tiedae.compress.config import VerifyConfig
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL
 from tiedae.compress.tasks import LARGEST_DEVIATION, Reduction, held_out_samples
 
-from .facts import Facts
+from .plan import LEARNING_RATE, LEAST_UNITS, PCA_GAIN, REDUCED, RecipePlan, power_of_two, rounding_error
 
-KEPT: Mapping[str, float] = {"compression": 0.9, "anomaly": 0.8, "denoising": 0.95, "reduction": 0.8}
-"""Fraction of the variance that the code keeps by default, by the kind of task."""
-SIGNALS_KEPT = 0.97
-"""The same for compression of signals, at most: a PRDN of 17 %. A few components of smooth signals keep 0.9, in 1 to 3 bits a
-window."""
-LINEAR = 16
-"""Components that have a unit each in a code that is trained for rate; of those beyond, `FOLDED` share one."""
-FOLDED = 3
-REDUCED = 8
-"""Units of a code that replaces samples in plots and other models, at most."""
-HIDDEN = (32, 512)
-"""Units of a hidden layer, at least and at most."""
-PER_INPUT = 16
-"""Units of a hidden layer for each value of a sample, at most."""
-SAMPLES_PER_UNIT = 4
-"""Training samples for each unit of a hidden layer."""
 STEPS = 4_000
 """Steps of float training: fewer leave small sets undertrained, whatever their number of epochs."""
-LEARNING_RATE = 5e-3
 FINE_STEPS = 1_000
 """Steps of quantization-aware training where held-out samples judge it."""
 FINE_RATE = 1e-4
@@ -52,8 +29,6 @@ EPOCHS = (5, 600)
 """Epochs, at least and at most."""
 HELD_OUT = 1_250
 """Samples from which a tenth of them is held out for validation: four fifths of them are `held_out.ENOUGH`."""
-SMALL = 500
-"""Training samples below which a batch has half as many."""
 WINDOWS = (32, 256)
 """Values of a window, at least and at most: a power of two."""
 LEAST_WINDOWS = 200
@@ -69,12 +44,6 @@ LEAST_LOST = 0.01
 """What rounding heavy tails may add to the error, as a fraction of it, from which the limit on quality makes room for it."""
 LEAST_BITS = 24
 """Bits of a sample from which a class is worth its own bits."""
-ROUNDINGS = 6
-"""Roundings to bytes that reach the output: of x, of the hidden layer on both sides, of the products of the decoder, of y."""
-PCA_GAIN = 0.5
-"""Our squared error as a fraction of that of PCA, about, in docs/decisions/2026-11-29-recipes-for-data.md."""
-MOST_LSB = 200
-"""LSBs that a unit of a code may span, of 255, by the estimate before training."""
 NOISE = 0.5
 """Standard deviation of the noise that a denoiser learns to remove, as a fraction of that of the values."""
 
@@ -96,110 +65,6 @@ class SourceSize:
     samples: int
     window: int
     own_test: bool
-
-
-@dataclass(frozen=True)
-class RecipePlan:
-    """What a row chooses by: the kind of task, `[data]`, the labels of normal samples, the fraction of the variance that the
-    code keeps, the facts, and the units of the code of the trained model that the run starts from (0: there is none)."""
-
-    task: str
-    data: DataConfig
-    normal: tuple[int | str, ...]
-    kept: float
-    facts: Facts
-    given_units: int = 0
-
-    @property
-    def for_rate(self) -> bool:
-        """Whether the code is trained for its bits: not with tails so heavy that a unit needs more than 8 bits."""
-        return self.task == "compression" and self.level > 0 and self.most_lsb < MOST_LSB and not self.given_units
-
-    @property
-    def most_lsb(self) -> float:
-        """LSBs that the widest column of a table spans at most, estimated by its reach; 0 for other data, of one scale."""
-        reach = self.facts.reach if self.facts.kind == "table" else 0.0
-        return 2 * reach / (math.sqrt(12 * self.level) / 2)
-
-    @cached_property
-    def variances(self) -> np.ndarray:
-        return np.array(self.facts.variances)
-
-    @cached_property
-    def level(self) -> float:
-        """θ, in scaled values."""
-        return water_level(self.variances, self.kept)
-
-    @property
-    def bits(self) -> float:
-        """Bits of a sample at that level, were its components Gaussian."""
-        above = self.variances[self.variances > self.level]
-        return float(np.log2(above / self.level).sum() / 2) if self.level > 0 else 0.0
-
-    @property
-    def components(self) -> int:
-        """Components that keep the fraction: those that are worth bits, or the leading ones as real numbers."""
-        if self.for_rate:
-            return max(1, int(np.count_nonzero(self.variances > self.level)))
-        return leading(self.variances, self.kept)
-
-    @property
-    def units(self) -> int:
-        """Units of the code."""
-        if self.given_units:
-            return self.given_units
-        if self.task == "reduction":
-            return min(REDUCED, max(2, self.components), self.facts.inputs)
-        beyond = max(0, self.components - LINEAR)
-        return self.components - beyond + math.ceil(beyond / FOLDED) if self.for_rate else self.components
-
-    @property
-    def hidden(self) -> int:
-        """Units of the hidden layer."""
-        wide = min(self.facts.training / SAMPLES_PER_UNIT, PER_INPUT * self.facts.inputs)
-        return power_of_two(max(wide, 2 * self.units), *HIDDEN)
-
-    @property
-    def batch(self) -> int:
-        return 32 if self.facts.training < SMALL else 64
-
-    @property
-    def epoch_steps(self) -> int:
-        return math.ceil(self.facts.training / self.batch)
-
-
-def water_level(variances: np.ndarray, kept: float) -> float:
-    """θ with Σ min(v, θ) = (1 − kept) · Σ v, for variances v, descending, at least one above 0."""
-    rest = np.append(np.cumsum(variances[::-1])[::-1][1:], 0.0)
-    levels = ((1 - kept) * variances.sum() - rest) / np.arange(1, len(variances) + 1)
-    return float(levels[int((levels >= np.append(variances[1:], 0.0)).argmax())])
-
-
-def leading(variances: np.ndarray, kept: float) -> int:
-    """The least number of leading components that keep a fraction of the variance, 1 or more."""
-    sums = np.cumsum(variances)
-    return min(len(variances), 1 + int(np.searchsorted(sums, kept * sums[-1])))
-
-
-def kept_by_default(task: str, facts: Facts) -> float:
-    """The fraction of the variance that the code keeps where the user states none.
-
-    Of signals not more than leaves an error beside which rounding to bytes is within `max_quality_loss`.
-    """
-    if task != "compression" or facts.kind != "record":
-        return KEPT[task]
-    lost = rounding_error(facts) / (PCA_GAIN * VerifyConfig().max_quality_loss * sum(facts.variances))
-    return float(np.clip(round(1 - lost, 3), KEPT[task], SIGNALS_KEPT))
-
-
-def rounding_error(facts: Facts) -> float:
-    """The squared error of a sample that rounding to bytes adds, in scaled values."""
-    return ROUNDINGS * facts.inputs * (2 * facts.reach / 255) ** 2 / 12
-
-
-def power_of_two(value: float, least: int, most: int) -> int:
-    """The power of two at or below a value, within bounds that are powers of two."""
-    return int(np.clip(1 << int(math.log2(max(1.0, value))), least, most))
 
 
 def rounded(value: float) -> float:
@@ -250,21 +115,35 @@ def _scaling(plan: RecipePlan) -> Chosen | None:
 
 def _layers(plan: RecipePlan) -> Chosen:
     units, count = plan.units, len(plan.variances)
-    text = f"code: {plan.components:,} of {count:,} principal components keep {plan.kept:.0%} of the variance"
-    if units < plan.components and plan.for_rate:
-        text += f"; behind a hidden layer {units:,} units do"
-    elif plan.task == "reduction":
+    text = f"code: {plan.components:,} of {count:,} principal components keep {100 * plan.kept:.3g}% of the variance"
+    if plan.task == "reduction":
         text += f"; {REDUCED} units at most, for plots and other models"
-    return Chosen([plan.hidden, units], f"{text}. Hidden: by {plan.facts.training:,} training samples")
+    elif units > plan.components:
+        text += f"; {LEAST_UNITS} units at least"
+    if plan.linear:
+        return Chosen([units], f"{text}. No hidden layer, which gained nothing beyond noise: {plan.trials[-1].text}")
+    why = plan.trials[-1].text if plan.trials else f"no trial without it: {plan.untried}"
+    return Chosen([plan.hidden, units], f"{text}. Hidden: by {plan.facts.training:,} training samples; {why}")
 
 
 def _output(plan: RecipePlan) -> Chosen:
     facts = plan.facts
+    if plan.linear:
+        return Chosen("linear", "a linear net with it begins at PCA, which is its optimum")
+    if len(plan.trials) > 1:
+        first = plan.trials[0]
+        return Chosen(facts.output, f"with {first.output} the trial gained nothing beyond noise: {first.text}")
     if facts.output == "sigmoid":
         return Chosen("sigmoid", f"pixels fill their range: their standard deviation is {facts.deviation:.3g}")
     if facts.kind == "image":
         return Chosen(facts.output, f"most pixels are near their mean: their standard deviation is {facts.deviation:.3g}")
     return Chosen(facts.output, "values have no limits of their own")
+
+
+def _start(plan: RecipePlan) -> Chosen | None:
+    if not plan.linear:
+        return None
+    return Chosen("pca", "the optimum of a linear net without rounding: training is for the bits and the roundings")
 
 
 def _epochs(plan: RecipePlan) -> Chosen:
@@ -275,8 +154,9 @@ def _epochs(plan: RecipePlan) -> Chosen:
 def _rate(plan: RecipePlan) -> Chosen | None:
     if not plan.for_rate:
         return None
-    text = f"the squared error that a bit has to save; at it, PCA keeps {plan.kept:.0%} of the variance in {plan.bits:.3g} bits"
-    return Chosen(rounded(2 * math.log(2) * plan.level), f"{text} a sample. docs/rate.md")
+    kept = f"PCA keeps {100 * plan.kept:.3g}% of the variance in {plan.bits:.3g} bits a sample"
+    text = f"the squared error that a bit has to save; at it, {kept}. docs/rate.md"
+    return Chosen(rounded(2 * math.log(2) * plan.level), text)
 
 
 def _noise(plan: RecipePlan) -> Chosen | None:
@@ -368,6 +248,7 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "data.scaling": _scaling,
     "model.layers": _layers,
     "model.output_activation": _output,
+    "train.start": _start,
     "train.epochs": _epochs,
     "train.batch_size": lambda plan: Chosen(plan.batch, f"{plan.facts.training:,} training samples"),
     "train.learning_rate": lambda _: Chosen(LEARNING_RATE, "of Adam; it decays to zero, so that few steps go far"),

@@ -7,24 +7,22 @@ import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_plan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
-from tiedae.bundle.fidelity import Fidelity, fit_value
 from tiedae.compress.config import DataConfig, Recipe
-from tiedae.compress.data import Dataset, choose
-from tiedae.compress.errors import DataError, RecipeError, listed
+from tiedae.compress.data import Dataset
+from tiedae.compress.errors import DataError, DivergedError, RecipeError, listed
 from tiedae.compress.files import expanded
 from tiedae.compress.keys import Line
 from tiedae.compress.labels import label_text
 from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.normal import require_detectable
 from tiedae.compress.records import Record, checked, require, within
-from tiedae.tasks.coders import PcaChoice
-from tiedae.tasks.compression import LEAST_SAMPLES, no_pca
-from tiedae.tasks.neighbourhoods import Pca
+from tiedae.tasks.compression import LEAST_SAMPLES
 
 from ..data_sets import DATA_SETS
 from ..importing import TIED, Start
@@ -33,25 +31,27 @@ from ..sources import load_dataset, source_size
 from .choices import (
     CHOICES,
     EARLY,
-    KEPT,
     OF_TRAINING,
     WINDOWS,
     Chosen,
-    RecipePlan,
     SourceSize,
     as_label,
     default_normal,
-    kept_by_default,
     label_counts,
     window_of,
 )
 from .facts import Facts, measure
+from .held_pca import HeldPca
+from .plan import KEPT, HiddenTrial, RecipePlan, kept_by_default
 from .proposals import proposed
+from .sizes import SIZED, CodeSize, notes_of, proposals_of, table_lines
+from .trial import trials_of, untried
+
+if TYPE_CHECKING:
+    from ..console import Progress
 
 WIDTH = 118
 """Characters of a comment line at most."""
-FITTED, HELD = 4_000, 1_000
-"""Training samples that the baseline is fitted to, and others that it is measured on, at most."""
 STATED = "stated by --set"
 TABLES = tuple(name for name in Recipe.__struct_fields__ if name not in ("name", "search"))
 """Tables of a recipe, in its order."""
@@ -118,18 +118,25 @@ class KeyChoice(Record, frozen=True):
 
 
 class Suggestion(Record, frozen=True):
-    """A recipe as TOML `text`, the facts and choices that it comes from, and what a baseline reaches."""
+    """A recipe as TOML `text`, the facts and choices that it comes from, and what a baseline reaches.
+
+    `trials`: of nets with a hidden layer, of which the last one decided; none where nothing was trained. `proposals`: three
+    sizes of the code, of which the recipe has the middle one; none where the code is stated or a trained model's.
+    """
 
     facts: Facts
     choices: tuple[KeyChoice, ...]
+    trials: tuple[HiddenTrial, ...]
+    proposals: tuple[CodeSize, ...]
     baseline: str
     text: str
 
 
-def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion:
+def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path(), progress: Progress | None = None) -> Suggestion:
     """The recipe for a source. Of its samples only those are looked at that the recipe's run trains on.
 
-    `base`: folder of a relative source; `to`: folder of the recipe, from which it names a relative source.
+    `base`: folder of a relative source; `to`: folder of the recipe, from which it names a relative source. `progress`: of the
+    trial of a hidden layer.
     Raises DataError or FormatError for a source that cannot be used, RecipeError for a stated key that is wrong.
     """
     replaced = checked(Mapping[str, Activation], wish.stated.get("model.replace", {}), "model.replace")
@@ -144,6 +151,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     facts = measure(splits, wish.stated if start is None else _of_model(start, splits, wish.stated))
     given = 0 if start is None else start.mirror.widths[-1]
     plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts), facts, given)
+    plan = plan if start is not None else _tried(plan, splits, wish.stated, progress)
+    facts = plan.facts
     rows = {key: row for key, row in CHOICES.items() if start is None or key not in OF_TRAINING}
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
@@ -165,12 +174,28 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path()) -> Suggestion
     tables = with_source(tables_of(chosen), to)
     recipe = check_inputs(parse_recipe(tables, name), facts.shape, facts.dtype)
     require_detectable(splits, recipe.task, wish.source)
-    baseline = baseline_text(splits, plan)
-    text = recipe_with_reasons(wish, chosen, baseline)
+    baseline = HeldPca.of(splits, facts)
+    sized = start is not None or any(key in wish.stated for key in SIZED)
+    proposals = () if sized else proposals_of(plan, baseline)
+    text = recipe_with_reasons(wish, chosen, baseline.text(plan), proposals, plan)
     if parse_recipe(with_source(tomllib.loads(text), to), name) != parse_recipe(tables, name):
         raise RecipeError(f"{wish.source}: the recipe reads back as another, which is a defect of tiedae")
     choices = tuple(KeyChoice(key, choice.value, choice.reason) for key, choice in ordered(chosen).items())
-    return Suggestion(facts, choices, baseline, text)
+    return Suggestion(facts, choices, plan.trials, proposals, baseline.text(plan), text)
+
+
+def _tried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any], progress: Progress | None) -> RecipePlan:
+    """The plan with its trials, and the facts for the output activation of the last one."""
+    if reason := untried(plan, splits, stated):
+        return replace_plan(plan, untried=reason)
+    try:
+        trials = trials_of(plan, splits, progress)
+    except DivergedError as error:
+        return replace_plan(plan, untried=str(error))
+    plan, output = replace_plan(plan, trials=trials), trials[-1].output
+    if output == plan.facts.output:
+        return plan
+    return replace_plan(plan, facts=measure(splits, {**stated, "model.output_activation": output}))
 
 
 def _of_model(start: Start, splits: Dataset, stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,13 +332,17 @@ def _about(facts: Facts) -> str:
     return ", ".join(parts)
 
 
-def recipe_with_reasons(wish: Wish, chosen: Mapping[str, Chosen], baseline: str) -> str:
-    """The TOML of the choices, each below its reason."""
+def recipe_with_reasons(
+    wish: Wish, chosen: Mapping[str, Chosen], baseline: str, proposals: Sequence[CodeSize], plan: RecipePlan
+) -> str:
+    """The TOML of the choices, each below its reason, and above them the proposals as a table."""
     lines = [
         f"A recipe for {wish.source}, by `tiedae recipe --data`. The training samples decided, no test sample was looked at.",
         baseline,
     ]
     parts = ["".join(map(_comment, lines))]
+    if proposals:
+        parts += ["#\n", *(f"# {line}\n" for line in table_lines(proposals)), *map(_comment, notes_of(plan))]
     table = ""
     for key, choice in ordered(chosen).items():
         name, _, field_name = key.partition(".")
@@ -325,26 +354,3 @@ def recipe_with_reasons(wish: Wish, chosen: Mapping[str, Chosen], baseline: str)
 
 def _comment(text: str) -> str:
     return "".join(f"# {line}\n" for line in textwrap.wrap(text, WIDTH, break_long_words=False))
-
-
-def baseline_text(splits: Dataset, plan: RecipePlan) -> str:
-    """What PCA reaches on training samples that it is not fitted to; for a code in bits at the bits that the plan expects."""
-    train, seed = splits.train.disjoint.wanted, splits.config.seed
-    held = choose(train, min(HELD, max(1, len(train) // 5)), seed)
-    rest = np.setdiff1d(np.arange(len(train)), held)
-    rest = np.sort(np.random.default_rng(seed).permutation(rest)[:FITTED])
-    if problem := no_pca(splits.inputs, len(rest)):
-        return f"No baseline: {problem}."
-    scaling = plan.facts.scaling_of(splits)
-    x, fitted = train.take(held), scaling.apply(train.take(rest))
-    scaled = scaling.apply(x)
-    if plan.for_rate:
-        coder = PcaChoice(fitted, scaled).at(plan.bits)
-        if coder is None:
-            return f"No baseline: no PCA costs {plan.bits:.3g} bits a sample."
-        y, what = coder.decode(coder.encode(scaled)), f"PCA with {coder.setting}, {plan.bits:.3g} bits a sample"
-    else:
-        pca = Pca.fit(fitted, min(plan.units, *fitted.shape))
-        y, what = pca.mean + pca.encode(scaled) @ pca.components.T, f"PCA with {pca.components.shape[1]} components"
-    fit = Fidelity.of_splits(splits.with_scaling(scaling)).measure(x, y.astype(np.float32))
-    return f"{what}, reaches {fit_value(fit)} on {len(held):,} training samples that it was not fitted to."
