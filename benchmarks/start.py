@@ -5,6 +5,7 @@
 exact    the start against PCA, before any training, of nets of one to three hidden layers; seconds
 seconds  of the start, against one epoch of training
 epochs   784-512-256-64: epochs of `auto`, those of all trials counted, to the final validation loss of random weights
+sets     those of carry.py and five more by `tiedae recipe --data`: what training made of the start, and PCA at equal bytes
 deep     784-1000-500-250-30: test error by `auto` against the best of three learning rates by random weights; dead units
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from statistics import median
 from typing import Literal
 
@@ -171,7 +173,11 @@ def deep_rows(console: Console) -> list[Row]:
     ]
 
 
-PARTS = {"exact": exact_rows, "seconds": seconds_rows, "epochs": epochs_rows, "deep": deep_rows}
+def set_rows(console: Console) -> list[Row]:
+    return import_module("start_sets").rows(console)
+
+
+PARTS = {"exact": exact_rows, "seconds": seconds_rows, "epochs": epochs_rows, "deep": deep_rows, "sets": set_rows}
 
 if __name__ == "__main__":
     sys.exit(report_parts(__doc__ or "", "A start at PCA", PARTS))
