@@ -4,7 +4,8 @@
 
 exact    the start against PCA, before any training, of nets of one to three hidden layers; seconds
 seconds  of the start, against one epoch of training
-epochs   784-512-256-64: epochs of `auto`, those of all trials counted, to the final validation loss of random weights
+epochs   784-512-256-64 for rate: epochs of `auto`, those of all trials counted, to the final validation loss of random weights
+dead     units that no sample activates, after float training by each recipe of the package
 sets     those of carry.py and five more by `tiedae recipe --data`: what training made of the start, and PCA at equal bytes
 deep     784-1000-500-250-30: test error by `auto` against the best of three learning rates by random weights; dead units
 """
@@ -21,7 +22,9 @@ from typing import Literal
 import numpy as np
 from jobs_sources import shared
 from msgspec.structs import replace
+from rate import FASHION
 from rows import Row, report_parts
+from tiedae.commands.recipe import STARTERS
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset
@@ -35,7 +38,9 @@ from tiedae.compress.scaling import Rule
 from tiedae.compress.train import Training
 from tiedae.compress.training_start import TrainingStart
 from tiedae.console import Console
-from tiedae.sources import load_data
+from tiedae.data_sets import ASSETS
+from tiedae.recipe import load_recipe
+from tiedae.sources import load_data, load_dataset, recipe_data
 
 SEEDS = (0, 1, 2)
 CODE = 24
@@ -63,6 +68,7 @@ NETS: dict[str, Sequence[LayerConfig]] = {
 """The layers before the code. Windows keep all: 4 × 4 values as 16 pairs."""
 SCALINGS: Sequence[Rule] = ("standard", "capped", "minmax")
 DEEP = (1000, 500, 250, 30)
+RATE = 0.0112
 RATES = (3e-4, 1e-3, 3e-3)
 EPOCHS = 12
 
@@ -135,23 +141,39 @@ def begun_of(history: list) -> TrainingStart:
 
 
 def epochs_rows(console: Console) -> list[Row]:
-    data, layers = fashion(validation=0.1), [LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(64)]
-    found = []
+    data, found = load_dataset(FASHION.data, "sigmoid"), []
     for seed in SEEDS:
-        config = TrainConfig(epochs=EPOCHS, seed=seed)
+        config = replace(FASHION.train, seed=seed, rate=RATE)
         random, auto = (
             train_float(
-                model_of(layers, "sigmoid", seed), data, Training(replace(config, start=start), progress=console.progress)
+                model_of(FASHION.model.layers, "sigmoid", seed),
+                data,
+                Training(replace(config, start=start), progress=console.progress),
             )
             for start in ("random", "auto")
         )
         begun, target = begun_of(auto), random[-1]["validation_loss"]
-        reached = next((row["epoch"] for row in auto if row["validation_loss"] <= target), EPOCHS)
+        reached = next((row["epoch"] for row in auto if row["validation_loss"] <= target), config.epochs)
         tried = max(0, len(begun.trials) - 1) * begun.trial_epochs
-        found.append((tried + reached) / EPOCHS)
+        found.append((tried + reached) / config.epochs)
         console.note(f"seed {seed}: {tried} + {reached} epochs to {target:.5f}; {auto[-1]['validation_loss']:.5f} at the end")
-    detail = f"seeds: {', '.join(f'{each:.3f}' for each in found)}; {EPOCHS} epochs, 54,000 images, no rate"
-    return [Row("start_epochs", median(found), "", "<= 0.6", "<= 0.4", detail)]
+    detail = f"seeds: {', '.join(f'{each:.3f}' for each in found)}; {FASHION.train.epochs} epochs, rate {RATE:g}"
+    return [Row("fashion_epochs", median(found), "", "<= 0.6", "<= 0.4", detail)]
+
+
+def dead_rows(console: Console) -> list[Row]:
+    """Of every recipe that the package has, after its float training."""
+    shares = {}
+    for name in STARTERS.values():
+        recipe = load_recipe(ASSETS / f"{name}.toml")
+        data = recipe_data(recipe, ASSETS)
+        model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
+        dead = begun_of(train_float(model, data, Training(recipe.train, progress=console.progress))).dead
+        hidden = {f"encoder_{i}": layer.units for i, layer in enumerate(recipe.model.layers[:-1])}
+        shares[name] = max((dead.get(layer, 0) / units for layer, units in hidden.items()), default=0.0)
+        console.note(f"{name}: {shares[name]:.3f} of a layer")
+    worst = max(shares, key=shares.__getitem__)
+    return [Row("dead_units", shares[worst], "of a layer", "<= 0.05", "<= 0.01", f"{worst}, of {len(shares)} recipes")]
 
 
 def deep_rows(console: Console) -> list[Row]:
@@ -177,7 +199,14 @@ def set_rows(console: Console) -> list[Row]:
     return import_module("start_sets").rows(console)
 
 
-PARTS = {"exact": exact_rows, "seconds": seconds_rows, "epochs": epochs_rows, "deep": deep_rows, "sets": set_rows}
+PARTS = {
+    "exact": exact_rows,
+    "seconds": seconds_rows,
+    "epochs": epochs_rows,
+    "dead": dead_rows,
+    "deep": deep_rows,
+    "sets": set_rows,
+}
 
 if __name__ == "__main__":
     sys.exit(report_parts(__doc__ or "", "A start at PCA", PARTS))
