@@ -8,7 +8,8 @@ alive downwards too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -18,11 +19,12 @@ from .network import TiedNetwork
 SAMPLES = 10_000
 """Training samples, drawn by the seed, that tell which units are dead."""
 SHARE = 0.01
+BATCH_VALUES = 1 << 23
 
 
 def dead_units(model: TiedNetwork, x: np.ndarray) -> dict[str, np.ndarray]:
     """The units that no sample activates, int64 ascending, of each hidden relu layer that has any; x: float32 [n, inputs]."""
-    found = {name: np.flatnonzero(~(values > 0).any(axis=0)) for _, name, values in _hidden(model, x)}
+    found = {layer.name: np.flatnonzero(layer.dead) for layer in _hidden(model, x)}
     return {name: units for name, units in found.items() if len(units)}
 
 
@@ -32,17 +34,17 @@ def revive(model: TiedNetwork, x: np.ndarray, slots: Mapping[str, tf.Variable]) 
     `slots`: the optimizer's variables by name, whose moments of these weights become 0.
     """
     revived = {}
-    for i, name, values in _hidden(model, x):
+    for hidden in _hidden(model, x):
+        i, name = hidden.index, hidden.name
         below, above = model.kernels[i], model.kernels[i + 1]
         layer, mirrored = model.encoder.stack[i], model.decoder.stack[-2 - i]
-        units = np.flatnonzero(~(values > 0).any(axis=0))
-        alive = np.setdiff1d(np.arange(values.shape[1]), units)
+        units, alive = np.flatnonzero(hidden.dead), np.flatnonzero(~hidden.dead)
         if not len(units) or not len(alive) or layer.norm is not None or below.mask is not None or above.mask is not None:
             continue
-        alive = alive[np.argsort(-values[:, alive].var(axis=0), kind="stable")]
+        alive = alive[np.argsort(-hidden.variances[alive], kind="stable")]
         others = alive[np.arange(len(units)) % len(alive)]
         _negate(below.variable, units, others, 1.0, 1, slots, f"kernel_{i}")
-        size = values.shape[1]
+        size = len(hidden.dead)
         places = np.arange(above.inputs // size)[:, None] * size
         rows, sources = ((places + each).reshape(-1) for each in (units, others))
         _negate(above.variable, rows, sources, SHARE, 0, slots, f"kernel_{i + 1}")
@@ -56,13 +58,33 @@ def revive(model: TiedNetwork, x: np.ndarray, slots: Mapping[str, tf.Variable]) 
     return revived
 
 
-def _hidden(model: TiedNetwork, x: np.ndarray) -> Iterator[tuple[int, str, np.ndarray]]:
-    """(index, name, values [n · places, units]) of each hidden relu layer."""
-    values, stack = model.encoder.arranged(tf.convert_to_tensor(x)), model.encoder.stack
-    for i, layer in enumerate(stack[:-1]):
-        values = layer(values)
-        if layer.activation in ("relu", "relu6"):
-            yield i, layer.tensor_name, values.numpy().reshape(-1, layer.kernel.units)
+@dataclass(frozen=True, eq=False)
+class _Hidden:
+    """A hidden relu layer: which units no sample activates, bool [units], and the `variances` of all, float64 [units]."""
+
+    index: int
+    name: str
+    dead: np.ndarray
+    variances: np.ndarray
+
+
+def _hidden(model: TiedNetwork, x: np.ndarray) -> list[_Hidden]:
+    """The hidden relu layers, by samples in batches whose widest tensor is of `BATCH_VALUES` values."""
+    layers = [(i, each) for i, each in enumerate(model.encoder.stack[:-1]) if each.activation in ("relu", "relu6")]
+    sums = {i: np.zeros((3, layer.kernel.units)) for i, layer in layers}
+    size, rows = max(1, BATCH_VALUES // max(model.config.widths)), dict.fromkeys(sums, 0)
+    for start in range(0, len(x) if layers else 0, size):
+        values = model.encoder.arranged(tf.convert_to_tensor(x[start : start + size]))
+        for i, layer in enumerate(model.encoder.stack[: layers[-1][0] + 1]):
+            values = layer(values)
+            if i in sums:
+                units = values.numpy().reshape(-1, layer.kernel.units).astype(np.float64)
+                sums[i] += (units > 0).sum(axis=0), units.sum(axis=0), np.square(units).sum(axis=0)
+                rows[i] += len(units)
+    return [
+        _Hidden(i, layer.tensor_name, sums[i][0] == 0, sums[i][2] / rows[i] - np.square(sums[i][1] / rows[i]))
+        for i, layer in layers
+    ]
 
 
 def _negate(

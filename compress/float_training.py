@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,7 @@ from msgspec import structs
 
 from . import archive
 from .config import TrainConfig
-from .data import Dataset
+from .data import Dataset, choose
 from .dead_units import dead_units
 from .errors import DivergedError, RecipeError
 from .files import write_atomic
@@ -26,8 +27,8 @@ from .network import TiedNetwork
 from .pca_start import start_at_pca
 from .rate import MOST_LSB, largest_useful_rate
 from .records import checked, plain, require
-from .symmetries import balance_code, narrow_code, without_unused_code
-from .train import CHECKPOINT, History, Training, early, fit
+from .symmetries import balance_code, centre_code, narrow_code, without_unused_code
+from .train import CHECKPOINT, CODE_SAMPLES, History, Training, early, fit
 from .training_start import Start, TrainingStart
 
 FACTORS: Mapping[str, float] = {"": 1.0, " / 3": 1 / 3, " / 10": 0.1}
@@ -47,6 +48,7 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
     whose weights were given.
     """
     training = Training.of(train)
+    training.require_compatible(model, splits)
     history = _from_start(model, splits, training) if _chooses(model, training.config) else fit(model, splits, training)
     x = training.code_inputs(splits)
     if not training.config.for_rate:
@@ -54,7 +56,11 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
             balance_code(model, x)
         return history
     assert model.code_scale is not None
-    span = narrow_code(model, x, MOST_LSB * model.code_scale) / model.code_scale
+    codes = model.encoder(x).numpy().reshape(-1, model.kernels[-1].units)
+    span = float(np.ptp(codes, axis=0).max()) / model.code_scale
+    if span > MOST_LSB:
+        span = narrow_code(model, x, MOST_LSB * model.code_scale) / model.code_scale
+        centre_code(model, x, model.code_scale)
     if span > MOST_LSB:
         got = f"{training.config.rate:g}, at which a unit of the code spans {span:.0f} LSB"
         raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_LSB} LSB at most")
@@ -75,7 +81,7 @@ def candidates(model: TiedNetwork, splits: Dataset, config: TrainConfig) -> dict
     judged = splits.validation is not None
     kinds: dict[Start, bool] = {"pca": True, "random": False}
     if config.start == "auto":
-        kinds = {"pca": not model.config.no_components if judged else model.config.starts_exactly, "random": True}
+        kinds = {"pca": not model.config.no_components if judged else model.config.starts_as_pca, "random": True}
     factors = FACTORS if judged else {"": 1.0}
     found = {
         f"pca{text}": TrainingStart("pca", config.learning_rate * factor) for text, factor in factors.items() if kinds["pca"]
@@ -96,23 +102,24 @@ def _chooses(model: TiedNetwork, config: TrainConfig) -> bool:
 
 
 def _from_start(model: TiedNetwork, splits: Dataset, training: Training) -> History:
-    training.require_compatible(model, splits)
-    new = _New(model.arrays(), model.code_scale)
+    new, found = _New(model, splits, training.config.seed), candidates(model, splits, training.config)
     if not training.config.epochs:
-        untrained = next(iter(candidates(model, splits, training.config).values()))
-        new.start(model, splits, training.config.seed, untrained.start)
+        new.start(next(iter(found.values())))
         return fit(model, splits, training)
     with ExitStack() as stack:
-        path = training.checkpoint or Path(stack.enter_context(TemporaryDirectory())) / f"checkpoint{archive.SUFFIX}"
-        begun = _begun(path)  # of an interrupted run, which has made its choice
+        path = training.checkpoint
+        begun = None if path is None else _begun(path)  # of an interrupted run, which has made its choice
+        if begun is None and len(found) == 1:
+            begun = next(iter(found.values()))
         if begun is None:
-            begun = _chosen(model, new, splits, training, path)
-        for file in _trial_files(path):
+            path = path or Path(stack.enter_context(TemporaryDirectory())) / f"checkpoint{archive.SUFFIX}"
+            begun = _chosen(model, new, splits, training, found, path)
+        for file in () if path is None else _trial_files(path):
             file.unlink(missing_ok=True)
-        components = new.start(model, splits, training.config.seed, begun.start)
+        begun = new.start(begun)
         first = [kernel.variable.numpy() for kernel in model.kernels]
-        clipped = _clipped(model, training.code_inputs(splits)) if components else 0.0
-        history = fit(model, splits, _beginning(training, structs.replace(begun, components=components), path))
+        clipped = _clipped(model, splits, training.config.seed) if begun.components else 0.0
+        history = fit(model, splits, replace(_beginning(training, begun), resumed=path))
     last = [kernel.variable.numpy() for kernel in model.kernels]
     record = checked(TrainingStart, history[0]["begun"])
     moved = tuple(float(np.linalg.norm(b - a) / max(float(np.linalg.norm(a)), 1e-30)) for a, b in zip(first, last, strict=True))
@@ -120,12 +127,13 @@ def _from_start(model: TiedNetwork, splits: Dataset, training: Training) -> Hist
     return [{**history[0], "begun": plain(structs.replace(record, moved=moved, dead=dead, clipped=clipped))}, *history[1:]]
 
 
-def _clipped(model: TiedNetwork, x: np.ndarray) -> float:
-    """What clipping at 6 adds to the squared error of samples, float32 [n, inputs], as a fraction of what is left by relu."""
-    config = model.config
+def _clipped(model: TiedNetwork, splits: Dataset, seed: int) -> float:
+    """What clipping at 6 adds to the squared error of wanted training samples, as a fraction of what relu leaves."""
+    config, wanted = model.config, splits.train.wanted
     layers = [structs.replace(layer, activation="relu") if layer.activation == "relu6" else layer for layer in config.layers]
     if tuple(layers) == config.layers:
         return 0.0
+    x = wanted.scaling.apply(wanted.take(choose(wanted, CODE_SAMPLES, seed)))
     free = type(model)(structs.replace(config, layers=tuple(layers)), seed=model.seed)
     free.restore(model.arrays())
     ours, least = (float(np.square(each(x).numpy().astype(np.float64) - x).sum()) for each in (model, free))
@@ -146,40 +154,51 @@ def _trial_files(path: Path) -> list[Path]:
     return [path.with_name(f"{path.stem}-trial-{i}{path.suffix}") for i in range(len(FACTORS) + 1)]
 
 
-@dataclass(frozen=True, eq=False)
 class _New:
-    """A model as it was before training: its variables by name, and the step of its code."""
+    """A model as it was before training, and as PCA, which is made when it is first asked for."""
 
-    arrays: Mapping[str, np.ndarray]
-    code_scale: float | None
+    def __init__(self, model: TiedNetwork, splits: Dataset, seed: int) -> None:
+        self.model, self.splits, self.seed = model, splits, seed
+        self.arrays, self.code_scale = model.arrays(), model.code_scale
 
-    def start(self, model: TiedNetwork, splits: Dataset, seed: int, start: Start) -> int:
-        """Give the model its variables before the first step; returns the number of components."""
-        model.restore(dict(self.arrays))
-        model.code_scale = self.code_scale
-        return start_at_pca(model, splits, seed) if start == "pca" else 0
+    def start(self, begun: TrainingStart) -> TrainingStart:
+        """Give the model its variables before the first step; returns the start with its number of components."""
+        self.model.code_scale = self.code_scale
+        components, arrays = self.pca if begun.start == "pca" else (0, self.arrays)
+        self.model.restore(arrays)
+        return structs.replace(begun, components=components)
+
+    @cached_property
+    def pca(self) -> tuple[int, dict[str, np.ndarray]]:
+        self.model.restore(self.arrays)
+        return start_at_pca(self.model, self.splits, self.seed), self.model.arrays()
 
 
-def _beginning(training: Training, begun: TrainingStart, path: Path) -> Training:
-    config = structs.replace(training.config, learning_rate=begun.learning_rate)
-    return replace(training, config=config, begun=begun, checkpoint=path)
+def _beginning(training: Training, begun: TrainingStart) -> Training:
+    return replace(training, config=structs.replace(training.config, learning_rate=begun.learning_rate), begun=begun)
 
 
-def _chosen(model: TiedNetwork, new: _New, splits: Dataset, training: Training, path: Path) -> TrainingStart:
-    """The start of the best trial, whose state is left at `path`; without trials the only one, and nothing there."""
-    found = candidates(model, splits, training.config)
-    if len(found) == 1:
-        return next(iter(found.values()))
+def _chosen(
+    model: TiedNetwork,
+    new: _New,
+    splits: Dataset,
+    training: Training,
+    found: Mapping[str, TrainingStart],
+    path: Path,
+) -> TrainingStart:
+    """The start of the best trial, whose state is left at `path`."""
     epochs = min(MOST_TRIED, early(training.config))
     losses: dict[str, float] = {}
     files = dict(zip(found, _trial_files(path), strict=False))
     diverged: DivergedError | None = None
     for name, begun in found.items():
-        components = new.start(model, splits, training.config.seed, begun.start)
-        trial = _beginning(training, structs.replace(begun, components=components), files[name])
+        trial = _beginning(training, new.start(begun))
         alone = structs.replace(trial.config, patience=0)
+        label, file = f"try {name}", files[name]
         try:
-            history = fit(model, splits, replace(trial, config=alone, epochs=epochs, label=f"try {name}", after_epoch=None))
+            history = fit(
+                model, splits, replace(trial, config=alone, checkpoint=file, epochs=epochs, label=label, after_epoch=None)
+            )
         except DivergedError as error:
             diverged = error
         else:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from msgspec import Meta, field
 from msgspec.structs import replace
 
@@ -82,10 +83,9 @@ class LayerConfig(Checked, frozen=True):
         """The windows of max pooling behind the activation, one length per axis; () without."""
         return ()
 
-    @property
-    def cover(self) -> float:
-        """Windows that a value of the input is under, on average."""
-        return 1.0
+    def windows_over(self, shape: Shape) -> tuple[np.ndarray, ...]:
+        """Of an input of `shape`, windows that the values along an axis are under, as `Window.counts`; () without windows."""
+        return ()
 
     def filter(self, shape: Shape) -> Shape:
         """The shape of one unit's weights, where samples of `shape` are the input: in the report, what a unit looks for."""
@@ -167,9 +167,8 @@ class ConvolutionConfig(LayerConfig, frozen=True, kw_only=True):
     def output(self, rows: Shape) -> Shape:
         return (*(count // pool for count, pool in zip(rows, self._per_axis(self.pool), strict=False)), self.units)
 
-    @property
-    def cover(self) -> float:
-        return math.prod(self.window.sizes) / math.prod(self.window.strides)
+    def windows_over(self, shape: Shape) -> tuple[np.ndarray, ...]:
+        return self.window.counts(shape[:-1])
 
     def filter(self, shape: Shape) -> Shape:
         """[height, width, channels]; of a signal the height is 1."""

@@ -101,9 +101,20 @@ class ModelConfig(Checked, frozen=True):
         return ""
 
     @property
-    def starts_exactly(self) -> bool:
-        """Whether a start at PCA is PCA: windows are side by side, and nothing is in front of the output."""
-        return self.output_activation == "linear" and not self.no_components and all(layer.cover == 1 for layer in self.layers)
+    def starts_as_pca(self) -> bool:
+        """Whether a start at PCA is PCA for all samples, of these or of their windows; `inputs` must be known.
+
+        Of linear and relu layers that hold a component, each value under one window, in front of a linear output.
+        """
+        hold = all(
+            layer.activation in ("linear", "relu") and layer.units >= COMPONENT_UNITS[layer.activation] for layer in self.layers
+        )
+        once = all(
+            (counts == 1).all()
+            for layer, shape in zip(self.layers, self.shapes, strict=False)
+            for counts in layer.windows_over(shape)
+        )
+        return self.output_activation == "linear" and not self.no_components and hold and once
 
     @property
     def matrices(self) -> tuple[tuple[int, int], ...]:

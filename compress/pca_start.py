@@ -11,9 +11,9 @@ relu6 clips pairs at 6 in both directions, and what a tied kernel makes smaller 
 component that reaches m has ⌈(m / 6)²⌉ pairs, each divided by the root of their number. No such weights exist for hidden
 layers of sigmoid and tanh.
 
-This is PCA where windows are side by side. Where they overlap, kernels are smaller by the root of strides / window, so that
-what windows add up to is about one sample, and nothing is promised; nor in front of an output of sigmoid or tanh, where the
-components are those of the clipped inverses of the samples, at the scale of least squared error.
+This is PCA where windows are side by side. Where they overlap, kernels are smaller by the root of how many windows a value is
+under on average, so that what windows add up to is about one sample, and nothing is promised; nor in front of an output of
+sigmoid or tanh, where the components are those of the clipped inverses of the samples, at the scale of least squared error.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -39,7 +40,8 @@ MOST_EXACT = 4_096
 """Values of a row up to which the whole covariance is decomposed."""
 OVERSAMPLED, POWERS = 16, 3
 """Directions beside those wanted, and products with the covariance, of the randomized range finder (Halko et al. 2011)."""
-BATCH = 4_096
+BATCH, BATCH_VALUES = 4_096, 1 << 22
+"""Samples of a batch, and values of the widest tensor that is made of it, at most."""
 SMALL, FAINT = 1e-2, 1e-4
 """Standard deviation of random weights, times the root of how many there are: of units that hold no component, and of the
 next layer's weights for units whose component it leaves, as without any its transpose would give them nothing at first."""
@@ -49,9 +51,12 @@ ENDS: Mapping[str, tuple[float, float]] = {"sigmoid": (0.03, 0.97), "tanh": (-0.
 """Where samples are clipped before the inverse of an output's activation: nearer to its ends inverses grow, and pixels there
 decide the components. Fashion-MNIST, 32 components: error 21.0 at 0.001, 14.5 at 0.01, 12.1 at 0.03, 14.6 at 0.1."""
 
-Parts = Callable[[bool], Iterator[tuple[np.ndarray, np.ndarray]]]
-"""parts(all) → rows of samples, of all or of about `BATCH` of them: what a kernel multiplies, and what its transpose is to give
-for it, float64 [n, inputs] each."""
+
+class Parts(Protocol):
+    """Rows of samples in batches: of all, or of one batch drawn from all; what a kernel multiplies and what its transpose is to
+    give for it, float64 [n, inputs] each. Not `both`: the second alone, in place of both."""
+
+    def __call__(self, whole: bool, both: bool = True, /) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,7 @@ def components_of(
     def spread(vectors: np.ndarray) -> np.ndarray:
         """The covariance, but for a factor, times vectors [inputs, n]."""
         product = np.zeros_like(vectors)
-        for _, y in parts(True):
+        for _, y in parts(True, False):
             product += (y - offset).T @ ((y - offset) @ vectors)
         return product
 
@@ -148,7 +153,7 @@ def _pairs(reach: np.ndarray, units: int, needed: int, counts: np.ndarray | None
 
 def _clipped_pairs(reach: np.ndarray, units: int, needed: int) -> np.ndarray:
     """S of a relu6 layer: pairs that stay below 6 where those needed have room, else one each."""
-    counts = np.maximum(1, np.ceil(np.square(reach / CLIPPED))).astype(int)
+    counts = np.clip(np.ceil(np.square(reach / CLIPPED)), 1, units + 1).astype(int)
     fitting = int(np.count_nonzero(2 * np.cumsum(counts) <= units))
     return _pairs(reach, units, needed, counts[:fitting] if fitting >= min(needed, len(reach)) else None)
 
@@ -183,8 +188,8 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
         found = _of_windows(model, data.train.wanted, seed, i, below)
         basis = np.eye(len(below))
         if found is not None:
-            scale = found.scale / math.sqrt(layer.cover)
-            basis, reach = scale * found.basis, found.reach / math.sqrt(layer.cover)
+            overlap = math.prod(float(counts[counts > 0].mean()) for counts in layer.windows_over(config.shapes[i]))
+            basis, reach = found.scale / math.sqrt(overlap) * found.basis, found.reach / math.sqrt(overlap)
         held = HELD[layer.activation](reach, layer.units, config.layers[-1].units)
         basis, reach, empty = basis[:, : len(held)], reach[: len(held)], ~held.any(axis=0)
         matrix = _in_units(basis @ held, below, places)
@@ -214,13 +219,14 @@ def _in_units(values: np.ndarray, held: np.ndarray, places: int) -> np.ndarray:
 def _of_windows(model: TiedNetwork, samples: Samples, seed: int, i: int, held: np.ndarray) -> Components | None:
     """The components of what kernel `i` takes, where `held` is S of the layer below; None where it takes one place, whose
     components these are already."""
-    config, (encode, decode), (*lengths, inputs) = model.config, model.pairs[i], model.config.rows[i]
+    config, (encode, decode), inputs = model.config, model.pairs[i], model.config.rows[i][-1]
     if i and (config.rows[i] == config.shapes[i] or not len(held)):
         return None
     output = config.output_activation if i == 0 else "linear"
     inverse, ends = RULES[output].inverse, ENDS.get(output)
-    chosen = choose(samples, min(MOST_SAMPLES, -(-MOST_VALUES // math.prod(config.rows[i]))), seed)
-    size = -(-BATCH // math.prod(lengths))
+    values = math.prod(config.rows[i])
+    chosen = choose(samples, min(MOST_SAMPLES, -(-MOST_VALUES // values)), seed)
+    size = max(1, min(BATCH, BATCH_VALUES // max(values, *config.widths[: i + 1])))
 
     def rows_of(x: np.ndarray) -> np.ndarray:
         values = model.encoder.arranged(tf.convert_to_tensor(x))
@@ -229,12 +235,12 @@ def _of_windows(model: TiedNetwork, samples: Samples, seed: int, i: int, held: n
         units = encode.rows(values).numpy().astype(np.float64)
         return (units.reshape(-1, held.shape[1]) @ held.T).reshape(-1, len(held) * inputs // held.shape[1])
 
-    def parts(whole: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def parts(whole: bool, both: bool = True) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         taken = chosen if whole else chosen[:: -(-len(chosen) // size)]
         for start in range(0, len(taken), size):
             x = samples.scaling.apply(samples.take(taken[start : start + size]))
-            rows = rows_of(x)
-            yield rows, rows if output == "linear" else rows_of(inverse(x if ends is None else np.clip(x, *ends)))
+            wanted = rows_of(x if output == "linear" else inverse(x if ends is None else np.clip(x, *ends)))
+            yield rows_of(x) if both and output != "linear" else wanted, wanted
 
     biased = encode.bias is not None and decode.bias is not None
     return components_of(

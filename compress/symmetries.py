@@ -75,13 +75,16 @@ def narrow_code(model: TiedNetwork, x: np.ndarray, most: float) -> float:
     the widest.
 
     The widest unit is turned by half a right angle with the one beside which the wider of both is narrowest, as often as that
-    helps. Units trained for a rate have principal axes, whose first may need more than a byte; two units that are turned cost
-    a little more than before, and no other changes. No effect for codes that `balance_code` leaves.
+    helps, and once for each unit at most. Units trained for a rate have principal axes, whose first may need more than a byte;
+    two units that are turned cost a little more than before, and no other changes. No effect for codes that `balance_code`
+    leaves.
     """
     layer = model.config.layers[-1]
     codes = model.encoder(x).numpy().reshape(-1, layer.units).astype(np.float64)
     turns, spans = np.eye(layer.units), np.ptp(codes, axis=0)
-    while spans.max() > most and _turns(layer) and layer.units > 1:
+    for _ in range(layer.units if _turns(layer) and layer.units > 1 else 0):
+        if spans.max() <= most:
+            break
         widest = int(spans.argmax())
         sums, differences = (np.sqrt(0.5) * (codes + sign * codes[:, widest, None]) for sign in (1, -1))
         wider = np.maximum(np.ptp(sums, axis=0), np.ptp(differences, axis=0))
@@ -89,11 +92,10 @@ def narrow_code(model: TiedNetwork, x: np.ndarray, most: float) -> float:
         other = int(wider.argmin())
         if wider[other] >= spans[widest]:
             break
-        plane = np.eye(layer.units)
-        plane[[widest, other], [widest, other]] = plane[other, widest] = np.sqrt(0.5)
-        plane[widest, other] = -np.sqrt(0.5)
-        codes, turns = codes @ plane, turns @ plane
-        spans = np.ptp(codes, axis=0)
+        pair = [widest, other]
+        plane = np.sqrt(0.5) * np.array([[1, -1], [1, 1]])
+        codes[:, pair], turns[:, pair] = codes[:, pair] @ plane, turns[:, pair] @ plane
+        spans[pair] = np.ptp(codes[:, pair], axis=0)
     if not np.array_equal(turns, np.eye(layer.units)):
         _turn_code(model, turns)
     return float(spans.max())

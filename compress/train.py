@@ -76,9 +76,9 @@ class Training:
 
     `teacher`: the uncompressed model, or the untied one; `distill`: the fraction of the loss against its output, set by the
     stage's configuration. `checkpoint`: written after each epoch; training resumes from an existing one, with the final
-    weights of an uninterrupted run. `code_scale`: the step that a rate trains for; None: trained with it. `begun`: what is
-    known of a start that is not random, see `float_training`. `epochs`: after which training stops for now; 0: at its end.
-    `label`: the stage's name for `progress`.
+    weights of an uninterrupted run; `resumed`: one that is read, where `checkpoint` is None. `code_scale`: the step that a rate
+    trains for; None: trained with it. `begun`: what is known of a start that is not random, see `float_training`. `epochs`:
+    after which training stops for now; 0: at its end. `label`: the stage's name for `progress`.
     Raises RecipeError if `distill` is not in [0, 1] or lacks a teacher.
     """
 
@@ -87,6 +87,7 @@ class Training:
     distill: float = 0.0
     code_scale: float | None = None
     checkpoint: Path | None = None
+    resumed: Path | None = None
     progress: Progress | None = None
     after_epoch: AfterEpoch | None = None
     begun: TrainingStart | None = None
@@ -214,8 +215,9 @@ def fit(
         noisy_epochs = min(math.ceil(config.epochs * NOISE_FRACTION), config.epochs - 1)
     optimizer = Optimizer(model, config, steps, rate)
     run = _StageTraining(model, training, optimizer, stage, max(ramp_epochs, noisy_epochs), rate, begun=training.begun)
-    if checkpoint is not None and checkpoint.exists():
-        run.resume(checkpoint)
+    before = checkpoint or training.resumed
+    if before is not None and before.exists():
+        run.resume(before)
     if run.counts_start:
         run.begin(validation_loss(model, splits.validation, config, noise, rate))
     while not run.finished:
@@ -340,9 +342,11 @@ def training_step(
         apply(tape.gradient(total, variables))
         return loss
 
+    update_by = step.get_concrete_function()  # a call of `step` itself warns of the graphs of trials before it
+
     def update(x: np.ndarray, wanted: np.ndarray) -> tf.Tensor:
         batch = tf.convert_to_tensor(x)
-        return step(batch, batch if wanted is x else wanted)
+        return update_by(batch, batch if wanted is x else tf.convert_to_tensor(wanted))
 
     return update
 

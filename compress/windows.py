@@ -46,6 +46,16 @@ class Window:
         """Whether the windows cover each value of a sample once: strides = sizes, which divide the lengths."""
         return self.sizes == self.strides and all(n % k == 0 for n, k in zip(lengths, self.sizes, strict=True))
 
+    def counts(self, lengths: Lengths) -> tuple[np.ndarray, ...]:
+        """Windows that the values along each axis are under, int64 [length] each; the product of all axes' is a value's."""
+        found = []
+        for n, (before, _), count, size, stride in zip(
+            lengths, self.pads(lengths), self.places(lengths), self.sizes, self.strides, strict=True
+        ):
+            places = np.arange(count)[:, None] * stride - before + np.arange(size)
+            found.append(np.bincount(places[(places >= 0) & (places < n)], minlength=n))
+        return tuple(found)
+
     @property
     def overlap(self) -> int:
         """The most windows that one value is under."""

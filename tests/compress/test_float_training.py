@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 from tiedae.compress import float_training
+from tiedae.compress import train as train_module
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset
@@ -110,6 +112,33 @@ def test_without_validation_samples_nothing_is_tried() -> None:
         scaled = Dataset.from_array(np.tanh(correlated() / 9), test=0.2, scaling="none") if output == "tanh" else data
         begun = begun_of(train_float(fresh(output=output), scaled, replace(CONFIG, start="auto", epochs=2)))
         assert (begun.start, begun.trials, begun.loss, begun.kept) == (start, {}, None, False)
+
+
+@pytest.mark.parametrize("start", ["auto", "random"])
+def test_without_epochs_a_model_is_prepared(start: str) -> None:
+    """It has the step of a rate, the mean of a table in its output's bias, and statistics, whatever its start."""
+    config = replace(CONFIG, epochs=0, start=start, rate=0.02)
+    model = fresh()
+    assert train_float(model, data_of(), config) == [] and model.code_scale is not None
+    data = Dataset.from_array(np.exp(correlated() / 9), test=0.2, output_activation="sigmoid")
+    layers = (LayerConfig(24, "relu", batch_norm=True), LayerConfig(6))
+    model = TiedAutoencoder(ModelConfig(layers, "sigmoid", 40), seed=1)
+    train_float(model, data, replace(config, rate=0.0))
+    bias = model.decoder.stack[-1].bias
+    assert bias is not None and bias.numpy().any() and not any(norm.is_new for norm in model.norms)
+
+
+def test_nothing_is_written_where_no_checkpoint_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But by trials, in a temporary folder that is gone afterwards."""
+    monkeypatch.setattr(float_training, "TemporaryDirectory", lambda: pytest.fail("no trial"))
+    train_float(fresh(), data_of(validation=0.0), replace(CONFIG, start="auto", epochs=2))
+    monkeypatch.setattr(float_training, "TemporaryDirectory", lambda: TemporaryDirectory(dir=tmp_path))
+    written = []
+    monkeypatch.setattr(
+        train_module, "write_atomic", lambda path, *_, **__: written.append(path.name) or path.write_bytes(_[0])
+    )
+    train_float(fresh(), data_of(), replace(CONFIG, start="auto", epochs=12))
+    assert len(written) == 4 and all("-trial-" in name for name in written) and not list(tmp_path.iterdir())
 
 
 def test_clipped_pairs_are_reported() -> None:

@@ -159,6 +159,39 @@ def test_without_biases_the_mean_stays() -> None:
     assert error(model, x) == pytest.approx(pca_error(x, 8, centred=False), rel=1e-4) and x.mean() > 1
 
 
+@pytest.mark.parametrize("size", [1e9, 1e15, 1e25])
+def test_values_of_any_size_start(size: float) -> None:
+    """relu6 would need more pairs than there are numbers; it has one of each."""
+    data = Dataset.from_array((size * correlated()).astype(np.float32), scaling="none", test=0.2)
+    model = model_of(data, LayerConfig(24, "relu6"), LayerConfig(4))
+    assert start_at_pca(model, data, 0) == 4 and np.isfinite(model.kernels[0].variable.numpy()).all()
+
+
+@pytest.mark.parametrize("strides", [1, 7, 40])
+def test_one_window_is_pca_whatever_its_strides(strides: int) -> None:
+    data = Dataset.from_array(correlated(), scaling="capped", test=0.2)
+    layers = layer_tables([conv(16, 40, strides=strides, padding="valid"), FLAT, {"units": 8}])
+    model, x = TiedAutoencoder(ModelConfig(tuple(layers), "linear", (40, 1)), seed=1), scaled(data)
+    start_at_pca(model, data, 0)
+    assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
+    assert model.config.starts_as_pca
+
+
+@pytest.mark.parametrize(
+    ("layers", "output"),
+    [
+        ([{"units": 24, "activation": "relu6"}], "linear"),
+        ([{"units": 1, "activation": "relu"}], "linear"),
+        ([conv(16, 7, padding="valid"), FLAT], "linear"),
+        ([conv(16, 8, strides=4), FLAT], "linear"),
+        ([{"units": 24, "activation": "relu"}], "sigmoid"),
+    ],
+)
+def test_what_may_not_be_pca(layers: list, output: str) -> None:
+    config = ModelConfig(tuple(layer_tables([*layers, {"units": 4}])), output, (40, 1) if len(layers) > 1 else 40)  # pyright: ignore[reportArgumentType]
+    assert not config.no_components and not config.starts_as_pca
+
+
 def test_relu6_without_room_clips() -> None:
     """Pairs of its own for what reaches beyond 6, where there is room; else the pairs of relu."""
     data = Dataset.from_array(2 * correlated(), scaling="none", test=0.2)
@@ -249,7 +282,7 @@ def directions(found: Components) -> np.ndarray:
 def in_batches(x: np.ndarray, size: int) -> Parts:
     """All rows in batches, or the first of them."""
     batches = np.split(x.astype(np.float64), range(size, len(x), size))
-    return lambda whole: iter([(batch, batch) for batch in batches[: None if whole else 1]])
+    return lambda whole, both=True: iter([(batch, batch) for batch in batches[: None if whole else 1]])
 
 
 def test_many_values_are_decomposed_by_products_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +314,7 @@ def test_float_training_starts_there_once() -> None:
     train_float(model, data, config)
     assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-2)
     again = TiedAutoencoder([24, 8], output_activation="linear", inputs=40)
-    again.fit(data, train=TrainConfig(epochs=1, batch_size=32), verbose=0)
+    again.fit(data, train=TrainConfig(epochs=1, batch_size=32, start="random"), verbose=0)
     before = error(again, x)
     again.fit(data, train=config, verbose=0)
     assert error(again, x) == pytest.approx(before, rel=1e-2), "a trained model goes on"
