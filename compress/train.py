@@ -342,11 +342,9 @@ def training_step(
         apply(tape.gradient(total, variables))
         return loss
 
-    update_by = step.get_concrete_function()  # a call of `step` itself warns of the graphs of trials before it
-
     def update(x: np.ndarray, wanted: np.ndarray) -> tf.Tensor:
         batch = tf.convert_to_tensor(x)
-        return update_by(batch, batch if wanted is x else tf.convert_to_tensor(wanted))
+        return step(batch, batch if wanted is x else wanted)
 
     return update
 
