@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from jobs_sources import shared
 from msgspec.structs import replace
-from rate import FASHION
+from rate import FASHION, RATES
 from rows import Row, report_parts
 from tiedae.commands.recipe import STARTERS
 from tiedae.compress.autoencoder import TiedAutoencoder
@@ -68,8 +68,7 @@ NETS: dict[str, Sequence[LayerConfig]] = {
 """The layers before the code. Windows keep all: 4 × 4 values as 16 pairs."""
 SCALINGS: Sequence[Rule] = ("standard", "capped", "minmax")
 DEEP = (1000, 500, 250, 30)
-RATE = 0.0112
-RATES = (3e-4, 1e-3, 3e-3)
+LEARNING_RATES = (3e-4, 1e-3, 3e-3)
 EPOCHS = 12
 
 
@@ -141,9 +140,9 @@ def begun_of(history: list) -> TrainingStart:
 
 
 def epochs_rows(console: Console) -> list[Row]:
-    data, found = load_dataset(FASHION.data, "sigmoid"), []
+    data, rate, found = load_dataset(FASHION.data, "sigmoid"), RATES[0], []
     for seed in SEEDS:
-        config = replace(FASHION.train, seed=seed, rate=RATE)
+        config = replace(FASHION.train, seed=seed, rate=rate)
         random, auto = (
             train_float(
                 model_of(FASHION.model.layers, "sigmoid", seed),
@@ -157,18 +156,19 @@ def epochs_rows(console: Console) -> list[Row]:
         tried = max(0, len(begun.trials) - 1) * begun.trial_epochs
         found.append((tried + reached) / config.epochs)
         console.note(f"seed {seed}: {tried} + {reached} epochs to {target:.5f}; {auto[-1]['validation_loss']:.5f} at the end")
-    detail = f"seeds: {', '.join(f'{each:.3f}' for each in found)}; {FASHION.train.epochs} epochs, rate {RATE:g}"
+    detail = f"seeds: {', '.join(f'{each:.3f}' for each in found)}; {FASHION.train.epochs} epochs, rate {rate:g}"
     return [Row("fashion_epochs", median(found), "", "<= 0.6", "<= 0.4", detail)]
 
 
 def dead_rows(console: Console) -> list[Row]:
-    """Of every recipe that the package has, after its float training."""
+    """Of every recipe that the package has, after its float training by `auto`."""
     shares = {}
     for name in STARTERS.values():
         recipe = load_recipe(ASSETS / f"{name}.toml")
         data = recipe_data(recipe, ASSETS)
         model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
-        dead = begun_of(train_float(model, data, Training(recipe.train, progress=console.progress))).dead
+        training = Training(replace(recipe.train, start="auto"), progress=console.progress)
+        dead = begun_of(train_float(model, data, training)).dead
         hidden = {f"encoder_{i}": layer.units for i, layer in enumerate(recipe.model.layers[:-1])}
         shares[name] = max((dead.get(layer, 0) / units for layer, units in hidden.items()), default=0.0)
         console.note(f"{name}: {shares[name]:.3f} of a layer")
@@ -184,7 +184,7 @@ def deep_rows(console: Console) -> list[Row]:
         model = model_of(layers, "sigmoid", 0)
         return model, train_float(model, data, Training(config, progress=console.progress))
 
-    random = {rate: error(trained(TrainConfig(epochs=EPOCHS, learning_rate=rate))[0], x) for rate in RATES}
+    random = {rate: error(trained(TrainConfig(epochs=EPOCHS, learning_rate=rate))[0], x) for rate in LEARNING_RATES}
     model, history = trained(TrainConfig(epochs=EPOCHS, start="auto"))
     dead = {name: len(units) for name, units in dead_units(model, scaled(data)[:10_000]).items()}
     share = max((dead.get(f"encoder_{i}", 0) / units for i, units in enumerate(DEEP[:-1])), default=0.0)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 VALUES = 1 << 16
+TENSOR_VALUES = 1 << 22
+"""Values of the widest tensor that a batch of samples makes in a net, at most."""
 
 
 def blocks(values: np.ndarray) -> Iterator[slice]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from .blocks import TENSOR_VALUES
 from .network import TiedNetwork
 
 SAMPLES = 10_000
 """Training samples, drawn by the seed, that tell which units are dead."""
 SHARE = 0.01
-BATCH_VALUES = 1 << 23
 
 
 def dead_units(model: TiedNetwork, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -69,10 +69,10 @@ class _Hidden:
 
 
 def _hidden(model: TiedNetwork, x: np.ndarray) -> list[_Hidden]:
-    """The hidden relu layers, by samples in batches whose widest tensor is of `BATCH_VALUES` values."""
+    """The hidden relu layers, by batches of samples whose widest tensor has `TENSOR_VALUES` values."""
     layers = [(i, each) for i, each in enumerate(model.encoder.stack[:-1]) if each.activation in ("relu", "relu6")]
     sums = {i: np.zeros((3, layer.kernel.units)) for i, layer in layers}
-    size, rows = max(1, BATCH_VALUES // max(model.config.widths)), dict.fromkeys(sums, 0)
+    size, rows = max(1, TENSOR_VALUES // max(model.config.widths)), dict.fromkeys(sums, 0)
     for start in range(0, len(x) if layers else 0, size):
         values = model.encoder.arranged(tf.convert_to_tensor(x[start : start + size]))
         for i, layer in enumerate(model.encoder.stack[: layers[-1][0] + 1]):

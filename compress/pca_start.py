@@ -27,6 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from .batch_norm import EPSILON
+from .blocks import TENSOR_VALUES
 from .data import Dataset, choose
 from .layer_kinds import COMPONENT_UNITS
 from .network import TiedNetwork
@@ -40,8 +41,8 @@ MOST_EXACT = 4_096
 """Values of a row up to which the whole covariance is decomposed."""
 OVERSAMPLED, POWERS = 16, 3
 """Directions beside those wanted, and products with the covariance, of the randomized range finder (Halko et al. 2011)."""
-BATCH, BATCH_VALUES = 4_096, 1 << 22
-"""Samples of a batch, and values of the widest tensor that is made of it, at most."""
+BATCH = 4_096
+"""Samples of a batch, at most."""
 SMALL, FAINT = 1e-2, 1e-4
 """Standard deviation of random weights, times the root of how many there are: of units that hold no component, and of the
 next layer's weights for units whose component it leaves, as without any its transpose would give them nothing at first."""
@@ -226,7 +227,7 @@ def _of_windows(model: TiedNetwork, samples: Samples, seed: int, i: int, held: n
     inverse, ends = RULES[output].inverse, ENDS.get(output)
     values = math.prod(config.rows[i])
     chosen = choose(samples, min(MOST_SAMPLES, -(-MOST_VALUES // values)), seed)
-    size = max(1, min(BATCH, BATCH_VALUES // max(values, *config.widths[: i + 1])))
+    size = max(1, min(BATCH, TENSOR_VALUES // max(values, *config.widths[: i + 1])))
 
     def rows_of(x: np.ndarray) -> np.ndarray:
         values = model.encoder.arranged(tf.convert_to_tensor(x))

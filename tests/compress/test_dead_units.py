@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from tiedae.compress import dead_units as dead_units_module
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset
@@ -54,6 +55,21 @@ def test_dead_units_live_again(net: str) -> None:
     assert not optimizer.slots["adam.m.kernel_0"].numpy()[:, DEAD].any() and optimizer.slots["adam.v.kernel_0"].numpy().any()
     kept = np.delete(np.arange(12), DEAD)
     assert np.array_equal(kernel[:, kept], first[:, kept])
+
+
+def test_batches_find_the_same_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that only the last sample activates is alive; variances, by which others are chosen, are those of all."""
+    model, x = killed(*NETS["dense"])
+    whole = dead_units_module._hidden(model, x)
+    monkeypatch.setattr(dead_units_module, "TENSOR_VALUES", 3 * 40)
+    for few, many in zip(dead_units_module._hidden(model, x), whole, strict=True):
+        assert np.array_equal(few.dead, many.dead) and few.name == many.name
+        np.testing.assert_allclose(few.variances, many.variances, rtol=1e-6, atol=1e-9)
+    values = model.encoder.stack[0](x).numpy()
+    np.testing.assert_allclose(whole[0].variances, values.var(axis=0, dtype=np.float64), rtol=1e-5, atol=1e-9)
+    only = np.concatenate([x[:-1] * 0 + x[:1], x[-1:]])
+    late = (model.encoder.stack[0](only[-1:]).numpy()[0] > 0) & (model.encoder.stack[0](only[:1]).numpy()[0] <= 0)
+    assert late.any() and not dead_units_module._hidden(model, only)[0].dead[late].any()
 
 
 def test_training_revives_once_and_names_what_is_dead_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,6 +159,32 @@ def test_without_biases_the_mean_stays() -> None:
     assert error(model, x) == pytest.approx(pca_error(x, 8, centred=False), rel=1e-4) and x.mean() > 1
 
 
+def test_no_unit_is_dead_downwards() -> None:
+    """The next layer has faint weights for units whose component it leaves, so that they can be trained."""
+    data = Dataset.from_array(correlated(), test=0.2)
+    model, x = model_of(data, LayerConfig(40, "relu"), LayerConfig(24, "relu"), LayerConfig(4)), scaled(data)
+    start_at_pca(model, data, 0)
+    values = model.encoder(x)
+    for kernel, layer in zip(reversed(model.kernels[1:]), model.decoder.stack, strict=False):
+        assert kernel.variable.numpy().any(axis=1).all()
+        values = layer(values)
+        assert (values.numpy() > 0).any(axis=0).all()
+
+
+def test_batches_of_any_size_give_the_same_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Dataset.from_array(correlated(), scaling="capped", test=0.2)
+    kernels = []
+    for values in (1, 700, 1 << 22):
+        monkeypatch.setattr(pca_start, "TENSOR_VALUES", values)
+        config = ModelConfig(tuple(layer_tables([conv(16, 8), FLAT, {"units": 8}])), "linear", (40, 1))
+        model = TiedAutoencoder(config, seed=1)
+        start_at_pca(model, data, 0)
+        kernels.append([kernel.variable.numpy() for kernel in model.kernels])
+    for other in kernels[:-1]:
+        for kernel, right in zip(other, kernels[-1], strict=True):
+            np.testing.assert_allclose(kernel, right, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [1e9, 1e15, 1e25])
 def test_values_of_any_size_start(size: float) -> None:
     """relu6 would need more pairs than there are numbers; it has one of each."""

@@ -73,9 +73,7 @@ def test_the_probabilities_of_all_steps_add_up_to_one(seed: int, spread: float) 
     assert np.exp2(-bits).sum(dtype=np.float64) == pytest.approx(1, rel=1e-3)
 
 
-def test_the_densities_know_how_many_bits_a_code_has() -> None:
-    model, records = TiedAutoencoder(CONFIG, seed=3), []
-    train_float(model, SPLITS, Training(replace(TRAIN, epochs=40), after_epoch=records.append))
+def test_the_densities_know_how_many_bits_a_code_has(model: TiedAutoencoder, records: list[Any]) -> None:
     x = SPLITS.scaling.apply(SPLITS.train.values)
     assert model.code_scale is not None
     steps = np.rint(model.encoder(x).numpy() / model.code_scale)

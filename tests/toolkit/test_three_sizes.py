@@ -166,6 +166,16 @@ def test_without_tensorflow_or_where_the_trial_diverges_the_hidden_layer_stays(t
     assert "no trial without it: tensorflow is not installed" in reasons["model.layers"]
 
 
+def test_of_groups_a_third_judges(tmp_path: Path) -> None:
+    """Whole groups, more than one of them."""
+    np.savez(tmp_path / "x.npz", x=gaussian(), groups=np.arange(1_600) % 8)
+    splits = load_dataset(DataConfig("x.npz", groups="groups"), "linear", base=tmp_path)
+    judged = trial._judged(splits)
+    assert judged.validation is not None and judged.train.groups is not None and judged.validation.groups is not None
+    judges, rest = set(judged.validation.groups.tolist()), set(judged.train.groups.tolist())
+    assert not judges & rest and len(judges) >= 2 and abs(len(judges) / len(judges | rest) - 1 / 3) < 0.15
+
+
 @pytest.mark.parametrize("stated", ["model.layers=[16, 5]", "train.rate=0.1"])
 def test_a_size_that_is_stated_leaves_no_choice_of_three(tmp_path: Path, stated: str) -> None:
     np.save(tmp_path / "x.npy", gaussian(300))

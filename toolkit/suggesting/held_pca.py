@@ -43,7 +43,7 @@ class HeldPca:
 
     @cached_property
     def _scaled(self) -> np.ndarray:
-        """The held samples in scaled values, float32 [n, inputs]."""
+        """The held-out samples in scaled values, float32 [n, inputs]."""
         return self.splits.scaling.apply(self.held)
 
     @cached_property
@@ -56,7 +56,7 @@ class HeldPca:
         return Pca.fit(x, min(x.shape))
 
     def _decoded(self, plan: RecipePlan) -> tuple[np.ndarray, str] | None:
-        """The held samples by PCA in scaled values, float64 [n, inputs], and how; None where no PCA costs so many bits."""
+        """PCA's reconstructions of them, scaled, float64 [n, inputs], and by which PCA; None where none has these bits."""
         if not plan.for_rate:
             pca = self._pca.first(min(plan.units, self._pca.components.shape[1]))
             return pca.decode(pca.encode(self._scaled)), f"PCA with {pca.components.shape[1]} components"

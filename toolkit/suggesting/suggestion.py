@@ -174,14 +174,15 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path(), progress: Pro
     tables = with_source(tables_of(chosen), to)
     recipe = check_inputs(parse_recipe(tables, name), facts.shape, facts.dtype)
     require_detectable(splits, recipe.task, wish.source)
-    baseline = HeldPca.of(splits, facts)
+    pca = HeldPca.of(splits, facts)
+    baseline = pca.text(plan)
     sized = start is not None or any(key in wish.stated for key in SIZED)
-    proposals = () if sized else proposals_of(plan, baseline)
-    text = recipe_with_reasons(wish, chosen, baseline.text(plan), proposals, plan)
+    proposals = () if sized else proposals_of(plan, pca)
+    text = recipe_with_reasons(wish, chosen, baseline, proposals, plan)
     if parse_recipe(with_source(tomllib.loads(text), to), name) != parse_recipe(tables, name):
         raise RecipeError(f"{wish.source}: the recipe reads back as another, which is a defect of tiedae")
     choices = tuple(KeyChoice(key, choice.value, choice.reason) for key, choice in ordered(chosen).items())
-    return Suggestion(facts, choices, plan.trials, proposals, baseline.text(plan), text)
+    return Suggestion(facts, choices, plan.trials, proposals, baseline, text)
 
 
 def _tried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any], progress: Progress | None) -> RecipePlan:

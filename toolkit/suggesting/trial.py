@@ -67,9 +67,9 @@ def trials_of(plan: RecipePlan, splits: Dataset, progress: Progress | None = Non
     Raises DivergedError where no learning rate trains the net, and the errors of `train_float`.
     """
     outputs: tuple[Activation, ...] = ("linear",) if plan.facts.output == "linear" else ("sigmoid", "linear")
-    trials: list[HiddenTrial] = []
+    judged, trials = _judged(splits), []
     for output in outputs:
-        trials.append(_trial(plan, _judged(splits), output, progress))
+        trials.append(_trial(plan, judged, output, progress))
         if trials[-1].gains:
             break
     return tuple(trials)
