@@ -167,7 +167,7 @@ def dead_rows(console: Console) -> list[Row]:
         recipe = load_recipe(ASSETS / f"{name}.toml")
         data = recipe_data(recipe, ASSETS)
         model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
-        training = Training(recipe.train, progress=console.progress)
+        training = Training(replace(recipe.train, start="auto"), progress=console.progress)
         dead = begun_of(train_float(model, data, training)).dead
         hidden = {f"encoder_{i}": layer.units for i, layer in enumerate(recipe.model.layers[:-1])}
         shares[name] = max((dead.get(layer, 0) / units for layer, units in hidden.items()), default=0.0)

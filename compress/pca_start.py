@@ -30,6 +30,7 @@ from .batch_norm import EPSILON
 from .blocks import TENSOR_VALUES
 from .data import Dataset, choose
 from .layer_kinds import COMPONENT_UNITS
+from .model_config import ModelConfig
 from .network import TiedNetwork
 from .records import require
 from .samples import Samples
@@ -44,8 +45,8 @@ OVERSAMPLED, POWERS = 16, 3
 BATCH = 4_096
 """Samples of a batch, at most."""
 SMALL, FAINT = 1e-2, 1e-4
-"""Standard deviation of random weights, times the root of how many there are: of units that hold no component, and of the
-next layer's weights for units whose component it leaves, as without any its transpose would give them nothing at first."""
+"""Standard deviation of random weights, times the root of how many there are: of units of the code that hold no component, and
+of the next layer's weights for hidden units without one, as with none its transpose would give them nothing at first."""
 CLIPPED = 6.0
 """The largest value of relu6."""
 ENDS: Mapping[str, tuple[float, float]] = {"sigmoid": (0.03, 0.97), "tanh": (-0.94, 0.94)}
@@ -170,7 +171,8 @@ takes: a row for each of `COMPONENT_UNITS`."""
 
 def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
     """Set the variables of a float model, built for the data, so that it is PCA of the wanted training samples; returns the
-    number of components of the code. Units that hold none get small random weights, and give next to nothing at first.
+    number of components of the code. Hidden units that hold none get random weights, of which the next layer takes next to
+    nothing at first.
 
     Raises RecipeError where layers cannot hold components.
     """
@@ -191,12 +193,12 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
         if found is not None:
             overlap = math.prod(float(counts[counts > 0].mean()) for counts in layer.windows_over(config.shapes[i]))
             basis, reach = found.scale / math.sqrt(overlap) * found.basis, found.reach / math.sqrt(overlap)
-        held = HELD[layer.activation](reach, layer.units, config.layers[-1].units)
+        held = HELD[layer.activation](reach[: _passed_on(model.config, i)], layer.units, config.layers[-1].units)
         basis, reach, empty = basis[:, : len(held)], reach[: len(held)], ~held.any(axis=0)
         matrix = _in_units(basis @ held, below, places)
         left = ~matrix.any(axis=1) & (i > 0)
         matrix[left] = _random(matrix[left].shape, FAINT, 1, rng)
-        matrix[:, empty] = _random(matrix[:, empty].shape, SMALL, 0, rng)
+        matrix[:, empty] = _random(matrix[:, empty].shape, SMALL if layer is config.layers[-1] else 1.0, 0, rng)
         kernel.variable.assign(matrix)
         if found is not None and encode.bias is not None and decode.bias is not None:
             bias = -(found.mean @ basis @ held)
@@ -205,6 +207,17 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
             encode.bias.assign(bias)
             decode.bias.assign(_in_units(found.offset[:, None], below, places)[: decode.size(), 0])
     return len(reach)
+
+
+def _passed_on(config: ModelConfig, i: int) -> int | None:
+    """The components that the layer above can hold where it takes those of one place; None: all, as it makes others of them.
+
+    Units for more would hold faint components, and soon be dead: random ones learn more.
+    """
+    if i + 1 == len(config.layers) or config.rows[i + 1] != config.shapes[i + 1]:
+        return None
+    above = config.layers[i + 1]
+    return above.units // COMPONENT_UNITS[above.activation]
 
 
 def _random(shape: tuple[int, ...], deviation: float, axis: int, rng: np.random.Generator) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_the_start_is_kept_where_no_epoch_is_better(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(float_training, "FACTORS", {"": 1.0})
     data, model, start = data_of(), fresh(), fresh()
     start_at_pca(start, data, 0)
-    config = replace(CONFIG, learning_rate=0.3)
+    config = replace(CONFIG, learning_rate=1.0)
     before = validation_loss(start, data.validation, config) or 0.0
     history = train_float(model, data, config)
     begun = begun_of(history)
