@@ -17,11 +17,12 @@ from tiedae.compress.errors import DivergedError, RecipeError
 from tiedae.compress.float_training import FACTORS, train_float
 from tiedae.compress.layer_kinds import LayerConfig, layer_tables
 from tiedae.compress.model_config import ModelConfig
+from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.pca_start import start_at_pca
 from tiedae.compress.rate import NOISE_FRACTION
 from tiedae.compress.records import checked
 from tiedae.compress.train import Training, fit, validation_loss
-from tiedae.compress.training_start import TrainingStart
+from tiedae.compress.training_start import Start, TrainingStart
 
 from .test_pca_start import correlated
 
@@ -95,6 +96,16 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(stage: str, rate: float,
     assert train_float(model, data, Training(config, checkpoint=checkpoint)) == right
     assert same(model, whole)
     assert {path.name for path in tmp_path.iterdir()} == {"whole.safetensors", "checkpoint.safetensors"}
+
+
+@pytest.mark.parametrize(("start", "rises"), [("pca", 4), ("random", 0)])
+def test_from_components_the_learning_rate_rises_longer(start: Start, rises: int) -> None:
+    """Of 10 epochs of one step: a full rate would soon kill units of faint components."""
+    config = replace(CONFIG, epochs=10)
+    training = Training(config, begun=TrainingStart(start, config.learning_rate))
+    rate = Optimizer(fresh(), config, 1, rising=training.rising).rate
+    assert int(np.argmax([float(rate(step)) for step in range(10)])) == rises
+    assert float(rate(rises)) == pytest.approx(config.learning_rate)
 
 
 def test_without_validation_samples_windows_that_overlap_start_at_random() -> None:

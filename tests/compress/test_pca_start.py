@@ -171,6 +171,20 @@ def test_no_unit_is_dead_downwards() -> None:
         assert (values.numpy() > 0).any(axis=0).all()
 
 
+def test_a_layer_holds_what_the_next_can_take_and_random_units() -> None:
+    """Of 40 units 24 hold the 12 components that a layer of 24 has pairs for; the others have weights of full size."""
+    data = Dataset.from_array(correlated(), test=0.2)
+    model = model_of(data, LayerConfig(40, "relu"), LayerConfig(24, "relu"), LayerConfig(4))
+    start_at_pca(model, data, 0)
+    first, second, code = (kernel.variable.numpy() for kernel in model.kernels)
+    np.testing.assert_allclose(first[:, :12], -first[:, 12:24], atol=1e-6)
+    np.testing.assert_allclose(first[:, :12].T @ first[:, :12], np.eye(12), atol=1e-5)
+    np.testing.assert_allclose(second[:, :4], -second[:, 4:8], atol=1e-3)
+    for random in (first[:, 24:], second[:, 8:]):
+        assert np.linalg.norm(random, axis=0).mean() == pytest.approx(1, rel=0.2)
+    assert np.abs(second[24:, :8]).max() < 1e-3 and np.abs(code[8:]).max() < 1e-3
+
+
 def test_batches_of_any_size_give_the_same_start(monkeypatch: pytest.MonkeyPatch) -> None:
     data = Dataset.from_array(correlated(), scaling="capped", test=0.2)
     kernels = []
