@@ -27,12 +27,14 @@ from .network import TiedNetwork
 from .pca_start import start_at_pca
 from .rate import MOST_LSB, largest_useful_rate
 from .records import checked, plain, require
-from .symmetries import balance_code, centre_code, narrow_code, without_unused_code
+from .symmetries import balance_code, centre_code, join_ranges, narrow_code, without_unused_code
 from .train import CHECKPOINT, CODE_SAMPLES, History, Training, early, fit
 from .training_start import Start, TrainingStart
 
 FACTORS: Mapping[str, float] = {"": 1.0, " / 3": 1 / 3, " / 10": 0.1}
 """Of the learning rate, by what is behind a start's name."""
+UNSEEN = 0.8
+"""Of a byte, what a code that is narrowed takes for the samples looked at: others reach further."""
 MOST_TRIED = 3
 """Epochs of a trial, a tenth of all, at most."""
 
@@ -56,13 +58,12 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
             balance_code(model, x)
         return history
     assert model.code_scale is not None
-    codes = model.encoder(x).numpy().reshape(-1, model.kernels[-1].units)
-    span = float(np.ptp(codes, axis=0).max()) / model.code_scale
-    if span > MOST_LSB:
-        span = narrow_code(model, x, MOST_LSB * model.code_scale) / model.code_scale
+    if _span(model, x) > MOST_LSB:
+        narrow_code(model, x, UNSEEN * MOST_LSB * model.code_scale)
         centre_code(model, x, model.code_scale)
-    if span > MOST_LSB:
-        got = f"{training.config.rate:g}, at which a unit of the code spans {span:.0f} LSB"
+        join_ranges(model, x, model.code_scale)
+    if (span := _span(model, x)) > MOST_LSB:
+        got = f"{training.config.rate:g}, at which the code spans {span:.0f} LSB"
         raise RecipeError(f"train.rate: got {got}, must be higher: {MOST_LSB} LSB at most")
     smaller = without_unused_code(model, x)
     if smaller is None:
@@ -71,6 +72,12 @@ def train_float(model: TiedNetwork, splits: Dataset, train: TrainConfig | Traini
         raise RecipeError(f"train.rate: got {got}, must be lower; {most}")
     model.become(smaller)
     return history
+
+
+def _span(model: TiedNetwork, x: np.ndarray) -> float:
+    """The range of a code, of all units and 0, in its steps."""
+    codes = model.encoder(x).numpy()
+    return (max(float(codes.max()), 0.0) - min(float(codes.min()), 0.0)) / (model.code_scale or 1.0)
 
 
 def candidates(model: TiedNetwork, splits: Dataset, config: TrainConfig) -> dict[str, TrainingStart]:

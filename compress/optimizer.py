@@ -13,34 +13,34 @@ from .rate import RateTerm
 
 WARM_UP = 0.03
 """Fraction of all steps with a rising learning rate."""
-WARM_UP_OF_COMPONENTS = 0.4
-"""The same from a start at PCA: a full learning rate soon kills units, and leaves the start for worse."""
+WARM_UP_FROM_PCA = 0.4
+"""The same from a start at PCA, where a full learning rate soon kills units."""
 DAMPING = 3.0
 """Dampening of weights of fewer than 8 bits, in units of rate · (1 − rate / peak rate)."""
 
 
-def _learning_rate(config: TrainConfig, steps: int, rising: float) -> Any:
+def _learning_rate(config: TrainConfig, steps: int, warm_up: float) -> Any:
     """A constant, or a Keras schedule."""
     if config.schedule == "constant":
         return config.learning_rate
-    warm_up = int(steps * rising)
+    warm_up_steps = int(steps * warm_up)
     cosine = tf_keras.optimizers.schedules.CosineDecay
-    if warm_up == 0:
+    if warm_up_steps == 0:
         return cosine(config.learning_rate, max(1, steps))
-    return cosine(0.0, max(1, steps - warm_up), warmup_target=config.learning_rate, warmup_steps=warm_up)
+    return cosine(0.0, max(1, steps - warm_up_steps), warmup_target=config.learning_rate, warmup_steps=warm_up_steps)
 
 
 class Optimizer:
     """Keras' legacy Adam, one fused operation per variable on a CPU, with its state by name.
 
-    `steps`: of an epoch. `rising`: the fraction of all steps with a rising learning rate.
+    `steps`: of an epoch. `warm_up`: the fraction of all steps with a rising learning rate.
     """
 
     def __init__(
-        self, model: TiedNetwork, config: TrainConfig, steps: int, rate: RateTerm | None = None, rising: float = WARM_UP
+        self, model: TiedNetwork, config: TrainConfig, steps: int, rate: RateTerm | None = None, warm_up: float = WARM_UP
     ) -> None:
         self.peak = config.learning_rate
-        self.rate = _learning_rate(config, steps * config.epochs, rising)
+        self.rate = _learning_rate(config, steps * config.epochs, warm_up)
         self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
         _ = self.keras.beta_1  # makes its variables; made by the first update, they would have a graph traced twice
         self.kernels = model.kernels

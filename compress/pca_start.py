@@ -193,12 +193,12 @@ def start_at_pca(model: TiedNetwork, data: Dataset, seed: int) -> int:
         if found is not None:
             overlap = math.prod(float(counts[counts > 0].mean()) for counts in layer.windows_over(config.shapes[i]))
             basis, reach = found.scale / math.sqrt(overlap) * found.basis, found.reach / math.sqrt(overlap)
-        held = HELD[layer.activation](reach[: _passed_on(model.config, i)], layer.units, config.layers[-1].units)
+        held = HELD[layer.activation](reach[: _passed_on(config, i)], layer.units, config.layers[-1].units)
         basis, reach, empty = basis[:, : len(held)], reach[: len(held)], ~held.any(axis=0)
         matrix = _in_units(basis @ held, below, places)
         left = ~matrix.any(axis=1) & (i > 0)
         matrix[left] = _random(matrix[left].shape, FAINT, 1, rng)
-        matrix[:, empty] = _random(matrix[:, empty].shape, SMALL if layer is config.layers[-1] else 1.0, 0, rng)
+        matrix[:, empty] = _random(matrix[:, empty].shape, SMALL if i + 1 == len(config.layers) else 1.0, 0, rng)
         kernel.variable.assign(matrix)
         if found is not None and encode.bias is not None and decode.bias is not None:
             bias = -(found.mean @ basis @ held)

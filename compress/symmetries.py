@@ -121,11 +121,23 @@ def centre_code(model: TiedNetwork, x: np.ndarray, step: float) -> np.ndarray:
     The shift is taken off the bias of the code and, through the tie, added to that of the decoder. Returns the shift in steps,
     float32 [units]; 0 for a code that is not linear, or lacks one of the biases.
     """
+    medians = np.median(model.encoder(x).numpy().reshape(-1, model.kernels[-1].units), axis=0) / np.float32(step)
+    return _shift_code(model, (medians - np.rint(medians)).astype(np.float32), step)
+
+
+def join_ranges(model: TiedNetwork, x: np.ndarray, step: float) -> None:
+    """Shift the code of a float model in place by whole steps, until the middle of each unit's range over `x` [n, inputs] is
+    next to 0: all units have one range in a quantized model. No effect for codes that `centre_code` leaves."""
+    codes = model.encoder(x).numpy().reshape(-1, model.kernels[-1].units)
+    middles = (codes.min(axis=0) + codes.max(axis=0)) / 2
+    _shift_code(model, np.rint(middles / np.float32(step)).astype(np.float32), step)
+
+
+def _shift_code(model: TiedNetwork, shift: np.ndarray, step: float) -> np.ndarray:
+    """Returns the shift that was made, in steps, float32 [units]."""
     encode, decode = model.pairs[-1]
     if encode.bias is None or not decode.takes_code or encode.activation != "linear":
-        return np.zeros(encode.kernel.units, np.float32)
-    medians = np.median(model.encoder(x).numpy().reshape(-1, encode.kernel.units), axis=0) / np.float32(step)
-    shift = (medians - np.rint(medians)).astype(np.float32)
+        return np.zeros_like(shift)
     encode.bias.assign_sub(shift * step)
     decode.add_to_product(encode.kernel.masked().numpy() @ (shift * np.float32(step)))
     return shift

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,14 +99,23 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(stage: str, rate: float,
     assert {path.name for path in tmp_path.iterdir()} == {"whole.safetensors", "checkpoint.safetensors"}
 
 
-@pytest.mark.parametrize(("start", "rises"), [("pca", 4), ("random", 0)])
-def test_from_components_the_learning_rate_rises_longer(start: Start, rises: int) -> None:
-    """Of 10 epochs of one step: a full rate would soon kill units of faint components."""
-    config = replace(CONFIG, epochs=10)
-    training = Training(config, begun=TrainingStart(start, config.learning_rate))
-    rate = Optimizer(fresh(), config, 1, rising=training.rising).rate
-    assert int(np.argmax([float(rate(step)) for step in range(10)])) == rises
-    assert float(rate(rises)) == pytest.approx(config.learning_rate)
+@pytest.mark.parametrize(("start", "full"), [("pca", 0.4), ("random", 0.03)])
+def test_from_components_the_warm_up_is_longer(start: Start, full: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full learning rate would soon kill units of faint components."""
+    made = []
+
+    class Watched(Optimizer):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self.rate)
+
+    monkeypatch.setattr(train_module, "Optimizer", Watched)
+    monkeypatch.setattr(float_training, "FACTORS", {"": 1.0})
+    data, config = data_of(), replace(CONFIG, start=start, epochs=3)
+    train_float(fresh(), data, config)
+    steps = 3 * -(-len(data.train) // config.batch_size)
+    rates = [float(made[-1](step)) for step in range(steps)]
+    assert int(np.argmax(rates)) == int(full * steps) and max(rates) == pytest.approx(config.learning_rate)
 
 
 def test_without_validation_samples_windows_that_overlap_start_at_random() -> None:

@@ -347,7 +347,7 @@ DATA = DataConfig("samples.npy")
         ),
         (
             lambda: trained(replace(TRAIN, rate=1e-6)),
-            r"train.rate: got 1e-06, at which a unit of the code spans \d+ LSB, must be higher: 255 LSB at most",
+            r"train.rate: got 1e-06, at which the code spans \d+ LSB, must be higher: 255 LSB at most",
         ),
         (
             lambda: quantize_post_training(
@@ -360,6 +360,15 @@ DATA = DataConfig("samples.npy")
 def test_bad_input_is_refused(make: Callable[[], object], text: str) -> None:
     with pytest.raises(RecipeError, match=text):
         make()
+
+
+def test_a_code_too_wide_for_a_byte_is_narrowed_with_room_for_other_samples() -> None:
+    """A unit of 318 LSB, as it is trained. All units have one range: without a shift quantization is refused for 344 LSB."""
+    model = trained(replace(TRAIN, rate=1e-5))
+    x = SPLITS.scaling.apply(SPLITS.train.values)
+    span = float(np.ptp(model.encoder(x).numpy())) / (model.code_scale or 0.0)
+    assert 150 < span <= 205
+    quantize_post_training(model, representative(SPLITS.train, 64), QuantizeConfig())
 
 
 def test_another_step_than_the_one_trained_for_is_refused(model: TiedAutoencoder) -> None:

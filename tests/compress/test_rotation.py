@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder, balance_code
-from tiedae.compress.symmetries import TOLERANCE, equalizing_rotation, narrow_code
+from tiedae.compress.symmetries import TOLERANCE, equalizing_rotation, join_ranges, narrow_code
 
 
 @settings(max_examples=50, deadline=None)
@@ -72,6 +72,19 @@ def test_a_code_that_cannot_become_narrow_enough() -> None:
     assert narrow_code(model, x, 1.01 * span) == pytest.approx(span)
     np.testing.assert_array_equal(model.kernels[-1].variable, before)
     assert 0.3 * span < narrow_code(model, x, 0.0) < 0.9 * span
+
+
+def test_units_share_the_range_of_the_widest() -> None:
+    """Each is shifted by whole steps, to within half a step of the middle; the reconstruction stays."""
+    model, x = unbalanced(LayerConfig(4)), np.random.default_rng(0).uniform(size=(300, 24)).astype(np.float32)
+    model.encoder.stack[-1].bias.assign([9.0, -7.0, 0.0, 2.0])
+    before, y = (values.numpy() for values in model.encode_decode(x))
+    join_ranges(model, x, 0.25)
+    after, same = (values.numpy() for values in model.encode_decode(x))
+    np.testing.assert_allclose(same, y, atol=2e-5)
+    steps = (before - after) / 0.25
+    np.testing.assert_allclose(steps, np.rint(steps[:1]).repeat(len(x), axis=0), atol=1e-4)
+    assert np.ptp(after) <= np.ptp(before, axis=0).max() + 0.26 < np.ptp(before)
 
 
 @pytest.mark.parametrize("axes", [{"activation": "tanh"}, {"l1": 0.1}])
