@@ -36,7 +36,7 @@ from .records import require
 from .samples import Samples
 from .tied_layers import RULES
 
-MOST_SAMPLES, MOST_VALUES = 60_000, 1 << 26
+MOST_SAMPLES, MOST_VALUES = 60_000, 1 << 27
 """Training samples, drawn by the seed, whose components are taken, and values of their rows: whatever is less."""
 MOST_EXACT = 4_096
 """Values of a row up to which the whole covariance is decomposed."""
