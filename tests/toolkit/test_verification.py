@@ -99,8 +99,14 @@ def test_a_baseline_is_the_bundle_s_own_metrics_or_earlier_ones(
     metrics = read_metrics(now)
     assert metrics.baseline and metrics.baseline.compared > 20 and metrics.baseline.improved == ()
     assert metrics.baseline.uncompared == (), "the bundle keeps the float model's error on the same samples"
-    quality = [check for check in metrics.checks if check.kind is Kind.QUALITY]
-    assert quality == [check for check in read_metrics(bundle / "metrics.json").checks if check.kind is Kind.QUALITY]
+    own, again = (
+        [check for check in each.checks if check.kind is Kind.QUALITY]
+        for each in (read_metrics(bundle / "metrics.json"), metrics)
+    )
+    measured = [(check.file, check.runtime, check.value, check.ok) for check in own]
+    assert measured == [(check.file, check.runtime, check.value, check.ok) for check in again]
+    assert {check.limit for check in own} == {"<= 20 beyond noise"}, "the recipe's"
+    assert {check.limit for check in again} == {"<= 0.05 beyond noise"}, "which do not loosen a verification"
     names = {check.name for check in metrics.checks}
     expected = {"bytes mini.int8.tflite", "parity mini.int8.onnx ort-cpu", "task compression", "checks", "unmeasured"}
     assert {f"baseline {name}" for name in expected} <= names
