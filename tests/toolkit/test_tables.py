@@ -157,8 +157,11 @@ def test_a_verification_finds_the_columns_by_name_in_any_order(bundle: Path, tmp
     out = tmp_path / "metrics.json"
     assert main(["verify", str(bundle), "--data", str(tmp_path / "plant.csv"), "--json", str(out)]) == 0
     mine, theirs = read_metrics(out), read_metrics(bundle / "metrics.json")
-    known = {(row.file, row.runtime): row.fidelity for row in theirs.quality}
-    assert mine.quality and all(row.fidelity == known[row.file, row.runtime] for row in mine.quality)
+    files, again = ({(row.file, row.runtime): row.fidelity for row in each.quality if row.file} for each in (theirs, mine))
+    stock = {key for key in files if "stock" in key[0]}
+    assert again == {key: files[key] for key in files.keys() - stock} and len(again) >= 4
+    trained, by_files = (next(row for row in each.quality if not row.file) for each in (theirs, mine))
+    assert by_files.title == "float files" and by_files.error == pytest.approx(trained.error, rel=1e-5)
     assert mine.warnings == theirs.warnings
     assert "warning: column still" in capsys.readouterr().err
     write_csv(tmp_path / "plant.csv", ("huge", "Class", "tiny", "when", "still", "noise", "flow"))
