@@ -8,7 +8,9 @@ With batch normalization both directions of a unit have a gain. So column j of i
 then scales unit j by 1/c, and the gains of both by a/c, see `symmetries.rescale_units`.
 
 Unit scales are optimized jointly with the step size of every kernel and activation for the least predicted loss: each rounded
-value adds its influence times step²/12, each clipped value its influence times the squared clipping error.
+value adds its influence times step²/12, each clipped value its influence times the squared clipping error. The pair rule, see
+`integers`, clips neighbours of one sign whose sum is too large. So for each a magnitude counts that is at its limit when their
+sum is, at scales that give units one largest magnitude.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from functools import partial
 
 import numpy as np
 from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.integers import paired_magnitudes
 from tiedae.compress.patterns import of_rows
 from tiedae.compress.symmetries import HOMOGENEOUS
 
@@ -58,10 +61,13 @@ def unit_scales(
             of_encoder[i + 1] = len(variables)
             variables.append(own_scale)
     terms: list[Term] = []
-    for i, (kernel, each, level) in enumerate(zip(model.kernels, magnitudes, levels, strict=True)):
-        scaled = each * np.exp(variables[i + 1] - of_rows(variables[of_encoder[i]], len(each))[:, None])
-        weights = np.multiply(influence.kernels[kernel.name].diagonal(), each != 0, dtype=np.float64)
-        terms.append((partial(kernel_loss, each, weights, level), (of_encoder[i], i + 1, len(variables))))
+    for i, (kernel, level) in enumerate(zip(model.kernels, levels, strict=True)):
+        values = kernel.matrix
+        scales = np.exp(variables[i + 1] - of_rows(variables[of_encoder[i]], len(values))[:, None])
+        scaled = paired_magnitudes(values * scales, level / kernel.pair_limit)
+        weights = np.multiply(influence.kernels[kernel.name].diagonal(), values != 0, dtype=np.float64)
+        loss = partial(kernel_loss, (scaled / scales).astype(values.dtype), weights, level)
+        terms.append((loss, (of_encoder[i], i + 1, len(variables))))
         variables.append(np.log(_largest(scaled, 0 if per_unit else None) / level))
     for name, each in influence.activations.items():
         for sign, i in _scaled_by(name, of_encoder):

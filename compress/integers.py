@@ -38,6 +38,19 @@ def exceeding_pairs(integers: np.ndarray, limit: int = PAIR_LIMIT) -> int:
     return sum(int(np.count_nonzero(np.abs(first + second) > limit)) for first, second in pairs)
 
 
+def paired_magnitudes(kernel: np.ndarray, fraction: float) -> np.ndarray:
+    """The magnitudes of a kernel [inputs, units], float32; those of a pair grow by one factor where its larger is less than
+    `fraction` of that of their sum, until it is as much."""
+    factors = np.ones(kernel.shape, np.float32)
+    for axis in (0, 1):
+        pair, both = neighbours(kernel, axis), neighbours(factors, axis)
+        larger = np.maximum(*np.abs(pair))
+        factor = fraction * np.abs(pair[0] + pair[1]) / np.where(larger > 0, larger, 1)
+        for each in both:
+            np.maximum(each, factor, out=each, casting="same_kind")
+    return np.abs(kernel) * factors
+
+
 def within_pairs(integers: np.ndarray, limit: int = PAIR_LIMIT) -> np.ndarray:
     """The kernel [inputs, units] under the pair rule, same dtype: both integers of a pair over the limit move towards zero by
     half of the excess. Magnitudes only fall, so zeros stay and one pass per axis suffices."""

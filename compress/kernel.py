@@ -12,7 +12,7 @@ from .legacy_keras import tf_keras
 
 CLIP_FRACTIONS = tuple(i / 50 for i in range(5, 51))
 """Candidates for the initial range of a kernel of fewer than 8 bits, as fractions of its largest magnitude."""
-OUTLIER_RMS = 8.0
+OUTLIER_RMS = 14.0
 """Quantization-aware training clips weights at this multiple of their root mean square."""
 HEADROOMS = tuple(1 + i / 32 for i in range(33))
 """Candidates for the range of an 8-bit kernel, as multiples of its largest magnitude. At 2 no pair exceeds the pair limit."""

@@ -14,6 +14,7 @@ from tiedae.calibration.curvature import influence
 from tiedae.calibration.equalization import Term, activation_loss, kernel_loss, predicted_loss, unit_scales
 from tiedae.calibration.rounding import clipped_scales, nearest
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
+from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, paired_magnitudes
 from tiedae.compress.symmetries import rescale_units
 
 from ..variants import every
@@ -65,22 +66,41 @@ def test_gains_give_a_unit_a_scale_in_each_direction() -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_a_loud_unit_no_longer_sets_the_step_of_all(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
-    def least_predicted_noise(model: TiedAutoencoder) -> float:
-        found = influence(model, samples.inputs)
-        steps = [np.abs(kernel.variable.numpy()).max() / 127 for kernel in model.kernels]
-        return sum(
-            step**2 / 12 * found.kernels[kernel.name].diagonal().sum()
-            for kernel, step in zip(model.kernels, steps, strict=True)
-        )
+def least_predicted_noise(model: TiedAutoencoder, samples: Representative) -> float:
+    """Of rounding in the smallest steps at which no kernel breaks the pair rule."""
+    found = influence(model, samples.inputs)
+    steps = [paired_magnitudes(kernel.variable.numpy(), 127 / PAIR_LIMIT).max() / 127 for kernel in model.kernels]
+    return sum(
+        step**2 / 12 * found.kernels[kernel.name].diagonal().sum() for kernel, step in zip(model.kernels, steps, strict=True)
+    )
 
+
+def test_a_loud_unit_no_longer_sets_the_step_of_all(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:
     quiet, loud = trained(), trained()
     scale = np.ones(20, np.float32)
     scale[3] = 30
     rescale_units(loud, [scale, np.ones(12, np.float32)])
-    spoiled = least_predicted_noise(loud)
+    spoiled = least_predicted_noise(loud, samples)
     rescale_units(loud, unit_scales(loud, influence(loud, samples.inputs), LEVELS))
-    assert least_predicted_noise(loud) < min(0.02 * spoiled, least_predicted_noise(quiet))
+    assert least_predicted_noise(loud, samples) < min(0.02 * spoiled, least_predicted_noise(quiet, samples))
+
+
+def test_a_unit_of_equal_neighbours_does_not_set_the_step_of_all(
+    trained: Callable[[], TiedAutoencoder], samples: Representative
+) -> None:
+    """By the pair rule it would ask for steps twice as large; alone, it is smaller instead."""
+
+    def noise(limit: int) -> float:
+        model = trained()
+        values = model.kernels[0].variable.numpy()
+        values[:, 3] = np.abs(values).max()
+        for kernel in model.kernels:
+            kernel.pair_limit = limit
+        model.kernels[0].variable.assign(values)
+        rescale_units(model, unit_scales(model, influence(model, samples.inputs), LEVELS))
+        return least_predicted_noise(model, samples)
+
+    assert noise(PAIR_LIMIT) < 0.9 * noise(UNPAIRED)
 
 
 def test_the_median_scale_of_a_layer_is_one(trained: Callable[[], TiedAutoencoder], samples: Representative) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, exceeding_pairs, within_pairs
+from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, exceeding_pairs, paired_magnitudes, within_pairs
 
 KERNELS = arrays(np.int8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(-127, 127))
 INT16 = np.iinfo(np.int16)
@@ -31,6 +31,15 @@ def test_magnitudes_only_fall_signs_and_zeros_stay_and_obeying_kernels_are_left_
     assert np.array_equal(np.sign(held), np.sign(kernel))
     assert np.array_equal(within_pairs(held), held)
     assert held.dtype == np.int8 and np.array_equal(within_pairs(kernel, UNPAIRED), kernel)
+
+
+@given(KERNELS)
+def test_a_kernel_obeys_the_rule_where_its_paired_magnitudes_are_within_127(kernel: np.ndarray):
+    reals, fraction = kernel.astype(np.float32), 127 / PAIR_LIMIT
+    magnitudes = paired_magnitudes(reals, fraction)
+    assert (magnitudes >= np.abs(reals)).all()
+    assert (exceeding_pairs(kernel) == 0) == (magnitudes.max() < 127 + fraction / 2)
+    assert np.array_equal(paired_magnitudes(reals, 127 / UNPAIRED), np.abs(reals))
 
 
 @pytest.mark.parametrize(
