@@ -318,17 +318,17 @@ def test_the_scales_follow_only_when_they_are_asked_to() -> None:
     assert kernel.scales()[0] == np.float32(2) / np.float32(127)
 
 
-def test_an_outlier_is_cut_at_eight_root_mean_squares_of_the_live_weights() -> None:
-    kernel = TiedKernel(40, 10, name="kernel")
-    values = np.ones((40, 10), np.float32)
+def test_an_outlier_is_cut_at_fourteen_root_mean_squares_of_the_live_weights() -> None:
+    kernel = TiedKernel(40, 30, name="kernel")
+    values = np.ones((40, 30), np.float32)
     values[0, 0], values[0, 1] = 100, -100
-    mask = np.ones((40, 10), np.float32)
+    mask = np.ones((40, 30), np.float32)
     mask[20:] = 0
     kernel.variable.assign(values)
     kernel.set_mask(mask)
     kernel.clip_outliers()
-    bound = 8 * np.sqrt((2 * 100**2 + 198) / 200)
+    bound = 14 * np.sqrt((2 * 100**2 + 598) / 600)
     np.testing.assert_allclose(kernel.variable.numpy()[0, :3], [bound, -bound, 1], rtol=1e-5)
-    kernel.set_mask(np.zeros((40, 10)))
+    kernel.set_mask(np.zeros((40, 30)))
     kernel.clip_outliers()
     assert not kernel.variable.numpy().any()
