@@ -20,10 +20,14 @@ def build_samples(count: int, seed: int = 0) -> Samples:
 
 @pytest.fixture(scope="session")
 def trained_state() -> dict[str, np.ndarray]:
+    return {name: variable.numpy() for name, variable in trained_model(seed=1).state().items()}
+
+
+def trained_model(seed: int) -> TiedAutoencoder:
     samples = build_samples(512)
-    model = TiedAutoencoder(CONFIG, seed=1)
+    model = TiedAutoencoder(CONFIG, seed=seed)
     fit(model, Dataset(samples, None, build_samples(64, 1), samples.scaling), TrainConfig(epochs=30, batch_size=32))
-    return {name: variable.numpy() for name, variable in model.state().items()}
+    return model
 
 
 CONFIG = ModelConfig((LayerConfig(20, "relu"), LayerConfig(12, "relu"), LayerConfig(4)), "sigmoid", 24)

@@ -23,7 +23,7 @@ from tiedae.dedupe.inspection import inspect_file
 from tiedae.export import lower, to_onnx, to_tflite
 
 from ..variants import every
-from .conftest import model_of
+from .conftest import model_of, trained_model
 
 ALL = get_args(Refinement)
 
@@ -142,13 +142,18 @@ def test_without_a_margin_ranges_shrink_where_that_helps(
 
 
 @pytest.mark.ci
-def test_steps_are_judged_by_reconstructions_in_the_order_of_the_samples(
-    trained: Callable[[], TiedAutoencoder], made: Quantized, samples: Representative, unseen: np.ndarray
-) -> None:
+def test_steps_are_judged_by_reconstructions_in_the_order_of_the_samples(samples: Representative, unseen: np.ndarray) -> None:
     """Inside an interleaved model inputs have another order; what the refinements compare with has not."""
-    floating = interleave(trained(), 4)
-    np.testing.assert_array_equal(Reference.of(floating, samples, (127,) * 3, per_unit=False).output, floating(samples.inputs))
-    plain, other = (error(model, floating, unseen) for model in (made(), quantized(interleave(trained(), 4), samples)))
+
+    def errors(seed: int) -> tuple[float, float]:
+        plain = trained_model(seed)
+        other = interleave(plain.copy(), 4)
+        wanted = other(samples.inputs)
+        np.testing.assert_array_equal(Reference.of(other, samples, (127,) * 3, per_unit=False).output, wanted)
+        of_plain, of_other = (error(quantized(each.copy(), samples), each, unseen) for each in (plain, other))
+        return of_plain, of_other
+
+    plain, other = np.mean([errors(seed) for seed in (1, 2, 3)], axis=0)
     assert other < 1.2 * plain
 
 
