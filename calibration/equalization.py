@@ -9,8 +9,9 @@ then scales unit j by 1/c, and the gains of both by a/c, see `symmetries.rescale
 
 Unit scales are optimized jointly with the step size of every kernel and activation for the least predicted loss: each rounded
 value adds its influence times step²/12, each clipped value its influence times the squared clipping error. The pair rule, see
-`integers`, clips neighbours of one sign whose sum is too large. So for each a magnitude counts that is at its limit when their
-sum is, at scales that give units one largest magnitude.
+`integers`, clips two neighbours whose sum is too large. So a weight counts with a larger magnitude, which is at the end of the
+range when the sum of its pair is at the limit; pairs are taken where all units have the same largest magnitude. The predicted
+loss of such a pair is up to 4 times too large.
 """
 
 from __future__ import annotations

@@ -39,14 +39,14 @@ def exceeding_pairs(integers: np.ndarray, limit: int = PAIR_LIMIT) -> int:
 
 
 def paired_magnitudes(kernel: np.ndarray, fraction: float) -> np.ndarray:
-    """The magnitudes of a kernel [inputs, units], float32; those of a pair grow by one factor where its larger is less than
-    `fraction` of that of their sum, until it is as much."""
+    """The magnitudes of a float kernel [inputs, units], same dtype, where the larger of each pair is at least `fraction` of the
+    magnitude of their sum: both are multiplied by one factor of at least 1."""
     factors = np.ones(kernel.shape, np.float32)
     for axis in (0, 1):
-        pair, both = neighbours(kernel, axis), neighbours(factors, axis)
+        pair = neighbours(kernel, axis)
         larger = np.maximum(*np.abs(pair))
         factor = fraction * np.abs(pair[0] + pair[1]) / np.where(larger > 0, larger, 1)
-        for each in both:
+        for each in neighbours(factors, axis):
             np.maximum(each, factor, out=each, casting="same_kind")
     return np.abs(kernel) * factors
 
