@@ -89,9 +89,9 @@ def test_nearly_every_changed_last_digit_of_a_page_is_found() -> None:
 @pytest.mark.parametrize(
     ("page", "old", "new"),
     [
-        ("README.md", "| 0.4526 x |", "| 0.4527 x |"),
+        ("README.md", "| 0.4533 x |", "| 0.4534 x |"),
         ("docs/benchmarks.md", "| 1.017 x | <= 1.10 |", "| 1.017 x | <= 1.20 |"),
-        ("docs/benchmarks.md", "548,960 B against", "548,961 B against"),
+        ("docs/benchmarks.md", "548,944 B against", "548,945 B against"),
         ("docs/c.md", "5.854 times", "6.4 times"),
         ("docs/compression-task.md", "| 13,336 |", "| 27,019 |"),
         ("docs/how-it-works.md", "548,848 B", "563,056 B"),
