@@ -22,11 +22,10 @@ from functools import partial
 
 import numpy as np
 from tiedae.compress.autoencoder import TiedAutoencoder
+from tiedae.compress.curvature import Influence
 from tiedae.compress.integers import paired_magnitudes
 from tiedae.compress.patterns import of_rows
 from tiedae.compress.symmetries import HOMOGENEOUS
-
-from .curvature import Influence
 
 ITERATIONS = 120
 LEARNING_RATE = 0.05

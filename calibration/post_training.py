@@ -13,6 +13,7 @@ import tensorflow as tf
 from msgspec import structs
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import QuantizeConfig
+from tiedae.compress.curvature import Influence, influence, pairs, samples_for, tensors_of
 from tiedae.compress.errors import InputError
 from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.integers import kernel_bounds
@@ -24,7 +25,6 @@ from tiedae.compress.tied_layers import TiedLayer
 from tiedae.compress.train import Progress
 
 from .calibration_file import Calibration, Fingerprint
-from .curvature import Influence, influence, pairs, tensors_of
 from .equalization import unit_scales
 from .ranges import calibrate, observer_of
 from .representative import Representative
@@ -37,8 +37,6 @@ MARGIN_COST = 2.0
 the next one exceeds an extreme with a probability of 1 / (n + 1). Of samples drawn from fewer than `ENOUGH`."""
 ALL_MARGINS_COST = 0.001
 """What all margins together may cost, as a fraction of the reconstruction error, of samples drawn from `ENOUGH` or more."""
-LEAST_SAMPLES = 128
-"""Samples by which influence is measured, at least."""
 CLIP_FRACTIONS = (0.97, 0.94, 0.9, 0.85, 0.8, 0.7)
 """Candidates for a range end as fractions of it, tried in this order while the output error falls."""
 
@@ -70,7 +68,7 @@ class Reference:
         x = data.inputs
         kernels = [kernel.unquantized() for kernel in model.kernels]
         tensors = tensors_of(model, x, kernels)
-        means, few = product_means(model, tensors, kernels), x[:: max(1, len(x) // _for_influence(model, len(x)))]
+        means, few = product_means(model, tensors, kernels), x[:: max(1, len(x) // samples_for(model, len(x)))]
         return cls(x, model(x).numpy(), means, influence(model, few), levels, per_unit, data.population)
 
     def error(self, model: TiedAutoencoder, kernels: Sequence[tf.Tensor] | None = None) -> float:
@@ -86,12 +84,6 @@ class Reference:
     def error_of(self, y: tf.Tensor) -> float:
         """The mean squared error of y, float32 [n, inputs] or [n, *shape], relative to `output`."""
         return float(tf.reduce_mean(tf.square(tf.reshape(y, self.output.shape) - self.output)))
-
-
-def _for_influence(model: TiedAutoencoder, samples: int) -> int:
-    """How many samples have as many rows as there are samples, for the kernel with the most rows in each: at least some."""
-    places = max(math.prod(rows[:-1]) for rows in model.config.rows)
-    return min(samples, max(LEAST_SAMPLES, samples // places))
 
 
 def product_means(

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from tiedae.compress.curvature import Quadratic
 from tiedae.compress.integers import UNPAIRED, Bounds, exceeding_pairs, within_pairs
 from tiedae.compress.kernel import FACTOR_LEVELS, HEADROOMS
-
-from .curvature import Quadratic
 
 SWEEPS = 3
 MAX_SHIFT = 1

@@ -21,7 +21,7 @@ from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
 
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
-Saliency = Literal["magnitude", "gradient", "movement"]
+Saliency = Literal["curvature", "magnitude", "gradient", "movement"]
 Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
 Refinement = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
@@ -88,8 +88,9 @@ class PruneConfig(Checked, frozen=True):
     """Pruning on the one mask of each kernel, then fine-tuning with the mask held; without the table, every weight stays.
 
     Patterns: `unstructured`, single weights; `block`, blocks of weights; "N:M", N of every M weights along both axes;
-    `structured`, whole units, which leave the model. Saliencies: the largest `magnitude`, the weights that the loss feels
-    (`gradient`), or those that grow while fine-tuning (`movement`).
+    `structured`, whole units, which leave the model. Saliencies, of the weights that stay: those without which the output would
+    change most (`curvature`), the largest (`magnitude`), those that the loss feels (`gradient`), or that grow while
+    fine-tuning (`movement`).
     """
 
     pattern: Annotated[str, means('unstructured: single weights; block; N:M, such as "2:4"; structured: whole units')] = (
@@ -99,9 +100,10 @@ class PruneConfig(Checked, frozen=True):
     block: Annotated[tuple[Positive, Positive], means("[rows, columns] of a block, with pattern block")] = (1, 1)
     code: Annotated[bool, means("with pattern structured: units of the code leave too")] = False
     saliency: Annotated[
-        Saliency, means("what stays: the largest weights; gradient: those the loss feels; movement: that grow")
-    ] = "magnitude"
-    samples: Annotated[Positive, means("training samples for saliency gradient")] = 1024
+        Saliency,
+        means("what stays: weights the output feels to 2nd order; the largest; those the loss feels to 1st; that grow"),
+    ] = "curvature"
+    samples: Annotated[Positive, means("training samples for saliency curvature and gradient")] = 1024
     skip: Annotated[tuple[Count, ...], means("kernels, by index, that stay whole")] = ()
     schedule: Annotated[
         Literal["polynomial", "constant"], means("polynomial: a ramp up to the sparsity; constant: at once")

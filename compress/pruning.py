@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from .autoencoder import TiedAutoencoder
+from .blocks import TENSOR_VALUES
 from .config import PruneConfig, TrainConfig
+from .curvature import PROBES, influence, samples_for
 from .data import Dataset
 from .errors import InputError
 from .noise import noise_of, pairs
@@ -52,6 +54,25 @@ def gradient(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train
     return scores
 
 
+def curvature(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train: TrainConfig) -> Scores:
+    """w² · the squared change of the output when a weight changes by 1, to second order: what pruning it alone adds to the
+    squared error of a trained model (LeCun et al. 1990, Optimal Brain Damage), with the moments of `curvature.Quadratic`."""
+    count = samples_for(model, min(config.samples, len(splits.train)))
+    chosen = np.sort(np.random.default_rng(train.seed).permutation(len(splits.train))[:count])
+    size = max(1, TENSOR_VALUES // (PROBES * max(model.config.widths)))
+    noise, seed = noise_of(train.noise, splits.train), noise_seed(train, "saliency")
+
+    def scores() -> list[np.ndarray]:
+        losses = [np.zeros(kernel.variable.shape, np.float32) for kernel in model.kernels]
+        for x, _ in pairs(splits.train, chosen, size, noise, seed):
+            found = influence(model, x, seed=train.seed)
+            for loss, kernel in zip(losses, model.kernels, strict=True):
+                loss += len(x) * found.kernels[kernel.name].diagonal()
+        return [np.square(kernel.variable.numpy()) * loss for kernel, loss in zip(model.kernels, losses, strict=True)]
+
+    return scores
+
+
 def movement(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train: TrainConfig) -> Scores:
     """w² − w₀², with w₀ from the start of the stage: positive for weights that grow, negative for those that shrink.
 
@@ -63,6 +84,7 @@ def movement(model: TiedAutoencoder, splits: Dataset, config: PruneConfig, train
 
 
 SALIENCIES: Mapping[str, Callable[[TiedAutoencoder, Dataset, PruneConfig, TrainConfig], Scores]] = {
+    "curvature": curvature,
     "magnitude": magnitude,
     "gradient": gradient,
     "movement": movement,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiedae.calibration import Representative, calibrate, post_training
-from tiedae.calibration.curvature import tensors_of
 from tiedae.calibration.post_training import Reference, correct_biases, product_means, set_ranges
 from tiedae.compress import QuantizationSpec, TiedAutoencoder
+from tiedae.compress.curvature import tensors_of
 from tiedae.compress.layer_kinds import OF_WEIGHTS
 
 

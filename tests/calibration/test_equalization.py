@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiedae.calibration import Representative
-from tiedae.calibration.curvature import influence
 from tiedae.calibration.equalization import Term, activation_loss, kernel_loss, predicted_loss, unit_scales
 from tiedae.calibration.rounding import clipped_scales, nearest
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
+from tiedae.compress.curvature import influence
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, paired_magnitudes
 from tiedae.compress.symmetries import rescale_units
 

@@ -12,6 +12,7 @@ from tiedae.compress.pruning import BATCH, SALIENCIES, Scores
 
 from ..variants import every
 from .conftest import sparsity_of
+from .test_curvature import squared_change
 
 TRAIN = TrainConfig(epochs=2, batch_size=32)
 
@@ -44,12 +45,39 @@ def test_gradient_foretells_the_loss_without_a_weight(make_splits) -> None:
             assert score[place] == pytest.approx(((losses[1] - losses[0]) / 0.2) ** 2, rel=0.05, abs=1e-13)
 
 
-def test_gradient_sees_a_weight_that_is_masked(make_splits) -> None:
+@pytest.mark.parametrize("saliency", ["gradient", "curvature"])
+def test_a_masked_weight_has_a_score(make_splits, saliency: str) -> None:
     model = model_of(activity_l1=0.1)
     masked = np.arange(24 * 12).reshape(24, 12) % 2 == 0
     model.kernels[0].set_mask(~masked)
-    scores = SALIENCIES["gradient"](model, make_splits(), PruneConfig(samples=100), TRAIN)()
+    scores = SALIENCIES[saliency](model, make_splits(), PruneConfig(samples=100), TRAIN)()
     assert (scores[0][masked] > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("seed", every(3, [0, 1, 2]))
+def test_curvature_foretells_the_output_without_a_weight(make_splits, seed: int) -> None:
+    """Of all kernels together, in the order of what it does; the moments are factored, so the sizes may be off by a factor."""
+    splits, model = make_splits(seed=seed), model_of()
+    fit(model, splits, TrainConfig(epochs=5, batch_size=32, learning_rate=1e-2, seed=seed))
+    x = next(splits.train.batches(np.arange(256), 256))
+    given, found = [], []
+    for index, score in enumerate(SALIENCIES["curvature"](model, splits, PruneConfig(samples=256), TRAIN)()):
+        weights = model.kernels[index].variable.numpy()
+        for place in (place for place in np.ndindex(weights.shape) if place[0] % 5 == 0):
+            change = np.zeros_like(weights)
+            change[place] = -0.1 * weights[place]
+            given.append(score[place])
+            found.append(squared_change(model, x, index, change))
+    assert np.corrcoef(np.log(given), np.log(found))[0, 1] > 0.97
+
+
+def test_curvature_counts_samples_alike_in_batches(make_splits, monkeypatch) -> None:
+    splits, model = make_splits(), model_of()
+    whole = SALIENCIES["curvature"](model, splits, PruneConfig(), TRAIN)()
+    monkeypatch.setattr("tiedae.compress.pruning.TENSOR_VALUES", 8 * 24 * 100)  # batches of 100, 100, 56
+    parts = SALIENCIES["curvature"](model, splits, PruneConfig(), TRAIN)()
+    for one, other in zip(whole, parts, strict=True):
+        assert np.median(other / one) == pytest.approx(1, rel=0.05) and np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.95
 
 
 @pytest.mark.ci
@@ -78,7 +106,7 @@ def signed(saliency: Callable[..., Scores], sign: int) -> Callable[..., Scores]:
     return of_model
 
 
-@pytest.mark.parametrize("saliency", every(3, ["gradient", *(each for each in SALIENCIES if each != "gradient")]))
+@pytest.mark.parametrize("saliency", every(3, ["curvature", *(each for each in SALIENCIES if each != "curvature")]))
 def test_each_saliency_prunes_to_its_share_and_is_better_than_its_contrary(make_splits, monkeypatch, saliency: str) -> None:
     splits, errors = make_splits(), {}
     start = model_of()

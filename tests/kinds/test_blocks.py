@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiedae.bundle.reference_outputs import float_program
-from tiedae.calibration.curvature import influence
 from tiedae.calibration.diagnosis import diagnose
 from tiedae.calibration.equalization import unit_scales
 from tiedae.calibration.ranges import calibrate
@@ -27,6 +26,7 @@ from tiedae.compress import (
     TiedAutoencoder,
     TrainConfig,
 )
+from tiedae.compress.curvature import influence
 from tiedae.compress.errors import UnavailableError
 from tiedae.compress.layer_kinds import LAYER_KINDS
 from tiedae.compress.layers import DIRECTIONS
@@ -42,7 +42,7 @@ from tiedae.runtimes.session import Session
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.stages import cluster, prune, quantize
 
-from ..calibration.test_curvature import squared_change
+from ..compress.test_curvature import squared_change
 from ..variants import every
 from .blocks import BlocksConfig, registered
 

@@ -12,7 +12,6 @@ import tensorflow as tf
 from hypothesis import given, settings, strategies
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.calibration.calibration_file import read_calibration, write_calibration
-from tiedae.calibration.curvature import influence
 from tiedae.calibration.diagnosis import diagnose
 from tiedae.calibration.equalization import unit_scales
 from tiedae.calibration.post_training import product_means
@@ -33,6 +32,7 @@ from tiedae.compress import (
     TrainConfig,
 )
 from tiedae.compress.convolution import repeated
+from tiedae.compress.curvature import influence
 from tiedae.compress.layer_kinds import Conv1DConfig, Conv2DConfig, ConvolutionConfig, layer_tables
 from tiedae.compress.patterns import HELD
 from tiedae.compress.symmetries import permute_units, rescale_units, shrink
@@ -45,7 +45,7 @@ from tiedae.recipe import check_inputs, load_recipe, recipe_schema, recipe_text,
 from tiedae.searching.space import space_of
 from tiedae.stages import cluster, prune, quantize
 
-from ..calibration.test_curvature import squared_change
+from ..compress.test_curvature import squared_change
 from ..variants import every
 from .convolutions import NETS, SHAPES, dataset
 

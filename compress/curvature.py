@@ -1,6 +1,7 @@
 """Second-order influence of kernels and activations on the output.
 
-The loss of quantization is the squared change of the output. To second order (Gauss–Newton) a change ΔW of a tied kernel costs
+The loss of rounding or pruning is the squared change of the output. To second order (Gauss–Newton) a change ΔW of a tied kernel
+costs
 
     tr(ΔWᵀ · E[xxᵀ] · ΔW · E[ggᵀ])  in the encoder, x → xW, and
     tr(ΔW · E[zzᵀ] · ΔWᵀ · E[hhᵀ])  in the decoder, z → zWᵀ,
@@ -17,13 +18,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.layer_kinds import OF_WEIGHTS, UNPOOLED
-from tiedae.compress.patterns import of_rows
-from tiedae.compress.tied_layers import RULES, TiedLayer
+
+from .autoencoder import TiedAutoencoder
+from .layer_kinds import OF_WEIGHTS, UNPOOLED
+from .patterns import of_rows
+from .tied_layers import RULES, TiedLayer
 
 PROBES = 8
 """Number of random directions of the output."""
+LEAST_SAMPLES = 128
+"""Samples by which influence is measured, at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,13 @@ def tensors_of(model: TiedAutoencoder, x: np.ndarray | tf.Tensor, kernels: Seque
     with model.tapped(record):
         model.decoder(model.encoder(x, kernels=kernels), kernels=kernels)
     return tensors
+
+
+def samples_for(model: TiedAutoencoder, samples: int) -> int:
+    """How many of the samples have as many rows as there are samples, for the kernel with the most rows in each: at least
+    some."""
+    places = max(math.prod(rows[:-1]) for rows in model.config.rows)
+    return min(samples, max(LEAST_SAMPLES, samples // places))
 
 
 def influence(model: TiedAutoencoder, x: np.ndarray, *, seed: int = 0) -> Influence:
