@@ -25,15 +25,15 @@ from tiedae.sources import recipe_data
 FINE_TUNING = PruneConfig(epochs=10, learning_rate=4e-3)
 """The schedule of every pattern, of the dense file and of the float twin."""
 AT_ONCE = replace(FINE_TUNING, schedule="constant")
-N_OF_M = replace(AT_ONCE, saliency="gradient", samples=8192, skip=(2,))
+N_OF_M = replace(AT_ONCE, skip=(2,))
 PATTERNS: Mapping[str, Variant] = {
     "dense": Variant(prune=replace(FINE_TUNING, sparsity=0.0)),
     "unstructured50": Variant(prune=replace(FINE_TUNING, scope="global")),
-    "unstructured75": Variant(prune=replace(FINE_TUNING, sparsity=0.75, scope="global", saliency="gradient", ramp=0.65)),
-    "block50": Variant(prune=replace(AT_ONCE, pattern="block", block=(4, 4), skip=(2,), saliency="gradient")),
+    "unstructured75": Variant(prune=replace(FINE_TUNING, sparsity=0.75, scope="global", ramp=0.65)),
+    "block50": Variant(prune=replace(AT_ONCE, pattern="block", block=(4, 4), skip=(2,))),
     "nm24": Variant(prune=replace(N_OF_M, pattern="2:4"), interleave=4),
     "nm48": Variant(prune=replace(N_OF_M, pattern="4:8"), interleave=8),
-    "structured50": Variant(prune=replace(AT_ONCE, pattern="structured", saliency="gradient")),
+    "structured50": Variant(prune=replace(AT_ONCE, pattern="structured")),
 }
 """What is pruned how; the code kernel, 256 × 30, has no tiles of 4 or 8."""
 

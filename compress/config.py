@@ -101,7 +101,7 @@ class PruneConfig(Checked, frozen=True):
     code: Annotated[bool, means("with pattern structured: units of the code leave too")] = False
     saliency: Annotated[
         Saliency,
-        means("what stays: weights the output feels to 2nd order; the largest; those the loss feels to 1st; that grow"),
+        means("curvature: what the output feels; gradient: the loss; movement: what grows"),
     ] = "curvature"
     samples: Annotated[Positive, means("training samples for saliency curvature and gradient")] = 1024
     skip: Annotated[tuple[Count, ...], means("kernels, by index, that stay whole")] = ()

@@ -126,7 +126,7 @@ def _from_start(model: TiedNetwork, splits: Dataset, training: Training) -> Hist
         begun = new.start(begun)
         first = [kernel.variable.numpy() for kernel in model.kernels]
         clipped = _clipped(model, splits, training.config.seed) if begun.components else 0.0
-        history = fit(model, splits, replace(_beginning(training, begun), resumed=path))
+        history = fit(model, splits, replace(training, begun=begun, resumed=path))
     last = [kernel.variable.numpy() for kernel in model.kernels]
     record = checked(TrainingStart, history[0]["begun"])
     moved = tuple(float(np.linalg.norm(b - a) / max(float(np.linalg.norm(a)), 1e-30)) for a, b in zip(first, last, strict=True))
@@ -181,10 +181,6 @@ class _New:
         return start_at_pca(self.model, self.splits, self.seed), self.model.arrays()
 
 
-def _beginning(training: Training, begun: TrainingStart) -> Training:
-    return replace(training, config=structs.replace(training.config, learning_rate=begun.learning_rate), begun=begun)
-
-
 def _chosen(
     model: TiedNetwork,
     new: _New,
@@ -199,13 +195,10 @@ def _chosen(
     files = dict(zip(found, _trial_files(path), strict=False))
     diverged: DivergedError | None = None
     for name, begun in found.items():
-        trial = _beginning(training, new.start(begun))
-        alone = structs.replace(trial.config, patience=0)
-        label, file = f"try {name}", files[name]
+        trial = replace(training, begun=new.start(begun), checkpoint=files[name], epochs=epochs, label=f"try {name}")
+        alone = structs.replace(training.config, patience=0)
         try:
-            history = fit(
-                model, splits, replace(trial, config=alone, checkpoint=file, epochs=epochs, label=label, after_epoch=None)
-            )
+            history = fit(model, splits, replace(trial, config=alone, after_epoch=None))
         except DivergedError as error:
             diverged = error
         else:

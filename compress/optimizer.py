@@ -10,6 +10,7 @@ from .config import TrainConfig
 from .legacy_keras import tf_keras
 from .network import TiedNetwork
 from .rate import RateTerm
+from .training_start import TrainingStart
 
 WARM_UP = 0.03
 """Fraction of all steps with a rising learning rate."""
@@ -19,38 +20,52 @@ DAMPING = 3.0
 """Dampening of weights of fewer than 8 bits, in units of rate · (1 − rate / peak rate)."""
 
 
-def _learning_rate(config: TrainConfig, steps: int, warm_up: float) -> Any:
+def _learning_rate(config: TrainConfig, peak: float, steps: int, warm_up: float) -> Any:
     """A constant, or a Keras schedule."""
     if config.schedule == "constant":
-        return config.learning_rate
+        return peak
     warm_up_steps = int(steps * warm_up)
     cosine = tf_keras.optimizers.schedules.CosineDecay
     if warm_up_steps == 0:
-        return cosine(config.learning_rate, max(1, steps))
-    return cosine(0.0, max(1, steps - warm_up_steps), warmup_target=config.learning_rate, warmup_steps=warm_up_steps)
+        return cosine(peak, max(1, steps))
+    return cosine(0.0, max(1, steps - warm_up_steps), warmup_target=peak, warmup_steps=warm_up_steps)
 
 
 class Optimizer:
     """Keras' legacy Adam, one fused operation per variable on a CPU, with its state by name.
 
-    `steps`: of an epoch. `warm_up`: the fraction of all steps with a rising learning rate.
+    `steps`: of an epoch. `begun`: where float training began, with the weights' learning rate, which rises for longer from PCA. The
+    densities of `rate` keep the recipe's, so that they follow the code however slowly the weights move.
     """
 
     def __init__(
-        self, model: TiedNetwork, config: TrainConfig, steps: int, rate: RateTerm | None = None, warm_up: float = WARM_UP
+        self,
+        model: TiedNetwork,
+        config: TrainConfig,
+        steps: int,
+        rate: RateTerm | None = None,
+        begun: TrainingStart | None = None,
     ) -> None:
-        self.peak = config.learning_rate
-        self.rate = _learning_rate(config, steps * config.epochs, warm_up)
-        self.keras = tf_keras.optimizers.legacy.Adam(self.rate)
-        _ = self.keras.beta_1  # makes its variables; made by the first update, they would have a graph traced twice
+        steps *= config.epochs
+        self.peak = config.learning_rate if begun is None else begun.learning_rate
+        warm_up = WARM_UP_FROM_PCA if begun is not None and begun.start == "pca" else WARM_UP
+        self.rate = _learning_rate(config, self.peak, steps, warm_up)
+        adam = tf_keras.optimizers.legacy.Adam
+        self.keras, self.of_rate = adam(self.rate), adam(_learning_rate(config, config.learning_rate, steps, WARM_UP))
+        for each in (self.keras, self.of_rate):
+            _ = each.beta_1  # makes its variables; made by the first update, they would have a graph traced twice
         self.kernels = model.kernels
         self.decay = config.weight_decay
-        self.variables = [*model.trainable_variables, *(rate.trainable_variables if rate else ())]
+        self.weights = list(model.trainable_variables)
+        self.variables = [*self.weights, *(rate.trainable_variables if rate else ())]
         state = model.trained_state() | (rate.state() if rate else {})
         named = {name: variable for name, variable in state.items() if any(variable is v for v in self.variables)}
         self.slots = {"adam.step": self.keras.iterations}
         for slot in ("m", "v"):
-            self.slots |= {f"adam.{slot}.{name}": self.keras.add_slot(variable, slot) for name, variable in named.items()}
+            self.slots |= {f"adam.{slot}.{name}": self._of(each).add_slot(each, slot) for name, each in named.items()}
+
+    def _of(self, variable: tf.Variable) -> tf_keras.optimizers.legacy.Adam:
+        return self.keras if any(variable is each for each in self.weights) else self.of_rate
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         """One update: decoupled weight decay (Loshchilov & Hutter 2019), Adam, dampening and outlier clipping."""
@@ -60,7 +75,11 @@ class Optimizer:
                 kernel.variable.assign_sub(rate * self.decay * kernel.variable)
             if kernel.trains_scales and callable(self.rate):
                 kernel.dampen(DAMPING * rate * (1 - rate / self.peak))
-        self.keras.apply_gradients(zip(gradients, self.variables, strict=True))
+        updates, count = list(zip(gradients, self.variables, strict=True)), len(self.weights)
+        if updates[count:]:
+            self.of_rate.iterations.assign(self.keras.iterations)
+            self.of_rate.apply_gradients(updates[count:])
+        self.keras.apply_gradients(updates[:count])
         for kernel in self.kernels:
             if kernel.granularity is not None:
                 kernel.clip_outliers()

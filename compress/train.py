@@ -23,7 +23,7 @@ from .legacy_keras import tf_keras
 from .model_config import ModelConfig
 from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
-from .optimizer import WARM_UP, WARM_UP_FROM_PCA, Optimizer
+from .optimizer import Optimizer
 from .rate import NOISE_FRACTION, RateTerm
 from .records import checked, plain
 from .samples import Samples
@@ -147,11 +147,6 @@ class Training:
             return distilled(loss, self.teacher, self.distill)
         return lambda _, wanted, y: loss(wanted, y)
 
-    @property
-    def warm_up(self) -> float:
-        """The fraction of all steps with a rising learning rate."""
-        return WARM_UP_FROM_PCA if self.begun is not None and self.begun.start == "pca" else WARM_UP
-
     def noise(self, splits: Dataset) -> Noise | None:
         """The noise of the inputs."""
         return noise_of(self.config.noise, splits.train)
@@ -218,7 +213,7 @@ def fit(
     noisy_epochs = 0
     if rate is not None and rate.noisy:
         noisy_epochs = min(math.ceil(config.epochs * NOISE_FRACTION), config.epochs - 1)
-    optimizer = Optimizer(model, config, steps, rate, training.warm_up)
+    optimizer = Optimizer(model, config, steps, rate, training.begun)
     run = _StageTraining(model, training, optimizer, stage, max(ramp_epochs, noisy_epochs), rate, begun=training.begun)
     before = checkpoint or training.resumed
     if before is not None and before.exists():

@@ -1,7 +1,7 @@
 """Whether a hidden layer helps: a short training of the net that a recipe would have, beside PCA.
 
-The net begins at PCA (`compress/pca_start.py`), with the learning rates that `float_training` tries. The linear net of the
-same code is not trained: PCA is its optimum (Baldi & Hornik 1989). Both see the same training samples, and are measured on
+The net begins at PCA (`compress/pca_start.py`) and is trained once, at the middle of the learning rates that
+`float_training` would try. The linear net of the same code is not trained: PCA is its optimum (Baldi & Hornik 1989). Both see the same training samples, and are measured on
 others that are held out of them. A sigmoid output may lose what a hidden layer gains, so that a net that gains nothing with it
 is tried with a linear output too.
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TASKS = ("compression", "reduction")
 """Kinds of task that a linear net is a candidate for: of a detector and a denoiser it changes what they find."""
 STEPS = 600
-"""Steps of a trial, beside those in which three learning rates are tried."""
+"""Steps of a trial."""
 FITTED, HELD = 6_000, 2_000
 """Training samples that a trial trains on, and others that it is measured on, at most."""
 OF_GROUPS = 1 / 3
@@ -93,7 +93,7 @@ def _some(samples: Samples, most: int, seed: int) -> Samples:
 
 
 def _trial(plan: RecipePlan, splits: Dataset, output: Activation, progress: Progress | None) -> HiddenTrial:
-    from tiedae.compress.float_training import train_float
+    from tiedae.compress.float_training import FACTORS, train_float
     from tiedae.compress.network import TiedNetwork
     from tiedae.compress.train import Training
 
@@ -109,8 +109,9 @@ def _trial(plan: RecipePlan, splits: Dataset, output: Activation, progress: Prog
     network = TiedNetwork(ModelConfig(layers, output).of_samples(splits.train.shape), seed=seed)
     epoch_steps = -(-len(chosen.train) // batch)
     epochs = max(1, round(STEPS / epoch_steps))
-    config = TrainConfig(epochs=epochs, batch_size=batch, learning_rate=LEARNING_RATE, weight_decay=0.0, start="pca", seed=seed)
-    train_float(network, chosen, Training(config, progress=progress, label="hidden layer"))
+    rate = LEARNING_RATE * sorted(FACTORS.values())[len(FACTORS) // 2]
+    config = TrainConfig(epochs=epochs, batch_size=batch, learning_rate=rate, weight_decay=0.0, start="pca", seed=seed)
+    train_float(network, replace(chosen, validation=None), Training(config, progress=progress, label="hidden layer"))
     y = network(x).numpy().reshape(x.shape)
     before, after = (np.square(x - each, dtype=np.float64).sum(axis=1) for each in (pca.decode(pca.encode(x)), y))
     error = Change.of(before, after, clusters_of(judges, windows=chosen.windows))
