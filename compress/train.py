@@ -222,6 +222,7 @@ def fit(
         run.begin(validation_loss(model, splits.validation, config, noise, rate))
     while not run.finished:
         epoch = len(run.history)
+        run.lower_rate()
         if run.begun is not None and epoch == early(config):
             run.revive(training.hidden_inputs(splits))
         if rate is not None:
@@ -398,6 +399,12 @@ class _StageTraining:
         assert self.begun is not None
         if loss is not None:
             self.begun, self.best = structs.replace(self.begun, loss=loss), self._kept()
+
+    def lower_rate(self) -> None:
+        """Lower the learning rate where the validation loss rises with it."""
+        lowered = self.optimizer.lower([each["validation_loss"] for each in self.history if "validation_loss" in each])
+        if self.begun is not None and lowered:
+            self.begun = structs.replace(self.begun, lowered=lowered)
 
     def revive(self, x: np.ndarray) -> None:
         """Give dead units other weights; x: float32 [n, inputs]."""

@@ -118,6 +118,48 @@ def test_from_components_the_warm_up_is_longer(start: Start, full: float, monkey
     assert int(np.argmax(rates)) == int(full * steps) and max(rates) == pytest.approx(config.learning_rate)
 
 
+@pytest.mark.parametrize(
+    ("losses", "quarters"),
+    [
+        ([], 0),
+        ([5, 4, 3], 0),
+        ([5, 4, 4.5], 2),
+        ([5, 4, 4.03], 0),
+        ([5, 4, 4.5, 4.1], 2),
+        ([5, 4, 4.5, 3, 2, 3], 2),
+        ([5, 6, 4.9, 5.5], 0.75),
+        ([5, 4, 3, 2, 3, 4], 0),
+    ],
+)
+def test_the_learning_rate_is_lowered_where_the_loss_rises_with_it(losses: list[float], quarters: float) -> None:
+    """It rises for four of ten epochs, a quarter in each."""
+    config = replace(CONFIG, epochs=10)
+    optimizer = Optimizer(fresh(), config, 7, begun=TrainingStart("pca", 1e-2))
+    before = np.array([float(optimizer.rate(step)) for step in range(70)])
+    lowered = optimizer.lower(losses)
+    assert lowered == pytest.approx(1e-2 * quarters / 4)
+    np.testing.assert_allclose(
+        [float(optimizer.rate(step)) for step in range(70)], before * (lowered or 1e-2) / 1e-2, rtol=1e-5
+    )
+    assert Optimizer(fresh(), config, 7, begun=TrainingStart("random", 1e-2)).lower(losses) == 0
+
+
+def test_a_learning_rate_that_is_too_high_is_lowered_and_a_resumed_run_knows(tmp_path: Path) -> None:
+    data, config, whole, resumed = data_of(), replace(CONFIG, epochs=10, learning_rate=0.5), fresh(), fresh()
+    right = train_float(whole, data, config)
+    assert 0 < begun_of(right).lowered < begun_of(right).learning_rate and "learning rate lowered to" in begun_of(right).text
+
+    def interrupt(label: str, epoch: int, *_: object) -> None:
+        if (label, epoch) == ("train", 6):
+            raise KeyboardInterrupt
+
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train_float(fresh(), data, Training(config, checkpoint=checkpoint, progress=interrupt))
+    assert train_float(resumed, data, Training(config, checkpoint=checkpoint)) == right
+    assert same(resumed, whole)
+
+
 def test_without_validation_samples_windows_that_overlap_start_at_random() -> None:
     data = data_of(validation=0.0)
     for strides, start in ((4, "pca"), (2, "random")):

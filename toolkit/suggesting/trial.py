@@ -1,9 +1,9 @@
 """Whether a hidden layer helps: a short training of the net that a recipe would have, beside PCA.
 
-The net begins at PCA (`compress/pca_start.py`) and is trained once, at the middle of the learning rates that
-`float_training` would try. The linear net of the same code is not trained: PCA is its optimum (Baldi & Hornik 1989). Both see the same training samples, and are measured on
-others that are held out of them. A sigmoid output may lose what a hidden layer gains, so that a net that gains nothing with it
-is tried with a linear output too.
+The net begins at PCA (`compress/pca_start.py`) and is trained once, at the middle of the learning rates that `float_training`
+would try. The linear net of the same code is not trained: PCA is its optimum (Baldi & Hornik 1989). Both see the same training
+samples, and are measured on others that are held out of them. A sigmoid output may lose what a hidden layer gains, so that a
+net that gains nothing with it is tried with a linear output too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 TASKS = ("compression", "reduction")
 """Kinds of task that a linear net is a candidate for: of a detector and a denoiser it changes what they find."""
-STEPS = 600
+STEPS = 300
 """Steps of a trial."""
 FITTED, HELD = 6_000, 2_000
 """Training samples that a trial trains on, and others that it is measured on, at most."""
