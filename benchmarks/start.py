@@ -123,13 +123,13 @@ def seconds_rows(console: Console) -> list[Row]:
     data, layers = fashion(), [LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(64)]
     starts, epochs = [], []
     for seed in SEEDS:
-        model = model_of(layers, "sigmoid", seed)
-        train_float(model, data, Training(TrainConfig(epochs=1, seed=seed), progress=console.progress))  # compiles the step
+        model, training = model_of(layers, "sigmoid", seed), TrainConfig(epochs=1, seed=seed, start="random")
+        train_float(model, data, Training(training, progress=console.progress))  # compiles the step
         begun = time.perf_counter()
         start_at_pca(model, data, seed)
         starts.append(time.perf_counter() - begun)
         begun = time.perf_counter()
-        train_float(model, data, Training(TrainConfig(epochs=1, seed=seed), progress=console.progress))
+        train_float(model, data, Training(training, progress=console.progress))
         epochs.append(time.perf_counter() - begun)
     detail = f"{median(starts):.1f} s against {median(epochs):.1f} s, medians of three"
     return [Row("start_seconds", median(starts) / median(epochs), "", "<= 1.0", "<= 0.3", detail)]
@@ -167,7 +167,7 @@ def dead_rows(console: Console) -> list[Row]:
         recipe = load_recipe(ASSETS / f"{name}.toml")
         data = recipe_data(recipe, ASSETS)
         model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
-        training = Training(replace(recipe.train, start="auto"), progress=console.progress)
+        training = Training(recipe.train, progress=console.progress)
         dead = begun_of(train_float(model, data, training)).dead
         hidden = {f"encoder_{i}": layer.units for i, layer in enumerate(recipe.model.layers[:-1])}
         shares[name] = max((dead.get(layer, 0) / units for layer, units in hidden.items()), default=0.0)
@@ -184,8 +184,9 @@ def deep_rows(console: Console) -> list[Row]:
         model = model_of(layers, "sigmoid", 0)
         return model, train_float(model, data, Training(config, progress=console.progress))
 
-    random = {rate: error(trained(TrainConfig(epochs=EPOCHS, learning_rate=rate))[0], x) for rate in LEARNING_RATES}
-    model, history = trained(TrainConfig(epochs=EPOCHS, start="auto"))
+    configs = {rate: TrainConfig(epochs=EPOCHS, learning_rate=rate, start="random") for rate in LEARNING_RATES}
+    random = {rate: error(trained(config)[0], x) for rate, config in configs.items()}
+    model, history = trained(TrainConfig(epochs=EPOCHS))
     dead = {name: len(units) for name, units in dead_units(model, scaled(data)[:10_000]).items()}
     share = max((dead.get(f"encoder_{i}", 0) / units for i, units in enumerate(DEEP[:-1])), default=0.0)
     texts = ", ".join(f"{rate:g} {each:.3f}" for rate, each in random.items())
