@@ -72,11 +72,13 @@ class RateTerm(tf_keras.layers.Layer):
         values["scales"].assign(np.log(np.repeat(spread / 2, len(COMPONENTS), axis=1)))
 
     def fit(self, codes: np.ndarray) -> None:
-        """Fit the densities to the codes of a trained model, float32 [n, *places, units], with its weights as they are.
+        """Fit the densities to the codes of a model, float32 [n, *places, units], with its weights as they are.
 
         Weights that are trained on would follow densities that still fit badly.
         """
-        steps = tf.constant(np.rint(codes / self.step))
+        rounding = np.random.default_rng(self.seed).uniform(-0.5, 0.5, codes.shape) if self.noisy else 0.0
+        steps = codes / self.step
+        steps = tf.constant(steps + rounding if self.noisy else np.rint(steps), tf.float32)
         densities = [self.variables_by_name[name] for name in ("logits", "means", "scales")]
         optimizer = tf_keras.optimizers.Adam(FIT_RATE)
         optimizer.build(densities)

@@ -163,7 +163,7 @@ class Training:
         )
         codes = model.encoder(self.code_inputs(splits)).numpy()
         term.start(codes)
-        if known is not None:
+        if known is not None or self.begun is not None:
             term.fit(codes)
         return term
 
@@ -228,7 +228,10 @@ def fit(
         if rate is not None:
             rate.noisy = epoch < noisy_epochs
             if epoch == noisy_epochs > 0:
-                rate.shift(centre_code(model, training.code_inputs(splits), rate.step))
+                x = training.code_inputs(splits)
+                rate.shift(centre_code(model, x, rate.step))
+                if run.begun is not None:
+                    rate.fit(model.encoder(x).numpy())
         model.freeze_statistics(stage == "quantize" and epoch >= FROZEN_FROM * config.epochs)
         order = epoch_order(len(splits.train), seed=config.seed, epoch=epoch, block=splits.train.block)
         total = 0.0

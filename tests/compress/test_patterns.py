@@ -231,7 +231,7 @@ def test_a_live_value_in_a_block_that_is_left_out_is_seen() -> None:
         ({"code": True}, "code: got True, must be false, or pattern structured"),
         ({"pattern": "structured", "skip": (0,)}, "skip: got [0], must be left out with pattern structured"),
         ({"skip": (-1,)}, "skip[0]: got -1, must be an integer, 0 or more"),
-        ({"saliency": "luck"}, "saliency: got 'luck', must be one of gradient, magnitude, movement"),
+        ({"saliency": "luck"}, "saliency: got 'luck', must be one of curvature, gradient, magnitude, movement"),
         (
             {"saliency": "movement", "schedule": "constant"},
             "schedule: got 'constant', must be polynomial with saliency movement",

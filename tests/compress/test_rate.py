@@ -36,6 +36,7 @@ from tiedae.compress.rate import RateTerm, code_bits, largest_useful_rate
 from tiedae.compress.symmetries import centre_code, interleave, without_unused_code
 from tiedae.compress.tied_layers import RULES
 from tiedae.compress.train import fit
+from tiedae.compress.training_start import Start
 from tiedae.export import lower
 
 from ..variants import every
@@ -362,9 +363,11 @@ def test_bad_input_is_refused(make: Callable[[], object], text: str) -> None:
         make()
 
 
-def test_a_code_too_wide_for_a_byte_is_narrowed_with_room_for_other_samples() -> None:
-    """A unit of 318 LSB, as it is trained. All units have one range: without a shift quantization is refused for 344 LSB."""
-    model = trained(replace(TRAIN, rate=1e-5))
+@pytest.mark.parametrize(("start", "rate"), [("random", 1e-5), ("pca", 8e-5)])
+def test_a_code_too_wide_for_a_byte_is_narrowed_with_room_for_other_samples(start: Start, rate: float) -> None:
+    """A unit of 318 and of 281 LSB, as it is trained. All units have one range: without a shift quantization is refused for 344
+    LSB."""
+    model = trained(replace(TRAIN, rate=rate, start=start))
     x = SPLITS.scaling.apply(SPLITS.train.values)
     span = float(np.ptp(model.encoder(x).numpy())) / (model.code_scale or 0.0)
     assert 150 < span <= 205
