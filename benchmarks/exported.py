@@ -21,14 +21,13 @@ from tiedae.compress import (
     QuantizeConfig,
     TiedAutoencoder,
     Training,
-    balance_code,
-    fit,
     interleave,
     prune,
     shrink,
     train_quantized,
 )
 from tiedae.compress.affine import BYTE
+from tiedae.compress.float_training import train_float
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
 from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
@@ -76,10 +75,9 @@ class Exported:
 
 
 def trained(path: Path, splits: Dataset, console: Console) -> Path:
-    """The archive of the float net that every variant starts from, with balanced code, as the pipeline makes it."""
+    """The archive of the float net that every variant starts from, as the pipeline makes it."""
     model = TiedAutoencoder(ModelConfig(RECIPE.model.layers, "sigmoid", splits.inputs), seed=RECIPE.train.seed)
-    fit(model, splits, Training(RECIPE.train, progress=console.progress))
-    balance_code(model, representative(splits.train, 4096, seed=RECIPE.train.seed).inputs)
+    train_float(model, splits, Training(RECIPE.train, progress=console.progress))
     model.save(path)
     return path
 

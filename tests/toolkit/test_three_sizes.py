@@ -261,7 +261,7 @@ def test_the_table_is_in_the_file_on_the_terminal_and_in_json(tmp_path: Path, ca
     for line, row in zip(lines[heading + 1 : heading + 4], rows, strict=True):
         assert line[3:].split()[:2] == [f"{row['keep']:g}", str(row["units"])]
         assert " ".join(line[3:].split()) in " ".join(said.out.split())
-    assert "Three sizes of the code" in said.out and "hidden layer" in said.err and "try pca" in said.err
+    assert "Three sizes of the code" in said.out and "hidden layer  epoch" in said.err
     assert load_recipe(tmp_path / "r.toml").model.layers[-1].units == rows[1]["units"]
     assert main(["recipe", "--data", str(tmp_path / "x.npy"), "--set", "data.test=0.5"]) == 0
     tomllib.loads(capsys.readouterr().out)  # the recipe alone

@@ -121,7 +121,9 @@ def _layers(plan: RecipePlan) -> Chosen:
     elif units > plan.components:
         text += f"; {LEAST_UNITS} units at least"
     if plan.linear:
-        return Chosen([units], f"{text}. No hidden layer, which gained nothing beyond noise: {plan.trials[-1].text}")
+        why = f"nothing could judge: {plan.unjudged}"
+        gained = f"gained nothing beyond noise: {plan.trials[-1].text}" if plan.trials else why
+        return Chosen([units], f"{text}. No hidden layer, which {gained}")
     why = plan.trials[-1].text if plan.trials else f"no trial without it: {plan.untried}"
     return Chosen([plan.hidden, units], f"{text}. Hidden: by {plan.facts.training:,} training samples; {why}")
 

@@ -83,7 +83,8 @@ class RecipePlan:
     """What a row chooses by: the kind of task, `[data]`, the labels of normal samples, the fraction of the variance that the
     code keeps, the facts, and the units of the code of the trained model that the run starts from (0: there is none).
 
-    `trials`: of nets with a hidden layer, of which the last one decides; `untried`: why there are none.
+    `trials`: of nets with a hidden layer, of which the last one decides. Where there are none: `untried`, why a hidden layer is
+    taken without one, or `unjudged`, why none can be judged, so that there is no hidden layer.
     """
 
     task: str
@@ -94,6 +95,7 @@ class RecipePlan:
     given_units: int = 0
     trials: tuple[HiddenTrial, ...] = ()
     untried: str = ""
+    unjudged: str = ""
 
     @property
     def for_rate(self) -> bool:
@@ -145,16 +147,18 @@ class RecipePlan:
 
     @property
     def linear(self) -> bool:
-        """Whether the net has no hidden layer, since none of the trials gained by one."""
-        return bool(self.trials) and not self.trials[-1].gains
+        """Whether the net has no hidden layer, since none of the trials gained by one, or nothing could tell."""
+        return bool(self.unjudged) or (bool(self.trials) and not self.trials[-1].gains)
 
     @property
     def gain(self) -> float | None:
-        """The net's squared error as a fraction of that of PCA, by the last trial; None without one."""
+        """The net's squared error as a fraction of that of PCA, by the last trial; None where neither a trial nor PCA tells."""
+        if self.linear:
+            return 1.0
         if not self.trials:
             return None
         error = self.trials[-1].error
-        return error.end / error.start if self.trials[-1].gains else 1.0
+        return error.end / error.start
 
     @property
     def batch(self) -> int:

@@ -45,7 +45,7 @@ from .held_pca import HeldPca
 from .plan import KEPT, HiddenTrial, RecipePlan, kept_by_default
 from .proposals import proposed
 from .sizes import SIZED, CodeSize, notes_of, proposals_of, table_lines
-from .trial import trials_of, untried
+from .trial import trials_of, unjudged, untried
 
 if TYPE_CHECKING:
     from ..console import Progress
@@ -189,11 +189,14 @@ def _tried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any], progres
     """The plan with its trials, and the facts for the output activation of the last one."""
     if reason := untried(plan, splits, stated):
         return replace_plan(plan, untried=reason)
-    try:
-        trials = trials_of(plan, splits, progress)
-    except DivergedError as error:
-        return replace_plan(plan, untried=str(error))
-    plan, output = replace_plan(plan, trials=trials), trials[-1].output
+    if reason := unjudged(splits):
+        plan, output = replace_plan(plan, unjudged=reason), "linear"
+    else:
+        try:
+            trials = trials_of(plan, splits, progress)
+        except DivergedError as error:
+            return replace_plan(plan, untried=str(error))
+        plan, output = replace_plan(plan, trials=trials), trials[-1].output
     if output == plan.facts.output:
         return plan
     return replace_plan(plan, facts=measure(splits, {**stated, "model.output_activation": output}))

@@ -42,7 +42,7 @@ PACKAGES = ("tensorflow", "tf_keras")
 
 
 def untried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any]) -> str:
-    """Why there is no trial; empty where there is one. `stated`: keys of the recipe, such as `model.layers`."""
+    """Why a hidden layer is taken without a trial; empty where one has to show its gain; `stated`: keys as `model.layers`."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     fixed = [key for key in ("model.layers", "train.noise") if key in stated]
     if plan.task not in TASKS:
@@ -55,10 +55,15 @@ def untried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any]) -> str
         return "the samples have clean ones"
     if problem := no_pca(splits.inputs, len(splits.train)):
         return problem
-    if _judged(splits).validation is None:
-        groups = f" of {LEAST_GROUPS} groups" if splits.train.groups is not None else ""
-        return f"{splits.train.independent:,} training samples, {ENOUGH:,}{groups} would be enough to hold some out"
     return f"{missing[0]} is not installed" if missing else ""
+
+
+def unjudged(splits: Dataset) -> str:
+    """Why no samples can be held out to judge a hidden layer; empty where they can."""
+    if _judged(splits).validation is not None:
+        return ""
+    groups = f" of {LEAST_GROUPS} groups" if splits.train.groups is not None else ""
+    return f"{splits.train.independent:,} training samples, {ENOUGH:,}{groups} would be enough to hold some out"
 
 
 def trials_of(plan: RecipePlan, splits: Dataset, progress: Progress | None = None) -> tuple[HiddenTrial, ...]:
