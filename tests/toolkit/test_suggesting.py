@@ -165,7 +165,7 @@ def test_kinds_are_told_apart_by_their_values(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for kind, expected in {"image": "image", "table": "table", "signals": "record", "record": "record"}.items():
         np.save(tmp_path / f"{kind}.npy", KINDS[kind](rng, 300))
-        facts = suggest(Wish.of(f"{kind}.npy"), base=tmp_path).facts
+        facts = suggest(Wish.of(f"{kind}.npy", task="denoising"), base=tmp_path).facts
         assert facts.kind == expected and facts.output == ("sigmoid" if kind == "image" else "linear")
     np.save(tmp_path / "heavy.npy", heavy(rng, 300))
     facts = suggest(Wish.of("heavy.npy"), base=tmp_path).facts
@@ -425,7 +425,8 @@ def test_dark_pictures_have_a_linear_output(tmp_path: Path) -> None:
     x = rng.integers(0, 256, (300, 6, 6), np.uint8)
     np.save(tmp_path / "bright.npy", x)
     np.save(tmp_path / "dark.npy", np.where(rng.random(x.shape) < 0.01, x, x // 16))
-    outputs = {name: suggest(Wish.of(f"{name}.npy"), base=tmp_path).facts.output for name in ("bright", "dark")}
+    wishes = {name: Wish.of(f"{name}.npy", task="denoising") for name in ("bright", "dark")}
+    outputs = {name: suggest(wish, base=tmp_path).facts.output for name, wish in wishes.items()}
     assert outputs == {"bright": "sigmoid", "dark": "linear"}
 
 
