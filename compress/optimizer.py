@@ -35,7 +35,7 @@ def _learning_rate(config: TrainConfig, peak: float, steps: int, warm_up: float)
     return cosine(0.0, max(1, steps - warm_up_steps), warmup_target=peak, warmup_steps=warm_up_steps)
 
 
-class _Lowered(tf_keras.optimizers.schedules.LearningRateSchedule):
+class _Lowerable(tf_keras.optimizers.schedules.LearningRateSchedule):
     """A schedule times `factor`, a variable; `rising`: the steps in which it rises."""
 
     def __init__(self, schedule: Any, rising: int) -> None:
@@ -63,10 +63,10 @@ class Optimizer:
         self.steps, total = steps, steps * config.epochs
         self.peak = config.learning_rate if begun is None else begun.learning_rate
         self.rate = _learning_rate(config, self.peak, total, WARM_UP)
-        self.lowered: _Lowered | None = None
+        self.lowerable: _Lowerable | None = None
         if begun is not None and begun.start == "pca" and config.schedule != "constant":
             longer = _learning_rate(config, self.peak, total, WARM_UP_FROM_PCA)
-            self.rate = self.lowered = _Lowered(longer, int(total * WARM_UP_FROM_PCA))
+            self.rate = self.lowerable = _Lowerable(longer, int(total * WARM_UP_FROM_PCA))
         adam = tf_keras.optimizers.legacy.Adam
         self.keras, self.of_rate = adam(self.rate), adam(_learning_rate(config, config.learning_rate, total, WARM_UP))
         for each in (self.keras, self.of_rate):
@@ -87,15 +87,15 @@ class Optimizer:
 
         `losses`: of all epochs so far. Returns the highest learning rate, 0 where it is not lowered.
         """
-        if self.lowered is None:
+        if self.lowerable is None:
             return 0.0
         least, factor, wanted = math.inf, 1.0, 1.0
         for epoch, loss in enumerate(losses, 1):
             if loss < least:
-                least, wanted = loss, factor * float(self.lowered.schedule(epoch * self.steps)) / self.peak
-            elif loss > RISEN * least and (epoch - 1) * self.steps < self.lowered.rising:
+                least, wanted = loss, factor * float(self.lowerable.schedule(epoch * self.steps)) / self.peak
+            elif loss > RISEN * least and (epoch - 1) * self.steps < self.lowerable.rising:
                 factor = wanted
-        self.lowered.factor.assign(factor)
+        self.lowerable.factor.assign(factor)
         return 0.0 if factor == 1 else factor * self.peak
 
     def _of(self, variable: tf.Variable) -> tf_keras.optimizers.legacy.Adam:
