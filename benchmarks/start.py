@@ -167,7 +167,7 @@ def dead_rows(console: Console) -> list[Row]:
         recipe = load_recipe(ASSETS / f"{name}.toml")
         data = recipe_data(recipe, ASSETS)
         model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
-        training = Training(recipe.train, progress=console.progress)
+        training = Training(replace(recipe.train, start="auto"), progress=console.progress)
         dead = begun_of(train_float(model, data, training)).dead
         hidden = {f"encoder_{i}": layer.units for i, layer in enumerate(recipe.model.layers[:-1])}
         shares[name] = max((dead.get(layer, 0) / units for layer, units in hidden.items()), default=0.0)
@@ -186,7 +186,7 @@ def deep_rows(console: Console) -> list[Row]:
 
     configs = {rate: TrainConfig(epochs=EPOCHS, learning_rate=rate, start="random") for rate in LEARNING_RATES}
     random = {rate: error(trained(config)[0], x) for rate, config in configs.items()}
-    model, history = trained(TrainConfig(epochs=EPOCHS))
+    model, history = trained(TrainConfig(epochs=EPOCHS, start="auto"))
     dead = {name: len(units) for name, units in dead_units(model, scaled(data)[:10_000]).items()}
     share = max((dead.get(f"encoder_{i}", 0) / units for i, units in enumerate(DEEP[:-1])), default=0.0)
     texts = ", ".join(f"{rate:g} {each:.3f}" for rate, each in random.items())

@@ -65,7 +65,7 @@ class TrainConfig(Checked, frozen=True):
     start: Annotated[
         Literal["random", "pca", "auto"],
         means("weights at first; pca: components of the samples, by linear, relu, relu6 layers; auto: the better"),
-    ] = "auto"
+    ] = "random"
     noise: Annotated[
         NoiseConfig | None,
         means("added to the inputs of every stage, anew in each epoch; false: none"),
@@ -174,7 +174,7 @@ class QuantizeConfig(Checked, frozen=True):
     refinements: Annotated[tuple[Refinement, ...], means("what is done beyond rounding to nearest over the extremes")] = (
         get_args(Refinement)
     )
-    epochs: Annotated[Positive, EPOCHS] = 6
+    epochs: Annotated[Positive, EPOCHS] = 5
     learning_rate: Annotated[AboveZero, LEARNING_RATE] = 1e-3
     weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.02
     rate_fraction: Annotated[

@@ -193,7 +193,7 @@ def test_card_tells_the_procedure_and_cites_what_it_follows(make_parts):
     manifest, metrics, *_ = make_parts()
     metrics["history"].append({"stage": "dream", "epoch": 1, "loss": 0.25})
     card = render_card(manifest, metrics)
-    prune = "schedule polynomial, weight decay 0.02, pattern unstructured, saliency magnitude, sparsity 0.5"
+    prune = "schedule polynomial, weight decay 0.02, pattern unstructured, saliency curvature, sparsity 0.5"
     assert f"| prune | 8 | learning rate 0.002, {prune}, distilled fraction 0.0, scope layer | 0.0102 → 0.003606 |" in card
     assert "| dream | 1 | not recorded | 0.25 → 0.25 |" in card and "Seed 7." in card
     assert "Training took 41 epochs of 9,000 samples." in card and "arXiv:1710.01878" in card
