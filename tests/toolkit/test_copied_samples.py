@@ -10,7 +10,7 @@ from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 
-SMALLER = (("epochs = 267", "epochs = 5"), ("epochs = 24", "epochs = 1"))
+SMALLER = (("epochs = 267", "epochs = 30"), ("epochs = 24", "epochs = 3"))
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.npy"])
