@@ -144,6 +144,15 @@ def test_the_learning_rate_is_lowered_where_the_loss_rises_with_it(losses: list[
     assert Optimizer(fresh(), config, 7, begun=TrainingStart("random", 1e-2)).lower(losses) == 0
 
 
+@pytest.mark.parametrize("start", ["pca", "random"])
+def test_densities_keep_the_learning_rate_of_the_recipe(start: Start) -> None:
+    config = replace(CONFIG, epochs=10)
+    optimizer = Optimizer(fresh(), config, 7, begun=TrainingStart(start, config.learning_rate / 10))
+    optimizer.lower([5, 4, 4.5])
+    rates = [float(optimizer.of_rate.lr(step)) for step in range(70)]
+    assert max(rates) == pytest.approx(config.learning_rate) and int(np.argmax(rates)) == 2  # of 70 steps 0.03
+
+
 def test_a_learning_rate_that_is_too_high_is_lowered_and_a_resumed_run_knows(tmp_path: Path) -> None:
     data, config, whole, resumed = data_of(), replace(CONFIG, epochs=10, learning_rate=0.5), fresh(), fresh()
     right = train_float(whole, data, config)

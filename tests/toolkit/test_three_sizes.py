@@ -152,7 +152,8 @@ def test_without_a_trial_the_hidden_layer_stays_and_the_reason_says_why(found, t
 
 
 @pytest.mark.parametrize("kind", ["table", "image"])
-def test_a_hidden_layer_that_nothing_can_judge_is_left_out(kind: str, tmp_path: Path) -> None:
+def test_a_hidden_layer_that_nothing_can_judge_is_left_out(kind: str, tmp_path: Path, monkeypatch) -> None:
+    """With and without TensorFlow, which it does not need."""
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(400, 12)) if kind == "table" else rng.integers(0, 256, (400, 6, 6), np.uint8))
     suggestion = suggest(Wish.of("x.npy"), base=tmp_path)
@@ -162,6 +163,8 @@ def test_a_hidden_layer_that_nothing_can_judge_is_left_out(kind: str, tmp_path: 
     assert reason in reasons_of(suggestion)["model.layers"]
     assert all(row.error == row.pca_error for row in suggestion.proposals)
     assert "the linear net's, an estimate, is the same" in suggestion.text.replace("\n# ", " ")
+    monkeypatch.setattr(trial, "find_spec", lambda _: None)
+    assert suggest(Wish.of("x.npy"), base=tmp_path) == suggestion
 
 
 def test_without_tensorflow_or_where_the_trial_diverges_the_hidden_layer_stays(tmp_path: Path, monkeypatch) -> None:

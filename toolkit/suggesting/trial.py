@@ -42,7 +42,10 @@ PACKAGES = ("tensorflow", "tf_keras")
 
 
 def untried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any]) -> str:
-    """Why a hidden layer is taken without a trial; empty where one has to show its gain; `stated`: keys as `model.layers`."""
+    """Why a hidden layer is taken without a trial; empty where one has to show its gain.
+
+    `stated`: keys of the recipe, such as `model.layers`.
+    """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     fixed = [key for key in ("model.layers", "train.noise") if key in stated]
     if plan.task not in TASKS:
@@ -55,7 +58,7 @@ def untried(plan: RecipePlan, splits: Dataset, stated: Mapping[str, Any]) -> str
         return "the samples have clean ones"
     if problem := no_pca(splits.inputs, len(splits.train)):
         return problem
-    return f"{missing[0]} is not installed" if missing else ""
+    return f"{missing[0]} is not installed" if missing and not unjudged(splits) else ""
 
 
 def unjudged(splits: Dataset) -> str:
