@@ -62,7 +62,7 @@ class Optimizer:
     ) -> None:
         self.steps, total = steps, steps * config.epochs
         self.peak = config.learning_rate if begun is None else begun.learning_rate
-        self.rate = _learning_rate(config, self.peak, total, WARM_UP)
+        self.rate: Any = _learning_rate(config, self.peak, total, WARM_UP)
         self.lowerable: _Lowerable | None = None
         if begun is not None and begun.start == "pca" and config.schedule != "constant":
             longer = _learning_rate(config, self.peak, total, WARM_UP_FROM_PCA)
