@@ -7,6 +7,9 @@ two layers is S₀ᵀ · B · S₁, where B are the components of c₀, or of th
 S₀ᵀ gives c₀ and S₁ the units of the next layer; its transpose does the same downwards, where a decoder layer has the
 activation of the encoder layer whose output it gives. Biases take means away upwards, and add them again downwards.
 
+A component that reaches further than others has several pairs, each divided by the root of their number, where units are left
+over: up- and downwards all units of a layer share one range of 8 bits. Their R is turned a little, so that each learns its own.
+
 relu6 clips pairs at 6 in both directions, and what a tied kernel makes smaller upwards it makes larger downwards. So a
 component that reaches m has ⌈(m / 6)²⌉ pairs, each divided by the root of their number. No such weights exist for hidden
 layers of sigmoid and tanh.
@@ -47,6 +50,9 @@ BATCH = 4_096
 SMALL, FAINT = 1e-2, 1e-4
 """Standard deviation of random weights, times the root of how many there are: of units of the code that hold no component, and
 of the next layer's weights for hidden units without one, as with none its transpose would give them nothing at first."""
+FAR, TURNED = 8.0, 0.1
+"""Times the median reach that a component of a relu layer has in one pair at most, as hidden units share 8-bit ranges of both
+directions, and FAR² pairs at most; standard deviation of what other components add to each of several pairs."""
 CLIPPED = 6.0
 """The largest value of relu6."""
 ENDS: Mapping[str, tuple[float, float]] = {"sigmoid": (0.03, 0.97), "tanh": (-0.94, 0.94)}
@@ -143,21 +149,44 @@ def _plain(reach: np.ndarray, units: int, needed: int) -> np.ndarray:
     return np.eye(min(len(reach), units), units)
 
 
-def _pairs(reach: np.ndarray, units: int, needed: int, counts: np.ndarray | None = None) -> np.ndarray:
-    """S of a relu layer: one pair of each component, or `counts`; units without a pair are 0."""
-    counts = np.ones(min(len(reach), units // 2), int) if counts is None else counts
-    rows, total = np.repeat(np.arange(len(counts)), counts), int(counts.sum())
-    weights = np.zeros((len(counts), units))
-    for sign, first in ((1.0, 0), (-1.0, total)):
-        weights[rows, first + np.arange(total)] = sign / np.sqrt(counts[rows])
-    return weights
+def _pairs(reach: np.ndarray, units: int, needed: int) -> np.ndarray:
+    """S of a relu layer: a pair of each component, and of those that reach far several, where units are left over."""
+    reach = reach[: units // 2]
+    counts, left = np.ones(len(reach), int), units // 2 - len(reach)
+    limit = max(FAR * float(np.median(reach)), float(reach.max()) / FAR) if len(reach) else 0.0
+    while left and (reach / np.sqrt(counts)).max(initial=0) > limit:
+        counts[np.argmax(reach / np.sqrt(counts))] += 1
+        left -= 1
+    return _in_pairs(_turned(counts, reach / np.sqrt(counts)), units)
+
+
+def _repeated(counts: np.ndarray) -> np.ndarray:
+    """R of `counts` equal pairs of each component, float64 [components, pairs] with orthonormal rows."""
+    return np.repeat(np.diag(1 / np.sqrt(counts)), counts, axis=1)
+
+
+def _turned(counts: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """The same, but the pairs of a component differ, or they would learn the same. `reach`: of one pair of each component, to
+    which no other component adds much."""
+    pairs, of = _repeated(counts), np.repeat(np.arange(len(counts)), counts)
+    noise = np.random.default_rng(0).normal(size=pairs.shape) * (counts[of] > 1)
+    mixed = pairs + TURNED * noise * np.minimum(1, reach[of] / np.maximum(reach, np.finfo(float).tiny)[:, None])
+    values, vectors = np.linalg.eigh(mixed @ mixed.T)
+    return vectors / np.sqrt(values) @ vectors.T @ mixed
+
+
+def _in_pairs(pairs: np.ndarray, units: int) -> np.ndarray:
+    """S = [R, −R]; units without a pair are 0."""
+    return np.pad(np.concatenate([pairs, -pairs], axis=1), ((0, 0), (0, units - 2 * pairs.shape[1])))
 
 
 def _clipped_pairs(reach: np.ndarray, units: int, needed: int) -> np.ndarray:
     """S of a relu6 layer: pairs that stay below 6 where those needed have room, else one each."""
     counts = np.clip(np.ceil(np.square(reach / CLIPPED)), 1, units + 1).astype(int)
     fitting = int(np.count_nonzero(2 * np.cumsum(counts) <= units))
-    return _pairs(reach, units, needed, counts[:fitting] if fitting >= min(needed, len(reach)) else None)
+    if fitting < min(needed, len(reach)):
+        return _in_pairs(np.eye(min(len(reach), units // 2)), units)
+    return _in_pairs(_repeated(counts[:fitting]), units)
 
 
 HELD: Mapping[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
