@@ -65,7 +65,7 @@ class TrainConfig(Checked, frozen=True):
     start: Annotated[
         Literal["random", "pca", "auto"],
         means("weights at first; pca: components of the samples, by linear, relu, relu6 layers; auto: the better"),
-    ] = "random"
+    ] = "auto"
     noise: Annotated[
         NoiseConfig | None,
         means("added to the inputs of every stage, anew in each epoch; false: none"),
