@@ -174,7 +174,7 @@ class QuantizeConfig(Checked, frozen=True):
     refinements: Annotated[tuple[Refinement, ...], means("what is done beyond rounding to nearest over the extremes")] = (
         get_args(Refinement)
     )
-    epochs: Annotated[Positive, EPOCHS] = 5
+    epochs: Annotated[Positive, EPOCHS] = 6
     learning_rate: Annotated[AboveZero, LEARNING_RATE] = 1e-3
     weight_decay: Annotated[NonNegative, WEIGHT_DECAY] = 0.02
     rate_fraction: Annotated[

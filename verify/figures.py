@@ -218,7 +218,7 @@ def _parity_figures(row: Parity) -> Iterator[tuple[Key, Figure]]:
     own = row.kind is Kind.CROSSING and row.reference == row.runtime
     label = row.label + (" against its own" if own else "")
     if row.precision is Precision.INT8:
-        yield (label, "fraction that differs"), Figure("fraction that differs", 1 - row.equal_fraction)
+        yield (label, "fraction that differs"), Figure("fraction that differs", 1 - row.equal_fraction, over=row.count)
         yield (label, "largest difference"), Figure("largest LSB", row.max_lsb, over=row.count)
     else:
         floor = FLOAT_FLOOR * max(1.0, row.full_scale)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.calibration.diagnosis import diagnose
 from tiedae.calibration.equalization import unit_scales
@@ -60,6 +61,9 @@ def samples(count: int = 300) -> np.ndarray:
     return np.clip(30 * mixed + 128, 0, 255).astype(np.uint8)
 
 
+CONFIG = TrainConfig(epochs=8, batch_size=16, learning_rate=0.01, start="random")
+
+
 @pytest.fixture(autouse=True)
 def blocks() -> Iterator[None]:
     with registered():
@@ -78,7 +82,7 @@ def trained(data: Dataset) -> dict[str, TiedAutoencoder]:
     with registered():
         for name, layers in (("flat", LAYERS), ("deep", DEEP)):
             models[name] = TiedAutoencoder(ModelConfig(layers), seed=1)
-            models[name].fit(data, train=TrainConfig(epochs=8, batch_size=16, learning_rate=0.01), verbose=0)
+            models[name].fit(data, train=CONFIG, verbose=0)
     return models
 
 
@@ -108,6 +112,12 @@ def test_training_learns(trained: dict[str, TiedAutoencoder], data: Dataset) -> 
         assert history[-1]["loss"] < 0.8 * history[0]["loss"]
         assert model.encode(data.test).shape == (len(data.test), 2, 3, 4)
         assert model.predict(data.test).shape == (len(data.test), *SHAPE)
+
+
+def test_a_kind_begins_at_pca_too(trained: dict[str, TiedAutoencoder], data: Dataset) -> None:
+    model = TiedAutoencoder(ModelConfig(LAYERS), seed=1)
+    model.fit(data, train=structs.replace(CONFIG, start="auto"), verbose=0)
+    assert model.lineage.history[-1]["loss"] < trained["flat"].lineage.history[-1]["loss"]
 
 
 def test_an_archive_keeps_the_kind_and_the_shape(trained: dict[str, TiedAutoencoder], tmp_path: Path) -> None:

@@ -145,6 +145,7 @@ def test_what_got_worse_is_one_failed_check_that_says_how(case: str) -> None:
     assert failed.name == f"baseline {name}" and text in failed.text
 
 
+UNLIKE = "were taken over another number of values than in the baseline"
 FINE: dict[str, tuple[Callable[[dict], object], list[str]]] = {
     "nothing": (lambda found: None, []),
     "bytes": (lambda found: found["files"][0].update(bytes=1010), []),
@@ -155,6 +156,10 @@ FINE: dict[str, tuple[Callable[[dict], object], list[str]]] = {
     "hidden layer": (lambda found: found["errors"][0].update(rms=9.0), []),
     "latency": (lambda found: found.update(bench=bench()), []),
     "fewer": (set_parity(0, max_lsb=9, count=999), ["were taken over another number of values than in the baseline"]),
+    "fewer that differ": (
+        set_parity(0, differing=200, count=999),
+        ["were taken over another number of values than in the baseline"],
+    ),
     "more": (set_parity(0, max_lsb=9, count=1001), ["were taken over another number of values than in the baseline"]),
     "exact": (lambda found: found["quality"][1]["fidelity"].update(value=None, mse=0.0), []),
     "no Keras": (skip("quality", "no Keras model", "no Keras model given"), []),
