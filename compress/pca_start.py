@@ -170,7 +170,8 @@ def _turned(counts: np.ndarray, reach: np.ndarray) -> np.ndarray:
     which no other component adds much."""
     pairs, of = _repeated(counts), np.repeat(np.arange(len(counts)), counts)
     noise = np.random.default_rng(0).normal(size=pairs.shape) * (counts[of] > 1)
-    mixed = pairs + TURNED * noise * np.minimum(1, reach[of] / np.maximum(reach, np.finfo(float).tiny)[:, None])
+    least = np.minimum(reach[:, None], reach[of]) / np.where(reach > 0, reach, 1)[:, None]
+    mixed = pairs + TURNED * noise * least
     values, vectors = np.linalg.eigh(mixed @ mixed.T)
     return vectors / np.sqrt(values) @ vectors.T @ mixed
 

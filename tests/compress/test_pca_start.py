@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiedae.compress import pca_start
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import TrainConfig
@@ -65,6 +66,47 @@ def test_start_is_pca(net: str, scaling: str) -> None:
     x = scaled(data)
     assert start_at_pca(model, data, 0) == 8
     assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
+
+
+def far() -> Dataset:
+    """One direction reaches much further than the others."""
+    rng = np.random.default_rng(1)
+    return Dataset.from_array(correlated() + np.outer(rng.normal(size=400) * 60, rng.normal(size=40)), test=0.2)
+
+
+def extremes(model: TiedAutoencoder, x: np.ndarray) -> float:
+    """The product of the largest values of the hidden layer, upwards and downwards, which scales of units do not change."""
+    seen: dict[str, float] = {}
+
+    def tap(name: str, values: tf.Tensor, _training: bool) -> tf.Tensor:
+        seen[name] = float(tf.reduce_max(values))
+        return values
+
+    with model.tapped(tap):
+        model(x)
+    return seen["encoder_0"] * seen["decoder_1"]
+
+
+def test_a_component_that_reaches_far_has_several_pairs_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, products = far(), []
+    x = scaled(data)
+    for times in (pca_start.FAR, np.inf):
+        monkeypatch.setattr(pca_start, "FAR", times)
+        model = model_of(data, LayerConfig(120, "relu"), LayerConfig(8))
+        start_at_pca(model, data, 0)
+        assert error(model, x) == pytest.approx(pca_error(x, 8), rel=1e-4)
+        products.append(extremes(model, x))
+        columns = model.kernels[0].matrix.T
+        assert len(np.unique(np.round(columns, 5), axis=0)) == 120
+    assert products[0] < products[1] / 3
+
+
+@pytest.mark.parametrize("reach", [[], [0.0, 0.0], [1e6, 0.0, 0.0], [1.0, 1.0, 1.0], [1e9, 1e3, 1.0, 1e-9]])
+def test_pairs_hold_components_of_any_reach(reach: list[float]) -> None:
+    held = pca_start.HELD["relu"](np.array(reach), 50, 1)
+    assert held.shape == (len(reach), 50)
+    np.testing.assert_allclose(held @ held.T, 2 * np.eye(len(reach)), atol=1e-12)
+    np.testing.assert_allclose(held.sum(axis=1), 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("hidden", [1, 2])
