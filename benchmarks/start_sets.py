@@ -1,8 +1,7 @@
 """The start on data that nobody tuned to: the sets of carry.py and five more, each by `tiedae recipe --data` and `tiedae run`.
 
 The five were named before their first run: the cells of scanpy, leaves of the time-series archive, a pulse of heartpy, and
-EEG and motion by person. Runs are kept as those of carry.py, which makes the same ones of its sets. While `start` is random by
-default, only those of linear nets begin at PCA.
+EEG and motion by person. Runs are kept as those of carry.py, which makes the same ones of its sets.
 """
 
 from __future__ import annotations
