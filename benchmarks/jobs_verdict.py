@@ -97,7 +97,7 @@ TROUSERS = {"kind": "anomaly", "normal": [1], "quantile": 0.99, "score": "standa
 FEW = {"test": 0.04}
 """400 images: image formats and denoisers take milliseconds for each."""
 HELD = {"validation": 0.2, "test": 0.2}
-UNTRAINED = {"learning_rate": 1e-9}
+UNTRAINED = {"learning_rate": 1e-9, "start": "random"}
 CASES: dict[str, Case] = {
     "images, trained for rate": Case(_shipped("fashion")),
     "a record, trained for rate": Case(_shipped("ecg")),
@@ -150,7 +150,12 @@ CASES: dict[str, Case] = {
     ),
     "steps too large": Case(
         _recipe(
-            "fashion", [64, 16], 1, data=FEW, train={"learning_rate": 10.0, "schedule": "constant"}, quantize={"method": "ptq"}
+            "fashion",
+            [64, 16],
+            1,
+            data=FEW,
+            train={"learning_rate": 10.0, "schedule": "constant", "start": "random"},
+            quantize={"method": "ptq"},
         ),
         Reason.WORSE,
     ),
@@ -169,7 +174,7 @@ CASES: dict[str, Case] = {
             [64, 16],
             3,
             data={**FEW, "validation": 0.05},
-            train={"noise": {"kind": "gaussian", "level": 0.02}},
+            train={"noise": {"kind": "gaussian", "level": 0.02}, "start": "random"},
             task={"kind": "denoising"},
         ),
         Reason.WORSE,

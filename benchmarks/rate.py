@@ -149,7 +149,7 @@ def trained(recipe: Recipe, data: Dataset, folder: Path, console: Console) -> Ne
 
 def archives(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
     """Where `trained` keeps the float and the int8 model."""
-    stem = f"{recipe.name}-{recipe.train.rate:g}-{recipe.train.seed}"
+    stem = f"{recipe.name}-{recipe.train.start}-{recipe.train.rate:g}-{recipe.train.seed}"
     return folder / f"{stem}-float.safetensors", folder / f"{stem}-int8.safetensors"
 
 

@@ -5,7 +5,7 @@
 exact    the start against PCA, before any training, of nets of one to three hidden layers; seconds
 seconds  of the start, against one epoch of training
 epochs   784-512-256-64 for rate: epochs of `auto`, those of all trials counted, to the final validation loss of random weights
-dead     units that no sample activates, after float training by each recipe of the package
+dead     units that no sample activates, after float training by `auto` with the layers of each recipe of the package
 sets     those of carry.py and five more by `tiedae recipe --data`: what training made of the start, and PCA at equal bytes
 deep     784-1000-500-250-30: test error by `auto` against the best of three learning rates by random weights; dead units
 """

@@ -51,8 +51,9 @@ SMALL, FAINT = 1e-2, 1e-4
 """Standard deviation of random weights, times the root of how many there are: of units of the code that hold no component, and
 of the next layer's weights for hidden units without one, as with none its transpose would give them nothing at first."""
 FAR, TURNED = 8.0, 0.1
-"""Times the median reach that a component of a relu layer has in one pair at most, as hidden units share 8-bit ranges of both
-directions, and FAR² pairs at most; standard deviation of what other components add to each of several pairs."""
+"""The reach of a component of a relu layer in one pair, in median reaches, beyond which it has several where it can, FAR² at
+most, as hidden units share 8-bit ranges of both directions; and by how much these differ: a standard deviation, as a fraction
+of a pair's reach."""
 CLIPPED = 6.0
 """The largest value of relu6."""
 ENDS: Mapping[str, tuple[float, float]] = {"sigmoid": (0.03, 0.97), "tanh": (-0.94, 0.94)}
@@ -157,7 +158,7 @@ def _pairs(reach: np.ndarray, units: int, needed: int) -> np.ndarray:
     while left and (reach / np.sqrt(counts)).max(initial=0) > limit:
         counts[np.argmax(reach / np.sqrt(counts))] += 1
         left -= 1
-    return _in_pairs(_turned(counts, reach / np.sqrt(counts)), units)
+    return _in_pairs(_turned(counts, reach) if counts.max(initial=1) > 1 else np.eye(len(counts)), units)
 
 
 def _repeated(counts: np.ndarray) -> np.ndarray:
@@ -166,14 +167,16 @@ def _repeated(counts: np.ndarray) -> np.ndarray:
 
 
 def _turned(counts: np.ndarray, reach: np.ndarray) -> np.ndarray:
-    """The same, but the pairs of a component differ, or they would learn the same. `reach`: of one pair of each component, to
-    which no other component adds much."""
+    """The same, but the pairs of a component differ a little, or they would learn the same. `reach`: of each component, in one
+    pair. No other component adds much to a pair, as rows are made orthonormal from the one that reaches furthest on."""
     pairs, of = _repeated(counts), np.repeat(np.arange(len(counts)), counts)
     noise = np.random.default_rng(0).normal(size=pairs.shape) * (counts[of] > 1)
-    least = np.minimum(reach[:, None], reach[of]) / np.where(reach > 0, reach, 1)[:, None]
-    mixed = pairs + TURNED * noise * least
-    values, vectors = np.linalg.eigh(mixed @ mixed.T)
-    return vectors / np.sqrt(values) @ vectors.T @ mixed
+    least = np.minimum(reach[:, None], (reach / np.sqrt(counts))[of]) / np.where(reach > 0, reach, 1)[:, None]
+    order = np.argsort(-reach, kind="stable")
+    mixed = (pairs + TURNED * noise * least)[order]
+    turned = np.empty_like(pairs)
+    turned[order] = np.linalg.solve(np.linalg.cholesky(mixed @ mixed.T), mixed)
+    return turned
 
 
 def _in_pairs(pairs: np.ndarray, units: int) -> np.ndarray:

@@ -117,6 +117,7 @@ def test_training_learns(trained: dict[str, TiedAutoencoder], data: Dataset) -> 
 def test_a_kind_begins_at_pca_too(trained: dict[str, TiedAutoencoder], data: Dataset) -> None:
     model = TiedAutoencoder(ModelConfig(LAYERS), seed=1)
     model.fit(data, train=structs.replace(CONFIG, start="auto"), verbose=0)
+    assert model.lineage.history[0]["begun"]["start"] == "pca"
     assert model.lineage.history[-1]["loss"] < trained["flat"].lineage.history[-1]["loss"]
 
 
