@@ -109,6 +109,17 @@ def test_pairs_hold_components_of_any_reach(reach: list[float]) -> None:
     np.testing.assert_allclose(held.sum(axis=1), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("others", "pairs"), [(4.6, 64), (300.0, 9)])
+def test_a_far_component_adds_little_to_the_pairs_of_others(others: float, pairs: int) -> None:
+    reach = np.r_[others, 6880.0, np.full(46, others)]
+    values = np.abs(pca_start.HELD["relu"](reach, 320, 1)) * reach[:, None]
+    values = values[:, values.any(axis=0)]
+    of_far, faint = values[1], values[np.arange(48) != 1].max(axis=0)
+    single = of_far < faint
+    assert np.count_nonzero(single) == 2 * 47 and np.count_nonzero(~single) == 2 * pairs
+    assert (of_far[single] < 0.1 * faint[single]).all() and (faint[~single] < 0.5 * of_far[~single]).all()
+
+
 @pytest.mark.parametrize("hidden", [1, 2])
 def test_start_is_pca_with_batch_normalization(hidden: int) -> None:
     """Once statistics are known, as `fit` does first; in training by those of the whole batch too."""
