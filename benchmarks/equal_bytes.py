@@ -76,8 +76,9 @@ def differences(data: Dataset, seed: int) -> Iterator[tuple[float, str]]:
             continue
         setting = found.files[0].setting
         real = real_file(pca, x, int(setting.split()[0]), float(setting.split()[3].rstrip(",")), size)
-        if abs(real.size / size - 1) <= NEAR and real.mse > 0:
-            yield abs(float(found.errors().mean()) / real.mse - 1), f"{name}: {size:,} B, real file {real.size:,} B, {setting}"
+        if abs(real.size / size - 1) <= NEAR and real.error > 0:
+            text = f"{name}: {size:,} B, real file {real.size:,} B, {setting}"
+            yield abs(float(found.errors().mean()) / real.error - 1), text
 
 
 def equal_bytes_rows(console: Console) -> Sequence[Row]:

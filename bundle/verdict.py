@@ -51,6 +51,7 @@ class Criterion(StrEnum):
     """What a task is compared by: one figure per task."""
 
     MSE = "mean squared error"
+    UNEXPLAINED = "fraction of variance unexplained"
     SCORE = "mean score of normal samples"
     ROC_AUC = "ROC-AUC"
     PR_AUC = "PR-AUC"
@@ -59,10 +60,11 @@ class Criterion(StrEnum):
     @property
     def sign(self) -> int:
         """1 where larger is better, −1 where smaller is."""
-        return -1 if self in (Criterion.MSE, Criterion.SCORE) else 1
+        return -1 if self in (*ERRORS, Criterion.SCORE) else 1
 
 
 AREAS = (Criterion.ROC_AUC, Criterion.PR_AUC)
+ERRORS = (Criterion.MSE, Criterion.UNEXPLAINED)
 TITLES: Mapping[str, str] = {
     "pca": "PCA",
     "mean": "the mean of the training samples",
@@ -240,7 +242,7 @@ def _constant(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:
 
 
 def _keeps_little(row: MethodComparison) -> bool:
-    return row.baseline == "mean" and row.criterion is Criterion.MSE and row.better and row.ours > LITTLE * row.theirs
+    return row.baseline == "mean" and row.criterion in ERRORS and row.better and row.ours > LITTLE * row.theirs
 
 
 def _dead(verdict: Verdict, _: TaskResult | None) -> Iterator[Finding]:

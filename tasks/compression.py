@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 from tiedae.bundle.fidelity import MEASURES
 from tiedae.bundle.task_results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
-from tiedae.bundle.verdict import Criterion
 from tiedae.codec.frames import FileModel
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
@@ -22,8 +21,9 @@ from tiedae.export.kinds import Kind, Skipped, Why
 from .arrangements import Arrangement, arrangement_of
 from .coders import IMAGE_CODERS, LARGEST_QUALITY, LOSSLESS_CODERS, QUALITIES, least_quality
 from .equal_bytes import Around, CodedFile, around
-from .pca_files import fair_pca, squared_errors
+from .pca_files import fair_pca
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
+from .sample_errors import SAMPLE_ERRORS, SampleError
 from .ssim import ssim_of
 
 MAX_SAMPLES = 2_000
@@ -44,7 +44,7 @@ TITLES: Mapping[Coder, str] = {TIED: "this codec, .tae", "pca": "PCA", "jpeg": "
 
 @dataclass(frozen=True)
 class Opponent:
-    """What the verdict compares: the squared error of each sample, float64 [n], by a coder at our bytes, and how it was got."""
+    """What the verdict compares: the error of each sample, float64 [n], by a coder at our bytes, and how it was got."""
 
     errors: np.ndarray = field(repr=False)
     setting: str
@@ -64,7 +64,7 @@ class Opponents:
             sizes = " and ".join(f"{file.size:,}" for file in found.files)
             setting = f"at our bytes, between files of {sizes} bytes: {found.files[0].setting}{detail}"
             self.compared[name] = Opponent(found.errors(), setting)
-        elif smaller is not None and smaller.mse <= enough:
+        elif smaller is not None and smaller.error <= enough:
             self.compared[name] = Opponent(
                 smaller.errors, f"{smaller.size:,} bytes, no more than ours: {smaller.setting}{detail}"
             )
@@ -81,6 +81,10 @@ class _Rates:
     samples: np.ndarray = field(repr=False)
     arrangement: Arrangement
     opponents: Opponents = field(default_factory=Opponents)
+
+    @property
+    def error(self) -> SampleError:
+        return SAMPLE_ERRORS[self.exported.data.spec.kind]
 
     def point(self, coder: Coder, file: CodedFile, chosen: Chosen = "") -> RatePoint:
         """The point of a file."""
@@ -100,7 +104,7 @@ class _Rates:
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
         setting = f"{classes} classes" if classes > 1 else ""
-        return CodedFile(len(data), decoded, squared_errors(self.samples, decoded), setting)
+        return CodedFile(len(data), decoded, self.error.of(self.samples, decoded), setting)
 
     def pca(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
         """The points of the curve of PCA, and its two files around the bytes of ours."""
@@ -144,18 +148,21 @@ class _Rates:
         def code(quality: int) -> CodedFile:
             return self._picture(name, quality)
 
+        def error(quality: int) -> float:
+            return code(quality).error
+
         drawn = []
         for quality in QUALITIES:
             drawn.append(quality)
-            if code(quality).mse <= own.mse / FAR:
+            if error(quality) <= own.error / FAR:
                 break
-        best = least_quality({quality: code(quality).mse for quality in drawn}, own.mse, lambda quality: code(quality).mse)
+        best = least_quality({quality: error(quality) for quality in drawn}, own.error, error)
         found = around(code, own.size, start=drawn[-1] if best is None else best, least=QUALITIES[0], most=LARGEST_QUALITY)
         if best is None:
-            text = f"no quality reaches the mean squared error {own.mse:.4g}"
+            text = f"no quality reaches the mean squared error {own.error:.4g}"
             skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at no larger error", text))
         detail = f", {self.arrangement.text}"
-        if not (compared := self.opponents.add(name, found, detail, enough=own.mse)):
+        if not (compared := self.opponents.add(name, found, detail, enough=own.error)):
             problem = self.opponents.uncompared[name]
             skipped.append(Skipped(Kind.TASK, Why.NOT_COMPARABLE, f"{TITLES[name]} at our bytes", problem))
         yield from (self.point(name, code(quality)) for quality in drawn if quality != best)
@@ -167,7 +174,7 @@ class _Rates:
         shape = self.exported.data.spec.shape
         size, back = self.arrangement.coded(IMAGE_CODERS[name], self.samples.reshape(-1, *shape), quality)
         decoded = back.reshape(self.samples.shape)
-        return CodedFile(size, decoded, squared_errors(self.samples, decoded), f"quality {quality}")
+        return CodedFile(size, decoded, self.error.of(self.samples, decoded), f"quality {quality}")
 
     def lossless(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[LosslessSize]:
         spec = self.exported.data.spec
@@ -229,9 +236,9 @@ def contest_of(rates: _Rates, own: CodedFile) -> Contest:
     exported, found = rates.exported, rates.opponents
     baselines = {name: opponent.errors for name, opponent in found.compared.items()}
     if exported.others:
-        baselines["mean"] = squared_errors(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
+        baselines["mean"] = rates.error.of(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
     settings = {name: opponent.setting for name, opponent in found.compared.items()}
-    return Contest(Criterion.MSE, rates.arrangement.rows, own.errors, baselines, settings, uncompared=found.uncompared)
+    return Contest(rates.error.criterion, rates.arrangement.rows, own.errors, baselines, settings, uncompared=found.uncompared)
 
 
 ROW = TaskRow(

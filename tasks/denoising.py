@@ -14,14 +14,13 @@ import numpy as np
 from msgspec.structs import replace
 from tiedae.bundle.fidelity import DECIBELS
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
-from tiedae.bundle.verdict import Criterion
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.noise import Noise, noise_of, noisy_samples
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .denoisers import EXTRA, PCA_SAMPLES, Selection, denoisers_of
-from .pca_files import squared_errors
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
+from .sample_errors import SAMPLE_ERRORS, SampleError
 from .ssim import ssim_of
 
 MAX_SAMPLES = 2_000
@@ -40,6 +39,10 @@ class _CleanSamples:
     exported: Exported
     clean: np.ndarray
 
+    @property
+    def error(self) -> SampleError:
+        return SAMPLE_ERRORS[self.exported.data.spec.kind]
+
     def row(self, method: str, level: float | None, y: np.ndarray, noisy: Denoised | None, setting: str = "") -> Denoised:
         """The row of an output, float32 [n, inputs] in scaled values; `noisy`: the input's."""
         spec, fidelity = self.exported.data.spec, self.exported.fidelity
@@ -54,8 +57,8 @@ class _CleanSamples:
         return replace(row, mse=0.0, value=None) if np.array_equal(given, self.clean) else row
 
     def errors(self, y: np.ndarray) -> np.ndarray:
-        """The squared error of each sample, not scaled, float64 [n]; `y`: float32 [n, inputs] in scaled values."""
-        return squared_errors(self.clean, self.exported.data.scaling.invert(y, np.float64))
+        """The error of each sample, float64 [n]; `y`: float32 [n, inputs] in scaled values."""
+        return self.error.of(self.clean, self.exported.data.scaling.invert(y, np.float64))
 
 
 def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[float] = FACTORS) -> TaskMeasurement:
@@ -94,12 +97,13 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
         else:
             rows.append(bench.row(KERAS, trained, exported.keras(model_x)[1], rows[0]))
         rows += [bench.row(name, trained, y, rows[0], setting) for name, (setting, y) in outputs.items()]
-        errors = {INPUT: squared_errors(clean, x)} | {name: bench.errors(y) for name, (_, y) in outputs.items()}
+        errors = {INPUT: bench.error.of(clean, x)} | {name: bench.errors(y) for name, (_, y) in outputs.items()}
         settings = {name: setting for name, (setting, _) in outputs.items() if setting}
     arrays = {"clean": clean[:SHOWN], **{name: np.stack(each) for name, each in shown.items()}}
     kind = None if noise is None else noise.kind
     result = DenoisingResult(kind, trained, len(clean), (*rows, *others))
-    return TaskMeasurement(result, arrays, tuple(skipped), Contest(Criterion.MSE, taken, bench.errors(own), errors, settings))
+    contest = Contest(bench.error.criterion, taken, bench.errors(own), errors, settings)
+    return TaskMeasurement(result, arrays, tuple(skipped), contest)
 
 
 def levels(exported: Exported, factors: Sequence[float]) -> list[float | None]:

@@ -17,8 +17,8 @@ MOST_APART = 0.1
 
 @dataclass(frozen=True, eq=False)
 class CodedFile:
-    """A file of `size` bytes, and what it decodes to, [n, inputs] in the data's unit of measure; `errors`: the squared error
-    of each sample, float64 [n]."""
+    """A file of `size` bytes, and what it decodes to, [n, inputs] in the data's unit of measure; `errors`: that of
+    each sample by `SAMPLE_ERRORS`, float64 [n]."""
 
     size: int
     decoded: np.ndarray
@@ -26,7 +26,7 @@ class CodedFile:
     setting: str = ""
 
     @property
-    def mse(self) -> float:
+    def error(self) -> float:
         return float(self.errors.mean())
 
 
@@ -54,11 +54,11 @@ class Around:
         return f"its {which} file has {file.size:,} bytes, ours {self.size:,}"
 
     def errors(self) -> np.ndarray:
-        """The squared error of each sample at `size` bytes, float64 [n]: a mixture of both files' whose mean lies between
+        """The error of each sample at `size` bytes, float64 [n]: a mixture of both files' whose mean lies between
         theirs as the logarithm says. Only where there is no `problem`."""
         assert self.smaller is not None and self.larger is not None
         at = (self.size - self.smaller.size) / max(1, self.larger.size - self.smaller.size)
-        a, b = self.smaller.mse, self.larger.mse
+        a, b = self.smaller.error, self.larger.error
         if min(a, b) > 0 and a != b:
             at = (a ** (1 - at) * b**at - a) / (b - a)
         return (1 - at) * self.smaller.errors + at * self.larger.errors

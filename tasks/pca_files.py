@@ -1,4 +1,4 @@
-"""PCA as an opponent: files of its rounded components, in the scaling of less squared error, at the bytes of ours."""
+"""PCA as an opponent: files of its rounded components, in the scaling of the least error, at the bytes of ours."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from tiedae.compress.scaling import Scaling
 
 from .coders import PcaChoice, PcaCoder, file_bytes
 from .equal_bytes import MOST_APART, Around, CodedFile, around
+from .sample_errors import SAMPLE_ERRORS
 
 UNSCALED = Scaling()
 PER_OCTAVE, OCTAVES = 256, 4
 """Steps tried around the chosen one: steps per octave (a factor of 2), and the largest distance in octaves."""
 ROUNDS = 6
 """Rates that are tried until a file has nearly our bytes."""
-
-
-def squared_errors(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The mean squared error of each sample, float64 [n], of [n, inputs] each in the data's unit of measure."""
-    return np.square(x.astype(np.float64) - y).mean(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,22 +28,22 @@ class PcaFiles:
     scaling: Scaling
     choice: PcaChoice
     held: np.ndarray
+    scaled_as: str = ""
 
     @classmethod
-    def fit(cls, spec: SampleSpec, scaling: Scaling, train: np.ndarray, held: np.ndarray) -> PcaFiles:
-        return cls(spec, scaling, PcaChoice(scaled(train, scaling), scaled(held, scaling)), held)
+    def fit(cls, spec: SampleSpec, scaling: Scaling, train: np.ndarray, held: np.ndarray, scaled_as: str = "") -> PcaFiles:
+        return cls(spec, scaling, PcaChoice(scaled(train, scaling), scaled(held, scaling)), held, scaled_as)
 
     def file(self, coder: PcaCoder, x: np.ndarray) -> CodedFile:
         codes = coder.encode(scaled(x, self.scaling))
         size = file_bytes(coder.tables, codes, self.spec.inputs * np.dtype(self.spec.dtype).itemsize)
         decoded = self.scaling.invert(coder.decode(codes), self.spec.dtype)
-        unscaled = isinstance(self.spec.scaling.scale, tuple) and self.scaling == UNSCALED
-        return CodedFile(size, decoded, squared_errors(x, decoded), coder.setting + ", values not scaled" * unscaled)
+        return CodedFile(size, decoded, SAMPLE_ERRORS[self.spec.kind].of(x, decoded), coder.setting + self.scaled_as)
 
     def held_error(self, bits: float) -> float:
-        """The mean squared error of the held samples at these bits each, in the data's unit of measure, squared."""
+        """The error of the held samples at these bits each, by `SAMPLE_ERRORS`."""
         coder = self.coder(bits)
-        return np.inf if coder is None else self.file(coder, self.held).mse
+        return np.inf if coder is None else self.file(coder, self.held).error
 
     def coder(self, bits: float) -> PcaCoder | None:
         """That of the least error at these bits per held sample, or at less where none has nearly as many."""
@@ -89,9 +85,21 @@ def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:
 
 
 def fair_pca(spec: SampleSpec, train: np.ndarray, held: np.ndarray, bits: float) -> PcaFiles:
-    """PCA of scaled values or of samples as they are, whichever has less squared error on `held` samples at these bits each.
+    """PCA of the values in the scaling of the least error on `held` samples at these bits each.
 
-    One scale for all values leaves the components as they are, so that nothing is to be chosen.
+    Tried are scaled values, samples as they are, and the columns of a table standardized, where each is something else.
     """
-    scalings = [spec.scaling] + [UNSCALED] * isinstance(spec.scaling.scale, tuple)
-    return min((PcaFiles.fit(spec, scaling, train, held) for scaling in scalings), key=lambda files: files.held_error(bits))
+    scalings = {spec.scaling: ""}
+    if isinstance(spec.scaling.scale, tuple):
+        scalings[UNSCALED] = ", values not scaled"
+    if spec.kind == "table":
+        scalings.setdefault(standardized(train), ", columns standardized")
+    files = [PcaFiles.fit(spec, scaling, train, held, text) for scaling, text in scalings.items()]
+    return min(files, key=lambda each: each.held_error(bits))
+
+
+def standardized(x: np.ndarray) -> Scaling:
+    """The scaling by which each column of these samples, [n, inputs], that changes has mean 0 and variance 1."""
+    deviations = x.std(axis=0, dtype=np.float64)
+    means = x.mean(axis=0, dtype=np.float64)
+    return Scaling("standard", tuple(means.tolist()), tuple(np.where(deviations > 0, deviations, 1.0).tolist()))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tiedae.bundle.verdict import Reason, Verdict
+from tiedae.bundle.task_results import CompressionResult
+from tiedae.bundle.verdict import Criterion, Reason, Verdict
 from tiedae.compress import Dataset
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling
@@ -15,7 +18,8 @@ from tiedae.report.verdict import uncompared_text, verdict_rows
 from tiedae.tasks import compression, pca_files
 from tiedae.tasks.equal_bytes import Around, CodedFile, around
 from tiedae.tasks.judging import better_than, judge
-from tiedae.tasks.pca_files import UNSCALED, PcaFiles, fair_pca, squared_errors
+from tiedae.tasks.pca_files import UNSCALED, PcaFiles, fair_pca, standardized
+from tiedae.tasks.sample_errors import squared_errors, unexplained
 
 from .test_compression import exported_of
 
@@ -72,14 +76,15 @@ def axes(n: int, seed: int) -> np.ndarray:
     return (latent @ np.random.default_rng(9).normal(size=(8, 8)) * [100, 1, 1, 1, 1, 1, 1, 1] + 50).astype(np.float32)
 
 
-def per_feature(x: np.ndarray) -> SampleSpec:
+def per_channel(x: np.ndarray) -> SampleSpec:
+    """Of records of one time step."""
     means, deviations = (tuple(each.tolist()) for each in (x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)))
-    return SampleSpec(x.shape[1:], "float32", Scaling("standard", means, deviations), kind="table")
+    return SampleSpec((1, *x.shape[1:]), "float32", Scaling("standard", means, deviations), kind="record")
 
 
 def test_samples_as_they_are_have_components_of_less_squared_error_where_channels_differ() -> None:
     train, held = axes(800, 0), axes(200, 1)
-    spec = per_feature(train)
+    spec = per_channel(train)
     pca = fair_pca(spec, train, held, 16.0)
     assert pca.scaling == UNSCALED
     scaled = PcaFiles.fit(spec, spec.scaling, train, held)
@@ -92,46 +97,74 @@ def test_scaled_values_are_taken_where_they_have_less_error_on_held_samples(monk
     """The error of both on held samples decides, whichever it is."""
     train, held = axes(800, 0), axes(200, 1)
     monkeypatch.setattr(PcaFiles, "held_error", lambda files, bits: 1.0 + (files.scaling == UNSCALED))
-    assert fair_pca(per_feature(train), train, held, 16.0).scaling == per_feature(train).scaling
+    assert fair_pca(per_channel(train), train, held, 16.0).scaling == per_channel(train).scaling
 
 
 def test_one_scale_for_all_values_leaves_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Scaling] = []
     fit = PcaFiles.fit
     monkeypatch.setattr(PcaFiles, "fit", lambda spec, scaling, *x: made.append(scaling) or fit(spec, scaling, *x))
-    spec = SampleSpec((8,), "float32", Scaling("minmax", 0.0, 300.0), kind="table")
+    spec = SampleSpec((1, 8), "float32", Scaling("minmax", 0.0, 300.0), kind="record")
     fair_pca(spec, axes(100, 0), axes(50, 1), 16.0)
     assert made == [spec.scaling]
+
+
+TABLES = (Scaling("minmax", 0.0, 300.0), Scaling("minmax", (-300.0,) + (0.0,) * 7, (1.0,) * 8), Scaling())
+
+
+@pytest.mark.parametrize("scaling", TABLES, ids=str)
+def test_the_columns_of_a_table_are_standardized_where_that_has_less_error(scaling: Scaling) -> None:
+    """However the model's values are scaled: each column counts by its variance."""
+    train, held = axes(800, 0), axes(200, 1)
+    spec = SampleSpec((8,), "float32", scaling, kind="table")
+    pca = fair_pca(spec, train, held, 16.0)
+    assert pca.held_error(16.0) < 0.5 * PcaFiles.fit(spec, scaling, train, held).held_error(16.0)
+    coder = pca.coder(16.0)
+    assert coder is not None
+    coded = pca.file(coder, held)
+    assert coded.setting.endswith(", columns standardized")
+    lost, power = np.square(held - coded.decoded.astype(float)), np.square(held - held.mean(axis=0, dtype=float))
+    r2 = 1 - lost.sum(axis=0) / power.sum(axis=0)
+    assert coded.error == pytest.approx(1 - r2.mean())
+
+
+def test_columns_that_do_not_change_have_no_part_in_what_is_unexplained() -> None:
+    x = np.array([[1.0, 5, 1e9], [3, 5, 1e9 + 2]])
+    y = np.array([[1.0, 9, 1e9 + 1], [1, 5, 1e9 + 1]])
+    np.testing.assert_allclose(unexplained(x, y), [0.5, 2.5])
+    assert np.array_equal(unexplained(x[:, 1:2], y[:, 1:2]), [16, 0])
+    constant = np.full((30, 1), 5, np.float32)
+    assert standardized(np.concatenate([axes(30, 0), constant], axis=1)).scale[-1] == 1
 
 
 def test_values_of_1e9_keep_their_small_part() -> None:
     """float32 has steps of 64 there."""
     train, held = (1e9 + axes(n, seed).astype(np.float64) for n, seed in ((800, 0), (200, 1)))
-    spec = replace(per_feature(train), dtype="float64")
+    spec = replace(per_channel(train), dtype="float64")
     coded = fair_pca(spec, train, held, 16.0)
     coder = coded.coder(16.0)
     assert coder is not None
-    assert coded.file(coder, held).mse < 0.01 * squared_errors(held, train.mean(axis=0)).mean()
+    assert coded.file(coder, held).error < 0.01 * squared_errors(held, train.mean(axis=0)).mean()
 
 
 @pytest.mark.parametrize("size", [300, 420, 600])
 def test_pca_lies_at_our_bytes_whatever_its_bits_on_held_samples_are(size: int) -> None:
     """Held samples cost a fifth of what test samples do: at the same bits there the file would have other bytes."""
     train, held, test = axes(800, 0), 0.05 * (axes(200, 1) - 50) + 50, axes(200, 2)
-    pca = fair_pca(per_feature(train), train, held, 8 * size / 200)
+    pca = fair_pca(per_channel(train), train, held, 8 * size / 200)
     found = pca.around(test, 8 * size / 200, size)
     assert found is not None and not found.problem
     smaller, larger = found.files
-    assert smaller.size <= size < larger.size <= 1.1 * smaller.size and larger.mse < 1.01 * smaller.mse
+    assert smaller.size <= size < larger.size <= 1.1 * smaller.size and larger.error < 1.01 * smaller.error
     assert smaller.setting.split(",")[0] == larger.setting.split(",")[0]
-    least, most = sorted([larger.mse, smaller.mse])
+    least, most = sorted([larger.error, smaller.error])
     assert least <= found.errors().mean() <= most
 
 
 def test_held_samples_choose_the_components_at_the_rate_of_our_bytes() -> None:
     """From a sixth of the rate, or six times as much, a coder is found whose file has nearly our bytes."""
     train, held, test = axes(800, 0), axes(200, 1), axes(300, 2)
-    pca = fair_pca(per_feature(train), train, held, 20.0)
+    pca = fair_pca(per_channel(train), train, held, 20.0)
     for bits in (20.0, 20.0 / 6, 120.0):
         coder = pca._matched(test, bits, 800)
         assert coder is not None and pca.file(coder, test).size == pytest.approx(800, rel=0.1)
@@ -140,7 +173,7 @@ def test_held_samples_choose_the_components_at_the_rate_of_our_bytes() -> None:
 def test_the_interpolated_error_is_that_of_a_file_of_our_bytes() -> None:
     """The step is bisected until a file has exactly our bytes, or as near as files come."""
     train, held, test = axes(800, 0), axes(200, 1), axes(300, 2)
-    pca, size = fair_pca(per_feature(train), train, held, 20.0), 800
+    pca, size = fair_pca(per_channel(train), train, held, 20.0), 800
     found = pca.around(test, 20.0, size)
     assert found is not None
     units, steps, real = int(found.files[0].setting.split()[0]), [2.0**-12, 2.0**12], found.files[0]
@@ -148,7 +181,7 @@ def test_the_interpolated_error_is_that_of_a_file_of_our_bytes() -> None:
         middle = np.sqrt(steps[0] * steps[1])
         real = pca.file(pca.choice.coder(units, middle), test)
         steps = [middle, steps[1]] if real.size > size else [steps[0], middle]
-    assert real.size == pytest.approx(size, rel=0.005) and found.errors().mean() == pytest.approx(real.mse, rel=0.01)
+    assert real.size == pytest.approx(size, rel=0.005) and found.errors().mean() == pytest.approx(real.error, rel=0.01)
 
 
 def test_a_verdict_says_what_it_does_not_compare(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,10 +198,20 @@ def test_a_verdict_says_what_it_does_not_compare(monkeypatch: pytest.MonkeyPatch
     assert not check.ok and check.text.endswith(row.reason)
 
 
-def test_pca_of_samples_as_they_are_is_the_baseline_of_a_table() -> None:
-    """What is compared: the squared error in the unit of measure, in which one channel is most of it."""
+def test_a_table_is_compared_by_r2() -> None:
+    """One column is a hundred times as large as the others: PCA of samples as they are has less squared error, and loses."""
     data = Dataset.from_array(axes(1500, 0), test=0.3, validation=0.2, output_activation="linear")
-    exported = exported_of(data, 3, epochs=5)
+    measured = compression.measure(exported_of(data, 6, epochs=60))
+    contest, result = measured.contest, measured.result
+    assert contest is not None and contest.criterion is Criterion.UNEXPLAINED and isinstance(result, CompressionResult)
+    assert contest.own.mean() == pytest.approx(1 - (result.points[0].value or 0), rel=1e-4)
+    assert "not scaled" not in contest.settings["pca"] and contest.baselines["mean"].mean() == pytest.approx(1, abs=0.1)
+
+
+def test_pca_of_samples_as_they_are_is_the_baseline_of_a_record() -> None:
+    """What is compared: the squared error in the unit of measure, in which one channel is most of it."""
+    made = Dataset.from_array(axes(1500, 0)[:, None], test=0.3, validation=0.2, output_activation="linear", per_feature=True)
+    exported = exported_of(dataclasses.replace(made, windows=True), 3, epochs=5)
     measured = compression.measure(exported)
     assert measured.contest is not None and "values not scaled" in measured.contest.settings["pca"]
     verdict: Verdict = judge(measured, exported.backend, exported.data.test, exported.data.test, 0)
