@@ -102,6 +102,10 @@ def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
         used |= {choice.key for choice in suggest(Wish.of("few.npz", task), base=tmp_path).choices}
     np.save(tmp_path / "many.npy", rng.standard_normal((1_600, 5)) * np.arange(1, 6))
     used |= {choice.key for choice in suggest(Wish.of("many.npy"), base=tmp_path).choices}
+    axes = np.cumsum(rng.standard_normal((9_000, 3)), axis=0) * [1, 2, 3]
+    np.save(tmp_path / "axes.npy", axes)
+    wish = Wish.of("axes.npy", settings=["data.kind=record", "data.window=32"])
+    used |= {choice.key for choice in suggest(wish, base=tmp_path).choices}
     np.save(tmp_path / "far.npy", 1e9 + rng.standard_normal((300, 5)))
     used |= {choice.key for choice in suggest(Wish.of("far.npy"), base=tmp_path).choices}
     assert used - {"data.source", "data.window", "data.kind"} == set(CHOICES) | set(EARLY)
@@ -336,6 +340,7 @@ FACTS = Facts(
     low=0.0,
     high=255.0,
     deviation=70.0,
+    channels=(70.0, 70.0),
     tail=2.5,
     reach=2.5,
     constants=0,
@@ -348,6 +353,18 @@ FACTS = Facts(
     variances=(4.0,) * 40 + (0.25,) * 24,
     looked_at=1600,
 )
+
+
+def test_channels_of_one_unit_have_one_scale(tmp_path: Path) -> None:
+    """PRDN adds their errors up; a constant channel has no part, what is stated stays."""
+    steps = np.random.default_rng(0).standard_normal((9_000, 4)).cumsum(axis=0) * [1, 2, 3, 0]
+    np.save(tmp_path / "x.npy", steps)
+    for stated, per_feature, scales in (([], False, 1), (["data.per_feature=true"], True, 128)):
+        wish = Wish.of("x.npy", settings=["data.kind=record", "data.window=32", *stated])
+        suggestion = suggest(wish, base=tmp_path, to=tmp_path)
+        recipe = parse_recipe(tomllib.loads(suggestion.text), "x")
+        assert recipe.data.per_feature is per_feature and np.size(recipe_data(recipe, tmp_path).scaling.scale) == scales
+        assert suggestion.facts.per_feature is per_feature and suggestion.facts.one_unit
 
 
 @pytest.mark.parametrize(
@@ -384,6 +401,12 @@ FACTS = Facts(
         ("verify.max_quality_loss", "compression", {"kind": "record", "reach": 25.5}, 0.36),
         ("verify.max_quality_loss", "compression", {"reach": 25.5}, None),
         ("verify.max_quality_loss", "anomaly", {"kind": "table", "reach": 25.5}, None),
+        ("data.per_feature", "compression", {"kind": "record"}, None),
+        ("data.per_feature", "compression", {"kind": "record", "channels": (2.0, 20.0)}, False),
+        ("data.per_feature", "compression", {"kind": "record", "channels": (2.0, 20.5)}, None),
+        ("data.per_feature", "compression", {"kind": "record", "channels": (0.0, 0.0)}, None),
+        ("data.per_feature", "compression", {"kind": "table", "channels": (2.0, 20.0)}, None),
+        ("data.per_feature", "anomaly", {"kind": "record", "channels": (2.0, 20.0)}, None),
         ("codec.classes", "compression", {}, 16),
         ("codec.classes", "compression", {"overlap": 8}, 2),
         ("codec.classes", "denoising", {}, None),

@@ -11,8 +11,10 @@ import numpy as np
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL
+from tiedae.compress.numbers import number
 from tiedae.compress.tasks import LARGEST_DEVIATION, Reduction, held_out_samples
 
+from .facts import Facts
 from .plan import LEARNING_RATE, LEAST_UNITS, PCA_GAIN, REDUCED, RecipePlan, power_of_two, rounding_error
 
 STEPS = 4_000
@@ -111,6 +113,18 @@ def _scaling(plan: RecipePlan) -> Chosen | None:
     if plan.facts.scaling == "auto":
         return None
     return Chosen(plan.facts.scaling, f"bytes of {plan.facts.low:g} to {plan.facts.high:g} would fill little of 0 to 1 by 255")
+
+
+def _per_feature(plan: RecipePlan) -> Chosen | None:
+    if not one_scale(plan.task, plan.facts):
+        return None
+    least, most = map(number, plan.facts.channels)
+    return Chosen(False, f"channels of standard deviations from {least} to {most}: one unit of measure, by which errors count")
+
+
+def one_scale(task: str, facts: Facts) -> bool:
+    """Whether channels have one scale: those of one unit of measure, where PRDN, in which their errors add up, is compared."""
+    return task == "compression" and facts.kind == "record" and facts.one_unit
 
 
 def _layers(plan: RecipePlan) -> Chosen:
@@ -248,6 +262,7 @@ def _neighbours(plan: RecipePlan) -> Chosen | None:
 
 CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "data.scaling": _scaling,
+    "data.per_feature": _per_feature,
     "model.layers": _layers,
     "model.output_activation": _output,
     "train.start": _start,
@@ -276,8 +291,8 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
 """The other keys; None: the key is left out."""
 
 
-OF_TRAINING = ("data.scaling", "model.layers", "model.output_activation", "train.epochs", "train.learning_rate")
-OF_TRAINING += ("train.weight_decay",)
+OF_TRAINING = ("data.scaling", "data.per_feature", "model.layers", "model.output_activation", "train.epochs")
+OF_TRAINING += ("train.learning_rate", "train.weight_decay")
 """Keys that a trained model decides."""
 
 

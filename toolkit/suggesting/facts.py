@@ -27,6 +27,8 @@ MOST_VALUES = 1 << 25
 
 NARROW = 128
 """Bytes that span less than this are scaled to their own range."""
+ALIKE = 10.0
+"""Channels whose standard deviations differ by at most this factor are taken to have one unit of measure."""
 FILLED = 6.0
 """Pixels fill the range of a sigmoid where the range is at most this many of their standard deviations: most of its outputs
 occur then, and saturated values are black and white."""
@@ -37,12 +39,13 @@ class Facts(Record, frozen=True):
 
     `shape` of a sample. `samples`: all of them, test samples included; `training`: those that a run trains on, overlapping
     windows included; `overlap`: how many of those share a value; `held_out`, `tested`: the number of validation and of test
-    samples. `low`, `high`: the extremes. `deviation`: the standard deviation of all values. `tail`: the largest distance of
-    a value from the mean, in standard deviations; of each column of a table, of all values of other data. `reach`: the
-    largest magnitude of scaled values. `constants`: columns of one value. `duplicates`: samples that equal an earlier one.
-    `labels`: the distinct ones, as text. `scaling`, `per_feature`, `output`: how samples are scaled, and for which output
-    activation. `spread`: the standard deviation of scaled values. `variances`: of the principal components of scaled
-    values, descending, of `looked_at` samples. `coarse`: the inputs that float32 resolves too coarsely in their unit.
+    samples. `low`, `high`: the extremes. `deviation`: the standard deviation of all values; `channels`: the least and the
+    largest of a record's channels that vary. `tail`: the largest distance of a value from the mean, in standard deviations; of
+    each column of a table, of all values of other data. `reach`: the largest magnitude of scaled values. `constants`: columns
+    of one value. `duplicates`: samples that equal an earlier one. `labels`: the distinct ones, as text. `scaling`,
+    `per_feature`, `output`: how samples are scaled, and for which output activation. `spread`: the standard deviation of scaled
+    values. `variances`: of the principal components of scaled values, descending, of `looked_at` samples. `coarse`: the inputs
+    that float32 resolves too coarsely in their unit.
     """
 
     kind: Kind
@@ -56,6 +59,7 @@ class Facts(Record, frozen=True):
     low: float
     high: float
     deviation: float
+    channels: tuple[float, float]
     tail: float
     reach: float
     constants: Count
@@ -76,6 +80,12 @@ class Facts(Record, frozen=True):
     @property
     def inputs(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def one_unit(self) -> bool:
+        """Whether these are several channels that seem to have one unit of measure."""
+        least, most = self.channels
+        return 0 < least < most <= ALIKE * least
 
     @property
     def heavy(self) -> bool:
@@ -121,6 +131,7 @@ def measure(splits: Dataset, stated: Mapping[str, Any]) -> Facts:
         float(low.min()),
         float(high.max()),
         deviation,
+        channel_deviations(x, splits.spec.channels),
         tail,
         float(np.abs(ends).max()),
         int(np.count_nonzero(high <= low)),
@@ -172,6 +183,13 @@ def tail_of(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
     deviation, mean = wide.std(axis=0), wide.mean(axis=0)
     varies = deviation > 0
     return float((np.maximum(high - mean, mean - low)[varies] / deviation[varies]).max(initial=0.0))
+
+
+def channel_deviations(x: np.ndarray, channels: int) -> tuple[float, float]:
+    """The least and the largest standard deviation of those channels of samples [n, inputs] that vary; 0 where none does."""
+    deviations = x.reshape(-1, channels).std(axis=0, dtype=np.float64)
+    varying = deviations[deviations > 0]
+    return float(varying.min(initial=np.inf if len(varying) else 0.0)), float(varying.max(initial=0.0))
 
 
 def duplicates_of(samples: Samples) -> int:

@@ -38,6 +38,7 @@ from .choices import (
     as_label,
     default_normal,
     label_counts,
+    one_scale,
     window_of,
 )
 from .facts import Facts, measure
@@ -148,10 +149,14 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path(), progress: Pro
     normal = _normal(wish, config, base)
     splits = load_dataset(config, "linear", base=base, normal=normal)
     _require_enough(splits)
-    facts = measure(splits, wish.stated if start is None else _of_model(start, splits, wish.stated))
+    fixed = dict(wish.stated) if start is None else _of_model(start, splits, wish.stated)
+    facts = measure(splits, fixed)
+    if start is None and one_scale(wish.task, facts):
+        fixed = {"data.per_feature": False} | fixed
+        facts = measure(splits, fixed)
     given = 0 if start is None else start.mirror.widths[-1]
     plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts), facts, given)
-    plan = plan if start is not None else _tried(plan, splits, wish.stated, progress)
+    plan = plan if start is not None else _tried(plan, splits, fixed, progress)
     facts = plan.facts
     rows = {key: row for key, row in CHOICES.items() if start is None or key not in OF_TRAINING}
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
