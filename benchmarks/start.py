@@ -7,7 +7,7 @@ seconds  of the start, against one epoch of training
 epochs   784-512-256-64 for rate: epochs of a shorter training by `auto`, those of all trials counted, to the validation loss
          that random weights end at
 dead     units that no sample activates, after float training by `auto` with the layers of each recipe of the package
-sets     those of carry.py and five more by `tiedae recipe --data`: what training made of the start, and PCA at equal bytes
+sets     those of carry.py and six more by `tiedae recipe --data`: what training made of the start, and PCA at equal bytes
 deep     784-1000-500-250-30: test error by `auto` against the best of three learning rates by random weights; dead units
 """
 

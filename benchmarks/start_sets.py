@@ -1,7 +1,7 @@
-"""The start on data that nobody tuned to: the sets of carry.py and five more, each by `tiedae recipe --data` and `tiedae run`.
+"""The start on data that nobody tuned to: the sets of carry.py and six more, each by `tiedae recipe --data` and `tiedae run`.
 
-The five were named before their first run: the cells of scanpy, leaves of the time-series archive, a pulse of heartpy, and
-EEG and motion by person. Runs are kept as those of carry.py, which makes the same ones of its sets.
+Five were named before their first run: the cells of scanpy, leaves of the time-series archive, a pulse of heartpy, and EEG and
+motion by person. The sixth are whole photographs, as patches of which no picture is in two splits. Runs are kept as those of carry.py, which makes the same ones of its sets.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import h5py
 import numpy as np
 from carry import made, name_of
 from carry_runs import Job, Outcome
-from carry_sets import AEON, ARCHIVE, CACHE, SETS, C, Content, Member, StrangersSet, problem, write
+from carry_sets import AEON, ARCHIVE, CACHE, PHOTOS, SETS, C, Content, Member, StrangersSet, problem, write
+from PIL import Image
 from rows import Row
+from tiedae.compress.numbers import number
 from tiedae.compress.rate import NOISE_FRACTION
 from tiedae.compress.records import checked
 from tiedae.compress.training_start import TrainingStart
@@ -62,6 +65,12 @@ def motion(member: Member) -> Content:
     return by_person(found)
 
 
+def pictures(member: Member) -> Content:
+    """uint8 [1, rows, columns] each: gray values of ten photographs, of which a run cuts patches, no picture in two splits."""
+    files = {name: io.BytesIO(member(f"photos/{name}.png")) for name in PHOTOS.split()}
+    return {name: np.asarray(Image.open(file).convert("L"))[None] for name, file in files.items()}
+
+
 def by_person(windows: Sequence[np.ndarray]) -> Content:
     return {"x": np.concatenate(windows), "groups": np.repeat(np.arange(len(windows)), [len(each) for each in windows])}
 
@@ -73,12 +82,13 @@ MORE: Sequence[StrangersSet] = (
     StrangersSet("leaves", ".npy", AEON, ARCHIVE, "report", (C,), leaves),
     StrangersSet("heart", ".npy", "heartpy==1.2.7", "MIT", "report", (C,), heart),
     StrangersSet("eeg", ".npz", "", "ODC-By 1.0", "report", (C,), eeg),
+    StrangersSet("pictures", "", "", "CC0", "report", (C,), pictures),
     StrangersSet("motion", ".npz", "", "BSD-3-Clause", "report", (C,), motion),
 )
 
 
 def rows(console: Console, *, work: Path = CACHE, workers: int = 2, minutes: float = float("inf")) -> list[Row]:
-    """`start_lost` and `pca_lost` of every compression, three seeds."""
+    """`start_lost` and `pca_lost` of every compression, three seeds; the photographs' error over PCA's at equal bytes."""
     work = work.resolve()
     chosen = [each for each in (*SETS, *MORE) if C in each.tasks]
     files = {each.name: write(each, work / "sets", work / "packages") for each in chosen}
@@ -92,6 +102,7 @@ def rows(console: Console, *, work: Path = CACHE, workers: int = 2, minutes: flo
     kept = sum(start == end for start, end in started.values())
     worse = sorted({name_of(outcome) for outcome in outcomes if beyond_noise(outcome)})
     left = f", {len(jobs) - len(outcomes)} not made" if len(outcomes) < len(jobs) else ""
+    photos = [outcome.pca.ratio for outcome in outcomes if outcome.name == "pictures" and outcome.pca is not None]
     return [
         Row(
             "start_lost",
@@ -102,6 +113,7 @@ def rows(console: Console, *, work: Path = CACHE, workers: int = 2, minutes: flo
             "; ".join([f"of {len(started)} that began at PCA, {kept} kept it", *lost]),
         ),
         Row("start_pca_lost", len(worse), "runs", "== 0", "", "; ".join([f"of {len(outcomes)}{left}", *worse])),
+        Row("photos_vs_pca", median(photos), "x", "<= 1.01", "<= 0.97", f"seeds: {', '.join(map(number, photos))}"),
     ]
 
 
