@@ -1,7 +1,8 @@
 """The start on data that nobody tuned to: the sets of carry.py and six more, each by `tiedae recipe --data` and `tiedae run`.
 
 Five were named before their first run: the cells of scanpy, leaves of the time-series archive, a pulse of heartpy, and EEG and
-motion by person. The sixth are whole photographs, as patches of which no picture is in two splits. Runs are kept as those of carry.py, which makes the same ones of its sets.
+motion by person. The sixth are whole photographs, as patches of which no picture is in two splits. Runs are kept as those of
+carry.py, which makes the same ones of its sets.
 """
 
 from __future__ import annotations
