@@ -56,7 +56,8 @@ def equalizing_rotation(moments: np.ndarray) -> np.ndarray:
 def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     """Rotate the code of a float model in place so that its units have the same mean square over `x` [n, inputs].
 
-    The code has one scale, so its unit of the largest range determines the resolution of all. With a linear code, kernel W
+    The code has one scale, so its unit of the largest range determines the resolution of all. A random rotation comes first: a
+    kernel whose units are components has few large weights, beside which the steps of integers are coarse for the others. With a linear code, kernel W
     and bias b may be rotated, W → WR, b → bR: the code becomes zR, and the tied decoder computes zR·(WR)ᵀ = zWᵀ. Distances
     between codes are preserved.
     Returns False, without changes, for a code of one unit or with an activation other than linear, `l1` on its kernel,
@@ -66,7 +67,9 @@ def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     if not _turns(layer) or layer.units == 1:
         return False
     codes = model.encoder(x).numpy().reshape(-1, layer.units).astype(np.float64)
-    _turn_code(model, equalizing_rotation(codes.T @ codes / len(codes)))
+    mixed = np.linalg.qr(np.random.default_rng(0).normal(size=(layer.units, layer.units)))[0]
+    codes = codes @ mixed
+    _turn_code(model, mixed @ equalizing_rotation(codes.T @ codes / len(codes)))
     return True
 
 

@@ -43,6 +43,18 @@ def test_outputs_stay_and_code_units_become_equally_loud() -> None:
     np.testing.assert_allclose(*distances, rtol=1e-4)
 
 
+def test_a_kernel_of_components_loses_its_few_large_weights() -> None:
+    """Of equal mean squares too, where no rotation would be needed to equalize them."""
+    model = TiedAutoencoder([64, 32], inputs=80, seed=1)
+    pairs = np.concatenate([np.eye(32), -np.eye(32)])
+    model.kernels[-1].variable.assign(pairs)
+    x = np.random.default_rng(0).uniform(size=(300, 80)).astype(np.float32)
+    y = model(x)
+    assert balance_code(model, x)
+    np.testing.assert_allclose(model(x), y, atol=2e-6)
+    assert np.abs(model.kernels[-1].variable).max() < 0.8
+
+
 @pytest.mark.parametrize("axes", [{"activation": "tanh"}, {"l1": 0.1}, {"activity_l1": 0.1}, {"dropout": 0.1}])
 def test_a_code_whose_axes_matter_is_left_alone(axes: dict[str, Any]) -> None:
     model = unbalanced(LayerConfig(4, **axes))
