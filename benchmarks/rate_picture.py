@@ -21,7 +21,7 @@ from tiedae.console import Console
 from tiedae.sources import load_dataset
 from tiedae.tasks.compression import TITLES
 
-RATES = (0.0015, 0.004, 0.0112, 0.0165)
+RATES = (0.0015, 0.004, 0.0118, 0.029)
 PCA_BITS = (110, 150, 200, 280, 400)
 QUALITIES: Mapping[Coder, Sequence[int]] = {"avif": (5, 10, 15, 20, 25), "webp": range(0, 41, 10), "jpeg": (5, 10, 15, 20)}
 COLOURS = {"tied": "#0b6e4f", "pca": "#8c5a2b", "avif": "#3a5ba0", "webp": "#8a4fa3", "jpeg": "#a33b3b"}
