@@ -22,6 +22,7 @@ from tiedae.sources import recipe_data
 from tiedae.tasks.compression import HELD_SAMPLES, LEAST_SAMPLES, MAX_INPUTS, MAX_SAMPLES, TRAINING_SAMPLES
 from tiedae.tasks.equal_bytes import CodedFile
 from tiedae.tasks.pca_files import PcaFiles, fair_pca
+from tiedae.tasks.sample_errors import SampleError
 
 RATES: Mapping[str, float] = {"low": 0.25, "middle": 1.0, "high": 3.0}
 """Bits of a component of the training samples' spectrum, of as many as a tenth of the values."""
@@ -66,7 +67,7 @@ def differences(data: Dataset, seed: int) -> Iterator[tuple[float, str]]:
         return
     for name, rate in RATES.items():
         bits = rate * max(4.0, 0.1 * data.spec.inputs)
-        pca = fair_pca(data.spec, train, chosen, bits)
+        pca = fair_pca(data.spec, train, chosen, bits, SampleError.of(data.spec.kind, x))
         start = pca.coder(bits)
         if start is None:
             continue

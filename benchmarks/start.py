@@ -39,7 +39,7 @@ from tiedae.compress.scaling import Rule
 from tiedae.compress.train import Training
 from tiedae.compress.training_start import TrainingStart
 from tiedae.console import Console
-from tiedae.data_sets import ASSETS
+from tiedae.data_sets import ASSETS, DATA_SETS
 from tiedae.recipe import load_recipe
 from tiedae.sources import load_data, load_dataset, recipe_data
 
@@ -164,10 +164,12 @@ def epochs_rows(console: Console) -> list[Row]:
 
 
 def dead_rows(console: Console) -> list[Row]:
-    """Of every recipe that the package has, after its float training by `auto`."""
+    """Of every recipe of the package that has data, after its float training by `auto`."""
     shares = {}
     for name in STARTERS.values():
         recipe = load_recipe(ASSETS / f"{name}.toml")
+        if recipe.data.source not in DATA_SETS:
+            continue
         data = recipe_data(recipe, ASSETS)
         model = TiedAutoencoder(recipe.model.of_samples(data.spec.shape), seed=recipe.train.seed)
         training = Training(replace(recipe.train, start="auto"), progress=console.progress)

@@ -13,11 +13,10 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 import h5py
 import numpy as np
-from carry import made, name_of
+from carry import made, median, name_of
 from carry_runs import Job, Outcome
 from carry_sets import AEON, ARCHIVE, CACHE, PHOTOS, SETS, C, Content, Member, StrangersSet, problem, write
 from PIL import Image

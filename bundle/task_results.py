@@ -167,8 +167,8 @@ class AnomalyResult(Record, frozen=True, tag="anomaly", tag_field="kind"):
 class Denoised(Record, frozen=True):
     """How near a method's output, or the noisy input itself (`input`), is to the clean samples.
 
-    `level`: of the noise; None where the data have noise of their own. `gain_db`: 10 · log₁₀(squared error of the noisy input /
-    squared error); None where one of them is 0. `value`: PSNR of images in dB, R² of a table, PRDN of a record in %, as
+    `level`: of the noise; None where the data have noise of their own. `gain_db`: 10 · log₁₀(`error` of the noisy input /
+    `error`); None where one of them is 0. `value`: PSNR of images in dB, R² of a table, PRDN of a record in %, as
     `measure` says. `ssim`: of images. `setting`: the parameter that validation samples chose.
     """
 
@@ -181,6 +181,11 @@ class Denoised(Record, frozen=True):
     gain_db: float | None = None
     ssim: float | None = None
     setting: str = ""
+
+    @property
+    def error(self) -> float:
+        """What methods are compared by: 1 − R² of a table, whose columns have units of their own, else the squared error."""
+        return 1 - self.value if self.measure == "R²" and self.value is not None else self.mse
 
 
 class DenoisingResult(Record, frozen=True, tag="denoising", tag_field="kind"):
@@ -208,8 +213,8 @@ class DenoisingResult(Record, frozen=True, tag="denoising", tag_field="kind"):
 
     @property
     def best_baseline(self) -> Denoised | None:
-        """The baseline of the least squared error."""
-        return min((row for row in self.at(self.level) if row.method not in OWN), key=lambda row: row.mse, default=None)
+        """The baseline of the least error."""
+        return min((row for row in self.at(self.level) if row.method not in OWN), key=lambda row: row.error, default=None)
 
 
 class Neighbourhoods(Record, frozen=True):

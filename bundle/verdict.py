@@ -89,8 +89,9 @@ class MethodComparison(Record, frozen=True):
     """The int8 program against a baseline by a `criterion` on the same test samples.
 
     `gain`: how much better the program is, in the figure's unit, negative where it is worse, with the 95 % interval of the
-    paired bootstrap. `setting` of the baseline. The mean squared error is per value, in the data's unit of measure, squared.
-    Detectors have a comparison by each of two areas.
+    paired bootstrap. `setting` of the baseline. The mean squared error is per value, in the data's unit of measure,
+    squared; the fraction of variance unexplained is 1 − R², the mean over the columns of a table that change. Detectors have a
+    comparison by each of two areas.
     """
 
     baseline: str
@@ -356,7 +357,7 @@ def _constant_text(_: Finding, verdict: Verdict) -> str:
 
 
 def _little_text(finding: Finding, verdict: Verdict) -> str:
-    part = f"{finding.value / finding.limit:.0%} of the squared error of {TITLES[finding.subject]} is left"
+    part = f"{finding.value / finding.limit:.0%} of the error of {TITLES[finding.subject]} is left"
     return (
         f"{part}: {_against_text(finding, verdict)}. A code of more units, or with training for rate a lower rate, keeps more"
     )

@@ -19,18 +19,18 @@ FEWEST, MOST = 200, 5000
 """Held-out samples, at least and at most; of groups as many as come nearest."""
 
 
-def with_held_out(splits: Dataset) -> Dataset:
-    """The data with validation samples: its own, else a twentieth of the training samples, which are left out of these.
+def with_held_out(splits: Dataset, *, enough: int = ENOUGH, fraction: float = FRACTION, fewest: int = FEWEST) -> Dataset:
+    """The data with validation samples: its own, else a `fraction` of the training samples, which are left out of these.
 
     Whole groups where there are groups, the last windows of a record, others drawn by the data's seed. Without changes below
-    `ENOUGH` training samples and below `LEAST_GROUPS` groups. No stage may train on them: a model that was trained on the
+    `enough` training samples and below `LEAST_GROUPS` groups. No stage may train on them: a model that was trained on the
     judges remembers them, and forgets them while it is trained on others.
     """
     train = splits.train
     few_groups = train.groups is not None and len(np.unique(train.groups)) < LEAST_GROUPS
-    if splits.validation is not None or train.independent < ENOUGH or few_groups:
+    if splits.validation is not None or train.independent < enough or few_groups:
         return splits
-    count = min(max(round(FRACTION * train.independent), FEWEST), MOST)
+    count = min(max(round(fraction * train.independent), fewest), MOST)
     if splits.windows and train.groups is None:
         rest, judges = _last_windows(train, count)
     else:

@@ -56,15 +56,16 @@ def equalizing_rotation(moments: np.ndarray) -> np.ndarray:
 def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     """Rotate the code of a float model in place so that its units have the same mean square over `x` [n, inputs].
 
-    The code has one scale, so its unit of the largest range determines the resolution of all. A random rotation comes first: a
-    kernel whose units are components has few large weights, beside which the steps of integers are coarse for the others. With a linear code, kernel W
-    and bias b may be rotated, W → WR, b → bR: the code becomes zR, and the tied decoder computes zR·(WR)ᵀ = zWᵀ. Distances
-    between codes are preserved.
-    Returns False, without changes, for a code of one unit or with an activation other than linear, `l1` on its kernel,
-    `activity_l1`, `dropout`, `batch_norm` or max pooling, which are not invariant under rotation as `l2` and `activity_l2` are.
+    The code has one scale, so its unit of the largest range determines the resolution of all. With a linear code, kernel W and
+    bias b may be rotated, W → WR, b → bR: the code becomes zR, and the tied decoder computes zR·(WR)ᵀ = zWᵀ. Distances between
+    codes are preserved. A random rotation comes first: where units are components, few weights are large, and the steps of
+    integers are too coarse for the others.
+    Returns False, without changes, for a code of one unit, for a kernel that is pruned, clustered or quantized, and with an
+    activation other than linear, `l1` on its kernel, `activity_l1`, `dropout`, `batch_norm` or max pooling, which are not
+    invariant under rotation as `l2` and `activity_l2` are.
     """
-    layer = model.config.layers[-1]
-    if not _turns(layer) or layer.units == 1:
+    layer, kernel = model.config.layers[-1], model.kernels[-1]
+    if not _turns(layer) or layer.units == 1 or kernel.mask is not None or kernel.clusters is not None or kernel.granularity:
         return False
     codes = model.encoder(x).numpy().reshape(-1, layer.units).astype(np.float64)
     mixed = np.linalg.qr(np.random.default_rng(0).normal(size=(layer.units, layer.units)))[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from tiedae.bundle.fidelity import MEASURES
@@ -23,7 +23,7 @@ from .coders import IMAGE_CODERS, LARGEST_QUALITY, LOSSLESS_CODERS, QUALITIES, l
 from .equal_bytes import Around, CodedFile, around
 from .pca_files import fair_pca
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
-from .sample_errors import SAMPLE_ERRORS, SampleError
+from .sample_errors import SampleError
 from .ssim import ssim_of
 
 MAX_SAMPLES = 2_000
@@ -82,9 +82,9 @@ class _Rates:
     arrangement: Arrangement
     opponents: Opponents = field(default_factory=Opponents)
 
-    @property
+    @cached_property
     def error(self) -> SampleError:
-        return SAMPLE_ERRORS[self.exported.data.spec.kind]
+        return SampleError.of(self.exported.data.spec.kind, self.samples)
 
     def point(self, coder: Coder, file: CodedFile, chosen: Chosen = "") -> RatePoint:
         """The point of a file."""
@@ -104,7 +104,7 @@ class _Rates:
         decoded = np.concatenate(list(Reader(model, data, "data").samples())).reshape(self.samples.shape)
         classes = self.exported.tables.classes
         setting = f"{classes} classes" if classes > 1 else ""
-        return CodedFile(len(data), decoded, self.error.of(self.samples, decoded), setting)
+        return CodedFile(len(data), decoded, self.error(self.samples, decoded), setting)
 
     def pca(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[RatePoint]:
         """The points of the curve of PCA, and its two files around the bytes of ours."""
@@ -116,7 +116,7 @@ class _Rates:
         held = other.take(chosen)
         assert self.exported.tables is not None
         bits = self.exported.tables.cross_entropy(self.exported.backend.encode(held)) / len(held)
-        pca = fair_pca(spec, self.exported.data.train.take(train), held, bits)
+        pca = fair_pca(spec, self.exported.data.train.take(train), held, bits, self.error)
         for rate in RATES:
             coder = pca.choice.at(rate * bits)
             if coder is not None:
@@ -174,7 +174,7 @@ class _Rates:
         shape = self.exported.data.spec.shape
         size, back = self.arrangement.coded(IMAGE_CODERS[name], self.samples.reshape(-1, *shape), quality)
         decoded = back.reshape(self.samples.shape)
-        return CodedFile(size, decoded, self.error.of(self.samples, decoded), f"quality {quality}")
+        return CodedFile(size, decoded, self.error(self.samples, decoded), f"quality {quality}")
 
     def lossless(self, own: CodedFile, skipped: list[Skipped]) -> Iterator[LosslessSize]:
         spec = self.exported.data.spec
@@ -236,7 +236,7 @@ def contest_of(rates: _Rates, own: CodedFile) -> Contest:
     exported, found = rates.exported, rates.opponents
     baselines = {name: opponent.errors for name, opponent in found.compared.items()}
     if exported.others:
-        baselines["mean"] = rates.error.of(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
+        baselines["mean"] = rates.error(rates.samples, exported.data.scaling.invert(exported.mean[None], np.float64))
     settings = {name: opponent.setting for name, opponent in found.compared.items()}
     return Contest(rates.error.criterion, rates.arrangement.rows, own.errors, baselines, settings, uncompared=found.uncompared)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from tiedae.export.kinds import Kind, Skipped, Why
 
 from .denoisers import EXTRA, PCA_SAMPLES, Selection, denoisers_of
 from .row import Contest, Exported, TaskMeasurement, TaskRow, not_measured
-from .sample_errors import SAMPLE_ERRORS, SampleError
+from .sample_errors import SampleError
 from .ssim import ssim_of
 
 MAX_SAMPLES = 2_000
@@ -39,17 +40,19 @@ class _CleanSamples:
     exported: Exported
     clean: np.ndarray
 
-    @property
+    @cached_property
     def error(self) -> SampleError:
-        return SAMPLE_ERRORS[self.exported.data.spec.kind]
+        return SampleError.of(self.exported.data.spec.kind, self.clean)
 
     def row(self, method: str, level: float | None, y: np.ndarray, noisy: Denoised | None, setting: str = "") -> Denoised:
         """The row of an output, float32 [n, inputs] in scaled values; `noisy`: the input's."""
         spec, fidelity = self.exported.data.spec, self.exported.fidelity
         fit = fidelity.measure(self.clean, y)
-        gain = 10 * math.log10(noisy.mse / fit.mse) if noisy is not None and noisy.mse > 0 and fit.mse > 0 else None
         similarity = ssim_of(spec, fidelity.peak, self.clean, spec.scaling.invert(y, np.float64))
-        return Denoised(method, level, fit.mse, fit.measure, fit.unit, fit.value, gain, similarity, setting)
+        row = Denoised(method, level, fit.mse, fit.measure, fit.unit, fit.value, None, similarity, setting)
+        if noisy is None or noisy.error <= 0 or row.error <= 0:
+            return row
+        return replace(row, gain_db=10 * math.log10(noisy.error / row.error))
 
     def input(self, level: float | None, given: np.ndarray) -> Denoised:
         """The row of the noisy samples themselves, [n, inputs] in the data's unit of measure."""
@@ -58,7 +61,7 @@ class _CleanSamples:
 
     def errors(self, y: np.ndarray) -> np.ndarray:
         """The error of each sample, float64 [n]; `y`: float32 [n, inputs] in scaled values."""
-        return self.error.of(self.clean, self.exported.data.scaling.invert(y, np.float64))
+        return self.error(self.clean, self.exported.data.scaling.invert(y, np.float64))
 
 
 def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[float] = FACTORS) -> TaskMeasurement:
@@ -97,7 +100,7 @@ def measure(exported: Exported, samples: int = MAX_SAMPLES, factors: Sequence[fl
         else:
             rows.append(bench.row(KERAS, trained, exported.keras(model_x)[1], rows[0]))
         rows += [bench.row(name, trained, y, rows[0], setting) for name, (setting, y) in outputs.items()]
-        errors = {INPUT: bench.error.of(clean, x)} | {name: bench.errors(y) for name, (_, y) in outputs.items()}
+        errors = {INPUT: bench.error(clean, x)} | {name: bench.errors(y) for name, (_, y) in outputs.items()}
         settings = {name: setting for name, (setting, _) in outputs.items() if setting}
     arrays = {"clean": clean[:SHOWN], **{name: np.stack(each) for name, each in shown.items()}}
     kind = None if noise is None else noise.kind

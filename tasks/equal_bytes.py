@@ -18,7 +18,7 @@ MOST_APART = 0.1
 @dataclass(frozen=True, eq=False)
 class CodedFile:
     """A file of `size` bytes, and what it decodes to, [n, inputs] in the data's unit of measure; `errors`: that of
-    each sample by `SAMPLE_ERRORS`, float64 [n]."""
+    each sample by a `SampleError`, float64 [n]."""
 
     size: int
     decoded: np.ndarray

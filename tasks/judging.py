@@ -104,6 +104,9 @@ def _beside_kept(contest: Contest, kept: Verdict, bundle: Bundle) -> Contest:
         )
     if not np.array_equal(rows, contest.rows):
         raise FormatError(f"{bundle.path / TASK_FILE}: got other test samples than those that are measured")
+    if kept.comparisons and (before := {row.criterion for row in kept.comparisons}) != {*criteria_of(contest)}:
+        got, right = (", ".join(sorted(each)) for each in (before, criteria_of(contest)))
+        raise FormatError(f"{bundle.path}: its baselines were measured by {got}, today by {right}; run the recipe again")
     settings = {row.baseline: row.setting for row in kept.comparisons if row.setting}
     uncompared = {row.baseline: row.reason for row in kept.uncompared}
     baselines = dict(zip(names, figures[1:], strict=True))

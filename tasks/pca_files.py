@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from tiedae.bundle.fidelity import column_power
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling
 
 from .coders import PcaChoice, PcaCoder, file_bytes
 from .equal_bytes import MOST_APART, Around, CodedFile, around
-from .sample_errors import SAMPLE_ERRORS
+from .sample_errors import SampleError
 
 UNSCALED = Scaling()
 PER_OCTAVE, OCTAVES = 256, 4
@@ -22,28 +23,49 @@ ROUNDS = 6
 
 @dataclass(frozen=True, eq=False)
 class PcaFiles:
-    """Components of samples in a `scaling`, and files of them. Samples are [n, inputs] in the data's unit of measure."""
+    """Components of samples in a `scaling`, and files of them. Samples are [n, inputs] in the data's unit of measure.
+
+    `error`: by which files are compared; `fitted`: by which settings are chosen, that of the samples that were fitted to.
+    """
 
     spec: SampleSpec
     scaling: Scaling
     choice: PcaChoice
     held: np.ndarray
+    error: SampleError
+    fitted: SampleError
     scaled_as: str = ""
 
     @classmethod
-    def fit(cls, spec: SampleSpec, scaling: Scaling, train: np.ndarray, held: np.ndarray, scaled_as: str = "") -> PcaFiles:
-        return cls(spec, scaling, PcaChoice(scaled(train, scaling), scaled(held, scaling)), held, scaled_as)
+    def fit(
+        cls,
+        spec: SampleSpec,
+        scaling: Scaling,
+        train: np.ndarray,
+        held: np.ndarray,
+        error: SampleError,
+        scaled_as: str = "",
+    ) -> PcaFiles:
+        return cls(
+            spec,
+            scaling,
+            PcaChoice(scaled(train, scaling), scaled(held, scaling)),
+            held,
+            error,
+            SampleError.of(spec.kind, train),
+            scaled_as,
+        )
 
     def file(self, coder: PcaCoder, x: np.ndarray) -> CodedFile:
         codes = coder.encode(scaled(x, self.scaling))
         size = file_bytes(coder.tables, codes, self.spec.inputs * np.dtype(self.spec.dtype).itemsize)
         decoded = self.scaling.invert(coder.decode(codes), self.spec.dtype)
-        return CodedFile(size, decoded, SAMPLE_ERRORS[self.spec.kind].of(x, decoded), coder.setting + self.scaled_as)
+        return CodedFile(size, decoded, self.error(x, decoded), coder.setting + self.scaled_as)
 
     def held_error(self, bits: float) -> float:
-        """The error of the held samples at these bits each, by `SAMPLE_ERRORS`."""
+        """The error of the held samples at these bits each, by `fitted`."""
         coder = self.coder(bits)
-        return np.inf if coder is None else self.file(coder, self.held).error
+        return np.inf if coder is None else float(self.fitted(self.held, self.file(coder, self.held).decoded).mean())
 
     def coder(self, bits: float) -> PcaCoder | None:
         """That of the least error at these bits per held sample, or at less where none has nearly as many."""
@@ -84,7 +106,7 @@ def scaled(x: np.ndarray, scaling: Scaling) -> np.ndarray:
     return x.astype(np.float64) if scaling == UNSCALED else scaling.apply(x)
 
 
-def fair_pca(spec: SampleSpec, train: np.ndarray, held: np.ndarray, bits: float) -> PcaFiles:
+def fair_pca(spec: SampleSpec, train: np.ndarray, held: np.ndarray, bits: float, error: SampleError) -> PcaFiles:
     """PCA of the values in the scaling of the least error on `held` samples at these bits each.
 
     Tried are scaled values, samples as they are, and the columns of a table standardized, where each is something else.
@@ -94,12 +116,12 @@ def fair_pca(spec: SampleSpec, train: np.ndarray, held: np.ndarray, bits: float)
         scalings[UNSCALED] = ", values not scaled"
     if spec.kind == "table":
         scalings.setdefault(standardized(train), ", columns standardized")
-    files = [PcaFiles.fit(spec, scaling, train, held, text) for scaling, text in scalings.items()]
+    files = [PcaFiles.fit(spec, scaling, train, held, error, text) for scaling, text in scalings.items()]
     return min(files, key=lambda each: each.held_error(bits))
 
 
 def standardized(x: np.ndarray) -> Scaling:
     """The scaling by which each column of these samples, [n, inputs], that changes has mean 0 and variance 1."""
-    deviations = x.std(axis=0, dtype=np.float64)
-    means = x.mean(axis=0, dtype=np.float64)
-    return Scaling("standard", tuple(means.tolist()), tuple(np.where(deviations > 0, deviations, 1.0).tolist()))
+    variances = column_power(x) / len(x)
+    scales = np.sqrt(np.where(variances > 0, variances, 1.0))
+    return Scaling("standard", tuple(x.mean(axis=0, dtype=np.float64).tolist()), tuple(scales.tolist()))

@@ -78,7 +78,7 @@ class Exported:
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """What each of the test samples `rows` adds to a figure: a squared error, a score or a trustworthiness, float32 [n] each.
+    """What each of the test samples `rows` adds to a figure: an error, a score or a trustworthiness, float32 [n] each.
 
     `own`: by the program; `keras`: by the float model of `float_source`, None where there is none; `baselines` by name, with a
     `settings` text where there is one. `anomalous`: bool [n], which samples are anomalies, where the figure is an area under a

@@ -44,15 +44,25 @@ def test_outputs_stay_and_code_units_become_equally_loud() -> None:
 
 
 def test_a_kernel_of_components_loses_its_few_large_weights() -> None:
-    """Of equal mean squares too, where no rotation would be needed to equalize them."""
+    """Plane rotations alone leave some as they are."""
     model = TiedAutoencoder([64, 32], inputs=80, seed=1)
-    pairs = np.concatenate([np.eye(32), -np.eye(32)])
-    model.kernels[-1].variable.assign(pairs)
+    model.kernels[-1].variable.assign(np.concatenate([np.eye(32), -np.eye(32)]))
     x = np.random.default_rng(0).uniform(size=(300, 80)).astype(np.float32)
     y = model(x)
     assert balance_code(model, x)
     np.testing.assert_allclose(model(x), y, atol=2e-6)
     assert np.abs(model.kernels[-1].variable).max() < 0.8
+
+
+def test_a_pruned_kernel_is_left_alone() -> None:
+    """Its zeros would be others."""
+    model = unbalanced(LayerConfig(4))
+    kernel = model.kernels[-1]
+    kernel.set_mask(np.abs(kernel.variable.numpy()) > 0.3)
+    x = np.random.default_rng(0).uniform(size=(300, 24)).astype(np.float32)
+    y = model(x)
+    assert not balance_code(model, x)
+    np.testing.assert_array_equal(model(x), y)
 
 
 @pytest.mark.parametrize("axes", [{"activation": "tanh"}, {"l1": 0.1}, {"activity_l1": 0.1}, {"dropout": 0.1}])

@@ -272,3 +272,14 @@ def test_a_result_is_read_back_as_it_was_written(measured: TaskMeasurement) -> N
 )
 def test_text_of_a_quality(value: float | None, text: str) -> None:
     assert denoising_view.quality_text(Denoised("int8", 0.3, 1.0, "PSNR", "dB", value, None, 0.62)) == text
+
+
+def test_tables_are_compared_by_r2() -> None:
+    """The squared error is that of the column of the largest numbers."""
+    rows = [("input", 100.0, 0.5), ("int8", 400.0, 0.9), ("pca", 90.0, 0.3), ("mean", 500.0, 0.8)]
+    of = tuple(Denoised(name, 1.0, mse, "R²", "", r2) for name, mse, r2 in rows)
+    assert [row.error for row in of] == pytest.approx([0.5, 0.1, 0.7, 0.2])
+    records = tuple(replace(row, measure="PRDN") for row in of)
+    for each, method in ((of, "mean"), (records, "pca")):
+        best = DenoisingResult("gaussian", 1.0, 9, each).best_baseline
+        assert best is not None and best.method == method

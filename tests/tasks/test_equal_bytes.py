@@ -18,8 +18,8 @@ from tiedae.report.verdict import uncompared_text, verdict_rows
 from tiedae.tasks import compression, pca_files
 from tiedae.tasks.equal_bytes import Around, CodedFile, around
 from tiedae.tasks.judging import better_than, judge
-from tiedae.tasks.pca_files import UNSCALED, PcaFiles, fair_pca, standardized
-from tiedae.tasks.sample_errors import squared_errors, unexplained
+from tiedae.tasks.pca_files import UNSCALED, PcaFiles, standardized
+from tiedae.tasks.sample_errors import SampleError
 
 from .test_compression import exported_of
 
@@ -76,6 +76,14 @@ def axes(n: int, seed: int) -> np.ndarray:
     return (latent @ np.random.default_rng(9).normal(size=(8, 8)) * [100, 1, 1, 1, 1, 1, 1, 1] + 50).astype(np.float32)
 
 
+def fair_pca(spec: SampleSpec, train: np.ndarray, held: np.ndarray, bits: float) -> PcaFiles:
+    return pca_files.fair_pca(spec, train, held, bits, SampleError.of(spec.kind, held))
+
+
+def fitted(spec: SampleSpec, scaling: Scaling, train: np.ndarray, held: np.ndarray) -> PcaFiles:
+    return PcaFiles.fit(spec, scaling, train, held, SampleError.of(spec.kind, held))
+
+
 def per_channel(x: np.ndarray) -> SampleSpec:
     """Of records of one time step."""
     means, deviations = (tuple(each.tolist()) for each in (x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)))
@@ -87,7 +95,7 @@ def test_samples_as_they_are_have_components_of_less_squared_error_where_channel
     spec = per_channel(train)
     pca = fair_pca(spec, train, held, 16.0)
     assert pca.scaling == UNSCALED
-    scaled = PcaFiles.fit(spec, spec.scaling, train, held)
+    scaled = fitted(spec, spec.scaling, train, held)
     assert pca.held_error(16.0) < 0.5 * scaled.held_error(16.0)
     coder = pca.coder(16.0)
     assert coder is not None and pca.file(coder, held).setting.endswith(", values not scaled")
@@ -118,7 +126,7 @@ def test_the_columns_of_a_table_are_standardized_where_that_has_less_error(scali
     train, held = axes(800, 0), axes(200, 1)
     spec = SampleSpec((8,), "float32", scaling, kind="table")
     pca = fair_pca(spec, train, held, 16.0)
-    assert pca.held_error(16.0) < 0.5 * PcaFiles.fit(spec, scaling, train, held).held_error(16.0)
+    assert pca.held_error(16.0) < 0.5 * fitted(spec, scaling, train, held).held_error(16.0)
     coder = pca.coder(16.0)
     assert coder is not None
     coded = pca.file(coder, held)
@@ -129,12 +137,16 @@ def test_the_columns_of_a_table_are_standardized_where_that_has_less_error(scali
 
 
 def test_columns_that_do_not_change_have_no_part_in_what_is_unexplained() -> None:
-    x = np.array([[1.0, 5, 1e9], [3, 5, 1e9 + 2]])
-    y = np.array([[1.0, 9, 1e9 + 1], [1, 5, 1e9 + 1]])
-    np.testing.assert_allclose(unexplained(x, y), [0.5, 2.5])
-    assert np.array_equal(unexplained(x[:, 1:2], y[:, 1:2]), [16, 0])
-    constant = np.full((30, 1), 5, np.float32)
-    assert standardized(np.concatenate([axes(30, 0), constant], axis=1)).scale[-1] == 1
+    """0.1 is no number of the computer: its mean is another one."""
+    x = np.array([[1.0, 0.1, 1e9], [3, 0.1, 1e9 + 2], [2, 0.1, 1e9 + 1]])
+    y = np.array([[1.0, 0.7, 1e9 + 1], [1, 0.1, 1e9 + 1], [2, 0.1, 1e9 + 1]])
+    error = SampleError.of("table", x)
+    np.testing.assert_allclose(error(x, y), [0.75, 3.75, 0])
+    assert error.criterion is Criterion.UNEXPLAINED
+    assert SampleError.of("table", np.full((300, 1), 0.1)).criterion is SampleError.of("record", x).criterion is Criterion.MSE
+    assert SampleError.of("table", x[:1]).criterion is Criterion.MSE, "of one sample no column changes"
+    np.testing.assert_allclose(SampleError.of("table", x[:1])(x, y)[2:], 0)
+    assert standardized(np.concatenate([axes(30, 0), np.full((30, 1), 0.1)], axis=1)).scale[-1] == 1  # pyright: ignore[reportIndexIssue]
 
 
 def test_values_of_1e9_keep_their_small_part() -> None:
@@ -144,7 +156,7 @@ def test_values_of_1e9_keep_their_small_part() -> None:
     coded = fair_pca(spec, train, held, 16.0)
     coder = coded.coder(16.0)
     assert coder is not None
-    assert coded.file(coder, held).error < 0.01 * squared_errors(held, train.mean(axis=0)).mean()
+    assert coded.file(coder, held).error < 0.01 * coded.error(held, train.mean(axis=0)).mean()
 
 
 @pytest.mark.parametrize("size", [300, 420, 600])

@@ -102,7 +102,7 @@ def areas(roc: tuple[float, float], precision: tuple[float, float]) -> Verdict:
             verdict((0.1, 0.5), (1, 2), of_mean=3.9),
             None,
             [Reason.LITTLE],
-            "51% of the squared error of the mean of the training samples is left: mean squared error 2 against 3.9;",
+            "51% of the error of the mean of the training samples is left: mean squared error 2 against 3.9;",
         ),
         (verdict((0.1, 0.5), (1, 2), of_mean=4.0), None, [], "half of it is kept"),
         (verdict((0.1, 0.5), (-2, -1), of_mean=1.0), None, [Reason.WORSE], "worse than the mean of the training samples: mean"),

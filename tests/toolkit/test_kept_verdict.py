@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from tiedae.bundle.bundle import TASK_FILE, Bundle, task_file
 from tiedae.bundle.results import Metrics, read_metrics
-from tiedae.bundle.verdict import Verdict
+from tiedae.bundle.verdict import Criterion, Verdict
 from tiedae.cli import main
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.compress.data import Dataset
@@ -77,6 +78,16 @@ def test_what_a_bundle_keeps_is_not_taken_where_it_was_changed(bundle: Bundle, s
     assert found.verdict is None and found.skipped[0].why is Why.UNAVAILABLE and TASK_FILE in found.skipped[0].reason
     (bundle.path / "metrics.json").unlink()
     assert with_verdict(metrics, bundle, None, None, None).verdict is None
+
+
+def test_baselines_of_another_figure_are_not_compared(bundle: Bundle, splits: Dataset) -> None:
+    """A table of before was compared by squared errors."""
+    metrics, _ = of_run(bundle)
+    measured = measured_again(bundle, splits)
+    assert measured.contest is not None
+    contest = dataclasses.replace(measured.contest, criterion=Criterion.UNEXPLAINED)
+    found = with_verdict(metrics, bundle, splits.test, splits.test, dataclasses.replace(measured, contest=contest))
+    assert found.verdict is None and "measured by mean squared error, today by fraction of" in found.skipped[0].reason
 
 
 @pytest.mark.ci

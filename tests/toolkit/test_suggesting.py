@@ -102,8 +102,8 @@ def test_each_row_of_the_tables_is_used(tmp_path: Path) -> None:
         used |= {choice.key for choice in suggest(Wish.of("few.npz", task), base=tmp_path).choices}
     np.save(tmp_path / "many.npy", rng.standard_normal((1_600, 5)) * np.arange(1, 6))
     used |= {choice.key for choice in suggest(Wish.of("many.npy"), base=tmp_path).choices}
-    axes = np.cumsum(rng.standard_normal((9_000, 3)), axis=0) * [1, 2, 3]
-    np.save(tmp_path / "axes.npy", axes)
+    axes = np.cumsum(rng.standard_normal((9_000, 3)), axis=0)
+    np.save(tmp_path / "axes.npy", axes / axes.std(axis=0))
     wish = Wish.of("axes.npy", settings=["data.kind=record", "data.window=32"])
     used |= {choice.key for choice in suggest(wish, base=tmp_path).choices}
     np.save(tmp_path / "far.npy", 1e9 + rng.standard_normal((300, 5)))
@@ -321,7 +321,7 @@ def test_a_source_with_a_test_set_has_no_fraction_for_one(tmp_path: Path) -> Non
 
 
 def test_neither_tensorflow_nor_keras_is_imported(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", signals(np.random.default_rng(0), 100))
+    np.save(tmp_path / "x.npy", signals(np.random.default_rng(0), 90))
     call = f"main(['recipe', '--data', {str(tmp_path / 'x.npy')!r}, '-o', {str(tmp_path / 'r.toml')!r}])"
     code = f"import sys; from tiedae.cli import main; print({call}, {{'tensorflow', 'tf_keras', 'onnx'}} & {{*sys.modules}})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -357,7 +357,8 @@ FACTS = Facts(
 
 def test_channels_of_one_unit_have_one_scale(tmp_path: Path) -> None:
     """PRDN adds their errors up; a constant channel has no part, what is stated stays."""
-    steps = np.random.default_rng(0).standard_normal((9_000, 4)).cumsum(axis=0) * [1, 2, 3, 0]
+    steps = np.random.default_rng(0).standard_normal((9_000, 4)).cumsum(axis=0)
+    steps = steps / steps.std(axis=0) * [1, 2, 3, 0] + [0, 0, 0, 0.1]
     np.save(tmp_path / "x.npy", steps)
     for stated, per_feature, scales in (([], False, 1), (["data.per_feature=true"], True, 128)):
         wish = Wish.of("x.npy", settings=["data.kind=record", "data.window=32", *stated])
@@ -365,6 +366,9 @@ def test_channels_of_one_unit_have_one_scale(tmp_path: Path) -> None:
         recipe = parse_recipe(tomllib.loads(suggestion.text), "x")
         assert recipe.data.per_feature is per_feature and np.size(recipe_data(recipe, tmp_path).scaling.scale) == scales
         assert suggestion.facts.per_feature is per_feature and suggestion.facts.one_unit
+    np.save(tmp_path / "x.npy", steps + np.array([0, 0, 1_000, 0]))
+    apart = suggest(Wish.of("x.npy", settings=["data.kind=record", "data.window=32"]), base=tmp_path, to=tmp_path)
+    assert apart.facts.per_feature == "auto" and not apart.facts.one_unit
 
 
 @pytest.mark.parametrize(
@@ -402,11 +406,24 @@ def test_channels_of_one_unit_have_one_scale(tmp_path: Path) -> None:
         ("verify.max_quality_loss", "compression", {"reach": 25.5}, None),
         ("verify.max_quality_loss", "anomaly", {"kind": "table", "reach": 25.5}, None),
         ("data.per_feature", "compression", {"kind": "record"}, None),
-        ("data.per_feature", "compression", {"kind": "record", "channels": (2.0, 20.0)}, False),
-        ("data.per_feature", "compression", {"kind": "record", "channels": (2.0, 20.5)}, None),
+        ("data.per_feature", "compression", {"kind": "record", "channels": (9.0, 20.0), "dtype": "int16"}, False),
+        ("data.per_feature", "compression", {"kind": "record", "channels": (9.0, 20.0), "dtype": "uint8"}, None),
+        ("data.per_feature", "compression", {"kind": "record", "channels": (6.9, 20.0), "dtype": "int16"}, None),  # 70 of all
+        (
+            "data.per_feature",
+            "compression",
+            {"kind": "record", "channels": (2.0, 20.0), "deviation": 20.0, "dtype": "int16"},
+            False,
+        ),
+        (
+            "data.per_feature",
+            "compression",
+            {"kind": "record", "channels": (2.0, 20.5), "deviation": 20.0, "dtype": "int16"},
+            None,
+        ),
         ("data.per_feature", "compression", {"kind": "record", "channels": (0.0, 0.0)}, None),
-        ("data.per_feature", "compression", {"kind": "table", "channels": (2.0, 20.0)}, None),
-        ("data.per_feature", "anomaly", {"kind": "record", "channels": (2.0, 20.0)}, None),
+        ("data.per_feature", "compression", {"kind": "table", "channels": (2.0, 20.0), "deviation": 20.0}, None),
+        ("data.per_feature", "anomaly", {"kind": "record", "channels": (2.0, 20.0), "deviation": 20.0, "dtype": "int16"}, None),
         ("codec.classes", "compression", {}, 16),
         ("codec.classes", "compression", {"overlap": 8}, 2),
         ("codec.classes", "denoising", {}, None),

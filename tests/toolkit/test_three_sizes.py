@@ -155,16 +155,24 @@ def test_without_a_trial_the_hidden_layer_stays_and_the_reason_says_why(found, t
 def test_a_hidden_layer_that_nothing_can_judge_is_left_out(kind: str, tmp_path: Path, monkeypatch) -> None:
     """With and without TensorFlow, which it does not need."""
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "x.npy", rng.normal(size=(400, 12)) if kind == "table" else rng.integers(0, 256, (400, 6, 6), np.uint8))
+    np.save(tmp_path / "x.npy", rng.normal(size=(90, 12)) if kind == "table" else rng.integers(0, 256, (90, 6, 6), np.uint8))
     suggestion = suggest(Wish.of("x.npy"), base=tmp_path)
     assert suggestion.facts.kind == kind and suggestion.trials == () and suggestion.facts.output == "linear"
     assert len(layers_of(suggestion)) == 1 and parse_recipe(tomllib.loads(suggestion.text), "x").train.start == "pca"
-    reason = "No hidden layer, which nothing could judge: 320 training samples, 1,000 would be enough to hold some out"
+    reason = "No hidden layer, which nothing could judge: 72 training samples, 80 would be enough to hold some out"
     assert reason in reasons_of(suggestion)["model.layers"]
     assert all(row.error == row.pca_error for row in suggestion.proposals)
     assert "the linear net's, an estimate, is the same" in suggestion.text.replace("\n# ", " ")
     monkeypatch.setattr(trial, "find_spec", lambda _: None)
     assert suggest(Wish.of("x.npy"), base=tmp_path) == suggestion
+
+
+@pytest.mark.parametrize(("make", "hidden"), [(gaussian, 1), (curves, 2)])
+def test_of_few_samples_a_fifth_judges_a_longer_trial(tmp_path: Path, make: Callable[[int], np.ndarray], hidden: int) -> None:
+    np.save(tmp_path / "x.npy", make(150))
+    suggestion = suggest(Wish.of("x.npy", task="reduction"), base=tmp_path)
+    (tried,) = suggestion.trials
+    assert tried.samples == 24 and tried.steps > 900 and len(layers_of(suggestion)) == hidden
 
 
 def test_without_tensorflow_or_where_the_trial_diverges_the_hidden_layer_stays(tmp_path: Path, monkeypatch) -> None:
@@ -193,7 +201,7 @@ def test_of_groups_a_third_judges(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stated", ["model.layers=[16, 5]", "train.rate=0.1"])
 def test_a_size_that_is_stated_leaves_no_choice_of_three(tmp_path: Path, stated: str) -> None:
-    np.save(tmp_path / "x.npy", gaussian(300))
+    np.save(tmp_path / "x.npy", gaussian(90))
     suggestion = suggest(Wish.of("x.npy", settings=[stated]), base=tmp_path)
     assert suggestion.proposals == () and suggestion.trials == () and "--keep" not in suggestion.text
 

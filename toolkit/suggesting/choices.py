@@ -119,12 +119,14 @@ def _per_feature(plan: RecipePlan) -> Chosen | None:
     if not one_scale(plan.task, plan.facts):
         return None
     least, most = map(number, plan.facts.channels)
-    return Chosen(False, f"channels of standard deviations from {least} to {most}: one unit of measure, by which errors count")
+    return Chosen(
+        False, f"channels of standard deviations from {least} to {most}: taken to have one unit, in which PRDN adds errors up"
+    )
 
 
 def one_scale(task: str, facts: Facts) -> bool:
     """Whether channels have one scale: those of one unit of measure, where PRDN, in which their errors add up, is compared."""
-    return task == "compression" and facts.kind == "record" and facts.one_unit
+    return task == "compression" and facts.kind == "record" and facts.dtype != "uint8" and facts.one_unit
 
 
 def _layers(plan: RecipePlan) -> Chosen:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+from tiedae.bundle.fidelity import column_power
 from tiedae.compress.affine import Quantization
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.data import Dataset, choose
@@ -28,7 +29,8 @@ MOST_VALUES = 1 << 25
 NARROW = 128
 """Bytes that span less than this are scaled to their own range."""
 ALIKE = 10.0
-"""Channels whose standard deviations differ by at most this factor are taken to have one unit of measure."""
+"""Channels are taken to have one unit of measure where the standard deviation of each, and of all values together, is at most
+this many times the least one."""
 FILLED = 6.0
 """Pixels fill the range of a sigmoid where the range is at most this many of their standard deviations: most of its outputs
 occur then, and saturated values are black and white."""
@@ -83,9 +85,9 @@ class Facts(Record, frozen=True):
 
     @property
     def one_unit(self) -> bool:
-        """Whether these are several channels that seem to have one unit of measure."""
+        """Whether these are several channels that seem to have one unit of measure, of a scale in which each still varies."""
         least, most = self.channels
-        return 0 < least < most <= ALIKE * least
+        return 0 < least < most and max(most, self.deviation) <= ALIKE * least
 
     @property
     def heavy(self) -> bool:
@@ -187,9 +189,10 @@ def tail_of(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 
 def channel_deviations(x: np.ndarray, channels: int) -> tuple[float, float]:
     """The least and the largest standard deviation of those channels of samples [n, inputs] that vary; 0 where none does."""
-    deviations = x.reshape(-1, channels).std(axis=0, dtype=np.float64)
+    steps = x.reshape(-1, channels)
+    deviations = np.sqrt(column_power(steps) / len(steps))
     varying = deviations[deviations > 0]
-    return float(varying.min(initial=np.inf if len(varying) else 0.0)), float(varying.max(initial=0.0))
+    return (float(varying.min()), float(varying.max())) if len(varying) else (0.0, 0.0)
 
 
 def duplicates_of(samples: Samples) -> int:

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 
 TASKS = ("compression", "reduction")
 """Kinds of task that a linear net is a candidate for: of a detector and a denoiser it changes what they find."""
-STEPS = 300
-"""Steps of a trial."""
+STEPS, FEW_STEPS = 300, 1_000
+"""Steps of a trial; where samples are fewer than `ENOUGH`, so many that it shows what a net of few samples comes to."""
 FITTED, HELD = 6_000, 2_000
 """Training samples that a trial trains on, and others that it is measured on, at most."""
+LEAST, OF_FEW, LEAST_HELD = 80, 1 / 5, 16
+"""Of fewer training samples than `ENOUGH`: how many have to be there, and what part of them is held out, at least so many."""
 OF_GROUPS = 1 / 3
 """Fraction of the training samples that are held out, where they are of groups."""
 PACKAGES = ("tensorflow", "tf_keras")
@@ -66,7 +68,7 @@ def unjudged(splits: Dataset) -> str:
     if _judged(splits).validation is not None:
         return ""
     groups = f" of {LEAST_GROUPS} groups" if splits.train.groups is not None else ""
-    return f"{splits.train.independent:,} training samples, {ENOUGH:,}{groups} would be enough to hold some out"
+    return f"{splits.train.independent:,} training samples, {LEAST:,}{groups} would be enough to hold some out"
 
 
 def trials_of(plan: RecipePlan, splits: Dataset, progress: Progress | None = None) -> tuple[HiddenTrial, ...]:
@@ -77,7 +79,7 @@ def trials_of(plan: RecipePlan, splits: Dataset, progress: Progress | None = Non
     outputs: tuple[Activation, ...] = ("linear",) if plan.facts.output == "linear" else ("sigmoid", "linear")
     judged, trials = _judged(splits), []
     for output in outputs:
-        trials.append(_trial(plan, judged, output, progress))
+        trials.append(_trial(plan, judged, output, FEW_STEPS if splits.train.independent < ENOUGH else STEPS, progress))
         if trials[-1].gains:
             break
     return tuple(trials)
@@ -86,9 +88,11 @@ def trials_of(plan: RecipePlan, splits: Dataset, progress: Progress | None = Non
 def _judged(splits: Dataset) -> Dataset:
     """Training samples of a trial, with held-out ones of them as validation samples, where there are enough.
 
-    Of groups a third: a twentieth may be one picture, which says nothing of others.
+    Of few samples a fifth. Of groups a third: a twentieth may be one picture, which says nothing of others.
     """
     alone, groups = with_held_out(replace(splits, validation=None)), splits.train.groups
+    if alone.validation is None:
+        alone = with_held_out(alone, enough=LEAST, fraction=OF_FEW, fewest=LEAST_HELD)
     if groups is None or alone.validation is None:
         return alone
     rest, judges = split(splits.train, (OF_GROUPS,), splits.config.source, seed=splits.config.seed)
@@ -100,7 +104,7 @@ def _some(samples: Samples, most: int, seed: int) -> Samples:
     return samples if len(samples) <= most else samples.select(choose(samples, most, seed))
 
 
-def _trial(plan: RecipePlan, splits: Dataset, output: Activation, progress: Progress | None) -> HiddenTrial:
+def _trial(plan: RecipePlan, splits: Dataset, output: Activation, steps: int, progress: Progress | None) -> HiddenTrial:
     from tiedae.compress.float_training import FACTORS, train_float
     from tiedae.compress.network import TiedNetwork
     from tiedae.compress.train import Training
@@ -116,7 +120,7 @@ def _trial(plan: RecipePlan, splits: Dataset, output: Activation, progress: Prog
     layers = LayerConfig(plan.hidden, "relu"), LayerConfig(plan.units)
     network = TiedNetwork(ModelConfig(layers, output).of_samples(splits.train.shape), seed=seed)
     epoch_steps = -(-len(chosen.train) // batch)
-    epochs = max(1, round(STEPS / epoch_steps))
+    epochs = max(1, round(steps / epoch_steps))
     rate = LEARNING_RATE * sorted(FACTORS.values())[len(FACTORS) // 2]
     config = TrainConfig(epochs=epochs, batch_size=batch, learning_rate=rate, weight_decay=0.0, start="pca", seed=seed)
     train_float(network, replace(chosen, validation=None), Training(config, progress=progress, label="hidden layer"))
