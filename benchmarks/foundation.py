@@ -3,7 +3,7 @@
     TIEDAE_DATA=... python benchmarks/foundation.py --json foundation.json [--run OUT] [--only ROWS]
 
 Ratios of latency want a processor with VNNI (the detail says whether this one has it) and an idle machine. Haswell is emulated
-by qemu-x86_64, from Debian's qemu-user. Quantization trains about 45 epochs: half an hour on two cores.
+by qemu-x86_64, from Debian's qemu-user. Quantization trains some epochs more: half an hour on two cores.
 """
 
 from __future__ import annotations
