@@ -1,5 +1,5 @@
-"""Cases of `verdict_wrong` that only fair opponents find: formats of pictures, PCA of samples as they are, the RMS of windows,
-thresholds that flag nothing, and values that float32 rounds to one."""
+"""Cases of `verdict_wrong` that only fair opponents find: formats of pictures, the RMS of windows, thresholds that flag nothing,
+and values that float32 rounds to one. Of tables with one larger column PCA in any scaling is."""
 
 from __future__ import annotations
 
