@@ -1,5 +1,6 @@
-"""Cases of `verdict_wrong` that only fair opponents find: formats of pictures, the RMS of windows, thresholds that flag nothing,
-and values that float32 rounds to one. Of tables with one larger column PCA in any scaling is."""
+"""Cases of `verdict_wrong` that only fair opponents find: formats of pictures, the RMS of windows, thresholds that flag
+nothing, and values that float32 rounds to one. PCA in any scaling is better in tables with one larger column.
+"""
 
 from __future__ import annotations
 
