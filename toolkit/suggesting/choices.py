@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from tiedae.compress.config import VerifyConfig
+from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.labels import label_text
 from tiedae.compress.normal import NORMAL
 from tiedae.compress.numbers import number
 from tiedae.compress.tasks import LARGEST_DEVIATION, Reduction, held_out_samples
 
 from .facts import Facts
-from .plan import LEARNING_RATE, LEAST_UNITS, PCA_GAIN, REDUCED, RecipePlan, power_of_two, rounding_error
+from .plan import LEARNING_RATE, LEAST_UNITS, PCA_GAIN, REDUCED, TRIAL_RATE, RecipePlan, power_of_two, rounding_error
 
 STEPS = 4_000
 """Steps of float training: fewer leave small sets undertrained, whatever their number of epochs."""
@@ -169,6 +170,13 @@ def _epochs(plan: RecipePlan) -> Chosen:
     return Chosen(count, f"{count * plan.epoch_steps:,} steps, {plan.epoch_steps:,} an epoch")
 
 
+def _learning_rate(plan: RecipePlan) -> Chosen:
+    judged = plan.facts.held_out or (_method(plan).value == "qat" and plan.facts.apart >= ENOUGH)
+    if plan.trials and not plan.linear and not judged:
+        return Chosen(rounded(TRIAL_RATE), "of Adam; that of the trial, since no held-out samples choose one in training")
+    return Chosen(LEARNING_RATE, "of Adam; it decays to zero, so that few steps go far")
+
+
 def _rate(plan: RecipePlan) -> Chosen | None:
     if not plan.for_rate:
         return None
@@ -270,7 +278,7 @@ CHOICES: Mapping[str, Callable[[RecipePlan], Chosen | None]] = {
     "train.start": _start,
     "train.epochs": _epochs,
     "train.batch_size": lambda plan: Chosen(plan.batch, f"{plan.facts.training:,} training samples"),
-    "train.learning_rate": lambda _: Chosen(LEARNING_RATE, "of Adam; it decays to zero, so that few steps go far"),
+    "train.learning_rate": _learning_rate,
     "train.weight_decay": lambda _: Chosen(0.0, "the code limits the model already"),
     "train.rate": _rate,
     "train.noise": _noise,

@@ -40,7 +40,7 @@ PER_INPUT = 16
 """Units of a hidden layer for each value of a sample, at most."""
 SAMPLES_PER_UNIT = 4
 """Training samples for each unit of a hidden layer."""
-LEARNING_RATE = 5e-3
+LEARNING_RATE, TRIAL_RATE = 5e-3, 5e-3 / 3
 SMALL = 500
 """Training samples below which a batch has half as many."""
 ROUNDINGS = 6

@@ -25,7 +25,7 @@ from tiedae.compress.start_or_end import Change
 from tiedae.tasks.compression import no_pca
 from tiedae.tasks.neighbourhoods import Pca
 
-from .plan import LEARNING_RATE, HiddenTrial, RecipePlan
+from .plan import TRIAL_RATE, HiddenTrial, RecipePlan
 
 if TYPE_CHECKING:
     from ..console import Progress
@@ -105,7 +105,7 @@ def _some(samples: Samples, most: int, seed: int) -> Samples:
 
 
 def _trial(plan: RecipePlan, splits: Dataset, output: Activation, steps: int, progress: Progress | None) -> HiddenTrial:
-    from tiedae.compress.float_training import FACTORS, train_float
+    from tiedae.compress.float_training import train_float
     from tiedae.compress.network import TiedNetwork
     from tiedae.compress.train import Training
 
@@ -121,8 +121,7 @@ def _trial(plan: RecipePlan, splits: Dataset, output: Activation, steps: int, pr
     network = TiedNetwork(ModelConfig(layers, output).of_samples(splits.train.shape), seed=seed)
     epoch_steps = -(-len(chosen.train) // batch)
     epochs = max(1, round(steps / epoch_steps))
-    rate = LEARNING_RATE * sorted(FACTORS.values())[len(FACTORS) // 2]
-    config = TrainConfig(epochs=epochs, batch_size=batch, learning_rate=rate, weight_decay=0.0, start="pca", seed=seed)
+    config = TrainConfig(epochs=epochs, batch_size=batch, learning_rate=TRIAL_RATE, weight_decay=0.0, start="pca", seed=seed)
     train_float(network, replace(chosen, validation=None), Training(config, progress=progress, label="hidden layer"))
     y = network(x).numpy().reshape(x.shape)
     before, after = (np.square(x - each, dtype=np.float64).sum(axis=1) for each in (pca.decode(pca.encode(x)), y))
