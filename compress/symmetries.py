@@ -58,8 +58,7 @@ def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
 
     The code has one scale, so its unit of the largest range determines the resolution of all. With a linear code, kernel W and
     bias b may be rotated, W → WR, b → bR: the code becomes zR, and the tied decoder computes zR·(WR)ᵀ = zWᵀ. Distances between
-    codes are preserved. A random rotation comes first: where units are components, few weights are large, and the steps of
-    integers are too coarse for the others.
+    codes are preserved.
     Returns False, without changes, for a code of one unit, for a kernel that is pruned, clustered or quantized, and with an
     activation other than linear, `l1` on its kernel, `activity_l1`, `dropout`, `batch_norm` or max pooling, which are not
     invariant under rotation as `l2` and `activity_l2` are.
@@ -68,9 +67,7 @@ def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     if not _turns(layer) or layer.units == 1 or kernel.mask is not None or kernel.clusters is not None or kernel.granularity:
         return False
     codes = model.encoder(x).numpy().reshape(-1, layer.units).astype(np.float64)
-    mixed = np.linalg.qr(np.random.default_rng(0).normal(size=(layer.units, layer.units)))[0]
-    codes = codes @ mixed
-    _turn_code(model, mixed @ equalizing_rotation(codes.T @ codes / len(codes)))
+    _turn_code(model, equalizing_rotation(codes.T @ codes / len(codes)))
     return True
 
 

@@ -43,17 +43,6 @@ def test_outputs_stay_and_code_units_become_equally_loud() -> None:
     np.testing.assert_allclose(*distances, rtol=1e-4)
 
 
-def test_a_kernel_of_components_loses_its_few_large_weights() -> None:
-    """Plane rotations alone leave some as they are."""
-    model = TiedAutoencoder([64, 32], inputs=80, seed=1)
-    model.kernels[-1].variable.assign(np.concatenate([np.eye(32), -np.eye(32)]))
-    x = np.random.default_rng(0).uniform(size=(300, 80)).astype(np.float32)
-    y = model(x)
-    assert balance_code(model, x)
-    np.testing.assert_allclose(model(x), y, atol=2e-6)
-    assert np.abs(model.kernels[-1].variable).max() < 0.8
-
-
 def test_a_pruned_kernel_is_left_alone() -> None:
     """Its zeros would be others."""
     model = unbalanced(LayerConfig(4))
