@@ -20,8 +20,6 @@ WARM_UP_FROM_PCA = 0.4
 """The same from a start at PCA, where a full learning rate soon kills units."""
 RISEN = 1.01
 """A validation loss, as a fraction of the least so far, by which a rising learning rate is too high."""
-RISEN_IN_TRAINING = 1.2
-"""The same of a training loss, which varies with noise and batches."""
 DAMPING = 3.0
 """Dampening of weights of fewer than 8 bits, in units of rate · (1 − rate / peak rate)."""
 
@@ -83,9 +81,9 @@ class Optimizer:
         for slot in ("m", "v"):
             self.slots |= {f"adam.{slot}.{name}": self._of(each).add_slot(each, slot) for name, each in named.items()}
 
-    def lower(self, losses: Sequence[float], risen: float = RISEN) -> float:
-        """Lower the learning rates to come, where the loss rises with them above `risen` times its least: units would die. The
-        highest becomes what it was after the epoch of the least loss.
+    def lower(self, losses: Sequence[float]) -> float:
+        """Lower the learning rates to come, where the validation loss rises with them: units would die. The highest
+        becomes what it was after the epoch of the least loss.
 
         `losses`: of all epochs so far. Returns the highest learning rate, 0 where it is not lowered.
         """
@@ -95,7 +93,7 @@ class Optimizer:
         for epoch, loss in enumerate(losses, 1):
             if loss < least:
                 least, wanted = loss, factor * float(self.lowerable.schedule(epoch * self.steps)) / self.peak
-            elif loss > risen * least and (epoch - 1) * self.steps < self.lowerable.rising:
+            elif loss > RISEN * least and (epoch - 1) * self.steps < self.lowerable.rising:
                 factor = wanted
         self.lowerable.factor.assign(factor)
         return 0.0 if factor == 1 else factor * self.peak

@@ -23,7 +23,7 @@ from .legacy_keras import tf_keras
 from .model_config import ModelConfig
 from .network import TiedNetwork
 from .noise import Noise, noise_of, pairs
-from .optimizer import RISEN, RISEN_IN_TRAINING, Optimizer
+from .optimizer import Optimizer
 from .rate import NOISE_FRACTION, RateTerm
 from .records import checked, plain
 from .samples import Samples
@@ -404,10 +404,8 @@ class _StageTraining:
             self.begun, self.best = structs.replace(self.begun, loss=loss), self._kept()
 
     def lower_rate(self) -> None:
-        """Lower the learning rate where the validation loss rises with it; without one the training loss, by more."""
-        judged = any("validation_loss" in each for each in self.history)
-        losses = [each["validation_loss" if judged else "loss"] for each in self.history]
-        lowered = self.optimizer.lower(losses, RISEN if judged else RISEN_IN_TRAINING)
+        """Lower the learning rate where the validation loss rises with it."""
+        lowered = self.optimizer.lower([each["validation_loss"] for each in self.history if "validation_loss" in each])
         if self.begun is not None and lowered:
             self.begun = structs.replace(self.begun, lowered=lowered)
 

@@ -20,10 +20,10 @@ LEAST_CLIPPED = 1e-4
 class TrainingStart(Record, frozen=True):
     """`start` and `learning_rate`: those that the best of `trials` had, by its validation loss after `trial_epochs`; without
     trials the recipe's. `components`: that the layers hold at first; `clipped`: what clipping at 6 adds to PCA's squared error
-    where there are too few pairs for it, as a fraction. `lowered`: what the learning rate rose to, where the loss of
-    validation samples, or of training without any, rose with it; 0: it rose to `learning_rate`. `loss`: on validation samples
-    before the first step, `kept`: whether no epoch was better. `moved`: ‖W − W₀‖ / ‖W₀‖ of each kernel. `revived`: dead units
-    that training gave other weights, `dead`: those at its end, by layer where there are any.
+    where there are too few pairs for it, as a fraction. `lowered`: what the learning rate rose to, where the validation
+    loss rose with it; 0: it rose to `learning_rate`. `loss`: on validation samples before the first step, `kept`: whether no
+    epoch was better. `moved`: ‖W − W₀‖ / ‖W₀‖ of each kernel. `revived`: dead units that training gave
+    other weights, `dead`: those at its end, by layer where there are any.
     """
 
     start: Start
@@ -51,7 +51,7 @@ class TrainingStart(Record, frozen=True):
         if self.loss is not None:
             parts.append(f"before training {number(self.loss)}" + (", which no epoch surpassed" if self.kept else ""))
         if self.lowered:
-            parts.append(f"learning rate lowered to {number(self.lowered)}, for the loss rose with it")
+            parts.append(f"learning rate lowered to {number(self.lowered)}, for the validation loss rose with it")
         if self.moved:
             parts.append(f"kernels moved by {', '.join(f'{100 * each:.3g} %' for each in self.moved)} of their size")
         for what, units in (("dead units that got other weights", self.revived), ("units that are dead now", self.dead)):
