@@ -28,7 +28,7 @@ MOST_VALUES = 1 << 25
 
 NARROW = 128
 """Bytes that span less than this are scaled to their own range."""
-ALIKE = 10.0
+LARGEST_RATIO = 10.0
 """Channels are taken to have one unit of measure where the standard deviation of each, and of all values together, is at most
 this many times the least one."""
 FILLED = 6.0
@@ -87,7 +87,7 @@ class Facts(Record, frozen=True):
     def one_unit(self) -> bool:
         """Whether these are several channels that seem to have one unit of measure, of a scale in which each still varies."""
         least, most = self.channels
-        return 0 < least < most and max(most, self.deviation) <= ALIKE * least
+        return 0 < least < most and max(most, self.deviation) <= LARGEST_RATIO * least
 
     @property
     def heavy(self) -> bool:

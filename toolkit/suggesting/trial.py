@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 TASKS = ("compression", "reduction")
 """Kinds of task that a linear net is a candidate for: of a detector and a denoiser it changes what they find."""
 STEPS, FEW_STEPS = 300, 1_000
-"""Steps of a trial; where samples are fewer than `ENOUGH`, so many that it shows what a net of few samples comes to."""
+"""Steps of a trial; the second where samples are fewer than `ENOUGH`: a net of few samples overfits only after a while."""
 FITTED, HELD = 6_000, 2_000
 """Training samples that a trial trains on, and others that it is measured on, at most."""
 LEAST, OF_FEW, LEAST_HELD = 80, 1 / 5, 16
-"""Of fewer training samples than `ENOUGH`: how many have to be there, and what part of them is held out, at least so many."""
+"""Where training samples are fewer than `ENOUGH`: their least number, the fraction that is held out, and its least number."""
 OF_GROUPS = 1 / 3
 """Fraction of the training samples that are held out, where they are of groups."""
 PACKAGES = ("tensorflow", "tf_keras")
