@@ -71,9 +71,8 @@ def balance_code(model: TiedNetwork, x: np.ndarray) -> bool:
     return True
 
 
-def narrow_code(model: TiedNetwork, x: np.ndarray, most: float) -> float:
-    """Rotate the code of a float model in place until no unit spans more than `most` over `x` [n, inputs]; returns the span of
-    the widest.
+def narrow_code(model: TiedNetwork, x: np.ndarray, most: float) -> None:
+    """Rotate the code of a float model in place until no unit spans more than `most` over `x` [n, inputs], where it can be.
 
     The widest unit is turned by half a right angle with the one beside which the wider of both is narrowest, as often as that
     helps, and once for each unit at most. Units trained for a rate have principal axes, whose first may need more than a byte;
@@ -99,7 +98,6 @@ def narrow_code(model: TiedNetwork, x: np.ndarray, most: float) -> float:
         spans[pair] = np.ptp(codes[:, pair], axis=0)
     if not np.array_equal(turns, np.eye(layer.units)):
         _turn_code(model, turns)
-    return float(spans.max())
 
 
 def _turns(layer: LayerConfig) -> bool:

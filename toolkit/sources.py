@@ -453,7 +453,8 @@ def read_source(config: DataConfig, base: Path) -> tuple[Arrays, int]:
         if not path.exists():
             close = difflib.get_close_matches(source, DATA_SETS, 1)
             names = f"did you mean {close[0]}?" if close else "known data sets: " + ", ".join(DATA_SETS)
-            raise DataError(f"{source}: no such file or folder ({path}), nor a data set known by name; {names}")
+            where = "" if str(path) == source else f" ({path})"
+            raise DataError(f"{source}: no such file or folder{where}, nor a data set known by name; {names}")
         return read(path, config), 0
     require_keys(config, source, ())
     folder = known.located()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import AUTO, codec_of, load
-from tiedae.compress.config import DataConfig, Granularity, TrainConfig
+from tiedae.compress.config import DataConfig, Granularity, QuantizeConfig, TrainConfig
 from tiedae.compress.data import Dataset, scales_per_feature
 from tiedae.compress.errors import InputError, RecipeError
 from tiedae.compress.layer_kinds import Activation
@@ -80,7 +80,7 @@ class TiedAutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMix
         learning_rate: float = 2e-3,
         weight_decay: float = 0.0,
         bits: int | None = None,
-        quantize_epochs: int = 5,
+        quantize_epochs: int = QuantizeConfig().epochs,
         granularity: Granularity = "tensor",
         random_state: int | np.random.RandomState | None = None,
         verbose: Literal[0, 1, 2] = 0,

@@ -67,7 +67,7 @@ def test_a_wide_code_becomes_narrower_and_nothing_else() -> None:
     code, y = model.encode_decode(x)
     spans = np.ptp(code.numpy(), axis=0)
     most = 0.8 * float(spans.max())
-    assert narrow_code(model, x, most) <= most
+    narrow_code(model, x, most)
     narrowed, same = model.encode_decode(x)
     np.testing.assert_allclose(same, y, atol=2e-6)
     assert np.ptp(narrowed.numpy(), axis=0).max() <= most * (1 + 1e-5)
@@ -76,13 +76,14 @@ def test_a_wide_code_becomes_narrower_and_nothing_else() -> None:
 
 
 def test_a_code_that_cannot_become_narrow_enough() -> None:
-    """It is as narrow as turning makes it, and its span is returned; a narrow one is left as it is."""
+    """It is as narrow as turning makes it; a narrow one is left as it is."""
     model, x = unbalanced(LayerConfig(4)), np.random.default_rng(0).uniform(size=(300, 24)).astype(np.float32)
     before = model.kernels[-1].variable.numpy()
     span = np.ptp(model.encoder(x).numpy(), axis=0).max()
-    assert narrow_code(model, x, 1.01 * span) == pytest.approx(span)
+    narrow_code(model, x, 1.01 * span)
     np.testing.assert_array_equal(model.kernels[-1].variable, before)
-    assert 0.3 * span < narrow_code(model, x, 0.0) < 0.9 * span
+    narrow_code(model, x, 0.0)
+    assert 0.3 * span < np.ptp(model.encoder(x).numpy(), axis=0).max() < 0.9 * span
 
 
 def test_units_share_the_range_of_the_widest() -> None:
@@ -102,5 +103,5 @@ def test_units_share_the_range_of_the_widest() -> None:
 def test_a_wide_code_whose_axes_matter_is_left_alone(axes: dict[str, Any]) -> None:
     model, x = unbalanced(LayerConfig(4, **axes)), np.random.default_rng(0).uniform(size=(300, 24)).astype(np.float32)
     before = model.kernels[-1].variable.numpy()
-    assert narrow_code(model, x, 0.0) == pytest.approx(np.ptp(model.encoder(x).numpy(), axis=0).max())
+    narrow_code(model, x, 0.0)
     np.testing.assert_array_equal(model.kernels[-1].variable, before)

@@ -220,7 +220,11 @@ BAD_SOURCES = [
     (content("x.idx.gz", gzip.compress(idx(PIXELS))[:-9]), FormatError, "x.idx.gz: is damaged or truncated"),
     (content("x.idx.gz", gzip.compress(idx(PIXELS)[:-9])), FormatError, "x.idx.gz: holds 231 bytes of data, must be 240"),
     (content("x.parquet", b"PAR1"), DataError, "x.parquet: unknown kind; must be .npy, .npz, .csv, .wav, .idx"),
-    (lambda folder: folder / "nothing.npy", DataError, "nothing.npy: no such file or folder .* known data sets: fashion, ecg"),
+    (
+        lambda folder: folder / "nothing.npy",
+        DataError,
+        "nothing.npy: no such file or folder, nor a data set known by name; known .*: fashion, ecg",
+    ),
     (lambda folder: folder, DataError, "holds no image"),
     (content("a.png", b"not a picture"), FormatError, "a.png: is not an image or is damaged"),
     (half_image, FormatError, "a.png: is not an image or is damaged"),

@@ -408,6 +408,7 @@ def test_channels_of_one_unit_have_one_scale(tmp_path: Path) -> None:
         ("data.per_feature", "compression", {"kind": "record"}, None),
         ("data.per_feature", "compression", {"kind": "record", "channels": (9.0, 20.0), "dtype": "int16"}, False),
         ("data.per_feature", "compression", {"kind": "record", "channels": (9.0, 20.0), "dtype": "uint8"}, None),
+        ("data.per_feature", "compression", {"kind": "record", "channels": (9.0, 20.0), "scaling": "none"}, None),
         ("data.per_feature", "compression", {"kind": "record", "channels": (6.9, 20.0), "dtype": "int16"}, None),  # 70 of all
         (
             "data.per_feature",

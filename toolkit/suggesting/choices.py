@@ -127,7 +127,8 @@ def _per_feature(plan: RecipePlan) -> Chosen | None:
 
 def one_scale(task: str, facts: Facts) -> bool:
     """Whether channels have one scale: those of one unit of measure, where PRDN, in which their errors add up, is compared."""
-    return task == "compression" and facts.kind == "record" and facts.dtype != "uint8" and facts.one_unit
+    fitted = facts.scaling not in ("none", "byte") and facts.dtype != "uint8"
+    return task == "compression" and facts.kind == "record" and fitted and facts.one_unit
 
 
 def _layers(plan: RecipePlan) -> Chosen:
