@@ -8,7 +8,7 @@ READY := .venv/.ready
 # The folders as the one package that they are installed as, for pyright, which does not run import hooks.
 LINKS := build/links/tiedae
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers bench-convolution mutation mutation-folders examples clean
+.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers bench-convolution mutation examples clean
 
 setup: $(READY)
 
@@ -85,15 +85,15 @@ bench-strangers: $(READY)
 bench-carry: $(READY)
 	$(BIN)/python benchmarks/carry.py --json build/carry.json --table build/carry.md
 
-# Does a test fail for every change of a line? docs/trust.md says what was found. `make mutation MODULE=kernel` runs one of mutation/.
+# Does a test fail for every small change of FILE? `make mutation FILE=codec/codec.py TESTS=tests/codec`, in a clone: each is written there.
+MUTATION := build/mutation
 mutation: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS),mutation]'
-	$(BIN)/python benchmarks/mutants.py $(MODULE) --json build/mutants.json
-
-# Of 300 changes of each folder, drawn by a seed: hours. FOLDER=entropy runs one; it goes on where it was interrupted.
-mutation-folders: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS),mutation]'
-	$(BIN)/python benchmarks/mutant_folders.py $(FOLDER) --resume --json build/mutant_folders.json
+	rm -rf $(MUTATION) && git clone --quiet . $(MUTATION)
+	printf '[cosmic-ray]\nmodule-path = "%s"\ntimeout = 120.0\nexcluded-modules = []\ntest-command = "%s -m pytest -x -q -n 0 %s"\n\n[cosmic-ray.distributor]\nname = "local"\n' \
+		"$(FILE)" "$(CURDIR)/$(BIN)/python" "$(TESTS)" >$(MUTATION)/session.toml
+	cd $(MUTATION) && $(CURDIR)/$(BIN)/cosmic-ray baseline session.toml && $(CURDIR)/$(BIN)/cosmic-ray init session.toml session.sqlite
+	cd $(MUTATION) && $(CURDIR)/$(BIN)/cosmic-ray exec session.toml session.sqlite && $(CURDIR)/$(BIN)/cr-report session.sqlite
 
 # Folders of the bundle in examples/. Tests make them again and compare every byte of examples/c, and hashes of the others.
 EXAMPLE := build/example

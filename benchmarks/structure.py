@@ -1,7 +1,6 @@
 """Whether the structure of the product holds: exported bytes, the order of folders, a target from outside, lines.
 
     python benchmarks/structure.py --json structure.json
-    python benchmarks/structure.py --mutants --json structure.json      # with benchmarks/mutants.py
     python benchmarks/structure.py --suite --json suite.json            # how long the tests take, alone
 
 The gate is tests/gate/test_gate.py, the order of folders that of tests/test_layers.py, the target that of `wheel_target`.
@@ -17,7 +16,6 @@ import time
 from pathlib import Path
 
 from kind_steps import kind_row
-from mutants import mutant_rows
 from rows import Row, arguments_of, report
 from shapes import shapes_row
 from tiedae.assemble import STAGES
@@ -34,12 +32,11 @@ FEATURES |= {"batch normalization, views and ties": 1_342, "convolutions": 3_937
 
 def main() -> int:
     parser = arguments_of(__doc__ or "")
-    parser.add_argument("--mutants", action="store_true", help="with mutation tests of all modules of mutation/, minutes each")
     parser.add_argument("--suite", action="store_true", help="only how long `make test` and `.ci/run` take, on idle cores")
     arguments = parser.parse_args()
     if arguments.suite:
         return report("Structure", lambda _: suite_rows(), arguments.json)
-    return report("Structure", lambda _: structure_rows() + (mutant_rows() if arguments.mutants else []), arguments.json)
+    return report("Structure", lambda _: structure_rows(), arguments.json)
 
 
 def suite_rows() -> list[Row]:

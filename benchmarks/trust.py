@@ -16,7 +16,7 @@ from tiedae.console import Console
 
 sys.path.insert(0, str(ROOT))
 
-from trust_checks import check_rows, mutation_rows
+from trust_checks import check_rows
 from trust_fuzz import fuzz
 from trust_imports import import_rows
 from trust_kills import kill_rows
@@ -29,7 +29,6 @@ PARTS: Mapping[str, Callable[[Console], Sequence[Row]]] = {
     "payloads": payloads,
     "kills": kill_rows,
     "checks": lambda _: check_rows(),
-    "mutants": lambda _: mutation_rows(),
     "values": values,
 }
 

@@ -1,4 +1,4 @@
-"""Rows of `benchmarks/trust.py`: whether every check of `verify` was seen red, and every sampled change explained."""
+"""Rows of `benchmarks/trust.py`: whether every check of `verify` was seen red."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 import subprocess
 import sys
 
-from mutant_folders import folder_rows
-from mutants import ROOT
+from install import ROOT
 from rows import Row
 
 TESTS = "tests/verify/test_checks.py"
@@ -32,8 +31,3 @@ def check_rows() -> list[Row]:
     value = len(missing) if missing or done.returncode == 0 else -1
     failed = f"; {TESTS} ended with {done.returncode}" * (done.returncode != 0)
     return [Row("checks_without_damage", value, "checks", "== 0", "", detail + failed)]
-
-
-def mutation_rows() -> list[Row]:
-    """`mutants_unexplained`, of what `mutant_folders.py` has run: what it has not counts as unexplained."""
-    return folder_rows()

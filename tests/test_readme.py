@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
-FOLDERS = (*PRODUCT, "tests", "benchmarks", "mutation", "docs", "examples")
+FOLDERS = (*PRODUCT, "tests", "benchmarks", "docs", "examples")
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
 MENTION = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`")
 """A path of the repository in code style, such as `program/program.py`."""
