@@ -5,8 +5,6 @@ EXTRAS ?= dev
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
-# The folders as the one package that they are installed as, for pyright, which does not run import hooks.
-LINKS := build/links/tiedae
 
 .PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers bench-convolution mutation examples clean
 
@@ -28,8 +26,6 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	rm -rf $(LINKS) && mkdir -p $(LINKS)
-	cd $(LINKS) && ln -s ../../../toolkit/* ../../../compress ../../../calibration ../../../program ../../../entropy ../../../export ../../../runtimes ../../../bundle ../../../codec ../../../tasks ../../../verify ../../../report ../../../apps ../../../dedupe .
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.
@@ -85,7 +81,7 @@ bench-strangers: $(READY)
 bench-carry: $(READY)
 	$(BIN)/python benchmarks/carry.py --json build/carry.json --table build/carry.md
 
-# Does a test fail for every small change of FILE? `make mutation FILE=codec/codec.py TESTS=tests/codec`, in a clone: each is written there.
+# Does a test fail for every small change of FILE? `make mutation FILE=tiedae/codec/codec.py TESTS=tests/codec`, in a clone: each is written there.
 MUTATION := build/mutation
 mutation: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS),mutation]'

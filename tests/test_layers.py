@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import ast
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from .tree import LINKED, ROOT, module_name, product_files
+
 LAYERS = (
     "compress",
     "calibration",
@@ -29,16 +29,19 @@ LAYERS = (
     "report",
     "apps",
     "dedupe",
-    "toolkit",
+    "tiedae",
 )
-"""Top-level folders of the product, lowest first. `toolkit` is installed as `tiedae`, the others inside it."""
+"""Folders of the package, lowest first; `tiedae` has what lies in none of them."""
 
 
-def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+MODULES = {module_name(path): path for path in product_files()}
 
 
-MODULES = {module_name(path): path for folder in LAYERS for path in sorted((ROOT / folder).rglob("*.py"))}
+def layer(name: str) -> str:
+    """The folder of `LAYERS` that a module is in."""
+    package, _, rest = name.partition(".")
+    first = rest.partition(".")[0]
+    return first if first in LAYERS else package
 
 
 def imported(name: str, path: Path) -> Iterator[str]:
@@ -59,9 +62,6 @@ def imported(name: str, path: Path) -> Iterator[str]:
 
 def known(name: str) -> str:
     """The module of the product that holds an imported name; empty for a foreign one."""
-    if name.partition(".")[0] == "tiedae":
-        own = name.partition(".")[2]
-        name = own if own.partition(".")[0] in LAYERS else f"toolkit.{own}"
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
     return name
@@ -73,7 +73,7 @@ IMPORTS = {name: sorted({other for other in imported(name, path) if other not in
 def upward_imports() -> list[str]:
     """Each import of a module in a folder that is not below."""
     place = {folder: i for i, folder in enumerate(LAYERS)}
-    top = {name: place[name.partition(".")[0]] for name in MODULES}
+    top = {name: place[layer(name)] for name in MODULES}
     return [f"{name} imports {other}" for name, others in IMPORTS.items() for other in others if top[other] > top[name]]
 
 
@@ -116,15 +116,8 @@ def test_parts_of_a_folder_have_an_order(folder: str) -> None:
     assert not circle(inside(folder))
 
 
-def test_every_top_folder_has_a_place() -> None:
-    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    assert sorted(options["package-dir"].values()) == sorted(LAYERS)
-    included = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]["include"]
-    assert included == [*LAYERS, "tests", "benchmarks"]
-    linked = re.search(r"ln -s (.*) \.$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert linked and sorted(linked[1].split()) == sorted(
-        f"../../../{'toolkit/*' if each == 'toolkit' else each}" for each in LAYERS
-    )
+def test_every_folder_has_a_place() -> None:
+    assert {layer(name) for name in MODULES} == {*LAYERS}
 
 
 def test_the_page_on_architecture_has_this_order() -> None:
@@ -132,10 +125,15 @@ def test_the_page_on_architecture_has_this_order() -> None:
     assert re.findall(r"^\| `(\w+)/` \|", page.partition("\n## Folders\n")[2], re.MULTILINE) == [*LAYERS]
 
 
-def test_every_package_is_installed() -> None:
-    """A folder that the list lacks is in a checkout and not in the wheel."""
-    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    installed = {name.removeprefix("tiedae").removeprefix(".") for name in options["packages"]}
-    folders = {path.parent.relative_to(ROOT) for folder in LAYERS for path in (ROOT / folder).rglob("__init__.py")}
-    names = {".".join(path.parts).removeprefix("toolkit").removeprefix(".") for path in folders}
-    assert installed == names
+OUTSIDE = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(LINKED)})\b(?!\.*\s*=)", re.MULTILINE)
+"""An import of a linked folder by its name in a checkout: other modules of the same files, whose classes are other classes."""
+
+
+def test_nothing_imports_a_linked_folder_without_the_package() -> None:
+    files = [*product_files(), *(path for folder in ("tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py")))]
+    assert [path.relative_to(ROOT).as_posix() for path in files if OUTSIDE.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("line", ["import compress", "    from export.targets import TARGETS", "from calibration import observers"])
+def test_such_an_import_is_found(line: str) -> None:
+    assert OUTSIDE.search(f"import os\n{line}\n")

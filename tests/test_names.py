@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ast
-import tomllib
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
+from .tree import ROOT, product_files
 
 
 def duplicate_names(root: Path = ROOT) -> dict[str, list[str]]:
     """The FILE:LINE of each class of a name that several have, nested classes among them."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for path in (path for folder in PRODUCT for path in sorted((root / folder).rglob("*.py"))):
+    for path in product_files(root):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 found[node.name.lstrip("_")].append(f"{path.relative_to(root).as_posix()}:{node.lineno}")
@@ -28,11 +26,11 @@ def test_no_class_name_is_used_twice() -> None:
 def test_a_duplicate_is_found_in_other_folders_and_inside_functions(tmp_path: Path) -> None:
     texts = {
         "compress/data.py": "class Samples: ...\nclass Own: ...\n",
-        "report/page.py": "def draw():\n    class _Samples: ...\n",
+        "tiedae/report/page.py": "def draw():\n    class _Samples: ...\n",
         "tests/data.py": "class Own: ...\n",
     }
     for name, text in texts.items():
         path = tmp_path / name
-        path.parent.mkdir()
+        path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
-    assert duplicate_names(tmp_path) == {"Samples": ["compress/data.py:1", "report/page.py:2"]}
+    assert duplicate_names(tmp_path) == {"Samples": ["tiedae/report/page.py:2", "compress/data.py:1"]}

@@ -15,15 +15,14 @@ from tiedae.compress.tasks import Reduction
 from tiedae.recipe import parse_recipe
 
 from .pages import program_of
+from .tree import PRODUCT, ROOT, product_files
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
 FOLDERS = (*PRODUCT, "tests", "benchmarks", "docs", "examples")
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
 MENTION = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`")
-"""A path of the repository in code style, such as `program/program.py`."""
+"""A path of the repository in code style, such as `tiedae/program/program.py`."""
 
 
 def names(document: Path) -> str:
@@ -72,7 +71,7 @@ def test_the_page_on_dimensionality_reduction_runs_as_it_is_written(tmp_path: Pa
     program += "\nassert explained > 0.3 and classifier.score(X, labels) > 0.5 and search.best_params_ == {'n_components': 8}"
     monkeypatch.chdir(tmp_path)
     run(program)
-    recipe = parse_recipe(tomllib.loads((ROOT / "toolkit" / "assets" / "reduction.toml").read_text("utf-8")), "recipe")
+    recipe = parse_recipe(tomllib.loads((ROOT / "tiedae" / "assets" / "reduction.toml").read_text("utf-8")), "recipe")
     assert recipe.task == Reduction()
     assert (
         parse_recipe(tomllib.loads(program_of(page, "toml")) | {"data": {"source": "x"}, "model": {"layers": [2]}}, "x").task
@@ -93,13 +92,14 @@ def test_paths_in_code_style_exist(document: Path) -> None:
     assert not missing
 
 
-MODULE = re.compile(rf"`(?:tiedae\.)?((?:{'|'.join(PRODUCT)})(?:\.\w+)+)`|-m (tests(?:\.\w+)+)")
+PACKAGES = sorted(path.name for path in (ROOT / "tiedae").iterdir() if path.is_dir() and (path / "__init__.py").exists())
+MODULE = re.compile(rf"`(?:tiedae\.)?((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`|-m (tests(?:\.\w+)+)")
 """A module, or a name in it, in code style or in a command."""
 
 
 def is_there(name: str) -> bool:
     """Whether a dotted name is that of a module of the repository, or of something in one."""
-    place, parts = ROOT, name.split(".")
+    place, parts = ROOT if name.startswith("tests.") else ROOT / "tiedae", name.split(".")
     while parts and ((place / parts[0]).is_dir() or (place / f"{parts[0]}.py").is_file()):
         place /= parts.pop(0)
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
@@ -109,7 +109,7 @@ def is_there(name: str) -> bool:
 
 
 def test_modules_in_code_style_exist() -> None:
-    files = [*DOCUMENTS, *(path for folder in (*PRODUCT, "tests") for path in sorted((ROOT / folder).rglob("*.py")))]
+    files = [*DOCUMENTS, *product_files(), *sorted((ROOT / "tests").rglob("*.py"))]
     files = [path for path in files if path.parent.name != "decisions" and path.name != "figures.md"]  # of other commits
     found = {(names(path), a or b) for path in files for a, b in MODULE.findall(path.read_text(encoding="utf-8"))}
     values = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PRODUCT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"].values()
+from .tree import ROOT, product_files
+
 SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
 _SENTENCE = r"(?:\.(?:what|reason|text|title)\b(?!\()|\[[\"'](?:what|reason|text|title|row)[\"']\])"
 _TAKEN_APART = r"\.(?:startswith|endswith|partition|rpartition|split|rsplit|removeprefix|removesuffix|find|index|match)\("
@@ -23,7 +22,7 @@ PROSE = re.compile(
 
 def places(root: Path = ROOT) -> list[str]:
     """FILE:LINE of each place in the product."""
-    files = [path for folder in PRODUCT for path in sorted((root / folder).rglob("*")) if path.suffix in SUFFIXES]
+    files = [path for path in product_files(root, "*") if path.suffix in SUFFIXES]
     return [
         f"{path.relative_to(root)}:{number}"
         for path in files
@@ -65,11 +64,11 @@ SHOWN = (
 
 @pytest.mark.parametrize("line", READ)
 def test_reading_one_is_found_in_a_python_file_and_a_template(tmp_path: Path, line: str) -> None:
-    for name in ("report/card.py", "report/pages/base.html.j2"):
+    for name in ("tiedae/report/card.py", "tiedae/report/pages/base.html.j2"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"first\n{line}\n", encoding="utf-8")
-    assert places(tmp_path) == ["report/card.py:2", "report/pages/base.html.j2:2"]
+    assert places(tmp_path) == ["tiedae/report/card.py:2", "tiedae/report/pages/base.html.j2:2"]
 
 
 @pytest.mark.parametrize("line", SHOWN)

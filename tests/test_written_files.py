@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .pages import ROOT
+from .tree import ROOT, product_files
 
 FILES = "compress/files.py"
-FOLDERS = (
-    *("apps", "bundle", "calibration", "codec", "compress", "dedupe", "entropy", "export", "program", "report"),
-    *("runtimes", "tasks", "toolkit", "verify"),
-)
 WRITERS = ("NamedTemporaryFile", "hardlink_to", "mkstemp", "symlink_to", "touch", "write_bytes", "write_text")
 ARRAYS = ("save", "savez", "savez_compressed")
 TEMPORARY = {
-    "apps/c/core.py",
-    "apps/web/wasm.py",
-    "runtimes/c.py",
-    "runtimes/node.py",
-    "runtimes/openvino_runtime.py",
-    "runtimes/sandbox.py",
-    "toolkit/object_size.py",
-    "toolkit/searching/trial.py",
-    "verify/bench/benchmark.py",
-    "verify/bench/subjects.py",
-    "verify/original.py",
-    "verify/original_process.py",
-    "verify/stock/converters.py",
+    "tiedae/apps/c/core.py",
+    "tiedae/apps/web/wasm.py",
+    "tiedae/runtimes/c.py",
+    "tiedae/runtimes/node.py",
+    "tiedae/runtimes/openvino_runtime.py",
+    "tiedae/runtimes/sandbox.py",
+    "tiedae/object_size.py",
+    "tiedae/searching/trial.py",
+    "tiedae/verify/bench/benchmark.py",
+    "tiedae/verify/bench/subjects.py",
+    "tiedae/verify/original.py",
+    "tiedae/verify/original_process.py",
+    "tiedae/verify/stock/converters.py",
 }
 """Modules whose files lie in a `TemporaryDirectory`, or one of a child that they are told."""
 NO_FILE = {
-    "bundle/bundle.py",
+    "tiedae/bundle/bundle.py",
     "compress/archive.py",
     "export/tflite/schema.py",
-    "runtimes/child_process.py",
-    "runtimes/native_output.py",
+    "tiedae/runtimes/child_process.py",
+    "tiedae/runtimes/native_output.py",
 }
 """Modules that write arrays into a buffer, or open a descriptor that is there."""
 
@@ -63,16 +58,12 @@ def found(text: str) -> Iterator[int]:
             yield node.lineno
 
 
-def modules() -> list[Path]:
-    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
-
-
 def test_no_other_module_writes_files() -> None:
-    writing = {path.relative_to(ROOT).as_posix() for path in modules() if any(found(path.read_text(encoding="utf-8")))}
+    writing = {path.relative_to(ROOT).as_posix() for path in product_files() if any(found(path.read_text(encoding="utf-8")))}
     assert writing == TEMPORARY | NO_FILE | {FILES}
 
 
-@pytest.mark.parametrize("name", sorted(TEMPORARY - {"verify/bench/subjects.py", "verify/original_process.py"}))
+@pytest.mark.parametrize("name", sorted(TEMPORARY - {"tiedae/verify/bench/subjects.py", "tiedae/verify/original_process.py"}))
 def test_its_folder_is_temporary(name: str) -> None:
     assert "TemporaryDirectory(" in (ROOT / name).read_text(encoding="utf-8")
 

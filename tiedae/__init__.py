@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tiedae.compress.data import Dataset
     from tiedae.compress.errors import CheckError, TiedaeError
     from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
+    from tiedae.compress.version import __version__ as __version__
     from tiedae.verify.parity.assertion import assert_parity
     from tiedae.verify.ties import assert_tied
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from .stages import cluster, prune, quantize
     from .transformer import TiedAutoencoderTransformer
 
-__version__ = "0.1.0"
-
 _NAMES = {
     "codec.codec": ("Codec",),
     "codec.opening": ("load",),
@@ -40,6 +39,7 @@ _NAMES = {
     "compress.data": ("Dataset",),
     "compress.errors": ("CheckError", "TiedaeError"),
     "compress.tasks": ("Anomaly", "Compression", "Denoising", "Reduction"),
+    "compress.version": ("__version__",),
     "exporting": ("ExportedBundle", "export_bundle"),
     "importing": ("from_keras", "tie"),
     "sources": ("load_data",),

@@ -1,4 +1,4 @@
-"""From a quantized model in Python to a bundle: the recipe that its stages amount to, then `toolkit.assemble`."""
+"""From a quantized model in Python to a bundle: the recipe that its stages amount to, then `assemble`."""
 
 from __future__ import annotations
 

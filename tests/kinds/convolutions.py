@@ -1,4 +1,4 @@
-"""Small nets of convolutions and their samples, which every step of the toolkit takes."""
+"""Small nets of convolutions and their samples, which every step of the product takes."""
 
 from __future__ import annotations
 

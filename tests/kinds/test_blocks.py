@@ -1,4 +1,4 @@
-"""A layer kind of another package: `blocks` goes through every step of the toolkit, of which no line knows it."""
+"""A layer kind of another package: `blocks` goes through every step of the product, of which no line knows it."""
 
 from __future__ import annotations
 

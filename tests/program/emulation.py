@@ -1,6 +1,6 @@
 """The integer program in int64 alone: every rounding is emulated with shifts, no float multiplies and no BLAS sums.
 
-`program/operations` computes the same with float32. The tests compare the two.
+`tiedae/program/operations` computes the same with float32. The tests compare the two.
 """
 
 from __future__ import annotations

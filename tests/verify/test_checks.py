@@ -21,12 +21,11 @@ from tiedae.verify.verify import verify_bundle
 from ..apps.c.test_bundle import with_c
 from ..codec.conftest import extract_runs
 from ..program.convolution_nets import Layer, net_program
-from ..test_layers import LAYERS
+from ..tree import ROOT, product_files
 from ..without_openvino import without_openvino
 from .damages import CASES, Case
 from .damaging import constant
 
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +121,17 @@ def created(path: Path) -> Iterator[tuple[str, str]]:
 
 def test_the_tables_have_what_the_code_makes() -> None:
     """`Observation` looks for the row of each check itself; here are those that are made without, and the statements."""
-    calls = {path: list(created(path)) for folder in LAYERS for path in (ROOT / folder).rglob("*.py")}
+    calls = {path: list(created(path)) for path in product_files()}
     made = {
         (path.relative_to(ROOT).as_posix(), kind) for path, found in calls.items() for name, kind in found if name == "Check"
     }
     assert made == {
-        ("verify/rules.py", "self.kind"),
-        ("verify/baseline.py", "Kind.BASELINE"),
-        ("verify/stated_figures.py", "Kind.MANIFEST"),
-        ("tasks/from_files.py", "Kind.TASK"),
-        ("tasks/judging.py", "Kind.VERDICT"),
-        ("tasks/losses.py", "Kind.QUALITY"),
+        ("tiedae/verify/rules.py", "self.kind"),
+        ("tiedae/verify/baseline.py", "Kind.BASELINE"),
+        ("tiedae/verify/stated_figures.py", "Kind.MANIFEST"),
+        ("tiedae/tasks/from_files.py", "Kind.TASK"),
+        ("tiedae/tasks/judging.py", "Kind.VERDICT"),
+        ("tiedae/tasks/losses.py", "Kind.QUALITY"),
     }
     statements = {kind for found in calls.values() for name, kind in found if name != "Check"}
     assert statements | {"scaling", "score"} == set(STORAGE)  # these two go through `_prove_constants`
