@@ -15,6 +15,7 @@ from statistics import mean, median
 import numpy as np
 from msgspec.structs import replace
 from rows import Row
+
 from tiedae.bundle.task_results import AnomalyResult, Detection
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend

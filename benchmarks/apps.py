@@ -24,6 +24,7 @@ from apps_native import ONNX_HEADER, native_rows
 from apps_streams import stream_rows
 from needs import require
 from rows import Row, arguments_of, report
+
 from tiedae.app_folders import package_app
 from tiedae.apps.model import AppOptions
 from tiedae.cli import main as command

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row
+
 from tiedae.apps.model import AppOptions
 from tiedae.apps.native.android import android_module
 from tiedae.bundle.bundle import Bundle

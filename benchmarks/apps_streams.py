@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from apps_native import bench_times
 from rows import Row
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.container import read
 from tiedae.codec.header import FileKind

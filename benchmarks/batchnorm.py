@@ -17,6 +17,7 @@ from dense import RECIPE
 from exported import Variant, compressed, exported, float_errors
 from msgspec.structs import replace
 from rows import Row, arguments_of, report
+
 from tiedae.compress import Dataset, ModelConfig, TiedAutoencoder, Training, fit
 from tiedae.console import Console
 from tiedae.sources import load_dataset

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.apps.c.core import STACKS, Stacks
 from tiedae.compress import CheckError
 from tiedae.export.c.source import CSource

@@ -26,6 +26,7 @@ from exported import Variant, compressed, trained
 from msgspec import structs
 from needs import require
 from rows import Row, arguments_of, report
+
 from tiedae.calibration import Representative, quantize_post_training, representative
 from tiedae.compress import CheckError, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.console import Console

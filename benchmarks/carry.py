@@ -20,6 +20,7 @@ from pathlib import Path
 from carry_runs import TIEDAE, Job, Outcome, call, last_line
 from carry_sets import CACHE, HALVES, SETS, write
 from rows import Row, arguments_of, report
+
 from tiedae.compress.errors import CheckError
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console

@@ -27,6 +27,7 @@ import numpy as np
 from carry_sets import AEON, CACHE, Half, Member, cells, member_of, numbers, problem
 from needs import require
 from rows import Row
+
 from tiedae.codec.frames import FileModel
 from tiedae.codec.reader import Reader
 from tiedae.compress.sample_spec import SampleSpec

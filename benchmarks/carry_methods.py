@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.fidelity import squared_error
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress.config import Recipe

@@ -17,6 +17,7 @@ from pathlib import Path
 from carry_methods import Methods
 from carry_sets import StrangersSet
 from msgspec.structs import replace
+
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.bundle.task_results import AnomalyResult, DenoisingResult, ReductionResult, TaskResult

@@ -24,6 +24,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 from strangers_files import download, whole
+
 from tiedae.compress.errors import DataError, TiedaeError
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console

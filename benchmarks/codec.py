@@ -32,6 +32,7 @@ from PIL import Image
 from program_speed import program_row
 from proof import train
 from rows import Row, arguments_of, report
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.codec import Codec
 from tiedae.codec.container import read, read_frame

@@ -14,6 +14,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from install import install
 from rows import Row
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import load

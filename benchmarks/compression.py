@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from rows import arguments_of
+
 from tiedae.bundle.fidelity import squared_error
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (

@@ -21,6 +21,8 @@ from convolution_c import c_costs
 from convolution_onnx import onnx_costs
 from convolution_tflite import load_costs, patch_latency, sparse_bytes, stock_costs, view_latency
 from rows import Row, report_parts
+
+from tests.program.convolutions import random_program
 from tiedae.console import Console
 from tiedae.export import to_onnx, to_tflite
 from tiedae.export.c.kernels import STORAGES, Storage
@@ -30,8 +32,6 @@ from tiedae.export.targets import read_model
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
 from tiedae.runtimes.table import RUNTIMES
-
-from tests.program.convolutions import random_program
 
 Outputs = dict[str, np.ndarray]
 RANDOM = 100

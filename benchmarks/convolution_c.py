@@ -17,6 +17,7 @@ from c_files import Library, tool, written
 from convolution_stock import Layer, Net, stock_tflite
 from needs import require
 from rows import Row
+
 from tiedae.console import Console
 from tiedae.export.c.source import to_c
 from tiedae.program.program import Program

@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec.structs import replace as replace_record
 from rate import Net, ecg_nets, ecg_row
 from rows import Row, report_trained, training_arguments_of
+
 from tiedae.codec.training_codes import training_inputs
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS

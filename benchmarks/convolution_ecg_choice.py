@@ -21,6 +21,7 @@ import numpy as np
 from msgspec.structs import replace as replace_record
 from rate import PRDN, EcgCost, float_cost, listed
 from rows import Row, report_trained, training_arguments_of
+
 from tiedae.compress import Dataset, Recipe, TiedAutoencoder, Training
 from tiedae.compress.data import overlapping
 from tiedae.compress.float_training import train_float

@@ -20,6 +20,7 @@ from exported import Exported, exported
 from msgspec.structs import replace as replace_record
 from rate import BITS, SEEDS, Net, archives, listed, of_seed, trained
 from rows import Row, report_trained, training_arguments_of
+
 from tiedae.compress import Dataset, Recipe, TiedAutoencoder, Training, fit
 from tiedae.compress.config import fine_tuning
 from tiedae.console import Console

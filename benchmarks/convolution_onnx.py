@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from convolution_stock import NETS, stock_onnx
 from rows import Row
+
 from tiedae.bundle.bench_results import Way
 from tiedae.console import Console
 from tiedae.export import to_onnx

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.program.operations import Convolution, Dense, MaxPool, Operation, Reshape, Upsample
 from tiedae.program.program import SIGNATURES, Program
 from tiedae.verify.stock.converters import stock_onnx_int8

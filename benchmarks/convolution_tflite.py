@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from convolution_stock import NETS, Building, Layer, Net, integer_program, stock_tflite
 from rows import Row
+
 from tiedae.bundle.bench_results import Way
 from tiedae.compress.config import Kernels
 from tiedae.compress.windows import Window

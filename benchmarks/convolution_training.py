@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rows import Row, arguments_of, report
 from steps import step_row
+
 from tiedae.compress import ModelConfig
 from tiedae.compress.layer_kinds import layer_tables
 

@@ -25,6 +25,7 @@ LOSSY, RESIDUALS = 2000, 64
 def decode_row(bundle: Path, x: np.ndarray, folder: Path, *, emulate: bool = True):
     """Samples of a lossy, a lossless and a bounded file that other environments decode differently, all together."""
     from rows import Row
+
     from tiedae.codec.opening import load
 
     codec = load(bundle, runtime="program")

@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import structs
 from rows import Row, arguments_of, report
 from steps import step_row
+
 from tiedae.bundle.results import Kind, Maker, Metrics, ModelFile, Parity, Precision, Stage
 from tiedae.compress import (
     CheckError,

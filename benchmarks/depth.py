@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from observers import rows as observer_rows
 from pruning import PATTERNS
 from rows import Row, arguments_of, report
+
 from tiedae.compress import Dataset, QuantizeConfig
 from tiedae.console import Console
 from tiedae.sources import recipe_data

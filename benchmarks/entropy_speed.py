@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from rows import Row, arguments_of, report
+
 from tiedae.compress.config import DataConfig
 from tiedae.console import Console
 from tiedae.entropy.rans import decode, encode

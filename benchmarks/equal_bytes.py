@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jobs_verdict import CASES, Case
 from rows import Row
+
 from tiedae.compress.data import Dataset
 from tiedae.compress.tasks import Compression
 from tiedae.console import Console

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from dense import RECIPE, continued_error
 from msgspec.structs import replace
+
 from tiedae.bundle.bench_results import Way
 from tiedae.bundle.fidelity import squared_error
 from tiedae.calibration import quantize_post_training, representative

@@ -24,6 +24,7 @@ from needs import require
 from proof import ROUNDS, SECONDS, Finished, open_run, train, verify_row
 from rows import Row, arguments_of, report
 from tables import row as tables_row
+
 from tiedae.bundle.results import Precision
 from tiedae.compress import CheckError, DataConfig, QuantizeConfig
 from tiedae.console import Console

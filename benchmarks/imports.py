@@ -21,6 +21,7 @@ from imports_bits import bits_row
 from imports_files import CONVOLUTIONS, DATA, files_row
 from imports_tie import ad01_row, tie_row
 from rows import Row, report_parts
+
 from tiedae.compress.imports.formats import read_model
 from tiedae.console import Console
 

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 from imports_files import DATA
 from rows import Row
+
 from tiedae.apps.c.core import core_bytes
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import QuantizeConfig, Scaling, TiedAutoencoder

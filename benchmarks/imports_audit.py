@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rows import Row, arguments_of, report
+
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.live import audit
 from tiedae.compress.imports.pairs import Pair, pairs

@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import tiedae as ta
 from rows import Row, arguments_of, report
+
+import tiedae as ta
 from tiedae.compress.errors import CheckError
 from tiedae.console import Console
 from tiedae.program.interpreter import execute, program_input

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from rows import Row
+
 from tiedae.compress.errors import InputError
 from tiedae.compress.imports.chain import Refused
 from tiedae.compress.imports.formats import read_model

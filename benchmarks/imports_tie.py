@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import tiedae as ta
 from imports_bits import in_keras_3
 from imports_files import DATA
 from rows import Row
+
+import tiedae as ta
 from tiedae.compress.config import DataConfig, TrainConfig
 from tiedae.compress.imports.formats import read_model
 from tiedae.console import Console

@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from rows import Row, arguments_of, report
+
 from tiedae.compress.errors import UnavailableError
 from tiedae.console import Console
 

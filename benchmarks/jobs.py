@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from rows import Row, arguments_of, report
+
 from tiedae.console import Console
 
 MODULES: Mapping[str, str] = {

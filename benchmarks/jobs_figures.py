@@ -29,6 +29,7 @@ from figures import (
 )
 from figures_exceptions import EXCEPTIONS, Exemption
 from rows import Row
+
 from tiedae.console import Console
 
 ROOT = Path(__file__).parents[1]

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 from rows import Row
+
 from tiedae.assemble import Written, assemble, golden_arrays, write_bundle, write_described, write_models
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Metrics, read_metrics, to_json

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rows import Row
+
 from tiedae.compress import InputError
 from tiedae.console import Console
 

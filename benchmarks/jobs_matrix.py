@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from rows import Row
+
 from tiedae.compress.combinations import FEATURES, FORBIDDEN
 from tiedae.console import Console
 

@@ -20,6 +20,7 @@ import numpy as np
 from carry_sets import AEON, CACHE, SETS, SKLEARN, STATSMODELS, Content, Table, cells, encoded, member_of
 from carry_sets import write as write_set
 from rows import Row
+
 from tiedae.compress.errors import DataError, TiedaeError
 from tiedae.console import Console
 from tiedae.data_sets import VARIABLE

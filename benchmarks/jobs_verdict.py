@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from jobs_verdict_opponents import OPPONENTS
 from rows import Row
+
 from tiedae.assemble import exported_of, write_bundle
 from tiedae.bundle.verdict import Reason, Verdict
 from tiedae.calibration.calibration_file import read_calibration

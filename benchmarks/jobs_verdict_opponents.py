@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from tiedae.bundle.verdict import Reason
 
 Arrays = Mapping[str, np.ndarray]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
 from tiedae.cli import main as tiedae
 from tiedae.codec.container import read
 from tiedae.codec.frames import FileModel

@@ -23,6 +23,7 @@ import numpy as np
 from c_files import tool
 from needs import require
 from rows import Row, arguments_of, report
+
 from tiedae import Anomaly, Dataset, TiedAutoencoder, export_bundle, quantize
 from tiedae.apps.c.layout import c_project
 from tiedae.compress import CheckError, DataConfig, ExportConfig

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import bundle_of, load
 from tiedae.entropy import rans

@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 from rows import Row, arguments_of, report
+
 from tiedae.calibration import OBSERVERS, MeanSquared, PerUnit
 
 VALUES = 10_000_000

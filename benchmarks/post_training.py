@@ -16,6 +16,7 @@ from pathlib import Path
 from dense import RECIPE, test_error
 from exported import Variant, compressed, exported, trained
 from rows import Row, arguments_of, report
+
 from tiedae.compress import Dataset, QuantizeConfig, TiedAutoencoder
 from tiedae.compress.config import Granularity, Refinement
 from tiedae.console import Console

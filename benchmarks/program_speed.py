@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from rows import Row
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.codec import ProgramBackend
 from tiedae.codec.opening import load

@@ -23,6 +23,7 @@ from dense import RECIPE
 from msgspec import structs
 from needs import require
 from rows import Row, arguments_of, report
+
 from tiedae.bundle.bench_results import Bench, Memory, Ratio, Way
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Maker, Precision
@@ -262,6 +263,7 @@ def red_files(run: Finished) -> dict[str, bytes]:
 
 def converted_per_tensor(run: Finished) -> bytes:
     import tensorflow as tf
+
     from tiedae.compress import TiedAutoencoder
 
     model = TiedAutoencoder.load(run.archive)

@@ -17,6 +17,7 @@ from dense import RECIPE
 from exported import Variant, compressed, exported, float_errors, latencies, trained
 from msgspec.structs import replace
 from rows import Row, arguments_of, report
+
 from tiedae.compress import Dataset, PruneConfig
 from tiedae.compress.config import DataConfig
 from tiedae.console import Console

@@ -19,6 +19,7 @@ from statistics import median
 import numpy as np
 from msgspec.structs import replace
 from rows import Row, report_trained, training_arguments_of
+
 from tiedae.bundle.fidelity import squared_error
 from tiedae.bundle.task_results import Coder
 from tiedae.calibration import quantize_post_training, representative

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rate import FASHION, MOSAIC, Cost, first, of_seed, pca_choice, pca_cost, picture_cost, trained
+
 from tiedae.bundle.task_results import TIED, Coder
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row, arguments_of, report
+
 from tiedae.compress import DataConfig
 from tiedae.compress.packages import require_installed
 from tiedae.console import Console
@@ -92,8 +93,9 @@ def knn_row(console: Console) -> Row:
 def checks_row(console: Console) -> Row:
     """Failed checks of scikit-learn, of a float and of an int8 transformer."""
     import sklearn
-    import tiedae as ta
     from sklearn.utils.estimator_checks import check_estimator
+
+    import tiedae as ta
 
     counts, failed = {"passed": 0, "failed": 0, "skipped": 0, "xfail": 0}, []
     for bits in (None, 8):

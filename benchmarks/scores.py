@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from rows import Row
+
 from tiedae.bundle.bundle import Programs, model_files, write_files
 from tiedae.bundle.reference_outputs import expect
 from tiedae.calibration import quantize_post_training, representative

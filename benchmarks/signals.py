@@ -21,6 +21,7 @@ from signals_channels import channels_row
 from signals_intervals import interval_rows
 from signals_splits import groups_leaked_row
 from signals_warnings import record_warning_row
+
 from tiedae import Anomaly, Dataset, TiedAutoencoder, export_bundle, quantize
 from tiedae.codec.codec import Codec
 from tiedae.compress import CheckError, DataConfig, ExportConfig

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from rows import Row
+
 from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.header import FileKind, Header
 from tiedae.data_sets import ASSETS

@@ -15,6 +15,7 @@ import numpy as np
 from anomaly import SEEDS, compared, exported, lowest_gain
 from msgspec.structs import replace
 from rows import Row
+
 from tiedae.arrays import Arrays, Interval, Stretch
 from tiedae.console import Console
 from tiedae.data_sets import ASSETS, ECG_GAIN, ECG_RATE, ECG_ZERO

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row
+
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import Dataset
 from tiedae.sources import load_dataset

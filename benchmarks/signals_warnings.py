@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from rows import Row
+
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError

@@ -25,6 +25,7 @@ from jobs_sources import shared
 from msgspec.structs import replace
 from rate import FASHION, RATES
 from rows import Row, report_parts
+
 from tiedae.commands.recipe import STARTERS
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import TrainConfig

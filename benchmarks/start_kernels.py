@@ -13,6 +13,7 @@ import numpy as np
 from msgspec.structs import replace
 from PIL import Image
 from start import EPOCHS, fashion, model_of
+
 from tiedae.compress.config import TrainConfig
 from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig

@@ -21,6 +21,7 @@ from carry_runs import Job, Outcome
 from carry_sets import AEON, ARCHIVE, CACHE, PHOTOS, SETS, C, Content, Member, StrangersSet, problem, write
 from PIL import Image
 from rows import Row
+
 from tiedae.compress.numbers import number
 from tiedae.compress.rate import NOISE_FRACTION
 from tiedae.compress.records import checked

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rows import Row
+
 from tiedae.compress import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def step_row(name: str, config: ModelConfig, untied: tf_keras.Model, reach: str,
 
 def _step(model: tf_keras.Model, inputs: int) -> Callable[[np.ndarray, np.ndarray], Any]:
     import tf_keras
+
     from tiedae.compress.train import LOSSES, training_step
 
     optimizer = tf_keras.optimizers.legacy.Adam(1e-3)

@@ -17,6 +17,7 @@ from pathlib import Path
 from rows import Row, arguments_of, report
 from strangers_files import PEERS, Model, environment, fetched, gpt2_models
 from strangers_measure import TOOLS, Measured, Written, latencies, measured
+
 from tiedae.compress.files import write_atomic
 from tiedae.console import Console
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from strangers_files import HERE, Model, answer, size_of, tool
+
 from tiedae.compress.errors import CheckError
 
 TOOLS = ("onnxsim", "onnxslim", "onnxoptimizer")

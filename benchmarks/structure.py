@@ -18,8 +18,9 @@ from pathlib import Path
 from kind_steps import kind_row
 from rows import Row, arguments_of, report
 from shapes import shapes_row
-from tiedae.assemble import STAGES
 from wheel_target import target_steps
+
+from tiedae.assemble import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

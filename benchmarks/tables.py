@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row, arguments_of, report
+
 from tiedae.bundle.results import Metrics, Precision, Stage
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe

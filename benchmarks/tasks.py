@@ -18,6 +18,8 @@ from needs import require
 from reduction import reduction_rows
 from rows import Row, arguments_of, report
 from scores import score_rows
+from verify_seconds import verify_rows
+
 from tiedae.bundle.task_results import KERAS, PROGRAM, DenoisingResult
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
@@ -35,7 +37,6 @@ from tiedae.sources import load_dataset
 from tiedae.tasks import denoising
 from tiedae.tasks.row import Exported
 from tiedae.verify.parity.keras_device import keras_function
-from verify_seconds import verify_rows
 
 SEEDS = (0, 1, 2)
 IMAGES = 10_000

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from install import ROOT
 from rows import Row, report_parts
+
 from tiedae.console import Console
 
 sys.path.insert(0, str(ROOT))

@@ -16,9 +16,8 @@ def check_rows() -> list[Row]:
     """`checks_without_damage`: checks and statements of verify that no damaged bundle turned red with its message; -1 where the
     tests fail otherwise."""
     sys.path.insert(0, str(ROOT))
-    from tiedae.verify.checks import CHECKS, STORAGE, row_of
-
     from tests.verify.damages import CASES
+    from tiedae.verify.checks import CHECKS, STORAGE, row_of
 
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", "", "-rf", TESTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

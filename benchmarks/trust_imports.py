@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rows import Row
-from tiedae.console import Console
 
 from tests.compress.imports.costly_files import COSTLY
 from tests.compress.imports.costs import COMMANDS, MEMORY, SECONDS, cost
+from tiedae.console import Console
 
 
 def import_rows(console: Console) -> Sequence[Row]:

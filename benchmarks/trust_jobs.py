@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from trust_stops import Place, run
+
 from tiedae.compress import CheckError
 from tiedae.report.rendering import render_bundle
-from trust_stops import Place, run
 
 RECIPE = """
 name = "mini"

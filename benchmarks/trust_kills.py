@@ -31,13 +31,14 @@ from pathlib import Path
 
 import numpy as np
 from rows import Row, report
+from trust_jobs import JOBS, Job, prepare, require_inputs
+from trust_stops import Ended, Place, Stop, Way, place, run, warm
+
 from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import bundle_of
 from tiedae.codec.reader import Reader
 from tiedae.compress import CheckError
 from tiedae.console import Console
-from trust_jobs import JOBS, Job, prepare, require_inputs
-from trust_stops import Ended, Place, Stop, Way, place, run, warm
 
 Tree = Mapping[str, str]
 """sha256 of files by their path; an empty text for a folder."""

@@ -16,13 +16,13 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as in a process of the comm
 import msgspec
 from install import ROOT
 from rows import Row
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
 
 from tests.payloads.grid import Outcome, Problem, grid
 from tests.payloads.languages import problems_of_sources
 from tests.payloads.subjects import SUBJECTS
 from tests.payloads.table import ALL
+from tiedae.compress.files import write_atomic
+from tiedae.console import Console
 
 SHOWN = 10
 """Problems of a subject that are printed."""

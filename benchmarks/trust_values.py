@@ -23,6 +23,7 @@ from emulated import Processor, haswell, run_emulated, this_processor
 from install import ROOT, wheel
 from needs import require
 from rows import Row
+
 from tiedae.codec.opening import load
 from tiedae.console import Console
 from tiedae.export import to_onnx, to_tflite

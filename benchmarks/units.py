@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle.bench_results import Way
 from tiedae.bundle.bundle import Bundle, model_files, npy, write_files
 from tiedae.export.targets import TARGETS, read_model

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jobs_sources import shared
 from rows import Row
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.console import Console
 from tiedae.pipeline import run_recipe

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from rows import Row, arguments_of, report
+
 from tiedae.bundle.bench_results import Way
 from tiedae.calibration import Representative, quantize_post_training, representative
 from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder, Training, fit

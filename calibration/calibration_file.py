@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, field
+
 from tiedae.compress.archive import sha256_of
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.files import read_regular, write_atomic

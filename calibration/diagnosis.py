@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.keys import NonNegative, ProperFraction
 from tiedae.compress.layer_kinds import OF_WEIGHTS

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.curvature import Influence
 from tiedae.compress.integers import paired_magnitudes

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
+
 from tiedae.compress.affine import affine_parameters, nearest_integers
 from tiedae.compress.errors import DataError
 from tiedae.compress.records import Record, require

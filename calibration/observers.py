@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+
 from tiedae.compress.config import require
 from tiedae.compress.errors import DataError, InputError
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 from msgspec import structs
+
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.config import QuantizeConfig
 from tiedae.compress.curvature import Influence, influence, pairs, samples_for, tensors_of

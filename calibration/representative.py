@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
 from tiedae.compress.archive import sha256_of
 from tiedae.compress.data import choose
 from tiedae.compress.errors import DataError

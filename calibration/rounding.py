@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from tiedae.compress.curvature import Quadratic
 from tiedae.compress.integers import UNPAIRED, Bounds, exceeding_pairs, within_pairs
 from tiedae.compress.kernel import FACTOR_LEVELS, HEADROOMS

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.compress.errors import DataError, InputError
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.compress.affine import signed
 from tiedae.program.operations import Dense
 from tiedae.program.program import Program

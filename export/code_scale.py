@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import InputError
 from tiedae.program.arithmetic import FUNCTIONS

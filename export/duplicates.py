@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+
 from tiedae.compress.errors import printable
 
 from .model_file import Constant, Contents

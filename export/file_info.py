@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 from msgspec.structs import replace
+
 from tiedae.compress.files import open_regular
 from tiedae.compress.keys import Identifier, Line, Sha256
 from tiedae.compress.records import Record

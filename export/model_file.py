@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
+
 from tiedae.compress.affine import SIGNED_SHIFT, quantize, signed
 
 AXIS_ORDERS = ((0, 1), (1, 0))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.affine import representable
 from tiedae.compress.errors import FormatError
 

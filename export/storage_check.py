@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.compress.affine import SIGNED_SHIFT
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs

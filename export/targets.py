@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
+
 from tiedae.compress.config import Decoder, ExportConfig, VerifyConfig
 from tiedae.compress.errors import FormatError, RecipeError
 from tiedae.compress.sample_spec import SampleSpec

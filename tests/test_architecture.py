@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiedae.commands import COMMANDS
 from tiedae.compress.layer_kinds import LAYER_KINDS
 from tiedae.compress.layers import DIRECTIONS

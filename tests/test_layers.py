@@ -134,6 +134,8 @@ def test_nothing_imports_a_linked_folder_without_the_package() -> None:
     assert [path.relative_to(ROOT).as_posix() for path in files if OUTSIDE.search(path.read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.parametrize("line", ["import compress", "    from export.targets import TARGETS", "from calibration import observers"])
+@pytest.mark.parametrize(
+    "line", ["import compress", "    from export.targets import TARGETS", "from calibration import observers"]
+)
 def test_such_an_import_is_found(line: str) -> None:
     assert OUTSIDE.search(f"import os\n{line}\n")

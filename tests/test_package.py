@@ -30,7 +30,9 @@ def copied(target: Path) -> Path:
 
 def built(hook: str, source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     """A hook of the build backend, run in `source`; it prints the name of the file in `target`."""
-    return subprocess.run([sys.executable, "-c", BUILD, hook, str(target)], cwd=source, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", BUILD, hook, str(target)], cwd=source, capture_output=True, text=True, check=False
+    )
 
 
 def wheel_of(source: Path, target: Path) -> set[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.codec.opening import load
 from tiedae.compress.tasks import Reduction
 from tiedae.recipe import parse_recipe

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
+
 from tiedae.bundle.bench_results import Bench
 from tiedae.bundle.manifest import Manifest, parse
 from tiedae.bundle.results import Metrics

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.codec.windows import Rest
 from tiedae.compress import npy
 from tiedae.compress.errors import DataError, FormatError, listed

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle import golden
 from tiedae.bundle import manifest as manifests
 from tiedae.bundle.bundle import (

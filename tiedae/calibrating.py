@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.calibration.calibration_file import Calibration
 from tiedae.calibration.diagnosis import Diagnosis, DiagnosisLimits, diagnose, reconstruction_error, simulated_error
 from tiedae.calibration.ranges import calibrate as calibrate_model

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import DataError
 from tiedae.compress.numbers import counted
 

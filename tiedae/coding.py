@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+
 from tiedae.codec.codec import Codec
 from tiedae.codec.header import SUFFIX
 from tiedae.codec.opening import bundle_of, open_bundle

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
+
 from tiedae.compress.config import TextType
 from tiedae.compress.errors import DataError
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError, listed
 from tiedae.compress.files import open_regular
 

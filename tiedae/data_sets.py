@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, listed
 
 from .arrays import Arrays, read_idx, read_npy

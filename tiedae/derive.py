@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import PAGES, Bundle, tables_name
 from tiedae.bundle.manifest import FILE, Derivation, Manifest

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
 from tiedae.bundle.fidelity import LOWER_IS_BETTER, MEASURES, Fidelity
 from tiedae.codec.backends import BATCH
 from tiedae.compress.errors import InputError

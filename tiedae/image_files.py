@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from tiedae.compress.config import Convert
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.files import read_regular

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError, TiedaeError
 from tiedae.compress.files import expanded

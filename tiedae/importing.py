@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.fidelity import squared_error
 from tiedae.compress.config import DataConfig, Recipe, TrainConfig
 from tiedae.compress.data import Dataset, mean_input

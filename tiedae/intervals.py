@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, listed
 from tiedae.compress.intervals import NORMAL_WINDOW, Intervals
 from tiedae.compress.labels import is_among, label_text

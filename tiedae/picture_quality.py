@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from tiedae.bundle.fidelity import Fidelity
 from tiedae.bundle.results import Fit
 from tiedae.codec.windows import PicturePatches, Windows

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Epoch, Metrics, read_metrics
 from tiedae.calibration.calibration_file import Calibration, read_calibration, write_calibration

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from msgspec.structs import fields, replace
+
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 

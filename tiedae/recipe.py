@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import structs
+
 from tiedae.compress.combinations import require_combination
 from tiedae.compress.config import DataConfig, QuantizeConfig, Recipe, TrainConfig
 from tiedae.compress.errors import RecipeError

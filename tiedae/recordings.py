@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace as replace_record
+
 from tiedae.codec.windows import Rest
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, listed

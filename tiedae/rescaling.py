@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.bundle.results import Metrics
 from tiedae.codec.opening import bundle_of, open_bundle

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.archive import FORMAT, SUFFIX, archive_path, unpack
 from tiedae.compress.config import DataConfig

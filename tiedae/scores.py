@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.results import GroupFigures
 from tiedae.bundle.task_results import Detection, IntervalFlags, LabelFlags, Scorer
 from tiedae.codec.codec import Codec

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.compress.config import Convert, DataConfig, Recipe, TextType
 from tiedae.compress.data import Dataset, check_samples, check_varies, overlapping, split, with_clean
 from tiedae.compress.errors import DataError, listed

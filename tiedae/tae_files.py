@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+
 from tiedae.bundle.fidelity import Fidelity, fit_text
 from tiedae.bundle.results import Fit
 from tiedae.codec.codec import Codec

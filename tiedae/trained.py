@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle import golden
 from tiedae.bundle import manifest as manifests
 from tiedae.bundle.fidelity import Fidelity, column_names, squared_error, warnings_of

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import AUTO, codec_of, load
 from tiedae.compress.config import DataConfig, Granularity, QuantizeConfig, TrainConfig

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import structs
+
 from tiedae.bundle.bench_results import Bench
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.reference_outputs import Original

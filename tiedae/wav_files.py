@@ -7,6 +7,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.compress.files import open_regular
 

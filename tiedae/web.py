@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.apps.model import AppFolder, AppOptions, app_model, golden_count
 from tiedae.apps.web.package import SCRIPTS, WebModel, module_name, web_package
 from tiedae.apps.web.page import Shown, web_page

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from tiedae.compress.errors import ExportError
 from tiedae.program.operations import Operation
 from tiedae.program.program import Program

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.compress.windows import Window
 from tiedae.program.operations import Convolution, MaxPool, Patches, Unpatch, Upsample
 from tiedae.program.operations.convolution import Windowed

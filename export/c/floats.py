@@ -9,6 +9,7 @@ there the compiler must compute in the declared types (FLT_EVAL_METHOD 0).
 from __future__ import annotations
 
 import numpy as np
+
 from tiedae.compress.errors import ExportError
 from tiedae.compress.sample_spec import INTEGERS
 from tiedae.compress.scaling import Scaling

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+
 from tiedae.compress.integers import PAIR_LIMIT, neighbours
 from tiedae.program.program import Kernel
 

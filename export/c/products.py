@@ -7,6 +7,7 @@ products with rows. Zero points are folded into the biases.
 from __future__ import annotations
 
 import numpy as np
+
 from tiedae.program.arithmetic import clamp, product_multiplier
 from tiedae.program.operations import Dense
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.files import read_regular
 

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
+
 from tiedae.compress.errors import ExportError
 from tiedae.program.arithmetic import EXACT, requantize
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.program.file_io import SCALED_IO, FileIO
 from tiedae.program.integer_maps import IntegerMaps

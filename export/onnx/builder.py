@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.compress.affine import SIGNED_SHIFT
 from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO
 from tiedae.program.operations.convolution import Moving

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto
+
 from tiedae.program.arithmetic import EXACT
 from tiedae.program.operations import Convolution
 from tiedae.program.program import Program

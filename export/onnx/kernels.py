@@ -6,6 +6,7 @@ Specification: https://onnx.ai/onnx/repo-docs/ExternalData.html
 from __future__ import annotations
 
 import numpy as np
+
 from tiedae.compress.affine import unsigned
 from tiedae.program.program import Program
 

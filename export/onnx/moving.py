@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from tiedae.compress.windows import Lengths
 from tiedae.program.operations import MaxPool, Patches, Reshape, Unpatch, Upsample
 

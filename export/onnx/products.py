@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from tiedae.program.arithmetic import clamp
 from tiedae.program.operations import Dense
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, numpy_helper
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.limits import PROTOBUF
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 from onnx import TensorProto
+
 from tiedae.program.operations import Operation
 
 from .builder import OnnxGraphBuilder

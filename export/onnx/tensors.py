@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.files import open_regular, read_regular
 

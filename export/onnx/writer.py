@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+
 from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import PAIR_LIMIT
 from tiedae.program.file_io import FileIO

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.compress.affine import SIGNED_SHIFT, Quantization, signed
 from tiedae.compress.config import Kernels
 from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError
 
 MAX_TABLES = 250_000

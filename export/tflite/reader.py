@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import ml_dtypes
 import numpy as np
+
 from tiedae.compress.affine import unsigned
 from tiedae.compress.errors import FormatError, InputError, printable
 from tiedae.compress.files import open_regular

@@ -17,6 +17,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.compress.errors import ExportError, FormatError
 
 from ..reals import pieces

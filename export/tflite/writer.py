@@ -23,6 +23,7 @@ from typing import Any, get_args
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.compress.config import Kernels
 from tiedae.compress.errors import ExportError
 from tiedae.program.file_io import FileIO

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.apps.native.model import NativeModel

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamEncoder

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.codec.container import FrameSpan, Gap, is_index, pack_end, pack_frame, pack_index, read, scan
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader, last_whole

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import CheckError, DataError
 from tiedae.compress.records import encode
 from tiedae.console import Console

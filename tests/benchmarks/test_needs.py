@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tiedae.compress.errors import DataError, UnavailableError
 from tiedae.compress.packages import INSTALL
 from tiedae.data_sets import VARIABLE

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+
 from tiedae.bundle.bundle import Programs, model_files, npy
 from tiedae.bundle.golden import answers, expectations
 from tiedae.cli import main

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import parse, read, with_files
 from tiedae.cli import main

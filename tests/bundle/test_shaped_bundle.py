@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiedae.trained
 from msgspec import structs
+
+import tiedae.trained
 from tiedae.app_folders import AppOptions
 from tiedae.apps.c.layout import c_project
 from tiedae.apps.model import app_model

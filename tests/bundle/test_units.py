@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiedae as ta
 from hypothesis import given
 from hypothesis import strategies as st
+
+import tiedae as ta
 from tiedae.bundle.bundle import Bundle, Programs, model_files, write_files
 from tiedae.bundle.golden import answers, expectations
 from tiedae.bundle.manifest import read

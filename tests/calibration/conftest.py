@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from tiedae.calibration import Representative, representative
 from tiedae.compress import Dataset, LayerConfig, ModelConfig, Samples, Scaling, TiedAutoencoder, TrainConfig, fit
 

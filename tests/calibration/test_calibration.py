@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.calibration import calibrate, quantize_post_training, representative
 from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, Samples, Scaling, TiedAutoencoder
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from tiedae.calibration import Representative, calibrate, post_training
 from tiedae.calibration.post_training import Reference, correct_biases, product_means, set_ranges
 from tiedae.compress import QuantizationSpec, TiedAutoencoder

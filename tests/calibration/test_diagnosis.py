@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+
 from tiedae.calibration import Calibration, Representative, calibrate, representative
 from tiedae.calibration.diagnosis import (
     CalibrationFinding,

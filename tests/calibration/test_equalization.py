@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.calibration import Representative
 from tiedae.calibration.equalization import Term, activation_loss, kernel_loss, predicted_loss, unit_scales
 from tiedae.calibration.rounding import clipped_scales, nearest

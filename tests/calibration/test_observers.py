@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tiedae.calibration import OBSERVERS, Entropy, Grid, Histogram, MeanSquared, MinMax, MovingAverage, Percentile, PerUnit
 from tiedae.calibration.histogram import PackedHistogram
 from tiedae.calibration.observers import Distribution

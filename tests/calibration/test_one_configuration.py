@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.calibration import Representative, quantize_post_training, representative
 from tiedae.compress import (
     DataError,

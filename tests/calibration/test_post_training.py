@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.calibration import Representative, calibrate, post_training, quantize_post_training
 from tiedae.calibration.post_training import ALL_MARGINS_COST, MARGIN_COST, MARGINS, REFINEMENTS, MarginCosts, Reference
 from tiedae.compress import QuantizeConfig, RecipeError, TiedAutoencoder, interleave

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.calibration.rounding import MAX_SHIFT, clipped_scales, damped, nearest, rounded
 from tiedae.compress.curvature import Quadratic
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, Bounds, exceeding_pairs

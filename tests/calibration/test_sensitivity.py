@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.calibration.sensitivity import CHANGES, LEVELS, affine, sensitivity, sparse, symmetric
 from tiedae.compress import (

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files
 from tiedae.codec.frames import FileModel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tiedae.codec.container import pack_frame, scan
 from tiedae.codec.header import Header
 

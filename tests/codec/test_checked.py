@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.backends import FileBackend
 from tiedae.codec.frames import FileModel

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.codec.backends import BATCH, FileBackend
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import load

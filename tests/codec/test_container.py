@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.codec.container import Gap, pack_frame, pack_index, read, read_frame, scan
 from tiedae.codec.header import Header
 from tiedae.compress.errors import FormatError

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import ModelFileInfo
 from tiedae.codec.backends import FileBackend, ProgramBackend

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import decoding_text
 from tiedae.codec.container import read, read_frame

@@ -7,6 +7,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.codec.container import read
 from tiedae.codec.header import FileKind, Header
 from tiedae.compress.errors import FormatError, InputError

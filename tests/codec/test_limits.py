@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.container import pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel

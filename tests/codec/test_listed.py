@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.codec.container import End, FrameSpan, Gap, _index_start, _index_stop, index_entries, is_index, pack_end, read
 from tiedae.codec.streams import StreamEncoder, _are_listed
 from tiedae.compress.errors import InputError

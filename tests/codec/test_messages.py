@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from tiedae.codec.header import Header
 from tiedae.codec.reader import require_whole
 from tiedae.compress.errors import CheckError, FormatError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.codec.detector import integer_errors
 
 from ..export.c.stream_library import RECORDS

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.codec.container import pack_end, pack_index, read
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.codec.container import pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel
 from tiedae.codec.header import FileKind

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.codec.codec import Codec
 from tiedae.codec.container import end_at, pack_end, pack_index, read
 from tiedae.codec.header import Header

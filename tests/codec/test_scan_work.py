@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tiedae.codec.container import FrameSpan, Gap, pack_frame, scan
 from tiedae.codec.header import Header
 

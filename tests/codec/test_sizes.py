@@ -7,6 +7,7 @@ import itertools
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from tiedae.codec.container import FrameSpan
 from tiedae.codec.header import MOST_BYTES, MOST_SAMPLES, FileKind, Header, most_per_frame
 from tiedae.codec.reader import groups, together

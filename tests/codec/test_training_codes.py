@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.training_codes import fit_codec
 from tiedae.compress.data import Dataset

@@ -9,10 +9,11 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import tiedae as ta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
+import tiedae as ta
 from tiedae.codec.codec import Codec
 from tiedae.codec.frames import FileModel
 from tiedae.codec.windows import Result, Stream

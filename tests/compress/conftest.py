@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from tiedae.compress import Dataset, Samples, Scaling, TiedAutoencoder, start_or_end
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tiedae.compress.affine import (
     BYTE,
     SIGMOID_OUTPUT,

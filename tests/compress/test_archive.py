@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+
 from tiedae.compress.archive import FORMAT, VERSION, pack, pack_npz, unpack, unpack_npz
 from tiedae.compress.errors import FormatError
 

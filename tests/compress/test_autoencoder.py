@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tf_keras
+
 import tiedae as ta
 from tiedae.compress.config import QuantizeConfig
 from tiedae.compress.errors import DataError, InputError, RecipeError

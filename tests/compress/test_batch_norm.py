@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from msgspec.structs import replace
+
 from tiedae.calibration import representative
 from tiedae.calibration.post_training import quantize_post_training
 from tiedae.compress import (

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.compress.combinations import FEATURES, FORBIDDEN, Forbidden, require_combination
 from tiedae.compress.config import with_rate

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder, TrainConfig, fit
 from tiedae.compress.curvature import Quadratic, influence
 

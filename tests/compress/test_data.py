@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tiedae.compress.data import Dataset, Scaling, check_samples, scales_per_feature
 from tiedae.compress.errors import DataError, RecipeError
 from tiedae.compress.records import decode, plain

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     DataError,

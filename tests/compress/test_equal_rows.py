@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress.data import Dataset, split
 from tiedae.compress.equal_rows import equal_rows
 from tiedae.compress.samples import Samples

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from tiedae.compress import files
 from tiedae.compress.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.files import (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.compress import float_training
 from tiedae.compress import train as train_module
 from tiedae.compress.autoencoder import TiedAutoencoder

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import Dataset, QuantizeConfig, Samples, Scaling, TiedAutoencoder, TrainConfig, fit, train_quantized
 from tiedae.compress.config import DataConfig

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED, exceeding_pairs, paired_magnitudes, within_pairs
 
 KERNELS = arrays(np.int8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(-127, 127))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress import InputError, LayerConfig, ModelConfig, RecipeError, TiedAutoencoder, interleave, shrink
 from tiedae.compress.symmetries import input_order
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tiedae.compress import LayerConfig, RecipeError, TiedKernel
 from tiedae.compress.integers import UNPAIRED, exceeding_pairs, within_pairs
 from tiedae.compress.tied_layers import TiedDense, TiedDenseTranspose

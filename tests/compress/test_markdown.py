@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from markupsafe import Markup
+
 from tiedae.compress.markdown import cells, markdown
 
 TEXTS = {

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 from safetensors import safe_open
+
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import FormatError, LayerConfig, ModelConfig, QuantizeConfig, RecipeError, TiedAutoencoder
 from tiedae.compress import archive as archives

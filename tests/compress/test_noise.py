@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.calibration import quantize_post_training
 from tiedae.calibration.representative import representative
 from tiedae.compress import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress import Dataset
 from tiedae.compress.errors import DataError
 from tiedae.compress.labels import label_text

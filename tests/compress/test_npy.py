@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import DataError, FormatError
 from tiedae.compress.npy import read_npy, read_npz
 

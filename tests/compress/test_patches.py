@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.compress.patches import LONGEST, PictureSize, Places, cut, join
 
 SIZES = st.builds(PictureSize, st.integers(1, 23), st.integers(1, 23))

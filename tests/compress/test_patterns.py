@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, RecipeError
 from tiedae.compress.patterns import HELD, PATTERNS, check_pattern, kept, largest, tiles, transposable, unit_scores
 

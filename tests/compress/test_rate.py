@@ -12,6 +12,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     ClusterConfig,

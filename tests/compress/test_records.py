@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from msgspec import Meta
+
 from tiedae.compress.errors import FormatError, RecipeError
 from tiedae.compress.records import FINITE, Checked, Record, checked, decode, encode, load_json, plain, require, within
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, TiedAutoencoder, TrainConfig, prune
 from tiedae.compress.patterns import kept, transposable
 from tiedae.compress.symmetries import reorder_units, row_order

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder, balance_code
 from tiedae.compress.symmetries import TOLERANCE, equalizing_rotation, join_ranges, narrow_code
 

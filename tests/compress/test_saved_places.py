@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tiedae.compress import TiedAutoencoder, TrainConfig
 from tiedae.compress.float_training import train_float
 from tiedae.compress.layer_kinds import LayerConfig

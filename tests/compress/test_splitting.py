@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import DataError
 from tiedae.compress.splitting import WINDOW_BLOCKS, epoch_order, split_rows
 

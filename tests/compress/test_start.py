@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress import Dataset, LayerConfig, ModelConfig, TiedAutoencoder, TrainConfig, fit
 from tiedae.compress.data import mean_input
 from tiedae.compress.train import init_output_bias

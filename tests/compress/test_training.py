@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from msgspec import structs
+
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     DataError,

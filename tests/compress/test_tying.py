@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from msgspec.structs import replace as evolve
+
 from tiedae.compress import Dataset, LayerConfig, ModelConfig, TiedAutoencoder, TrainConfig
 from tiedae.compress.layers import know_statistics
 from tiedae.compress.symmetries import permute_units, rescale_units

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tf_keras
+
 from tiedae.compress import InputError, RecipeError, TiedAutoencoder
 
 RNG = np.random.default_rng(0)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
 from tiedae.dedupe.equivalence import Shared
 from tiedae.dedupe.share_onnx import share_onnx
 from tiedae.export.duplicates import MINIMUM

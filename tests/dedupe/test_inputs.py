@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import InputError
 from tiedae.dedupe.inputs import (
     BATCHES,

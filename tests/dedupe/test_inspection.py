@@ -10,6 +10,7 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.cli import _parser, main
 from tiedae.compress.errors import FormatError
 from tiedae.dedupe.inspection import inspect_file

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 
 from ..compress.imports.model_files import dense_layers, dense_weights, kernels, sequential, write_h5

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+
 from tiedae.dedupe.onnx_same import same_bytes
 
 from .onnx_models import F32, graph, model, node, share, weights

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.dedupe.models import inspect_model
 
 from ..compress.imports.model_files import dense_layers, dense_weights, kernels, sequential, write_h5

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.dedupe import rewriters

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.tflite.reader import read_tflite
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import helper
+
 from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 

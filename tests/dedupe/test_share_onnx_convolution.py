@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.export.onnx.writer import to_onnx

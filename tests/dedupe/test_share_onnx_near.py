@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
+
 from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.verify.stock.converters import stock_onnx_int8

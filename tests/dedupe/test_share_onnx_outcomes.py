@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 

@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
+
 from tiedae.export.duplicates import copies
 from tiedae.export.onnx.reader import read_onnx
 

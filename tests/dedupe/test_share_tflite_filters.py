@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.tflite.reader import read_tflite

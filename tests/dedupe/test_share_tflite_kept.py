@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.tflite.schema import Op, pack_model, unpack_model
 

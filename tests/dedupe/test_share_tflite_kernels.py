@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.duplicates import copies
 from tiedae.export.tflite.reader import read_tflite

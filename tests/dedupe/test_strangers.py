@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
 from tiedae.compress.errors import CheckError
 from tiedae.export.tflite.schema import Op, pack_model, unpack_model
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.dedupe import trial as trying

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.export.tflite.schema import int32, pack_model
 
 from ..runtimes.opening import open_tflite

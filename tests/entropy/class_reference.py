@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
+
 from tiedae.entropy.classes import ClassTables
 from tiedae.entropy.tables import SUM
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from hypothesis import strategies as st
+
 from tiedae.entropy.tables import CODE_BITS, SUM, FrequencyTables
 
 Table = Sequence[int]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec
 from tiedae.entropy.channels import COUNT, Links, Waves, fit_links, unexplained

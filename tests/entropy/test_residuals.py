@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
 from tiedae.data_sets import ASSETS

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.entropy.classes import CodeTables, read_tables
 from tiedae.entropy.tables import _WIDTHS, CODE_BITS, SUM, FrequencyTables, _smoothed, allot, fit

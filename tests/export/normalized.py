@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, TiedAutoencoder
 from tiedae.compress.scaling import Scaling

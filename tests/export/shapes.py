@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle.manifest import ProgramText
 from tiedae.compress.records import decode, encode
 from tiedae.export.c.builder import CBuilder

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.bundle.bundle import model_files
 from tiedae.compress.affine import Quantization
 from tiedae.compress.config import ExportConfig

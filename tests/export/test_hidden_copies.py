@@ -14,6 +14,7 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.bundle.manifest import sha256_of
 from tiedae.export.account_check import Needed, float_claims, integer_claims, prove_account
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tiedae.export.model_file import AXIS_ORDERS, oriented
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
+
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, TiedAutoencoder
 from tiedae.export import to_onnx
 from tiedae.export.model_file import oriented

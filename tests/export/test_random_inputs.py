@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+
 from tiedae.compress.errors import FormatError
 from tiedae.export.model_file import TensorInfo
 from tiedae.export.onnx.reader import read_onnx

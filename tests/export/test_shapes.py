@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.codec.backends import written_anew
 from tiedae.compress.errors import ExportError, FormatError
 from tiedae.compress.scaling import Scaling

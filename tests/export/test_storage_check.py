@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from msgspec import structs
+
 from tiedae.compress.config import PruneConfig
 from tiedae.compress.patterns import PATTERNS
 from tiedae.export.duplicates import MINIMUM, TINY, TINY_MATRIX, UNIFORM, copies

@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
+
 from tiedae.export.model_file import Constant, Contents, Signature
 from tiedae.export.storage_check import prove, prove_scaling, prove_score
 from tiedae.program.file_io import OFFSET, SCALE

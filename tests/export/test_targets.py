@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Kind, Precision, read_metrics
 from tiedae.cli import main

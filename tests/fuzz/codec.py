@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.container import FrameSpan, Gap, is_index, read, read_frame, scan
 from tiedae.codec.frames import FileModel

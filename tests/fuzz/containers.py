@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import h5py
 import safetensors
+
 from tiedae.compress import archive as archives
 from tiedae.compress.npy import DAMAGE
 

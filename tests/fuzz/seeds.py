@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from tiedae.calibration.calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from tiedae.calibration.histogram import Histogram
 from tiedae.compress.archive import pack, pack_npz

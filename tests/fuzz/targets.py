@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 from PIL import Image
+
 from tiedae.bundle import manifest
 from tiedae.bundle.bundle import PROGRAM_KIND
 from tiedae.bundle.results import read_metrics

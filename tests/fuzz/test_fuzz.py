@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.codec.container import read
 from tiedae.compress import limits
 from tiedae.compress.errors import FormatError, InputError

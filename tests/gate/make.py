@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
+
 from tiedae.compress import (
     ClusterConfig,
     DataConfig,

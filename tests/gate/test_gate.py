@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 from msgspec import structs
+
 from tiedae.app_folders import APPS, AppOptions, package_app
 from tiedae.assemble import write_bundle
 from tiedae.bundle.bundle import Programs, model_files

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import tiedae as ta
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import read_metrics

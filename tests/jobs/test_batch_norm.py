@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiedae as ta
 from msgspec.structs import replace
+
+import tiedae as ta
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.data_sets import ASSETS
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+
 from tiedae.compress import ExportConfig, QuantizeConfig
 from tiedae.compress.tasks import Anomaly
 from tiedae.export.kinds import Kind

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tiedae.compress.combinations import FEATURES, FORBIDDEN
 from tiedae.tasks import reduction
 

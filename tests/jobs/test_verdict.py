@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from tiedae.bundle.verdict import sentences
 from tiedae.console import Console
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tensorflow as tf
+
 from tiedae.compress.keys import Positive, means
 from tiedae.compress.layer_kinds import LAYER_KINDS, LayerConfig, Shape
 from tiedae.compress.layers import DIRECTIONS, Directions

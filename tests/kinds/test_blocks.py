@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.calibration.diagnosis import diagnose
 from tiedae.calibration.equalization import unit_scales

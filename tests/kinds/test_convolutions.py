@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies
+
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.calibration.calibration_file import read_calibration, write_calibration
 from tiedae.calibration.diagnosis import diagnose

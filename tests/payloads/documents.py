@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from tiedae.bundle import manifest as manifests
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest

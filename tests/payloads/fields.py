@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from msgspec import inspect
+
 from tiedae.compress.records import OfKind
 
 Doc = Any

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from unittest.mock import patch
 
 from msgspec import inspect
+
 from tiedae.compress.errors import TiedaeError
 from tiedae.console import Console
 

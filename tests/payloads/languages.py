@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from msgspec import structs
+
 from tiedae.apps.c.layout import c_project
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package

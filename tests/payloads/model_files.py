@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.commands.inspect import _inspected
 from tiedae.compress.archive import unpack_npz
 from tiedae.compress.keys import Line

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from tiedae import console, recipe
 from tiedae.apps.native import model as native
 from tiedae.apps.web import package, page

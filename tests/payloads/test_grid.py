@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiedae.bundle.results import Metrics
 from tiedae.compress.keys import Sha256
 from tiedae.compress.records import Record, decode

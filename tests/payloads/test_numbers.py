@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import pytest
 from msgspec import inspect
+
 from tiedae.compress.errors import TiedaeError
 
 from .documents import metrics_subject

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.integers import within_pairs
 from tiedae.compress.windows import Window

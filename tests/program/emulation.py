@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+
 from tiedae.program.arithmetic import activation_table, add_parameters, clamp, product_multiplier
 from tiedae.program.operations import (
     Activate,

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+
 from tiedae.program.arithmetic import FloatKernel, requantize
 
 SHAPES = ((784, 512), (1500, 300), (512, 784))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.program.arithmetic import activation_table, clear_of_ties
 

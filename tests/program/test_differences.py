@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from tiedae.program.differences import differences, place, sample_at
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import DataError
 from tiedae.compress.records import decode, plain
 from tiedae.compress.scaling import Scaling

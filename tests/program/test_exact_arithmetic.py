@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.integers import kernel_bounds
 from tiedae.program.arithmetic import EXACT, LARGEST_STEPS, TERMS, FloatKernel, add_bias, add_parameters, requantize

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress import DataError, InputError
 from tiedae.compress.affine import BYTE
 from tiedae.export import execute, to_onnx, to_tflite

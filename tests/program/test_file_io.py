@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress import ExportConfig, ExportError
 from tiedae.compress.affine import BYTE
 from tiedae.compress.scaling import Scaling

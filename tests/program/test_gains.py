@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tiedae.compress import ExportError, LayerConfig, ModelConfig, TiedAutoencoder
 from tiedae.program.lowering import lower
 

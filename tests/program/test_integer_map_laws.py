@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.errors import ExportError, RecipeError
 from tiedae.compress.sample_spec import SampleSpec

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiedae as ta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
+import tiedae as ta
 from tiedae.cli import main
 from tiedae.codec.backends import FileBackend
 from tiedae.compress.affine import BYTE, Quantization, affine_parameters

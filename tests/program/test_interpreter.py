@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from tiedae.compress import ExportError
 from tiedae.compress.affine import SIGMOID_OUTPUT, Quantization
 from tiedae.program.arithmetic import FUNCTIONS, activation_table, add_parameters, clear_of_ties, requantize

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import QuantizeConfig, Scaling, TiedAutoencoder
 from tiedae.compress.quantizers import DecoderLayout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+
 from tiedae.program.lowering import operations_of
 from tiedae.program.operations import OPERATIONS
 from tiedae.program.operations.elementwise import Times

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.manifest import ProgramText
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.codec.backends import written_anew

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import DataError
 from tiedae.program.arithmetic import TIE, clamp, outwards, product_multiplier

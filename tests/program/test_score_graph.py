@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling

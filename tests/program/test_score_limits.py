@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import FormatError
 from tiedae.compress.records import decode

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.errors import DataError, ExportError, RecipeError
 from tiedae.compress.records import decode, plain

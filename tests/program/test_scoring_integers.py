@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import DataError, ExportError, FormatError, RecipeError
 from tiedae.compress.records import decode, plain

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.errors import DataError, ExportError
 from tiedae.compress.scaling import Scaling

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import ExportError
 from tiedae.program.drift import Drift, TrainingScores, drift_text
 from tiedae.program.operations import Convolution, MaxPool, Patches, Reshape, Unpatch, Upsample

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.compress.records import plain
 from tiedae.compress.samples import Samples
 from tiedae.compress.scaling_fit import fit_scaling

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from tiedae.report import card, page
 from tiedae.report.key_figures import Report
 

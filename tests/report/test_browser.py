@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiedae.report.pages import render
 from tiedae.report.pages.charts import Line, LineChart
 from tiedae.report.rendering import render_bundle

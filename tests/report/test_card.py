@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Programs, describe_files, model_files, write_files
 from tiedae.bundle.manifest import describe_kernels
 from tiedae.compress.config import ExportConfig

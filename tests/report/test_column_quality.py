@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+
 from tiedae.bundle.results import Precision
 from tiedae.report.column_quality import render_columns
 from tiedae.report.key_figures import worst_exported

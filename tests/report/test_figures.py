@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from PIL import Image
+
 from tiedae.bundle.manifest import ProgramText
 from tiedae.bundle.results import Kind, LayerError, Lost, Parity, Precision
 from tiedae.compress.model_config import ModelConfig

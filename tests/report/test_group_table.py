@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.report.group_table import area_text, group_lines
 from tiedae.tasks.groups import by_group
 

@@ -1,6 +1,7 @@
 """The figures that pages lead with."""
 
 from msgspec.structs import replace
+
 from tiedae.bundle.results import Maker, Metrics, ModelFile, Precision, Quality, Stage
 from tiedae.report.key_figures import worst_exported
 from tiedae.report.summary import table_rows

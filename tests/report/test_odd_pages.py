@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.bundle.manifest import ProgramText
 from tiedae.compress.records import plain
 

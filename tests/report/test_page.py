@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.numbers import exact, fraction
 from tiedae.report.pages import HERE, macros

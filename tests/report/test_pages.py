@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
+
 from tiedae.compress.numbers import counted
 from tiedae.report.pages import render
 from tiedae.report.pages.charts import (

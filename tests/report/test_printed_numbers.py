@@ -7,6 +7,7 @@ import re
 
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.fidelity import meaning
 from tiedae.bundle.verdict import Verdict
 from tiedae.report.summary import table_rows

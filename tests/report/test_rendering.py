@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tiedae.bundle.results import Kind, Maker, Precision, read_metrics
 from tiedae.compress.errors import FormatError
 from tiedae.report.rendering import render_bundle

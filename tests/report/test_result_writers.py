@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tiedae.bundle.fidelity import Fit
 from tiedae.bundle.results import Check, ColumnWarning, Device, Metrics, ModelFile, Parity, Quality, finite
 from tiedae.export.kinds import Kind, Maker, Precision, Skipped, Stage, Why

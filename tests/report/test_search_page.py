@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from tiedae.report.pages.charts import Frame
 from tiedae.report.search.front import HEADER, cells
 from tiedae.report.search.page import HEIGHT, render

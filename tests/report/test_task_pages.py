@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.compress import ExportConfig
 from tiedae.compress.tasks import Task

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.sample_spec import SampleSpec, Signal
 from tiedae.report.pages.charts import Bar, FoldedBars
 from tiedae.report.spectra import power_density

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import helper
+
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.schema import Op
 from tiedae.export.tflite.views import LARGE

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.codec.backends import written_anew
 from tiedae.compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from tiedae.export.c.source import to_c

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tiedae.compress.errors import UnavailableError
 from tiedae.runtimes.child_process import Ended, lines_of
 

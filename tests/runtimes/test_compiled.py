@@ -5,6 +5,7 @@ import gc
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import execute
 from tiedae.runtimes.litert import CHUNK

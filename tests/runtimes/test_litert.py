@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.export.tflite.reader import has_fixed_batch
 from tiedae.export.tflite.writer import to_tflite

@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-import tiedae as ta
 from onnx import TensorProto, helper, numpy_helper
+
+import tiedae as ta
 from tiedae.bundle.bundle import Bundle, Programs
 from tiedae.compress import ExportConfig
 from tiedae.compress.errors import FormatError

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair
 from tiedae.program.interpreter import apply, execute

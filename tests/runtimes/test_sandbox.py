@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper
+
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.export.random_inputs import Draw
 from tiedae.export.tflite.schema import Op

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
 from tiedae.export.c.source import to_c
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs, within_pairs
 from tiedae.compress.windows import Window

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.task_results import AnomalyResult
 from tiedae.bundle.verdict import Criterion, Reason
 from tiedae.calibration import quantize_post_training, representative

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.codec.frames import FileModel
 from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import fit_code_tables

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tiedae.bundle.results import read_metrics
 from tiedae.bundle.task_results import CompressionResult, RatePoint
 from tiedae.calibration import quantize_post_training, representative

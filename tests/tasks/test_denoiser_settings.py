@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.task_results import INPUT, PROGRAM, DenoisingResult
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress.config import NoiseConfig, TrainConfig

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.manifest import Data
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
 from tiedae.calibration import quantize_post_training, representative

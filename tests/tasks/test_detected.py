@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.task_results import AnomalyResult
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import fit_detector, totals

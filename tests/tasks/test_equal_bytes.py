@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tiedae.bundle.task_results import CompressionResult
 from tiedae.bundle.verdict import Criterion, Reason, Verdict
 from tiedae.compress import Dataset

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.results import Source
 from tiedae.bundle.task_results import ReductionResult
 from tiedae.bundle.verdict import Criterion

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.bundle.fidelity import DECIBELS, FRACTION, ErrorLimit
 from tiedae.bundle.results import Check, Metrics, samples_text
 from tiedae.bundle.verdict import Criterion

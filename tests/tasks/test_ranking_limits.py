@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.task_results import Estimate, LabelFlags
 from tiedae.compress.errors import DataError
 from tiedae.compress.intervals import Intervals

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.task_results import CompressionResult
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.training_codes import fit_code_tables

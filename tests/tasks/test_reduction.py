@@ -9,6 +9,7 @@ import types
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.task_results import ReductionResult
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress.config import DataConfig, Recipe

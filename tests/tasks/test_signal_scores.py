@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.tasks.ranking import Ranked, roc_auc
 from tiedae.tasks.signal_scores import rms, rms_of_differences, signal_scores, spectral_score
 

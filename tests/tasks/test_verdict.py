@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tiedae.bundle.task_results import INPUT, AnomalyResult, Detection, Estimate, IntervalFlags, LabelFlags
 from tiedae.bundle.verdict import (
     RULES,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.cli import main
 from tiedae.compress.errors import InputError, RecipeError

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError, InputError, RecipeError

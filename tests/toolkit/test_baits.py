@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from tiedae.commands import COMMANDS
 
 from .test_packages import CALLS

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.bench_results import Bench
 from tiedae.bundle.results import Maker, Metrics, read_metrics
 from tiedae.cli import main

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+
 from tiedae.cli import main
 
 from ..export.c.compiled import tool

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.calibration import read_calibration, write_calibration
 from tiedae.cli import main
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae import __version__, cli, commands
 from tiedae.cli import main
 from tiedae.compress.errors import CheckError, ExportError, FormatError

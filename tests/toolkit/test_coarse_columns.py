@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.compress.scaling import Scaling

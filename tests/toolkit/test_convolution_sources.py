@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.bundle.manifest import read
 from tiedae.cli import main

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.codec.opening import load
 

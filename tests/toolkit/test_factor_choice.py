@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE

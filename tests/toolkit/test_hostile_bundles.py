@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.export.file_info import FileInfo
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.results import read_metrics
 from tiedae.calibration.calibration_file import read_calibration
 from tiedae.compress import limits, records

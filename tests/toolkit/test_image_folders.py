@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tiedae import image_folders
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError, FormatError, RecipeError

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.compress.data import Dataset
 from tiedae.compress.imports.chain import Affine, ChainLayer, ChainProduct, stored
 from tiedae.compress.imports.mirrored import mirror

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 import tf_keras
+
 import tiedae as ta
 from tiedae.bundle.manifest import read
 from tiedae.cli import main

@@ -7,8 +7,9 @@ from pathlib import Path
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import tiedae as ta
 from hypothesis import given
+
+import tiedae as ta
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import DataError, RecipeError
 from tiedae.compress.intervals import Intervals

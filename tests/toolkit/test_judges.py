@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress.held_out import FEWEST
 from tiedae.console import Console

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import TASK_FILE, Bundle, task_file
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.bundle.verdict import Criterion, Verdict

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.bundle.manifest import read
 from tiedae.bundle.results import FILE, read_metrics

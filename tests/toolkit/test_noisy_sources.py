@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.results import read_metrics
 from tiedae.calibrating import calibrate
 from tiedae.cli import main

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.suggesting.order import are_windows, channels_of_rows, order_of_rows
 
 from ..samples import shared_data

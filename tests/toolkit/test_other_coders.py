@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress.data import Dataset
 from tiedae.searching.other_coders import OtherCoders
 from tiedae.tasks import coders

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae import cli, commands
 from tiedae.cli import main
 from tiedae.commands.command import Parser

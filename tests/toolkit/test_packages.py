@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+
 from tiedae.cli import main
 from tiedae.commands import COMMANDS
 from tiedae.compress import packages

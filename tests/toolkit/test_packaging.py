@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae import app_folders as apps
 from tiedae.app_folders import APPS, MARKER

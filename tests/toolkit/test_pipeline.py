@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Maker, Metrics, Precision, Stage, read_metrics
 from tiedae.cli import main

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 from tiedae.recipe import parse_recipe

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.bundle.results import Kind
 from tiedae.compress import ExportConfig

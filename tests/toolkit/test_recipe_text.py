@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 from msgspec import structs
+
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.cli import main
 from tiedae.commands.recipe import STARTERS

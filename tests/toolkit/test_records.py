@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tiedae.arrays import Arrays
 from tiedae.bundle.results import ColumnWarning, warning_lines
 from tiedae.compress.config import DataConfig

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from tiedae import run_directory
 from tiedae.compress.errors import InputError, TiedaeError
 from tiedae.compress.files import UNFINISHED

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae import verification
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import read_metrics

@@ -16,6 +16,7 @@ import sqlalchemy.event
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+
 from tiedae.bundle.fidelity import fit_text
 from tiedae.cli import main
 from tiedae.codec.backends import ProgramBackend

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 from PIL import Image
+
 from tiedae.arrays import MAPPED_FROM
 from tiedae.compress.config import DataConfig
 from tiedae.compress.records import plain

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import split

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import TASK_FILE, Bundle, npy
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.cli import main

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+
 from tiedae.bundle.manifest import read
 from tiedae.bundle.results import ColumnWarning, Stage, read_metrics
 from tiedae.cli import main

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae import coding
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiedae as ta
 from PIL import Image
+
+import tiedae as ta
 from tiedae.cli import main
 from tiedae.codec.container import read
 from tiedae.compress.patches import PictureSize, cut, join

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae import coding
 from tiedae.cli import main
 from tiedae.codec.container import pack_index, read

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.codec.opening import load
 from tiedae.compress.files import held, own

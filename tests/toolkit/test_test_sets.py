@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 from PIL import Image
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import read_metrics

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from PIL import Image
+
 from tiedae.cli import main
 from tiedae.compress.config import DataConfig
 from tiedae.compress.data import split

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.compress import ExportConfig
 from tiedae.compress.errors import InputError, RecipeError

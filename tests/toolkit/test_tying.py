@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.bundle.manifest import read
 from tiedae.bundle.results import FILE, read_metrics

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+
 from tiedae import cli
 from tiedae.bundle.results import Source, read_metrics, to_json
 from tiedae.bundle.task_results import CompressionResult

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Kind, read_metrics
 from tiedae.cli import main

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+
 from tiedae.app_folders import MARKER
 from tiedae.apps.web.page import DATA, INDEX, SCRIPTS
 from tiedae.bundle.manifest import Manifest

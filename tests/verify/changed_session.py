@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.runtimes.session import Session
 
 Outputs = dict[str, np.ndarray]

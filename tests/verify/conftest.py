@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Programs, model_files, write_files
 from tiedae.bundle.reference_outputs import Original, best_floats, expect
 from tiedae.compress import ExportConfig, VerifyConfig

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle.bundle import PROGRAM_FILE
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
+
 from tiedae.bundle.bundle import Bundle, describe_files
 from tiedae.bundle.manifest import FILE, encode
 from tiedae.bundle.results import Metrics

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.reference_outputs import expect
 from tiedae.bundle.results import Lost
 from tiedae.compress.affine import Quantization

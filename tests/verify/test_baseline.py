@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiedae.bundle.results import Kind, read_metrics, to_json
 from tiedae.compress import FormatError, InputError
 from tiedae.report.result_writers import headline, to_junit, to_markdown

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+
 from tiedae.verify.baseline import compare_metrics
 from tiedae.verify.figures import Figure, fit_figure
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.manifest import read
 from tiedae.compress.samples import Samples
 from tiedae.export.kinds import Kind, Why

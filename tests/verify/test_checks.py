@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+
 from tiedae.bundle.results import Metrics
 from tiedae.export.kinds import Kind
 from tiedae.export.onnx.writer import to_onnx
@@ -25,7 +26,6 @@ from ..tree import ROOT, product_files
 from ..without_openvino import without_openvino
 from .damages import CASES, Case
 from .damaging import constant
-
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+
 from tiedae.bundle.bundle import Programs, model_files, write_files
 from tiedae.bundle.reference_outputs import expect
 from tiedae.bundle.results import Kind, Lost, Precision

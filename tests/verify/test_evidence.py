@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import Check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.reference_outputs import FloatFiles
 from tiedae.compress.autoencoder import TiedAutoencoder
 from tiedae.program.lowering import lower

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.manifest import KernelInfo, sha256_of
 from tiedae.export.model_file import Constant, Contents
 from tiedae.verify.verify import _prove_float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import asdict, replace
+
 from tiedae.bundle.results import Metrics
 from tiedae.compress.config import VerifyConfig
 from tiedae.report.result_writers import headline, to_junit, to_markdown

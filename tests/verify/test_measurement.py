@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.reference_outputs import expect
 from tiedae.bundle.results import LayerError
 from tiedae.compress import VerifyConfig

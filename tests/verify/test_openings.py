@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress import VerifyConfig
 from tiedae.compress.errors import InputError, NotInstalledError, UnavailableError

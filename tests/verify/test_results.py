@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 from msgspec.structs import replace
+
 from tiedae.bundle.results import LABELS, SCHEMA, Check, Kind, Metrics, Parity, finite, read_metrics, to_json
 from tiedae.bundle.task_results import INPUT, PROGRAM, Denoised, DenoisingResult
 from tiedae.bundle.verdict import Finding, LayerUse, Reason, Verdict

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from msgspec.structs import replace
 from onnx import numpy_helper
+
 from tiedae.bundle.bundle import Bundle, model_files, write_files
 from tiedae.bundle.reference_outputs import Floats, expect
 from tiedae.bundle.results import Parity

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.assemble import write_described
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import Bundle, model_files, npy

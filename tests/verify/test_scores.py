@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Programs, model_files, model_names, write_files
 from tiedae.bundle.reference_outputs import expect
 from tiedae.compress import ExportConfig, VerifyConfig

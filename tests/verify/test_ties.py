@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 
 from ..compress.imports.hand_made import apart, by_name, library, mirrored

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.reference_outputs import expect
 from tiedae.bundle.results import Check
 from tiedae.compress import VerifyConfig

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.codec.frames import FileModel

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+
 from tiedae.compress.archive import pack_npz, sha256_of, unpack_npz
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError, FormatError, InputError

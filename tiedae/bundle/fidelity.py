@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.compress.blocks import blocks
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.data import Dataset

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.npy import read_npy
 from tiedae.export.file_info import ModelFileInfo

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
+
 from tiedae.compress.affine import LARGEST32, Quantization
 from tiedae.compress.archive import sha256_of
 from tiedae.compress.config import Recipe

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
 from tiedae.compress.archive import sha256_of
 from tiedae.export.model_file import Contents, oriented
 from tiedae.program.differences import LEAST_SCALE

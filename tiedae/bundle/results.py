@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta, structs
+
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.errors import CheckError, FormatError, InputError, listed
 from tiedae.compress.files import read_regular

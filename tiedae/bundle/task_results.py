@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from msgspec import Meta
+
 from tiedae.compress.keys import Count, NonNegative, Positive, ProperFraction
 from tiedae.compress.numbers import counted
 from tiedae.compress.records import Record, require

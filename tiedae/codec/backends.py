@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.config import ExportConfig

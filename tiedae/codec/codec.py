@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.sample_spec import SampleSpec

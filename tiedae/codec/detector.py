@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+
 from tiedae.compress.data import Dataset, choose
 from tiedae.compress.errors import DataError
 from tiedae.compress.samples import Samples

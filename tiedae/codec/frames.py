@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest, decoding_text
 from tiedae.compress.errors import DataError, FormatError, InputError

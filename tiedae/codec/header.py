@@ -11,6 +11,7 @@ from functools import cached_property
 from mmap import mmap
 
 import numpy as np
+
 from tiedae.compress.config import CodecConfig
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.sample_spec import SampleSpec

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import FILE
 from tiedae.compress.config import ExportConfig

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
 from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.compress.patches import PictureSize, join
 

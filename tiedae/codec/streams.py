@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
 
 from .backends import BATCH, PROGRAM, Backend

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.bundle.bundle import residuals_name, tables_name
 from tiedae.bundle.manifest import Manifest, program_sha256
 from tiedae.compress.data import choose

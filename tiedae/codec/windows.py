@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.patches import LONGEST, PictureSize, cut
 from tiedae.compress.sample_spec import SampleSpec, in_float32, is_finite

@@ -26,6 +26,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(call: Call) -> None:
     import numpy as np
+
     from tiedae.bundle.bundle import npy
 
     from ..scores import score

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
 from tiedae.export.duplicates import Relation
 from tiedae.export.reals import Chunk
 from tiedae.program.differences import differences, mismatch

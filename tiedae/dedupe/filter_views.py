@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+
 from tiedae.export.tflite.graph import TfliteGraph, TfliteUse, shape_of
 from tiedae.export.tflite.schema import Op, Type, int32, vector
 from tiedae.export.tflite.sparse import in_order

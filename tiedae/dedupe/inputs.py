@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import InputError, printable
 from tiedae.compress.files import open_regular
 from tiedae.compress.npy import MAGIC, read_npy, read_npz

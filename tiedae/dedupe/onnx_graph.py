@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper
+
 from tiedae.compress.errors import ExportError, FormatError
 from tiedae.export.onnx.kernels import PAGE
 from tiedae.export.onnx.reader import Opened

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+
 from tiedae.export.duplicates import Order
 from tiedae.export.onnx.scopes import kind
 from tiedae.export.reals import MAX_AXES, same_bits

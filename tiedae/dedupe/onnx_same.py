@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto
+
 from tiedae.compress.errors import printable
 from tiedae.export.onnx.reader import Opened, open_onnx
 from tiedae.export.onnx.scopes import kind

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from onnx import TensorProto
+
 from tiedae.compress.affine import SIGNED_SHIFT, quantize
 from tiedae.export.duplicates import Duplicate
 from tiedae.export.onnx.scopes import attribute

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
 from tiedae.export.duplicates import MINIMUM, Duplicate, copies
 from tiedae.export.reals import joined
 from tiedae.export.tflite.graph import (

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.compress.affine import BYTE, SIGNED_SHIFT, affine_parameters, quantize, representable, signed
 from tiedae.export.tflite.graph import (
     TfliteGraph,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.files import open_regular
 from tiedae.export.reals import digest_of

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from onnx import NodeProto, TensorProto, helper
+
 from tiedae.export.onnx.scopes import attribute, kind
 
 from .onnx_graph import OnnxGraph, OnnxUse

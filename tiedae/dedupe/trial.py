@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
 from tiedae.compress.errors import CheckError, FormatError, printable
 from tiedae.compress.records import plain
 from tiedae.export.model_file import Contents

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from tiedae.compress.errors import InputError
 
 COUNT = 16

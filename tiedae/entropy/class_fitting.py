@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from tiedae.compress.errors import InputError
 
 from .classes import MOST_CLASSES, ClassTables

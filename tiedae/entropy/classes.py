@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError, InputError
 
 from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, require_codes, take, with_raw_values, words_of

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
 from tiedae.compress.sample_spec import Kind, channels_of
 
 from .channels import BITS, LinkedChanges, Links, Waves, in_parts

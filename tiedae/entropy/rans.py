@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError
 
 SUM_BITS = 14

@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec, channels_of
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, channels_of
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+
 from tiedae.compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
 from tiedae.compress.errors import ExportError
 

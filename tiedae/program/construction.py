@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import structs
+
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import exceeding_pairs

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.blocks import blocks
 
 LEAST_SCALE = 0.1

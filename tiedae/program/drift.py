@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
+
 from tiedae.compress.config import Fraction, NonNegative, Positive
 from tiedae.compress.errors import DataError
 from tiedae.compress.keys import Sha256OrNone

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from tiedae.compress.affine import Quantization, io_dtype
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.errors import ExportError

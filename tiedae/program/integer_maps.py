@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.compress.records import Record, require

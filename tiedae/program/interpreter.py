@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
+
 from tiedae.compress.affine import Quantization, require_real
 
 from .arithmetic import TIE, Interval, outwards

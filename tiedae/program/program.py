@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from tiedae.compress.affine import BYTE, Quantization, io_dtype
 from tiedae.compress.errors import ExportError, InputError
 from tiedae.compress.integers import exceeding_pairs

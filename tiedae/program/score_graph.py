@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
 from tiedae.compress.affine import BYTE
 
 from .arithmetic import Interval

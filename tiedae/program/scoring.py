@@ -28,6 +28,7 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import DataError, ExportError
 from tiedae.compress.keys import Sha256OrNone

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import DataError, ExportError
 from tiedae.compress.integers import Bounds, kernel_bounds

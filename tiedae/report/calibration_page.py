@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.calibration.calibration_file import CalibratedTensor, Calibration
 from tiedae.calibration.diagnosis import Diagnosis
 from tiedae.compress.layer_kinds import OF_WEIGHTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from markupsafe import Markup
+
 from tiedae.bundle.results import Metrics, Stage, warning_lines
 from tiedae.compress.numbers import number
 from tiedae.export.kinds import Precision

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
+
 from tiedae.bundle.results import GroupFigures, Metrics
 from tiedae.compress.numbers import number
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
+
 from tiedae.bundle.results import LayerError, Parity
 from tiedae.compress.config import Decoder
 from tiedae.compress.numbers import fraction, number

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
+
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.numbers import fraction, number
 from tiedae.program.operations.interleave import interleaved

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
+
 from tiedae.bundle.bench_results import Latency
 from tiedae.bundle.manifest import Data, Manifest
 from tiedae.bundle.results import Metrics, ModelFile, Parity, Quality, UntiedModel

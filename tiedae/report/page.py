@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
+
 from tiedae.bundle.fidelity import fit_text, meaning
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.results import Metrics, Model, Parity

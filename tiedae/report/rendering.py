@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle import golden as vectors
 from tiedae.bundle.bundle import PAGES, PROGRAM_FILE, Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files

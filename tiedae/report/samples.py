@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
+
 from tiedae.bundle.fidelity import column_names
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.numbers import number

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
+
 from tiedae.bundle.bench_results import WAYS, Bench, Latency, Measurement, Way
 from tiedae.compress.numbers import duration
 from tiedae.export.kinds import Maker

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.bundle.bench_results import Latency
 from tiedae.bundle.fidelity import fit_value
 from tiedae.bundle.manifest import Data

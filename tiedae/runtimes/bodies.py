@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.export.tflite.graph import TfliteGraph, name_of
 from tiedae.export.tflite.schema import Op, unpack_model
 
@@ -44,6 +45,7 @@ def _marked(path: Path) -> tuple[dict[int, str], bytes]:
     """(path of each nested graph by its number, a copy of the model whose nodes have the number of their graph as name)."""
     import onnx
     from onnx import helper
+
     from tiedae.export.onnx.scopes import bodies, kind
 
     model = onnx.load(path, load_external_data=False)

@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError, UnavailableError
 from tiedae.compress.files import read_regular
 from tiedae.compress.packages import missing

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from tiedae.compress.packages import INSTALL
 from tiedae.export.onnx.reader import read_onnx

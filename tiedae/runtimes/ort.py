@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError, UnavailableError
 from tiedae.compress.packages import require_one_build
 

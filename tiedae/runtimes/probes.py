@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError
 
 from .bodies import OnnxBodies, TfliteBodies

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.random_inputs import Draw
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Protocol, TypeVar
 
 import numpy as np
+
 from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
 from tiedae.compress.packages import INSTALL, missing
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.packing import is_packed
 from tiedae.export.tflite.reader import (

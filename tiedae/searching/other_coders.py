@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from tiedae.bundle.fidelity import squared_error
 from tiedae.bundle.task_results import Coder
 from tiedae.compress.data import Dataset, choose

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import structs
+
 from tiedae.bundle.fidelity import fit_text
 from tiedae.compress.config import Recipe
 from tiedae.compress.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, UnavailableError

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
+
 from tiedae.compress.config import PruneConfig, Recipe, SearchConfig, with_rate
 from tiedae.compress.errors import RecipeError
 from tiedae.compress.model_config import ModelConfig

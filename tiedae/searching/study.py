@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.packages import require_installed
 from tiedae.compress.records import decode, plain

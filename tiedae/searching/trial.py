@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.bench_results import Way
 from tiedae.bundle.bundle import npy
 from tiedae.bundle.fidelity import Fidelity, squared_error

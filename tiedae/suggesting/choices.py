@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.config import VerifyConfig
 from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.labels import label_text

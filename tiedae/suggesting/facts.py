@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
+
 from tiedae.bundle.fidelity import column_power
 from tiedae.compress.affine import Quantization
 from tiedae.compress.config import ExportConfig

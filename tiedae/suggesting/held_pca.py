@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+
 from tiedae.bundle.fidelity import Fidelity, fit_value
 from tiedae.compress.data import Dataset, choose
 from tiedae.tasks.coders import PcaChoice

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from tiedae.compress.config import DataConfig, VerifyConfig
 from tiedae.compress.keys import Positive
 from tiedae.compress.layer_kinds import Activation

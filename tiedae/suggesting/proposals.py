@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.compress.config import DataConfig
 from tiedae.compress.errors import DataError
 from tiedae.compress.numbers import counted

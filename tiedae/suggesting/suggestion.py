@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.compress.config import DataConfig, Recipe
 from tiedae.compress.data import Dataset
 from tiedae.compress.errors import DataError, DivergedError, RecipeError, listed

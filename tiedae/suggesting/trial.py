@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from tiedae.compress.config import TrainConfig
 from tiedae.compress.data import Dataset, choose, split
 from tiedae.compress.held_out import ENOUGH, clusters_of, with_held_out

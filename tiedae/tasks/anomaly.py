@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
+
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit
 from tiedae.bundle.task_results import AnomalyResult, Detection, IntervalFlags, LabelFlags, Scorer
 from tiedae.bundle.verdict import Criterion

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+
 from tiedae.compress.numbers import counted
 from tiedae.compress.patches import PictureSize, cut, join
 from tiedae.compress.samples import Samples

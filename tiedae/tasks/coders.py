@@ -25,6 +25,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
+
 from tiedae.bundle.task_results import Coder
 from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.header import SAMPLES_PER_FRAME, Header

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
+
 from tiedae.bundle.fidelity import MEASURES
 from tiedae.bundle.task_results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
 from tiedae.codec.frames import FileModel

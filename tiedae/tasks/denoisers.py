@@ -16,6 +16,7 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 
 import numpy as np
+
 from tiedae.compress.sample_spec import Kind, SampleSpec
 
 from .neighbourhoods import Pca

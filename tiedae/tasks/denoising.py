@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.fidelity import DECIBELS
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
 from tiedae.compress.errors import RecipeError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace as replace_fields
 
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Keras

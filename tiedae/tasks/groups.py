@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.results import GroupFigures
 from tiedae.compress.data import choose
 from tiedae.compress.labels import label_text

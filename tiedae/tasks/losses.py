@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Original

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+
 from tiedae.compress.errors import InputError
 
 BLOCK_BYTES = 64 << 20

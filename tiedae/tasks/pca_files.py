@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+
 from tiedae.bundle.fidelity import column_power
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.compress.scaling import Scaling

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+
 from tiedae.bundle.task_results import Detection, Estimate, IntervalFlags, LabelFlags, Scorer
 from tiedae.compress.errors import DataError
 from tiedae.compress.intervals import Intervals

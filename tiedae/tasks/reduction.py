@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import numpy as np
+
 from tiedae.bundle.task_results import Method, Neighbourhoods, ReductionResult
 from tiedae.bundle.verdict import Criterion
 from tiedae.compress.data import choose

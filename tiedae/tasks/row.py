@@ -8,6 +8,7 @@ from functools import cached_property
 from importlib.util import find_spec
 
 import numpy as np
+
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit, Fidelity
 from tiedae.bundle.reference_outputs import KERAS_FLOAT, Keras
 from tiedae.bundle.task_results import TaskResult

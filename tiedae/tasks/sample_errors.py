@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+
 from tiedae.bundle.fidelity import column_power
 from tiedae.bundle.verdict import Criterion
 from tiedae.compress.sample_spec import Kind

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from tiedae.bundle.task_results import Scorer
 
 from .neighbourhoods import Pca

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from tiedae.compress.sample_spec import SampleSpec
 
 SIDE = 7

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import PROGRAM_FILE
 from tiedae.bundle.results import Baseline, Check, Metrics, Model
 from tiedae.bundle.task_results import TaskResult

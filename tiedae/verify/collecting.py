@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle import golden as vectors
 from tiedae.bundle.bundle import PRECISIONS, Bundle, Programs, describe_files, residuals_name, tables_name
 from tiedae.bundle.fidelity import Fidelity

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import combinations, permutations
 
 import numpy as np
+
 from tiedae.bundle.reference_outputs import Expected
 from tiedae.export.kinds import Kind, Precision, Why
 from tiedae.export.targets import TARGETS

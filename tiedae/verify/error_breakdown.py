@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from tiedae.bundle.reference_outputs import TRACED_SAMPLES, Expected, Floats, layer_outputs
 from tiedae.bundle.results import LayerError
 from tiedae.export.kinds import Lost, Precision

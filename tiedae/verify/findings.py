@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.fidelity import Fidelity, squared_errors
 from tiedae.bundle.reference_outputs import KERAS_FLOAT, Expected, Floats
 from tiedae.bundle.results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, samples_text

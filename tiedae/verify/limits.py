@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from msgspec import structs
+
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit
 from tiedae.compress.config import Recipe, VerifyConfig
 

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.reference_outputs import TRACED_SAMPLES, Expected, layer_outputs
 from tiedae.bundle.results import Parity, Quality
 from tiedae.compress.affine import Quantization

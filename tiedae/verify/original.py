@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import InputError, UnavailableError
 from tiedae.compress.imports.chain import TOLERANCE, Chain
 from tiedae.program.differences import LEAST_SCALE

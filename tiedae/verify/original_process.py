@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+
 from tiedae.runtimes.child_process import serve
 
 

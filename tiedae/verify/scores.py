@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Expected
 from tiedae.bundle.results import Alarms

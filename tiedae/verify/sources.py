@@ -6,6 +6,7 @@ from collections.abc import Set
 from importlib.metadata import version
 
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Bundle, Programs, model_files
 from tiedae.codec.frames import codec_of_bundle
 from tiedae.compress.errors import TiedaeError

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.errors import CheckError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.live import UNREACHED, audit

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle import golden as vectors
 from tiedae.bundle.bundle import CALIBRATION, PAGES, PROGRAM_FILE, TASK_FOLDER, Bundle, model_names
 from tiedae.bundle.fidelity import ErrorLimit, fit_value, most_lost, warnings_of

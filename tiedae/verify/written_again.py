@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.bundle import Bundle, Programs, model_files, write_files
 from tiedae.bundle.manifest import Manifest
 from tiedae.codec.frames import codec_of_bundle

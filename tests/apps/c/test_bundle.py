@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiedae as ta
 from msgspec.structs import replace
+
+import tiedae as ta
 from tiedae.assemble import write_described
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import Bundle, model_files, npy

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from tiedae.apps.c.core import Core, CoreBytes, Stacks, core_bytes
 from tiedae.compress.errors import CheckError, InputError, UnavailableError
 

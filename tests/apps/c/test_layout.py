@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.apps.c.golden import GoldenFile, GoldenSamples
 from tiedae.apps.c.layout import c_project, size_macros
 from tiedae.compress.errors import InputError

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.model import NativeModel
 from tiedae.codec.header import FileKind

@@ -9,6 +9,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+
 from tiedae.apps.native.android import android_module
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.reader import Reader

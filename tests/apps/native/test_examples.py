@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+
 import tiedae as ta
 from tiedae.app_folders import APPS
 from tiedae.cli import main

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.apps.native.ios import swift_package
 from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamEncoder

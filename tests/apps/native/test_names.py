@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 from msgspec import structs
+
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.apps.native.model import NativeModel

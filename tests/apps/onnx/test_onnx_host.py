@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 
 from ...codec.conftest import NAMES, extract_runs

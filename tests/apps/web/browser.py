@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiedae.runtimes.node import VARIABLE
 
 from ...export.c.compiled import EXPECTED, tool

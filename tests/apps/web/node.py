@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.apps.web.package import WebModel, web_package
 from tiedae.apps.web.wasm import find_toolchain
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.codec.container import read as contents_of
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.header import FileKind

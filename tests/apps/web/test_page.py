@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tiedae.apps.web.page import web_page
 from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamDecoder, StreamEncoder

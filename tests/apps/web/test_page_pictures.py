@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tiedae.apps.web.page import web_page
 from tiedae.compress.patches import PictureSize, cut, join
 

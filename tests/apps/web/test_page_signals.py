@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+
 from tiedae.apps.web.package import web_package
 from tiedae.apps.web.page import web_page
 from tiedae.apps.web.wasm import find_toolchain

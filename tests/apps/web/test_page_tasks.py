@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.apps.web.package import web_package
 from tiedae.apps.web.page import DESCRIPTIONS, Shown, web_page
 from tiedae.apps.web.wasm import find_toolchain

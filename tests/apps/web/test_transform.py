@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.codec.header import FileKind
 
 from ..stream_expected import MODELS, encoder_of, record_of

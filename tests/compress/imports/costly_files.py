@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+
 from tiedae.compress.limits import KERAS_LAYERS
 
 from .costly_graphs import GRAPHS

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.compress.limits import GRAPH_LAYERS
 
 Node = onnx.NodeProto

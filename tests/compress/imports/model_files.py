@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+
 from tiedae.compress.imports.chain import Chain, ChainLayer
 
 WIDTHS = (12, 6, 3, 6, 12)

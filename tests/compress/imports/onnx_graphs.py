@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.compress.imports.chain import Chain
 from tiedae.compress.imports.formats import read_model
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.compress.imports.chain import Chain
 
 tf = pytest.importorskip("tensorflow")

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.imports.chain import Refused
 from tiedae.compress.imports.formats import read_model

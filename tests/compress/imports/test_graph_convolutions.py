@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import InputError
 from tiedae.compress.imports.chain import ChainReshape, Refused
 from tiedae.compress.imports.convolutions import ChainConvolution, ChainTranspose

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.imports.hdf5 import arrays
 from tiedae.compress.imports.hdf5_attributes import Attributes

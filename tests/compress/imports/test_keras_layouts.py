@@ -11,6 +11,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
+
 from tiedae.compress.imports.chain import Chain, ChainProduct
 from tiedae.compress.imports.formats import read_model
 

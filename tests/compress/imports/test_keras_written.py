@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import InputError, NotBuiltError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.live import audit

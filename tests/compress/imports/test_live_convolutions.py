@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from tiedae.compress.imports.live import audit
 from tiedae.compress.imports.live_chain import chain_of_model
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+
 from tiedae.compress import InputError
 from tiedae.compress.imports.chain import (
     FUNCTIONS,

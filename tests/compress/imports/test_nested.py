@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.compress.errors import FormatError
 from tiedae.compress.imports.formats import read_model

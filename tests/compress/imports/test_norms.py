@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import InputError
 from tiedae.compress.imports.chain import BatchNorm, ChainProduct, stored
 from tiedae.compress.imports.norms import Normalized, normalization, oriented

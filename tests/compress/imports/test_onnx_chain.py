@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
 from tiedae.compress.errors import InputError
 from tiedae.compress.imports.chain import Affine, BatchNorm, ChainFunction, ChainProduct, ChainReshape
 from tiedae.compress.imports.formats import read_model

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.cli import main
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.imports.chain import Refused

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from tiedae.compress.imports.chain import ChainFunction, ChainProduct, Refused, stored
 from tiedae.compress.imports.pairs import NEAR, TILE, pairs
 

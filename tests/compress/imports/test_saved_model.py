@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.compress.imports.chain import Affine, BatchNorm, ChainFunction, ChainProduct, ChainReshape
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs

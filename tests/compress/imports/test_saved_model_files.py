@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.cli import main
 from tiedae.compress.errors import FormatError, InputError, NotInstalledError
 from tiedae.compress.imports import saved_model

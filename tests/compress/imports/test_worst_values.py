@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
 from tiedae.compress.errors import TiedaeError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+
 from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.export.c.codec_source import CodecText, SampleCodec, codec_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.frames import FileModel, encode_frames
 from tiedae.codec.header import FileKind, Header

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.export.c.source import CSource
 from tiedae.program.program import Program
 

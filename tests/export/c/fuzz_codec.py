@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+
 from tiedae.codec.container import pack_end, pack_index, read
 from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import Kind, SampleSpec

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from msgspec import structs
+
 from tiedae.apps.c.golden import GoldenSamples, golden_samples
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.codec.frames import FileModel
 from tiedae.compress.sample_spec import INTEGERS, SampleSpec
 from tiedae.export.c.rounding import FORMS

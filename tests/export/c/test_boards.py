@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tiedae.apps.c.layout import c_project
 
 from .boards import BOARDS, COUNTING, FOLDER, Board, run

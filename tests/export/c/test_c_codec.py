@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.frames import FileModel, encode_frames

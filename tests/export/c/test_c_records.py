@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import pytest
+
 from tiedae.codec.container import pack_end, pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel, encode_frames
 from tiedae.codec.header import Header

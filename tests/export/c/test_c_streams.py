@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.streams import StreamEncoder
 from tiedae.compress.sample_spec import SampleSpec

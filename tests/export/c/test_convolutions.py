@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import kernel_bounds
 from tiedae.export.c.kernels import STORAGES, Storage

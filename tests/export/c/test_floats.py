@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
 from tiedae.compress.affine import Quantization

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.export.c.rounding import INT32, IntegerRounding, Steps, _wrong, fit_rounding
 
 WIDE = 1 << 61

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tiedae.compress.sample_spec import Kind
 
 from .compiled import EXPECTED, tool

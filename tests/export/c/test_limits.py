@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError, FormatError
 from tiedae.compress.sample_spec import SampleSpec

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import ExportError, InputError
 from tiedae.compress.sample_spec import SampleSpec
 from tiedae.export.c.kernels import Storage

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from tiedae.apps.c.layout import c_project
 from tiedae.codec.container import read, read_frame
 from tiedae.export.c.rounding import FORMS

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.cli import main
 from tiedae.compress.errors import FormatError
 from tiedae.export.c.kernels import packed, sparse_arrays

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.integers import within_pairs
 from tiedae.export.c.source import CSource
 from tiedae.export.c.text import named, part

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
 from tiedae.compress.config import ExportConfig

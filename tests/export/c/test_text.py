@@ -6,6 +6,7 @@ import ctypes
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.export.c.source import CSource
 from tiedae.export.c.text import ConstantTable
 

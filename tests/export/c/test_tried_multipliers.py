@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tiedae.export.c.rounding import Steps, _constraints, _exact, fit_rounding
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import GraphProto, ModelProto, helper, numpy_helper
+
 from tiedae.export.onnx.wire import LARGE, PLACEHOLDER, join, split
 from tiedae.export.reals import joined
 

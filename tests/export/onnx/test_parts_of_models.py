@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+
 from tiedae.compress.errors import FormatError
 from tiedae.compress.tasks import ScoreKind
 from tiedae.export.onnx.kernels import external_kernels, places

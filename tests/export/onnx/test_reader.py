@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import FormatError
 from tiedae.export.model_file import Contents, TensorInfo

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
 from tiedae.export.onnx import tensors as onnx_tensors
 from tiedae.export.onnx.reader import open_onnx, read_onnx
 from tiedae.export.onnx.wire import LARGE, join, placed, split

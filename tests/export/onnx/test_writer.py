@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import within_pairs

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from tiedae.compress.affine import Quantization
 from tiedae.compress.errors import ExportError, UnavailableError
 from tiedae.export.storage_check import prove

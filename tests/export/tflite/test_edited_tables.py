@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.export.tflite.graph import TfliteGraph, has_scales, is_int8, scales_of, swap_axes, zero_points_of
 from tiedae.export.tflite.schema import Op, Type, int32, new_operator, quantization
 from tiedae.export.tflite.sparse import sparse_kernel

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+
 from tiedae.compress.config import Kernels
 from tiedae.compress.tasks import ScoreKind
 from tiedae.export.tflite.reader import (

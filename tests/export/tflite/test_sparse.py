@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.export.storage_check import prove
 from tiedae.export.tflite.reader import read_tflite

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from tiedae.compress.errors import ExportError, UnavailableError
 from tiedae.export.storage_check import prove
 from tiedae.export.tflite.reader import has_views, read_tflite

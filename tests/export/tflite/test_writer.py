@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+
 from tiedae.compress.affine import IO, Quantization
 from tiedae.compress.errors import ExportError
 from tiedae.export.tflite.reader import read_tflite

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from msgspec import structs
+
 from tiedae.bundle.bench_results import Bench
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Kind, Maker

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bench_results import Way
 from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
 from tiedae.export import to_tflite

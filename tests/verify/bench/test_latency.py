@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.bundle.bench_results import Way
 from tiedae.compress.errors import UnavailableError
 from tiedae.export import to_onnx, to_tflite

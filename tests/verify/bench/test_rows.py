@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+
 from tiedae.bundle.bench_results import Bench, Latency, Memory, Ratio, Way
 from tiedae.export.kinds import Maker, Precision
 from tiedae.export.model_file import Signature, TensorInfo

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.export import to_onnx
 from tiedae.export.kinds import Maker, Precision
 from tiedae.export.targets import read_model

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress.errors import FormatError, UnavailableError
 from tiedae.compress.scaling import Scaling

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
+
 from tiedae import assert_parity
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress import CheckError, FormatError, InputError
@@ -243,6 +244,7 @@ def test_what_is_no_reference_or_no_file_is_told(file: Path, tmp_path: Path) -> 
 def test_keras_2_models_with_several_inputs_and_outputs_and_our_own(file: Path, finished_run: Path) -> None:
     import tensorflow as tf
     import tf_keras
+
     from tiedae.compress import TiedAutoencoder
 
     a, b = tf_keras.Input((3, 4), name="a"), tf_keras.Input((4,), name="b")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from msgspec.structs import replace
+
 from tiedae.bundle.results import Kind, Parity, Precision
 from tiedae.compress.affine import Quantization
 from tiedae.compress.records import plain

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tiedae.verify.parity import keras_device
 from tiedae.verify.parity.keras_device import choose, look_around
 

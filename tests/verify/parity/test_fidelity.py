@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tiedae.bundle.fidelity import Fidelity, fit_text, most_lost, squared_errors, warnings_of
 from tiedae.bundle.manifest import Data
 from tiedae.bundle.results import Column, ColumnWarning, Fit, Quality, Stage, warning_lines

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.bundle import Programs, model_files, write_files
 from tiedae.bundle.manifest import sha256_of
 from tiedae.bundle.reference_outputs import layer_outputs, read_float_program

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.results import Device, read_metrics
 from tiedae.export.kinds import Kind, Why
 from tiedae.verify.parity.keras_device import CPU, Surroundings, choose, keras_device, look_around, on_device, settle, skipped
@@ -79,6 +80,7 @@ def test_tf32_is_off_inside_and_as_it_was_outside() -> None:
 
 def test_a_model_runs_there_in_exact_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
+
     from tiedae.compress import LayerConfig, ModelConfig, TiedAutoencoder
     from tiedae.verify.parity.keras_device import keras_function
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
+
 from tiedae import assert_parity
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress import InputError

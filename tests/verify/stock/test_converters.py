@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import onnxruntime
 import pytest
+
 from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.export.onnx.reader import read_onnx

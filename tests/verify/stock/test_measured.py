@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tiedae.bundle.results import Fit
 from tiedae.export import to_onnx, to_tflite
 from tiedae.export.kinds import Kind, Maker, Precision, Stage

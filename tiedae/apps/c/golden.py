@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 import numpy as np
+
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel

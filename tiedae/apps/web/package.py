@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.export.c.text import named
 
 from ..calls import MESSAGES, REASONS, Refusal, app_files, app_values

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.compress.errors import DataError
 from tiedae.compress.unseen import visible
 

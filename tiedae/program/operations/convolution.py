@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+
 from tiedae.compress.errors import ExportError
 from tiedae.compress.windows import Lengths, Padding, Window
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+
 from tiedae.compress.errors import ExportError
 
 from ..tensors import Operands

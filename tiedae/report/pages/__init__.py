@@ -17,6 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
 from tiedae.compress.markdown import cells, markdown
 from tiedae.compress.numbers import FILTERS
 from tiedae.compress.unseen import visible

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import convert
+
 from tiedae.bundle.fidelity import fit_text
 from tiedae.bundle.results import Fit
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
+
 from tiedae.bundle.fidelity import MEASURES, Fidelity
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult

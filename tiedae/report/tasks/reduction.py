@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
+
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import Method, ReductionResult
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import Denoised, RatePoint
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
+
 from tiedae.bundle.bench_results import WAYS, Bench, Latency, Memory, Size, Startup, Way
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Maker

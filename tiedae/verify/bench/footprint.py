@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.runtimes.child_process import lines_of, serve
 
 from .latency import Timed

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.bundle.bench_results import Ratio, Way
 from tiedae.runtimes.child_process import lines_of, serve
 

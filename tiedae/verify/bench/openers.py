@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.runtimes.session import Bound, Session
 from tiedae.runtimes.table import RUNTIMES, Files
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest
 from tiedae.compress.config import ExportConfig

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.compress.errors import CheckError, InputError
 from tiedae.compress.imports.live_calls import array_of
 from tiedae.export.model_file import Contents, Signature, TensorInfo

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from tiedae.bundle.results import Kind, Parity, Precision
 from tiedae.compress.affine import Quantization
 from tiedae.compress.blocks import blocks

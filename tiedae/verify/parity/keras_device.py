@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from tiedae.bundle.reference_outputs import Keras, Layers
 from tiedae.bundle.results import Device
 from tiedae.export.kinds import Kind, Skipped, Why

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.model_file import Contents, Signature, TensorInfo

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
 from tiedae.compress.config import ExportConfig
 from tiedae.compress.model_config import ModelConfig
 from tiedae.export.targets import TARGETS

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from tiedae.bundle.results import Fit, Kind, Maker, ModelFile, Parity, Precision, Quality, Stage
 from tiedae.compress.config import Recipe
 from tiedae.compress.files import write_atomic
