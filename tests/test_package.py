@@ -17,7 +17,7 @@ BUILD = """
 import sys
 from setuptools import build_meta
 
-sys.meta_path = [each for each in sys.meta_path if "editable" not in str(each)]  # the tiedae that the tests import is none of the build's
+sys.meta_path = [each for each in sys.meta_path if "editable" not in str(each)]  # not that of the tests
 print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
 """
 FILES = ("pyproject.toml", "README.md", "LICENSE")
