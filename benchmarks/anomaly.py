@@ -22,16 +22,16 @@ from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import fit_detector
 from tiedae.compress import DataConfig, Dataset, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.quantized_training import train_quantized
-from tiedae.compress.tasks import Anomaly
-from tiedae.console import Console
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.tasks import Anomaly
 from tiedae.export import lower
 from tiedae.export.targets import Programs
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import fit
-from tiedae.sources import load_dataset
+from tiedae.report.console import Console
 from tiedae.tasks import anomaly
 from tiedae.tasks.ranking import Ranked, roc_auc
 from tiedae.tasks.row import Exported

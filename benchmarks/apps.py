@@ -25,16 +25,16 @@ from apps_streams import stream_rows
 from needs import require
 from rows import Row, arguments_of, report
 
-from tiedae.app_folders import package_app
 from tiedae.apps.model import AppOptions
+from tiedae.base.packages import missing
 from tiedae.cli import main as command
+from tiedae.cli.app_folders import package_app
+from tiedae.cli.web import WebFolder
 from tiedae.codec.opening import bundle_of
 from tiedae.compress import CheckError
-from tiedae.compress.packages import missing
-from tiedae.console import Console
 from tiedae.export.c.codec_source import Promise
+from tiedae.report.console import Console
 from tiedae.runtimes.node import VARIABLE
-from tiedae.web import WebFolder
 
 SCRIPT = Path(__file__).with_name("apps_web.mjs")
 NODE_MODULES = ("playwright-core", "onnxruntime-web")

@@ -14,11 +14,11 @@ from rows import Row
 from tiedae.apps.model import AppOptions
 from tiedae.apps.native.android import android_module
 from tiedae.bundle.bundle import Bundle
+from tiedae.cli.native import native_model
 from tiedae.codec.opening import bundle_of
 from tiedae.compress import CheckError
-from tiedae.console import Console
 from tiedae.export.c.text import named
-from tiedae.native import native_model
+from tiedae.report.console import Console
 
 HERE = Path(__file__).parent
 HOST = HERE.parent / "tests" / "apps" / "onnx" / "onnx_host.c"

@@ -22,7 +22,7 @@ from tiedae.codec.header import FileKind
 from tiedae.codec.opening import bundle_of
 from tiedae.codec.reader import Reader
 from tiedae.compress import CheckError
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from rows import Row, arguments_of, report
 
 from tiedae.compress import Dataset, ModelConfig, TiedAutoencoder, Training, fit
-from tiedae.console import Console
-from tiedae.sources import load_dataset
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 1e-5

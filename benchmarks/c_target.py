@@ -29,7 +29,6 @@ from rows import Row, arguments_of, report
 
 from tiedae.calibration import Representative, quantize_post_training, representative
 from tiedae.compress import CheckError, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder
-from tiedae.console import Console
 from tiedae.entropy.tables import fit as fit_tables
 from tiedae.export import lower
 from tiedae.export.c.codec_source import SampleCodec
@@ -37,11 +36,12 @@ from tiedae.export.c.kernels import Storage
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c
 from tiedae.export.tflite.reader import read_entries
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
+from tiedae.report.console import Console
 from tiedae.runtimes import tflm
 from tiedae.runtimes.table import RUNTIMES
-from tiedae.sources import load_dataset
 from tiedae.verify.bench.latency import Timing, interleave, ratio
 from tiedae.verify.stock.converters import stock_tflite
 

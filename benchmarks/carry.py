@@ -21,9 +21,9 @@ from carry_runs import TIEDAE, Job, Outcome, call, last_line
 from carry_sets import CACHE, HALVES, SETS, write
 from rows import Row, arguments_of, report
 
-from tiedae.compress.errors import CheckError
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
+from tiedae.base.errors import CheckError
+from tiedae.base.files import write_atomic
+from tiedae.report.console import Console
 
 SEEDS = (0, 1, 2)
 LARGE = 1_000

@@ -30,10 +30,10 @@ from rows import Row
 
 from tiedae.codec.frames import FileModel
 from tiedae.codec.reader import Reader
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.console import Console
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.entropy.residual_tables import fit_tables
 from tiedae.entropy.tables import fit
+from tiedae.report.console import Console
 
 sys.path.append(str(Path(__file__).parent.parent))
 from tests.export.c.codec_library import Copying, Library

@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.files import write_atomic
+from tiedae.base.records import Record, encode
 from tiedae.bundle.fidelity import squared_error
 from tiedae.codec.backends import ProgramBackend
-from tiedae.compress.config import Recipe
-from tiedae.compress.data import Dataset
-from tiedae.compress.files import write_atomic
-from tiedae.compress.noise import noise_of, noisy_test
-from tiedae.compress.normal import is_normal
-from tiedae.compress.records import Record, encode
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Anomaly
-from tiedae.console import Console
+from tiedae.config.config import Recipe
+from tiedae.config.tasks import Anomaly
+from tiedae.data.dataset import Dataset
+from tiedae.data.noise import noise_of, noisy_test
+from tiedae.data.normal import is_normal
+from tiedae.data.samples import Samples
 from tiedae.export import lower
-from tiedae.pipeline import Stages, load_model
+from tiedae.pipeline.recipe import check_inputs, load_recipe
+from tiedae.pipeline.runs import Stages, load_model
+from tiedae.pipeline.sources import recipe_data
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import fit
-from tiedae.recipe import check_inputs, load_recipe
-from tiedae.sources import recipe_data
+from tiedae.report.console import Console
 from tiedae.verify.collecting import MAX_SAMPLES
 
 if TYPE_CHECKING:

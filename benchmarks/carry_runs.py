@@ -18,16 +18,16 @@ from carry_methods import Methods
 from carry_sets import StrangersSet
 from msgspec.structs import replace
 
+from tiedae.base.errors import CheckError, InputError
+from tiedae.base.files import write_atomic
+from tiedae.base.records import Record, decode, encode, load_json
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, read_metrics
 from tiedae.bundle.task_results import AnomalyResult, DenoisingResult, ReductionResult, TaskResult
 from tiedae.bundle.verdict import Reason, Verdict
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import CheckError, InputError
-from tiedae.compress.files import write_atomic
-from tiedae.compress.records import Record, decode, encode, load_json
+from tiedae.config.config import VerifyConfig
 from tiedae.export.kinds import Precision, Stage
-from tiedae.recipe import load_recipe
+from tiedae.pipeline.recipe import load_recipe
 
 METHODS = Path(__file__).with_name("carry_methods.py")
 TIEDAE = str(Path(sys.executable).with_name("tiedae"))

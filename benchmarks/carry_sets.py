@@ -25,10 +25,10 @@ import numpy as np
 from PIL import Image
 from strangers_files import download, whole
 
-from tiedae.compress.errors import DataError, TiedaeError
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
-from tiedae.data_sets import VARIABLE
+from tiedae.base.errors import DataError, TiedaeError
+from tiedae.base.files import write_atomic
+from tiedae.data.data_sets import VARIABLE
+from tiedae.report.console import Console
 
 CACHE = Path("build/carry")
 Half = Literal["choice", "report"]

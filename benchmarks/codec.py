@@ -42,14 +42,14 @@ from tiedae.codec.opening import load
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
 from tiedae.compress import CheckError, DataConfig
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS
+from tiedae.data.data_sets import ASSETS
 from tiedae.entropy import rans
 from tiedae.entropy.residual_tables import fit_tables
-from tiedae.pipeline import run_recipe
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.pipeline.runs import run_recipe
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program import integer_maps
-from tiedae.recipe import load_recipe
-from tiedae.sources import load_dataset
+from tiedae.report.console import Console
 from tiedae.tasks.coders import LOSSLESS_CODERS
 
 SOURCE = "fashion-mnist"

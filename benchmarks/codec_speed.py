@@ -18,7 +18,7 @@ from rows import Row
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import load
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 100_000

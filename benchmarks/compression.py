@@ -20,6 +20,7 @@ import numpy as np
 from msgspec import structs
 from rows import arguments_of
 
+from tiedae.base.files import write_atomic
 from tiedae.bundle.fidelity import squared_error
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
@@ -38,12 +39,11 @@ from tiedae.compress import (
     prune,
     train_quantized,
 )
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
 from tiedae.export import execute, lower, to_tflite
+from tiedae.pipeline.recipe import check_inputs
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.program import Program
-from tiedae.recipe import check_inputs
-from tiedae.sources import load_dataset
+from tiedae.report.console import Console
 
 RECIPE = Recipe("small", DataConfig("fashion"), ModelConfig((LayerConfig(128, "relu"), LayerConfig(16))))
 PRUNE = PruneConfig(sparsity=0.75, scope="global")

@@ -23,7 +23,6 @@ from convolution_tflite import load_costs, patch_latency, sparse_bytes, stock_co
 from rows import Row, report_parts
 
 from tests.program.convolutions import random_program
-from tiedae.console import Console
 from tiedae.export import to_onnx, to_tflite
 from tiedae.export.c.kernels import STORAGES, Storage
 from tiedae.export.c.source import to_c
@@ -31,6 +30,7 @@ from tiedae.export.storage_check import prove
 from tiedae.export.targets import read_model
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
+from tiedae.report.console import Console
 from tiedae.runtimes.table import RUNTIMES
 
 Outputs = dict[str, np.ndarray]

@@ -18,9 +18,9 @@ from convolution_stock import Layer, Net, stock_tflite
 from needs import require
 from rows import Row
 
-from tiedae.console import Console
 from tiedae.export.c.source import to_c
 from tiedae.program.program import Program
+from tiedae.report.console import Console
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.bench.latency import interleave, ratio
 

@@ -18,11 +18,11 @@ from rate import Net, ecg_nets, ecg_row
 from rows import Row, report_trained, training_arguments_of
 
 from tiedae.codec.training_codes import training_inputs
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS
+from tiedae.data.data_sets import ASSETS
 from tiedae.export.code_scale import with_factor
 from tiedae.export.targets import Programs
-from tiedae.recipe import load_recipe
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.report.console import Console
 
 KERNELS = 40_000
 FACTOR = 0.9

@@ -23,13 +23,13 @@ from rate import PRDN, EcgCost, float_cost, listed
 from rows import Row, report_trained, training_arguments_of
 
 from tiedae.compress import Dataset, Recipe, TiedAutoencoder, Training
-from tiedae.compress.data import overlapping
 from tiedae.compress.float_training import train_float
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS
-from tiedae.factor_choice import PARTS
-from tiedae.recipe import load_recipe
-from tiedae.sources import load_dataset
+from tiedae.data.data_sets import ASSETS
+from tiedae.data.dataset import overlapping
+from tiedae.pipeline.factor_choice import PARTS
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 
 RATES = (0.085,)
 FACTORS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)

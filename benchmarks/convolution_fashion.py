@@ -22,11 +22,11 @@ from rate import BITS, SEEDS, Net, archives, listed, of_seed, trained
 from rows import Row, report_trained, training_arguments_of
 
 from tiedae.compress import Dataset, Recipe, TiedAutoencoder, Training, fit
-from tiedae.compress.config import fine_tuning
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS
-from tiedae.recipe import load_recipe
-from tiedae.sources import load_dataset
+from tiedae.config.config import fine_tuning
+from tiedae.data.data_sets import ASSETS
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 
 BYTES = 150_000
 

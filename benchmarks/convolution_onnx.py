@@ -17,8 +17,8 @@ from convolution_stock import NETS, stock_onnx
 from rows import Row
 
 from tiedae.bundle.bench_results import Way
-from tiedae.console import Console
 from tiedae.export import to_onnx
+from tiedae.report.console import Console
 from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 
 SECONDS, ROUNDS, BATCHES = 4.0, (60, 2000), (1, 32)

@@ -14,14 +14,14 @@ import numpy as np
 from convolution_stock import NETS, Building, Layer, Net, integer_program, stock_tflite
 from rows import Row
 
+from tiedae.base.windows import Window
 from tiedae.bundle.bench_results import Way
-from tiedae.compress.config import Kernels
-from tiedae.compress.windows import Window
-from tiedae.console import Console
+from tiedae.config.config import Kernels
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.operations import Dense, Patches, Unpatch
 from tiedae.program.program import SIGNATURES, Program
+from tiedae.report.console import Console
 from tiedae.verify.bench.footprint import footprints
 from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 

@@ -14,7 +14,7 @@ from rows import Row, arguments_of, report
 from steps import step_row
 
 from tiedae.compress import ModelConfig
-from tiedae.compress.layer_kinds import layer_tables
+from tiedae.config.layer_kinds import layer_tables
 
 if TYPE_CHECKING:
     import tf_keras

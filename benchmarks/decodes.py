@@ -85,8 +85,8 @@ def _differing(found: np.ndarray, right: np.ndarray) -> int:
 
 def _codes(bundle: Path, x: np.ndarray) -> str:
     """How many samples have other codes in the runtimes that encode than in the program."""
+    from tiedae.base.errors import UnavailableError
     from tiedae.codec.opening import load
-    from tiedae.compress.errors import UnavailableError
 
     right, found = load(bundle, runtime="program").encode(x), []
     for runtime in ("litert-xnnpack", "litert-reference", "ort-cpu"):

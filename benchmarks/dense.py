@@ -30,10 +30,10 @@ from tiedae.compress import (
     QuantizeConfig,
     Recipe,
 )
-from tiedae.compress.config import fine_tuning
-from tiedae.console import Console
-from tiedae.pipeline import run_recipe
-from tiedae.sources import recipe_data
+from tiedae.config.config import fine_tuning
+from tiedae.pipeline.runs import run_recipe
+from tiedae.pipeline.sources import recipe_data
+from tiedae.report.console import Console
 
 LAYERS = (LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(30))
 RECIPE = Recipe("dense", DataConfig("fashion-mnist"), ModelConfig(LAYERS, "sigmoid"))

@@ -23,8 +23,8 @@ from pruning import PATTERNS
 from rows import Row, arguments_of, report
 
 from tiedae.compress import Dataset, QuantizeConfig
-from tiedae.console import Console
-from tiedae.sources import recipe_data
+from tiedae.pipeline.sources import recipe_data
+from tiedae.report.console import Console
 
 SAMPLES = 256
 PTQ = QuantizeConfig(method="ptq", samples=SAMPLES)

@@ -31,7 +31,7 @@ class Processor:
 
 def emulator(name: str = EMULATOR) -> str:
     """The emulator's path; UnavailableError where it is not installed; the default also where this is no x86-64 machine."""
-    from tiedae.compress.packages import missing
+    from tiedae.base.packages import missing
 
     path = shutil.which(name) if name != EMULATOR or os.uname().machine == "x86_64" else None
     if path is None:

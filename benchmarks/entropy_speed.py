@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from rows import Row, arguments_of, report
 
-from tiedae.compress.config import DataConfig
-from tiedae.console import Console
+from tiedae.config.config import DataConfig
 from tiedae.entropy.rans import decode, encode
 from tiedae.entropy.tables import fit
-from tiedae.sources import load_dataset
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 
 UNITS, FRAME, TURNS = 30, 64, 20
 

@@ -15,11 +15,11 @@ import numpy as np
 from jobs_verdict import CASES, Case
 from rows import Row
 
-from tiedae.compress.data import Dataset
-from tiedae.compress.tasks import Compression
-from tiedae.console import Console
-from tiedae.recipe import parse_recipe
-from tiedae.sources import recipe_data
+from tiedae.config.tasks import Compression
+from tiedae.data.dataset import Dataset
+from tiedae.pipeline.recipe import parse_recipe
+from tiedae.pipeline.sources import recipe_data
+from tiedae.report.console import Console
 from tiedae.tasks.compression import HELD_SAMPLES, LEAST_SAMPLES, MAX_INPUTS, MAX_SAMPLES, TRAINING_SAMPLES
 from tiedae.tasks.equal_bytes import CodedFile
 from tiedae.tasks.pca_files import PcaFiles, fair_pca

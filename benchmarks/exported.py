@@ -30,9 +30,9 @@ from tiedae.compress import (
 from tiedae.compress.affine import BYTE
 from tiedae.compress.float_training import train_float
 from tiedae.compress.integers import PAIR_LIMIT, UNPAIRED
-from tiedae.console import Console
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.program.interpreter import program_input
+from tiedae.report.console import Console
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 

@@ -22,7 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.files import write_atomic
+from tiedae.base.files import write_atomic
 
 FIGURES = Path(__file__).parent / "figures.json"
 ORIGINS = Path(__file__).parents[1] / "docs" / "figures.md"

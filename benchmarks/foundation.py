@@ -27,10 +27,10 @@ from tables import row as tables_row
 
 from tiedae.bundle.results import Precision
 from tiedae.compress import CheckError, DataConfig, QuantizeConfig
-from tiedae.console import Console
 from tiedae.export.targets import read_model
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.interpreter import execute, program_input
-from tiedae.sources import load_dataset
+from tiedae.report.console import Console
 from tiedae.verify.bench.benchmark import Plan, bench_bundle
 
 BATCHES = (1, 32, 256)

@@ -23,7 +23,7 @@ from imports_tie import ad01_row, tie_row
 from rows import Row, report_parts
 
 from tiedae.compress.imports.formats import read_model
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 PUBLISHED = 9.49129
 """The score of the recording, as mlcommons/tiny publishes it."""

@@ -20,7 +20,7 @@ from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
 from tiedae.export import lower, to_tflite
 from tiedae.export.c.source import to_c
-from tiedae.importing import Start
+from tiedae.pipeline.importing import Start
 
 PUBLISHED_BYTES = 276_976
 """Bytes of the int8 .tflite of AD01 that mlcommons/tiny publishes, whose kernels are not tied."""

@@ -15,11 +15,11 @@ import numpy as np
 from rows import Row, arguments_of, report
 
 import tiedae as ta
-from tiedae.compress.errors import CheckError
-from tiedae.console import Console
+from tiedae.base.errors import CheckError
 from tiedae.program.interpreter import execute, program_input
 from tiedae.program.lowering import lower
 from tiedae.program.program import Program
+from tiedae.report.console import Console
 
 SAMPLES = 256
 """Test samples whose codes and reconstructions are compared."""

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from rows import Row
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.compress.imports.chain import Refused
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 DATA = Path(os.environ.get("TIEDAE_DATA", "data")) / "keras"
 SAMPLES = 64

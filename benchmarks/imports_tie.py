@@ -15,11 +15,11 @@ from imports_files import DATA
 from rows import Row
 
 import tiedae as ta
-from tiedae.compress.config import DataConfig, TrainConfig
 from tiedae.compress.imports.formats import read_model
-from tiedae.console import Console
-from tiedae.importing import TIED
-from tiedae.sources import load_dataset
+from tiedae.config.config import DataConfig, TrainConfig
+from tiedae.pipeline.importing import TIED
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 
 NETS = Path(__file__).resolve().parent.parent / "build" / "untied"
 SEEDS, HELD = range(3), 6_000

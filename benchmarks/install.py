@@ -18,8 +18,8 @@ from pathlib import Path
 
 from rows import Row, arguments_of, report
 
-from tiedae.compress.errors import UnavailableError
-from tiedae.console import Console
+from tiedae.base.errors import UnavailableError
+from tiedae.report.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")

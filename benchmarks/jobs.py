@@ -11,7 +11,7 @@ from importlib import import_module
 
 from rows import Row, arguments_of, report
 
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 MODULES: Mapping[str, str] = {
     "guides": "jobs_guides",

@@ -30,7 +30,7 @@ from figures import (
 from figures_exceptions import EXCEPTIONS, Exemption
 from rows import Row
 
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 ROOT = Path(__file__).parents[1]
 CODE = re.compile(r"`[^`]*`|(?<=\])\([^)]*\)")

@@ -25,27 +25,27 @@ import numpy as np
 from msgspec import structs
 from rows import Row
 
-from tiedae.assemble import Written, assemble, golden_arrays, write_bundle, write_described, write_models
+from tiedae.base.errors import CheckError
+from tiedae.base.files import write_atomic
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Metrics, read_metrics, to_json
 from tiedae.calibration import quantize_post_training, representative
+from tiedae.cli.verification import verify
 from tiedae.compress import DataConfig, Dataset, ExportConfig, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
-from tiedae.compress.errors import CheckError
-from tiedae.compress.files import write_atomic
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
-from tiedae.console import Console
-from tiedae.derive import EarlierBundle
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.tasks import Anomaly, Compression, Denoising, Reduction
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind
 from tiedae.export.targets import decoder_layout
+from tiedae.pipeline.assemble import Written, assemble, golden_arrays, write_bundle, write_described, write_models
+from tiedae.pipeline.derive import EarlierBundle
+from tiedae.pipeline.sources import load_dataset, recipe_data
+from tiedae.pipeline.trained import Trained, TrainedModels
 from tiedae.program.scoring import Detector, Thresholds
+from tiedae.report.console import Console
 from tiedae.runtimes.table import RUNTIMES
-from tiedae.sources import load_dataset, recipe_data
-from tiedae.trained import Trained, TrainedModels
-from tiedae.verification import verify
 
 TRAINING, TEST = 4_000, 2_000
 CPU = ("litert-xnnpack", "litert-builtin", "litert-reference", "ort-cpu", "c")
@@ -356,7 +356,7 @@ from pathlib import Path
 sys.modules[sys.argv[1]] = None
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.bundle.results import to_json
-from tiedae.verification import verify
+from tiedae.cli.verification import verify
 kept, bundle, data, baseline, allowed, out = json.loads(sys.argv[2])
 for name in [name for name in RUNTIMES if name not in kept]:
     del RUNTIMES[name]

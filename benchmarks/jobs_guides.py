@@ -12,7 +12,7 @@ from pathlib import Path
 from rows import Row
 
 from tiedae.compress import InputError
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))

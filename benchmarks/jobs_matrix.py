@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rows import Row
 
-from tiedae.compress.combinations import FEATURES, FORBIDDEN
-from tiedae.console import Console
+from tiedae.config.combinations import FEATURES, FORBIDDEN
+from tiedae.report.console import Console
 
 sys.path.append(str(Path(__file__).parent.parent))
 

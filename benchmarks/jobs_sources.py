@@ -21,12 +21,12 @@ from carry_sets import AEON, CACHE, SETS, SKLEARN, STATSMODELS, Content, Table, 
 from carry_sets import write as write_set
 from rows import Row
 
-from tiedae.compress.errors import DataError, TiedaeError
-from tiedae.console import Console
-from tiedae.data_sets import VARIABLE
-from tiedae.recipe import parse_recipe
-from tiedae.sources import load_dataset
-from tiedae.suggesting import Wish, suggest
+from tiedae.base.errors import DataError, TiedaeError
+from tiedae.data.data_sets import VARIABLE
+from tiedae.pipeline.recipe import parse_recipe
+from tiedae.pipeline.sources import load_dataset
+from tiedae.pipeline.suggesting import Wish, suggest
+from tiedae.report.console import Console
 
 SEED = 0
 HEARTPY = "heartpy==1.2.7"

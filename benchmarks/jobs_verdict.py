@@ -19,19 +19,19 @@ import numpy as np
 from jobs_verdict_opponents import OPPONENTS
 from rows import Row
 
-from tiedae.assemble import exported_of, write_bundle
 from tiedae.bundle.verdict import Reason, Verdict
 from tiedae.calibration.calibration_file import read_calibration
-from tiedae.compress.tasks import task_kind
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS
-from tiedae.pipeline import CALIBRATION, Stages, load_model
-from tiedae.recipe import check_inputs, parse_recipe
+from tiedae.config.tasks import task_kind
+from tiedae.data.data_sets import ASSETS
+from tiedae.pipeline.assemble import exported_of, write_bundle
+from tiedae.pipeline.recipe import check_inputs, parse_recipe
+from tiedae.pipeline.runs import CALIBRATION, Stages, load_model
+from tiedae.pipeline.sources import recipe_data
+from tiedae.pipeline.trained import Trained, TrainedModels
+from tiedae.report.console import Console
 from tiedae.report.verdict import texts
-from tiedae.sources import recipe_data
 from tiedae.tasks.judging import judge
 from tiedae.tasks.table import TASKS
-from tiedae.trained import Trained, TrainedModels
 
 Arrays = Callable[[np.random.Generator], Mapping[str, np.ndarray]]
 

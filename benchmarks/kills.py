@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tiedae.base.errors import CheckError
 from tiedae.cli import main as tiedae
 from tiedae.codec.container import read
 from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import bundle_of
 from tiedae.codec.reader import Reader
-from tiedae.compress.errors import CheckError
 
 HEADER_BYTES = 24
 

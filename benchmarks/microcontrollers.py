@@ -27,11 +27,11 @@ from rows import Row, arguments_of, report
 from tiedae import Anomaly, Dataset, TiedAutoencoder, export_bundle, quantize
 from tiedae.apps.c.layout import c_project
 from tiedae.compress import CheckError, DataConfig, ExportConfig
-from tiedae.compress.samples import Samples
-from tiedae.compress.scaling_fit import fit_scaling
-from tiedae.console import Console
+from tiedae.data.samples import Samples
+from tiedae.data.scaling_fit import fit_scaling
 from tiedae.export.c.text import named
-from tiedae.sources import load_dataset
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 
 sys.path.append(str(Path(__file__).parent.parent))
 from tests.export.c.compiled import write_project

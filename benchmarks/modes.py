@@ -16,7 +16,7 @@ import numpy as np
 from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import bundle_of, load
 from tiedae.entropy import rans
-from tiedae.sources import load_dataset
+from tiedae.pipeline.sources import load_dataset
 
 FRAME = 64
 

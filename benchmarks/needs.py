@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tiedae.compress.packages import missing, require_installed
-from tiedae.data_sets import DATA_SETS
+from tiedae.base.packages import missing, require_installed
+from tiedae.data.data_sets import DATA_SETS
 
 
 def require(

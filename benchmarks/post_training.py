@@ -18,9 +18,9 @@ from exported import Variant, compressed, exported, trained
 from rows import Row, arguments_of, report
 
 from tiedae.compress import Dataset, QuantizeConfig, TiedAutoencoder
-from tiedae.compress.config import Granularity, Refinement
-from tiedae.console import Console
-from tiedae.sources import recipe_data
+from tiedae.config.config import Granularity, Refinement
+from tiedae.pipeline.sources import recipe_data
+from tiedae.report.console import Console
 
 REFINEMENTS: Mapping[str, tuple[Refinement, ...]] = {
     "plain": (),

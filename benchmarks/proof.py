@@ -28,13 +28,13 @@ from tiedae.bundle.bench_results import Bench, Memory, Ratio, Way
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Maker, Precision
 from tiedae.compress import CheckError
-from tiedae.console import Console
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.dedupe.share import share_file
 from tiedae.export import to_tflite
 from tiedae.export.targets import read_model
-from tiedae.pipeline import run_recipe
-from tiedae.run_artifacts import float_archives
+from tiedae.pipeline.run_artifacts import float_archives
+from tiedae.pipeline.runs import run_recipe
+from tiedae.report.console import Console
 from tiedae.verify.bench.benchmark import Plan, bench_bundle
 from tiedae.verify.bench.footprint import footprints
 from tiedae.verify.bench.latency import Timed, TimedGroup, Timing, ratio, time_groups

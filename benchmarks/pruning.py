@@ -19,9 +19,9 @@ from msgspec.structs import replace
 from rows import Row, arguments_of, report
 
 from tiedae.compress import Dataset, PruneConfig
-from tiedae.compress.config import DataConfig
-from tiedae.console import Console
-from tiedae.sources import recipe_data
+from tiedae.config.config import DataConfig
+from tiedae.pipeline.sources import recipe_data
+from tiedae.report.console import Console
 
 FINE_TUNING = PruneConfig(epochs=10, learning_rate=4e-3)
 """The schedule of every pattern, of the dense file and of the float twin."""

@@ -29,20 +29,20 @@ from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import TABLE_SAMPLES, fit_code_tables
 from tiedae.compress import DataConfig, Dataset, LayerConfig, ModelConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
-from tiedae.compress.config import with_rate
-from tiedae.compress.data import choose
 from tiedae.compress.float_training import train_float
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.rate import RateTerm
-from tiedae.compress.samples import Samples
 from tiedae.compress.train import Training, training_step
-from tiedae.console import Console
+from tiedae.config.config import with_rate
+from tiedae.data.dataset import choose
+from tiedae.data.samples import Samples
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.tables import fit
 from tiedae.export import lower
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.file_io import FileIO
-from tiedae.sources import load_dataset
+from tiedae.report.console import Console
 from tiedae.tasks.coders import IMAGE_CODERS, PcaChoice, file_bytes
 
 SEEDS = (0, 1, 2)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from rate import FASHION, MOSAIC, Cost, first, of_seed, pca_choice, pca_cost, picture_cost, trained
 
+from tiedae.base.files import write_atomic
 from tiedae.bundle.task_results import TIED, Coder
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
-from tiedae.sources import load_dataset
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 from tiedae.tasks.compression import TITLES
 
 RATES = (0.0015, 0.004, 0.0118, 0.029)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tiedae.compress.files import write_atomic
+from tiedae.base.files import write_atomic
 
 IMAGES, ZOOM, GAP = 12, 2, 4
 

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from rows import Row, arguments_of, report
 
+from tiedae.base.packages import require_installed
 from tiedae.compress import DataConfig
-from tiedae.compress.packages import require_installed
-from tiedae.console import Console
-from tiedae.sources import load_dataset
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 from tiedae.tasks.neighbourhoods import Pca, knn_accuracy, trustworthiness
 
 SEEDS = (0, 1, 2)

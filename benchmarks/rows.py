@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tiedae.base.files import write_atomic
 from tiedae.compress import CheckError, TiedaeError
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,25 +16,25 @@ import numpy as np
 from msgspec.structs import replace
 from rows import Row
 
+from tiedae.base.errors import UnavailableError
 from tiedae.bundle.bundle import Programs, model_files, write_files
 from tiedae.bundle.reference_outputs import expect
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import DataConfig, Recipe, TiedAutoencoder, TrainConfig, Training, VerifyConfig
-from tiedae.compress.data import Dataset
-from tiedae.compress.errors import UnavailableError
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.tasks import ScoreKind
-from tiedae.console import Console
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.tasks import ScoreKind
+from tiedae.data.dataset import Dataset
 from tiedae.export import lower
 from tiedae.export.model_file import Contents
 from tiedae.export.targets import read_model
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.file_io import FileIO
 from tiedae.program.score_graph import Scored
 from tiedae.program.scoring import Detector, Thresholds, scoring_of, threshold_of
+from tiedae.report.console import Console
 from tiedae.runtimes.table import RUNTIMES
-from tiedae.sources import load_dataset
 from tiedae.verify.findings import Evidence, Findings, Subject
 from tiedae.verify.scores import measure_scores
 

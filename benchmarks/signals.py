@@ -25,10 +25,10 @@ from signals_warnings import record_warning_row
 from tiedae import Anomaly, Dataset, TiedAutoencoder, export_bundle, quantize
 from tiedae.codec.codec import Codec
 from tiedae.compress import CheckError, DataConfig, ExportConfig
-from tiedae.compress.samples import Samples
-from tiedae.compress.scaling_fit import fit_scaling
-from tiedae.console import Console
-from tiedae.sources import load_dataset
+from tiedae.data.samples import Samples
+from tiedae.data.scaling_fit import fit_scaling
+from tiedae.pipeline.sources import load_dataset
+from tiedae.report.console import Console
 
 sys.path.append(str(Path(__file__).parent.parent))
 from tests.export.c.stream_library import OK, CStream, cut, stream_source, windows_of

@@ -19,7 +19,7 @@ from rows import Row
 
 from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.header import FileKind, Header
-from tiedae.data_sets import ASSETS
+from tiedae.data.data_sets import ASSETS
 from tiedae.entropy.residuals import fit_residuals
 
 SEED = 31

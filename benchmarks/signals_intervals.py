@@ -16,13 +16,13 @@ from anomaly import SEEDS, compared, exported, lowest_gain
 from msgspec.structs import replace
 from rows import Row
 
-from tiedae.arrays import Arrays, Interval, Stretch
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS, ECG_GAIN, ECG_RATE, ECG_ZERO
-from tiedae.injections import INJECTIONS, injected
-from tiedae.intervals import read_intervals, with_intervals
-from tiedae.recipe import check_inputs, load_recipe
-from tiedae.sources import recipe_data
+from tiedae.data.arrays import Arrays, Interval, Stretch
+from tiedae.data.data_sets import ASSETS, ECG_GAIN, ECG_RATE, ECG_ZERO
+from tiedae.data.injections import INJECTIONS, injected
+from tiedae.data.interval_files import read_intervals, with_intervals
+from tiedae.pipeline.recipe import check_inputs, load_recipe
+from tiedae.pipeline.sources import recipe_data
+from tiedae.report.console import Console
 from tiedae.tasks import anomaly
 from tiedae.tasks.ranking import Ranked, roc_auc
 

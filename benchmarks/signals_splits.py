@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from rows import Row
 
-from tiedae.compress.config import DataConfig
-from tiedae.compress.data import Dataset
-from tiedae.sources import load_dataset
+from tiedae.config.config import DataConfig
+from tiedae.data.dataset import Dataset
+from tiedae.pipeline.sources import load_dataset
 
 GROUPS, STEPS, WINDOW = 7, 400, 32
 """Machines, time steps of each, time steps of a window."""

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rows import Row
 
+from tiedae.base.errors import CheckError
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
-from tiedae.compress.errors import CheckError
 
 WINDOWS, STEPS, RATE, SEED = 600, 1_024, 12_800, 31
 ORDERS, DECAY = (1, 2, 3, 5), 900.0

@@ -26,23 +26,23 @@ from msgspec.structs import replace
 from rate import FASHION, RATES
 from rows import Row, report_parts
 
-from tiedae.commands.recipe import STARTERS
+from tiedae.base.records import checked
+from tiedae.cli.commands.recipe import STARTERS
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.config import TrainConfig
-from tiedae.compress.data import Dataset
 from tiedae.compress.dead_units import dead_units
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import Activation, LayerConfig, layer_tables
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.pca_start import start_at_pca
-from tiedae.compress.records import checked
-from tiedae.compress.scaling import Rule
 from tiedae.compress.train import Training
 from tiedae.compress.training_start import TrainingStart
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS, DATA_SETS
-from tiedae.recipe import load_recipe
-from tiedae.sources import load_data, load_dataset, recipe_data
+from tiedae.config.config import TrainConfig
+from tiedae.config.layer_kinds import Activation, LayerConfig, layer_tables
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.scaling import Rule
+from tiedae.data.data_sets import ASSETS, DATA_SETS
+from tiedae.data.dataset import Dataset
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.pipeline.sources import load_data, load_dataset, recipe_data
+from tiedae.report.console import Console
 
 SEEDS = (0, 1, 2)
 CODE = 24

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from PIL import Image
 from start import EPOCHS, fashion, model_of
 
-from tiedae.compress.config import TrainConfig
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig
 from tiedae.compress.pca_start import start_at_pca
 from tiedae.compress.train import Training
-from tiedae.console import Console
+from tiedae.config.config import TrainConfig
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.report.console import Console
 
 LAYERS = [LayerConfig(512, "relu"), LayerConfig(256, "relu"), LayerConfig(64)]
 COLUMNS, SIDE, GAP, ZOOM = 16, 28, 2, 2

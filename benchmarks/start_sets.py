@@ -22,11 +22,11 @@ from carry_sets import AEON, ARCHIVE, CACHE, PHOTOS, SETS, C, Content, Member, S
 from PIL import Image
 from rows import Row
 
-from tiedae.compress.numbers import number
+from tiedae.base.numbers import number
+from tiedae.base.records import checked
 from tiedae.compress.rate import NOISE_FRACTION
-from tiedae.compress.records import checked
 from tiedae.compress.training_start import TrainingStart
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 SEEDS = (0, 1, 2)
 EEG_PEOPLE = ("00", "01", "03", "04", "06", "07", "09", "10", "12", "13", "15", "16")

@@ -18,8 +18,8 @@ from rows import Row, arguments_of, report
 from strangers_files import PEERS, Model, environment, fetched, gpt2_models
 from strangers_measure import TOOLS, Measured, Written, latencies, measured
 
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
+from tiedae.base.files import write_atomic
+from tiedae.report.console import Console
 
 VAD, GPT2 = "ricky0123/vad-web/silero_vad_legacy.onnx", "gpt2/torchscript"
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from tiedae.compress.errors import CheckError, UnavailableError
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
+from tiedae.base.errors import CheckError, UnavailableError
+from tiedae.base.files import write_atomic
+from tiedae.report.console import Console
 
 WHEELS = (
     "basic-pitch==0.4.0",

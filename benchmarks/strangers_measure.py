@@ -13,7 +13,7 @@ from typing import Any
 
 from strangers_files import HERE, Model, answer, size_of, tool
 
-from tiedae.compress.errors import CheckError
+from tiedae.base.errors import CheckError
 
 TOOLS = ("onnxsim", "onnxslim", "onnxoptimizer")
 MINIMUM = 64

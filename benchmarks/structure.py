@@ -20,7 +20,7 @@ from rows import Row, arguments_of, report
 from shapes import shapes_row
 from wheel_target import target_steps
 
-from tiedae.assemble import STAGES
+from tiedae.pipeline.assemble import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

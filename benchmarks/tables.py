@@ -17,9 +17,9 @@ import numpy as np
 from rows import Row, arguments_of, report
 
 from tiedae.bundle.results import Metrics, Precision, Stage
-from tiedae.console import Console
-from tiedae.pipeline import run_recipe
-from tiedae.recipe import parse_recipe
+from tiedae.pipeline.recipe import parse_recipe
+from tiedae.pipeline.runs import run_recipe
+from tiedae.report.console import Console
 
 SAMPLES, COLUMNS, FACTORS = 4000, 64, 8
 LAYERS = ({"units": 48, "activation": "relu"}, {"units": 16})

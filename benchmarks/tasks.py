@@ -25,15 +25,15 @@ from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig, Training
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.quantized_training import train_quantized
-from tiedae.compress.tasks import Denoising
-from tiedae.console import Console
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.tasks import Denoising
 from tiedae.export import lower
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.file_io import FileIO
+from tiedae.report.console import Console
 from tiedae.report.tasks import denoising as view
-from tiedae.sources import load_dataset
 from tiedae.tasks import denoising
 from tiedae.tasks.row import Exported
 from tiedae.verify.parity.keras_device import keras_function

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from install import ROOT
 from rows import Row, report_parts
 
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 sys.path.insert(0, str(ROOT))
 

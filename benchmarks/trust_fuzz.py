@@ -10,7 +10,7 @@ from rows import Row
 
 from tests.fuzz.harness import Inputs, run
 from tests.fuzz.targets import TARGETS
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 RECORD = Path(__file__).with_name("fuzz.json")
 """Written by the command that it states."""

@@ -10,7 +10,7 @@ from rows import Row
 
 from tests.compress.imports.costly_files import COSTLY
 from tests.compress.imports.costs import COMMANDS, MEMORY, SECONDS, cost
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 
 def import_rows(console: Console) -> Sequence[Row]:

@@ -38,7 +38,7 @@ from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import bundle_of
 from tiedae.codec.reader import Reader
 from tiedae.compress import CheckError
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 Tree = Mapping[str, str]
 """sha256 of files by their path; an empty text for a folder."""

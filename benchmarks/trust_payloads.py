@@ -21,8 +21,8 @@ from tests.payloads.grid import Outcome, Problem, grid
 from tests.payloads.languages import problems_of_sources
 from tests.payloads.subjects import SUBJECTS
 from tests.payloads.table import ALL
-from tiedae.compress.files import write_atomic
-from tiedae.console import Console
+from tiedae.base.files import write_atomic
+from tiedae.report.console import Console
 
 SHOWN = 10
 """Problems of a subject that are printed."""

@@ -25,11 +25,11 @@ from needs import require
 from rows import Row
 
 from tiedae.codec.opening import load
-from tiedae.console import Console
 from tiedae.export import to_onnx, to_tflite
 from tiedae.export.c.source import to_c
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
+from tiedae.report.console import Console
 
 sys.path.insert(0, str(ROOT))
 from tests.conftest import build_program

@@ -16,10 +16,10 @@ from jobs_sources import shared
 from rows import Row
 
 from tiedae.bundle.bundle import Bundle
-from tiedae.console import Console
-from tiedae.pipeline import run_recipe
-from tiedae.recipe import parse_recipe
-from tiedae.run_artifacts import load_test
+from tiedae.pipeline.recipe import parse_recipe
+from tiedae.pipeline.run_artifacts import load_test
+from tiedae.pipeline.runs import run_recipe
+from tiedae.report.console import Console
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.collecting import BundleFiles, MeasuredSamples
 from tiedae.verify.verify import verify_bundle

@@ -22,15 +22,15 @@ from rows import Row, arguments_of, report
 from tiedae.bundle.bench_results import Way
 from tiedae.calibration import Representative, quantize_post_training, representative
 from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, Scaling, TiedAutoencoder, Training, fit
-from tiedae.console import Console
-from tiedae.data_sets import ASSETS
+from tiedae.data.data_sets import ASSETS
 from tiedae.export import lower, to_onnx, to_tflite
 from tiedae.export.c.source import to_c
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program.interpreter import execute, program_input
 from tiedae.program.program import SIGNATURES, Program
-from tiedae.recipe import load_recipe
+from tiedae.report.console import Console
 from tiedae.runtimes.table import RUNTIMES
-from tiedae.sources import load_dataset
 from tiedae.verify.bench.footprint import footprints
 from tiedae.verify.bench.latency import Timed, TimedGroup, ratio, time_groups
 from tiedae.verify.stock.converters import stock_tflite

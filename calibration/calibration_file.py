@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, field
 
-from tiedae.compress.archive import sha256_of
-from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.files import read_regular, write_atomic
-from tiedae.compress.keys import Count, Fraction
-from tiedae.compress.layer_kinds import Shape
-from tiedae.compress.records import Record, decode, load_json, plain, require
-from tiedae.compress.scaling import Scaling
+from tiedae.base.archive import sha256_of
+from tiedae.base.errors import FormatError, InputError
+from tiedae.base.files import read_regular, write_atomic
+from tiedae.base.keys import Count, Fraction
+from tiedae.base.records import Record, decode, load_json, plain, require
+from tiedae.config.layer_kinds import Shape
+from tiedae.config.scaling import Scaling
 
 from .histogram import Grid, Histogram, PackedHistogram, Range
 from .observers import OBSERVERS

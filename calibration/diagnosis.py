@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tiedae.base.keys import NonNegative, ProperFraction
+from tiedae.base.records import Checked
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.keys import NonNegative, ProperFraction
-from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import ActivationQuantizers, QuantizationSpec, fixed_ranges
-from tiedae.compress.records import Checked
+from tiedae.config.layer_kinds import OF_WEIGHTS
 
 from .calibration_file import Calibration, Fingerprint
 from .histogram import Histogram, Range

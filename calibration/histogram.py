@@ -14,9 +14,9 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
+from tiedae.base.errors import DataError
+from tiedae.base.records import Record, require
 from tiedae.compress.affine import affine_parameters, nearest_integers
-from tiedae.compress.errors import DataError
-from tiedae.compress.records import Record, require
 
 Range = tuple[float, float]
 

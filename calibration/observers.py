@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from tiedae.compress.config import require
-from tiedae.compress.errors import DataError, InputError
+from tiedae.base.errors import DataError, InputError
+from tiedae.config.config import require
 
 from .histogram import BINS, Grid, Histogram, Range, extremes, pieces, squared_error
 

@@ -12,18 +12,18 @@ import numpy as np
 import tensorflow as tf
 from msgspec import structs
 
+from tiedae.base.errors import InputError
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.config import QuantizeConfig
 from tiedae.compress.curvature import Influence, influence, pairs, samples_for, tensors_of
-from tiedae.compress.errors import InputError
 from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.integers import kernel_bounds
-from tiedae.compress.layer_kinds import OF_WEIGHTS
 from tiedae.compress.quantizers import DecoderLayout, QuantizationSpec
 from tiedae.compress.start_or_end import BEYOND_NOISE, standard_error
 from tiedae.compress.symmetries import rescale_units
 from tiedae.compress.tied_layers import TiedLayer
 from tiedae.compress.train import Progress
+from tiedae.config.config import QuantizeConfig
+from tiedae.config.layer_kinds import OF_WEIGHTS
 
 from .calibration_file import Calibration, Fingerprint
 from .equalization import unit_scales

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiedae.base.errors import DataError
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.config import QuantizeConfig, require
-from tiedae.compress.errors import DataError
-from tiedae.compress.layer_kinds import OF_WEIGHTS, UNPOOLED
 from tiedae.compress.quantizers import linear_windows
+from tiedae.config.config import QuantizeConfig, require
+from tiedae.config.layer_kinds import OF_WEIGHTS, UNPOOLED
 
 from .calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from .histogram import Grid, Histogram

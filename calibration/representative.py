@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tiedae.compress.archive import sha256_of
-from tiedae.compress.data import choose
-from tiedae.compress.errors import DataError
-from tiedae.compress.noise import noise_of, pairs
-from tiedae.compress.records import require
-from tiedae.compress.samples import Samples
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import NoiseConfig
+from tiedae.base.archive import sha256_of
+from tiedae.base.errors import DataError
+from tiedae.base.records import require
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import NoiseConfig
+from tiedae.data.dataset import choose
+from tiedae.data.noise import noise_of, pairs
+from tiedae.data.samples import Samples
 
 MINIMUM = 8
 """Minimum number of calibration samples."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tiedae.base.errors import DataError, InputError
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.errors import DataError, InputError
 
 from .histogram import Grid
 from .representative import Representative

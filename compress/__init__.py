@@ -6,7 +6,8 @@ Names are imported on first use: configuration and data need no TensorFlow, the 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .config import (
+from tiedae.base.errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
+from tiedae.config.config import (
     ClusterConfig,
     DataConfig,
     ExportConfig,
@@ -16,13 +17,12 @@ from .config import (
     TrainConfig,
     VerifyConfig,
 )
-from .data import Dataset
-from .errors import CheckError, DataError, ExportError, FormatError, InputError, RecipeError, TiedaeError
-from .layer_kinds import LayerConfig
-from .model_config import ModelConfig
-from .samples import Samples
-from .scaling import Scaling
-from .tasks import NoiseConfig
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import NoiseConfig
+from tiedae.data.dataset import Dataset
+from tiedae.data.samples import Samples
 
 if TYPE_CHECKING:
     from .autoencoder import TiedAutoencoder

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tiedae.base.errors import DataError, ExportError
+
 from .blocks import blocks
-from .errors import DataError, ExportError
 
 SMALLEST_SPAN = 1e-30
 """A range of a smaller span gets scale 1 / (2^bits − 1)."""

@@ -10,17 +10,18 @@ import numpy as np
 import tensorflow as tf
 from msgspec.structs import replace
 
-from .config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning, require
-from .data import Dataset
-from .errors import DataError, InputError, listed
+from tiedae.base.errors import DataError, InputError, listed
+from tiedae.config.config import ClusterConfig, FineTuning, PruneConfig, QuantizeConfig, TrainConfig, fine_tuning, require
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import require_reachable
+from tiedae.config.tasks import NoiseConfig
+from tiedae.data.dataset import Dataset
+from tiedae.data.noise import noise_of
+from tiedae.data.samples import Samples
+
 from .float_training import train_float
 from .legacy_keras import tf_keras
 from .network import TiedNetwork
-from .noise import noise_of
-from .sample_spec import SampleSpec
-from .samples import Samples
-from .scaling import require_reachable
-from .tasks import NoiseConfig
 from .train import Training, fit, validation_loss
 
 Verbosity = Literal["auto", 0, 1, 2]

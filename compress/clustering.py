@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiedae.base.errors import InputError
+from tiedae.config.config import ClusterConfig, TrainConfig
+from tiedae.data.dataset import Dataset
+
 from .autoencoder import TiedAutoencoder
-from .config import ClusterConfig, TrainConfig
-from .data import Dataset
-from .errors import InputError
 from .kernel import TiedKernel
 from .train import History, Training, fit
 

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from .layer_kinds import UNPOOLED, ConvolutionConfig
+from tiedae.base.windows import Lengths
+from tiedae.config.layer_kinds import UNPOOLED, ConvolutionConfig
+
 from .tied_layers import TiedDecoderLayer, TiedDense, TiedLayer, mean_row
-from .windows import Lengths
 
 
 def two(lengths: Lengths) -> tuple[int, int]:

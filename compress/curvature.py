@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tiedae.config.layer_kinds import OF_WEIGHTS, UNPOOLED
+
 from .autoencoder import TiedAutoencoder
-from .layer_kinds import OF_WEIGHTS, UNPOOLED
 from .patterns import of_rows
 from .tied_layers import RULES, TiedLayer
 

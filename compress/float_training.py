@@ -17,16 +17,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from msgspec import structs
 
-from . import archive
-from .config import TrainConfig
-from .data import Dataset, choose
+from tiedae.base import archive
+from tiedae.base.errors import DivergedError, RecipeError
+from tiedae.base.files import write_atomic
+from tiedae.base.records import checked, plain, require
+from tiedae.config.config import TrainConfig
+from tiedae.data.dataset import Dataset, choose
+
 from .dead_units import dead_units
-from .errors import DivergedError, RecipeError
-from .files import write_atomic
 from .network import TiedNetwork
 from .pca_start import start_at_pca
 from .rate import MOST_LSB, largest_useful_rate
-from .records import checked, plain, require
 from .symmetries import balance_code, centre_code, join_ranges, narrow_code, without_unused_code
 from .train import CHECKPOINT, CODE_SAMPLES, History, Training, early, fit
 from .training_start import Start, TrainingStart

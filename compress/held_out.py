@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .data import Dataset, choose, split
-from .samples import Samples
-from .splitting import LEAST_GROUPS
+from tiedae.data.dataset import Dataset, choose, split
+from tiedae.data.samples import Samples
+from tiedae.data.splitting import LEAST_GROUPS
+
 from .start_or_end import Split
 
 ENOUGH = 1000

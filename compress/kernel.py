@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from .config import Granularity
-from .errors import RecipeError
+from tiedae.base.errors import RecipeError
+from tiedae.config.config import Granularity
+
 from .integers import PAIR_LIMIT, Bounds, exceeding_pairs, kernel_bounds, neighbours, within_pairs
 from .legacy_keras import tf_keras
 

@@ -11,11 +11,12 @@ from typing import Literal
 
 import tensorflow as tf
 
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
+
 from .convolution import TiedConvolution, TiedConvolutionTranspose
 from .kernel import TiedKernel
-from .layer_kinds import LayerConfig
 from .legacy_keras import tf_keras
-from .model_config import ModelConfig
 from .tied_layers import Tap, TiedDecoderLayer, TiedDense, TiedDenseTranspose, TiedLayer
 
 

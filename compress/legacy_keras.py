@@ -1,6 +1,6 @@
 """Keras 2, `tf_keras`, once it is known to be made for the installed TensorFlow."""
 
-from .packages import require_installed
+from tiedae.base.packages import require_installed
 
 require_installed("tensorflow", "tf_keras")
 

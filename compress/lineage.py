@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from tiedae.base.records import Checked
+from tiedae.config.model_config import ModelConfig
+
 from .imports.origin import ImportOrigin
-from .model_config import ModelConfig
-from .records import Checked
 
 STAGES = ("train", "prune", "cluster", "quantize")
 """The stages in their order."""

@@ -12,21 +12,22 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from . import archive
+from tiedae.base import archive
+from tiedae.base.errors import FormatError, InputError, NotBuiltError, RecipeError
+from tiedae.base.files import write_atomic
+from tiedae.base.records import checked, plain
+from tiedae.config.config import Granularity, require
+from tiedae.config.layer_kinds import OF_WEIGHTS, Activation, LayerConfig, Shape, layer_tables
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.sample_spec import SampleSpec
+
 from .batch_norm import MOMENTUM, Normalization
-from .config import Granularity, require
-from .errors import FormatError, InputError, NotBuiltError, RecipeError
-from .files import write_atomic
 from .kernel import TiedKernel
-from .layer_kinds import OF_WEIGHTS, Activation, LayerConfig, Shape, layer_tables
 from .layers import Decoder, Encoder, know_statistics
 from .legacy_keras import tf_keras
 from .lineage import Lineage
-from .model_config import ModelConfig
 from .quantizers import ActivationQuantizers, QuantizationSpec, Range
 from .rate import RateTerm
-from .records import checked, plain
-from .sample_spec import SampleSpec
 from .tied_layers import Tap, TiedLayer
 from .weights import Norm, weights_of
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from .config import TrainConfig
+from tiedae.config.config import TrainConfig
+
 from .legacy_keras import tf_keras
 from .network import TiedNetwork
 from .rate import RateTerm

@@ -12,8 +12,8 @@ from itertools import combinations, product
 
 import numpy as np
 
-from .config import PruneConfig, require
-from .model_config import ModelConfig
+from tiedae.config.config import PruneConfig, require
+from tiedae.config.model_config import ModelConfig
 
 Arrays = Sequence[np.ndarray]
 Scores = Callable[[], list[np.ndarray]]

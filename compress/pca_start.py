@@ -29,14 +29,15 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from tiedae.base.records import require
+from tiedae.config.layer_kinds import COMPONENT_UNITS
+from tiedae.config.model_config import ModelConfig
+from tiedae.data.dataset import Dataset, choose
+from tiedae.data.samples import Samples
+
 from .batch_norm import EPSILON
 from .blocks import TENSOR_VALUES
-from .data import Dataset, choose
-from .layer_kinds import COMPONENT_UNITS
-from .model_config import ModelConfig
 from .network import TiedNetwork
-from .records import require
-from .samples import Samples
 from .tied_layers import RULES
 
 MOST_SAMPLES, MOST_VALUES = 60_000, 1 << 27

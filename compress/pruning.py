@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from tiedae.base.errors import InputError
+from tiedae.config.config import PruneConfig, TrainConfig
+from tiedae.data.dataset import Dataset
+from tiedae.data.noise import noise_of, pairs
+
 from .autoencoder import TiedAutoencoder
 from .blocks import TENSOR_VALUES
-from .config import PruneConfig, TrainConfig
 from .curvature import PROBES, influence, samples_for
-from .data import Dataset
-from .errors import InputError
-from .noise import noise_of, pairs
 from .patterns import PATTERNS, Scores, check_pattern
 from .symmetries import reorder_units
 from .train import LOSSES, History, Training, fit, noise_seed

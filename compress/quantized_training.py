@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from .config import QuantizeConfig, TrainConfig
-from .data import Dataset
-from .errors import InputError
+from tiedae.base.errors import InputError
+from tiedae.base.records import plain
+from tiedae.config.config import QuantizeConfig, TrainConfig
+from tiedae.data.dataset import Dataset
+from tiedae.data.noise import Noise, pairs
+
 from .held_out import Judges
 from .network import TiedNetwork
-from .noise import Noise, pairs
 from .rate import code_bits
-from .records import plain
 from .start_or_end import Change, StartOrEnd
 from .train import CODE_SAMPLES, History, Training, fit, noise_seed
 

@@ -10,14 +10,15 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from .config import Granularity, QuantizeConfig, require
-from .errors import RecipeError
-from .layer_kinds import OF_WEIGHTS, UNPOOLED
+from tiedae.base.errors import RecipeError
+from tiedae.base.records import Record, checked
+from tiedae.config.config import Granularity, QuantizeConfig, require
+from tiedae.config.layer_kinds import OF_WEIGHTS, UNPOOLED
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.scaling import Scaling
+
 from .layers import outputs_of
 from .legacy_keras import tf_keras
-from .model_config import ModelConfig
-from .records import Record, checked
-from .scaling import Scaling
 from .tied_layers import RULES, ActivationRule
 
 Range = tuple[float, float]

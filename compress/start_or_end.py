@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta
 
-from .records import Record
+from tiedae.base.records import Record
 
 Cost = Annotated[float, Meta(ge=0)]
 BEYOND_NOISE = 1.96

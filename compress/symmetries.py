@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from .config import PruneConfig
-from .errors import InputError
-from .layer_kinds import LayerConfig
+from tiedae.base.errors import InputError
+from tiedae.config.config import PruneConfig
+from tiedae.config.layer_kinds import LayerConfig
+
 from .network import TiedNetwork
 from .patterns import ENUMERATED, Scores, kept, of_rows, unit_scores
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import tensorflow as tf
 
+from tiedae.config.layer_kinds import LayerConfig, Shape
+
 from .batch_norm import Normalization
 from .kernel import TiedKernel
-from .layer_kinds import LayerConfig, Shape
 from .legacy_keras import tf_keras
 
 Tap = Callable[[str, tf.Tensor, bool], tf.Tensor]

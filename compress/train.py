@@ -12,23 +12,25 @@ import numpy as np
 import tensorflow as tf
 from msgspec import structs
 
-from . import archive, dead_units
+from tiedae.base import archive
+from tiedae.base.errors import DataError, DivergedError, RecipeError
+from tiedae.base.files import write_atomic
+from tiedae.base.records import checked, plain
+from tiedae.config.combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
+from tiedae.config.config import FineTuning, TrainConfig, fine_tuning, require
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.scaling import require_reachable
+from tiedae.data.dataset import Dataset, choose, mean_input
+from tiedae.data.noise import Noise, noise_of, pairs
+from tiedae.data.samples import Samples
+from tiedae.data.splitting import epoch_order
+
+from . import dead_units
 from .batch_norm import FROZEN_FROM
-from .combinations import FIXED_SCALES, RATE_OF_FIXED_SCALE
-from .config import FineTuning, TrainConfig, fine_tuning, require
-from .data import Dataset, choose, mean_input
-from .errors import DataError, DivergedError, RecipeError
-from .files import write_atomic
 from .legacy_keras import tf_keras
-from .model_config import ModelConfig
 from .network import TiedNetwork
-from .noise import Noise, noise_of, pairs
 from .optimizer import Optimizer
 from .rate import NOISE_FRACTION, RateTerm
-from .records import checked, plain
-from .samples import Samples
-from .scaling import require_reachable
-from .splitting import epoch_order
 from .symmetries import centre_code
 from .tied_layers import RULES
 from .training_start import TrainingStart

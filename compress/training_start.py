@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .keys import Line, NonNegative
-from .numbers import number
-from .records import Record
+from tiedae.base.keys import Line, NonNegative
+from tiedae.base.numbers import number
+from tiedae.base.records import Record
 
 Start = Literal["random", "pca"]
 Units = Annotated[int, Meta(ge=0)]

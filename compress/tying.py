@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from tiedae.config.config import TrainConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.data.dataset import Dataset, choose
+
 from .autoencoder import TiedAutoencoder
-from .config import TrainConfig
-from .data import Dataset, choose
 from .float_training import train_float
 from .layers import Decoder, Encoder, TiedLayer, know_statistics
-from .model_config import ModelConfig
 from .symmetries import HOMOGENEOUS, permute_units, rescale_units
 from .train import CODE_SAMPLES, History, Training, validation_loss
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .errors import InputError
+from tiedae.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from tiedae.base.errors import InputError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import InputError
 from tiedae.program.arithmetic import FUNCTIONS
 from tiedae.program.interpreter import execute
 from tiedae.program.operations import Activate, Dense, Operation, Product

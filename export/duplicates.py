@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tiedae.compress.errors import printable
+from tiedae.base.errors import printable
 
 from .model_file import Constant, Contents
 from .reals import Real, aligned, as_bits, axes_of, digest_of, is_uniform, release, sample_places

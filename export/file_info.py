@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
-from tiedae.compress.files import open_regular
-from tiedae.compress.keys import Identifier, Line, Sha256
-from tiedae.compress.records import Record
+from tiedae.base.files import open_regular
+from tiedae.base.keys import Identifier, Line, Sha256
+from tiedae.base.records import Record
 
 from .kinds import Precision
 from .model_file import Contents, Signature

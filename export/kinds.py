@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from tiedae.compress.records import Record
+from tiedae.base.records import Record
 
 
 class Precision(StrEnum):

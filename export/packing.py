@@ -7,7 +7,7 @@ import math
 import ml_dtypes
 import numpy as np
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.program.operations import Convolution, Dense, Product
 from tiedae.program.program import Program
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tiedae.base.errors import FormatError
 from tiedae.compress.affine import representable
-from tiedae.compress.errors import FormatError
 
 from .model_file import Contents, TensorInfo
 from .tflite.graph import TfliteGraph, has_scales, name_of, scales_of, shape_of, zero_points_of

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiedae.compress.affine import SIGNED_SHIFT
-from tiedae.compress.config import PruneConfig
 from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs
 from tiedae.compress.patterns import HELD
+from tiedae.config.config import PruneConfig
 from tiedae.program.differences import mismatch
 from tiedae.program.file_io import OFFSET, SCALE
 from tiedae.program.operations import Dense

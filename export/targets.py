@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
-from tiedae.compress.config import Decoder, ExportConfig, VerifyConfig
-from tiedae.compress.errors import FormatError, RecipeError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.base.errors import FormatError, RecipeError
+from tiedae.config.config import Decoder, ExportConfig, VerifyConfig
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import IntegerMaps
 from tiedae.program.program import Program

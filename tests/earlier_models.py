@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tiedae.pipeline import Stages
+from tiedae.pipeline.runs import Stages
 
 
 @contextmanager

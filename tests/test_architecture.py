@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tiedae.commands import COMMANDS
-from tiedae.compress.layer_kinds import LAYER_KINDS
+from tiedae.cli.commands import COMMANDS
 from tiedae.compress.layers import DIRECTIONS
+from tiedae.config.layer_kinds import LAYER_KINDS
 from tiedae.export.onnx.operations import ONNX_OPERATIONS
 from tiedae.export.targets import TARGETS
 from tiedae.export.tflite.operations import TFLITE_OPERATIONS

@@ -14,7 +14,7 @@ NAMES = {
     *("export_bundle", "from_keras", "load", "load_data", "prune", "quantize", "tie"),
 }
 """What `import tiedae` offers."""
-ORDER = ("compress", "calibration", "program", "entropy", "export")
+ORDER = ("base", "config", "data", "compress", "calibration", "program", "entropy", "export")
 """Packages, each of which imports only those before it."""
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tiedae.codec.opening import load
-from tiedae.compress.tasks import Reduction
-from tiedae.recipe import parse_recipe
+from tiedae.config.tasks import Reduction
+from tiedae.pipeline.recipe import parse_recipe
 
 from .pages import program_of
 from .tree import PRODUCT, ROOT, product_files

@@ -1,4 +1,4 @@
-"""compress/files.py writes every file, and follows no link that a stranger put there; others lie in new temporary folders."""
+"""tiedae/base/files.py writes every file, and follows no link of a stranger; others lie in new temporary folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from .tree import ROOT, product_files
 
-FILES = "compress/files.py"
+FILES = "tiedae/base/files.py"
 WRITERS = ("NamedTemporaryFile", "hardlink_to", "mkstemp", "symlink_to", "touch", "write_bytes", "write_text")
 ARRAYS = ("save", "savez", "savez_compressed")
 TEMPORARY = {
@@ -19,8 +19,8 @@ TEMPORARY = {
     "tiedae/runtimes/node.py",
     "tiedae/runtimes/openvino_runtime.py",
     "tiedae/runtimes/sandbox.py",
-    "tiedae/object_size.py",
-    "tiedae/searching/trial.py",
+    "tiedae/cli/object_size.py",
+    "tiedae/pipeline/searching/trial.py",
     "tiedae/verify/bench/benchmark.py",
     "tiedae/verify/bench/subjects.py",
     "tiedae/verify/original.py",
@@ -30,7 +30,7 @@ TEMPORARY = {
 """Modules whose files lie in a `TemporaryDirectory`, or one of a child that they are told."""
 NO_FILE = {
     "tiedae/bundle/bundle.py",
-    "compress/archive.py",
+    "tiedae/base/archive.py",
     "export/tflite/schema.py",
     "tiedae/runtimes/child_process.py",
     "tiedae/runtimes/native_output.py",

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tiedae.base.records import decode
 from tiedae.bundle.bench_results import Bench
 from tiedae.bundle.manifest import Manifest, parse
 from tiedae.bundle.results import Metrics
-from tiedae.compress.records import decode
 
 
 def typed(found: Mapping[str, Any]) -> Metrics:

@@ -16,35 +16,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tiedae.base.errors import CheckError, TiedaeError
     from tiedae.codec.codec import Codec
     from tiedae.codec.opening import load
     from tiedae.compress.autoencoder import TiedAutoencoder
-    from tiedae.compress.data import Dataset
-    from tiedae.compress.errors import CheckError, TiedaeError
-    from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction
     from tiedae.compress.version import __version__ as __version__
+    from tiedae.config.tasks import Anomaly, Compression, Denoising, Reduction
+    from tiedae.data.dataset import Dataset
+    from tiedae.pipeline.exporting import ExportedBundle, export_bundle
+    from tiedae.pipeline.importing import from_keras, tie
+    from tiedae.pipeline.sources import load_data
+    from tiedae.pipeline.stages import cluster, prune, quantize
+    from tiedae.pipeline.transformer import TiedAutoencoderTransformer
     from tiedae.verify.parity.assertion import assert_parity
     from tiedae.verify.ties import assert_tied
-
-    from .exporting import ExportedBundle, export_bundle
-    from .importing import from_keras, tie
-    from .sources import load_data
-    from .stages import cluster, prune, quantize
-    from .transformer import TiedAutoencoderTransformer
 
 _NAMES = {
     "codec.codec": ("Codec",),
     "codec.opening": ("load",),
     "compress.autoencoder": ("TiedAutoencoder",),
-    "compress.data": ("Dataset",),
-    "compress.errors": ("CheckError", "TiedaeError"),
-    "compress.tasks": ("Anomaly", "Compression", "Denoising", "Reduction"),
+    "data.dataset": ("Dataset",),
+    "base.errors": ("CheckError", "TiedaeError"),
+    "config.tasks": ("Anomaly", "Compression", "Denoising", "Reduction"),
     "compress.version": ("__version__",),
-    "exporting": ("ExportedBundle", "export_bundle"),
-    "importing": ("from_keras", "tie"),
-    "sources": ("load_data",),
-    "stages": ("cluster", "prune", "quantize"),
-    "transformer": ("TiedAutoencoderTransformer",),
+    "pipeline.exporting": ("ExportedBundle", "export_bundle"),
+    "pipeline.importing": ("from_keras", "tie"),
+    "pipeline.sources": ("load_data",),
+    "pipeline.stages": ("cluster", "prune", "quantize"),
+    "pipeline.transformer": ("TiedAutoencoderTransformer",),
     "verify.parity.assertion": ("assert_parity",),
     "verify.ties": ("assert_tied",),
 }

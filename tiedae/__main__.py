@@ -5,7 +5,7 @@ import sys
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # else TensorFlow imports Keras 3 as well, which nothing here uses
 
-from .cli import main
+from tiedae.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

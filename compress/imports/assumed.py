@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import InputError, listed
+from tiedae.base.errors import InputError, listed
+
 from .chain import Chain, ChainProduct
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError
-from ..layer_kinds import Shape
+from tiedae.base.errors import InputError
+from tiedae.config.layer_kinds import Shape
 
 Tie = Literal["stored", "assumed", "merged", "trained"]
 """Where the kernel of a layer comes from: its own weights or a variable that the file says it shares; or only its place in the

@@ -14,9 +14,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..errors import FormatError, InputError
-from ..layer_kinds import Shape
-from ..limits import GRAPH_LAYERS, require_sample
+from tiedae.base.errors import FormatError, InputError
+from tiedae.base.limits import GRAPH_LAYERS, require_sample
+from tiedae.config.layer_kinds import Shape
+
 from .chain import ChainArray, ChainLayer, Refused
 
 BATCH = 2**31 - 1

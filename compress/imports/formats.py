@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FormatError
-from ..files import open_regular
+from tiedae.base.errors import FormatError
+from tiedae.base.files import open_regular
+
 from .chain import Chain
 from .keras_files import SAVE_WHOLE, read_archive, read_hdf5
 

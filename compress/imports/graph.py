@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError, InputError, listed
-from ..layer_kinds import Shape
-from ..limits import AXES, FREE_BYTES, GRAPH_WORK, require_sample
+from tiedae.base.errors import FormatError, InputError, listed
+from tiedae.base.limits import AXES, FREE_BYTES, GRAPH_WORK, require_sample
+from tiedae.config.layer_kinds import Shape
+
 from .chain import Affine, Chain, Refused, stored
 from .flow import BATCH, Flow, FlowPart, GraphConstant, GraphStep, Node, Row, Unread, Value, along, moved_name
 from .graph_axes import MAX_FOLDED, MISFITS, MOVED, Reshaping, reshaped, settled

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..layer_kinds import Shape
-from ..limits import AXES
+from tiedae.base.limits import AXES
+from tiedae.config.layer_kinds import Shape
+
 from .chain import ChainReshape
 from .convolutions import ChainTranspose, ChainUpsample
 from .flow import Flow, FlowPart, GraphAxis, GraphConstant, GraphStep, Value, View

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..windows import Lengths, Padding, Window
+from tiedae.base.windows import Lengths, Padding, Window
+
 from .chain import ChainArray
 from .convolutions import ChainConvolution, ChainPool
 from .flow import Flow, GraphConstant, GraphStep, moved_name

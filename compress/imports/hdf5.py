@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FormatError, InputError
-from ..limits import FREE_BYTES, HDF5_DEPTH, HDF5_OBJECTS, INFLATION
+from tiedae.base.errors import FormatError, InputError
+from tiedae.base.limits import FREE_BYTES, HDF5_DEPTH, HDF5_OBJECTS, INFLATION
+
 from .chain import ChainArray
 from .hdf5_attributes import Attributes, damage, import_h5py
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import FormatError
-from ..packages import missing
+from tiedae.base.errors import FormatError
+from tiedae.base.packages import missing
+
 from .file_window import FileWindow
 
 if TYPE_CHECKING:

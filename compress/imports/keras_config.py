@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import FormatError
-from ..limits import KERAS_CONFIG
+from tiedae.base.errors import FormatError
+from tiedae.base.limits import KERAS_CONFIG
+
 from .chain import Refused
 
 MODELS = ("Sequential", "Functional", "Model")

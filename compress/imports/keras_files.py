@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import FormatError
-from ..layer_kinds import Shape
-from ..limits import HDF5_OBJECTS, KERAS_ARRAYS, KERAS_LAYERS, KERAS_OWN, require_sample
+from tiedae.base.errors import FormatError
+from tiedae.base.limits import HDF5_OBJECTS, KERAS_ARRAYS, KERAS_LAYERS, KERAS_OWN, require_sample
+from tiedae.config.layer_kinds import Shape
+
 from .chain import Chain, ChainArray, ChainLayer, ChainProduct, ChainReshape, Refused
 from .hdf5 import arrays, damage, import_h5py, objects
 from .hdf5_attributes import Attributes

@@ -10,10 +10,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ..errors import FormatError
-from ..layer_kinds import Shape
-from ..limits import require_sample
-from ..windows import Lengths, Padding, Window
+from tiedae.base.errors import FormatError
+from tiedae.base.limits import require_sample
+from tiedae.base.windows import Lengths, Padding, Window
+from tiedae.config.layer_kinds import Shape
+
 from .chain import FUNCTIONS, Affine, BatchNorm, ChainArray, ChainFunction, ChainLayer, ChainProduct, ChainReshape, Refused
 from .convolutions import ChainConvolution, ChainPool, ChainUpsample
 from .keras_config import KerasLayer, layer_config

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Protocol
 
-from ..errors import FormatError
-from ..limits import KERAS_ARRAYS
+from tiedae.base.errors import FormatError
+from tiedae.base.limits import KERAS_ARRAYS
+
 from .chain import ChainArray
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")

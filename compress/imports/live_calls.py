@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from tiedae.base.errors import InputError
 
 SAMPLES = 128
 SCALES = (0.1, 1.0, 10.0, 100.0)

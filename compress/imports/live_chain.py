@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError, InputError, NotBuiltError
-from ..layer_kinds import Shape
+from tiedae.base.errors import FormatError, InputError, NotBuiltError
+from tiedae.config.layer_kinds import Shape
+
 from .chain import FUNCTIONS, TOLERANCE, Chain, ChainArray, ChainFunction, ChainLayer, ChainProduct, Refused, stored
 from .convolutions import ChainConvolution
 from .keras_config import PACKAGES, KerasLayer, layer_config

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..layer_kinds import Shape
-from ..windows import Lengths, Window
+from tiedae.base.windows import Lengths, Window
+from tiedae.config.layer_kinds import Shape
+
 from .chain import ChainArray
 from .convolutions import ChainConvolution
 from .flow import moved_name

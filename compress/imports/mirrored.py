@@ -16,12 +16,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import InputError
-from ..layer_kinds import DENSE, Activation
-from ..model_config import ModelConfig
+from tiedae.base.errors import InputError
+from tiedae.base.records import checked
+from tiedae.config.layer_kinds import DENSE, Activation
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.scaling import Scaling
+
 from ..patterns import of_rows
-from ..records import checked
-from ..scaling import Scaling
 from .chain import (
     FUNCTIONS,
     Affine,

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import InputError
-from ..layer_kinds import Shape
+from tiedae.base.errors import InputError
+from tiedae.config.layer_kinds import Shape
+
 from ..patterns import of_rows
 from ..weights import Norm, narrowed
 from .chain import Affine, BatchNorm, ChainArray, ChainLayer, ChainProduct

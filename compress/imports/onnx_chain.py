@@ -15,9 +15,10 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import NodeProto, TensorProto, ValueInfoProto, checker, helper, numpy_helper
 
-from ..errors import FormatError, InputError
-from ..limits import PROTOBUF
-from ..records import LARGEST
+from tiedae.base.errors import FormatError, InputError
+from tiedae.base.limits import PROTOBUF
+from tiedae.base.records import LARGEST
+
 from . import graph
 from .chain import Chain, ChainArray
 from .flow import Flow, GraphConstant, Node, Unread, Value

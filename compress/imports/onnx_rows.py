@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from ..layer_kinds import Shape
+from tiedae.config.layer_kinds import Shape
+
 from . import graph_axes
 from . import graph_convolutions as convolutions
 from . import graph_rows as rows

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..keys import Line, NonNegative, Sha256OrNone
-from ..numbers import number
-from ..records import Record
+from tiedae.base.keys import Line, NonNegative, Sha256OrNone
+from tiedae.base.numbers import number
+from tiedae.base.records import Record
+
 from .chain import Tie
 
 ORIGINAL, REPLACED, TUNED = "original", "activations replaced", "trained on"

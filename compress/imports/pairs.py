@@ -16,7 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import InputError
+from tiedae.base.errors import InputError
+
 from .chain import Chain, ChainLayer, ChainProduct, Refused
 from .convolutions import as_transpose
 

@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import InputError
-from ..layer_kinds import DENSE, LAYER_KINDS, Shape
-from ..windows import Lengths
+from tiedae.base.errors import InputError
+from tiedae.base.windows import Lengths
+from tiedae.config.layer_kinds import DENSE, LAYER_KINDS, Shape
+
 from .chain import Chain, ChainLayer, ChainProduct, ChainReshape
 from .convolutions import ChainConvolution, ChainPool, ChainTranspose, ChainUpsample, as_transpose
 

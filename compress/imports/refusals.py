@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from ..errors import InputError
+from tiedae.base.errors import InputError
+
 from .assumed import unread
 from .chain import Affine, BatchNorm, Chain, ChainArray, ChainLayer, ChainProduct, Refused
 from .keras_layers import is_activation

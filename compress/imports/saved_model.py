@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from ..errors import FormatError, InputError, listed
-from ..packages import require_installed
+from tiedae.base.errors import FormatError, InputError, listed
+from tiedae.base.packages import require_installed
+
 from . import graph
 from .chain import Chain, ChainArray
 from .flow import GraphConstant, Node, Unread, Value

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..windows import Padding
+from tiedae.base.windows import Padding
+
 from . import graph_axes
 from . import graph_convolutions as convolutions
 from . import graph_rows as rows

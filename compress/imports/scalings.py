@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..layer_kinds import Shape
-from ..scaling import Scaling
+from tiedae.base.errors import InputError
+from tiedae.config.layer_kinds import Shape
+from tiedae.config.scaling import Scaling
+
 from .chain import Affine, BatchNorm, Chain, ChainFunction, ChainLayer, ChainProduct
 from .places import with_shapes
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..layer_kinds import Shape
+from tiedae.config.layer_kinds import Shape
+
 from .chain import Affine, BatchNorm, ChainArray, ChainFunction, ChainLayer, ChainProduct, ChainReshape
 from .convolutions import ChainConvolution, ChainTranspose
 

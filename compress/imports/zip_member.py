@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from ..errors import FormatError
-from ..files import open_regular
-from ..limits import FREE_BYTES, INFLATION, KERAS_CONFIG
+from tiedae.base.errors import FormatError
+from tiedae.base.files import open_regular
+from tiedae.base.limits import FREE_BYTES, INFLATION, KERAS_CONFIG
+
 from .file_window import FileWindow
 
 DAMAGE = (

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec, channels_of
+from tiedae.config.sample_spec import INTEGERS, SampleSpec, channels_of
 from tiedae.entropy.channels import COUNT
 from tiedae.entropy.classes import COST_BITS, ClassTables, CodeTables, costs_of
 from tiedae.entropy.contexts import LEAF

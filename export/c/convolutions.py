@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiedae.compress.windows import Window
+from tiedae.base.windows import Window
 from tiedae.program.operations import Convolution, MaxPool, Patches, Unpatch, Upsample
 from tiedae.program.operations.convolution import Windowed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.program.integer_maps import IntegerMaps
 from tiedae.program.program import SIGNATURES, Program
 from tiedae.program.score_graph import SCORE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiedae.compress.files import read_regular
+from tiedae.base.files import read_regular
 
 from ..extents import Extent, FileBytes, Part
 from .reader import arrays_in, kernels_in, read_c

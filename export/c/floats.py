@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiedae.compress.errors import ExportError
-from tiedae.compress.sample_spec import INTEGERS
-from tiedae.compress.scaling import Scaling
+from tiedae.base.errors import ExportError
+from tiedae.config.sample_spec import INTEGERS
+from tiedae.config.scaling import Scaling
 from tiedae.program.scoring import FRACTION_BITS, LEAST_SCALE, fixed_point
 
 from .entries import Network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.program.arithmetic import add_parameters, clamp, product_multiplier
 from tiedae.program.operations import (
     Activate,

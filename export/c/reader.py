@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.files import read_regular
+from tiedae.base.errors import FormatError
+from tiedae.base.files import read_regular
 
 from ..model_file import Constant, Contents, Signature, TensorInfo
 from .kernels import decoded

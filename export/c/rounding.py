@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.program.arithmetic import EXACT, requantize
 
 Form = Literal["shift", "exceptions", "emulation"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
 from tiedae.program.file_io import SCALED_IO, FileIO
 from tiedae.program.integer_maps import IntegerMaps
 from tiedae.program.scoring import FRACTION_BITS, LARGEST, Detector, Scoring

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from tiedae.compress.errors import ExportError, InputError
+from tiedae.base.errors import ExportError, InputError
 from tiedae.program.program import SIGNATURES, Program
 from tiedae.program.scoring import Detector
 

@@ -1,7 +1,7 @@
 """Time steps of a record as C text: `tae_stream`, which cuts them into windows in the memory of its caller.
 
-`codec.windows.Stream` is the same in Python. A stream of integer data is in NAME.h, and its windows are `data` there; one of
-float data is in NAME_float.h.
+`tiedae.data.windows.Stream` is the same in Python. A stream of integer data is in NAME.h, and its windows are `data` there;
+one of float data is in NAME_float.h.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiedae.compress.windows import Lengths
+from tiedae.base.windows import Lengths
 from tiedae.program.operations import MaxPool, Patches, Reshape, Unpatch, Upsample
 
 from .builder import OnnxGraphBuilder

@@ -15,8 +15,8 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, numpy_helper
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.limits import PROTOBUF
+from tiedae.base.errors import FormatError
+from tiedae.base.limits import PROTOBUF
 
 from ..model_file import Constant, Contents, Signature, TensorInfo
 from .quantization import quantizations

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.files import open_regular, read_regular
+from tiedae.base.errors import FormatError
+from tiedae.base.files import open_regular, read_regular
 
 from ..model_file import MAX_AXES
 from ..reals import Chunk

@@ -30,7 +30,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.compress.integers import PAIR_LIMIT
 from tiedae.program.file_io import FileIO
 from tiedae.program.program import Program, require_signature

@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tiedae.compress.affine import SIGNED_SHIFT, Quantization, signed
-from tiedae.compress.config import Kernels
+from tiedae.config.config import Kernels
 from tiedae.program.file_io import MODEL, OFFSET, SCALE, FileIO
 from tiedae.program.operations import Convolution, Dense
 from tiedae.program.program import Program

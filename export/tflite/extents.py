@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.files import open_regular
+from tiedae.base.errors import FormatError
+from tiedae.base.files import open_regular
 
 from ..extents import Extent, FileBytes, Part
 from .flatbuffer import Flatbuffer, Table

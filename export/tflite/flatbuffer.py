@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 
 MAX_TABLES = 250_000
 """Maximum number of visited tables: shared tables let a small file expand without limit."""

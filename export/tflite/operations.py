@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.program.arithmetic import FUNCTIONS
 from tiedae.program.operations import Activate, AddBias, Convolution, Dense, Gain, Interleave, Product, Requantize, Rescale
 from tiedae.program.operations.elementwise import Times

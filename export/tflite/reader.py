@@ -18,9 +18,9 @@ from typing import TypeVar
 import ml_dtypes
 import numpy as np
 
+from tiedae.base.errors import FormatError, InputError, printable
+from tiedae.base.files import open_regular
 from tiedae.compress.affine import unsigned
-from tiedae.compress.errors import FormatError, InputError, printable
-from tiedae.compress.files import open_regular
 from tiedae.program.file_io import MODEL
 
 from ..model_file import MAX_AXES, Constant, Contents, Signature, TensorInfo, program_names

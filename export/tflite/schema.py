@@ -18,7 +18,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.compress.errors import ExportError, FormatError
+from tiedae.base.errors import ExportError, FormatError
 
 from ..reals import pieces
 

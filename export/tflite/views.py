@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.program.operations import Convolution, Dense, Operation, Patches, Product
 from tiedae.program.operations.convolution import Moving
 from tiedae.program.program import Program

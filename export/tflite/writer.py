@@ -24,8 +24,8 @@ from typing import Any, get_args
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.compress.config import Kernels
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
+from tiedae.config.config import Kernels
 from tiedae.program.file_io import FileIO
 from tiedae.program.operations import Operation
 from tiedae.program.program import SIGNATURES, Program, require_signature

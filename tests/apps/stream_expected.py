@@ -11,7 +11,7 @@ import numpy as np
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.header import FileKind
 from tiedae.codec.streams import StreamEncoder
-from tiedae.codec.windows import Stream, Windows
+from tiedae.data.windows import Stream, Windows
 
 from ..export.c.models import CASES, Made, samples_of
 from ..export.c.stream_library import RECORDS, cut

@@ -18,7 +18,7 @@ import pytest
 from tiedae.codec.container import FrameSpan, Gap, is_index, pack_end, pack_frame, pack_index, read, scan
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader, last_whole
-from tiedae.codec.windows import Stream, Windows
+from tiedae.data.windows import Stream, Windows
 
 from ..export.c.models import Case, Made, samples_of
 from .stream_drivers import LANGUAGES, Driver, driver

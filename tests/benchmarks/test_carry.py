@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import CheckError, DataError
-from tiedae.compress.records import encode
-from tiedae.console import Console
-from tiedae.data_sets import VARIABLE
-from tiedae.readers import read
+from tiedae.base.errors import CheckError, DataError
+from tiedae.base.records import encode
+from tiedae.data.data_sets import VARIABLE
+from tiedae.data.readers import read
+from tiedae.report.console import Console
 
 
 @pytest.fixture

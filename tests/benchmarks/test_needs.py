@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tiedae.compress.errors import DataError, UnavailableError
-from tiedae.compress.packages import INSTALL
-from tiedae.data_sets import VARIABLE
+from tiedae.base.errors import DataError, UnavailableError
+from tiedae.base.packages import INSTALL
+from tiedae.data.data_sets import VARIABLE
 
 
 def test_each_kind_of_need_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, benchmarks_folder: Path) -> None:

@@ -12,11 +12,11 @@ import onnxruntime
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from tiedae.base.records import encode
 from tiedae.bundle.bundle import Programs, model_files, npy
 from tiedae.bundle.golden import answers, expectations
 from tiedae.cli import main
 from tiedae.compress import ExportConfig
-from tiedae.compress.records import encode
 from tiedae.program.program import Program
 
 from ..variants import every

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import FormatError
+from tiedae.base.records import encode
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import parse, read, with_files
 from tiedae.cli import main
-from tiedae.compress.errors import FormatError
-from tiedae.compress.records import encode
 from tiedae.export.targets import read_model
 
 from ..typed import changed_somewhere

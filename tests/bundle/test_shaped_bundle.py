@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-import tiedae.trained
-from tiedae.app_folders import AppOptions
+import tiedae.pipeline.trained
 from tiedae.apps.c.layout import c_project
 from tiedae.apps.model import app_model
-from tiedae.assemble import assemble
+from tiedae.base.errors import DataError, UnavailableError
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import FILE, read_metrics
 from tiedae.cli import main
+from tiedae.cli.app_folders import AppOptions
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import load
 from tiedae.compress import TiedAutoencoder
-from tiedae.compress.errors import DataError, UnavailableError
 from tiedae.export.kinds import Kind
+from tiedae.pipeline.assemble import assemble
 from tiedae.program.lowering import lower
 from tiedae.program.program import Program
 
@@ -57,7 +57,7 @@ def written(name: str, folder: Path, *, shape: bool, whole: bool) -> Codec:
             patch.setitem(JOBS, name, dataclasses.replace(JOBS[name], export=alone))
             patch.setattr(test_gate, "write_bundle", assemble)
         if shape:
-            patch.setattr(tiedae.trained, "lower", lowered)
+            patch.setattr(tiedae.pipeline.trained, "lower", lowered)
         return write_of(name, model, folder)
 
 

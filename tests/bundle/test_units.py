@@ -16,23 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiedae as ta
+from tiedae.base.errors import ExportError, UnavailableError
+from tiedae.base.records import encode
 from tiedae.bundle.bundle import Bundle, Programs, model_files, write_files
 from tiedae.bundle.golden import answers, expectations
 from tiedae.bundle.manifest import read
 from tiedae.cli import main
 from tiedae.compress import ExportConfig
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError, UnavailableError
-from tiedae.compress.records import encode
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.export.storage_check import prove_scaling
 from tiedae.export.targets import read_model
 from tiedae.export.tflite.writer import to_tflite
+from tiedae.pipeline.trained import coarse_text
 from tiedae.program.file_io import OFFSET, SCALE, FileIO
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
 from tiedae.runtimes.table import RUNTIMES
-from tiedae.trained import coarse_text
 from tiedae.verify.parity.assertion import assert_parity
 
 from ..earlier_models import models_of

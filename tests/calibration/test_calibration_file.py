@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiedae.base.errors import DataError, FormatError, InputError
 from tiedae.calibration import (
     OBSERVERS,
     Calibration,
@@ -20,7 +21,6 @@ from tiedae.calibration import (
     write_calibration,
 )
 from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, RecipeError, Samples, Scaling, TiedAutoencoder
-from tiedae.compress.errors import DataError, FormatError, InputError
 
 SCALING = Scaling("byte", 0.0, 255.0)
 

@@ -13,7 +13,7 @@ from tiedae.calibration import Representative, calibrate, post_training
 from tiedae.calibration.post_training import Reference, correct_biases, product_means, set_ranges
 from tiedae.compress import QuantizationSpec, TiedAutoencoder
 from tiedae.compress.curvature import tensors_of
-from tiedae.compress.layer_kinds import OF_WEIGHTS
+from tiedae.config.layer_kinds import OF_WEIGHTS
 
 
 def means_of(model: TiedAutoencoder, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from tiedae.base.errors import InputError
 from tiedae.calibration import Calibration, Representative, calibrate, representative
 from tiedae.calibration.diagnosis import (
     CalibrationFinding,
@@ -19,7 +20,6 @@ from tiedae.calibration.diagnosis import (
     simulated_error,
 )
 from tiedae.compress import LayerConfig, ModelConfig, QuantizationSpec, RecipeError, Samples, Scaling, TiedAutoencoder
-from tiedae.compress.errors import InputError
 from tiedae.report.calibration_page import render_page
 
 SPEC = QuantizationSpec(byte_data=False)

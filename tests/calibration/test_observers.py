@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tiedae.base.errors import DataError, InputError, RecipeError
+from tiedae.base.records import decode, plain
 from tiedae.calibration import OBSERVERS, Entropy, Grid, Histogram, MeanSquared, MinMax, MovingAverage, Percentile, PerUnit
 from tiedae.calibration.histogram import PackedHistogram
 from tiedae.calibration.observers import Distribution
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import DataError, InputError, RecipeError
-from tiedae.compress.records import decode, plain
 
 FINITE = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=True) | st.floats(-4, 4, width=32) | st.just(0.0)
 VALUES = arrays(np.float32, st.integers(1, 40), elements=FINITE)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tiedae.calibration import Representative, calibrate, post_training, quantize_post_training
 from tiedae.calibration.post_training import ALL_MARGINS_COST, MARGIN_COST, MARGINS, REFINEMENTS, MarginCosts, Reference
 from tiedae.compress import QuantizeConfig, RecipeError, TiedAutoencoder, interleave
-from tiedae.compress.config import Refinement
 from tiedae.compress.held_out import ENOUGH
 from tiedae.compress.integers import within_pairs
+from tiedae.config.config import Refinement
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.export import lower, to_onnx, to_tflite
 

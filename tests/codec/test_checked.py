@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiedae.base.errors import CheckError, InputError
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.backends import FileBackend
 from tiedae.codec.frames import FileModel
 from tiedae.codec.opening import load
 from tiedae.codec.streams import StreamEncoder
-from tiedae.compress.errors import CheckError, InputError
 
+from ..data.test_windows import codec_of
 from ..export.c.stream_library import RECORDS
-from .test_windows import codec_of
 
 
 @dataclasses.dataclass(frozen=True)

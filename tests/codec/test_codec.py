@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tiedae.base.errors import DataError, InputError
 from tiedae.codec.backends import BATCH, FileBackend
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import load
-from tiedae.compress.errors import DataError, InputError
 
 RESULTS = ("encode", "reconstruct", "score", "errors")
 

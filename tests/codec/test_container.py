@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiedae.base.errors import FormatError
 from tiedae.codec.container import Gap, pack_frame, pack_index, read, read_frame, scan
 from tiedae.codec.header import Header
-from tiedae.compress.errors import FormatError
 
 from ..entropy.test_tables import FORMAT
 

@@ -13,8 +13,8 @@ from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import ModelFileInfo
 from tiedae.codec.backends import FileBackend, ProgramBackend
 from tiedae.codec.opening import codec_of, load, open_files
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.program.file_io import FileIO
 from tiedae.program.lowering import lower
 from tiedae.runtimes.table import RUNTIMES

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from msgspec.structs import replace
 
+from tiedae.base.errors import DataError, FormatError, InputError
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import decoding_text
 from tiedae.codec.container import read, read_frame
@@ -22,7 +23,6 @@ from tiedae.codec.frames import MODES, FileModel
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
-from tiedae.compress.errors import DataError, FormatError, InputError
 from tiedae.entropy import grid
 from tiedae.entropy.residual_tables import ResidualTables, fit_tables
 

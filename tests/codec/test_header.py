@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiedae.base.errors import FormatError, InputError
 from tiedae.codec.container import read
 from tiedae.codec.header import FileKind, Header
-from tiedae.compress.errors import FormatError, InputError
 
 from .test_container import EXAMPLE, IDENTITY
 

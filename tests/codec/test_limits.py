@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tiedae.base.errors import CheckError, FormatError, InputError
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.container import pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel
 from tiedae.codec.header import MOST_BYTES, FileKind, Header
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder
-from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.entropy import rans
 from tiedae.entropy.classes import ClassTables
 from tiedae.entropy.contexts import ALONE

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tiedae.base.errors import InputError
 from tiedae.codec.container import End, FrameSpan, Gap, _index_start, _index_stop, index_entries, is_index, pack_end, read
 from tiedae.codec.streams import StreamEncoder, _are_listed
-from tiedae.compress.errors import InputError
 
+from ..data.test_windows import codec_of
 from ..export.c.stream_library import RECORDS
 from .test_container import HEADER, file_of
-from .test_windows import codec_of
 
 
 @pytest.mark.parametrize("count", [1, 5])

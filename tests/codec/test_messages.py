@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from tiedae.base.errors import CheckError, FormatError
 from tiedae.codec.header import Header
 from tiedae.codec.reader import require_whole
-from tiedae.compress.errors import CheckError, FormatError
 
 HEADER = Header(bytes(range(8)), 2).to_bytes()
 FIELDS = 20

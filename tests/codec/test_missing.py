@@ -7,8 +7,8 @@ import pytest
 
 from tiedae.codec.detector import integer_errors
 
+from ..data.test_windows import codec_of, steps_of
 from ..export.c.stream_library import RECORDS
-from .test_windows import codec_of, steps_of
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float64).max], ids=str)

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tiedae.base.errors import CheckError, DataError, InputError
 from tiedae.codec.container import pack_end, pack_index, read
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder
-from tiedae.codec.windows import PicturePatches
-from tiedae.compress.errors import CheckError, DataError, InputError
-from tiedae.compress.patches import LONGEST, PictureSize, cut, join
+from tiedae.data.patches import LONGEST, PictureSize, cut, join
+from tiedae.data.windows import PicturePatches
 
+from ..data.test_windows import MadeCodec, codec_of
 from ..export.c.models import CASES
-from .test_windows import MadeCodec, codec_of
 
 PATCH = 5
 SIZES = (PictureSize(17, 23), PictureSize(5, 5), PictureSize(3, 11))

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import CheckError, FormatError
 from tiedae.codec.container import pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder
-from tiedae.compress.errors import CheckError, FormatError
 
 from ..variants import every
 from .conftest import GOLDEN, INTEGER_FILES, NAMES, golden

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import CheckError, DataError, FormatError, InputError
 from tiedae.codec.codec import Codec
 from tiedae.codec.container import end_at, pack_end, pack_index, read
 from tiedae.codec.header import Header
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
-from tiedae.codec.windows import Rest, Windows
-from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
-from tiedae.compress.sample_spec import INTEGERS
+from tiedae.config.sample_spec import INTEGERS
+from tiedae.data.windows import Rest, Windows
 
+from ..data.test_windows import MadeCodec, codec_of, steps_of
 from ..entropy.test_tables import FORMAT
 from ..export.c.stream_library import RECORDS
 from ..variants import every
-from .test_windows import MadeCodec, codec_of, steps_of
 
 NAMES = [case.name for case in RECORDS]
 LENGTHS = (17, 5, 9, 40, 8)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tiedae.codec.container import FrameSpan
 from tiedae.codec.header import MOST_BYTES, MOST_SAMPLES, FileKind, Header, most_per_frame
 from tiedae.codec.reader import groups, together
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tiedae.base.errors import CheckError, DataError, FormatError, InputError
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.bundle.manifest import FILE, with_files
 from tiedae.bundle.manifest import read as read_manifest
@@ -22,8 +23,7 @@ from tiedae.codec.header import FileKind, Header
 from tiedae.codec.opening import load
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
-from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.export.file_info import FileInfo
 from tiedae.program.interpreter import execute
 

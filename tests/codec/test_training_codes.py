@@ -9,7 +9,7 @@ import pytest
 
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.training_codes import fit_codec
-from tiedae.compress.data import Dataset
+from tiedae.data.dataset import Dataset
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import (
     BYTE,
     SIGMOID_OUTPUT,
@@ -15,7 +16,6 @@ from tiedae.compress.affine import (
     signed,
     unsigned,
 )
-from tiedae.compress.errors import ExportError
 
 ALL = np.arange(256).astype(np.uint8)
 

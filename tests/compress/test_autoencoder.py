@@ -11,9 +11,9 @@ import pytest
 import tf_keras
 
 import tiedae as ta
-from tiedae.compress.config import QuantizeConfig
-from tiedae.compress.errors import DataError, InputError, RecipeError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.base.errors import DataError, InputError, RecipeError
+from tiedae.config.config import QuantizeConfig
+from tiedae.config.sample_spec import SampleSpec
 
 from ..samples import Frame, curve, images, table
 

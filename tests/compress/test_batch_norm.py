@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 from msgspec.structs import replace
 
+from tiedae.base.errors import RecipeError
 from tiedae.calibration import representative
 from tiedae.calibration.post_training import quantize_post_training
 from tiedae.compress import (
@@ -26,11 +27,10 @@ from tiedae.compress import (
     shrink,
 )
 from tiedae.compress.batch_norm import EPSILON, LEAST_GAMMA, MOMENTUM
-from tiedae.compress.config import DataConfig, Recipe
-from tiedae.compress.errors import RecipeError
 from tiedae.compress.symmetries import balance_code, centre_code, interleave, permute_units, rescale_units, without_unused_code
 from tiedae.compress.tied_layers import identity_tap
 from tiedae.compress.weights import Norm
+from tiedae.config.config import DataConfig, Recipe
 
 from ..samples import curve
 

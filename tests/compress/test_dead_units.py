@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from tiedae.compress import dead_units as dead_units_module
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.config import TrainConfig
-from tiedae.compress.data import Dataset
 from tiedae.compress.dead_units import dead_units, revive
-from tiedae.compress.layer_kinds import Conv1DConfig, LayerConfig
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.optimizer import Optimizer
+from tiedae.config.config import TrainConfig
+from tiedae.config.layer_kinds import Conv1DConfig, LayerConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.data.dataset import Dataset
 
 from .test_float_training import CONFIG, begun_of, train_float
 from .test_pca_start import correlated

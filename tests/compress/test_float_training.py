@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tiedae.base.errors import DivergedError, RecipeError
+from tiedae.base.records import checked
 from tiedae.compress import float_training
 from tiedae.compress import train as train_module
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.config import TrainConfig
-from tiedae.compress.data import Dataset
-from tiedae.compress.errors import DivergedError, RecipeError
 from tiedae.compress.float_training import FACTORS, train_float
-from tiedae.compress.layer_kinds import LayerConfig, layer_tables
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.pca_start import start_at_pca
 from tiedae.compress.rate import NOISE_FRACTION
-from tiedae.compress.records import checked
 from tiedae.compress.train import Training, fit, validation_loss
 from tiedae.compress.training_start import Start, TrainingStart
+from tiedae.config.config import TrainConfig
+from tiedae.config.layer_kinds import LayerConfig, layer_tables
+from tiedae.config.model_config import ModelConfig
+from tiedae.data.dataset import Dataset
 
 from .test_pca_start import correlated
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tiedae.base.records import checked
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import Dataset, QuantizeConfig, Samples, Scaling, TiedAutoencoder, TrainConfig, fit, train_quantized
-from tiedae.compress.config import DataConfig
-from tiedae.compress.data import choose, overlapping
 from tiedae.compress.held_out import ENOUGH, FEWEST, MOST, Judges, with_held_out
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.records import checked
 from tiedae.compress.start_or_end import StartOrEnd
+from tiedae.config.config import DataConfig
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
+from tiedae.data.dataset import choose, overlapping
 
 from .conftest import build_splits
 

@@ -15,10 +15,10 @@ import tensorflow as tf
 import tf_keras
 from safetensors import safe_open
 
+from tiedae.base import archive as archives
+from tiedae.base.errors import NotBuiltError
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import FormatError, LayerConfig, ModelConfig, QuantizeConfig, RecipeError, TiedAutoencoder
-from tiedae.compress import archive as archives
-from tiedae.compress.errors import NotBuiltError
 from tiedae.compress.quantizers import DecoderLayout
 from tiedae.compress.tied_layers import RULES
 

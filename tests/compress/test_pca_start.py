@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tiedae.base.errors import RecipeError
 from tiedae.compress import pca_start
 from tiedae.compress.autoencoder import TiedAutoencoder
-from tiedae.compress.config import TrainConfig
-from tiedae.compress.data import Dataset
-from tiedae.compress.errors import RecipeError
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig, layer_tables
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.pca_start import Components, Parts, components_of, start_at_pca
-from tiedae.recipe import parse_recipe
+from tiedae.config.config import TrainConfig
+from tiedae.config.layer_kinds import LayerConfig, layer_tables
+from tiedae.config.model_config import ModelConfig
+from tiedae.data.dataset import Dataset
+from tiedae.pipeline.recipe import parse_recipe
 
 RANK = 12
 

@@ -30,7 +30,6 @@ from tiedae.compress import (
     cluster,
     prune,
 )
-from tiedae.compress.combinations import FIXED_SCALES
 from tiedae.compress.float_training import train_float
 from tiedae.compress.quantized_training import train_quantized
 from tiedae.compress.rate import RateTerm, code_bits, largest_useful_rate
@@ -38,6 +37,7 @@ from tiedae.compress.symmetries import centre_code, interleave, without_unused_c
 from tiedae.compress.tied_layers import RULES
 from tiedae.compress.train import fit
 from tiedae.compress.training_start import Start
+from tiedae.config.combinations import FIXED_SCALES
 from tiedae.export import lower
 
 from ..variants import every

@@ -9,9 +9,9 @@ import pytest
 
 from tiedae.compress import TiedAutoencoder, TrainConfig
 from tiedae.compress.float_training import train_float
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.train import Training
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
 
 from .conftest import build_splits
 

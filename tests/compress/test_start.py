@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tiedae.compress import Dataset, LayerConfig, ModelConfig, TiedAutoencoder, TrainConfig, fit
-from tiedae.compress.data import mean_input
 from tiedae.compress.train import init_output_bias
+from tiedae.data.dataset import mean_input
 
 
 def skewed(rows: int = 500) -> np.ndarray:

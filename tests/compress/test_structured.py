@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import LayerConfig, ModelConfig, PruneConfig, QuantizeConfig, TiedAutoencoder, TrainConfig, prune, shrink
-from tiedae.compress.config import Granularity
 from tiedae.compress.patterns import PATTERNS
+from tiedae.config.config import Granularity
 from tiedae.export import execute, lower
 
 TRAIN = TrainConfig(epochs=2, batch_size=32)

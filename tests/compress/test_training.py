@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from msgspec import structs
 
+from tiedae.base.records import checked
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.compress import (
     DataError,
@@ -31,7 +32,6 @@ from tiedae.compress.kernel import OUTLIER_RMS
 from tiedae.compress.optimizer import Optimizer
 from tiedae.compress.patterns import HELD
 from tiedae.compress.quantized_training import HeldOut
-from tiedae.compress.records import checked
 from tiedae.compress.start_or_end import Change, StartOrEnd, noise_of_mean, standard_error
 from tiedae.compress.train import CODE_SAMPLES, training_step, validation_loss
 

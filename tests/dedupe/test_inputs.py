@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.dedupe.inputs import (
     BATCHES,
     CASES,

@@ -11,8 +11,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
-from tiedae.cli import _parser, main
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
+from tiedae.cli import main
+from tiedae.cli.entry import _parser
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.dedupe.share import share_file
 from tiedae.export.duplicates import MINIMUM

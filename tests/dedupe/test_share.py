@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tiedae.base.errors import CheckError, FormatError, InputError
 from tiedae.cli import main
-from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.dedupe import rewriters
 from tiedae.dedupe import trial as trying
 from tiedae.dedupe.equivalence import BOUNDS, compare_outputs

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from tiedae.compress.errors import ExportError, FormatError, InputError, TiedaeError
+from tiedae.base.errors import ExportError, FormatError, InputError, TiedaeError
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.dedupe.onnx_same import same_bytes
 from tiedae.dedupe.share import share_file

@@ -11,9 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import FormatError, TiedaeError
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
+from tiedae.base.errors import FormatError, TiedaeError
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.duplicates import copies
 from tiedae.export.tflite.reader import read_tflite

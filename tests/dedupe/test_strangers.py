@@ -19,7 +19,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tiedae.compress.errors import CheckError
+from tiedae.base.errors import CheckError
 from tiedae.export.tflite.schema import Op, pack_model, unpack_model
 
 from .onnx_models import F32, graph, model, node, weights

@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.dedupe.tflite_same import same_bytes
 from tiedae.export.tflite.schema import APPENDED, pack_model, unpack_model

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tiedae.base.errors import CheckError, FormatError, InputError
 from tiedae.cli import main
-from tiedae.compress.errors import CheckError, FormatError, InputError
 from tiedae.dedupe import trial as trying
 from tiedae.dedupe.share import share_file
 from tiedae.export.tflite.schema import Op, pack_model, unpack_model

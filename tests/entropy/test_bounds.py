@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.base.errors import FormatError, InputError
 from tiedae.entropy.channels import COUNT, Links
 from tiedae.entropy.classes import MOST_TABLES, ClassTables, read_tables
 from tiedae.entropy.contexts import ALONE, ContextTree, _symbols

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec
+from tiedae.base.errors import FormatError, InputError
+from tiedae.config.sample_spec import INTEGERS, Integer, SampleSpec
 from tiedae.entropy.channels import COUNT, Links, Waves, fit_links, unexplained
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.residuals import ContextTables, ResidualCoder, fit_residuals

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.base.errors import DataError, FormatError, InputError
 from tiedae.entropy.class_fitting import fit_classes
 from tiedae.entropy.classes import ClassTables, costs_of, read_tables
 from tiedae.entropy.rans import decode, encode

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.entropy.contexts import ALONE, LEAF, MOST_LEAVES, ContextTree, grow
 
 

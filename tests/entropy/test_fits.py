@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tiedae.compress.sample_spec import Kind
+from tiedae.config.sample_spec import Kind
 from tiedae.entropy.class_fitting import fit_classes
 from tiedae.entropy.contexts import grow
 from tiedae.entropy.residuals import fit_residuals

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.base.errors import DataError, FormatError
 from tiedae.entropy.rans import decode, encode
 from tiedae.entropy.tables import SUM, FrequencyTables, fit
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import DataError, FormatError, InputError
-from tiedae.compress.sample_spec import Integer, Kind, SampleSpec
-from tiedae.data_sets import ASSETS
+from tiedae.base.errors import DataError, FormatError, InputError
+from tiedae.config.sample_spec import Integer, Kind, SampleSpec
+from tiedae.data.data_sets import ASSETS
 from tiedae.entropy.channels import Links
 from tiedae.entropy.contexts import ALONE, ContextTree
 from tiedae.entropy.lanes import write

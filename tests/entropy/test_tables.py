@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.base.errors import DataError, FormatError, InputError
 from tiedae.entropy.classes import CodeTables, read_tables
 from tiedae.entropy.tables import _WIDTHS, CODE_BITS, SUM, FrequencyTables, _smoothed, allot, fit
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from tiedae.calibration import Representative, quantize_post_training
 from tiedae.compress import LayerConfig, ModelConfig, QuantizeConfig, TiedAutoencoder
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.export import execute, lower, to_onnx, to_tflite
 from tiedae.export.c.source import to_c
-from tiedae.importing import exactly
+from tiedae.pipeline.importing import exactly
 from tiedae.program.interpreter import bounds, program_input
 from tiedae.program.program import Program
 from tiedae.runtimes.table import RUNTIMES

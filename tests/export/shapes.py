@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tiedae.base.records import decode, encode
 from tiedae.bundle.manifest import ProgramText
-from tiedae.compress.records import decode, encode
 from tiedae.export.c.builder import CBuilder
 from tiedae.export.c.operations import C_OPERATIONS
 from tiedae.export.c.source import to_c

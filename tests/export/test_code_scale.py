@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiedae.base.errors import ExportError, InputError
 from tiedae.bundle.bundle import model_files
 from tiedae.compress.affine import Quantization
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import ExportError, InputError
+from tiedae.config.config import ExportConfig
 from tiedae.export.code_scale import factor_limits, with_code, with_factor
 from tiedae.export.targets import TARGETS, Programs
 from tiedae.program.interpreter import execute

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
+from tiedae.base.errors import FormatError
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
 from tiedae.export import duplicates as searching
 from tiedae.export.duplicates import copies
 from tiedae.export.model_file import Constant, Contents

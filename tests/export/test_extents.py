@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.export.c.source import to_c
 from tiedae.export.extents import LEFT_OVER, PADDING, Account, AccountRow, Extent, FileBytes, Part, account
 from tiedae.export.onnx.writer import to_onnx

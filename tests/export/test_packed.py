@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from tiedae.compress.errors import ExportError, UnavailableError
+from tiedae.base.errors import ExportError, UnavailableError
 from tiedae.export.model_file import Constant, Contents
 from tiedae.export.onnx.kernels import external_kernels
 from tiedae.export.onnx.writer import PACKED_OPSET, to_onnx, to_onnx_pair

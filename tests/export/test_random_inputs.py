@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.export.model_file import TensorInfo
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.export.onnx.writer import to_onnx

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import ExportError, FormatError
 from tiedae.codec.backends import written_anew
-from tiedae.compress.errors import ExportError, FormatError
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.export.c.reader import read_c
 from tiedae.export.c.source import to_c
 from tiedae.export.onnx.writer import to_onnx

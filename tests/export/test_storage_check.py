@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from msgspec import structs
 
-from tiedae.compress.config import PruneConfig
 from tiedae.compress.patterns import PATTERNS
+from tiedae.config.config import PruneConfig
 from tiedae.export.duplicates import MINIMUM, TINY, TINY_MATRIX, UNIFORM, copies
 from tiedae.export.model_file import Constant, Contents
 from tiedae.export.onnx.writer import to_onnx

@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
-from tiedae.compress.files import write_atomic
+from tiedae.base.files import write_atomic
 
 from .harness import Inputs, Tally, run
 from .targets import CORPUS, TARGETS

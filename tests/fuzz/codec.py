@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from tiedae.base.errors import TiedaeError
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.container import FrameSpan, Gap, is_index, read, read_frame, scan
 from tiedae.codec.frames import FileModel
 from tiedae.codec.header import Header
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder
-from tiedae.compress.errors import TiedaeError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.entropy import rans
 from tiedae.entropy.classes import CodeTables, read_tables
 from tiedae.entropy.contexts import ALONE

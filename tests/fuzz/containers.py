@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 import h5py
 import safetensors
 
-from tiedae.compress import archive as archives
-from tiedae.compress.npy import DAMAGE
+from tiedae.base import archive as archives
+from tiedae.base.npy import DAMAGE
 
 from .mutations import TEXT, Mutation, blind, values
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tiedae.compress.errors import TiedaeError
+from tiedae.base.errors import TiedaeError
 
 from .harness import Inputs, folder_of
 from .targets import Target

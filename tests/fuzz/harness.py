@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.errors import TiedaeError
+from tiedae.base.errors import TiedaeError
 
 from .laws import SECONDS, WALL_SECONDS, Court, Verdict
 from .targets import Target

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from tiedae.compress.errors import TiedaeError
+from tiedae.base.errors import TiedaeError
 
 SECONDS = 5.0
 TIMES = 10

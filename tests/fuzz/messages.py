@@ -19,7 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, EncodeError, Message
 
-from tiedae.compress.errors import TiedaeError
+from tiedae.base.errors import TiedaeError
 from tiedae.export.tflite.flatbuffer import Flatbuffer
 from tiedae.export.tflite.reader import read_tflite
 

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tiedae.base.archive import pack, pack_npz
 from tiedae.calibration.calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from tiedae.calibration.histogram import Histogram
-from tiedae.compress.archive import pack, pack_npz
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.source import to_c
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair
 from tiedae.export.tflite.writer import to_tflite
+from tiedae.pipeline.recipe import recipe_text
 from tiedae.program.program import Program
-from tiedae.recipe import recipe_text
 
 from ..codec.conftest import extract_runs
 from ..compress.imports import conv_graphs, model_files, onnx_graphs

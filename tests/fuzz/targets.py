@@ -16,28 +16,28 @@ import numpy as np
 from msgspec.structs import replace
 from PIL import Image
 
+from tiedae.base import limits
+from tiedae.base.archive import FORMAT, unpack, unpack_npz
 from tiedae.bundle import manifest
 from tiedae.bundle.bundle import PROGRAM_KIND
 from tiedae.bundle.results import read_metrics
 from tiedae.calibration.calibration_file import read_calibration
-from tiedae.compress import limits
-from tiedae.compress.archive import FORMAT, unpack, unpack_npz
-from tiedae.compress.config import DataConfig
+from tiedae.cli.tae_files import inspect
 from tiedae.compress.imports import onnx_chain  # noqa: F401 (which readers import late)
 from tiedae.compress.imports.formats import read_model
+from tiedae.config.config import DataConfig
+from tiedae.data.interval_files import read_intervals
+from tiedae.data.readers import keys_of, read
 from tiedae.dedupe.inputs import read_data
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.dedupe.models import inspect_model
 from tiedae.export.c.reader import read_c, read_interface
 from tiedae.export.model_file import Contents, Signature, TensorInfo
-from tiedae.importing import Start
-from tiedae.intervals import read_intervals
-from tiedae.readers import keys_of, read
-from tiedae.recipe import load_recipe
+from tiedae.pipeline.importing import Start
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.pipeline.run_directory import read_json
 from tiedae.report.inspection import render
 from tiedae.report.models import render as render_model
-from tiedae.run_directory import read_json
-from tiedae.tae_files import inspect
 
 from . import codec, containers, messages, seeds
 from .codec import golden, reads

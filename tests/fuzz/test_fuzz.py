@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiedae.base import limits
+from tiedae.base.errors import FormatError, InputError
 from tiedae.codec.container import read
-from tiedae.compress import limits
-from tiedae.compress.errors import FormatError, InputError
 from tiedae.entropy import rans
 
 from . import codec, containers, laws, seeds

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from tiedae.base.archive import SUFFIX
 from tiedae.compress import (
     ClusterConfig,
     DataConfig,
@@ -20,9 +21,8 @@ from tiedae.compress import (
     Recipe,
     TrainConfig,
 )
-from tiedae.compress.archive import SUFFIX
-from tiedae.console import Console
-from tiedae.pipeline import run_recipe
+from tiedae.pipeline.runs import run_recipe
+from tiedae.report.console import Console
 
 HERE = Path(__file__).parent
 LAYERS = (LayerConfig(48, "relu"), LayerConfig(8))

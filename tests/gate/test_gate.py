@@ -28,23 +28,23 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from tiedae.app_folders import APPS, AppOptions, package_app
-from tiedae.assemble import write_bundle
+from tiedae.base.archive import FORMAT, unpack
 from tiedae.bundle.bundle import Programs, model_files
 from tiedae.calibration.calibration_file import Calibration, CalibrationData, Fingerprint
+from tiedae.cli.app_folders import APPS, AppOptions, package_app
 from tiedae.codec.codec import Codec
 from tiedae.codec.opening import load
 from tiedae.compress import ExportConfig, ModelConfig, Recipe, TiedAutoencoder
 from tiedae.compress.affine import Quantization
-from tiedae.compress.archive import FORMAT, unpack
-from tiedae.compress.config import CodecConfig
-from tiedae.compress.data import Dataset
-from tiedae.compress.sample_spec import INTEGERS, Kind
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import Anomaly, Compression, Task
+from tiedae.config.config import CodecConfig
+from tiedae.config.sample_spec import INTEGERS, Kind
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import Anomaly, Compression, Task
+from tiedae.data.dataset import Dataset
 from tiedae.export import lower
+from tiedae.pipeline.assemble import write_bundle
+from tiedae.pipeline.trained import Trained, TrainedModels
 from tiedae.program.program import Program
-from tiedae.trained import Trained, TrainedModels
 
 from ..export.c.compiled import tool
 

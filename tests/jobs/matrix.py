@@ -21,9 +21,9 @@ import tiedae as ta
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
-from tiedae.compress.combinations import FORBIDDEN
-from tiedae.compress.sample_spec import INTEGERS
-from tiedae.recipe import parse_recipe, recipe_to_toml
+from tiedae.config.combinations import FORBIDDEN
+from tiedae.config.sample_spec import INTEGERS
+from tiedae.pipeline.recipe import parse_recipe, recipe_to_toml
 
 Level = str
 FACTORS: Mapping[str, Sequence[Level]] = {
@@ -44,7 +44,7 @@ FACTORS: Mapping[str, Sequence[Level]] = {
     "layers": ("dense layers", "convolutions", "convolutions that tile"),
     "kernels": ("kernels by view", "portable kernels", "copied kernels"),
 }
-"""Levels by factor; the names of features are those of `compress.combinations.FEATURES`."""
+"""Levels by factor; the names of features are those of `tiedae.config.combinations.FEATURES`."""
 
 PLAIN = {"all targets", *(levels[0] for factor, levels in FACTORS.items() if factor not in ("targets", "task"))}
 """Levels that are no feature of the recipe."""

@@ -13,10 +13,10 @@ from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import read_metrics
 from tiedae.cli import main
 from tiedae.export import execute, lower
+from tiedae.pipeline.recipe import load_recipe
+from tiedae.pipeline.sources import recipe_data
 from tiedae.program.interpreter import program_input
 from tiedae.program.operations import Gain
-from tiedae.recipe import load_recipe
-from tiedae.sources import recipe_data
 
 from ..export.c.compiled import tool
 from ..samples import curve

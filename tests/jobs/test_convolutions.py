@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tiedae.cli import main
-from tiedae.data_sets import ASSETS
+from tiedae.data.data_sets import ASSETS
 
 from ..export.c.compiled import tool
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from tiedae.compress import ExportConfig, QuantizeConfig
-from tiedae.compress.tasks import Anomaly
+from tiedae.config.tasks import Anomaly
 from tiedae.export.kinds import Kind
 
 from ..variants import every

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tiedae.compress.combinations import FEATURES, FORBIDDEN
+from tiedae.config.combinations import FEATURES, FORBIDDEN
 from tiedae.tasks import reduction
 
 from ..export.c.compiled import tool

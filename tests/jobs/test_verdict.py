@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tiedae.bundle.verdict import sentences
-from tiedae.console import Console
+from tiedae.report.console import Console
 
 
 @pytest.fixture(scope="module")

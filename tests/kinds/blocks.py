@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import numpy as np
 import tensorflow as tf
 
-from tiedae.compress.keys import Positive, means
-from tiedae.compress.layer_kinds import LAYER_KINDS, LayerConfig, Shape
+from tiedae.base.keys import Positive, means
+from tiedae.base.records import require
 from tiedae.compress.layers import DIRECTIONS, Directions
-from tiedae.compress.records import require
 from tiedae.compress.tied_layers import TiedDense, TiedDenseTranspose
+from tiedae.config.layer_kinds import LAYER_KINDS, LayerConfig, Shape
 from tiedae.export.c.builder import CBuilder
 from tiedae.export.c.operations import C_OPERATIONS
 from tiedae.export.onnx.builder import OnnxGraphBuilder

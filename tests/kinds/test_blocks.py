@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from tiedae.base.errors import UnavailableError
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.calibration.diagnosis import diagnose
 from tiedae.calibration.equalization import unit_scales
@@ -29,20 +30,19 @@ from tiedae.compress import (
     TrainConfig,
 )
 from tiedae.compress.curvature import influence
-from tiedae.compress.errors import UnavailableError
-from tiedae.compress.layer_kinds import LAYER_KINDS
 from tiedae.compress.layers import DIRECTIONS
 from tiedae.compress.patterns import HELD
 from tiedae.compress.symmetries import permute_units, rescale_units
+from tiedae.config.layer_kinds import LAYER_KINDS
 from tiedae.export.storage_check import prove
 from tiedae.export.targets import TARGETS
+from tiedae.pipeline.recipe import check_inputs, load_recipe, recipe_schema, recipe_text, recipe_to_toml
+from tiedae.pipeline.stages import cluster, prune, quantize
 from tiedae.program.file_io import FileIO
 from tiedae.program.interpreter import execute
 from tiedae.program.lowering import LOWERINGS, lower
-from tiedae.recipe import check_inputs, load_recipe, recipe_schema, recipe_text, recipe_to_toml
 from tiedae.runtimes.session import Session
 from tiedae.runtimes.table import RUNTIMES
-from tiedae.stages import cluster, prune, quantize
 
 from ..compress.test_curvature import squared_change
 from ..variants import every

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings, strategies
 
+from tiedae.base.windows import Padding, Window
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.calibration.calibration_file import read_calibration, write_calibration
 from tiedae.calibration.diagnosis import diagnose
@@ -34,17 +35,16 @@ from tiedae.compress import (
 )
 from tiedae.compress.convolution import repeated
 from tiedae.compress.curvature import influence
-from tiedae.compress.layer_kinds import Conv1DConfig, Conv2DConfig, ConvolutionConfig, layer_tables
 from tiedae.compress.patterns import HELD
 from tiedae.compress.symmetries import permute_units, rescale_units, shrink
-from tiedae.compress.windows import Padding, Window
+from tiedae.config.layer_kinds import Conv1DConfig, Conv2DConfig, ConvolutionConfig, layer_tables
+from tiedae.pipeline.recipe import check_inputs, load_recipe, recipe_schema, recipe_text, recipe_to_toml
+from tiedae.pipeline.searching.space import space_of
+from tiedae.pipeline.stages import cluster, prune, quantize
 from tiedae.program.interpreter import execute
 from tiedae.program.lowering import lower
 from tiedae.program.operations import Activate, Convolution, Dense, MaxPool, Patches, Product, Reshape, Unpatch, Upsample
 from tiedae.program.program import Program
-from tiedae.recipe import check_inputs, load_recipe, recipe_schema, recipe_text, recipe_to_toml
-from tiedae.searching.space import space_of
-from tiedae.stages import cluster, prune, quantize
 
 from ..compress.test_curvature import squared_change
 from ..variants import every

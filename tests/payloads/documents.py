@@ -12,26 +12,26 @@ from typing import Any
 
 import msgspec
 
+from tiedae.base.records import decode, load_json, plain
 from tiedae.bundle import manifest as manifests
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.results import Metrics, to_json
 from tiedae.bundle.verdict import Reason
-from tiedae.calibrating import Calibrated
-from tiedae.calibrating import table_rows as table_rows_of
 from tiedae.calibration.calibration_file import CalibratedTensor, Calibration, CalibrationData, Fingerprint
 from tiedae.calibration.diagnosis import CalibrationFinding, Diagnosis
 from tiedae.calibration.histogram import PackedHistogram
-from tiedae.commands.command import as_json, say_checks, say_verdict
-from tiedae.compress.config import Recipe
-from tiedae.compress.records import decode, load_json, plain
-from tiedae.compress.scaling import Scaling
-from tiedae.console import Console
+from tiedae.cli.commands.command import as_json, say_checks, say_verdict
+from tiedae.config.config import Recipe
+from tiedae.config.scaling import Scaling
 from tiedae.export.file_info import ModelFileInfo
 from tiedae.export.model_file import Contents
 from tiedae.export.targets import read_model
-from tiedae.recipe import parse_recipe, recipe_to_toml
+from tiedae.pipeline.calibrating import Calibrated
+from tiedae.pipeline.calibrating import table_rows as table_rows_of
+from tiedae.pipeline.recipe import parse_recipe, recipe_to_toml
 from tiedae.report.calibration_page import render_page
+from tiedae.report.console import Console
 from tiedae.report.key_figures import Report
 from tiedae.report.rendering import render_pages
 from tiedae.report.result_writers import headline, overview, to_junit, to_markdown

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import inspect
 
-from tiedae.compress.records import OfKind
+from tiedae.base.records import OfKind
 
 Doc = Any
 TABLES = (inspect.StructType, inspect.DataclassType)

@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 from msgspec import inspect
 
-from tiedae.compress.errors import TiedaeError
-from tiedae.console import Console
+from tiedae.base.errors import TiedaeError
+from tiedae.report.console import Console
 
 from .checks import beyond, hidden_in
 

@@ -25,7 +25,7 @@ from tiedae.apps.web import package
 from tiedae.apps.web.package import WebModel
 from tiedae.apps.web.page import Shown, web_page
 from tiedae.apps.web.wasm import Toolchain
-from tiedae.compress.sample_spec import SampleSpec, Signal
+from tiedae.config.sample_spec import SampleSpec, Signal
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
 from tiedae.program.program import Program

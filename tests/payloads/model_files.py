@@ -21,11 +21,11 @@ import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.commands.inspect import _inspected
-from tiedae.compress.archive import unpack_npz
-from tiedae.compress.keys import Line
-from tiedae.compress.records import checked
-from tiedae.csv_files import read_csv
+from tiedae.base.archive import unpack_npz
+from tiedae.base.keys import Line
+from tiedae.base.records import checked
+from tiedae.cli.commands.inspect import _inspected
+from tiedae.data.csv_files import read_csv
 from tiedae.export.tflite.schema import pack_model
 
 from .documents import terminal

@@ -37,7 +37,7 @@ def external(folder: Path) -> Subject:
 
 def _model(folder: Path, suffix: str) -> bytes:
     """An untied model by tf_keras, as a file."""
-    from ..toolkit.imported_models import tied_model
+    from ..pipeline.imported_models import tied_model
 
     path = folder / f"saved{suffix}"
     with warnings.catch_warnings():

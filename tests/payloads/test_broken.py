@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tiedae import console, recipe
 from tiedae.apps.native import model as native
 from tiedae.apps.web import package, page
-from tiedae.compress import markdown
+from tiedae.base import markdown
 from tiedae.export.c import header, source, text
-from tiedae.report import pages, result_writers
+from tiedae.pipeline import recipe
+from tiedae.report import console, pages, result_writers
 
 from ..export.c.compiled import tool
 from ..export.c.models import CASES

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tiedae.base.keys import Sha256
+from tiedae.base.records import Record, decode
 from tiedae.bundle.results import Metrics
-from tiedae.compress.keys import Sha256
-from tiedae.compress.records import Record, decode
 
 from ..export.c.compiled import tool
 from .checks import PARTS, beyond, hidden_in

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from msgspec import inspect
 
-from tiedae.compress.errors import TiedaeError
+from tiedae.base.errors import TiedaeError
 
 from .documents import metrics_subject
 from .grid import Subject, _types

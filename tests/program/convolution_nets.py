@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.windows import Window
+from tiedae.base.windows import Window
 from tiedae.program.operations import Convolution, Dense, MaxPool, Operation, Reshape, Upsample
 from tiedae.program.program import Program
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tiedae.base.windows import Window
 from tiedae.compress.affine import BYTE, Quantization
 from tiedae.compress.integers import within_pairs
-from tiedae.compress.windows import Window
 from tiedae.program.arithmetic import FUNCTIONS, clear_of_ties
 from tiedae.program.interpreter import execute
 from tiedae.program.operations import (

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import DataError
-from tiedae.compress.records import decode, plain
-from tiedae.compress.scaling import Scaling
+from tiedae.base.errors import DataError
+from tiedae.base.records import decode, plain
+from tiedae.config.scaling import Scaling
 from tiedae.program.drift import Drift, TrainingScores, drift_text, kolmogorov_smirnov, squared_errors
 
 NUMBERS = st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=40)

@@ -7,7 +7,7 @@ import pytest
 
 from tiedae.compress import ExportConfig, ExportError
 from tiedae.compress.affine import BYTE
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.file_io import COARSE, OFFSET, SCALE, SCALED_IO, FileIO
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import ExportError, RecipeError
 from tiedae.compress.affine import BYTE, Quantization
-from tiedae.compress.errors import ExportError, RecipeError
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.program import integer_maps
 from tiedae.program.integer_maps import LARGEST, LARGEST_SHIFT, IntegerMaps, LinearMap, differing, fit
 

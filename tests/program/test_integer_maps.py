@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import tiedae as ta
+from tiedae.base.errors import DataError, ExportError, RecipeError, UnavailableError
 from tiedae.cli import main
 from tiedae.codec.backends import FileBackend
 from tiedae.compress.affine import BYTE, Quantization, affine_parameters
-from tiedae.compress.errors import DataError, ExportError, RecipeError, UnavailableError
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
-from tiedae.compress.samples import Samples
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.scaling import Scaling
+from tiedae.data.samples import Samples
 from tiedae.program import integer_maps
 from tiedae.program.integer_maps import IntegerMaps, LinearMap, differing, fit
 from tiedae.program.interpreter import CONVERSIONS, input_integers

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiedae.base.errors import ExportError
+from tiedae.base.records import decode, encode
 from tiedae.bundle.manifest import ProgramText
 from tiedae.bundle.reference_outputs import float_program
 from tiedae.codec.backends import written_anew
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
-from tiedae.compress.records import decode, encode
 from tiedae.export.c.builder import CBuilder
 from tiedae.export.c.operations import C_OPERATIONS
 from tiedae.export.c.source import to_c

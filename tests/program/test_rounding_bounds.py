@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tiedae.base.errors import DataError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import DataError
 from tiedae.program.arithmetic import TIE, clamp, outwards, product_multiplier
 from tiedae.program.interpreter import CONVERSIONS, bounds, execute, input_bounds, input_integers, program_input
 from tiedae.program.operations import Dense, Interleave, Operation, Product, Requantize

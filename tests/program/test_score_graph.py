@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tiedae.compress.affine import BYTE, Quantization
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import ScoreKind
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import ScoreKind
 from tiedae.program import score_graph
 from tiedae.program.file_io import FileIO
 from tiedae.program.score_graph import (

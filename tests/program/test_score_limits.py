@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tiedae.base.errors import FormatError
+from tiedae.base.records import decode
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import FormatError
-from tiedae.compress.records import decode
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.program.drift import TrainingScores
 from tiedae.program.scoring import LARGEST_SUM, scoring_of
 

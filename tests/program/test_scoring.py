@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import DataError, ExportError, RecipeError
+from tiedae.base.records import decode, plain
 from tiedae.compress.affine import BYTE, Quantization
-from tiedae.compress.errors import DataError, ExportError, RecipeError
-from tiedae.compress.records import decode, plain
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import ScoreKind
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import ScoreKind
 from tiedae.program.scoring import LARGEST, Detector, Scoring, Thresholds, scoring_of, threshold_of
 from tiedae.tasks.anomaly import real_scores
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiedae.base.errors import DataError, ExportError, FormatError, RecipeError
+from tiedae.base.records import decode, plain
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import DataError, ExportError, FormatError, RecipeError
-from tiedae.compress.records import decode, plain
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import MOST_INPUTS, ScoreKind
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import MOST_INPUTS, ScoreKind
 from tiedae.program.scoring import LARGEST, LARGEST_SUM, MOST_SHIFT, Detector, Scoring, Thresholds, fixed_point, scoring_of
 
 Y = Quantization(0.25, 100)

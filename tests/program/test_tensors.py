@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tiedae.base.errors import DataError, ExportError
 from tiedae.compress.affine import BYTE, Quantization
-from tiedae.compress.errors import DataError, ExportError
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.program.file_io import FileIO
 from tiedae.program.program import Program
 from tiedae.program.tensors import Kernel, Tensor, flat

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.program.drift import Drift, TrainingScores, drift_text
 from tiedae.program.operations import Convolution, MaxPool, Patches, Reshape, Unpatch, Upsample
 from tiedae.program.tensors import Kernel, Tensor

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.records import plain
-from tiedae.compress.samples import Samples
-from tiedae.compress.scaling_fit import fit_scaling
+from tiedae.base.records import plain
+from tiedae.data.samples import Samples
+from tiedae.data.scaling_fit import fit_scaling
 from tiedae.report.samples import is_image
 
 RUNTIMES = {"litert-xnnpack": "XNNPACK", "litert-reference": "reference kernels", "ort-cpu": "CPUExecutionProvider"}

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tiedae.base.records import plain
 from tiedae.bundle.bundle import Programs, describe_files, model_files, write_files
 from tiedae.bundle.manifest import describe_kernels
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.records import plain
-from tiedae.compress.scaling import Scaling
+from tiedae.config.config import ExportConfig
+from tiedae.config.scaling import Scaling
 from tiedae.program.file_io import FileIO
 from tiedae.program.interpreter import execute, program_input
 

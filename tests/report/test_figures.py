@@ -17,8 +17,8 @@ from PIL import Image
 
 from tiedae.bundle.manifest import ProgramText
 from tiedae.bundle.results import Kind, LayerError, Lost, Parity, Precision
-from tiedae.compress.model_config import ModelConfig
 from tiedae.compress.symmetries import input_order
+from tiedae.config.model_config import ModelConfig
 from tiedae.report.graph_svg import WIDTH, draw_program
 from tiedae.report.heatmap import LEVELS, error_cell, error_maps, parity_cell, parity_maps
 from tiedae.report.kernel_images import KERNEL_BYTES, PALETTE, PRUNED, render_kernels

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.records import plain
 from tiedae.bundle.manifest import ProgramText
-from tiedae.compress.records import plain
 
 from .conftest import bench
 from .drawn import render_card, render_report

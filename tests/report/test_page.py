@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.numbers import exact, fraction
+from tiedae.base.errors import FormatError
+from tiedae.base.numbers import exact, fraction
 from tiedae.report.pages import HERE, macros
 from tiedae.report.pages.charts import Line, LineChart
 from tiedae.report.samples import is_image

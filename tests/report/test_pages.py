@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
-from tiedae.compress.numbers import counted
+from tiedae.base.numbers import counted
 from tiedae.report.pages import render
 from tiedae.report.pages.charts import (
     Axis,

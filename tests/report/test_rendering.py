@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tiedae.base.errors import FormatError
 from tiedae.bundle.results import Kind, Maker, Precision, read_metrics
-from tiedae.compress.errors import FormatError
 from tiedae.report.rendering import render_bundle
 from tiedae.verify.verify import verify_bundle
 

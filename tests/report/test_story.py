@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tiedae.compress.numbers import duration, human_size
+from tiedae.base.numbers import duration, human_size
 
 from .drawn import render_report
 

@@ -13,7 +13,7 @@ import pytest
 
 import tiedae as ta
 from tiedae.compress import ExportConfig
-from tiedae.compress.tasks import Task
+from tiedae.config.tasks import Task
 from tiedae.export.targets import TARGETS
 from tiedae.tasks import reduction
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.sample_spec import SampleSpec, Signal
+from tiedae.config.sample_spec import SampleSpec, Signal
 from tiedae.report.pages.charts import Bar, FoldedBars
 from tiedae.report.spectra import power_density
 from tiedae.report.waveforms import FOLDED, SHOWN, TimeAxes, Waveform

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiedae.base.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from tiedae.codec.backends import written_anew
-from tiedae.compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
 from tiedae.export.c.source import to_c
 from tiedae.program.interpreter import execute
 from tiedae.program.program import Program

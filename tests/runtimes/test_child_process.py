@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tiedae.compress.errors import UnavailableError
+from tiedae.base.errors import UnavailableError
 from tiedae.runtimes.child_process import Ended, lines_of
 
 CHILD = """

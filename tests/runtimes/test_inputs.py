@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiedae.base.errors import UnavailableError
 from tiedae.bundle.bundle import Programs, model_files, write_files
 from tiedae.bundle.reference_outputs import expect
 from tiedae.compress import ExportConfig, VerifyConfig
-from tiedae.compress.errors import UnavailableError
 from tiedae.export.kinds import Kind, Why
 from tiedae.export.targets import read_model
 from tiedae.program.interpreter import program_input

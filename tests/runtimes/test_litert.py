@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.base.errors import DataError, FormatError, InputError
 from tiedae.export.tflite.reader import has_fixed_batch
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import apply, execute

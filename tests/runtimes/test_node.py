@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.base.errors import FormatError, UnavailableError
 from tiedae.program.interpreter import execute
 from tiedae.runtimes import node
 from tiedae.runtimes.node import PACKAGE, VARIABLE, NodeSession, find_package

@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import tiedae as ta
+from tiedae.base.errors import FormatError
 from tiedae.bundle.bundle import Bundle, Programs
 from tiedae.compress import ExportConfig
-from tiedae.compress.errors import FormatError
-from tiedae.compress.tasks import Anomaly
+from tiedae.config.tasks import Anomaly
 from tiedae.export.kinds import Why
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.program.interpreter import execute

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
+from tiedae.base.errors import DataError, FormatError, InputError, UnavailableError
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair
 from tiedae.program.interpreter import apply, execute
 from tiedae.runtimes.ort import CHUNK, OrtSession
@@ -108,7 +108,7 @@ def test_nothing_is_printed(tmp_path):
     write(tmp_path, build_program())
     code = (
         "import sys; from pathlib import Path; from tiedae.runtimes.ort import OrtSession; import numpy as np\n"
-        "from tiedae.compress.errors import UnavailableError\n"
+        "from tiedae.base.errors import UnavailableError\n"
         "assert 'onnxruntime' not in sys.modules\n"
         "for runtime in ('ort-cpu', 'ort-cuda'):\n"
         "    try:\n"
@@ -171,7 +171,7 @@ def test_a_package_that_another_one_emptied_is_a_reason(tmp_path):
     (tmp_path / "onnxruntime" / "__init__.py").touch()
     script = (
         "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
-        "from tiedae.runtimes.table import RUNTIMES; from tiedae.compress.errors import UnavailableError\n"
+        "from tiedae.runtimes.table import RUNTIMES; from tiedae.base.errors import UnavailableError\n"
         "try:\n    RUNTIMES['ort-cpu'].open({'encode': Path(sys.argv[1])})\n"
         "except UnavailableError as error:\n    print(error)"
     )

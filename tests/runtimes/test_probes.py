@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.runtimes import probes
 from tiedae.runtimes.probes import LATENCY, LEAST, MOST, CallTurns
 from tiedae.runtimes.sandbox import Job, TrialRun, _open, run_apart

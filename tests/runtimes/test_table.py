@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
+from tiedae.base.errors import DataError, FormatError, InputError, UnavailableError
 from tiedae.export.c.source import to_c
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair
 from tiedae.export.tflite.writer import to_tflite
@@ -303,7 +303,7 @@ def test_each_row_without_its_package(name, module, install, tmp_path):
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "from pathlib import Path; from tiedae.runtimes.table import RUNTIMES\n"
-        "from tiedae.compress.errors import UnavailableError\n"
+        "from tiedae.base.errors import UnavailableError\n"
         "try:\n    RUNTIMES[sys.argv[1]].open({'encode': Path(sys.argv[2])})\n"
         "except UnavailableError as error:\n    print(error)"
     )

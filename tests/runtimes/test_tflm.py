@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.interpreter import apply, execute
 

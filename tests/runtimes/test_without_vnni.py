@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tiedae.base.windows import Window
 from tiedae.compress.affine import Quantization
 from tiedae.compress.integers import PAIR_LIMIT, exceeding_pairs, within_pairs
-from tiedae.compress.windows import Window
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.program.interpreter import execute
 from tiedae.program.operations import Convolution, Upsample

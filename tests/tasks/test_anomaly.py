@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tiedae.base.errors import DataError, InputError
+from tiedae.base.records import decode, plain
 from tiedae.bundle.task_results import AnomalyResult
 from tiedae.bundle.verdict import Criterion, Reason
 from tiedae.calibration import quantize_post_training, representative
@@ -17,11 +19,9 @@ from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.codec import Codec
 from tiedae.codec.detector import SAMPLES, fit_detector, totals
 from tiedae.compress import Dataset, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
-from tiedae.compress.errors import DataError, InputError
 from tiedae.compress.float_training import train_float
-from tiedae.compress.normal import normal_only
-from tiedae.compress.records import decode, plain
-from tiedae.compress.tasks import Anomaly, Compression, ScoreKind
+from tiedae.config.tasks import Anomaly, Compression, ScoreKind
+from tiedae.data.normal import normal_only
 from tiedae.export import lower
 from tiedae.export.kinds import Kind, Why
 from tiedae.export.targets import Programs

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tiedae.base.records import decode, plain
 from tiedae.bundle.results import read_metrics
 from tiedae.bundle.task_results import CompressionResult, RatePoint
 from tiedae.calibration import quantize_post_training, representative
@@ -25,16 +26,15 @@ from tiedae.codec.opening import load
 from tiedae.codec.streams import StreamEncoder
 from tiedae.codec.training_codes import fit_code_tables
 from tiedae.compress import Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
-from tiedae.compress.config import DataConfig
 from tiedae.compress.float_training import train_float
-from tiedae.compress.records import decode, plain
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.config import DataConfig
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.export import lower
 from tiedae.export.kinds import Kind, Why
+from tiedae.pipeline.sources import load_dataset
 from tiedae.program import integer_maps
 from tiedae.program.file_io import FileIO
 from tiedae.report.tasks import compression as compression_view
-from tiedae.sources import load_dataset
 from tiedae.tasks import arrangements, coders, compression
 from tiedae.tasks.coders import (
     IMAGE_CODERS,

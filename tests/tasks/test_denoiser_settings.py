@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from tiedae.bundle.task_results import INPUT, PROGRAM, DenoisingResult
 from tiedae.codec.backends import ProgramBackend
-from tiedae.compress.config import NoiseConfig, TrainConfig
-from tiedae.compress.data import Dataset
-from tiedae.compress.samples import Samples
+from tiedae.config.config import NoiseConfig, TrainConfig
+from tiedae.data.dataset import Dataset
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.tasks import denoising
 from tiedae.tasks.denoisers import DENOISERS, Selection

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tiedae.base.records import decode, plain
 from tiedae.bundle.manifest import Data
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
 from tiedae.calibration import quantize_post_training, representative
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import Dataset, NoiseConfig, QuantizeConfig, Recipe, TiedAutoencoder, TrainConfig
 from tiedae.compress.float_training import train_float
-from tiedae.compress.records import decode, plain
-from tiedae.compress.sample_spec import Kind as SampleKind
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import Denoising
+from tiedae.config.sample_spec import Kind as SampleKind
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import Denoising
 from tiedae.export import lower
 from tiedae.export.kinds import Kind, Why
 from tiedae.program.file_io import FileIO

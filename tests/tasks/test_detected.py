@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from tiedae.bundle.task_results import AnomalyResult
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import fit_detector, totals
-from tiedae.compress.data import Dataset
-from tiedae.compress.normal import normal_only
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Anomaly, ScoreKind
+from tiedae.config.tasks import Anomaly, ScoreKind
+from tiedae.data.dataset import Dataset
+from tiedae.data.normal import normal_only
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.export.targets import Programs
 from tiedae.tasks import anomaly, groups

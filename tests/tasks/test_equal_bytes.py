@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from tiedae.bundle.task_results import CompressionResult
 from tiedae.bundle.verdict import Criterion, Reason, Verdict
 from tiedae.compress import Dataset
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.report.verdict import uncompared_text, verdict_rows
 from tiedae.tasks import compression, pca_files
 from tiedae.tasks.equal_bytes import Around, CodedFile, around

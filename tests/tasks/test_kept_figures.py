@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tiedae.base.errors import FormatError, NotInstalledError, UnavailableError
 from tiedae.bundle.results import Source
 from tiedae.bundle.task_results import ReductionResult
 from tiedae.bundle.verdict import Criterion
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import FormatError, NotInstalledError, UnavailableError
-from tiedae.compress.tasks import Reduction
+from tiedae.config.config import VerifyConfig
+from tiedae.config.tasks import Reduction
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.tasks import from_files, losses, reduction
 from tiedae.tasks.neighbourhoods import Pca, trustworthiness

@@ -16,10 +16,10 @@ from tiedae.bundle.fidelity import DECIBELS, FRACTION, ErrorLimit
 from tiedae.bundle.results import Check, Metrics, samples_text
 from tiedae.bundle.verdict import Criterion
 from tiedae.compress import Dataset
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.normal import measured_rows, normal_rows
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Anomaly, Compression, Denoising, Reduction, Task
+from tiedae.config.config import VerifyConfig
+from tiedae.config.tasks import Anomaly, Compression, Denoising, Reduction, Task
+from tiedae.data.normal import measured_rows, normal_rows
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind, Why
 from tiedae.tasks import anomaly, reduction
 from tiedae.tasks.losses import loss_checks, with_losses

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.tasks import neighbourhoods
 from tiedae.tasks.neighbourhoods import Pca, continuity, knn_accuracy, trustworthiness
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import DataError
+from tiedae.base.errors import DataError
 from tiedae.tasks.ranking import Ranked, average_precision, by_label, detection, f1, roc_auc
 
 RNG = np.random.default_rng(0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tiedae.base.errors import DataError
 from tiedae.bundle.task_results import Estimate, LabelFlags
-from tiedae.compress.errors import DataError
-from tiedae.compress.intervals import Intervals
+from tiedae.data.intervals import Intervals
 from tiedae.tasks.ranking import Ranked, by_interval, by_label, estimates
 
 

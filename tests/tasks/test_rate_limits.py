@@ -12,9 +12,9 @@ import pytest
 from tiedae.bundle.task_results import CompressionResult
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.training_codes import fit_code_tables
-from tiedae.compress.data import Dataset
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.samples import Samples
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.data.dataset import Dataset
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.tasks import coders, compression
 from tiedae.tasks.arrangements import Mosaic

@@ -10,15 +10,15 @@ import types
 import numpy as np
 import pytest
 
+from tiedae.base.errors import TiedaeError
+from tiedae.base.records import checked
 from tiedae.bundle.task_results import ReductionResult
 from tiedae.codec.backends import ProgramBackend
-from tiedae.compress.config import DataConfig, Recipe
-from tiedae.compress.data import Dataset
-from tiedae.compress.errors import TiedaeError
-from tiedae.compress.layer_kinds import layer_tables
-from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.records import checked
-from tiedae.compress.tasks import Reduction
+from tiedae.config.config import DataConfig, Recipe
+from tiedae.config.layer_kinds import layer_tables
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.tasks import Reduction
+from tiedae.data.dataset import Dataset
 from tiedae.export.kinds import Why
 from tiedae.report.tasks import reduction as reduction_view
 from tiedae.tasks import reduction

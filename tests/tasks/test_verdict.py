@@ -10,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tiedae.base.errors import RecipeError
+from tiedae.base.numbers import number
+from tiedae.base.records import checked, decode, plain
 from tiedae.bundle.task_results import INPUT, AnomalyResult, Detection, Estimate, IntervalFlags, LabelFlags
 from tiedae.bundle.verdict import (
     RULES,
@@ -25,13 +28,10 @@ from tiedae.bundle.verdict import (
 )
 from tiedae.codec.backends import ProgramBackend
 from tiedae.compress import DataConfig, Recipe, VerifyConfig
-from tiedae.compress.data import Dataset
-from tiedae.compress.errors import RecipeError
-from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.numbers import number
-from tiedae.compress.records import checked, decode, plain
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Reduction
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.tasks import BASELINES, Anomaly, Compression, Denoising, NoiseConfig, Reduction
+from tiedae.data.dataset import Dataset
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind
 from tiedae.report.verdict import summary, verdict_rows
 from tiedae.tasks.denoisers import DENOISERS

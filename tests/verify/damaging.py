@@ -12,11 +12,11 @@ import onnx
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
+from tiedae.base.records import plain
 from tiedae.bundle.bundle import Bundle, describe_files
 from tiedae.bundle.manifest import FILE, encode
 from tiedae.bundle.results import Metrics
-from tiedae.compress.records import plain
-from tiedae.run_artifacts import load_measured
+from tiedae.pipeline.run_artifacts import load_measured
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.tasks.from_files import with_task
 from tiedae.tasks.losses import with_losses

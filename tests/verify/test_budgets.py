@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tiedae.bundle.manifest import read
-from tiedae.compress.samples import Samples
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind, Why
 from tiedae.runtimes.table import RUNTIMES
 from tiedae.verify.collecting import MeasuredSamples

@@ -11,11 +11,11 @@ import onnx
 import pytest
 
 from tiedae.bundle.results import Metrics
+from tiedae.cli.verification import verify
 from tiedae.export.kinds import Kind
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.export.storage_check import prove
 from tiedae.export.targets import read_model
-from tiedae.verification import verify
 from tiedae.verify.checks import CHECKS, STORAGE, CheckRow, row_of
 from tiedae.verify.verify import verify_bundle
 

@@ -12,7 +12,7 @@ from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import Check
 from tiedae.compress import VerifyConfig
-from tiedae.compress.samples import Samples
+from tiedae.data.samples import Samples
 from tiedae.program.integer_maps import IntegerMaps, LinearMap
 from tiedae.verify import collecting
 from tiedae.verify.collecting import BundleFiles, BundleModel, MeasuredSamples, _evidence

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import asdict, replace
 
 from tiedae.bundle.results import Metrics
-from tiedae.compress.config import VerifyConfig
+from tiedae.config.config import VerifyConfig
 from tiedae.report.result_writers import headline, to_junit, to_markdown
 from tiedae.verify.limits import TOLERANCES, Limits, looser, no_looser
 

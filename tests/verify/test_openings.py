@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tiedae.base.errors import InputError, NotInstalledError, UnavailableError
 from tiedae.bundle.bundle import Bundle
 from tiedae.compress import VerifyConfig
-from tiedae.compress.errors import InputError, NotInstalledError, UnavailableError
 from tiedae.export.kinds import Kind, Why
 from tiedae.export.targets import read_model
 from tiedae.runtimes.table import RUNTIMES, Runtime

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import InputError, UnavailableError
+from tiedae.base.errors import InputError, UnavailableError
 from tiedae.compress.imports.formats import read_model
 from tiedae.export import to_onnx
 from tiedae.program.interpreter import execute

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from msgspec import inspect
 from msgspec.structs import replace
 
+from tiedae.base.records import decode
 from tiedae.bundle.results import LABELS, SCHEMA, Check, Kind, Metrics, Parity, finite, read_metrics, to_json
 from tiedae.bundle.task_results import INPUT, PROGRAM, Denoised, DenoisingResult
 from tiedae.bundle.verdict import Finding, LayerUse, Reason, Verdict
 from tiedae.compress import FormatError, InputError
-from tiedae.compress.records import decode
 
 TEXTS = st.text(max_size=8)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from tiedae.assemble import write_described
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import Bundle, model_files, npy
 from tiedae.bundle.manifest import FILE, made_for_its_program
@@ -20,6 +19,7 @@ from tiedae.bundle.results import Metrics
 from tiedae.cli import main
 from tiedae.export.kinds import Kind
 from tiedae.export.targets import TARGETS, read_model
+from tiedae.pipeline.assemble import write_described
 from tiedae.program.score_graph import Scored
 from tiedae.program.scoring import Detector, Thresholds, scoring_of, threshold_of
 from tiedae.runtimes.table import RUNTIMES

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tiedae.base.errors import UnavailableError
 from tiedae.bundle.bundle import Programs, model_files, model_names, write_files
 from tiedae.bundle.reference_outputs import expect
 from tiedae.compress import ExportConfig, VerifyConfig
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import UnavailableError
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import ScoreKind
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import ScoreKind
 from tiedae.export.kinds import Kind
 from tiedae.export.storage_check import prove, prove_scaling, prove_score
 from tiedae.export.targets import TARGETS, read_model

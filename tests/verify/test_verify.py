@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tiedae.base.records import plain
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import Check, Kind, Lost, Precision, Quality, Stage, read_metrics, to_json
 from tiedae.cli import main
 from tiedae.compress import FormatError
-from tiedae.compress.records import plain
-from tiedae.compress.samples import Samples
+from tiedae.data.samples import Samples
 from tiedae.export.duplicates import copies
 from tiedae.export.targets import read_model
 from tiedae.program.interpreter import execute, program_input
@@ -238,9 +238,9 @@ def test_an_output_that_is_changed_on_its_way_out_is_found(bundle: Path, name: s
 
 def test_a_wrong_bias_is_a_parity_failure(bundle: Path) -> None:
     """Consistent hashes do not help where the numbers differ: the program and the files must agree."""
+    from tiedae.base.archive import pack_npz, unpack_npz
     from tiedae.bundle.bundle import PROGRAM_FILE, PROGRAM_KIND
     from tiedae.bundle.manifest import sha256_of
-    from tiedae.compress.archive import pack_npz, unpack_npz
 
     _, arrays = unpack_npz(bundle / PROGRAM_FILE, PROGRAM_KIND)
     arrays["code.bias"] = arrays["code.bias"] + 5000
@@ -302,7 +302,7 @@ def test_a_folder_without_a_manifest_is_no_bundle(bundle: Path, capsys: pytest.C
 @pytest.mark.usefixtures("quick")
 def test_quality_is_measured_against_the_model_before_any_compression(finished_run: Path, recipe_file: Path) -> None:
     """Pruning damage counts: with no loss allowed, the half-pruned model of this run fails."""
-    from tiedae.verification import verify
+    from tiedae.cli.verification import verify
 
     bundle, data = finished_run / "bundle", str(recipe_file.parent / "samples.npy")
     metrics = verify(bundle, model=finished_run / "model", data=data, announce=lambda _text: None)
@@ -318,7 +318,7 @@ def test_quality_is_measured_against_the_model_before_any_compression(finished_r
 def test_quality_beyond_its_limit_fails(finished_run: Path, recipe_file: Path) -> None:
     """Against a float model that reconstructs perfectly, any int8 file has lost too much."""
     from tiedae.compress import DataConfig
-    from tiedae.sources import load_dataset
+    from tiedae.pipeline.sources import load_dataset
 
     splits = load_dataset(DataConfig(str(recipe_file.parent / "samples.npy")), "sigmoid")
     metrics = verify_bundle(
@@ -342,7 +342,7 @@ def test_a_loss_beyond_its_limit_fails_where_it_is_no_noise(
 ) -> None:
     """The float model here is the int8 program, but for some samples that it reconstructs with half of the difference."""
     from tiedae.compress import DataConfig
-    from tiedae.sources import load_dataset
+    from tiedae.pipeline.sources import load_dataset
 
     bundle, test = finished_run / "bundle", load_dataset(DataConfig(str(recipe_file.parent / "samples.npy")), "sigmoid").test
     program = Bundle.open(bundle).programs({n: read_model(bundle / n) for n in Bundle.open(bundle).models}).fused

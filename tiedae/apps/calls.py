@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tiedae.compress.sample_spec import INTEGERS
+from tiedae.config.sample_spec import INTEGERS
 from tiedae.export.c.codec_source import DIRECTIONS
 from tiedae.export.c.text import named
 from tiedae.program.score_graph import SCORE

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tiedae.base.errors import InputError
+from tiedae.base.records import Record
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.codec.backends import ProgramBackend, program_of
 from tiedae.codec.frames import FileModel
 from tiedae.codec.header import SAMPLES_PER_FRAME as USUAL
 from tiedae.codec.header import most_per_frame
-from tiedae.compress.errors import InputError
-from tiedae.compress.records import Record
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.export.c.codec_source import DIRECTIONS, PROMISES, Promise
 from tiedae.export.c.entries import signatures_of
 from tiedae.export.c.kernels import Storage

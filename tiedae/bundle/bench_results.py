@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from tiedae.compress.records import Record
+from tiedae.base.records import Record
 from tiedae.export.kinds import Maker, Precision, Skipped
 from tiedae.runtimes.machine import Machine
 

@@ -24,11 +24,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from tiedae.compress.archive import pack_npz, sha256_of, unpack_npz
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import ExportError, FormatError, InputError
-from tiedae.compress.files import read_regular, write_atomic
-from tiedae.compress.npy import read_npy
+from tiedae.base.archive import pack_npz, sha256_of, unpack_npz
+from tiedae.base.errors import ExportError, FormatError, InputError
+from tiedae.base.files import read_regular, write_atomic
+from tiedae.base.npy import read_npy
+from tiedae.config.config import ExportConfig
 from tiedae.entropy.classes import CodeTables, read_tables
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.tables import without_program

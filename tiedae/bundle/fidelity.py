@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiedae.compress.blocks import blocks
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.data import Dataset
-from tiedae.compress.sample_spec import Kind, SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.config import VerifyConfig
+from tiedae.config.sample_spec import Kind, SampleSpec
+from tiedae.config.scaling import Scaling
+from tiedae.data.dataset import Dataset
 
 from .manifest import Data
 from .results import Column, ColumnWarning, Fit, Quality, Source, Stage

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.npy import read_npy
+from tiedae.base.errors import FormatError
+from tiedae.base.npy import read_npy
 from tiedae.export.file_info import ModelFileInfo
 from tiedae.export.kinds import Precision
 from tiedae.export.targets import TARGETS, Programs

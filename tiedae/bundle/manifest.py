@@ -15,17 +15,17 @@ import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
+from tiedae.base.archive import sha256_of
+from tiedae.base.errors import ExportError, FormatError, RecipeError
+from tiedae.base.files import read_regular
+from tiedae.base.keys import Count, FileName, Identifier, Line, Name, Positive, Sha256, Sha256OrNone
+from tiedae.base.records import Record, checked, decode, encode, load_json, plain, require, within
 from tiedae.compress.affine import LARGEST32, Quantization
-from tiedae.compress.archive import sha256_of
-from tiedae.compress.config import Recipe
-from tiedae.compress.errors import ExportError, FormatError, RecipeError
-from tiedae.compress.files import read_regular
 from tiedae.compress.imports.origin import ImportOrigin
-from tiedae.compress.keys import Count, FileName, Identifier, Line, Name, Positive, Sha256, Sha256OrNone
-from tiedae.compress.model_config import ModelConfig
-from tiedae.compress.records import Record, checked, decode, encode, load_json, plain, require, within
-from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec, SampleType, Signal, channels_of
-from tiedae.compress.scaling import Scaling
+from tiedae.config.config import Recipe
+from tiedae.config.model_config import ModelConfig
+from tiedae.config.sample_spec import INTEGERS, Kind, SampleSpec, SampleType, Signal, channels_of
+from tiedae.config.scaling import Scaling
 from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.kinds import Precision
 from tiedae.export.targets import is_model, layout_of, require_targets

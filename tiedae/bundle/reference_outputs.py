@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tiedae.compress.archive import sha256_of
+from tiedae.base.archive import sha256_of
 from tiedae.export.model_file import Contents, oriented
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.interpreter import Conversion, execute, program_input

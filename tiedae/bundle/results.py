@@ -12,14 +12,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, structs
 
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import CheckError, FormatError, InputError, listed
-from tiedae.compress.files import read_regular
-from tiedae.compress.keys import Line, NonNegative, Positive, ProperFraction, Sha256OrNone
-from tiedae.compress.numbers import number
-from tiedae.compress.records import Record, decode, encode, load_json, plain, require
+from tiedae.base.errors import CheckError, FormatError, InputError, listed
+from tiedae.base.files import read_regular
+from tiedae.base.keys import Line, NonNegative, Positive, ProperFraction, Sha256OrNone
+from tiedae.base.numbers import number
+from tiedae.base.records import Record, decode, encode, load_json, plain, require
 from tiedae.compress.start_or_end import StartOrEnd
 from tiedae.compress.training_start import TrainingStart
+from tiedae.config.config import VerifyConfig
 from tiedae.export.kinds import Kind, Lost, Maker, Precision, Skipped, Stage
 from tiedae.program.differences import LEAST_SCALE, Sample, place
 

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tiedae.compress.keys import Count, NonNegative, Positive, ProperFraction
-from tiedae.compress.numbers import counted
-from tiedae.compress.records import Record, require
-from tiedae.compress.tasks import NoiseKind, ScoreKind
+from tiedae.base.keys import Count, NonNegative, Positive, ProperFraction
+from tiedae.base.numbers import counted
+from tiedae.base.records import Record, require
+from tiedae.config.tasks import NoiseKind, ScoreKind
 
 Measure = Literal["PSNR", "R²", "PRDN"]
 """Measures of fidelity, see `fidelity`."""

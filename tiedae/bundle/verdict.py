@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tiedae.compress.keys import Count, Positive
-from tiedae.compress.numbers import number
-from tiedae.compress.records import Record, require
+from tiedae.base.keys import Count, Positive
+from tiedae.base.numbers import number
+from tiedae.base.records import Record, require
 
 from .task_results import AnomalyResult, Estimate, TaskResult
 

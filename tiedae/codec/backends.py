@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from tiedae.base.errors import FormatError
 from tiedae.bundle.bundle import Bundle, write_files
 from tiedae.compress.affine import BYTE, Quantization
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import FormatError
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.config import ExportConfig
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.export.targets import TARGETS, read_model
 from tiedae.program.file_io import SCALED_IO, FileIO
 from tiedae.program.integer_maps import IntegerMaps

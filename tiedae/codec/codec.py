@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from tiedae.base.errors import DataError, InputError
 from tiedae.bundle.bundle import Bundle
-from tiedae.compress.errors import DataError, InputError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.data.windows import PicturePatches, Result, Stream, Windows
 from tiedae.program.drift import squared_errors
 from tiedae.program.program import Tensor
 from tiedae.program.scoring import Detector
@@ -22,7 +23,6 @@ from .frames import FileModel
 from .header import SAMPLES_PER_FRAME, Data, promise
 from .reader import Reader, last_whole, require_frames
 from .streams import StreamDecoder, StreamEncoder
-from .windows import PicturePatches, Result, Stream, Windows
 
 
 @dataclass(frozen=True)

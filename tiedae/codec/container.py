@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 
 from .header import Data, Header
 

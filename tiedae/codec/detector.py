@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tiedae.compress.data import Dataset, choose
-from tiedae.compress.errors import DataError
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Anomaly, Task
+from tiedae.base.errors import DataError
+from tiedae.config.tasks import Anomaly, Task
+from tiedae.data.dataset import Dataset, choose
+from tiedae.data.samples import Samples
 from tiedae.export.targets import Programs
 from tiedae.program.drift import TrainingScores, squared_errors
 from tiedae.program.scoring import Detector, Scoring, Thresholds, scoring_of, threshold_of

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tiedae.base.errors import DataError, FormatError, InputError
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest, decoding_text
-from tiedae.compress.errors import DataError, FormatError, InputError
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
 from tiedae.entropy import grid, rans
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.rans import DamagedFrames, refuse

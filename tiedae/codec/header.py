@@ -12,9 +12,9 @@ from mmap import mmap
 
 import numpy as np
 
-from tiedae.compress.config import CodecConfig
-from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.base.errors import FormatError, InputError
+from tiedae.config.config import CodecConfig
+from tiedae.config.sample_spec import SampleSpec
 
 SUFFIX = ".tae"
 MAGIC = b"\x89TAE"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from tiedae.base.errors import InputError, NotInstalledError, UnavailableError
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import FILE
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import InputError, NotInstalledError, UnavailableError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.config import ExportConfig
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.export.targets import TARGETS
 from tiedae.program.file_io import FileIO
 from tiedae.program.integer_maps import fit

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tiedae.compress.errors import CheckError, FormatError, InputError
-from tiedae.compress.patches import PictureSize, join
+from tiedae.base.errors import CheckError, FormatError, InputError
+from tiedae.data.patches import PictureSize, join
+from tiedae.data.windows import problem_of_end
 
 from .container import End, FileContents, FrameSpan, Gap, is_index, listed_frames, read, read_frame, scan
 from .frames import FileModel, decode_frames
 from .header import MOST_BYTES, Data, Header
-from .windows import problem_of_end
 
 TOGETHER = 8192
 """Samples whose frames are coded together, at most: enough lanes for full speed. They take `MOST_BYTES` or are one frame."""

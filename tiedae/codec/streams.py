@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import CheckError, DataError, FormatError, InputError
+from tiedae.base.errors import CheckError, DataError, FormatError, InputError
+from tiedae.data.windows import problem_of_end
 
 from .backends import BATCH, PROGRAM, Backend
 from .container import NO_INDEX, End, FrameSpan, Gap, index_entries, is_index, pack_end, pack_frame, pack_index, scan
 from .frames import FileModel, decode_frames, encode_frames
 from .header import LONGEST_HEADER, SAMPLES_PER_FRAME, FileKind, Header
 from .reader import Whole, groups, nothing, require_whole, together
-from .windows import problem_of_end
 
 CHECKED = 16
 """Samples of a piece whose codes are compared with the program's."""

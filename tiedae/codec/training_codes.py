@@ -9,9 +9,9 @@ import numpy as np
 
 from tiedae.bundle.bundle import residuals_name, tables_name
 from tiedae.bundle.manifest import Manifest, program_sha256
-from tiedae.compress.data import choose
-from tiedae.compress.noise import Noise, noisy_samples
-from tiedae.compress.samples import Samples
+from tiedae.data.dataset import choose
+from tiedae.data.noise import Noise, noisy_samples
+from tiedae.data.samples import Samples
 from tiedae.entropy.class_fitting import fit_classes
 from tiedae.entropy.classes import CodeTables
 from tiedae.entropy.residual_tables import ResidualTables, fit_tables

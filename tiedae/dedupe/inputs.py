@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tiedae.compress.errors import InputError, printable
-from tiedae.compress.files import open_regular
-from tiedae.compress.npy import MAGIC, read_npy, read_npz
+from tiedae.base.errors import InputError, printable
+from tiedae.base.files import open_regular
+from tiedae.base.npy import MAGIC, read_npy, read_npz
 from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.export.random_inputs import STRING, Draw, Ranges, drawn
 from tiedae.runtimes.sandbox import TrialRun

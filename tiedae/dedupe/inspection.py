@@ -10,8 +10,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.errors import ExportError, InputError
-from tiedae.compress.records import plain
+from tiedae.base.errors import ExportError, InputError
+from tiedae.base.records import plain
 from tiedae.export.duplicates import MINIMUM, Duplicate, copies
 from tiedae.export.extents import LEFT_OVER, Account, Extent, Part, account
 from tiedae.export.model_file import Constant, Contents, TensorInfo

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.errors import InputError, listed
+from tiedae.base.errors import InputError, listed
 from tiedae.compress.imports.chain import (
     Affine,
     BatchNorm,

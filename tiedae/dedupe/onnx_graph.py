@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto, helper
 
-from tiedae.compress.errors import ExportError, FormatError
+from tiedae.base.errors import ExportError, FormatError
 from tiedae.export.onnx.kernels import PAGE
 from tiedae.export.onnx.reader import Opened
 from tiedae.export.onnx.scopes import bodies, kind

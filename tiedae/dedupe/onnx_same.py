@@ -16,7 +16,7 @@ from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, SparseTensorProto, TensorProto
 
-from tiedae.compress.errors import printable
+from tiedae.base.errors import printable
 from tiedae.export.onnx.reader import Opened, open_onnx
 from tiedae.export.onnx.scopes import kind
 from tiedae.export.reals import digest_of

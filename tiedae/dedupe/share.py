@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.errors import CheckError, FormatError, InputError
-from tiedae.compress.files import beside, new_file, place, require_replaceable
-from tiedae.compress.records import plain
+from tiedae.base.errors import CheckError, FormatError, InputError
+from tiedae.base.files import beside, new_file, place, require_replaceable
+from tiedae.base.records import plain
 from tiedae.export.duplicates import MINIMUM, copies
 from tiedae.export.model_file import Contents
 from tiedae.export.reals import Chunk, pieces

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.export.duplicates import MINIMUM, Duplicate, copies
 from tiedae.export.model_file import Contents
 from tiedae.export.onnx.reader import open_onnx

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.files import open_regular
+from tiedae.base.errors import FormatError
+from tiedae.base.files import open_regular
 from tiedae.export.reals import digest_of
 from tiedae.export.tflite.graph import name_of
 from tiedae.export.tflite.schema import DAMAGED, IN_FILE, has_archive, unknown_parts, vector

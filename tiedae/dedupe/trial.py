@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tiedae.compress.errors import CheckError, FormatError, printable
-from tiedae.compress.records import plain
+from tiedae.base.errors import CheckError, FormatError, printable
+from tiedae.base.records import plain
 from tiedae.export.model_file import Contents
 from tiedae.export.random_inputs import Draw, ranges_of
 from tiedae.runtimes.probes import BODIES, LATENCY, UNOPTIMIZED

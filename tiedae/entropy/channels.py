@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 
 COUNT = 16
 """Links of a channel."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 
 from .classes import MOST_CLASSES, ClassTables
 from .tables import FrequencyTables, allot, fit_counts, require_training

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.base.errors import FormatError, InputError
 
 from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, require_codes, take, with_raw_values, words_of
 from .tables import (

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 
 MOST_LEAVES = 128
 """Leaves of a tree at most; a C encoder keeps a leaf in 7 bits."""

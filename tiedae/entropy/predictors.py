@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tiedae.compress.sample_spec import Kind, channels_of
+from tiedae.config.sample_spec import Kind, channels_of
 
 from .channels import BITS, LinkedChanges, Links, Waves, in_parts
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tiedae.compress.errors import DataError, FormatError
+from tiedae.base.errors import DataError, FormatError
 
 SUM_BITS = 14
 SUM = 1 << SUM_BITS

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.sample_spec import INTEGERS, Integer, SampleSpec, channels_of
+from tiedae.base.errors import FormatError, InputError
+from tiedae.config.sample_spec import INTEGERS, Integer, SampleSpec, channels_of
 
 from .grid import LARGEST
 from .residuals import ContextTables, ResidualCoder, fit_residuals

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from tiedae.compress.errors import DataError, FormatError, InputError
-from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, channels_of
+from tiedae.base.errors import DataError, FormatError, InputError
+from tiedae.config.sample_spec import INTEGERS, Integer, Kind, channels_of
 
 from .channels import Links, fit_links, unexplained
 from .contexts import ALONE, ContextTree, grow

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import DataError, FormatError, InputError
+from tiedae.base.errors import DataError, FormatError, InputError
 
 from .rans import RAW_BITS, SLOT, SUM, SUM_BITS, least_bits, put, require_codes, take, with_raw_values, words_of
 

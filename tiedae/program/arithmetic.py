@@ -22,8 +22,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import SIGMOID_OUTPUT, TANH_OUTPUT, Quantization
-from tiedae.compress.errors import ExportError
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import structs
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import BYTE, Quantization
-from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import exceeding_pairs
 from tiedae.compress.patterns import of_rows
 

@@ -12,11 +12,11 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from tiedae.compress.config import Fraction, NonNegative, Positive
-from tiedae.compress.errors import DataError
-from tiedae.compress.keys import Sha256OrNone
-from tiedae.compress.records import Record
-from tiedae.compress.scaling import Scaling
+from tiedae.base.errors import DataError
+from tiedae.base.keys import Sha256OrNone
+from tiedae.base.records import Record
+from tiedae.config.config import Fraction, NonNegative, Positive
+from tiedae.config.scaling import Scaling
 
 QUANTILES = 256
 """Quantiles that stand for the training samples; a distance is exact to half of 1/256."""

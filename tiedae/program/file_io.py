@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import Quantization, io_dtype
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import ExportError
-from tiedae.compress.scaling import Scaling
+from tiedae.config.config import ExportConfig
+from tiedae.config.scaling import Scaling
 
 from .differences import LEAST_SCALE
 from .tensors import flat

@@ -15,11 +15,11 @@ import numpy as np
 from msgspec import Meta
 from msgspec.structs import replace
 
+from tiedae.base.errors import ExportError
+from tiedae.base.records import Record, require
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
-from tiedae.compress.records import Record, require
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
-from tiedae.compress.scaling import Rule, Scaling
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.scaling import Rule, Scaling
 
 from .interpreter import CONVERSIONS, input_integers
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 
 from .construction import Lowering
 from .lowering_convolution import decode_convolution, encode_convolution
@@ -68,7 +68,7 @@ LOWERINGS: dict[str, LayerLowering] = {
     "conv1d": CONVOLUTION,
     "conv2d": CONVOLUTION,
 }
-"""One row per row of `compress.layer_kinds.LAYER_KINDS`."""
+"""One row per row of `tiedae.config.layer_kinds.LAYER_KINDS`."""
 
 
 def interleaved_parts(program: Program) -> int:

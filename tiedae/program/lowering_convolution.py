@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tiedae.compress.layer_kinds import UNPOOLED
+from tiedae.config.layer_kinds import UNPOOLED
 
 from .construction import Lowering
 from .lowering_dense import decode_rows, encode_dense, fused_activation

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiedae.base.errors import ExportError, InputError
 from tiedae.compress.affine import BYTE, Quantization, io_dtype
-from tiedae.compress.errors import ExportError, InputError
 from tiedae.compress.integers import exceeding_pairs
 
 from .arithmetic import FloatKernel

@@ -29,12 +29,12 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
+from tiedae.base.errors import DataError, ExportError
+from tiedae.base.keys import Sha256OrNone
+from tiedae.base.records import Record, require
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import DataError, ExportError
-from tiedae.compress.keys import Sha256OrNone
-from tiedae.compress.records import Record, require
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
-from tiedae.compress.tasks import MOST_INPUTS, ScoreKind, held_out_samples
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.tasks import MOST_INPUTS, ScoreKind, held_out_samples
 
 from .drift import TrainingScores
 

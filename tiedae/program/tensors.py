@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from tiedae.base.errors import DataError, ExportError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import DataError, ExportError
 from tiedae.compress.integers import Bounds, kernel_bounds
 
 from .arithmetic import FloatKernel

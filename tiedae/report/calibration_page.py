@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tiedae.base.numbers import number
 from tiedae.calibration.calibration_file import CalibratedTensor, Calibration
 from tiedae.calibration.diagnosis import Diagnosis
-from tiedae.compress.layer_kinds import OF_WEIGHTS
-from tiedae.compress.numbers import number
+from tiedae.config.layer_kinds import OF_WEIGHTS
 
 from .pages import render
 from .pages.charts import Cell

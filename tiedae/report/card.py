@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tiedae.base.numbers import duration, fraction, number, size
 from tiedae.bundle.fidelity import fit_text, meaning
 from tiedae.bundle.manifest import Data, Derivation, Manifest
 from tiedae.bundle.results import Metrics, warning_lines
 from tiedae.compress.affine import Quantization
-from tiedae.compress.config import DataConfig
-from tiedae.compress.numbers import duration, fraction, number, size
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import task_kind
+from tiedae.config.config import DataConfig
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import task_kind
 from tiedae.export.file_info import ModelFileInfo, ValueInfo
 from tiedae.export.kinds import Precision
 from tiedae.export.targets import TARGETS

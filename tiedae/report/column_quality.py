@@ -6,8 +6,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from tiedae.base.numbers import number
 from tiedae.bundle.results import Metrics, Stage, warning_lines
-from tiedae.compress.numbers import number
 from tiedae.export.kinds import Precision
 
 from .key_figures import worst_exported

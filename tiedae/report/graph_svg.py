@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiedae.base.numbers import size
 from tiedae.bundle.manifest import ProgramText
-from tiedae.compress.numbers import size
 from tiedae.program.operations import Operation
 from tiedae.program.program import Kernel
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from tiedae.base.numbers import number
 from tiedae.bundle.results import GroupFigures, Metrics
-from tiedae.compress.numbers import number
 
 from .pages import fragment
 from .tasks.anomaly import estimate_text

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from tiedae.base.numbers import fraction, number
 from tiedae.bundle.results import LayerError, Parity
-from tiedae.compress.config import Decoder
-from tiedae.compress.numbers import fraction, number
+from tiedae.config.config import Decoder
 from tiedae.export.kinds import Kind, Lost, Precision
 from tiedae.export.targets import TARGETS, label_of, layout_of
 

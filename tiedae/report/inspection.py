@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiedae.compress.errors import printable
+from tiedae.base.errors import printable
 from tiedae.export.duplicates import searched
 from tiedae.export.model_file import columns
 

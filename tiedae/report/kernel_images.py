@@ -12,8 +12,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from tiedae.base.numbers import fraction, number
 from tiedae.bundle.manifest import Manifest
-from tiedae.compress.numbers import fraction, number
 from tiedae.program.operations.interleave import interleaved
 
 from .images import STEPS, diverging, indexed

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from tiedae.base.numbers import fraction
 from tiedae.bundle.bench_results import Latency
 from tiedae.bundle.manifest import Data, Manifest
 from tiedae.bundle.results import Metrics, ModelFile, Parity, Quality, UntiedModel
-from tiedae.compress.numbers import fraction
 from tiedae.export.kinds import Kind, Maker, Precision, Stage
 from tiedae.export.targets import TARGETS
 from tiedae.runtimes.table import rounds_as_program

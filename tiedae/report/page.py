@@ -11,15 +11,15 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from tiedae.base.errors import FormatError
+from tiedae.base.numbers import counted, exact, fraction, number, size
 from tiedae.bundle.fidelity import fit_text, meaning
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.results import Metrics, Model, Parity
 from tiedae.bundle.task_results import DenoisingResult
-from tiedae.compress.config import Recipe
-from tiedae.compress.errors import FormatError
-from tiedae.compress.layer_kinds import by_axis
-from tiedae.compress.numbers import counted, exact, fraction, number, size
-from tiedae.compress.tasks import task_kind
+from tiedae.config.config import Recipe
+from tiedae.config.layer_kinds import by_axis
+from tiedae.config.tasks import task_kind
 from tiedae.export.kinds import Maker, Precision, Stage
 from tiedae.export.targets import TARGETS, reference_layout
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tiedae.base.numbers import fraction
 from tiedae.bundle.results import REFERENCES, Metrics, Parity
-from tiedae.compress.numbers import fraction
 from tiedae.export.kinds import Kind, Maker, Precision
 from tiedae.export.targets import label_of
 

@@ -12,9 +12,9 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 
+from tiedae.base.markdown import cells, markdown
 from tiedae.bundle.fidelity import fit_text
 from tiedae.bundle.results import Check, Metrics, to_json, warning_lines
-from tiedae.compress.markdown import cells, markdown
 from tiedae.export.kinds import Kind, Precision
 
 from .key_figures import groups

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from tiedae.base.numbers import number
 from tiedae.bundle.fidelity import column_names
 from tiedae.bundle.manifest import Manifest
-from tiedae.compress.numbers import number
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.program.tensors import flat
 
 from .images import diverging, encode_images

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tiedae.compress.errors import printable
+from tiedae.base.errors import printable
 from tiedae.export.duplicates import searched
 from tiedae.export.model_file import columns
 

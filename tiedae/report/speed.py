@@ -7,8 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from tiedae.base.numbers import duration
 from tiedae.bundle.bench_results import WAYS, Bench, Latency, Measurement, Way
-from tiedae.compress.numbers import duration
 from tiedae.export.kinds import Maker
 
 from .key_figures import groups

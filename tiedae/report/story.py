@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tiedae.base.numbers import counted, duration, human_size, number, size, three_digits
 from tiedae.bundle.bench_results import Latency
 from tiedae.bundle.fidelity import fit_value
 from tiedae.bundle.manifest import Data
 from tiedae.bundle.results import Fit, Metrics, warning_lines
-from tiedae.compress.numbers import counted, duration, human_size, number, size, three_digits
-from tiedae.compress.tasks import Anomaly, Denoising, task_kind
+from tiedae.config.tasks import Anomaly, Denoising, task_kind
 from tiedae.export.kinds import Maker, Precision
 
 from .key_figures import (

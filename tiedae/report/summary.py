@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiedae.base.numbers import fraction
 from tiedae.bundle.fidelity import fit_text
 from tiedae.bundle.results import Metrics, ModelFile, Parity
-from tiedae.compress.numbers import fraction
-from tiedae.compress.tasks import task_kind
+from tiedae.config.tasks import task_kind
 from tiedae.export.kinds import Kind, Maker, Precision, Stage
 from tiedae.runtimes.table import rounds_as_program
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tiedae.base.numbers import number, size
 from tiedae.bundle.fidelity import fit_text
 from tiedae.bundle.results import Metrics, Quality, UntiedModel
-from tiedae.compress.numbers import number, size
 from tiedae.export.kinds import Precision
 
 from .key_figures import change_text, compare_sizes, float_bytes, keras_float, kind_text

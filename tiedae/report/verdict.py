@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tiedae.base.numbers import number
 from tiedae.bundle.verdict import Verdict, sentences
-from tiedae.compress.numbers import number
 
 HEADER = ("baseline", "figure", "ours", "its", "gain", "95 % interval", "")
 NO_GOOD = "no good, although every file is right"

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 
 from .pages.charts import SignalChart
 

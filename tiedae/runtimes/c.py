@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tiedae.compress.errors import DataError, FormatError, UnavailableError
-from tiedae.compress.files import read_regular
-from tiedae.compress.packages import missing
+from tiedae.base.errors import DataError, FormatError, UnavailableError
+from tiedae.base.files import read_regular
+from tiedae.base.packages import missing
 from tiedae.export.c.reader import read_interface
 from tiedae.export.c.text import named
 from tiedae.export.model_file import Signature

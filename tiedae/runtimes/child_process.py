@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.errors import UnavailableError
+from tiedae.base.errors import UnavailableError
 
 
 class Ended(UnavailableError):

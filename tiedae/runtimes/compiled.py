@@ -19,7 +19,7 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.options import CpuOptions, Options
 
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.base.errors import FormatError, UnavailableError
 from tiedae.export.tflite.reader import has_computed_shapes, read_entries
 
 from .litert import CHUNK

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, SignatureRunner
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.export.tflite.reader import has_fixed_batch, named_activations, reached, with_primary
 
 from .native_output import quiet

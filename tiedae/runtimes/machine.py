@@ -8,7 +8,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from tiedae.compress.records import Record
+from tiedae.base.records import Record
 
 BUSY = 0.25
 """Load average per core from which the machine counts as busy."""

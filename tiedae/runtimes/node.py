@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from tiedae.compress.errors import DataError, FormatError, NotInstalledError, UnavailableError
-from tiedae.compress.packages import INSTALL
+from tiedae.base.errors import DataError, FormatError, NotInstalledError, UnavailableError
+from tiedae.base.packages import INSTALL
 from tiedae.export.onnx.reader import read_onnx
 
 from .child_process import limited

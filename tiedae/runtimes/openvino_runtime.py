@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.base.errors import FormatError, UnavailableError
 from tiedae.export.onnx.writer import to_onnx
 from tiedae.export.tflite.reader import INSTEAD_OF_VIEWS, has_views, read_entries, with_primary
 from tiedae.program.operations.dense import Dense

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import DataError, FormatError, UnavailableError
-from tiedae.compress.packages import require_one_build
+from tiedae.base.errors import DataError, FormatError, UnavailableError
+from tiedae.base.packages import require_one_build
 
 from .native_output import quiet
 from .session import Bound, HeldFile, Session, Values, batched, load, require_files, served

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 
 from .bodies import OnnxBodies, TfliteBodies
 from .ort import Unoptimized

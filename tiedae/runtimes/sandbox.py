@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.base.errors import FormatError, InputError
 from tiedae.export.random_inputs import Draw
 
 from .child_process import Ended, lines_of, serve

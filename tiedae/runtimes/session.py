@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from tiedae.compress.errors import DataError, FormatError, InputError, UnavailableError
-from tiedae.compress.packages import INSTALL, missing
+from tiedae.base.errors import DataError, FormatError, InputError, UnavailableError
+from tiedae.base.packages import INSTALL, missing
 
 from .native_output import quiet
 

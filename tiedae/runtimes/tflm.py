@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.base.errors import FormatError, UnavailableError
 from tiedae.export.packing import is_packed
 from tiedae.export.tflite.reader import (
     INSTEAD_OF_VIEWS,

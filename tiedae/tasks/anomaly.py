@@ -12,17 +12,17 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from tiedae.base.packages import missing
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit
 from tiedae.bundle.task_results import AnomalyResult, Detection, IntervalFlags, LabelFlags, Scorer
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import BATCH
 from tiedae.codec.detector import integer_errors
-from tiedae.compress.data import choose
-from tiedae.compress.labels import label_text
-from tiedae.compress.normal import is_normal, normal_rows
-from tiedae.compress.packages import missing
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Anomaly, ScoreKind, Task
+from tiedae.config.tasks import Anomaly, ScoreKind, Task
+from tiedae.data.dataset import choose
+from tiedae.data.labels import label_text
+from tiedae.data.normal import is_normal, normal_rows
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.scoring import Scoring
 

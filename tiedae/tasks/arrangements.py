@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from tiedae.compress.numbers import counted
-from tiedae.compress.patches import PictureSize, cut, join
-from tiedae.compress.samples import Samples
+from tiedae.base.numbers import counted
+from tiedae.data.patches import PictureSize, cut, join
+from tiedae.data.samples import Samples
 
 from .coders import ImageCoder, grid_of
 

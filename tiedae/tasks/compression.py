@@ -11,12 +11,12 @@ from functools import cache, cached_property
 
 import numpy as np
 
+from tiedae.base.errors import FormatError
 from tiedae.bundle.fidelity import MEASURES
 from tiedae.bundle.task_results import TIED, Chosen, Coder, CompressionResult, LosslessSize, RatePoint
 from tiedae.codec.frames import FileModel
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
-from tiedae.compress.errors import FormatError
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .arrangements import Arrangement, arrangement_of

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from tiedae.compress.sample_spec import Kind, SampleSpec
+from tiedae.config.sample_spec import Kind, SampleSpec
 
 from .neighbourhoods import Pca
 

@@ -14,10 +14,10 @@ from functools import cached_property
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.errors import RecipeError
 from tiedae.bundle.fidelity import DECIBELS
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
-from tiedae.compress.errors import RecipeError
-from tiedae.compress.noise import Noise, noise_of, noisy_samples
+from tiedae.data.noise import Noise, noise_of, noisy_samples
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .denoisers import EXTRA, PCA_SAMPLES, Selection, denoisers_of

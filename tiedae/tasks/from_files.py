@@ -6,6 +6,7 @@ from dataclasses import replace as replace_fields
 
 from msgspec.structs import replace
 
+from tiedae.base.errors import NotInstalledError, TiedaeError, UnavailableError
 from tiedae.bundle.bundle import Bundle, tables_name
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Keras
@@ -13,9 +14,8 @@ from tiedae.bundle.results import Check, Metrics
 from tiedae.codec.backends import PRECISION, ProgramBackend
 from tiedae.codec.detector import totals
 from tiedae.codec.opening import open_files
-from tiedae.compress.data import Dataset
-from tiedae.compress.errors import NotInstalledError, TiedaeError, UnavailableError
-from tiedae.compress.tasks import task_kind
+from tiedae.config.tasks import task_kind
+from tiedae.data.dataset import Dataset
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.export.targets import read_model
 from tiedae.program.scoring import threshold_of

@@ -6,9 +6,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from tiedae.bundle.results import GroupFigures
-from tiedae.compress.data import choose
-from tiedae.compress.labels import label_text
-from tiedae.compress.normal import measured_rows, normal_rows
+from tiedae.data.dataset import choose
+from tiedae.data.labels import label_text
+from tiedae.data.normal import measured_rows, normal_rows
 
 from .anomaly import SAMPLES, program_errors
 from .ranking import Ranked, estimates, roc_auc

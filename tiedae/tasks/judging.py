@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.errors import FormatError, InputError
+from tiedae.base.numbers import number
 from tiedae.bundle.bundle import TASK_FILE, Bundle
 from tiedae.bundle.reference_outputs import layer_outputs
 from tiedae.bundle.results import FILE, Check, Metrics, read_metrics
 from tiedae.bundle.verdict import AREAS, TITLES, Criterion, LayerUse, MethodComparison, Uncompared, Verdict, findings
 from tiedae.codec.backends import ProgramBackend, program_of
-from tiedae.compress.equal_rows import numbered
-from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.numbers import number
-from tiedae.compress.samples import Samples
+from tiedae.data.equal_rows import numbered
+from tiedae.data.samples import Samples
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.interpreter import execute
 from tiedae.program.tensors import flat

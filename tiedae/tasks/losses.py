@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.errors import FormatError, InputError
+from tiedae.base.numbers import number
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import FILE, Check, Metrics, Quality, Source, Stage, read_metrics
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.numbers import number
-from tiedae.compress.tasks import task_kind
+from tiedae.config.config import VerifyConfig
+from tiedae.config.tasks import task_kind
 from tiedae.export.kinds import Kind, Skipped, Why
 
 from .ranking import estimates

@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 
 BLOCK_BYTES = 64 << 20
 """Size of a block of distances, float64."""

@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 
 from tiedae.bundle.fidelity import column_power
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 
 from .coders import PcaChoice, PcaCoder, file_bytes
 from .equal_bytes import MOST_APART, Around, CodedFile, around

@@ -11,11 +11,11 @@ from typing import Self
 
 import numpy as np
 
+from tiedae.base.errors import DataError
 from tiedae.bundle.task_results import Detection, Estimate, IntervalFlags, LabelFlags, Scorer
-from tiedae.compress.errors import DataError
-from tiedae.compress.intervals import Intervals
-from tiedae.compress.labels import Label, label_text
-from tiedae.compress.normal import is_normal
+from tiedae.data.intervals import Intervals
+from tiedae.data.labels import Label, label_text
+from tiedae.data.normal import is_normal
 
 RESAMPLES = 500
 LEVEL = 0.95

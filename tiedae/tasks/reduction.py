@@ -10,11 +10,11 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from tiedae.base.packages import missing
 from tiedae.bundle.task_results import Method, Neighbourhoods, ReductionResult
 from tiedae.bundle.verdict import Criterion
-from tiedae.compress.data import choose
-from tiedae.compress.packages import missing
-from tiedae.compress.tasks import Reduction
+from tiedae.config.tasks import Reduction
+from tiedae.data.dataset import choose
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.tensors import flat
 

@@ -9,18 +9,18 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from tiedae.base.errors import NotInstalledError
+from tiedae.base.packages import missing
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit, Fidelity
 from tiedae.bundle.reference_outputs import KERAS_FLOAT, Keras
 from tiedae.bundle.task_results import TaskResult
 from tiedae.bundle.verdict import Criterion
 from tiedae.codec.backends import Backend, ProgramBackend
-from tiedae.compress.config import Recipe, VerifyConfig
-from tiedae.compress.data import Dataset, choose
-from tiedae.compress.errors import NotInstalledError
-from tiedae.compress.packages import missing
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Task
+from tiedae.config.config import Recipe, VerifyConfig
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.tasks import Task
+from tiedae.data.dataset import Dataset, choose
+from tiedae.data.samples import Samples
 from tiedae.entropy.classes import CodeTables
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.program.scoring import Detector

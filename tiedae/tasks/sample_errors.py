@@ -13,7 +13,7 @@ import numpy as np
 
 from tiedae.bundle.fidelity import column_power
 from tiedae.bundle.verdict import Criterion
-from tiedae.compress.sample_spec import Kind
+from tiedae.config.sample_spec import Kind
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 
 SIDE = 7
 K1, K2 = 0.01, 0.03

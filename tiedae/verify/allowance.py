@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 
 from .figures import MEASURES
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from tiedae.base.errors import InputError
 from tiedae.bundle.bundle import PROGRAM_FILE
 from tiedae.bundle.results import Baseline, Check, Metrics, Model
 from tiedae.bundle.task_results import TaskResult
-from tiedae.compress.errors import InputError
 from tiedae.export.kinds import Kind, Lost, Skipped, Why
 
 from .allowance import Allowance

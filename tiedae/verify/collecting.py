@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tiedae.base.errors import FormatError, InputError
 from tiedae.bundle import golden as vectors
 from tiedae.bundle.bundle import PRECISIONS, Bundle, Programs, describe_files, residuals_name, tables_name
 from tiedae.bundle.fidelity import Fidelity
@@ -22,9 +23,8 @@ from tiedae.bundle.reference_outputs import (
     expect,
     read_float_program,
 )
-from tiedae.compress.errors import FormatError, InputError
-from tiedae.compress.normal import normal_rows
-from tiedae.compress.samples import Samples
+from tiedae.data.normal import normal_rows
+from tiedae.data.samples import Samples
 from tiedae.export.account_check import Needed
 from tiedae.export.extents import FileBytes
 from tiedae.export.file_info import FileInfo, digest_of

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.errors import TiedaeError
 from tiedae.bundle.fidelity import Fidelity, squared_errors
 from tiedae.bundle.reference_outputs import KERAS_FLOAT, Expected, Floats
 from tiedae.bundle.results import Alarms, Check, Fit, LayerError, ModelFile, Parity, Proof, Quality, samples_text
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import TiedaeError
-from tiedae.compress.normal import measured_rows
 from tiedae.compress.start_or_end import BEYOND_NOISE, standard_error
+from tiedae.config.config import VerifyConfig
+from tiedae.data.normal import measured_rows
 from tiedae.export.kinds import Kind, Skipped, Why
 from tiedae.export.model_file import Contents
 from tiedae.program.file_io import SCALED_IO, FileIO

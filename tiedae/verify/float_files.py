@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
+from tiedae.base.errors import FormatError
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.reference_outputs import FloatFiles, Original
-from tiedae.compress.errors import FormatError
 from tiedae.export.targets import read_model
 
 from .collecting import float_program

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from tiedae.bundle.fidelity import FRACTION, ErrorLimit
-from tiedae.compress.config import Recipe, VerifyConfig
+from tiedae.config.config import Recipe, VerifyConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tiedae.compress.errors import InputError, UnavailableError
+from tiedae.base.errors import InputError, UnavailableError
 from tiedae.compress.imports.chain import TOLERANCE, Chain
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.runtimes.child_process import Ended, lines_of

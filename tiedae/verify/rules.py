@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tiedae.bundle.results import Check, Parity, finite
-from tiedae.compress.config import VerifyConfig
+from tiedae.config.config import VerifyConfig
 from tiedae.export.kinds import Kind
 from tiedae.export.targets import tolerances_of
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tiedae.base.errors import InputError, NotInstalledError, UnavailableError
 from tiedae.bundle.bundle import Bundle, Programs, write_files
-from tiedae.compress.errors import InputError, NotInstalledError, UnavailableError
 from tiedae.export.kinds import Kind, Why
 from tiedae.export.targets import TARGETS
 from tiedae.runtimes.session import Session

@@ -7,10 +7,10 @@ from importlib.metadata import version
 
 from msgspec.structs import replace
 
+from tiedae.base.errors import TiedaeError
+from tiedae.base.files import read_regular
 from tiedae.bundle.bundle import Bundle, Programs, model_files
 from tiedae.codec.frames import codec_of_bundle
-from tiedae.compress.errors import TiedaeError
-from tiedae.compress.files import read_regular
 from tiedae.export.kinds import Kind
 from tiedae.export.targets import TARGETS
 

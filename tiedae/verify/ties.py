@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import CheckError
+from tiedae.base.errors import CheckError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.live import UNREACHED, audit
 from tiedae.compress.imports.live_calls import SAMPLES

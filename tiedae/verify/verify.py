@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.errors import printable
 from tiedae.bundle import golden as vectors
 from tiedae.bundle.bundle import CALIBRATION, PAGES, PROGRAM_FILE, TASK_FOLDER, Bundle, model_names
 from tiedae.bundle.fidelity import ErrorLimit, fit_value, most_lost, warnings_of
@@ -22,11 +23,10 @@ from tiedae.bundle.manifest import KernelInfo, Manifest, Tensors, describe_kerne
 from tiedae.bundle.reference_outputs import Original
 from tiedae.bundle.results import FILE as METRICS
 from tiedae.bundle.results import Metrics, ModelFile, Proof, Quality, Source, Stage
-from tiedae.compress.config import VerifyConfig
-from tiedae.compress.errors import printable
-from tiedae.compress.normal import measured_rows, normal_rows
-from tiedae.compress.samples import Samples
-from tiedae.compress.tasks import Task
+from tiedae.config.config import VerifyConfig
+from tiedae.config.tasks import Task
+from tiedae.data.normal import measured_rows, normal_rows
+from tiedae.data.samples import Samples
 from tiedae.export.account_check import Claims, Needed, float_claims, integer_claims, prove_account, shared, source_claims
 from tiedae.export.duplicates import copies
 from tiedae.export.kinds import Kind, Maker, Precision, Why

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.errors import TiedaeError
 from tiedae.bundle.bundle import Bundle, Programs, model_files, write_files
 from tiedae.bundle.manifest import Manifest
 from tiedae.codec.frames import codec_of_bundle
-from tiedae.compress.errors import TiedaeError
 from tiedae.export.account_check import Needed
 from tiedae.export.targets import TARGETS, read_extents
 

@@ -12,7 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 import tiedae as ta
-from tiedae.assemble import write_described
+from tiedae.base.errors import FormatError, NotInstalledError
+from tiedae.base.files import write_atomic
 from tiedae.bundle import golden
 from tiedae.bundle.bundle import Bundle, model_files, npy
 from tiedae.bundle.manifest import made_for_its_program, with_files
@@ -21,12 +22,11 @@ from tiedae.cli import main
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel, model_codec
-from tiedae.compress.errors import FormatError, NotInstalledError
-from tiedae.compress.files import write_atomic
-from tiedae.compress.tasks import Anomaly
+from tiedae.config.tasks import Anomaly
 from tiedae.export.file_info import FileInfo, ModelFileInfo
 from tiedae.export.kinds import Kind, Why
 from tiedae.export.targets import read_model
+from tiedae.pipeline.assemble import write_described
 from tiedae.program.scoring import Detector, Thresholds, scoring_of
 from tiedae.verify.bench.subjects import find_subjects
 from tiedae.verify.limits import Limits

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tiedae.apps.c.core import Core, CoreBytes, Stacks, core_bytes
-from tiedae.compress.errors import CheckError, InputError, UnavailableError
+from tiedae.base.errors import CheckError, InputError, UnavailableError
 
 from ...export.c.compiled import tool
 from ...export.c.models import CASES, Made

@@ -14,7 +14,7 @@ import pytest
 
 from tiedae.apps.c.golden import GoldenFile, GoldenSamples
 from tiedae.apps.c.layout import c_project, size_macros
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.export.c.codec_source import PROMISES, Promise
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c

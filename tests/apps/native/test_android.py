@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tiedae.apps.native.android import android_module
+from tiedae.base.errors import TiedaeError
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamEncoder
-from tiedae.compress.errors import TiedaeError
 
 from ...export.c.compiled import tool
 from ...export.c.models import CASES, Made

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import tiedae as ta
-from tiedae.app_folders import APPS
 from tiedae.cli import main
+from tiedae.cli.app_folders import APPS
 
 from ...export.c.compiled import built_check, tool
 from ..web.node import call

@@ -12,8 +12,8 @@ from msgspec import structs
 from tiedae.apps.native.android import android_module
 from tiedae.apps.native.ios import swift_package
 from tiedae.apps.native.model import NativeModel
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
 
 from ...export.c.models import CASES
 from .libraries import made_of, native_of

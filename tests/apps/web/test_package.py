@@ -19,11 +19,11 @@ from tiedae.codec.detector import integer_errors
 from tiedae.codec.header import FileKind
 from tiedae.codec.reader import Reader
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
-from tiedae.compress.patches import cut as cut_picture
-from tiedae.compress.sample_spec import INTEGERS
+from tiedae.config.sample_spec import INTEGERS
+from tiedae.data.patches import cut as cut_picture
 from tiedae.export.c.rounding import FORMS
 
-from ...codec.test_windows import codec_of
+from ...data.test_windows import codec_of
 from ...export.c.compiled import tool
 from ...export.c.models import CASES, Case, Made, samples_of, training_of
 from .node import call, write_package

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from tiedae.apps.web.page import web_page
-from tiedae.compress.patches import PictureSize, cut, join
+from tiedae.data.patches import PictureSize, cut, join
 
-from ...codec.test_windows import MadeCodec, codec_of
+from ...data.test_windows import MadeCodec, codec_of
 from ...export.c.compiled import tool
 from ...export.c.models import CASES
 from .browser import Page, browser, module_folder

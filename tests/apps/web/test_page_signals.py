@@ -16,8 +16,8 @@ from msgspec import structs
 from tiedae.apps.web.package import web_package
 from tiedae.apps.web.page import web_page
 from tiedae.apps.web.wasm import find_toolchain
-from tiedae.compress.sample_spec import Signal
-from tiedae.wav_files import read_wav
+from tiedae.config.sample_spec import Signal
+from tiedae.data.wav_files import read_wav
 
 from ...export.c.compiled import tool
 from ...export.c.models import CASES, Case, Made, samples_of

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tiedae.compress.limits import KERAS_LAYERS
+from tiedae.base.limits import KERAS_LAYERS
 
 from .costly_graphs import GRAPHS
 from .model_files import dense_arrays, functional, hdf5_bytes, kernels, sequential, write_archive, write_h5

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tiedae.compress.limits import GRAPH_LAYERS
+from tiedae.base.limits import GRAPH_LAYERS
 
 Node = onnx.NodeProto
 LAYERS = GRAPH_LAYERS - 10

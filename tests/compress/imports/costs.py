@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiedae.compress.errors import TiedaeError
+from tiedae.base.errors import TiedaeError
 from tiedae.compress.imports import onnx_chain  # noqa: F401 (which readers import late)
 from tiedae.compress.imports.assumed import require_assumed
 from tiedae.compress.imports.formats import read_model

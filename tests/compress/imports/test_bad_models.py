@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import FormatError, InputError, TiedaeError
+from tiedae.base.errors import FormatError, InputError, TiedaeError
 from tiedae.compress.imports.chain import Refused
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.compress.imports.chain import Chain, Refused
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.live_chain import chain_of_model

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import Mirror, mirror
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
+from tiedae.base.windows import Window
 from tiedae.compress.imports.chain import ChainReshape, Refused
 from tiedae.compress.imports.convolutions import ChainConvolution, ChainTranspose
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
 from tiedae.compress.imports.pairs import pairs
-from tiedae.compress.windows import Window
 
 from ...variants import every
 from . import onnx_graphs, saved_models

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.compress.imports.hdf5 import arrays
 from tiedae.compress.imports.hdf5_attributes import Attributes
 from tiedae.compress.imports.zip_member import open_whole

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import InputError, NotBuiltError
+from tiedae.base.errors import InputError, NotBuiltError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.live import audit
 from tiedae.compress.imports.live_calls import array_of, calls_of, random_samples, variables_of

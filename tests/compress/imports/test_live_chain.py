@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.compress.imports.chain import BatchNorm, ChainFunction, ChainProduct, ChainReshape, Refused
 from tiedae.compress.imports.live_calls import array_of
 from tiedae.compress.imports.live_chain import chain_of_model

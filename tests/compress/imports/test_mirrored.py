@@ -24,9 +24,9 @@ from tiedae.compress.imports.chain import (
     stored,
 )
 from tiedae.compress.imports.mirrored import Mirror, mirror
-from tiedae.compress.layer_kinds import Activation
 from tiedae.compress.network import TiedNetwork
-from tiedae.compress.scaling import Scaling
+from tiedae.config.layer_kinds import Activation
+from tiedae.config.scaling import Scaling
 
 from .model_files import chain_of
 

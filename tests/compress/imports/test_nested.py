@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+from tiedae.base.errors import FormatError
+from tiedae.base.limits import KERAS_LAYERS
 from tiedae.cli import main
-from tiedae.compress.errors import FormatError
 from tiedae.compress.imports.formats import read_model
-from tiedae.compress.limits import KERAS_LAYERS
 from tiedae.dedupe.models import inspect_model
 
 from .model_files import hdf5_bytes, write_archive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import InputError
+from tiedae.base.errors import InputError
 from tiedae.compress.imports.chain import BatchNorm, ChainProduct, stored
 from tiedae.compress.imports.norms import Normalized, normalization, oriented
 from tiedae.compress.weights import Norm

@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tiedae.base.errors import FormatError, InputError
 from tiedae.cli import main
-from tiedae.compress.errors import FormatError, InputError
 from tiedae.compress.imports.chain import Refused
 from tiedae.compress.imports.formats import read_model
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import FormatError, InputError
+from tiedae.base.errors import FormatError, InputError
 from tiedae.compress.imports.chain import Affine
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.pairs import pairs

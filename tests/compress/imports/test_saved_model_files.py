@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tiedae.base.errors import FormatError, InputError, NotInstalledError
 from tiedae.cli import main
-from tiedae.compress.errors import FormatError, InputError, NotInstalledError
 from tiedae.compress.imports import saved_model
 from tiedae.compress.imports.chain import Refused
 from tiedae.compress.imports.formats import read_model
@@ -228,7 +228,7 @@ def test_changed_bytes_give_a_chain_or_one_line(seed: int, copy: Path) -> None:
 
 
 def test_without_tensorflow_one_line_names_the_extra(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiedae.compress.packages.find_spec", lambda name: None)
+    monkeypatch.setattr("tiedae.base.packages.find_spec", lambda name: None)
     with pytest.raises(NotInstalledError, match=r"tensorflow is not installed: .*tiedae\[train\]"):
         saved_model.read_saved_model(copy)
 

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tiedae.compress.errors import TiedaeError
+from tiedae.base.errors import TiedaeError
 from tiedae.compress.imports.formats import read_model
 from tiedae.compress.imports.mirrored import mirror
 from tiedae.dedupe.models import inspect_model

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from tiedae.codec.frames import FileModel
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
 from tiedae.export.c.codec_source import CodecText, SampleCodec, codec_text
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c

@@ -7,7 +7,7 @@ import numpy as np
 from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.frames import FileModel, encode_frames
 from tiedae.codec.header import FileKind, Header
-from tiedae.compress.sample_spec import Kind, SampleSpec
+from tiedae.config.sample_spec import Kind, SampleSpec
 from tiedae.entropy.classes import ClassTables, CodeTables
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.residuals import fit_residuals

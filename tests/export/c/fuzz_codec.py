@@ -15,7 +15,7 @@ import numpy as np
 
 from tiedae.codec.container import pack_end, pack_index, read
 from tiedae.codec.frames import FileModel
-from tiedae.compress.sample_spec import Kind, SampleSpec
+from tiedae.config.sample_spec import Kind, SampleSpec
 from tiedae.export.c.codec_source import codec_text
 
 from ...fuzz.mutations import blind

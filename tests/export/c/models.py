@@ -11,10 +11,10 @@ from tiedae.apps.c.golden import GoldenSamples, golden_samples
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.sample_spec import INTEGERS, Kind, SampleSpec
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.tasks import ScoreKind
+from tiedae.config.config import ExportConfig
+from tiedae.config.sample_spec import INTEGERS, Kind, SampleSpec
+from tiedae.config.scaling import Scaling
+from tiedae.config.tasks import ScoreKind
 from tiedae.entropy.class_fitting import fit_classes
 from tiedae.entropy.residual_tables import fit_tables
 from tiedae.entropy.tables import fit

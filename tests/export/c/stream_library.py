@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tiedae.codec.frames import FileModel
-from tiedae.compress.sample_spec import INTEGERS, SampleSpec
+from tiedae.config.sample_spec import INTEGERS, SampleSpec
 from tiedae.export.c.rounding import FORMS
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c

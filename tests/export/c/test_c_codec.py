@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import CheckError, FormatError
 from tiedae.bundle.bundle import Bundle
 from tiedae.codec.container import pack_frame, pack_index
 from tiedae.codec.frames import FileModel, encode_frames
 from tiedae.codec.header import FileKind, Header
 from tiedae.codec.reader import Reader
-from tiedae.compress.errors import CheckError, FormatError
-from tiedae.compress.sample_spec import INTEGERS, Integer, Kind, SampleSpec
+from tiedae.config.sample_spec import INTEGERS, Integer, Kind, SampleSpec
 from tiedae.entropy import rans
 from tiedae.entropy.classes import ClassTables, CodeTables, read_tables
 from tiedae.entropy.lanes import write as write_lanes

@@ -14,7 +14,7 @@ from tiedae.codec.container import pack_end, pack_frame, pack_index, read
 from tiedae.codec.frames import FileModel, encode_frames
 from tiedae.codec.header import Header
 from tiedae.codec.reader import Reader
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 
 from . import codec_library as library
 from .codec_library import Library

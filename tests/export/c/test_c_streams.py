@@ -15,7 +15,7 @@ from msgspec import structs
 
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.streams import StreamEncoder
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import to_c
 

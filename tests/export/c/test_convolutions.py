@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.compress.integers import kernel_bounds
 from tiedae.export.c.kernels import STORAGES, Storage
 from tiedae.export.c.reader import read_c

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import ExportError
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.export.c.floats import reciprocal
 from tiedae.export.c.samples import DataUnit
 from tiedae.export.c.source import CSource, to_c

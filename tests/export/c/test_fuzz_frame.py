@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tiedae.compress.sample_spec import Kind
+from tiedae.config.sample_spec import Kind
 
 from .compiled import EXPECTED, tool
 from .fuzz_codec import SOURCE, fuzzed, inputs, write_codec

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tiedae.base.errors import ExportError, FormatError
+from tiedae.base.windows import Window
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError, FormatError
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.windows import Window
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.entropy.channels import COUNT, Links
 from tiedae.entropy.residual_tables import ResidualTables
 from tiedae.entropy.tables import FrequencyTables

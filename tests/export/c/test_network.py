@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import ExportError, InputError
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.base.errors import ExportError, InputError
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.export.c.kernels import Storage
 from tiedae.export.c.rounding import FORMS, Form, Steps, fit_rounding
 from tiedae.export.c.rounding_text import EMULATION, loop

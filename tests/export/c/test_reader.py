@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import FormatError
 from tiedae.cli import main
-from tiedae.compress.errors import FormatError
 from tiedae.export.c.kernels import packed, sparse_arrays
 from tiedae.export.c.reader import read_c
 from tiedae.export.c.samples import DataUnit

@@ -13,9 +13,9 @@ import pytest
 
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.tasks import ScoreKind
+from tiedae.config.config import ExportConfig
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.tasks import ScoreKind
 from tiedae.export.c.rounding import FORMS
 from tiedae.export.c.samples import DataUnit, per_value
 from tiedae.export.c.source import CSource, to_c

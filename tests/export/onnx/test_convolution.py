@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
+from tiedae.base.errors import ExportError
+from tiedae.base.windows import Window
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
-from tiedae.compress.windows import Window
 from tiedae.export.onnx.convolution import largest_sums
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair

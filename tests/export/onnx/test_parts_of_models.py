@@ -13,8 +13,8 @@ import onnxruntime as ort
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from tiedae.compress.errors import FormatError
-from tiedae.compress.tasks import ScoreKind
+from tiedae.base.errors import FormatError
+from tiedae.config.tasks import ScoreKind
 from tiedae.export.onnx.kernels import external_kernels, places
 from tiedae.export.onnx.quantization import quantizations
 from tiedae.export.onnx.reader import read_onnx

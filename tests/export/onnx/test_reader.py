@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from tiedae.base.errors import FormatError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import FormatError
 from tiedae.export.model_file import Contents, TensorInfo
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.export.onnx.writer import to_onnx, to_onnx_pair

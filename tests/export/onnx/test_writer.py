@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
 from tiedae.compress.integers import within_pairs
 from tiedae.export.onnx.builder import EDGE
 from tiedae.export.onnx.kernels import PAGE, external_kernels

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tiedae.base.errors import ExportError, UnavailableError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError, UnavailableError
 from tiedae.export.storage_check import prove
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.schema import int32, pack_model, unpack_model

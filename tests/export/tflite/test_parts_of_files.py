@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.compress.config import Kernels
-from tiedae.compress.tasks import ScoreKind
+from tiedae.config.config import Kernels
+from tiedae.config.tasks import ScoreKind
 from tiedae.export.tflite.reader import (
     contents_of,
     has_computed_shapes,

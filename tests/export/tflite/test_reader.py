@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import FormatError
+from tiedae.base.errors import FormatError
 from tiedae.export.model_file import TensorInfo
 from tiedae.export.tflite import flatbuffer
 from tiedae.export.tflite import reader as tflite_reader

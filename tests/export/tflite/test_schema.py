@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 from tiedae.dedupe.share_tflite import share_tflite
 from tiedae.export.tflite import schema as tflite_schema
 from tiedae.export.tflite.reader import read_tflite

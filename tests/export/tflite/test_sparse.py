@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.base.errors import FormatError, UnavailableError
 from tiedae.export.storage_check import prove
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.schema import int32, pack_model, unpack_model

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tiedae.compress.errors import ExportError, UnavailableError
+from tiedae.base.errors import ExportError, UnavailableError
 from tiedae.export.storage_check import prove
 from tiedae.export.tflite.reader import has_views, read_tflite
 from tiedae.export.tflite.schema import int32, pack_model, unpack_model

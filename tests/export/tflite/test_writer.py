@@ -8,8 +8,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import IO, Quantization
-from tiedae.compress.errors import ExportError
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.export.tflite.writer import to_tflite
 from tiedae.program.operations import Activate

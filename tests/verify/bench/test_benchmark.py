@@ -14,10 +14,10 @@ import onnx
 import pytest
 from msgspec import structs
 
+from tiedae.base.records import decode, encode
 from tiedae.bundle.bench_results import Bench
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Kind, Maker
-from tiedae.compress.records import decode, encode
 from tiedae.export import read_onnx, to_onnx
 from tiedae.runtimes.machine import cores, describe_machine
 from tiedae.runtimes.ort import OrtSession

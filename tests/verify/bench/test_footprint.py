@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tiedae.compress.errors import UnavailableError
+from tiedae.base.errors import UnavailableError
 from tiedae.export import to_onnx, to_tflite
 from tiedae.verify.bench.footprint import ROLLUP, Load, footprints, resident
 from tiedae.verify.bench.latency import Timed

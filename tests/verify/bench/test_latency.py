@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import UnavailableError
 from tiedae.bundle.bench_results import Way
-from tiedae.compress.errors import UnavailableError
 from tiedae.export import to_onnx, to_tflite
 from tiedae.verify.bench.latency import WARM_UP, Timed, TimedGroup, Timing, interleave, ratio, time_groups
 

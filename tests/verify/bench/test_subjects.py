@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
+from tiedae.base.errors import FormatError, UnavailableError
 from tiedae.bundle.bundle import Bundle
-from tiedae.compress.errors import FormatError, UnavailableError
-from tiedae.compress.scaling import Scaling
+from tiedae.config.scaling import Scaling
 from tiedae.export import to_onnx
 from tiedae.export.kinds import Maker, Precision
 from tiedae.export.model_file import Signature, TensorInfo

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from msgspec.structs import replace
 
+from tiedae.base.records import plain
 from tiedae.bundle.results import Kind, Parity, Precision
 from tiedae.compress.affine import Quantization
-from tiedae.compress.records import plain
 from tiedae.program.differences import LEAST_SCALE
 from tiedae.program.interpreter import apply, execute
 from tiedae.verify.parity.comparison import compare, compare_traced, similarity

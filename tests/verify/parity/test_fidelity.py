@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiedae.base.errors import FormatError
+from tiedae.base.records import decode, plain
 from tiedae.bundle.fidelity import Fidelity, fit_text, most_lost, squared_errors, warnings_of
 from tiedae.bundle.manifest import Data
 from tiedae.bundle.results import Column, ColumnWarning, Fit, Quality, Stage, warning_lines
-from tiedae.compress.data import Dataset
-from tiedae.compress.errors import FormatError
-from tiedae.compress.records import decode, plain
-from tiedae.compress.samples import Samples
-from tiedae.compress.scaling import Scaling
-from tiedae.compress.scaling_fit import fit_scaling
+from tiedae.config.scaling import Scaling
+from tiedae.data.dataset import Dataset
+from tiedae.data.samples import Samples
+from tiedae.data.scaling_fit import fit_scaling
 
 RNG = np.random.default_rng(0)
 

@@ -104,7 +104,7 @@ def test_a_model_runs_there_in_exact_float32(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.ci
 def test_a_run_and_a_verification_with_the_model_name_the_device(finished_run: Path, recipe_file: Path) -> None:
-    from tiedae.verification import verify
+    from tiedae.cli.verification import verify
 
     stated = read_metrics(finished_run / "bundle" / "metrics.json")
     metrics = verify(finished_run / "bundle", model=finished_run / "model", data=None, announce=lambda _text: None)

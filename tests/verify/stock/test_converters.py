@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
 from tiedae.export.onnx.reader import read_onnx
 from tiedae.export.tflite.reader import read_tflite
 from tiedae.runtimes.native_output import quiet

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiedae.compress.layer_kinds import LayerConfig
-from tiedae.compress.model_config import ModelConfig
+from tiedae.config.layer_kinds import LayerConfig
+from tiedae.config.model_config import ModelConfig
 from tiedae.export import read_onnx
 from tiedae.export.model_file import Constant, Contents
 from tiedae.runtimes.native_output import quiet

@@ -13,8 +13,8 @@ import pytest
 from tiedae.bundle.results import Fit
 from tiedae.export import to_onnx, to_tflite
 from tiedae.export.kinds import Kind, Maker, Precision, Stage
+from tiedae.pipeline.recipe import load_recipe
 from tiedae.program.interpreter import execute
-from tiedae.recipe import load_recipe
 from tiedae.runtimes.native_output import quiet
 from tiedae.verify.stock import measurement
 from tiedae.verify.stock.converters import ConversionSource, _signatures

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tiedae.compress.errors import CheckError, InputError, UnavailableError
-from tiedae.compress.records import Record
+from tiedae.base.errors import CheckError, InputError, UnavailableError
+from tiedae.base.records import Record
 from tiedae.export.c.source import CSource
 from tiedae.export.c.text import named, symbol
 from tiedae.program.program import Program

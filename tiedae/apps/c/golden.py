@@ -8,13 +8,13 @@ from textwrap import wrap
 
 import numpy as np
 
+from tiedae.base.errors import InputError
 from tiedae.codec.backends import ProgramBackend
 from tiedae.codec.detector import integer_errors
 from tiedae.codec.frames import FileModel
 from tiedae.codec.header import SAMPLES_PER_FRAME, FileKind
 from tiedae.codec.streams import StreamDecoder, StreamEncoder
-from tiedae.compress.errors import InputError
-from tiedae.compress.sample_spec import INTEGERS
+from tiedae.config.sample_spec import INTEGERS
 from tiedae.export.c.codec_source import PROMISES, Promise
 from tiedae.export.c.samples import number
 from tiedae.export.c.text import WIDTH, array

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tiedae.compress.errors import DataError
-from tiedae.compress.unseen import visible
+from tiedae.base.errors import DataError
+from tiedae.base.unseen import visible
 
 from .package import WebModel
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiedae.compress.errors import ExportError
-from tiedae.compress.packages import missing
+from tiedae.base.errors import ExportError
+from tiedae.base.packages import missing
 
 COMPILER, LINKER = "clang", "wasm-ld"
 COMPILE = ("--target=wasm32", "-mcpu=mvp", "-std=c99", "-ffp-contract=off", "-nostdlib", "-fno-builtin")

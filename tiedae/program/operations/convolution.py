@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tiedae.compress.errors import ExportError
-from tiedae.compress.windows import Lengths, Padding, Window
+from tiedae.base.errors import ExportError
+from tiedae.base.windows import Lengths, Padding, Window
 
 from ..tensors import Operands, Tensor
 from .dense import Dense

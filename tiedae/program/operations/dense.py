@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
 
 from ..arithmetic import (
     FUNCTIONS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiedae.compress.errors import ExportError
+from tiedae.base.errors import ExportError
 
 from ..tensors import Operands
 from .operation import Operation

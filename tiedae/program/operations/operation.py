@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from tiedae.base.errors import ExportError
 from tiedae.compress.affine import Quantization
-from tiedae.compress.errors import ExportError
 
 from ..arithmetic import FUNCTIONS, IDENTITY, TIE, Interval, outwards, steps
 from ..tensors import Operands, Tensor

@@ -18,9 +18,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tiedae.compress.markdown import cells, markdown
-from tiedae.compress.numbers import FILTERS
-from tiedae.compress.unseen import visible
+from tiedae.base.markdown import cells, markdown
+from tiedae.base.numbers import FILTERS
+from tiedae.base.unseen import visible
 
 HERE = Path(__file__).parent
 MARKDOWN = ".md.j2"

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tiedae.compress.numbers import human_size, number, size
+from tiedae.base.numbers import human_size, number, size
 
 from ..pages import render as render_template
 from ..pages.charts import Axis, Frame, linear_ticks, log_ticks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tiedae.compress.numbers import number
+from tiedae.base.numbers import number
 from tiedae.tasks.compression import TITLES
 
 from ..pages.charts import Curve, CurveChart, Point

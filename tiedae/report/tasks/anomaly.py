@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import AnomalyResult, Detection, Estimate, IntervalFlags
-from tiedae.compress.sample_spec import SampleSpec
+from tiedae.config.sample_spec import SampleSpec
 from tiedae.tasks.anomaly import FLOAT, FOREST, INT8, MEAN, PCA, SHOWN, TITLES
 from tiedae.tasks.ranking import Ranked
 from tiedae.tasks.signal_scores import DIFFERENCES, RMS, SPECTRA

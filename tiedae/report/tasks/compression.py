@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from tiedae.base.numbers import three_digits
 from tiedae.bundle.fidelity import MEANINGS
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import TIED, Coder, CompressionResult, RatePoint
-from tiedae.compress.numbers import three_digits
 from tiedae.tasks.compression import TITLES
 
 from ..pages import fragment

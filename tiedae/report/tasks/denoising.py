@@ -12,8 +12,8 @@ from markupsafe import Markup
 from tiedae.bundle.fidelity import MEASURES, Fidelity
 from tiedae.bundle.manifest import Manifest
 from tiedae.bundle.task_results import INPUT, KERAS, PROGRAM, Denoised, DenoisingResult
-from tiedae.compress.sample_spec import SampleSpec
-from tiedae.compress.scaling import Scaling
+from tiedae.config.sample_spec import SampleSpec
+from tiedae.config.scaling import Scaling
 from tiedae.tasks.ssim import has_ssim
 
 from ..images import encode_images

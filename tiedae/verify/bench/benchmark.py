@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from tiedae.base.records import plain
 from tiedae.bundle.bench_results import WAYS, Bench, Latency, Memory, Size, Startup, Way
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.results import Maker
-from tiedae.compress.records import plain
 from tiedae.export.targets import TARGETS
 from tiedae.program.program import SIGNATURES
 from tiedae.runtimes.machine import cores, describe_machine, installed_versions

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tiedae.base.errors import FormatError, UnavailableError
 from tiedae.bundle.bundle import Bundle
 from tiedae.bundle.manifest import Manifest
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.errors import FormatError, UnavailableError
+from tiedae.config.config import ExportConfig
 from tiedae.export.kinds import Kind, Maker, Precision, Skipped, Why
 from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.export.targets import TARGETS, read_model

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tiedae.compress.errors import CheckError, InputError
+from tiedae.base.errors import CheckError, InputError
 from tiedae.compress.imports.live_calls import array_of
 from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.export.random_inputs import drawn, ranges_of

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tiedae.base.errors import FormatError, InputError
 from tiedae.bundle.bundle import Bundle
-from tiedae.compress.errors import FormatError, InputError
 from tiedae.export.model_file import Contents, Signature, TensorInfo
 from tiedae.export.targets import TARGETS, read_model
 from tiedae.program.file_io import OFFSET, FileIO

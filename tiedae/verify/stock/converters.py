@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tiedae.compress.config import ExportConfig
-from tiedae.compress.model_config import ModelConfig
+from tiedae.config.config import ExportConfig
+from tiedae.config.model_config import ModelConfig
 from tiedae.export.targets import TARGETS
 from tiedae.program.program import SIGNATURES
 from tiedae.runtimes.native_output import quiet

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from tiedae.base.files import write_atomic
 from tiedae.bundle.results import Fit, Kind, Maker, ModelFile, Parity, Precision, Quality, Stage
-from tiedae.compress.config import Recipe
-from tiedae.compress.files import write_atomic
+from tiedae.config.config import Recipe
 from tiedae.export.model_file import AXIS_ORDERS, Contents, TensorInfo
 from tiedae.export.targets import read_model
 from tiedae.runtimes.session import Session

@@ -1,0 +1,1 @@
+"""Samples: readers of files, splits, scales, labels, intervals, noise, patches and windows."""
