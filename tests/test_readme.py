@@ -94,13 +94,15 @@ def test_paths_in_code_style_exist(document: Path) -> None:
 
 
 PACKAGES = sorted(path.name for path in (ROOT / "tiedae").iterdir() if path.is_dir() and (path / "__init__.py").exists())
-MODULE = re.compile(rf"`(?:tiedae\.)?((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`|-m (tests(?:\.\w+)+)")
+BARE = "|".join(name for name in PACKAGES if name not in ("config", "data"))
+"""Folders that are named without the package too; those two are variables and tables of a recipe as well."""
+MODULE = re.compile(rf"`((?:tiedae\.(?:{'|'.join(PACKAGES)})|{BARE})(?:\.\w+)+)`|-m (tests(?:\.\w+)+)")
 """A module, or a name in it, in code style or in a command."""
 
 
 def is_there(name: str) -> bool:
     """Whether a dotted name is that of a module of the repository, or of something in one."""
-    place, parts = ROOT if name.startswith("tests.") else ROOT / "tiedae", name.split(".")
+    place, parts = ROOT if name.startswith("tests.") else ROOT / "tiedae", name.removeprefix("tiedae.").split(".")
     while parts and ((place / parts[0]).is_dir() or (place / f"{parts[0]}.py").is_file()):
         place /= parts.pop(0)
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
