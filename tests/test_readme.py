@@ -94,8 +94,8 @@ def test_paths_in_code_style_exist(document: Path) -> None:
 
 
 PACKAGES = sorted(path.name for path in (ROOT / "tiedae").iterdir() if path.is_dir() and (path / "__init__.py").exists())
-BARE = "|".join(name for name in PACKAGES if name not in ("config", "data"))
-"""Folders that are named without the package too; those two are variables and tables of a recipe as well."""
+BARE = "|".join(name for name in PACKAGES if name not in ("base", "config", "data"))
+"""Folders that are named without the package too; those three are names of other things as well."""
 MODULE = re.compile(rf"`((?:tiedae\.(?:{'|'.join(PACKAGES)})|{BARE})(?:\.\w+)+)`|-m (tests(?:\.\w+)+)")
 """A module, or a name in it, in code style or in a command."""
 
