@@ -90,6 +90,21 @@ def test_a_hidden_layer_that_gains_nothing_is_left_out(found) -> None:
     assert all(row.error == row.pca_error for row in suggestion.proposals)
 
 
+def rare(n: int = 1_600) -> np.ndarray:
+    """float32 [n, 12]: three Gaussian columns, and three of a fiftieth of their variance, which few samples have."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((n, COLUMNS))
+    x[:, :3], x[:, 3:6] = rng.standard_normal((n, 3)), rng.choice([0, -1, 1], (n, 3), p=[0.98, 0.01, 0.01])
+    return x.astype(np.float32)
+
+
+def test_a_linear_net_has_the_components_that_pca_codes(found) -> None:
+    """By their variances the rare columns would be left to the error; their few values cost few bits."""
+    suggestion = found(rare, "data.per_feature=false")
+    assert layers_of(suggestion) == [5] and suggestion.baseline.startswith("PCA with 5 components")
+    assert "with the least error on samples that they were not fitted to" in reasons_of(suggestion)["model.layers"]
+
+
 def test_a_hidden_layer_that_helps_is_kept(found) -> None:
     suggestion = found(curves)
     (only,) = suggestion.trials
@@ -225,6 +240,9 @@ def test_each_row_is_the_recipe_of_its_fraction(found) -> None:
 )
 def test_fractions_stay_between_nothing_and_all(kept: float, fractions: list[float]) -> None:
     class NoBaseline:
+        def sized(self, plan: RecipePlan) -> RecipePlan:
+            return plan
+
         def error(self, _: RecipePlan) -> None:
             return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,6 +65,14 @@ class HeldPca:
         if coder is None:
             return None
         return coder.decode(coder.encode(self._scaled)), f"PCA with {coder.setting}, {plan.bits:.3g} bits a sample"
+
+    def sized(self, plan: RecipePlan) -> RecipePlan:
+        """The plan of a linear net for rate with the components that PCA codes at its bits: where few samples have most of a
+        component's variance, more are worth their bits than the variances say. Other plans are as they were."""
+        if self.problem or not (plan.linear and plan.for_rate):
+            return plan
+        coder = self._choice.at(plan.bits)
+        return replace(plan, coded=0 if coder is None else coder.pca.components.shape[1])
 
     def error(self, plan: RecipePlan) -> float | None:
         """The squared error as a fraction of the variance: for a code in bits at the bits that the plan expects, else with as

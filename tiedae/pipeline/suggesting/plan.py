@@ -85,7 +85,8 @@ class RecipePlan:
     code keeps, the facts, and the units of the code of the trained model that the run starts from (0: there is none).
 
     `trials`: of nets with a hidden layer, of which the last one decides. Where there are none: `untried`, why a hidden layer is
-    taken without one, or `unjudged`, why none can be judged, so that there is no hidden layer.
+    taken without one, or `unjudged`, why none can be judged, so that there is no hidden layer. `coded`: components of the PCA
+    that has the least error at the plan's bits; 0: none was looked for.
     """
 
     task: str
@@ -97,6 +98,7 @@ class RecipePlan:
     trials: tuple[HiddenTrial, ...] = ()
     untried: str = ""
     unjudged: str = ""
+    coded: int = 0
 
     @property
     def for_rate(self) -> bool:
@@ -128,7 +130,7 @@ class RecipePlan:
     def components(self) -> int:
         """The least number of principal components that keep the fraction, in bits or as real numbers."""
         if self.linear and self.for_rate:
-            return max(1, int(np.count_nonzero(self.variances > self.level)))
+            return max(1, self.coded, int(np.count_nonzero(self.variances > self.level)))
         return leading(self.variances, self.kept)
 
     @property

@@ -41,7 +41,7 @@ def proposals_of(plan: RecipePlan, baseline: HeldPca) -> tuple[CodeSize, ...]:
     """Those with twice the error that the plan asks for, this error, and half of it."""
     asked = 1 - plan.kept
     fractions = round(max(1 - 2 * asked, plan.kept / 2), 9), plan.kept, round(1 - asked / 2, 9)
-    return tuple(_proposal(replace(plan, kept=kept), baseline) for kept in fractions)
+    return tuple(_proposal(baseline.sized(replace(plan, kept=kept)), baseline) for kept in fractions)
 
 
 def _proposal(plan: RecipePlan, baseline: HeldPca) -> CodeSize:

@@ -159,6 +159,8 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path(), progress: Pro
     plan = RecipePlan(wish.task, config, normal, wish.kept or kept_by_default(wish.task, facts), facts, given)
     plan = plan if start is not None else _tried(plan, splits, fixed, progress)
     facts = plan.facts
+    pca = HeldPca.of(splits, facts)
+    plan = pca.sized(plan)
     rows = {key: row for key, row in CHOICES.items() if start is None or key not in OF_TRAINING}
     chosen |= {key: choice for key, choose_value in rows.items() if (choice := choose_value(plan)) is not None}
     if start is not None:
@@ -180,7 +182,6 @@ def suggest(wish: Wish, *, base: Path = Path(), to: Path = Path(), progress: Pro
     tables = with_source(tables_of(chosen), to)
     recipe = check_inputs(parse_recipe(tables, name), facts.shape, facts.dtype)
     require_detectable(splits, recipe.task, wish.source)
-    pca = HeldPca.of(splits, facts)
     baseline = pca.text(plan)
     sized = start is not None or any(key in wish.stated for key in SIZED)
     proposals = () if sized else proposals_of(plan, pca)
