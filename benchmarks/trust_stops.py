@@ -33,7 +33,9 @@ CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncat
 """Audit events of changes; of `open` those that may write."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 TRAINING = ("optuna", "tensorflow", "tensorflow_model_optimization", "tf_keras")
-OF_FILES = tuple(f"tiedae.{name}" for name in ("tae_files", "coding", "app_folders", "report.rendering", "dedupe.share"))
+OF_FILES = tuple(
+    f"tiedae.{name}" for name in ("cli.tae_files", "cli.coding", "cli.app_folders", "report.rendering", "dedupe.share")
+)
 """What commands without training import first."""
 SECONDS = 200
 """A process that takes longer hangs."""

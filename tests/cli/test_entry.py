@@ -221,12 +221,12 @@ def test_a_reader_that_leaves_early_is_no_error_worth_a_word():
 
 INTERRUPTED = """
 import sys, time
-from tiedae import cli, commands
+from tiedae.cli import commands, main
 def wait(call):
     print("ready", flush=True)
     time.sleep(30)
 commands.run.run = wait
-sys.exit(cli.main(["run", "x.toml"]))
+sys.exit(main(["run", "x.toml"]))
 """
 
 

@@ -161,7 +161,7 @@ def test_a_package_that_only_the_data_needs(tmp_path, monkeypatch, capsys):
 
 def test_a_module_that_no_extra_brings_is_a_fault_of_ours(monkeypatch):
     monkeypatch.setitem(sys.modules, "tiedae.data.data_sets", None)
-    with pytest.raises(ModuleNotFoundError, match=r"tiedae\.data_sets"):
+    with pytest.raises(ModuleNotFoundError, match=r"tiedae\.data\.data_sets"):
         main(["data"])
 
 

@@ -11,9 +11,8 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from tiedae.compress.version import __version__
 from tiedae.report.console import Console
 from tiedae.runtimes.native_output import kept_back
 
@@ -117,6 +116,19 @@ def _system_error(error: OSError) -> str:
     return where + ("no space left on the disk" if error.errno in FULL else error.strerror or str(error))
 
 
+class _Version(argparse.Action):
+    """Prints the version, whose module is imported for it alone."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options, nargs=0)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from tiedae.compress.version import __version__
+
+        print(f"tiedae {__version__}")
+        parser.exit()
+
+
 def _parser() -> Parser:
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     volume = common.add_mutually_exclusive_group()
@@ -128,7 +140,7 @@ def _parser() -> Parser:
         epilog=_exit_codes(FAILS),
         parents=[common],
     )
-    parser.add_argument("--version", action="version", version=f"tiedae {__version__}")
+    parser.add_argument("--version", action=_Version, help="show program's version number and exit")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, command in commands.COMMANDS.items():
         added = subparsers.add_parser(
