@@ -8,6 +8,7 @@ site-packages without pip, setuptools and __pycache__. Under a minute where pip'
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -60,11 +61,11 @@ def wheel(folder: Path) -> Path:
 
 
 def source_copy(folder: Path) -> Path:
-    """A copy to build wheels from: in the checkout setuptools would pack what an earlier build left in build/."""
+    """A copy for wheels, links as links: in the checkout setuptools would pack what an earlier build left in build/."""
     listed = run("git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes((ROOT / name).read_bytes())
+        shutil.copyfile(ROOT / name, folder / name, follow_symlinks=False)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Whether the structure of the product holds: exported bytes, the order of folders, a target from outside, lines.
+"""Whether the structure of the product holds: exported bytes, the order of folders, a target from outside.
 
     python benchmarks/structure.py --json structure.json
     python benchmarks/structure.py --suite --json suite.json            # how long the tests take, alone
@@ -24,12 +24,6 @@ from tiedae.pipeline.assemble import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-SUFFIXES = {".py", ".j2", ".pyi", ".mjs"}
-BEFORE = 50_172
-"""Lines of the product in commit 2704762, before formats owned their operations."""
-FEATURES = {"signals": 2_708, "microcontrollers": 585, "streams and pages of apps": 2_088, "imports": 4_901}
-FEATURES |= {"batch normalization, views and ties": 1_342, "convolutions": 3_937, "trust": 713}
-"""Lines that features since added when they landed, and the files that were split for them. They are left out."""
 
 
 def main() -> int:
@@ -58,9 +52,6 @@ def structure_rows() -> list[Row]:
     upward = layers["upward_imports"]()
     graphs = {"modules": layers["IMPORTS"], **{folder: layers["inside"](folder) for folder in layers["FOLDERS"]}}
     circles = {name: found for name, graph in graphs.items() if (found := layers["circle"](graph))}
-    lines = {folder: lines_of(ROOT / "tiedae" / folder) for folder in layers["LAYERS"] if folder != "tiedae"}
-    largest, total = max(lines, key=lines.__getitem__), sum(lines.values())
-    kept = total - sum(FEATURES.values())
     changed, compared = changed_hashes()
     failed, steps = target_steps()
     carried = {stage.__name__: len(inspect.signature(stage).parameters) for stage in STAGES}
@@ -71,19 +62,11 @@ def structure_rows() -> list[Row]:
         Row("upward_imports", len(upward), "imports", "== 0", "", ", ".join(upward) or "types included"),
         Row("import_circles", len(circles), "graphs", "== 0", "", clear),
         Row("target_failed", len(failed), "steps", "== 0", "", f"of {steps}, against the wheel: {', '.join(failed) or 'none'}"),
-        Row("top_folders", len(lines), "folders", "<= 14", "", ", ".join(f"{name} {count:,}" for name, count in lines.items())),
-        Row("biggest_folder", lines[largest] / total, "of all lines", "<= 0.26", "<= 0.20", largest),
-        Row("product_lines_ratio", kept / BEFORE, "x", "<= 0.99", "<= 0.95", f"{kept:,} lines of {total:,} against {BEFORE:,}"),
         Row("example_lines", example_lines(), "lines", "<= 4800", "<= 4000", "in `examples/`"),
         Row("assemble_carried", max(carried.values()), "parameters", "<= 5", "", stages),
         shapes_row(),
         kind_row(),
     ]
-
-
-def lines_of(folder: Path) -> int:
-    """Lines of Python, templates and modules of JavaScript."""
-    return sum(path.read_bytes().count(b"\n") for path in folder.rglob("*") if path.suffix in SUFFIXES)
 
 
 def example_lines() -> int:

@@ -6,7 +6,6 @@ The wheel is built from a copy of the files that Git knows, and unpacked into a 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -14,7 +13,8 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).resolve().parent.parent
+from install import ROOT, wheel
+
 TESTS = "tests/export/test_targets.py"
 
 
@@ -56,16 +56,8 @@ def wheel_steps(tests: str) -> tuple[list[str], int]:
 
 def unpacked_wheel(folder: Path) -> Path:
     """The folder of an unpacked wheel of this checkout, in `folder`."""
-    source, package = folder / "source", folder / "package"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    for file in subprocess.run(listed, cwd=ROOT, capture_output=True, check=True, text=True).stdout.rstrip("\0").split("\0"):
-        if (ROOT / file).is_file():
-            (source / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / file, source / file)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*build, "--wheel-dir", str(folder), str(source)], check=True)
-    (wheel,) = folder.glob("tiedae-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
+    package = folder / "package"
+    with zipfile.ZipFile(wheel(folder)) as archive:
         archive.extractall(package)
     return package
 

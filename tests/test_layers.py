@@ -128,7 +128,7 @@ def test_the_page_on_architecture_has_this_order() -> None:
     assert re.findall(r"^\| `(\w+)/` \|", page.partition("\n## Folders\n")[2], re.MULTILINE) == [*LAYERS]
 
 
-OUTSIDE = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(LINKED)})\b(?!\.*\s*=)", re.MULTILINE)
+OUTSIDE = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(LINKED)})\b", re.MULTILINE)
 """An import of a linked folder by its name in a checkout: other modules of the same files, whose classes are other classes."""
 
 

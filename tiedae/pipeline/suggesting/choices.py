@@ -135,7 +135,7 @@ def one_scale(task: str, facts: Facts) -> bool:
 def _layers(plan: RecipePlan) -> Chosen:
     units, count = plan.units, len(plan.variances)
     text = f"code: {plan.components:,} of {count:,} principal components keep {100 * plan.kept:.3g}% of the variance"
-    if plan.coded == plan.components and plan.linear and plan.for_rate:
+    if plan.coded == plan.components:
         text += f" in {plan.bits:.3g} bits, with the least error on samples that they were not fitted to"
     if plan.task == "reduction":
         text += f"; {REDUCED} units at most, for plots and other models"
