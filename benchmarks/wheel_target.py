@@ -1,6 +1,6 @@
 """Tests against the wheel: the target of docs/architecture.md through every step that tests/export/test_targets.py takes it.
 
-The wheel is built from a copy of the files that Git knows, and unpacked into a folder before the checkout on Python's path.
+The wheel is built from a copy of the files that Git knows, and unpacked into a folder that is on Python's path in place of the checkout.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def wheel_steps(tests: str) -> tuple[list[str], int]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         package = unpacked_wheel(folder)
-        environment = {**os.environ, "PYTHONPATH": str(package)}
+        environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}  # not the checkout's, where this runs
         where = [sys.executable, "-c", "import tiedae.export.targets as found; print(found.__file__)"]
         imported = subprocess.run(where, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip()
         if not Path(imported).is_relative_to(package):
