@@ -84,6 +84,7 @@ bench-carry: $(READY)
 # Does a test fail for every small change of FILE? `make mutation FILE=tiedae/codec/codec.py TESTS=tests/codec`, in a clone: each is written there.
 MUTATION := build/mutation
 mutation: $(READY)
+	@test -n "$(FILE)" -a -n "$(TESTS)" || { echo 'make mutation FILE=tiedae/codec/codec.py TESTS=tests/codec: FILE and TESTS must be named' >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS),mutation]'
 	rm -rf $(MUTATION) && git clone --quiet . $(MUTATION)
 	printf '[cosmic-ray]\nmodule-path = "%s"\ntimeout = 120.0\nexcluded-modules = []\ntest-command = "%s -m pytest -x -q -n 0 %s"\n\n[cosmic-ray.distributor]\nname = "local"\n' \

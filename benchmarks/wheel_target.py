@@ -1,6 +1,7 @@
 """Tests against the wheel: the target of docs/architecture.md through every step that tests/export/test_targets.py takes it.
 
-The wheel is built from a copy of the files that Git knows, and unpacked into a folder that is on Python's path in place of the checkout.
+The wheel is built from a copy of the files that Git knows, and unpacked into a folder, which is on Python's path
+in place of the checkout.
 """
 
 from __future__ import annotations
