@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tiedae.base.errors import FormatError
+from tiedae.bundle.bundle import PAGES
 from tiedae.bundle.results import Kind, Maker, Precision, read_metrics
 from tiedae.report.rendering import render_bundle
 from tiedae.verify.verify import verify_bundle
@@ -37,10 +39,18 @@ def restate(bundle: Path, name: str) -> None:
 
 def test_a_bundle_renders_to_the_bytes_that_the_run_wrote(bundle):
     before = contents(bundle)
-    for name in ("report.html", "MODEL_CARD.md"):
+    for name in PAGES:
         (bundle / name).unlink()
-    assert [path.name for path in render_bundle(bundle)] == ["report.html", "MODEL_CARD.md"]
-    assert contents(bundle) == before
+    assert [path.name for path in render_bundle(bundle)] == list(PAGES)
+    after = contents(bundle)
+    assert [name for name in before if after.get(name) != before[name]] == [], pages_differ(before, after)
+    assert after.keys() == before.keys()
+
+
+def pages_differ(before: dict[str, bytes], after: dict[str, bytes]) -> str:
+    """The lines of the pages that differ."""
+    texts = ([files[page].decode().splitlines() for page in PAGES] for files in (before, after))
+    return "\n".join(line[:500] for lines in zip(*texts, strict=True) for line in difflib.unified_diff(*lines, n=0, lineterm=""))
 
 
 def test_new_metrics_come_into_the_pages_and_verify_holds(bundle):
