@@ -38,8 +38,8 @@ STEPS, RUNTIME = "steps", "steps-numpy"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What the example defines, with its rows in the tables."""
+def steps(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What the example defines, with its rows in the tables: the run of all workers is made before them."""
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(tmp_path_factory.mktemp("page"))
@@ -51,7 +51,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def run(steps: dict[str, Any], recipe_file: Path, finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(recipe_file: Path, finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """OUT of a recipe with the targets steps and tflite."""
     folder = tmp_path_factory.mktemp("dummy")
     text = recipe_file.read_text(encoding="utf-8")

@@ -50,7 +50,8 @@ def test_a_bundle_renders_to_the_bytes_that_the_run_wrote(bundle):
 def pages_differ(before: dict[str, bytes], after: dict[str, bytes]) -> str:
     """The lines of the pages that differ."""
     texts = ([files[page].decode().splitlines() for page in PAGES] for files in (before, after))
-    return "\n".join(line[:500] for lines in zip(*texts, strict=True) for line in difflib.unified_diff(*lines, n=0, lineterm=""))
+    lines = (line for pair in zip(*texts, strict=True) for line in difflib.unified_diff(*pair, n=0, lineterm=""))
+    return "\n".join(line[:500] for line in lines)
 
 
 def test_new_metrics_come_into_the_pages_and_verify_holds(bundle):
