@@ -24,8 +24,6 @@ from tiedae.program.lowering import interleave as interleave_program
 from tiedae.program.operations import Activate, AddBias, Dense, Gain, Product, Requantize, Rescale
 from tiedae.program.program import Kernel, Program, Tensor
 
-from .variants import in_part
-
 settings.register_profile("tiedae", derandomize=True, deadline=None)
 settings.load_profile("tiedae")
 
@@ -35,14 +33,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Jobs first: the longest must not begin last. With TIEDAE_PART=k/n, of these and the tests with the marker `ci` part k."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Jobs first: the longest must not begin last."""
     items.sort(key=lambda item: item.path.parent.name != "jobs")
-    if part := os.environ.get("TIEDAE_PART"):
-        shared = [item for item in items if item.get_closest_marker("ci") or item.path.parent.name == "jobs"]
-        others = {id(item) for item in shared} - {id(item) for item in in_part(shared, part)}
-        config.hook.pytest_deselected(items=[item for item in items if id(item) in others])
-        items[:] = [item for item in items if id(item) not in others]
 
 
 def pytest_collection_finish() -> None:

@@ -1,4 +1,4 @@
-"""Whole jobs at real size take minutes: they run where TIEDAE_JOBS is 1. Some take real data: where TIEDAE_DATA names it."""
+"""Whole jobs at real size. Some take real data, from the folder that TIEDAE_DATA names."""
 
 from __future__ import annotations
 
@@ -14,15 +14,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="session")
-def whole_job() -> None:
-    """Without TIEDAE_JOBS=1 the test that takes this is skipped."""
-    if os.environ.get("TIEDAE_JOBS") != "1":
-        pytest.skip("a whole job at real size: TIEDAE_JOBS=1 runs it")
-
-
-@pytest.fixture(scope="session")
-def real_size(whole_job: None) -> Path:
-    """The folder of the data sets, of a whole job; where none is named the test that takes this is skipped."""
+def real_data() -> Path:
+    """The folder of the data sets; where none is named the test that takes this is skipped."""
     if not (data := os.environ.get("TIEDAE_DATA")):
         pytest.skip("TIEDAE_DATA, the folder of the data sets, is not set")
     return Path(data)

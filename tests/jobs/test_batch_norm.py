@@ -47,7 +47,7 @@ max_quality_loss = 0.1
 """
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_a_net_of_784_512_256_64(tmp_path: Path) -> None:
     tool("gcc")
     samples = np.ascontiguousarray(ta.load_data("fashion").train.values[:3000].reshape(-1, 28, 28))
@@ -68,7 +68,7 @@ def test_a_net_of_784_512_256_64(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(decoded), samples[:200])
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_the_net_of_mlperf_tiny_scores_in_int8_as_in_float(tmp_path: Path) -> None:
     """The recipe's net on 2,000 windows made here, 60 · curve − 60 dB and noise of 3 dB, eight epochs of small batches."""
     assert main(["recipe", "--for", "machine-sound", "-o", str(tmp_path / "sound.toml"), "-q"]) == 0

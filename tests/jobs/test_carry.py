@@ -9,7 +9,8 @@ from types import ModuleType
 import pytest
 
 
-@pytest.mark.usefixtures("real_size")
+@pytest.mark.night
+@pytest.mark.usefixtures("real_data")
 def test_a_run_of_a_strangers_set_has_every_figure(benchmark_module: Callable[[str], ModuleType], tmp_path: Path) -> None:
     carry, runs = benchmark_module("carry"), benchmark_module("carry_runs")
     row = next(row for row in carry.SETS if row.name == "ad01")

@@ -44,7 +44,7 @@ quantile = 0.95
 STEPS = 2560
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_a_detector_of_a_record(tmp_path: Path) -> None:
     tool("gcc")
     record = np.load(ASSETS / "ecg" / "mitbih208.npy")[:STEPS]

@@ -13,11 +13,11 @@ DOCS = ROOT / "docs"
 GUIDES = [DOCS / "microcontrollers.md", *sorted(path for path in (DOCS / "guides").glob("*.md") if path.name != "README.md")]
 
 
-@pytest.mark.usefixtures("whole_job")
+@pytest.mark.night
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
 def test_a_guide_runs_as_it_is_written(guide: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if "TIEDAE_DATA" in guide.read_text(encoding="utf-8"):
-        request.getfixturevalue("real_size")
+        request.getfixturevalue("real_data")
     if "pip install" in guide.read_text(encoding="utf-8"):
         request.getfixturevalue("installing")
     run_page(guide, tmp_path)

@@ -1,13 +1,11 @@
 """Pairs of features as whole jobs: each allowed pair is in a case, which ends in verified files that give equal samples.
 
-All cases run, trained, where TIEDAE_JOBS is 1. Elsewhere every sixth runs, with random weights, post-training quantization and
-without UMAP, which numba compiles for half a minute: from the second on, where each target is. `make test` runs the last of
-those.
+`make test-night` runs all cases, trained. `make test` runs the last of every sixth, with random weights, post-training
+quantization and without UMAP, which numba compiles for half a minute.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,11 +14,9 @@ from tiedae.config.combinations import FEATURES, FORBIDDEN
 from tiedae.tasks import reduction
 
 from ..export.c.compiled import tool
-from ..variants import every
 from .matrix import FACTORS, PLAIN, Case, Job, allowed, beside_stock, cases, covered, pairs
 
 CASES = cases()
-TRAINED = os.environ.get("TIEDAE_JOBS") == "1"
 
 
 def named(number: int) -> str:
@@ -33,18 +29,15 @@ def run(case: Case, number: int, folder: Path, *, trained: bool) -> None:
     Job(case, number, folder, trained).run()
 
 
-@pytest.mark.parametrize("number", every(3, range(1, len(CASES), 6)[::-1]), ids=named)
+@pytest.mark.parametrize("number", range(1, len(CASES), 6)[-1:], ids=named)
 def test_a_case_with_random_weights(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if TRAINED:
-        pytest.skip("it runs trained")
     monkeypatch.setattr(reduction, "find_spec", lambda _: None)
     run(CASES[number], number, tmp_path, trained=False)
 
 
+@pytest.mark.night
 @pytest.mark.parametrize("number", range(len(CASES)), ids=named)
 def test_a_case_trained(number: int, tmp_path: Path) -> None:
-    if not TRAINED:
-        pytest.skip("a job of some ten seconds: TIEDAE_JOBS=1 runs it")
     run(CASES[number], number, tmp_path, trained=True)
 
 

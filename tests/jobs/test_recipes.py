@@ -9,7 +9,7 @@ import pytest
 from tiedae.cli import main
 
 
-@pytest.mark.usefixtures("whole_job")
+@pytest.mark.night
 @pytest.mark.parametrize("kind", ["record", "ecg-conv", "table", "anomaly", "ecg-anomaly", "reduction"])
 def test_a_run_of_a_recipe_to_start_from_passes_its_checks(kind: str, tmp_path: Path) -> None:
     """Images and denoising take longer: `tiedae demo` and benchmarks/tasks.py run them."""

@@ -18,6 +18,7 @@ def benchmark(benchmark_module: Callable[[str], ModuleType]) -> Any:
     return benchmark_module("jobs_verdict")
 
 
+@pytest.mark.night
 @pytest.mark.parametrize(
     "name",
     [
@@ -29,7 +30,7 @@ def benchmark(benchmark_module: Callable[[str], ModuleType]) -> Any:
         "a ripple",
     ],
 )
-def test_a_run_has_the_verdict_that_it_deserves(real_size: Path, benchmark: Any, tmp_path: Path, name: str) -> None:
+def test_a_run_has_the_verdict_that_it_deserves(real_data: Path, benchmark: Any, tmp_path: Path, name: str) -> None:
     case = benchmark.CASES[name]
     verdict = benchmark.verdict_of(case, tmp_path / "case", Console(verbosity=-1))
     assert not benchmark.is_wrong(case, verdict), sentences(verdict)
