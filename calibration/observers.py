@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from tiedae.base.errors import DataError, InputError
-from tiedae.config.config import require
+from tiedae.base.records import require
+from tiedae.config import config
 
 from .histogram import BINS, Grid, Histogram, Range, extremes, pieces, squared_error
 
@@ -231,13 +232,8 @@ class PerUnit:
         return min(lows), max(highs)
 
 
-OBSERVERS: Mapping[str, Callable[[], Observer]] = {
-    "minmax": MinMax,
-    "moving-average": MovingAverage,
-    "percentile": Percentile,
-    "mse": MeanSquared,
-    "kl": Entropy,
-}
+OBSERVERS: Mapping[str, Callable[[], Observer]] = {name: globals()[kind] for name, kind in config.OBSERVERS.items()}
+"""The classes of this module that recipes name; the first is the default."""
 
 
 def settings_of(observer: Observer) -> dict[str, Any]:

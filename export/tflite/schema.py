@@ -99,6 +99,8 @@ def new_operator(
     kind = 0
     if code in OPTIONS:
         options, kind = OPTIONS[code](), getattr(schema.BuiltinOptions, OPTIONS[code].__name__.removesuffix("T"))
+    elif activation or more:
+        raise _no_row(code, "OPTIONS")
     if activation:
         options.fusedActivationFunction = activation
     for name, value in more.items():
@@ -117,9 +119,21 @@ def _operator_code(model: Any, code: int, version: int) -> int:
     for entry in model.metadata or []:
         if entry.name == MIN_VERSION:
             stated = model.buffers[entry.buffer].data.tobytes().rstrip(b"\0").decode(errors="replace")
-            if not stated.replace(".", "").isdigit() or _order(stated) < _order(RUNTIME_VERSIONS[code][version]):
-                entry.buffer = version_buffer(model, RUNTIME_VERSIONS[code][version])
+            needed = _runtime_version(code, version)
+            if not stated.replace(".", "").isdigit() or _order(stated) < _order(needed):
+                entry.buffer = version_buffer(model, needed)
     return len(model.operatorCodes) - 1
+
+
+def _runtime_version(code: int, version: int) -> str:
+    """The first release that supports a version of an operator; ExportError where `RUNTIME_VERSIONS` has none."""
+    if version not in (versions := RUNTIME_VERSIONS.get(code, {})):
+        raise _no_row(code, f"RUNTIME_VERSIONS, of version {version}" if versions else "RUNTIME_VERSIONS")
+    return versions[version]
+
+
+def _no_row(code: int, table: str) -> ExportError:
+    return ExportError(f"TFLite operator {OPERATORS.get(code, code)}: has no row in {table} of export/tflite/schema.py")
 
 
 def _order(version: str) -> tuple[int, ...]:
@@ -132,7 +146,7 @@ def version_buffer(model: Any, version: str) -> int:
 
 def needed_version(model: Any) -> str:
     """The oldest release that supports all operators of a model."""
-    return max((RUNTIME_VERSIONS[each.builtinCode][each.version] for each in model.operatorCodes), key=_order, default="")
+    return max((_runtime_version(each.builtinCode, each.version) for each in model.operatorCodes), key=_order, default="")
 
 
 def buffer_of(model: Any, data: bytes) -> int:

@@ -135,7 +135,7 @@ def test_a_denoising_run_is_judged_against_clean_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its console, report, .tae file and calibration; of a large test set the first samples, which is stated."""
-    for module in ("assemble", "trained", "verify.collecting", "verify.verify", "run_artifacts"):
+    for module in ("pipeline.assemble", "pipeline.trained", "verify.collecting", "verify.verify", "pipeline.run_artifacts"):
         monkeypatch.setattr(f"tiedae.{module}.MAX_SAMPLES", MEASURED)
     monkeypatch.setattr("tiedae.tasks.denoisers.find_spec", lambda name: None)
     clean = np.random.default_rng(0).integers(0, 256, (300, 4, 6), dtype=np.uint8)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import tiedae as ta
 from tiedae.base.errors import DataError, FormatError, InputError, RecipeError
 from tiedae.bundle.results import Kind
 from tiedae.compress import ExportConfig
-from tiedae.config.config import PruneConfig, QuantizeConfig, TrainConfig
+from tiedae.config.config import DataConfig, PruneConfig, QuantizeConfig, TrainConfig
+from tiedae.pipeline.runs import data_digest
 
 from ..samples import curve, images, table
 from ..variants import every
@@ -282,6 +284,18 @@ def test_more_wrong_calls_are_one_line(made, call, error, message: str) -> None:
     if data.train.dtype == np.uint8:
         with pytest.raises(error, match=message):
             call(ta, model, small, data)
+
+
+def test_data_are_read_by_the_keys_of_a_recipe_or_by_its_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "samples.npy", images())
+    config = DataConfig(str(tmp_path / "samples.npy"), test=0.25, seed=3)
+    by_keys = ta.load_data(tmp_path / "samples.npy", test=0.25, seed=np.int64(3))
+    tables = (config, replace(config, seed=0))
+    assert [data_digest(ta.load_data(stated, seed=3)) for stated in tables] == [data_digest(by_keys)] * 2
+    with pytest.raises(RecipeError, match=r"^sede: unknown key; did you mean seed\?"):
+        ta.load_data(tmp_path / "samples.npy", sede=3)
+    with pytest.raises(RecipeError, match=r"^validation: got 2, must be a number"):
+        ta.load_data(config, validation=2)
 
 
 @pytest.mark.ci

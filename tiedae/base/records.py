@@ -43,7 +43,7 @@ class Checked(Record, frozen=True):
 
     def __post_init__(self) -> None:
         for name, encoded, kind in _types(type(self)):
-            msgspec.structs.force_setattr(self, name, checked(kind, _native(getattr(self, name)), encoded))
+            msgspec.structs.force_setattr(self, name, checked(kind, native(getattr(self, name)), encoded))
         self.check()
 
     def check(self) -> None:
@@ -81,11 +81,11 @@ def _of_kind(kind: Any, value: object) -> object:
     return checked(rows[name], rest)
 
 
-def _native(value: Any) -> Any:
+def native(value: Any) -> Any:
     """The value with Python numbers instead of NumPy's."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
-    return [_native(each) for each in value] if isinstance(value, list | tuple) else value
+    return [native(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @functools.cache

@@ -6,7 +6,8 @@ Validated on construction (see `records.Checked`). Imports no TensorFlow, so tha
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -23,7 +24,18 @@ from .tasks import BASELINES, Compression, NoiseConfig, Task, task_kind
 Loss = Literal["mse", "mae", "bce", "huber"]
 Granularity = Literal["tensor", "unit"]
 Saliency = Literal["curvature", "magnitude", "gradient", "movement"]
-Observer = Literal["auto", "minmax", "moving-average", "percentile", "mse", "kl"]
+OBSERVERS: Mapping[str, str] = {
+    "minmax": "MinMax",
+    "moving-average": "MovingAverage",
+    "percentile": "Percentile",
+    "mse": "MeanSquared",
+    "kl": "Entropy",
+}
+"""Observers by the name that recipes have: classes of calibration/observers.py."""
+if TYPE_CHECKING:
+    Observer = str
+else:
+    Observer = Literal["auto", *OBSERVERS]
 Refinement = Literal["equalize", "round", "correct", "ranges"]
 Signature = Literal["encode", "decode", "reconstruct"]
 CSignature = Literal[Signature, "score"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace as replace_arrays
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from tiedae.base.errors import DataError, listed
 from tiedae.base.files import expanded
 from tiedae.base.numbers import counted
-from tiedae.base.records import checked, require
+from tiedae.base.records import checked, native, plain, require
 from tiedae.compress.held_out import with_held_out
-from tiedae.config.config import Convert, DataConfig, Recipe, TextType
+from tiedae.config.config import DataConfig, Recipe
 from tiedae.config.layer_kinds import Activation
-from tiedae.config.sample_spec import Kind, Signal
-from tiedae.config.scaling import Rule, Scaling
+from tiedae.config.sample_spec import Signal
+from tiedae.config.scaling import Scaling
 from tiedae.data.arrays import Arrays, Interval
 from tiedae.data.csv_dtypes import stated
 from tiedae.data.csv_files import read_headings
@@ -45,70 +45,23 @@ def provenance(source: str) -> dict[str, str]:
 
 
 def load_data(
-    source: str | Path,
+    source: str | Path | DataConfig,
     *,
-    clean: str | Path | None = None,
-    output_activation: Activation = "sigmoid",
-    scaling: Literal["auto", Rule] = "auto",
-    per_feature: bool | Literal["auto"] = "auto",
-    test: float | str | Path = 0.1,
-    validation: float = 0.0,
-    split: Literal["auto", "random", "tail"] = "auto",
-    seed: int = 0,
-    window: int = 0,
-    stride: int = 0,
-    channels: int = 0,
-    columns: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    label: str = "auto",
-    dtype: TextType = "auto",
-    resize: Sequence[int] = (),
-    convert: Convert = "none",
-    patch: int | None = None,
+    output_activation: str = "sigmoid",
     normal: Sequence[int | str] = (),
-    drop_labels: Sequence[int | str] = (),
-    kind: Literal["auto", Kind] = "auto",
-    rate: float = 0.0,
-    unit_of_measure: str = "",
-    time: str = "",
-    groups: str = "",
-    intervals: str | Path = "",
+    **keys: Any,
 ) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file, or a folder of images or records.
 
-    `clean`: clean samples, one for each of the source's. `output_activation`: the model's; `auto` scales to its range.
-    `test`: a fraction, or the source of a test set. `normal`: labels of the training and validation samples, all where it is
-    empty; the test samples keep every label. The other options are the keys of `[data]` in a recipe (docs/recipe.md).
+    `keys`: those of `[data]` in a recipe (docs/recipe.md), such as `test`, `validation`, `window`; beside a `DataConfig` they
+    replace its own. `output_activation`: the model's; `scaling = "auto"` scales to its range. `normal`: labels of the training
+    and validation samples, all where it is empty; the test samples keep every label.
 
-    Raises DataError or FormatError, naming the source, RecipeError for an option out of its range.
+    Raises DataError or FormatError, naming the source, RecipeError for a key that is unknown or out of its range.
     """
-    config = DataConfig(
-        str(source),
-        kind,
-        window,
-        stride,
-        channels,
-        rate,
-        unit_of_measure,
-        time,
-        groups,
-        str(intervals),
-        tuple(columns),
-        tuple(drop),
-        label,
-        dtype,
-        tuple(resize),
-        convert,
-        patch,
-        scaling,
-        per_feature,
-        str(test) if isinstance(test, Path) else test,
-        validation,
-        split,
-        seed,
-        None if clean is None else str(clean),
-        tuple(drop_labels),
-    )
+    stated = {name: str(value) if isinstance(value, Path) else native(value) for name, value in keys.items()}
+    table = plain(source) if isinstance(source, DataConfig) else {"source": str(source)}
+    config = checked(DataConfig, {**table, **stated})
     return load_dataset(config, checked(Activation, output_activation, "output_activation"), normal=normal)
 
 

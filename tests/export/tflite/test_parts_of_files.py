@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from tiedae.base.errors import ExportError
 from tiedae.config.config import Kernels
 from tiedae.config.tasks import ScoreKind
 from tiedae.export.tflite.reader import (
@@ -24,7 +25,16 @@ from tiedae.export.tflite.reader import (
     read_entries,
     read_tflite,
 )
-from tiedae.export.tflite.schema import Op, Type, has_archive, new_operator, pack_model, unpack_model, version_buffer
+from tiedae.export.tflite.schema import (
+    Op,
+    Type,
+    has_archive,
+    needed_version,
+    new_operator,
+    pack_model,
+    unpack_model,
+    version_buffer,
+)
 from tiedae.export.tflite.sparse import SparseKernel, sparse_kernel
 from tiedae.export.tflite.writer import to_tflite
 
@@ -132,6 +142,22 @@ def test_a_new_operator_raises_the_oldest_runtime_that_a_file_states(stated: byt
     assert [each.opcodeIndex for each in operators] == [0, 0, 1]
     assert model.buffers[model.metadata[0].buffer].data.tobytes() == expected.encode().ljust(16, b"\0")
     assert bytes(model.buffers[version_buffer(model, "2.0.0")].data) == b"2.0.0" + bytes(11)
+
+
+@pytest.mark.parametrize(
+    ("code", "version", "options", "text"),
+    [
+        (Op.GATHER_ND, 1, {}, "operator GATHER_ND: has no row in RUNTIME_VERSIONS of export"),
+        (Op.ADD, 3, {}, "operator ADD: has no row in RUNTIME_VERSIONS, of version 3 of export"),
+        (Op.GATHER, 1, {"axis": 1}, "operator GATHER: has no row in OPTIONS of export"),
+        (Op.RESHAPE, 1, {"activation": 1}, "operator RESHAPE: has no row in OPTIONS of export"),
+    ],
+)
+def test_an_operator_without_a_row_is_named(code: int, version: int, options: dict[str, int], text: str) -> None:
+    model: Any = schema.ModelT(operatorCodes=[], metadata=[])
+    with pytest.raises(ExportError, match=text):
+        new_operator(model, code, version, [0], 1, **options)
+        needed_version(model)
 
 
 @pytest.mark.parametrize("comment", [0, (1 << 16) - 1])
