@@ -33,8 +33,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 Every figure that we measured, by the command that measured it, with the commit whose code was run and the machine.
-`benchmarks/figures.py` makes this page of `benchmarks/figures.json`. `make bench` runs most benchmarks, `benchmarks/laws.py` the tests
-of what must always hold. Rows that miss their bound are included. Settings come from validation samples unless a line says
+`benchmarks/figures.py` makes this page of `benchmarks/figures.json`. `make bench` runs most benchmarks, `benchmarks/laws.py`
+tests of what must always hold. Rows that miss their bound are included. Settings come from validation samples unless a line says
 otherwise.
 """
 NUMBER = re.compile(r"(?<![\w.,-])[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[−-]?\d+)?(?!\d|-\d)")

@@ -28,7 +28,7 @@ COUNTED = re.compile(r"(\d+) (passed|failed|errors?|skipped)\b")
 
 @dataclass(frozen=True)
 class Law:
-    """`tests`: files or node ids, the arguments of pytest. `right`: the value of the row where it holds; 1 − `right` elsewhere."""
+    """`tests`: files or node ids, for pytest. `right`: the value of the row where the law holds; 1 − `right` elsewhere."""
 
     tests: Sequence[str]
     right: int = 0

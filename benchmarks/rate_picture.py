@@ -1,6 +1,6 @@
 """The picture of rate and distortion in the README: this codec, PCA, AVIF, WebP and JPEG on the first 1,000 test images.
 
-    TIEDAE_DATA=... python benchmarks/rate_picture.py docs/rate-distortion.svg --keep FOLDER
+    TIEDAE_DATA=... python benchmarks/rate_picture.py docs/explanation/rate-distortion.svg --keep FOLDER
 
 One net per rate, seed 0, as `benchmarks/rate.py` trains them; FOLDER is theirs. Real files throughout: .tae, the frames of a
 .tae for PCA, and one mosaic of all images for the formats of pictures.

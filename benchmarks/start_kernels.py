@@ -1,6 +1,6 @@
-"""The picture of first-layer kernels in docs/how-it-works.md: by both starts, before and after training. Fashion-MNIST.
+"""The picture of first-layer kernels in docs/explanation/how-it-works.md: by both starts, before and after training.
 
-TIEDAE_DATA=... python benchmarks/start_kernels.py docs/start-kernels.png
+TIEDAE_DATA=... python benchmarks/start_kernels.py docs/explanation/start-kernels.png
 """
 
 from __future__ import annotations

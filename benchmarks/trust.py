@@ -2,7 +2,8 @@
 
     python benchmarks/trust.py [--only PART] --json trust.json
 
-docs/trust.md says what each row means. It runs from a checkout, since it takes readers, grids and documents of the tests.
+docs/explanation/trust.md says what each row means. It runs from a checkout, since it takes
+readers, grids and documents of the tests.
 """
 
 from __future__ import annotations

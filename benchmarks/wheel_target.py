@@ -1,4 +1,4 @@
-"""Tests against the wheel: the target of docs/architecture.md through every step that tests/export/test_targets.py takes it.
+"""Tests against the wheel: the target of docs/explanation/architecture.md through every step of tests/export/test_targets.py.
 
 The wheel is built from a copy of the files that Git knows, and unpacked into a folder, which is on Python's path
 in place of the checkout.

@@ -1,4 +1,4 @@
-"""The examples of docs/architecture.md run as they are written, and leave no row behind."""
+"""The examples of docs/explanation/architecture.md run as they are written, and leave no row behind."""
 
 from __future__ import annotations
 

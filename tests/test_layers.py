@@ -124,7 +124,7 @@ def test_every_folder_has_a_place() -> None:
 
 
 def test_the_page_on_architecture_has_this_order() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)/` \|", page.partition("\n## Folders\n")[2], re.MULTILINE) == [*LAYERS]
 
 

@@ -31,7 +31,7 @@ def names(document: Path) -> str:
 
 
 def test_the_short_recipe_is_one() -> None:
-    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     recipe = parse_recipe(tomllib.loads(program_of(page, "toml")), "recipe")
     assert recipe.model.widths == (0, 256, 16) and recipe.prune is not None
 
@@ -57,7 +57,7 @@ def run(program: str) -> None:
 @pytest.mark.ci
 def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    program = program_of(ROOT / "docs" / "python.md")
+    program = program_of(ROOT / "docs" / "guides" / "python.md")
     program += "\nassert (codes_again == codes).all() and codes.shape == (100, 16) and codes.dtype == 'uint8'"
     program += "\nassert y.shape == x.shape and y.dtype == 'uint8' and errors.shape == (100,) and errors.max() < 0.2"
     run(program)
@@ -66,7 +66,7 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: p
 @pytest.mark.ci
 def test_the_page_on_dimensionality_reduction_runs_as_it_is_written(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'tiedae[tasks]'")
-    page = ROOT / "docs" / "dimensionality-reduction.md"
+    page = ROOT / "docs" / "guides" / "dimensionality-reduction.md"
     program = program_of(page)
     program += "\nassert codes.shape == (1000, 8) and codes.dtype == 'float32' and y.shape == X.shape and y.dtype == 'uint8'"
     program += "\nassert explained > 0.3 and classifier.score(X, labels) > 0.5 and search.best_params_ == {'n_components': 8}"

@@ -101,7 +101,7 @@ def _value(node: Node, operands: tuple[Value | None, ...], operations: Operation
     if node.op in operations.reshapes:
         return reshaped(step, operations.reshapes[node.op])
     if node.op not in operations.rows:
-        return step.refuse("no operation of a tied autoencoder (docs/import.md lists those that are)")
+        return step.refuse("no operation of a tied autoencoder (docs/reference/import.md lists those that are)")
     try:
         return operations.rows[node.op](step)
     except MISFITS:

@@ -1,4 +1,4 @@
-"""The .tae codec as C99, after docs/format.md: the tables of a model, and the parts of `parts/` that its files need.
+"""The .tae codec as C99, after docs/reference/format.md: the tables of a model, and the parts of `parts/` that its files need.
 
 Names begin with `tae_` and `TAE_`. The network's text states the rest: the types, the statuses, `TAE_INPUTS`, `TAE_UNITS`,
 `TAE_CODE_BITS`, `tae_encode_data` and `tae_decode_data`.

@@ -1,7 +1,7 @@
 """A program as one C file: `to_c`.
 
 The kernel lies once in read-only memory, as in the program, [inputs, units], and both directions read its rows in place. C99
-with stdint.h and stddef.h alone: no floats, no allocation, no right shift of a negative value. docs/c.md describes the files.
+with stdint.h and stddef.h alone: no floats, no allocation, no right shift of a negative value. docs/guides/c.md has the files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/bundle.md: the files of a run, and which of them each use needs: those alone, and every one of them."""
+"""docs/reference/bundle.md: the files of a run, and which of them each use needs: those alone, and every one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tiedae.cli import main
 from ..export.c.compiled import tool
 from ..variants import every
 
-PAGE = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "bundle.md").read_text(encoding="utf-8")
 USES = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.partition("| use | files to keep |\n|---|---|\n")[2], re.MULTILINE)
 PATHS = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", PAGE, re.MULTILINE)
 

@@ -20,7 +20,7 @@ from tiedae.data.data_sets import DATA_SETS, VARIABLE
 from ..conftest import smallest_recipe
 
 COMMAND = [sys.executable, "-m", "tiedae"]
-PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
 
 RECIPE = smallest_recipe()
 

@@ -221,7 +221,7 @@ def test_python_appends_only_to_whole_files(finished_run: Path, before: bytes) -
 @pytest.mark.ci
 @pytest.mark.parametrize("append", every(2, [False, True]))
 def test_killed_encodes_leave_every_whole_frame(finished_run: Path, samples: np.ndarray, tmp_path: Path, append: bool) -> None:
-    """kill −9 at three random points; benchmarks/kills.py does it at a hundred, see docs/trust.md."""
+    """kill −9 at three random points; benchmarks/kills.py does it at a hundred, see docs/explanation/trust.md."""
     data, folder = tmp_path / "many.npy", tmp_path / "files"
     np.save(data, np.tile(samples, (200, 1)))
     folder.mkdir()

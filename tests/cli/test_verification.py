@@ -25,7 +25,7 @@ from tiedae.export.kinds import Kind, Why
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "examples" / "github-actions.yml").read_text(encoding="utf-8")
-GUIDE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guides" / "ci.md").read_text(encoding="utf-8")
 
 
 def call(*arguments: object) -> int:

@@ -1,4 +1,4 @@
-"""A decoder of .tae files, all but the operations of the program, written from docs/format.md alone."""
+"""A decoder of .tae files, all but the operations of the program, written from docs/reference/format.md alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of a file: as docs/format.md states them, and read without a crash or a hang whatever they are."""
+"""The bytes of a file: as docs/reference/format.md states them, and read without a crash or a hang whatever they are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = Header(IDENTITY, 2)
 EXAMPLE = bytes.fromhex(
     "89544145 01 00 4000 02000000 0001020304050607 65ecef39a7e0 01 04 37a58c4e 04100200a7ef 01 0c 0c000000 02771063"
 )
-"""The example of docs/format.md."""
+"""The example of docs/reference/format.md."""
 
 
 def file_of(header: Header, *frames: tuple[int, int, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""The entropy stage with classes as docs/format.md states it, one symbol at a time, and tables with classes to try it on."""
+"""The entropy stage with classes as docs/reference/format.md states it, a symbol at a time, and tables with classes to try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entropy stage as docs/format.md states it, one symbol at a time, and tables and frames to try it on."""
+"""The entropy stage as docs/reference/format.md states it, one symbol at a time, and tables and frames to try it on."""
 
 from __future__ import annotations
 

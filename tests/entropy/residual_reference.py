@@ -1,4 +1,4 @@
-"""Residuals as docs/format.md states them, one value at a time, in Python's integers."""
+"""Residuals as docs/reference/format.md states them, one value at a time, in Python's integers."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ MOST = 1 << 14
 
 
 def least(frequency: int) -> float:
-    """docs/format.md, "Bounds"."""
+    """docs/reference/format.md, "Bounds"."""
     return math.log2(0.8 * (frequency + 4 * MOST) / (4 * frequency + 1))
 
 

@@ -27,7 +27,7 @@ from .test_tables import FORMAT, signed
 GOLDEN = bytes.fromhex(
     "54414543 02 04 0200 01 02 07 09 8020 8040 a01f 08 08 ff7f 8060 8020 0800 030f 0001 0000 e0e8f2df".replace(" ", "")
 )
-"""The example of docs/format.md. It holds the format: files of these bytes exist."""
+"""The example of docs/reference/format.md. It holds the format: files of these bytes exist."""
 PAYLOAD = bytes.fromhex("86d90300 80f9 02")
 CODES = np.array([[8, 0], [4, 0], [3, 9]], np.uint8)
 

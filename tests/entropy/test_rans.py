@@ -16,9 +16,9 @@ from tiedae.entropy.tables import SUM, FrequencyTables, fit
 from . import reference
 from .reference import frames_of, frequency_tables
 
-FORMAT = Path(__file__).parents[2] / "docs/format.md"
+FORMAT = Path(__file__).parents[2] / "docs/reference/format.md"
 GOLDEN = bytes.fromhex("a81c6b06 0436 0503")
-"""The example of docs/format.md. It holds the format: files with such payloads exist."""
+"""The example of docs/reference/format.md. It holds the format: files with such payloads exist."""
 GOLDEN_CODES = np.array([[8, 0], [3, 0], [7, 5], [9, 0]], np.uint8)
 
 

@@ -18,9 +18,9 @@ from tiedae.entropy.tables import _WIDTHS, CODE_BITS, SUM, FrequencyTables, _smo
 from .class_reference import class_tables
 from .reference import frequency_tables
 
-FORMAT = Path(__file__).parents[2] / "docs/format.md"
+FORMAT = Path(__file__).parents[2] / "docs/reference/format.md"
 GOLDEN = bytes.fromhex("54414543 01 04 0200 07 09 8020 8040 a01f 00 00 ff7f 56241e4f")
-"""The example of docs/format.md. It holds the format: files of these bytes exist."""
+"""The example of docs/reference/format.md. It holds the format: files of these bytes exist."""
 
 
 def signed(body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A target is one row: the format of docs/architecture.md, with every operation, is written, read, proven, verified, shown."""
+"""A target is one row: the format of docs/explanation/architecture.md, with every operation, from writer to report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ..earlier_models import models_of
 from ..without_openvino import without_openvino
 
 STEPS, RUNTIME = "steps", "steps-numpy"
-"""The rows of the example in docs/architecture.md."""
+"""The rows of the example in docs/explanation/architecture.md."""
 
 
 @pytest.fixture(scope="module", autouse=True)

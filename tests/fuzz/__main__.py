@@ -1,4 +1,4 @@
-"""Fuzzing of every reader: see `laws`, `targets` and docs/trust.md.
+"""Fuzzing of every reader: see `laws`, `targets` and docs/explanation/trust.md.
 
 python -m tests.fuzz --cases 50000 --seed 0 --json FILE          # each target
 python -m tests.fuzz --target npz --seconds 60 --seed 1

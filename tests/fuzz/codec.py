@@ -105,7 +105,7 @@ def seal(data: bytes, identity: bytes) -> bytes:
 
 
 def _payload_at(data: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Where the payload of a frame would begin and end; by itself, as a second reading of docs/format.md."""
+    """Where the payload of a frame would begin and end; by itself, as a second reading of docs/reference/format.md."""
     lengths = data[at + 2 : at + 12]
     ends = [i for i, part in enumerate(lengths) if part < 128]
     full = data[at + 1 : at + 2] < b"\xe0"

@@ -1,4 +1,4 @@
-"""Every reader is held to the laws: by what broke one before, and in CI by mutations too. docs/trust.md has the long run."""
+"""Every reader is held to the laws: by what broke one before, and by mutations: docs/explanation/trust.md."""
 
 from __future__ import annotations
 

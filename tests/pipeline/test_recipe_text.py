@@ -53,7 +53,7 @@ TABLES = {
 }
 KINDS = {kind.__struct_config__.tag: kind for kind in get_args(Task)}
 DEFAULTS = parse_recipe({"data": {"source": "samples.npy"}, "model": {"layers": [256, 16]}}, "recipe")
-PAGE = (Path(__file__).parents[2] / "docs" / "recipe.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "recipe.md").read_text(encoding="utf-8")
 
 
 def test_the_printed_recipe_is_the_defaults() -> None:
@@ -124,7 +124,7 @@ def test_every_kind_of_task_has_its_keys_and_defaults_below_its_name(kind: str) 
 
 
 def test_the_page_shows_what_the_command_prints() -> None:
-    assert program_of(PAGE, "toml") == recipe_text(), "put what `tiedae recipe` prints into docs/recipe.md"
+    assert program_of(PAGE, "toml") == recipe_text(), "put what `tiedae recipe` prints into docs/reference/recipe.md"
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_an_area_below_chance_has_causes_and_what_to_try(theirs: float, words: s
     subject = area(0.39)
     subject = replace(subject, comparisons=(replace(subject.comparisons[0], theirs=theirs),))
     (text,) = sentences(replace(subject, findings=findings(subject, None)))
-    assert "flat, half empty" in text and "Try fewer units" in text and words in text and "docs/anomaly.md" in text
+    assert "flat, half empty" in text and "Try fewer units" in text and words in text and "docs/guides/anomaly.md" in text
 
 
 def test_a_verdict_is_read_back_as_it_was_written() -> None:

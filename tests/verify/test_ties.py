@@ -86,7 +86,7 @@ def test_samples_are_taken_where_the_model_has_no_shape() -> None:
 
 
 def test_the_guides_test_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "ci.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```python\n(.*?)```", guide.partition("## Ties")[2], re.DOTALL)
     models: Any = ModuleType("my_model")
     monkeypatch.setitem(sys.modules, "my_model", models)

@@ -1,4 +1,4 @@
-"""Limits of what is read, since any file may be a stranger's. docs/trust.md has the table of readers and their limits.
+"""Limits of what is read, since any file may be a stranger's. docs/explanation/trust.md has each reader and its limits.
 
 A size that a file states is held to its limit before anything of that size is allocated.
 """

@@ -7,7 +7,7 @@ NAME.score.int8.onnx                    x → score, anomaly, over the same kern
 NAME.c, NAME.h, NAME_float.h            the integer program and the codec as C; NAME is an identifier here
 manifest.json                           hashes, kernels, inputs, outputs, operations, versions, recipe
 golden/                                 samples and expected outputs, see `golden`; program.npz (biases and masks)
-NAME.codec                              frequency tables of the codes, see docs/format.md
+NAME.codec                              frequency tables of the codes, see docs/reference/format.md
 NAME.residuals                          of integer data: the tables of their residuals
 task/arrays.npz                         arrays of the task's section of report.html
 metrics.json, report.html, MODEL_CARD.md

@@ -398,7 +398,7 @@ def _chance_text(finding: Finding, verdict: Verdict) -> str:
         f"ROC-AUC {finding.value:.4f}: anomalies score lower than normal samples, guessing has 0.5. They may be simpler than "
         "normal samples (flat, half empty, of smaller amplitude), which a model reconstructs well, or `normal` in [task] names "
         'the wrong labels. Try fewer units of the code, score = "standardized", or another detector: '
-        f"{other} (docs/anomaly.md)"
+        f"{other} (docs/guides/anomaly.md)"
     )
 
 

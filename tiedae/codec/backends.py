@@ -156,7 +156,7 @@ class ProgramBackend:
         return execute(self.program, signature, x) if self.session is None else self.session.run(signature, x)
 
     def samples(self, y: np.ndarray) -> np.ndarray:
-        """In integers, or of float data in binary64 without fused operations, see docs/format.md: the same on every machine."""
+        """In integers, or of float data in binary64 without fused operations, as docs/reference/format.md states."""
         if self.maps is not None:
             return self.maps.samples(y, self.spec.dtype)
         if self.spec.scaling.is_bytes(self.spec.dtype) and self.program.tensors["y"].quantization == BYTE:

@@ -1,4 +1,4 @@
-"""The bytes of a .tae file: a header, frames that each decode alone, an index. docs/format.md specifies them.
+"""The bytes of a .tae file: a header, frames that each decode alone, an index. docs/reference/format.md specifies them.
 
 No model is needed here. Any bytes are read without a crash: lengths are compared with the bytes that are there before use, and
 what a frame may decode to is limited before a model sees it.

@@ -89,7 +89,7 @@ class FileModel:
         return self.spec.inputs * np.dtype(self.spec.dtype).itemsize
 
     def longest_payload(self, samples: int) -> int:
-        """Bytes of a frame's payload at most; docs/format.md, "Frame", derives it."""
+        """Bytes of a frame's payload at most; docs/reference/format.md, "Frame", derives it."""
         return 13 + samples * (self.tables.longest + 6 * self.spec.inputs)
 
     def require(self, header: Header, source: object) -> None:

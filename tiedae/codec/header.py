@@ -1,4 +1,4 @@
-"""The header of a .tae file: what its first bytes say of the others. docs/format.md specifies it."""
+"""The header of a .tae file: what its first bytes say of the others. docs/reference/format.md specifies it."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ GROUPS = "groups"
 
 
 def read_npz(path: Path, groups: str = "") -> Arrays:
-    """One array of any name, or `x`, or `x_train` and `x_test`, each with one of `LABEL_KEYS`, in any case; docs/data.md.
+    """One array of any name, or `x`, or `x_train` and `x_test`, each with one of `LABEL_KEYS`, in any case.
 
     `groups`: the name of an array of groups, one per sample, with `_train` and `_test` as x has them. Groups that are not asked
     for are not read.

@@ -1,1 +1,1 @@
-"""Entropy coding of codes and residuals: what docs/format.md specifies."""
+"""Entropy coding of codes and residuals: what docs/reference/format.md specifies."""

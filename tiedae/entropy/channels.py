@@ -1,4 +1,4 @@
-"""Records of several channels: the order of values, and predictions from other channels. docs/format.md, "Channels".
+"""Records of several channels: the order of values, and predictions from other channels. docs/reference/format.md, "Channels".
 
 channel 0   0 1 2 3 4 …        the wave in which each step of a sample is coded: channels of one wave
 channel 1     1 2 3 4 …        depend on earlier waves alone

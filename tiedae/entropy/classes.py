@@ -1,4 +1,6 @@
-"""Frequency tables with classes: a sample's class says which table, and which mean, each unit has. docs/format.md, "Classes".
+"""Frequency tables with classes: a sample's class says which table, and which mean, each unit has.
+
+docs/reference/format.md, "Classes".
 
 The encoder writes each sample under the class of the least cost, as vector quantization by entropy does (P. A. Chou,
 T. Lookabaugh, R. M. Gray, "Entropy-constrained vector quantization", IEEE Trans. ASSP 37, 1989). Costs are integers, so that

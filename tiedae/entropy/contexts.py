@@ -1,4 +1,6 @@
-"""Contexts of residuals: the leaves of a decision tree over features of the values before. docs/format.md, "Contexts".
+"""Contexts of residuals: the leaves of a decision tree over features of the values before.
+
+docs/reference/format.md, "Contexts".
 
     a node asks: feature ≥ threshold?  no → below, yes → above: another node or a leaf
 

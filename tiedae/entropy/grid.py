@@ -1,4 +1,4 @@
-"""Float samples as integers: steps of a grid around a base, within a bound. docs/format.md, "Grid".
+"""Float samples as integers: steps of a grid around a base, within a bound. docs/reference/format.md, "Grid".
 
     sample = base + k · (2E · 2⁻ʰ)
 

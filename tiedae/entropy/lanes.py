@@ -1,4 +1,6 @@
-"""rANS whose symbols need not have one table in turn: each is written under any frequency. docs/format.md, "Symbol streams".
+"""rANS whose symbols need not have one table in turn: each is written under any frequency.
+
+docs/reference/format.md, "Symbol streams".
 
 One stream per frame, with the state, the words and the steps of `rans`. The streams of a call advance together, one symbol of
 each per step: each is a lane of int64 vectors. A symbol of frequency 2¹⁴ leaves a state unchanged: a lane that has none.

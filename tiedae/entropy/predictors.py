@@ -1,4 +1,4 @@
-"""Predictors: what a value is expected to be, and what says how far it is off. docs/format.md, "Predictors".
+"""Predictors: what a value is expected to be, and what says how far it is off. docs/reference/format.md, "Predictors".
 
 A frame is steps of streams: at each step a predictor knows the earlier values of every stream, and no other of the same step.
 Arrays are integers [steps, streams, lanes], one lane per frame. `y` is the autoencoder's reconstruction, 0 where it isn't used.

@@ -1,4 +1,6 @@
-"""The entropy stage: codes to the payloads of frames and back, by rANS under static tables. docs/format.md specifies every bit.
+"""The entropy stage: codes to the payloads of frames and back, by rANS under static tables.
+
+docs/reference/format.md specifies every bit.
 
 One state per frame, 32 bits, 16-bit words. All frames of a call advance together, one symbol of each per step: each is a lane
 of int64 vectors. Nothing overflows: states stay below 2³² whatever the payload, and so do all products and sums.
@@ -207,7 +209,7 @@ def with_raw_values(
 
 
 def least_bits(frequencies: np.ndarray) -> np.ndarray:
-    """Bits by which a symbol under each table lengthens a payload at least, float64; docs/format.md, "Bounds", derives them.
+    """Bits by which a symbol under each table lengthens a payload at least, float64 (docs/reference/format.md, "Bounds").
 
     A symbol of frequency 0 counts as one of frequency 1.
     """

@@ -1,4 +1,4 @@
-"""Residuals of integer samples against a predictor: lossless, or within a bound. docs/format.md, "Residuals".
+"""Residuals of integer samples against a predictor: lossless, or within a bound. docs/reference/format.md, "Residuals".
 
 Integers alone, 64 bits: the same samples on every device. The autoencoder's reconstruction `y` is optional.
 """
@@ -73,7 +73,7 @@ class ContextTables:
 
     @property
     def least_bits(self) -> float:
-        """Bits by which a residual lengthens a stream at least, above 0; docs/format.md, "Bounds", derives it."""
+        """Bits by which a residual lengthens a stream at least, above 0; docs/reference/format.md, "Bounds", derives it."""
         tokens, escapes = self.tables.frequencies[:, :-1], self.tables.frequencies[:, -1]
         token, escape, raw = least_bits(np.array([tokens.max(), escapes.max(), SUM >> RAW_BITS])).tolist()
         return min(token, escape + raw)

@@ -1,4 +1,4 @@
-"""Static frequency tables, one per code unit: what the entropy stage codes with. docs/format.md specifies their bytes."""
+"""Static frequency tables, one per code unit: what the entropy stage codes with (docs/reference/format.md)."""
 
 from __future__ import annotations
 

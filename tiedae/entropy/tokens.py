@@ -1,4 +1,4 @@
-"""Residuals as tokens and extra bits: large ones of the same leading bits share a token. docs/format.md, "Tokens".
+"""Residuals as tokens and extra bits: large ones of the same leading bits share a token. docs/reference/format.md, "Tokens".
 
 After J. Alakuijala et al., "JPEG XL next-generation image compression architecture" (2019): hybrid integers.
 """

@@ -17,7 +17,7 @@ from tiedae.export.c.source import CSource, to_c
 from ...export.c.models import Made
 
 DECLARED = r"^(?:int|void|uint8_t|uint64_t) {0}_(\w+)\(|^static inline \w+ {0}_(quantize|dequantize|score_float|stream_\w+)\("
-"""Functions of NAME.h, and those of NAME_float.h that docs/c.md lists."""
+"""Functions of NAME.h, and those of NAME_float.h that docs/guides/c.md lists."""
 OF_SIGNATURES = {
     "encode": {"encode", "encode_data", "quantize"},
     "decode": {"decode", "decode_data", "dequantize"},

@@ -1,4 +1,4 @@
-"""Crafted models take no more of a process than docs/trust.md states, however they end."""
+"""Crafted models take no more of a process than docs/explanation/trust.md states, however they end."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_null_pointer_is_a_status(streams: dict[str, tuple[Made, CStream]], na
 
 
 def test_the_program_of_the_documentation_compiles(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "c.md").read_text(encoding="utf-8"), re.DOTALL)
+    (text,) = re.findall(r"```c\n(.*?)```", (ROOT / "docs" / "guides" / "c.md").read_text(encoding="utf-8"), re.DOTALL)
     prototype = "int on_steps(const heartbeat_value *steps, size_t count, void (*send)(const uint8_t *code));\n"
     (tmp_path / "own.c").write_text(text.replace("/* Any", f"{prototype}/* Any"), encoding="utf-8")
     command = [compiler(), *STRICT, "-I", ROOT / "examples" / "c" / "src", "-c", tmp_path / "own.c", "-o", tmp_path / "own.o"]

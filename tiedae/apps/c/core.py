@@ -1,7 +1,7 @@
 """What a C file takes of a core's memory, as a compiler and its linker make it: `core_bytes`.
 
 Each public function of the signatures and .tae files that a C file holds is linked into one image, without the others, and the
-bytes of the image are counted by part. docs/c.md says what is in each.
+bytes of the image are counted by part. docs/guides/c.md says what is in each.
 """
 
 from __future__ import annotations

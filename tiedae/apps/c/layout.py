@@ -1,4 +1,4 @@
-"""A folder around a C file that people build at once: `c_project`. docs/c.md describes it."""
+"""A folder around a C file that people build at once: `c_project`. docs/guides/c.md describes it."""
 
 from __future__ import annotations
 

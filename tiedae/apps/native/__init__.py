@@ -1,1 +1,1 @@
-"""Libraries for phones around a model's C file: an Android module and a Swift package. docs/apps.md describes them."""
+"""Libraries for phones around a model's C file: an Android module and a Swift package. docs/guides/apps.md describes them."""

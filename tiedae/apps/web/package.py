@@ -1,4 +1,4 @@
-"""An npm package that Node.js and browsers run as it is: `web_package`. docs/web.md describes it."""
+"""An npm package that Node.js and browsers run as it is: `web_package`. docs/guides/web.md describes it."""
 
 from __future__ import annotations
 

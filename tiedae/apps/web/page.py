@@ -1,4 +1,4 @@
-"""One page around a package of `package`: `web_page`. docs/web.md describes it."""
+"""One page around a package of `package`: `web_page`. docs/guides/web.md describes it."""
 
 from __future__ import annotations
 

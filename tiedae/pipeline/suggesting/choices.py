@@ -185,7 +185,7 @@ def _rate(plan: RecipePlan) -> Chosen | None:
     if not plan.for_rate:
         return None
     kept = f"PCA keeps {100 * plan.kept:.3g}% of the variance in {plan.bits:.3g} bits a sample"
-    text = f"the squared error that a bit has to save; at it, {kept}. docs/rate.md"
+    text = f"the squared error that a bit has to save; at it, {kept}. docs/explanation/rate.md"
     return Chosen(rounded(2 * math.log(2) * plan.level), text)
 
 
