@@ -34,8 +34,8 @@ HEAD = """# Benchmarks
 
 Every figure that we measured, by the command that measured it, with the commit whose code was run and the machine.
 `benchmarks/figures.py` makes this page of `benchmarks/figures.json`. `make bench` runs most benchmarks, `benchmarks/laws.py`
-tests of what must always hold. Rows that miss their bound are included. Settings come from validation samples unless a line says
-otherwise.
+tests of what must always hold. Rows that miss their bound are included. Settings come from validation samples unless
+a line says otherwise.
 """
 NUMBER = re.compile(r"(?<![\w.,-])[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[−-]?\d+)?(?!\d|-\d)")
 """A number as tables write it, 1,210,920 or −0.5 or 2.4e-06, but not the widths of a net, 784-512-30."""
