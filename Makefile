@@ -11,7 +11,7 @@ BENCHES := proof dense depth codec tasks rate view signals imports microcontroll
 SUITE = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: setup demo test test-night lint bench bench-strangers bench-carry mutation examples clean
+.PHONY: setup demo test test-night docs lint bench bench-strangers bench-carry mutation examples clean
 
 setup: $(READY)
 
@@ -30,6 +30,11 @@ test: $(READY)
 # What takes long: whole jobs, fuzzing, other processors, long variants.
 test-night: $(READY)
 	$(SUITE) -m night
+
+# The pages of docs/ as a site in build/site, with search and the public names of Python. A link that leads nowhere is an error.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$(EXTRAS),docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 lint: $(READY)
 	$(BIN)/ruff check
