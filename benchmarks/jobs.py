@@ -1,4 +1,4 @@
-"""Whole jobs, as users run them: guides, pairs of options, gate and verdict on bundles made worse, figures of the docs.
+"""Whole jobs, as users run them: guides, pairs of options, gate and verdict on bundles made worse.
 
 TIEDAE_DATA=... python benchmarks/jobs.py --json jobs.json [--only guides]
 """
@@ -18,7 +18,6 @@ MODULES: Mapping[str, str] = {
     "matrix": "jobs_matrix",
     "gate": "jobs_gate",
     "verdict": "jobs_verdict",
-    "figures": "jobs_figures",
     "sources": "jobs_sources",
 }
 """The module whose `rows(console)` measures each part; one part needs none of the packages of another."""
