@@ -139,7 +139,7 @@ UNCHECKED = ("docs/decisions/", "docs/figures.md")
 
 
 def pages(root: Path = ROOT) -> dict[str, str]:
-    """README and the pages of docs by path; decisions are records of their day, and origins are made from the record."""
+    """README and the pages of docs by path; decisions keep the figures that decided, and origins are made from the record."""
     paths = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
     names = {path.relative_to(root).as_posix(): path for path in paths}
     return {name: path.read_text(encoding="utf-8") for name, path in names.items() if not name.startswith(UNCHECKED)}
