@@ -5,7 +5,7 @@
 Six int16 channels: the ECG at three lags, and three mixtures of these, each with noise of its own. The first half trains the
 tables, the second half is measured, in frames of 64 windows of 256 steps, by prediction alone. Tables are part of a bundle and
 not counted. The defaults of `tiedae/entropy/channels.py` were chosen with other seeds, lags and orders of channels:
-docs/decisions/2026-11-30-channels.md.
+docs/decisions/entropy.md#channels-are-predicted-by-fixed-links.
 """
 
 from __future__ import annotations

@@ -86,9 +86,8 @@ def test_relative_links_point_to_files(document: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each.parent.name != "decisions"], ids=names)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
 def test_paths_in_code_style_exist(document: Path) -> None:
-    """Not in decision notes, which name the files of their day."""
     missing = [path for path in MENTION.findall(document.read_text(encoding="utf-8")) if not (ROOT / path).exists()]
     assert not missing
 
@@ -113,7 +112,6 @@ def is_there(name: str) -> bool:
 
 def test_modules_in_code_style_exist() -> None:
     files = [*DOCUMENTS, *product_files(), *sorted((ROOT / "tests").rglob("*.py"))]
-    files = [path for path in files if path.parent.name != "decisions"]
     found = {(names(path), a or b) for path in files for a, b in MODULE.findall(path.read_text(encoding="utf-8"))}
     values = {
         "codec.encode",

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", Dataset, Dataset | None)
 TIED: Mapping[str, Any] = {"epochs": 15, "learning_rate": 5e-3, "weight_decay": 0.02, "distill": 0.25}
-"""Keys of [train] by default where a tie is trained, chosen by validation errors: docs/decisions/2026-11-30-tie.md."""
+"""Keys of [train] by default where a tie is trained, chosen by validation errors:
+docs/decisions/pipeline.md#an-untied-model-becomes-tied-by-training."""
 HELD_OUT = 1_000
 """Samples that an import's error is measured on, at most."""
 

@@ -47,7 +47,8 @@ SMALL = 500
 ROUNDINGS = 6
 """Roundings to bytes that reach the output: of x, of the hidden layer on both sides, of the products of the decoder, of y."""
 PCA_GAIN = 0.5
-"""Our squared error as a fraction of that of PCA, about, in docs/decisions/2026-11-29-recipes-for-data.md."""
+"""Our squared error as a fraction of that of PCA, about:
+docs/decisions/pipeline.md#recipes-for-data-follow-facts-not-a-search."""
 MOST_LSB = 200
 """LSBs that a unit of a code may span, of 255, by the estimate before training."""
 
