@@ -54,7 +54,7 @@ def run(program: str) -> None:
     exec(compile(program, "page", "exec"), {"__name__": "page"})
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     program = program_of(ROOT / "docs" / "guides" / "python.md")
@@ -63,7 +63,7 @@ def test_the_page_on_python_runs_as_it_is_written(tmp_path: Path, monkeypatch: p
     run(program)
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_the_page_on_dimensionality_reduction_runs_as_it_is_written(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install 'tiedae[tasks]'")
     page = ROOT / "docs" / "guides" / "dimensionality-reduction.md"

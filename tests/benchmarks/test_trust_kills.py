@@ -30,7 +30,7 @@ def test_stopped_commands_keep_what_was_there_and_end_in_the_same_bytes(finished
     assert row["value"] == 0 and all(way in row["detail"] for way in ("kill -9", "Ctrl-C", "read-only folder", "two processes"))
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_a_run_that_is_stopped_in_any_stage_ends_in_the_same_bundle(tmp_path: Path) -> None:
     row = row_of(tmp_path, "--points", 12, *(word for job in ("run", "run, trained") for word in ("--job", job)))
     assert row["value"] == 0

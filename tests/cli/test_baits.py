@@ -70,7 +70,7 @@ def run_among_baits(command: Sequence[str], folder: Path, seconds: float | None)
     return code, marker.read_text(encoding="utf-8") if marker.exists() else ""
 
 
-@pytest.mark.ci
+@pytest.mark.night
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_bait_runs(small_runs: Path, name: str) -> None:
     tiedae, folder = str(Path(sys.executable).with_name("tiedae")), small_runs / "table"

@@ -26,12 +26,13 @@ COLUMNS = ("a", "b", "c", "d")
 
 
 def table(folder: Path, name: str = "t.csv", *, n: int = 300, odd: float = 0.3) -> Path:
-    """Rows on a plane in four columns, labelled `good`; those labelled `worn` lie off it."""
+    """Rows near a plane in four columns, labelled `good`; those labelled `worn` lie off it."""
     rng = np.random.default_rng(0)
     worn = rng.random(n) < odd
     x = rng.normal(size=(n, 2)) @ np.array([[1, 0.5, -1, 0], [0, 1, 1, 2.0]]) + np.where(
         worn[:, None], rng.normal(0, 2, (n, 4)), 0
     )
+    x += rng.normal(0, 0.25, x.shape)
     lines = [",".join((*COLUMNS, "state"))]
     lines += [",".join([*(f"{v:.6g}" for v in row), "worn" if w else "good"]) for row, w in zip(x, worn, strict=True)]
     (folder / name).write_text("\n".join(lines), encoding="utf-8")

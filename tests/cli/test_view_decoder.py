@@ -61,7 +61,7 @@ def test_a_run_by_view_has_one_y(run: Path) -> None:
         np.testing.assert_array_equal(values, decoded[0])
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_its_bundle_is_rescaled_and_packaged(run: Path, recipe_file: Path, tmp_path: Path) -> None:
     data, out = recipe_file.with_name("samples.npy"), tmp_path / "rescaled"
     assert main(["rescale", str(run), "--data", str(data), "--factor", "1.2", "-o", str(out), "-q"]) in (0, 1)

@@ -47,7 +47,7 @@ def test_a_text_of_a_stranger_is_refused_or_shown_as_text(name: str, tmp_path: P
     assert found.cells == found.fields * len(FEW)
 
 
-@pytest.mark.ci
+@pytest.mark.night
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_payloads_of_every_kind(name: str, tmp_path: Path) -> None:
     outcome(name, tmp_path, SAMPLE)

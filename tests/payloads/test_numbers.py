@@ -73,7 +73,7 @@ def problem(subject: Subject, place: tuple[Any, ...], value: float) -> str:
     return ""
 
 
-@pytest.mark.ci
+@pytest.mark.night
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_number_of_a_stranger_is_refused_or_shown(name: str, tmp_path: Path) -> None:
     subject = DOCUMENTS[name](tmp_path)

@@ -47,7 +47,7 @@ def files(folder: Path, *, tied: bool) -> Path:
     return folder / "model.keras"
 
 
-@pytest.mark.ci
+@pytest.mark.night
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_run_starts_from_a_convolutional_model(tied: bool, tmp_path: Path) -> None:
     files(tmp_path, tied=tied)

@@ -100,7 +100,7 @@ def test_the_error_of_the_untied_model_is_that_of_its_file(run: Path, models: Pa
     assert read_metrics(run / "bundle" / FILE).untied[0].error == pytest.approx(error, rel=1e-5)
 
 
-@pytest.mark.ci
+@pytest.mark.night
 def test_the_terminal_shows_the_cost_and_a_run_resumes(models: Path, tmp_path: Path, capsys) -> None:
     folder = Path(shutil.copytree(models, tmp_path / "models"))
     call = ["run", str(folder / "r.toml"), "--out", str(folder / "out")]
