@@ -20,7 +20,8 @@ from tiedae.data.data_sets import DATA_SETS, VARIABLE
 from ..conftest import smallest_recipe
 
 COMMAND = [sys.executable, "-m", "tiedae"]
-PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+PAGE, OPTIONS = ((REFERENCE / name).read_text(encoding="utf-8") for name in ("command-line.md", "options.md"))
 
 RECIPE = smallest_recipe()
 
@@ -157,7 +158,8 @@ def test_help_says_what_each_exit_code_means(name, capsys):
     (shown,) = re.findall(r"Exit codes: (.*)", " ".join(capsys.readouterr().out.split()))
     fails = getattr(commands.COMMANDS[name], "FAILS", "")
     assert shown == f"0 fine; {f'1 {fails}; ' if fails else ''}2 the input or the call is wrong; 130 interrupted."
-    assert f"| `tiedae {name}` | {fails or 'not used'} |" in PAGE
+    section = OPTIONS.partition(f"\n## tiedae {name}\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^Exit code 1: (.*)\.$", section, re.MULTILINE) == ([fails] if fails else [])
     assert f"\n    tiedae {name} " in PAGE or f"\n    tiedae {name}\n" in PAGE
 
 

@@ -19,7 +19,7 @@ from tiedae.report.console import Console
 
 
 def parser_of(name: str) -> Parser:
-    return cli._parser().parse_args([name, *required(name)]).parser
+    return cli.command_parser().parse_args([name, *required(name)]).parser
 
 
 def required(name: str) -> list[str]:

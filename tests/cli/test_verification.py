@@ -285,7 +285,7 @@ def commands_of(text: str) -> list[str]:
 
 @pytest.mark.parametrize("command", [*commands_of(EXAMPLE), *commands_of(GUIDE)])
 def test_the_commands_of_the_example_and_the_guide_parse(command: str) -> None:
-    arguments = cli._parser().parse_args(shlex.split(command)[1:])
+    arguments = cli.command_parser().parse_args(shlex.split(command)[1:])
     assert callable(arguments.command.run)
     if command.startswith("tiedae verify"):
         parse_limits(arguments.limit, VerifyConfig())

@@ -16,7 +16,7 @@ from tiedae.config.combinations import FEATURES, FORBIDDEN, Forbidden, require_c
 from tiedae.config.config import with_rate
 from tiedae.pipeline.recipe import parse_recipe, recipe_to_toml
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "recipe.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "keys.md").read_text(encoding="utf-8")
 CODE = [{"units": 4, "activation": "relu"}, {"units": 2, "activation": "tanh"}]
 ON: dict[str, dict[str, Any]] = {
     "C": {"export": {"targets": ["c"]}},

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tiedae.base.errors import FormatError
 from tiedae.cli import main
-from tiedae.cli.entry import _parser
+from tiedae.cli.entry import command_parser
 from tiedae.dedupe.inspection import inspect_file
 from tiedae.dedupe.share import share_file
 from tiedae.export.duplicates import MINIMUM
@@ -342,7 +342,7 @@ def test_fail_on_copies_of_any_file(tmp_path, capsys):
 def test_the_pre_commit_hook_is_a_command_that_we_have():
     hook = (Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
     entry = next(line.split(": ", 1)[1] for line in hook.splitlines() if line.strip().startswith("entry:"))
-    arguments = _parser().parse_args([*entry.split()[1:], "a.onnx", "b.tflite"])
+    arguments = command_parser().parse_args([*entry.split()[1:], "a.onnx", "b.tflite"])
     assert arguments.fail_on_copies and len(arguments.files) == 2
 
 

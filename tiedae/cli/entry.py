@@ -45,7 +45,7 @@ def _main(argv: Sequence[str] | None) -> int:
             Console().error(f"{ascii(text)[1:-1]}: {NO_TEXT.format(sys.getfilesystemencoding())}")
             return WRONG
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = command_parser().parse_args(argv)
     except WrongCall as error:
         Console().error(str(error))
         return WRONG
@@ -129,7 +129,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> Parser:
+def command_parser() -> Parser:
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     volume = common.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="results and errors only")

@@ -53,7 +53,7 @@ def load_data(
 ) -> Dataset:
     """Read, check, split and scale the samples of a known data set (`tiedae data`), a file, or a folder of images or records.
 
-    `keys`: those of `[data]` in a recipe (docs/reference/recipe.md), such as `test` or `window`; beside a `DataConfig` they
+    `keys`: those of `[data]` in a recipe (docs/reference/keys.md), such as `test` or `window`; beside a `DataConfig` they
     replace its own. `output_activation`: the model's; `scaling = "auto"` scales to its range. `normal`: labels of the training
     and validation samples, all where it is empty; the test samples keep every label.
 
