@@ -56,4 +56,4 @@ def test_an_example_runs_and_adds_its_row(
 
 def test_every_section_with_code_is_run() -> None:
     assert {title for title, section in SECTIONS.items() if blocks_of(section, "python")} == set(TABLES)
-    assert sum(len(blocks_of(section, "python")) for section in SECTIONS.values()) == len(blocks_of(TEXT, "python")) == 17
+    assert sum(len(blocks_of(section, "python")) for section in SECTIONS.values()) == len(blocks_of(TEXT, "python")) == 13

@@ -1,4 +1,4 @@
-"""A target is one row: the format of docs/explanation/architecture.md, with every operation, from writer to report."""
+"""A target is one row, as docs/explanation/architecture.md adds it: with every operation, from writer to report."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ from ..architecture import run_example
 from ..conftest import build_program
 from ..earlier_models import models_of
 from ..without_openvino import without_openvino
+from .steps import STEPS_OPERATIONS
 
 STEPS, RUNTIME = "steps", "steps-numpy"
 """The rows of the example in docs/explanation/architecture.md."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def steps(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What the example defines, with its rows in the tables: the run of all workers is made before them."""
+def steps(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The rows of the example are in the tables: the run of all workers is made before them."""
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(tmp_path_factory.mktemp("page"))
-            names = run_example("A target")
-        yield names
+            run_example("A target")
+        yield
     finally:
         TARGETS.pop(STEPS, None)
         RUNTIMES.pop(RUNTIME, None)
@@ -110,9 +111,9 @@ def test_every_tensor_is_the_programs(case: str, form: str, tmp_path: Path, monk
     np.testing.assert_array_equal(session.run("decode", traced["code"])["y"], traced["y"])
 
 
-def test_the_target_has_every_operation_of_dense_layers(steps: dict[str, Any]) -> None:
+def test_the_target_has_every_operation_of_dense_layers() -> None:
     dense = set(OPERATIONS.values()) - {Convolution, Reshape, *Moving.__subclasses__(), *Windowed.__subclasses__()}
-    assert set(steps["STEPS_OPERATIONS"]) == dense
+    assert set(STEPS_OPERATIONS) == dense
     programs = (build_program(form=form, interleave=4, **case) for form in ("split", "fused") for case in PROGRAMS.values())
     assert {type(operation) for program in programs for operation in program.operations} == dense
 
